@@ -1,0 +1,60 @@
+"""pixelwise: a folder of labelled images in, a segmentation model that can be trusted out.
+
+The public names are loaded when they are first used, so that ``import pixelwise`` and
+``pixelwise --help`` need no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pixelwise.classes import ClassMap as ClassMap
+    from pixelwise.config import Recipe as Recipe
+    from pixelwise.config import load_recipe as load_recipe
+    from pixelwise.data.dataset import Dataset as Dataset
+    from pixelwise.data.dataset import open_dataset as open_dataset
+    from pixelwise.data.digits import make_digits as make_digits
+    from pixelwise.errors import PixelwiseError as PixelwiseError
+    from pixelwise.evaluation import evaluate as evaluate
+    from pixelwise.models import create_model as create_model
+    from pixelwise.models import list_models as list_models
+    from pixelwise.prediction.folders import predict as predict
+    from pixelwise.prediction.predictor import Predictor as Predictor
+    from pixelwise.prediction.predictor import load_model as load_model
+    from pixelwise.scoring.scores import Scores as Scores
+    from pixelwise.training.session import train as train
+
+_HOMES = {
+    "ClassMap": "pixelwise.classes",
+    "Dataset": "pixelwise.data.dataset",
+    "PixelwiseError": "pixelwise.errors",
+    "Predictor": "pixelwise.prediction.predictor",
+    "Recipe": "pixelwise.config",
+    "Scores": "pixelwise.scoring.scores",
+    "create_model": "pixelwise.models",
+    "evaluate": "pixelwise.evaluation",
+    "list_models": "pixelwise.models",
+    "load_model": "pixelwise.prediction.predictor",
+    "load_recipe": "pixelwise.config",
+    "make_digits": "pixelwise.data.digits",
+    "open_dataset": "pixelwise.data.dataset",
+    "predict": "pixelwise.prediction.folders",
+    "train": "pixelwise.training.session",
+}
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from the module that owns it (SPEC 1)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'pixelwise' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(_HOMES)

@@ -1,0 +1,5 @@
+"""``python -m pixelwise``: the command line."""
+
+from pixelwise.cli import main
+
+main()

@@ -1,0 +1,108 @@
+"""The class map: what the classes of a data set are called, how they are drawn, what is void."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+LabelMode = Literal["exclusive", "overlapping"]
+"""``exclusive``: one class per pixel (softmax). ``overlapping``: one sigmoid per class."""
+
+IGNORE_INDEX = 255
+"""The class id of void pixels in every mask in memory; they count in no loss and no score."""
+
+MAX_CLASSES = 255
+"""Class ids are uint8 and 255 is void, so ids run from 0 to 254."""
+
+Colour = tuple[int, int, int]
+
+
+class ClassMap(BaseModel):
+    """Names, colours and stored values of the classes of a data set.
+
+    Attributes:
+        names: One name per class; the class id is the position.
+        colours: One (red, green, blue) per class, 0 to 255.
+        values: The value by which each class is stored in index masks.
+        ignore: The stored values that mean void.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    names: tuple[str, ...] = Field(min_length=1, max_length=MAX_CLASSES)
+    colours: tuple[Colour, ...]
+    values: tuple[int, ...]
+    ignore: tuple[int, ...] = (IGNORE_INDEX,)
+
+    @classmethod
+    def build(
+        cls,
+        names: Sequence[str],
+        *,
+        colours: Sequence[Colour] | None = None,
+        values: Sequence[int] | None = None,
+        ignore: Sequence[int] = (IGNORE_INDEX,),
+    ) -> Self:
+        """Make a class map, with distinct colours and the values 0, 1, 2 ... where none are given.
+
+        Raises:
+            pydantic.ValidationError: Names repeat, or the lists do not fit each other.
+        """
+        return cls(
+            names=tuple(names),
+            colours=tuple(colours) if colours is not None else distinct_colours(len(names)),
+            values=tuple(values) if values is not None else tuple(range(len(names))),
+            ignore=tuple(ignore),
+        )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for what in ("names", "values"):
+            entries = getattr(self, what)
+            repeated = sorted({str(entry) for entry in entries if entries.count(entry) > 1})
+            if repeated:
+                raise ValueError(f"class {what} must differ. Got {', '.join(repeated)} twice")
+        if not len(self.names) == len(self.colours) == len(self.values):
+            raise ValueError(
+                f"names, colours and values must be equally many. Got {len(self.names)}, "
+                f"{len(self.colours)} and {len(self.values)}"
+            )
+        clash = sorted(set(self.values) & set(self.ignore))
+        if clash:
+            raise ValueError(f"a value must be a class or void, not both. Got {clash}")
+        return self
+
+    @property
+    def is_unnamed(self) -> bool:
+        """Nobody named the classes: they are called ``class-0`` and so on."""
+        return self.names == numbered_names(self.num_classes)
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are; void is none of them."""
+        return len(self.names)
+
+
+def numbered_names(count: int) -> tuple[str, ...]:
+    """The names of classes that nobody named."""
+    return tuple(f"class-{index}" for index in range(count))
+
+
+def distinct_colours(count: int) -> tuple[Colour, ...]:
+    """Colours that are told apart well: dark grey first (often background), then round the wheel.
+
+    Args:
+        count: How many colours.
+    """
+    if count == 1:
+        return ((230, 60, 60),)
+    colours: list[Colour] = [(40, 40, 40)]
+    for index in range(count - 1):
+        hue = (index * 0.618034 + 0.98) % 1.0
+        value = (1.0, 0.8, 0.6)[(index // 8) % 3]
+        red, green, blue = colorsys.hsv_to_rgb(hue, 0.75, value)
+        colours.append((round(red * 255), round(green * 255), round(blue * 255)))
+    return tuple(colours)

@@ -1,0 +1,104 @@
+"""What the verbs share in printing: results to stdout, progress to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from pixelwise.scoring.scores import Scores
+
+JSON_HELP = "Print one JSON document and nothing else on stdout."
+
+
+def say(line: str = "") -> None:
+    """Print a line of the result."""
+    typer.echo(line)
+
+
+def note(line: str) -> None:
+    """Print a line that accompanies the result."""
+    typer.echo(line, err=True)
+
+
+def print_json(content: Any) -> None:
+    """Print the one JSON document of ``--json``; what is not a number becomes null."""
+    typer.echo(json.dumps(content, indent=2, allow_nan=False))
+
+
+def is_terminal() -> bool:
+    """Progress can be drawn: a person looks at stderr."""
+    return sys.stderr.isatty()
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar with ETA on a terminal; elsewhere a plain line at each tenth.
+
+    Args:
+        what: What is being done.
+
+    Yields:
+        A function to call with how many are done and how many there are.
+    """
+    if not is_terminal():
+        last = -1
+
+        def plain(done: int, total: int) -> None:
+            nonlocal last
+            tenth = 10 * done // max(1, total)
+            if tenth != last and total >= 10:
+                last = tenth
+                note(f"{what} {done}/{total}")
+
+        yield plain
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), Remaining())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def print_scores(scores: Scores) -> None:
+    """Print scores as a table, with their definition."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from pixelwise.scoring.scores import DEFINITION
+
+    console = Console(highlight=False)
+    table = Table("class", box=None, pad_edge=False)
+    for heading in ("IoU", "precision", "recall", "pixels"):
+        table.add_column(heading, justify="right")
+    for entry in scores.per_class:
+        table.add_row(
+            entry.name,
+            *(_share(value) for value in (entry.iou, entry.precision, entry.recall)),
+            f"{entry.pixels:,}",
+        )
+    console.print(table)
+    console.print(
+        f"\nmean IoU {scores.mean_iou:.4f} · pixel accuracy {scores.pixel_accuracy:.4f} · "
+        f"{scores.images} images"
+    )
+    if scores.absent_classes:
+        console.print(f"not in these masks, so not counted: {', '.join(scores.absent_classes)}")
+    console.print(f"({DEFINITION[scores.label_mode]})", style="dim")
+    if scores.keras:
+        figures = ", ".join(
+            f"{name.replace('_', ' ')} {value:.4f}" for name, value in scores.keras.items()
+        )
+        console.print(f"as article A1 counts them (Keras, soft masks): {figures}")
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

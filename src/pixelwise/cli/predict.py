@@ -1,0 +1,46 @@
+"""``pixelwise predict``: images to files of predictions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pixelwise.cli.console import JSON_HELP, note, print_json, progress_bar, say
+
+NAME = "predict"
+
+
+def command(
+    model: Annotated[Path, typer.Argument(help="A model file or a run folder.")],
+    inputs: Annotated[list[Path], typer.Argument(help="Images and folders of images.")],
+    out: Annotated[Path, typer.Option(help="Where to write.", show_default=False)],
+    save: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="index, overlay, binary or probabilities; may be repeated. [default: index]"
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
+) -> None:
+    """Segment images of any size; the results have exactly the size of their images.
+
+    With several --save, each kind gets a folder of its own. A broken image is reported, the others
+    are still done, and the exit code is 1.
+    """
+    from pixelwise.prediction.folders import predict
+    from pixelwise.prediction.predictor import load_model
+
+    predictor = load_model(model, device=device)
+    with progress_bar("predicting") as on_progress:
+        done = predict(predictor, inputs, out, save=save or ("index",), on_progress=on_progress)
+    for message in done.failed:
+        note(f"error: {message}")
+    if as_json:
+        print_json({"written": [str(path) for path in done.written], "failed": list(done.failed)})
+    else:
+        say(f"{out}: {len(done.written)} files written, {len(done.failed)} images failed")
+    if done.failed:
+        raise typer.Exit(1)

@@ -1,0 +1,225 @@
+"""The recipe: every choice of a training, as YAML that is checked on reading.
+
+``None`` stands for "chosen from the data and the machine"; what was chosen is written into the
+recipe of the run, with no ``None`` left that matters, and that file is valid input again.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pixelwise.errors import ConfigError
+
+Schema = TypeVar("Schema", bound=BaseModel)
+
+Positive = Annotated[int, Field(ge=1)]
+Size = tuple[Positive, Positive]
+
+DEFAULT_SPLIT = "70/15/15"
+"""Train, validation and test shares where the folder says nothing."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+
+class DataRecipe(_Section):
+    """What to train on.
+
+    Attributes:
+        path: A folder, a dataset card, or ``digits``.
+        format: The label format; ``None`` looks at the folder.
+        split: ``TRAIN/VAL/TEST`` or ``TRAIN/TEST`` shares; used where the folder gives no splits;
+            ``None`` takes those of the dataset card, else 70/15/15.
+        split_seed: The seed of that split.
+        ignore: Stored mask values that mean void, beside those of the format or the card.
+        scale: Images are resized by this factor before the model sees them, and its logits back.
+        normalization: ``dataset`` subtracts the mean and divides by the deviation of the training
+            images, per channel; ``range`` divides by the largest value of the bit depth (A3).
+    """
+
+    path: str | None = None
+    format: str | None = None
+    split: str | None = None
+    split_seed: int = 0
+    ignore: tuple[int, ...] = ()
+    scale: Annotated[float, Field(gt=0, le=1)] | None = None
+    normalization: Literal["dataset", "range"] = "dataset"
+
+
+class ModelRecipe(_Section):
+    """Which model.
+
+    Attributes:
+        name: A registered name.
+        arguments: Further arguments of that architecture.
+    """
+
+    name: str = "unet-elu"
+    arguments: dict[str, Any] = {}
+
+
+class TrainingRecipe(_Section):
+    """How to train.
+
+    Attributes:
+        epochs: Passes over the training images. Either this or ``minutes``.
+        minutes: Wall-clock budget; the rate's schedule follows the clock. Either this or ``epochs``.
+        batch_size: Images per step.
+        size: Height and width in pixels of the crops that are trained on, at working scale.
+        optimizer: ``adam`` or ``adamw``.
+        learning_rate: The highest rate of the schedule.
+        betas: Adam's averaging of gradient and squared gradient. 0.95 for the second, against the
+            usual 0.999, follows the gradients of a short training faster.
+        weight_decay: Of ``adamw``.
+        warmup: Share of the training in which the rate rises to its highest.
+        schedule: ``cosine`` decay after the warm-up, or ``constant``.
+        clip_norm: Gradients are scaled down to this norm; ``None`` leaves them.
+        class_weights: ``balanced`` weighs classes by 1 / sqrt(frequency), with mean 1 over pixels.
+        patience: Stop after so many epochs without a better validation score; ``None`` never does.
+        seed: Of weights, order, crops and dropout.
+        device: ``auto`` takes CUDA, then MPS, then the CPU.
+        precision: ``float32`` or ``bfloat16`` (autocast).
+    """
+
+    epochs: Positive | None = None
+    minutes: Annotated[float, Field(gt=0)] | None = None
+    batch_size: Positive | None = None
+    size: Size | None = None
+    optimizer: Literal["adam", "adamw"] = "adam"
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    betas: tuple[float, float] = (0.9, 0.95)
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.25
+    schedule: Literal["cosine", "constant"] = "cosine"
+    clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
+    class_weights: Literal["none", "balanced"] | None = None
+    patience: Positive | None = None
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["float32", "bfloat16"] | None = None
+
+
+class AugmentationRecipe(_Section):
+    """What is varied in training, jointly on image and mask.
+
+    Attributes:
+        orientation: ``fixed`` for text and digits; ``mirrored`` (left and right) for photographs;
+            ``free`` (both flips and quarter turns) for pictures from above or through a microscope.
+        scale: Smallest and largest factor by which a crop is zoomed.
+        brightness: Shift by up to this share of the image's deviation.
+        contrast: Stretch by up to this share.
+    """
+
+    orientation: Literal["fixed", "mirrored", "free"] | None = None
+    scale: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] | None = None
+    brightness: Annotated[float, Field(ge=0)] | None = None
+    contrast: Annotated[float, Field(ge=0, lt=1)] | None = None
+
+
+class Recipe(_Section):
+    """Every choice of a training, in four sections."""
+
+    data: DataRecipe = Field(default_factory=DataRecipe)
+    model: ModelRecipe = Field(default_factory=ModelRecipe)
+    training: TrainingRecipe = Field(default_factory=TrainingRecipe)
+    augmentation: AugmentationRecipe = Field(default_factory=AugmentationRecipe)
+
+    def to_yaml(self) -> str:
+        """The recipe as YAML; :func:`load_recipe` reads it back."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def load_recipe(path: Path | None = None, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe and apply overrides.
+
+    Args:
+        path: A YAML file; ``None`` starts from the defaults.
+        overrides: ``section.key=value``, the value in YAML, such as ``training.epochs=20``.
+
+    Raises:
+        ConfigError: The file is missing or no YAML, a key is unknown, or a value is out of range.
+    """
+    content = read_yaml(path) if path else {}
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        section, dot, name = key.strip().partition(".")
+        if not (equals and dot and name):
+            raise ConfigError(f"--set must be section.key=value. Got {override!r}")
+        inside = content.setdefault(section, {})
+        if not isinstance(inside, dict):
+            raise ConfigError(f"{path}: {section} must be a section. Got {inside!r}")
+        *parents, last = name.split(".")
+        for parent in parents:
+            inside = inside.setdefault(parent, {})
+        try:
+            inside[last] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {override!r} must hold a YAML value: {error}") from error
+    return validated(Recipe, content, str(path) if path else "recipe")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping.
+
+    Raises:
+        ConfigError: The file is missing, no YAML, or no mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{path} must be a readable YAML file. Got: {reason}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} must hold keys and values. Got {type(content).__name__}")
+    return content
+
+
+def validated(schema: type[Schema], content: Any, origin: str) -> Schema:
+    """Check plain data against a schema, with one line that says what is wrong.
+
+    Args:
+        schema: The pydantic model.
+        content: What was read.
+        origin: Where it was read from, for the message.
+
+    Raises:
+        ConfigError: It does not fit; an unknown key gets a suggestion.
+    """
+    try:
+        return schema.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            known = _keys_at(schema, first["loc"][:-1])
+            close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+            advice = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(known)}"
+            raise ConfigError(f"{origin}: {where} must be a known key. {advice}") from error
+        got = repr(first["input"])
+        raise ConfigError(
+            f"{origin}: {where}: {_sentence(first['msg'])}. Got {got[:80]}"
+        ) from error
+
+
+def _keys_at(schema: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """The keys that are allowed at a place inside a schema."""
+    for part in location:
+        field = schema.model_fields.get(str(part))
+        inner = field.annotation if field else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return []
+        schema = inner
+    return list(schema.model_fields)
+
+
+def _sentence(message: str) -> str:
+    return message.removeprefix("Value error, ").rstrip(".")

@@ -1,0 +1,108 @@
+"""Batches for training: which images in which order, cut and stacked, the same on every run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pixelwise.classes import LabelMode
+from pixelwise.config import AugmentationRecipe
+from pixelwise.data.augmentation import TensorSample, augment
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step is trained on.
+
+    Attributes:
+        image: (N, C, H, W), in stored units and type; not normalised yet.
+        mask: Exclusive: uint8 (N, H, W) class ids, 255 is void. Overlapping: uint8 (N, K, H, W).
+        valid: bool (N, H, W); False beyond the image.
+    """
+
+    image: Tensor
+    mask: Tensor
+    valid: Tensor
+
+
+class TrainingBatches:
+    """All batches of all epochs; the same (seed, epoch, step) always gives the same batch.
+
+    Every image comes once per epoch. The last batch of an epoch is smaller where the numbers do
+    not divide; none is dropped.
+
+    Args:
+        samples: The training samples, at working scale.
+        size: Height and width of the crops.
+        batch_size: Images per batch.
+        recipe: What is varied; every entry is filled.
+        label_mode: Of the samples.
+        seed: Of the order and the crops.
+        prefetch: Prepare the next batch while the device computes; where the processor itself
+            computes, that would only take its cores away.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[TensorSample],
+        *,
+        size: tuple[int, int],
+        batch_size: int,
+        recipe: AugmentationRecipe,
+        label_mode: LabelMode,
+        seed: int,
+        prefetch: bool = False,
+    ) -> None:
+        self._samples = samples
+        self._size = size
+        self._batch_size = batch_size
+        self._recipe = recipe
+        self._label_mode = label_mode
+        self._seed = seed
+        self._prefetch = prefetch
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """How many batches an epoch has."""
+        return math.ceil(len(self._samples) / self._batch_size)
+
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch, from ``first_step`` on."""
+        order = np.random.default_rng([self._seed, epoch]).permutation(len(self._samples))
+        steps = range(first_step, self.steps_per_epoch)
+        groups = [order[step * self._batch_size : (step + 1) * self._batch_size] for step in steps]
+        if not self._prefetch:
+            for indices in groups:
+                yield self._stack(epoch, indices)
+            return
+        with ThreadPoolExecutor(max_workers=4) as threads:
+            waiting = [threads.submit(self._stack, epoch, indices) for indices in groups[:4]]
+            for position in range(len(groups)):
+                batch = waiting.pop(0).result()
+                if position + 4 < len(groups):
+                    waiting.append(threads.submit(self._stack, epoch, groups[position + 4]))
+                yield batch
+
+    def _stack(self, epoch: int, indices: np.ndarray) -> Batch:
+        cut = [
+            augment(
+                self._samples[index],
+                self._size,
+                self._recipe,
+                self._label_mode,
+                # Each image has its own dice, so neither threads nor batches change what falls.
+                np.random.default_rng([self._seed, epoch, int(index)]),
+            )
+            for index in indices
+        ]
+        return Batch(
+            torch.stack([sample.image for sample in cut]),
+            torch.stack([sample.mask for sample in cut]),
+            torch.stack([sample.valid for sample in cut]),
+        )

@@ -1,0 +1,94 @@
+"""Things made once and kept in memory, as far as a budget reaches; the rest is made again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Generic, TypeVar, overload
+
+Item = TypeVar("Item")
+
+MEMORY_SHARE = 0.25
+"""Share of the free memory that one cache may take."""
+
+
+class MemoryCache(Sequence[Item], Generic[Item]):
+    """A sequence whose items are made when asked for, and kept where they fit.
+
+    Args:
+        make: Makes the item of an index, always the same one.
+        count: How many there are.
+        size_of: Bytes that an item takes.
+        budget_bytes: Memory for items; ``None`` takes a quarter of what is free.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[int], Item],
+        count: int,
+        size_of: Callable[[Item], int],
+        budget_bytes: float | None = None,
+    ) -> None:
+        self._make = make
+        self._count = count
+        self._size_of = size_of
+        self._room = _free_bytes() * MEMORY_SHARE if budget_bytes is None else budget_bytes
+        self._kept: dict[int, Item] = {}
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Item]: ...
+    def __getitem__(self, index: int | slice) -> Item | list[Item]:
+        if isinstance(index, slice):
+            return [self[position] for position in range(*index.indices(self._count))]
+        if not 0 <= index < self._count:
+            raise IndexError(index)
+        if index in self._kept:
+            return self._kept[index]
+        item = self._make(index)
+        size = self._size_of(item)
+        if size <= self._room:
+            self._room -= size
+            self._kept[index] = item
+        return item
+
+    def in_parallel(self, on_made: Callable[[int, int], None] | None = None) -> Iterator[Item]:
+        """Every item in order, several made at a time.
+
+        Args:
+            on_made: Called with how many are made and how many there are.
+        """
+        # A window of futures and not one per item: results that wait would hold every item.
+        ahead = 4 * (os.cpu_count() or 1)
+        with ThreadPoolExecutor() as threads:
+            futures: list[Future[Item]] = []
+            try:
+                for index in range(self._count):
+                    while len(futures) < min(ahead, self._count - index):
+                        futures.append(threads.submit(self.__getitem__, index + len(futures)))
+                    item = futures.pop(0).result()
+                    if on_made:
+                        on_made(index + 1, self._count)
+                    yield item
+            finally:
+                threads.shutdown(cancel_futures=True)
+
+
+def _free_bytes() -> int:
+    """Memory that can be had without swapping; half of all of it where the system does not say."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:  # noqa: PTH123  a kernel file
+            for line in lines:
+                if line.startswith("MemAvailable"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    except (AttributeError, ValueError, OSError):
+        return 4 * 1024**3

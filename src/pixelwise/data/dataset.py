@@ -1,0 +1,168 @@
+"""Opening a data set: the format is found, the classes are known, every image has its split."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pixelwise.classes import ClassMap, LabelMode
+from pixelwise.config import DEFAULT_SPLIT, AugmentationRecipe
+from pixelwise.data.card import find_card
+from pixelwise.data.digits import write_digits
+from pixelwise.data.formats import Format, detect_format
+from pixelwise.data.sample import Record, Sample
+from pixelwise.data.splits import SPLITS, assign_splits
+from pixelwise.errors import ConfigError, DataError, FormatError
+
+BUILT_IN = Path("digits")
+"""The data set that needs no files: made on the spot, without a network."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A folder of labelled images, opened; nothing is decoded but what its classes needed.
+
+    Attributes:
+        path: The folder.
+        format: How its labels lie on disk.
+        class_map: Names, colours and stored values of its classes.
+        records: Every labelled image with its split, sorted by name.
+        drawn_split: The shares that splits were drawn with; ``None`` where the folder gives them.
+        split_seed: The seed of that draw.
+        notes: What was found and decided, in words for the user.
+        augmentation: What its card says may be varied.
+    """
+
+    path: Path
+    format: Format = field(repr=False)
+    class_map: ClassMap
+    records: tuple[Record, ...] = field(repr=False)
+    drawn_split: str | None
+    split_seed: int
+    notes: tuple[str, ...] = field(repr=False)
+    augmentation: AugmentationRecipe = field(repr=False)
+
+    @property
+    def label_mode(self) -> LabelMode:
+        """``exclusive`` or ``overlapping``."""
+        return self.format.label_mode
+
+    def split(self, name: str) -> tuple[Record, ...]:
+        """The records of one split.
+
+        Args:
+            name: ``train``, ``val``, ``test`` or ``all``.
+
+        Raises:
+            ConfigError: No such split.
+            DataError: The split has no images.
+        """
+        if name not in (*SPLITS, "all"):
+            raise ConfigError(f"split must be train, val, test or all. Got {name!r}")
+        chosen = tuple(record for record in self.records if name in ("all", record.split))
+        if not chosen:
+            there = sorted({record.split or "" for record in self.records})
+            raise DataError(
+                f"{self.path} must hold images of the split {name!r}. It holds {', '.join(there)} "
+                "alone. Choose one of these, or all, with --split"
+            )
+        return chosen
+
+    def load(self, record: Record) -> Sample:
+        """Decode one image and its truth.
+
+        Raises:
+            DataError: A file cannot be read, or the mask does not fit.
+        """
+        return self.format.load(record, self.class_map)
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the names and file sizes: the same data set, wherever it lies."""
+        digest = hashlib.sha256()
+        for record in self.records:
+            digest.update(f"{record.name}\0".encode())
+            for path in (record.image, *record.masks):
+                digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
+        return digest.hexdigest()[:16]
+
+
+def open_dataset(
+    path: Path | str,
+    *,
+    format: str | None = None,  # noqa: A002  the word that the command line and the card use
+    ignore: Sequence[int] = (),
+    split: str | None = None,
+    split_seed: int = 0,
+) -> Dataset:
+    """Open a folder of labelled images.
+
+    Args:
+        path: A folder, a dataset card (``dataset.yaml``), or ``digits``: pictures of handwritten
+            digits, made on the spot in the folder ``digits`` where there is none yet.
+        format: The label format; ``None`` looks at the folder and says why.
+        ignore: Stored mask values that mean void, beside those of the format or the card.
+        split: ``TRAIN/VAL/TEST`` or ``TRAIN/TEST`` shares for a folder without splits; ``None``
+            takes those of the card, else 70/15/15.
+        split_seed: Seed of that split.
+
+    Raises:
+        DataError: The folder does not exist, or holds no labelled images.
+        FormatError: Its layout is unknown or ambiguous, or images and masks do not pair.
+        ConfigError: The card is wrong.
+    """
+    path = Path(path)
+    if path == BUILT_IN and not path.exists():
+        write_digits(path)
+    if not path.exists():
+        raise DataError(f"DATA must be a folder or a dataset card. {path} does not exist")
+    card, card_file, folder = find_card(path)
+    found, reason = detect_format(folder, format or card.format)
+    records = found.records(folder)
+    if not records:
+        raise FormatError(f"{folder} must hold labelled images. Got none. Check the path")
+    class_map = card.class_map(card_file) if card_file else None
+    voids = tuple(dict.fromkeys((*(card.ignore or ()), *ignore)))
+    if class_map is None:
+        class_map = found.class_map(folder, records)
+    if voids:
+        class_map = _with_void(class_map, voids)
+    shares = split or card.split or DEFAULT_SPLIT
+    assigned, split_notes = assign_splits(records, shares, split_seed)
+    notes = [
+        f"format {found.name}: {reason}",
+        f"{len(assigned)} images, {class_map.num_classes} {found.label_mode} classes: "
+        + ", ".join(class_map.names[:12])
+        + (", ..." if class_map.num_classes > 12 else ""),
+        *split_notes,
+    ]
+    if card_file:
+        notes.insert(0, f"dataset card {card_file}")
+    return Dataset(
+        folder,
+        found,
+        class_map,
+        assigned,
+        None if any(record.split for record in records) else shares,
+        split_seed,
+        tuple(notes),
+        card.augmentation or AugmentationRecipe(),
+    )
+
+
+def _with_void(class_map: ClassMap, voids: tuple[int, ...]) -> ClassMap:
+    """The class map with further void values; trailing classes that only they held are dropped.
+
+    ``--ignore 11`` on masks that hold 0 to 11 leaves the classes 0 to 10.
+    """
+    keep = [index for index, value in enumerate(class_map.values) if value not in voids]
+    if not keep:
+        raise ConfigError(f"--ignore must leave at least one class. Got {list(voids)}")
+    return ClassMap.build(
+        [class_map.names[index] for index in keep],
+        colours=[class_map.colours[index] for index in keep],
+        values=[class_map.values[index] for index in keep],
+        ignore=tuple(dict.fromkeys((*class_map.ignore, *voids))),
+    )

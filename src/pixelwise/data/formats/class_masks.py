@@ -1,0 +1,139 @@
+"""``class-masks``: one grey PNG per class, black to white for 0 to 1; a pixel may be several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from PIL import Image
+
+from pixelwise.classes import ClassMap, LabelMode
+from pixelwise.data.formats import (
+    IMAGE_FOLDERS,
+    MASK_FOLDERS,
+    NO,
+    Confidence,
+    Format,
+    by_stem,
+    formats,
+    image_files,
+    named_folder,
+    split_folders,
+    subfolders,
+)
+from pixelwise.data.sample import (
+    Record,
+    Sample,
+    UInt8Array,
+    check_same_size,
+    read_grey_mask,
+    read_image,
+)
+from pixelwise.errors import FormatError
+
+
+@formats.register("class-masks")
+class ClassMasks(Format):
+    """``images/NAME.png`` and ``masks/CLASS/NAME.png``, also inside ``train/``, ``val/``, ``test/``."""
+
+    name: ClassVar[str] = "class-masks"
+    label_mode: ClassVar[LabelMode] = "overlapping"
+    layout: ClassVar[str] = "images/NAME.* + masks/CLASS/NAME.png"
+
+    def detect(self, folder: Path) -> Confidence:
+        """Sure when a mask folder holds one folder per class."""
+        for root in split_folders(folder).values():
+            images, masks = named_folder(root, IMAGE_FOLDERS), named_folder(root, MASK_FOLDERS)
+            if images and masks and image_files(images) and subfolders(masks):
+                if image_files(masks) or any(
+                    path.name in ("train", "val", "test") for path in subfolders(masks)
+                ):
+                    continue
+                classes = ", ".join(path.name for path in subfolders(masks)[:4])
+                return Confidence(0.9, f"a mask folder per class: {classes}")
+        return NO
+
+    def records(self, folder: Path) -> list[Record]:
+        """One record per image, its masks in the order of the class names."""
+        records = []
+        expected: list[str] | None = None
+        for split, root in split_folders(folder).items():
+            images, masks = named_folder(root, IMAGE_FOLDERS), named_folder(root, MASK_FOLDERS)
+            if images is None or masks is None:
+                continue
+            classes = subfolders(masks)
+            names = [path.name for path in classes]
+            if expected not in (None, names):
+                raise FormatError(
+                    f"{masks} must hold the classes {expected}. Got {names}. "
+                    "Every split needs the same folders"
+                )
+            expected = names
+            planes = [by_stem(image_files(path), "mask") for path in classes]
+            pictures = by_stem(image_files(images), "image")
+            for stem, image in sorted(pictures.items()):
+                for path, plane in zip(classes, planes, strict=True):
+                    if stem not in plane:
+                        raise FormatError(
+                            f"{image} must have a mask {path / stem}.png. There is none. "
+                            "Add it (black where the class is absent)"
+                        )
+                name = image.relative_to(folder).with_suffix("").as_posix()
+                records.append(Record(name, image, tuple(plane[stem] for plane in planes), split))
+            for path, plane in zip(classes, planes, strict=True):
+                orphans = sorted(set(plane) - set(pictures))
+                if orphans:
+                    raise FormatError(
+                        f"{plane[orphans[0]]} must have an image {images / orphans[0]}.png. "
+                        f"There is none. Add the image, or remove the mask from {path.name}"
+                    )
+        return sorted(records, key=lambda record: record.name)
+
+    def class_map(self, folder: Path, records: Sequence[Record]) -> ClassMap:  # noqa: ARG002
+        """One class per mask folder, in the order of their names."""
+        return ClassMap.build([path.parent.name for path in records[0].masks])
+
+    def load(self, record: Record, class_map: ClassMap) -> Sample:
+        """Decode the image and stack its masks in the order of the class map."""
+        image = read_image(record.image)
+        by_class = {path.parent.name: path for path in record.masks}
+        planes = []
+        for name in class_map.names:
+            if name not in by_class:
+                raise FormatError(
+                    f"{record.image} must have a mask of class {name!r}. Got masks of "
+                    f"{', '.join(sorted(by_class))}. Name the mask folders as the class map does"
+                )
+            plane = read_grey_mask(by_class[name])
+            check_same_size(record.image, image, by_class[name], plane)
+            planes.append(plane)
+        return Sample(record.name, image, np.stack(planes), "overlapping")
+
+
+def make_class_mask_folders(folder: Path, names: Sequence[str]) -> None:
+    """Make the empty folders of this format inside a data set, or inside one split of it."""
+    for target in _targets(folder, names):
+        target.mkdir(parents=True, exist_ok=True)
+
+
+def write_class_masks(
+    folder: Path, stem: str, image: UInt8Array, mask: UInt8Array, names: Sequence[str]
+) -> None:
+    """Write one image and its masks into folders made by :func:`make_class_mask_folders`.
+
+    Args:
+        folder: The data set, or one split of it.
+        stem: The file name without its suffix.
+        image: uint8 (H, W) or (H, W, 3).
+        mask: uint8 (K, H, W), 0..255 for 0..1.
+        names: The K class names.
+    """
+    for target, pixels in zip(_targets(folder, names), [image, *mask], strict=True):
+        # These pictures are small and many: the fastest compression wins.
+        Image.fromarray(pixels).save(target / f"{stem}.png", compress_level=1)
+
+
+def _targets(folder: Path, names: Sequence[str]) -> list[Path]:
+    return [folder / IMAGE_FOLDERS[0], *(folder / MASK_FOLDERS[0] / name for name in names)]

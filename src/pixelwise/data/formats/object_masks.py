@@ -1,0 +1,99 @@
+"""``object-masks`` (article A3): a folder per image, and in it one mask PNG per object."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from pixelwise.classes import ClassMap, LabelMode
+from pixelwise.data.formats import (
+    IMAGE_FOLDERS,
+    MASK_FOLDERS,
+    NO,
+    Confidence,
+    Format,
+    formats,
+    image_files,
+    named_folder,
+    split_folders,
+    subfolders,
+)
+from pixelwise.data.sample import Record, Sample, check_same_size, read_grey_mask, read_image
+from pixelwise.errors import FormatError
+
+
+@formats.register("object-masks")
+class ObjectMasks(Format):
+    """``NAME/images/NAME.png`` and ``NAME/masks/*.png``, also inside ``train/`` and ``test/``.
+
+    The objects of an image are merged: any pixel that is not black in any mask is foreground. A
+    folder without a ``masks`` folder is an image to predict, and allowed in ``test`` alone.
+    """
+
+    name: ClassVar[str] = "object-masks"
+    label_mode: ClassVar[LabelMode] = "exclusive"
+    layout: ClassVar[str] = "NAME/images/NAME.png + NAME/masks/*.png"
+
+    def detect(self, folder: Path) -> Confidence:
+        """Sure when the first folders each hold an image folder with one image in it."""
+        for root in split_folders(folder).values():
+            examples = [path for path in subfolders(root) if named_folder(path, IMAGE_FOLDERS)][:20]
+            if not examples:
+                continue
+            masked = [path for path in examples if named_folder(path, MASK_FOLDERS)]
+            images = [image_files(_image_folder(path)) for path in masked]
+            if masked and all(len(found) == 1 for found in images):
+                return Confidence(
+                    0.9, f"a folder per image, with its objects in {masked[0].name}/masks/"
+                )
+        return NO
+
+    def records(self, folder: Path) -> list[Record]:
+        """One record per labelled folder."""
+        records = []
+        for split, root in split_folders(folder).items():
+            for path in subfolders(root):
+                images, masks = named_folder(path, IMAGE_FOLDERS), named_folder(path, MASK_FOLDERS)
+                if images is None:
+                    raise FormatError(
+                        f"{path} must hold images/ and masks/. Got no images/. "
+                        "Add it, or move the folder elsewhere"
+                    )
+                found = image_files(images)
+                if len(found) != 1:
+                    raise FormatError(
+                        f"{images} must hold one image. Got {len(found)}. Remove the others"
+                    )
+                if masks is None:
+                    if split == "test":
+                        continue
+                    raise FormatError(
+                        f"{found[0]} must have its objects in {path / 'masks'}. There is no such "
+                        "folder. Add it (empty where there is no object), or move the image"
+                    )
+                name = path.relative_to(folder).as_posix()
+                records.append(Record(name, found[0], tuple(image_files(masks)), split))
+        return sorted(records, key=lambda record: record.name)
+
+    def class_map(self, folder: Path, records: Sequence[Record]) -> ClassMap:  # noqa: ARG002
+        """Background and foreground."""
+        return ClassMap.build(("background", "foreground"))
+
+    def load(self, record: Record, class_map: ClassMap) -> Sample:  # noqa: ARG002
+        """Decode the image and merge its objects."""
+        image = read_image(record.image)
+        merged = np.zeros(image.shape[:2], np.uint8)
+        for path in record.masks:
+            mask = read_grey_mask(path)
+            check_same_size(record.image, image, path, mask)
+            merged[mask > 0] = 1
+        return Sample(record.name, image, merged, "exclusive")
+
+
+def _image_folder(path: Path) -> Path:
+    folder = named_folder(path, IMAGE_FOLDERS)
+    assert folder is not None
+    return folder

@@ -1,0 +1,304 @@
+"""Records and samples, and the one place where image and mask files are read."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import ExifTags, Image, ImageOps
+
+from pixelwise.classes import IGNORE_INDEX, ClassMap, LabelMode
+from pixelwise.errors import DataError, MaskError
+
+IMAGE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".npy"}
+)
+"""Files with these suffixes, in any case, are taken for images."""
+
+MASK_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff", ".gif", ".npy"})
+"""Formats that keep a value as it was written; JPEG does not, so it cannot hold a mask."""
+
+Image.MAX_IMAGE_PIXELS = None  # large images are the daily work of this field, not an attack
+
+Array = npt.NDArray[Any]
+UInt8Array = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One labelled image as it lies on disk; nothing is decoded.
+
+    Attributes:
+        name: Unique within its data set, such as ``"train/0001"``.
+        image: The image file.
+        masks: The mask files: one for a mask of all classes, one per object, or one per class.
+        split: ``"train"``, ``"val"`` or ``"test"`` where the folder says so.
+    """
+
+    name: str
+    image: Path
+    masks: tuple[Path, ...] = ()
+    split: str | None = None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A decoded image with its truth.
+
+    Attributes:
+        name: The name of its record.
+        image: (H, W, C), uint8, uint16 or float32 as stored, any C.
+        mask: Exclusive: uint8 (H, W) class ids, 255 is void. Overlapping: uint8 (K, H, W), where
+            0..255 stands for 0..1.
+        label_mode: Which of the two it is.
+    """
+
+    name: str
+    image: Array = field(repr=False)
+    mask: UInt8Array = field(repr=False)
+    label_mode: LabelMode
+
+
+def read_image(path: Path) -> Array:
+    """Read an image file whole: every bit depth, every channel but alpha, EXIF rotation applied.
+
+    Alpha says how a picture is shown and not what was photographed, so it is left out; bands of a
+    TIFF that are not declared as alpha stay.
+
+    Args:
+        path: PNG, JPEG, BMP, WebP, GIF, TIFF or ``.npy``.
+
+    Returns:
+        (H, W, C); uint8, uint16 or float32.
+
+    Raises:
+        DataError: The file is missing, empty, truncated or no image.
+    """
+    with _reading(path):
+        if path.suffix.lower() == ".npy":
+            return _with_channels(_read_npy(path), path)
+        if path.suffix.lower() in {".tif", ".tiff"}:
+            return _with_channels(_read_tiff(path), path)
+        with Image.open(path) as opened:
+            picture = ImageOps.exif_transpose(opened)
+            return _with_channels(_pillow_pixels(picture), path)
+
+
+def read_mask_values(path: Path) -> npt.NDArray[np.int64]:
+    """Read a mask file as the integers that are stored in it.
+
+    Palette images give their indices, not their colours.
+
+    Returns:
+        int64 (H, W).
+
+    Raises:
+        MaskError: The mask has colours or fractions.
+        DataError: The file cannot be read.
+    """
+    with _reading(path):
+        if path.suffix.lower() == ".npy":
+            values = _read_npy(path)
+        elif path.suffix.lower() in {".tif", ".tiff"}:
+            values = _read_tiff(path)
+        else:
+            with Image.open(path) as opened:
+                picture = ImageOps.exif_transpose(opened)
+                if picture.mode == "P":
+                    values = np.asarray(picture)
+                else:
+                    values = _pillow_pixels(picture)
+    if values.ndim == 3:
+        first = values[..., :1]
+        if (values != first).any():
+            raise MaskError(
+                f"{path} must hold one class id per pixel. Got {values.shape[-1]} channels that "
+                "differ, so it is a colour picture. Save the mask as an index or grey PNG"
+            )
+        values = values[..., 0]
+    if values.dtype.kind == "f":
+        whole = values.astype(np.int64)
+        if (whole != values).any():
+            stray = values[whole != values].flat[0]
+            raise MaskError(
+                f"{path} must hold whole class ids. Got the fraction {stray}. "
+                "Save the mask without scaling or smoothing"
+            )
+        return whole
+    return values.astype(np.int64)
+
+
+def read_grey_mask(path: Path) -> UInt8Array:
+    """Read a mask of one class or object, where black is no and white is yes.
+
+    A file whose brightest value is 1 is taken as 0 and 1; any other as 0 to 255 (16-bit: 65535).
+
+    Returns:
+        uint8 (H, W), 0..255 for 0..1.
+    """
+    values = read_mask_values(path)
+    largest = int(values.max(initial=0))
+    if largest > 65535 or int(values.min(initial=0)) < 0:
+        raise MaskError(f"{path} must hold grey values 0 to 65535. Got {values.min()} to {largest}")
+    if largest == 1:
+        values = values * 255
+    elif largest > 255:
+        values = values // 257
+    return values.astype(np.uint8)
+
+
+def to_class_ids(values: npt.NDArray[np.int64], class_map: ClassMap, path: Path) -> UInt8Array:
+    """Translate stored values into class ids; void values become 255.
+
+    Raises:
+        MaskError: A value is neither a class nor void; it is named with its pixel count.
+    """
+    known = np.array((*class_map.values, *class_map.ignore), np.int64)
+    ids = np.array(
+        (*range(class_map.num_classes), *[IGNORE_INDEX] * len(class_map.ignore)), np.uint8
+    )
+    order = np.argsort(known)
+    position = np.searchsorted(known[order], values)
+    position = np.minimum(position, len(known) - 1)
+    is_known = known[order][position] == values
+    if not is_known.all():
+        stray, counts = np.unique(values[~is_known], return_counts=True)
+        found = ", ".join(
+            f"{value} ({count} pixels)" for value, count in zip(stray[:5], counts[:5], strict=True)
+        )
+        classes = _shortened(class_map.values)
+        raise MaskError(
+            f"{path} must hold class ids {classes} or void {_shortened(class_map.ignore)}. "
+            f"Got {found}. Mend the mask, or say with --ignore {stray[0]} that this value is void"
+        )
+    return ids[order][position]
+
+
+def check_same_size(image_path: Path, image: Array, mask_path: Path, mask: Array) -> None:
+    """Refuse a mask of another size than its image.
+
+    Raises:
+        MaskError: The sizes differ; an EXIF rotation is named as the likely cause where it is.
+    """
+    if image.shape[:2] == mask.shape[:2]:
+        return
+    (height, width), (mask_height, mask_width) = image.shape[:2], mask.shape[:2]
+    cause = "Export the mask again at the image's size"
+    if (mask_height, mask_width) == (width, height) and _is_rotated(image_path):
+        cause = (
+            "The image carries an EXIF rotation that the mask was drawn without. "
+            "Save the image upright (without EXIF rotation), or draw the mask on the upright one"
+        )
+    raise MaskError(
+        f"{mask_path} must be as large as its image {image_path.name}, {width} x {height}. "
+        f"Got {mask_width} x {mask_height}. {cause}"
+    )
+
+
+def _is_rotated(path: Path) -> bool:
+    if path.suffix.lower() in {".npy", ".tif", ".tiff"}:
+        return False
+    with Image.open(path) as picture:
+        return picture.getexif().get(ExifTags.Base.Orientation, 1) != 1
+
+
+def _shortened(values: tuple[int, ...]) -> str:
+    if len(values) > 3 and values == tuple(range(values[0], values[0] + len(values))):
+        return f"{values[0]} to {values[-1]}"
+    return ", ".join(map(str, values)) or "(none)"
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn whatever a decoder raises into one line that names the file."""
+    try:
+        if path.stat().st_size == 0:
+            raise DataError(f"{path} must be an image. It has zero bytes. Restore or remove it")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # decoders warn of metadata that is not used here
+            yield
+    except DataError:
+        raise
+    except FileNotFoundError as error:
+        raise DataError(f"{path} must exist. It does not. Check the path") from error
+    except MemoryError as error:
+        raise DataError(f"{path} does not fit into memory. Cut it into tiles first") from error
+    except Exception as error:  # decoders raise many kinds: OSError, SyntaxError, struct.error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(
+            f"{path} must be a readable image. It is truncated or of another kind ({reason[:120]}). "
+            "Restore or remove it"
+        ) from error
+
+
+def _pillow_pixels(picture: Image.Image) -> Array:
+    """The pixels of a Pillow image, in full depth and without alpha; palettes become colours."""
+    mode = picture.mode
+    if mode == "1":
+        return np.asarray(picture).astype(np.uint8)
+    if mode == "P":
+        return np.asarray(picture.convert("RGB"))
+    if mode in {"RGBA", "RGBa", "RGBX", "PA"}:
+        return np.asarray(picture.convert("RGB") if mode != "RGBA" else picture)[..., :3]
+    if mode in {"LA", "La"}:
+        return np.asarray(picture)[..., 0]
+    if mode in {"L", "RGB"}:
+        return np.asarray(picture)
+    if mode.startswith("I;16"):
+        return np.asarray(picture).astype(np.uint16)
+    if mode in {"I", "F"}:
+        pixels = np.asarray(picture)
+        if mode == "I" and pixels.min() >= 0 and pixels.max() <= 65535:
+            return pixels.astype(np.uint16)
+        return pixels.astype(np.float32)
+    return np.asarray(picture.convert("RGB"))
+
+
+def _read_npy(path: Path) -> Array:
+    return np.asarray(np.load(path, allow_pickle=False))
+
+
+def _read_tiff(path: Path) -> Array:
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        if len(file.pages) > 1 and not all(page.is_reduced for page in file.pages[1:]):
+            raise DataError(
+                f"{path} must hold one page. Got {len(file.pages)}. Save the page you want by itself"
+            )
+        page = file.pages[0]
+        pixels = page.asarray()
+        if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and pixels.ndim == 3:
+            pixels = np.moveaxis(pixels, 0, -1)
+        if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+            pixels = np.iinfo(pixels.dtype).max - pixels
+        if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
+            pixels = np.moveaxis(page.colormap[:, pixels] // 257, 0, -1).astype(np.uint8)
+        alpha = {tifffile.EXTRASAMPLE.UNASSALPHA, tifffile.EXTRASAMPLE.ASSOCALPHA}
+        if page.extrasamples and page.extrasamples[-1] in alpha and pixels.ndim == 3:
+            pixels = pixels[..., :-1]
+    return np.asarray(pixels)
+
+
+def _with_channels(pixels: Array, path: Path) -> Array:
+    """(H, W) or (H, W, C) of any number type to (H, W, C), uint8, uint16 or float32."""
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    if pixels.ndim != 3 or 0 in pixels.shape:
+        raise DataError(
+            f"{path} must hold height, width and channels. Got the shape {pixels.shape}. "
+            "Save it as (H, W) or (H, W, C)"
+        )
+    if pixels.dtype in (np.uint8, np.uint16):
+        return pixels
+    if pixels.dtype == np.bool_:
+        return pixels.astype(np.uint8)
+    if pixels.dtype.kind not in "iuf":
+        raise DataError(f"{path} must hold numbers. Got {pixels.dtype}. Save it as float32")
+    return np.nan_to_num(pixels.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)

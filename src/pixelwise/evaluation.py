@@ -1,0 +1,191 @@
+"""A model and a data set to scores: at original size, over the whole split, void left out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from pixelwise.classes import IGNORE_INDEX
+from pixelwise.data.dataset import Dataset, open_dataset
+from pixelwise.data.sample import Sample
+from pixelwise.errors import DataError
+from pixelwise.prediction.predictor import Predictor
+from pixelwise.scoring.confusion import ConfusionMatrix, KerasCounts, OverlapCounts
+from pixelwise.scoring.scores import Scores, summarise
+
+
+def fit_to_model(predictor: Predictor, dataset: Dataset) -> Dataset:
+    """The data set, read with the model's classes; refused where its labels mean something else.
+
+    Index masks without a card do not say how many classes there are: a test set that lacks the
+    last class would seem to have one fewer. Such a set is read with the model's own class map, and
+    a value beyond it is refused by name when its mask is read.
+
+    Raises:
+        DataError: Label mode or classes differ.
+    """
+    card = predictor.card
+    if dataset.label_mode != card.label_mode:
+        raise DataError(
+            f"{dataset.path} must have {card.label_mode} labels, as the model. "
+            f"Got {dataset.label_mode} ones ({dataset.format.name}). Choose another data set"
+        )
+    if dataset.class_map.is_unnamed:
+        return dataclasses.replace(dataset, class_map=card.class_map)
+    ours, theirs = dataset.class_map.names, card.class_map.names
+    if ours != theirs:
+        raise DataError(
+            f"{dataset.path} must have the model's {len(theirs)} classes {_list(theirs)}. "
+            f"Got {len(ours)}: {_list(ours)}. Name them alike in a dataset.yaml, or train anew"
+        )
+    return dataset
+
+
+def open_for_model(
+    predictor: Predictor,
+    data: Path | str,
+    *,
+    split: str | None = None,
+    ignore: Sequence[int] = (),
+    format: str | None = None,  # noqa: A002  the word that the command line and the card use
+) -> tuple[Dataset, str]:
+    """Open a data set to score a model on, and choose the split.
+
+    On the very data that the model was trained on, the split is drawn as it was then, so that no
+    training image is taken for a test image.
+
+    Args:
+        predictor: The model.
+        data: A folder, a dataset card, or ``digits``.
+        split: ``train``, ``val``, ``test`` or ``all``. ``None`` takes the test images, where there
+            are none those of validation, and of a folder of new images all.
+        ignore: Further stored mask values that mean void.
+        format: The label format, where looking does not find it.
+
+    Returns:
+        The data set, read with the model's classes, and the split.
+
+    Raises:
+        DataError: It cannot be opened or does not fit the model.
+    """
+    trained = predictor.card.data
+    dataset = open_dataset(
+        data,
+        format=format,
+        ignore=ignore,
+        split=trained.split,
+        split_seed=trained.split_seed,
+    )
+    dataset = fit_to_model(predictor, dataset)
+    if split is not None:
+        return dataset, split
+    if dataset.drawn_split and dataset.fingerprint != trained.fingerprint:
+        return dataset, "all"
+    there = {record.split for record in dataset.records}
+    return dataset, next((name for name in ("test", "val") if name in there), "all")
+
+
+def evaluate(
+    predictor: Predictor,
+    dataset: Dataset,
+    split: str,
+    *,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Scores:
+    """Score a model on one split of a data set.
+
+    Args:
+        predictor: The model.
+        dataset: The data set.
+        split: ``train``, ``val``, ``test`` or ``all``.
+        on_progress: Called with how many images are done and how many there are.
+
+    Raises:
+        DataError: The data set does not fit the model, the split is empty, or a file is bad.
+    """
+    dataset = fit_to_model(predictor, dataset)
+    records = dataset.split(split)
+    samples = map(dataset.load, records)
+    return score_samples(predictor, samples, len(records), on_progress=on_progress)
+
+
+def score_samples(
+    predictor: Predictor,
+    samples: Iterable[Sample],
+    num_samples: int,
+    *,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Scores:
+    """Score a model on decoded samples.
+
+    Args:
+        predictor: The model.
+        samples: The samples; consumed once.
+        num_samples: How many there are, for the progress.
+        on_progress: Called with how many are done and how many there are.
+
+    Raises:
+        DataError: Nothing is labelled, so nothing can be scored.
+    """
+    class_map = predictor.card.class_map
+    exclusive = predictor.card.label_mode == "exclusive"
+    confusion = ConfusionMatrix(class_map.num_classes)
+    overlap, keras = OverlapCounts(class_map.num_classes), KerasCounts()
+    loss = _MeanCrossEntropy()
+    waiting: list[Sample] = []
+
+    def images() -> Iterable[tuple[str, np.ndarray]]:
+        for sample in samples:
+            waiting.append(sample)
+            yield sample.name, sample.image
+
+    done = 0
+    for logits in predictor.logits_of(images()):
+        sample = waiting.pop(0)
+        prediction = predictor.decide(logits)
+        if exclusive:
+            confusion.add(np.asarray(prediction, np.uint8), sample.mask)
+            loss.add(logits, sample.mask)
+        else:
+            overlap.add(np.asarray(prediction, np.bool_), sample.mask)
+            keras.add(predictor.to_probabilities(logits), sample.mask)
+        done += 1
+        if on_progress:
+            on_progress(done, num_samples)
+    if exclusive:
+        if not confusion.counts.sum():
+            raise DataError(
+                "the masks must hold labelled pixels to score against. All are void. "
+                "Check the void value, or choose another split with --split"
+            )
+        return dataclasses.replace(summarise(confusion, class_map, images=done), loss=loss.mean)
+    scores = summarise(overlap, class_map, images=done, keras=keras)
+    return dataclasses.replace(scores, loss=keras.figures()["loss"])
+
+
+class _MeanCrossEntropy:
+    """Mean cross-entropy over labelled pixels."""
+
+    def __init__(self) -> None:
+        self._sum = 0.0
+        self._pixels = 0
+
+    def add(self, logits: torch.Tensor, mask: np.ndarray) -> None:
+        target = torch.from_numpy(mask).long()
+        self._sum += nn.functional.cross_entropy(
+            logits[None], target[None], ignore_index=IGNORE_INDEX, reduction="sum"
+        ).item()
+        self._pixels += int((mask != IGNORE_INDEX).sum())
+
+    @property
+    def mean(self) -> float:
+        return self._sum / max(1, self._pixels)
+
+
+def _list(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")

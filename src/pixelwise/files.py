@@ -1,0 +1,119 @@
+"""Writing files so that none is ever half-written: beside the target first, then renamed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pixelwise.errors import OutputError
+
+
+def make_folder(folder: Path) -> Path:
+    """Create a folder and its parents, and return it.
+
+    Raises:
+        OutputError: The folder cannot be made, or a file has its name.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _output_error(folder, error) from error
+    return folder
+
+
+@contextmanager
+def written_aside(target: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``target``, which becomes ``target`` when the block succeeds.
+
+    A reader sees the old file or the new one, never a part; an error or a kill leaves the old one.
+
+    Args:
+        target: The file to write; its folder is made where it is missing.
+
+    Yields:
+        The path to write to; it has the suffix of ``target``, which some writers go by.
+
+    Raises:
+        OutputError: The disk is full, or the folder cannot be written to.
+    """
+    make_folder(target.parent)
+    try:
+        handle, name = tempfile.mkstemp(
+            dir=target.parent, prefix=f".{target.stem}-", suffix=target.suffix
+        )
+    except OSError as error:
+        raise _output_error(target, error) from error
+    os.close(handle)
+    aside = Path(name)
+    try:
+        yield aside
+        with aside.open("rb+") as written:
+            os.fsync(written.fileno())
+        aside.chmod(0o666 & ~_umask())
+        aside.replace(target)
+    except OSError as error:
+        raise _output_error(target, error) from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write a UTF-8 text file, whole or not at all."""
+    with written_aside(target) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def folder_written_aside(target: Path) -> Iterator[Path]:
+    """Give a temporary folder beside ``target``, which becomes ``target`` when the block succeeds.
+
+    Raises:
+        OutputError: ``target`` holds something, the disk is full, or the place is not writable.
+    """
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise OutputError(
+            f"{target} must be new or empty. It holds something. Choose another folder"
+        )
+    parent = target.absolute().parent
+    make_folder(parent)
+    try:
+        aside = Path(tempfile.mkdtemp(dir=parent, prefix=f".{target.name}-"))
+    except OSError as error:
+        raise _output_error(target, error) from error
+    try:
+        yield aside
+        aside.chmod(0o777 & ~_umask())
+        if target.exists():
+            target.rmdir()
+        aside.rename(target)
+    except OSError as error:
+        raise _output_error(target, error) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _umask() -> int:
+    """The process's umask, which can only be read by setting it."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def _output_error(target: Path, error: OSError) -> OutputError:
+    if isinstance(error, OutputError):
+        return error
+    advice = {
+        errno.ENOSPC: "The disk is full: free some space, or write to another disk with --out",
+        errno.EDQUOT: "The disk quota is used up: free some space, or write elsewhere with --out",
+        errno.EACCES: "The folder must be writable: change its rights, or choose another --out",
+        errno.EPERM: "The folder must be writable: change its rights, or choose another --out",
+        errno.EROFS: "The disk is read-only: choose another folder with --out",
+        errno.EEXIST: "A file has that name: remove it, or choose another --out",
+        errno.ENOTDIR: "A file stands where a folder must be: choose another --out",
+    }.get(error.errno or 0, "Choose another place with --out")
+    return OutputError(f"cannot write {target}: {error.strerror or error}. {advice}")

@@ -1,0 +1,127 @@
+"""``predict``: files and folders of images in, files of predictions out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pixelwise.data.formats import image_files
+from pixelwise.data.sample import IMAGE_SUFFIXES, read_image
+from pixelwise.errors import ConfigError, DataError, UnknownNameError
+from pixelwise.files import make_folder
+from pixelwise.prediction.predictor import Predictor
+from pixelwise.prediction.writers import SAVE_KINDS, SaveKind, write_prediction
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What became of the inputs.
+
+    Attributes:
+        written: Every file written.
+        failed: The message of every image that could not be predicted.
+    """
+
+    written: tuple[Path, ...]
+    failed: tuple[str, ...]
+
+
+def predict(
+    predictor: Predictor,
+    inputs: Sequence[Path | str],
+    out: Path | str,
+    *,
+    save: Sequence[SaveKind] = ("index",),
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Predictions:
+    """Segment files and folders of images and write the results.
+
+    An image that cannot be read is reported, and the others are still done.
+
+    Args:
+        predictor: The model.
+        inputs: Image files and folders; folders are searched with all that is inside them.
+        out: Where to write; what lay below an input folder lies alike below this one.
+        save: What to write; see :data:`pixelwise.prediction.writers.SAVE_KINDS`.
+        on_progress: Called with how many images are done and how many there are.
+
+    Raises:
+        DataError: An input does not exist, or there is no image in any of them.
+        ConfigError: Two inputs would be written to one file, or an input would be overwritten.
+        OutputError: A result cannot be written.
+    """
+    for kind in save:
+        if kind not in SAVE_KINDS:
+            raise UnknownNameError("--save", kind, SAVE_KINDS)
+    out = Path(out)
+    jobs = _jobs([Path(entry) for entry in inputs], out)
+    make_folder(out)
+    card = predictor.card
+    written: list[Path] = []
+    failed: list[str] = []
+    for done, (stem, path) in enumerate(jobs.items(), start=1):
+        try:
+            image = read_image(path)
+            logits = predictor.logits(image, str(path))
+        except DataError as error:
+            failed.append(str(error))
+        else:
+            probabilities = predictor.to_probabilities(logits)
+            for kind in save:
+                folder = out / kind if len(save) > 1 else out
+                written += write_prediction(
+                    folder,
+                    stem,
+                    kind,
+                    image=image,
+                    probabilities=probabilities,
+                    class_map=card.class_map,
+                    label_mode=card.label_mode,
+                )
+        if on_progress:
+            on_progress(done, len(jobs))
+    return Predictions(tuple(written), tuple(failed))
+
+
+def _jobs(inputs: Sequence[Path], out: Path) -> dict[str, Path]:
+    """Every image by the stem of its result, below ``out``."""
+    jobs: dict[str, Path] = {}
+    for entry in inputs:
+        if entry.is_dir():
+            found = [(path.relative_to(entry), path) for path in _images_below(entry, out)]
+        elif entry.is_file():
+            if entry.suffix.lower() not in IMAGE_SUFFIXES:
+                raise DataError(
+                    f"{entry} must be an image ({', '.join(sorted(IMAGE_SUFFIXES))}). "
+                    f"Got {entry.suffix or 'no suffix'}. Leave it out"
+                )
+            found = [(Path(entry.name), entry)]
+        else:
+            raise DataError(f"{entry} must be an image or a folder. It does not exist")
+        for relative, path in found:
+            stem = relative.with_suffix("").as_posix()
+            if stem in jobs:
+                raise ConfigError(
+                    f"results must not overwrite each other. {jobs[stem]} and {path} would both be "
+                    f"written to {out / stem}.png. Predict them into two folders"
+                )
+            if path.resolve().parent == (out / stem).parent.resolve():
+                raise ConfigError(
+                    f"--out must not hold the inputs. {path} lies in it and could be overwritten. "
+                    "Choose another folder"
+                )
+            jobs[stem] = path
+    if not jobs:
+        seen = ", ".join(map(str, inputs))
+        raise DataError(f"INPUT must hold at least one image. Got none in {seen}. Check the path")
+    return jobs
+
+
+def _images_below(folder: Path, out: Path) -> list[Path]:
+    """The images in a folder and the folders in it, but not those of earlier results."""
+    found = image_files(folder)
+    for inner in sorted(path for path in folder.iterdir() if path.is_dir()):
+        if not inner.name.startswith(".") and inner.resolve() != out.resolve():
+            found += _images_below(inner, out)
+    return found

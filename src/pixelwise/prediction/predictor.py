@@ -1,0 +1,234 @@
+"""A trained model and its card: images in, class ids and probabilities out, at the image's size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from pixelwise.data.augmentation import scaled_size
+from pixelwise.data.sample import Array, UInt8Array
+from pixelwise.data.statistics import conform_channels
+from pixelwise.devices import choose_device
+from pixelwise.errors import ConfigError, DataError
+from pixelwise.modelfile import ModelCard, Preprocessing, load_model_file
+from pixelwise.models import SegmentationModel
+from pixelwise.prediction.tiling import segment_tiled
+
+MIN_TILE_PX = 512
+"""Images up to this size go through whole even where training saw smaller crops: the networks are
+convolutions, so the crop's size is no limit, and a whole image has no seams."""
+
+MAX_BATCH_PIXELS = 2**18
+"""Pixels that go through the model at once, as far as one tile leaves the choice."""
+
+THRESHOLD = 0.5
+"""Overlapping labels: a pixel is of a class where its probability is above this."""
+
+
+def normalise(image: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Bring stored units to those that the model was trained on.
+
+    Args:
+        image: (N, C, H, W) or (C, H, W), in stored units, any number type.
+        preprocessing: Mean and deviation per channel.
+
+    Returns:
+        float32 of the same shape.
+    """
+    mean, std = (
+        torch.tensor(values, dtype=torch.float32, device=image.device).view(-1, 1, 1)
+        for values in (preprocessing.mean, preprocessing.std)
+    )
+    return (image.float() - mean) / std
+
+
+class Predictor:
+    """A model that is ready to use.
+
+    Args:
+        model: The network.
+        card: Its classes and preprocessing.
+        device: Where to compute; see :func:`pixelwise.devices.choose_device`.
+        precision: ``float32``, or ``bfloat16`` where the device is faster in it.
+        tile: Height and width in pixels, at working scale, above which an image is cut into tiles;
+            ``None`` takes the training size, at least 512.
+    """
+
+    def __init__(
+        self,
+        model: SegmentationModel,
+        card: ModelCard,
+        *,
+        device: str | torch.device = "auto",
+        precision: str = "float32",
+        tile: tuple[int, int] | None = None,
+    ) -> None:
+        self.device = device if isinstance(device, torch.device) else choose_device(device)
+        self.card = card
+        self.model = model.to(self.device, memory_format=torch.channels_last)
+        self._autocast = precision == "bfloat16"
+        height, width = card.training_size
+        self.tile = tile or (max(height, MIN_TILE_PX), max(width, MIN_TILE_PX))
+        if min(self.tile) < 1:
+            raise ConfigError(f"tile must be at least 1 x 1. Got {self.tile}")
+
+    def predict(self, image: Array) -> npt.NDArray[np.uint8] | npt.NDArray[np.bool_]:
+        """Segment one image.
+
+        Args:
+            image: (H, W) or (H, W, C), any size, of the type that the model was trained on.
+
+        Returns:
+            Exclusive: class ids, uint8 (H, W). Overlapping: bool (K, H, W).
+
+        Raises:
+            DataError: Type or channels are not those of the training images.
+        """
+        return self.decide(self.logits(image))
+
+    def probabilities(self, image: Array) -> npt.NDArray[np.float32]:
+        """Segment one image.
+
+        Args:
+            image: As for :meth:`predict`.
+
+        Returns:
+            float32 (K, H, W), 0 to 1; for exclusive labels they add up to 1 at every pixel.
+
+        Raises:
+            DataError: Type or channels are not those of the training images.
+        """
+        return self.to_probabilities(self.logits(image))
+
+    def logits(self, image: Array, name: str = "image") -> Tensor:
+        """Raw scores of one image, float32 (K, H, W) on the CPU; ``name`` is for messages.
+
+        Raises:
+            DataError: Type or channels are not those of the training images.
+        """
+        return next(self.logits_of([(name, image)]))
+
+    def logits_of(self, images: Iterable[tuple[str, Array]]) -> Iterator[Tensor]:
+        """Raw scores of many images, in order; equal sizes in a row go through together.
+
+        Args:
+            images: Names, for messages, and images as for :meth:`predict`.
+
+        Yields:
+            float32 (K, H, W) on the CPU, one per image.
+        """
+        waiting: list[Tensor] = []
+        for name, image in images:
+            tensor = self._to_tensor(image, name)
+            pixels = tensor.shape[-2] * tensor.shape[-1]
+            is_full = (len(waiting) + 1) * pixels > MAX_BATCH_PIXELS
+            if waiting and (tensor.shape != waiting[0].shape or is_full):
+                yield from self._segment(waiting)
+                waiting = []
+            waiting.append(tensor)
+        if waiting:
+            yield from self._segment(waiting)
+
+    def decide(self, logits: Tensor) -> npt.NDArray[np.uint8] | npt.NDArray[np.bool_]:
+        """Class ids (exclusive) or yes and no per class (overlapping) of logits (K, H, W)."""
+        if self.card.label_mode == "exclusive":
+            return logits.argmax(0).to(torch.uint8).numpy()
+        return (logits > np.log(THRESHOLD / (1 - THRESHOLD))).numpy()
+
+    def to_probabilities(self, logits: Tensor) -> npt.NDArray[np.float32]:
+        """Softmax (exclusive) or sigmoid (overlapping) of logits (K, H, W)."""
+        exclusive = self.card.label_mode == "exclusive"
+        probabilities = logits.softmax(0) if exclusive else logits.sigmoid()
+        return np.asarray(probabilities.numpy(), dtype=np.float32)
+
+    def _to_tensor(self, image: Array, name: str) -> Tensor:
+        """Check an image and make it (C, H, W) in stored units."""
+        if image.ndim == 2:
+            image = image[..., None]
+        if image.ndim != 3 or 0 in image.shape:
+            raise DataError(f"{name} must be (H, W) or (H, W, C). Got the shape {image.shape}")
+        dtype = self.card.preprocessing.dtype
+        if str(image.dtype) != dtype:
+            raise DataError(
+                f"{name} must be {dtype}, as the images that the model was trained on. "
+                f"Got {image.dtype}. Convert it, or train a model on such images"
+            )
+        image = conform_channels(image, self.card.in_channels, name)
+        if image.dtype == np.uint16:
+            image = image.astype(np.float32)
+        return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+
+    @torch.no_grad()
+    def _segment(self, images: list[Tensor]) -> Iterator[Tensor]:
+        """Segment images of one size."""
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            height, width = images[0].shape[-2:]
+            batch = torch.stack(images).to(self.device)
+            size = scaled_size(height, width, self.card.preprocessing.scale)
+            if size != (height, width):
+                batch = nn.functional.interpolate(
+                    batch.float(), size, mode="bilinear", antialias=True, align_corners=False
+                )
+            batch = normalise(batch, self.card.preprocessing)
+            if size[0] <= self.tile[0] and size[1] <= self.tile[1]:
+                results = list(self._forward(batch))
+            else:
+                tiles_at_once = max(1, MAX_BATCH_PIXELS // (self.tile[0] * self.tile[1]))
+                results = [
+                    segment_tiled(self._forward, image, self.tile, batch_size=tiles_at_once)
+                    for image in batch
+                ]
+        finally:
+            self.model.train(was_training)
+        for logits in results:
+            if size != (height, width):
+                logits = nn.functional.interpolate(
+                    logits[None], (height, width), mode="bilinear", align_corners=False
+                )[0]
+            yield logits.cpu()
+
+    def _forward(self, batch: Tensor) -> Tensor:
+        batch = batch.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast):
+            logits: Tensor = self.model(batch)
+        return logits.float()
+
+
+def load_model(path: Path | str, *, device: str = "auto") -> Predictor:
+    """Load a model file, ready to predict.
+
+    Args:
+        path: A ``model.safetensors`` of a run, or the run's folder.
+        device: Where to compute; ``auto`` takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        ModelFileError: The file is missing, cut, or of another kind.
+
+    Example:
+        >>> predictor = load_model("runs/first/model.safetensors")  # doctest: +SKIP
+        >>> predictor.predict(image).shape == image.shape[:2]  # doctest: +SKIP
+        True
+    """
+    model, card = load_model_file(path)
+    return Predictor(model, card, device=device)
+
+
+def class_picture(prediction: Array) -> UInt8Array:
+    """One plane of class numbers, as an index picture holds them.
+
+    Args:
+        prediction: Exclusive: class ids (H, W), returned as they are. Overlapping: the classes'
+            probabilities (K, H, W); a pixel gets 1 + the likeliest class above the threshold, and
+            0 where there is none.
+    """
+    if prediction.ndim == 2:
+        return prediction
+    best = prediction.argmax(0)
+    return np.where(prediction.max(0) > THRESHOLD, best + 1, 0).astype(np.uint8)

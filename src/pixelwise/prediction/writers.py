@@ -1,0 +1,177 @@
+"""Predictions as files: class ids, overlays with a legend, black and white, probabilities."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from pixelwise.classes import ClassMap, Colour, LabelMode
+from pixelwise.data.sample import Array, UInt8Array
+from pixelwise.files import written_aside
+from pixelwise.prediction.predictor import THRESHOLD, class_picture
+
+SaveKind = Literal["index", "overlay", "binary", "probabilities"]
+SAVE_KINDS: tuple[SaveKind, ...] = get_args(SaveKind)
+"""``index``: palette PNG of class ids. ``overlay``: the image tinted by class, with a legend.
+``binary``: 0 and 255. ``probabilities``: one 16-bit PNG per class, 0..65535 for 0..1."""
+
+OVERLAY_OPACITY = 0.5
+
+
+def write_prediction(
+    folder: Path,
+    stem: str,
+    kind: SaveKind,
+    *,
+    image: Array,
+    probabilities: npt.NDArray[np.float32],
+    class_map: ClassMap,
+    label_mode: LabelMode,
+) -> list[Path]:
+    """Write one prediction in one of the kinds.
+
+    Args:
+        folder: Where to.
+        stem: Name of the files, without suffix; may hold folders.
+        kind: What to write; see :data:`SAVE_KINDS`.
+        image: The image, (H, W, C).
+        probabilities: float32 (K, H, W) at the image's size.
+        class_map: The classes.
+        label_mode: Of the model.
+
+    Returns:
+        The files written; all of them have exactly the image's size but the overlay, which has
+        its legend below.
+
+    Raises:
+        OutputError: A file cannot be written.
+    """
+    exclusive = label_mode == "exclusive"
+    classes = probabilities.argmax(0).astype(np.uint8) if exclusive else None
+    planes = class_picture(classes if classes is not None else probabilities)
+    palette = class_map.colours if exclusive else ((0, 0, 0), *class_map.colours)
+    if kind == "index":
+        return [_save(folder / f"{stem}.png", index_picture(planes, palette))]
+    if kind == "overlay":
+        picture = overlay_picture(image, planes, palette, hide=None if exclusive else 0)
+        entries = list(zip(class_map.names, class_map.colours, strict=True))
+        return [_save(folder / f"{stem}_overlay.png", with_legend(picture, entries))]
+    if kind == "probabilities":
+        return [
+            _save(
+                folder / f"{stem}_{file_name(name)}.png",
+                Image.fromarray(np.round(plane * 65535).astype(np.uint16)),
+            )
+            for name, plane in zip(class_map.names, probabilities, strict=True)
+        ]
+    if classes is not None and class_map.num_classes == 2:
+        return [_save(folder / f"{stem}.png", Image.fromarray((classes * 255).astype(np.uint8)))]
+    return [
+        _save(
+            folder / f"{stem}_{file_name(name)}.png",
+            Image.fromarray(
+                np.where(
+                    classes == index if classes is not None else probabilities[index] > THRESHOLD,
+                    255,
+                    0,
+                ).astype(np.uint8)
+            ),
+        )
+        for index, name in enumerate(class_map.names)
+    ]
+
+
+def file_name(name: str) -> str:
+    """A class name as part of a file name, for every file system."""
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "class"
+
+
+def index_picture(classes: UInt8Array, palette: Sequence[Colour]) -> Image.Image:
+    """Class ids (H, W) as a palette image whose indices are the ids."""
+    picture = Image.fromarray(classes).convert("L")
+    picture = Image.frombytes("P", picture.size, picture.tobytes())
+    picture.putpalette([level for colour in palette for level in colour])
+    return picture
+
+
+def viewable(image: Array) -> UInt8Array:
+    """Any image as uint8 (H, W, 3) to look at: other depths are stretched from 2 to 98 per cent.
+
+    Args:
+        image: (H, W, C); of two channels the first is shown, of four and more the first three.
+    """
+    image = image[..., :3] if image.shape[-1] >= 3 else image[..., :1]
+    if image.dtype != np.uint8:
+        low, high = np.percentile(image, (2, 98))
+        image = np.clip((image.astype(np.float32) - low) / max(high - low, 1e-6) * 255, 0, 255)
+    elif image.max() <= 1:
+        image = image * 255
+    return np.broadcast_to(image.astype(np.uint8), (*image.shape[:2], 3))
+
+
+def overlay_picture(
+    image: Array, classes: UInt8Array, palette: Sequence[Colour], *, hide: int | None = None
+) -> Image.Image:
+    """The image with each pixel tinted in the colour of its class.
+
+    Args:
+        image: (H, W, C).
+        classes: Class numbers (H, W).
+        palette: A colour per class number.
+        hide: A class number that is left untinted.
+    """
+    base = viewable(image).astype(np.float32)
+    table = np.zeros((256, 3), np.float32)
+    table[: len(palette)] = palette
+    opacity = np.full(classes.shape, OVERLAY_OPACITY, np.float32)
+    if hide is not None:
+        opacity[classes == hide] = 0
+    blended = base + (table[classes] - base) * opacity[..., None]
+    return Image.fromarray(blended.round().astype(np.uint8))
+
+
+def with_legend(
+    picture: Image.Image, entries: Sequence[tuple[str, Colour]], *, caption: str = ""
+) -> Image.Image:
+    """A picture with its legend below, wrapped to the picture's width (at least 240 pixels).
+
+    Args:
+        picture: RGB.
+        entries: Names and colours.
+        caption: A line of text under the legend.
+    """
+    size = max(12, round(min(picture.size) / 40))
+    font = ImageFont.load_default(size)
+    width = max(picture.width, 240)
+    swatch, gap, line = size, size // 2, round(size * 1.6)
+    places, left, top = [], gap, gap
+    for name, _ in entries:
+        needed = swatch + gap + round(font.getlength(name)) + 2 * gap
+        if left > gap and left + needed > width:
+            left, top = gap, top + line
+        places.append((left, top))
+        left += needed
+    bottom = top + line
+    height = bottom + (line if caption else 0) + gap
+    sheet = Image.new("RGB", (width, picture.height + height), "white")
+    sheet.paste(picture, ((width - picture.width) // 2, 0))
+    draw = ImageDraw.Draw(sheet)
+    for (name, colour), (x, y) in zip(entries, places, strict=True):
+        y += picture.height
+        draw.rectangle((x, y, x + swatch, y + swatch), fill=tuple(colour), outline=(90, 90, 90))
+        draw.text((x + swatch + gap, y + swatch / 2), name, "black", font, anchor="lm")
+    if caption:
+        draw.text((gap, picture.height + bottom), caption, (70, 70, 70), font)
+    return sheet
+
+
+def _save(path: Path, picture: Image.Image) -> Path:
+    with written_aside(path) as aside:
+        picture.save(aside)
+    return path

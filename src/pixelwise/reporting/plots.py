@@ -1,0 +1,160 @@
+"""Pictures of a run: curves, segmentations with a legend, each class's truth and prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pixelwise.classes import ClassMap
+from pixelwise.data.sample import Sample
+from pixelwise.files import written_aside
+from pixelwise.prediction.predictor import THRESHOLD, class_picture
+from pixelwise.prediction.writers import overlay_picture, viewable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TRAIN_COLOUR, VAL_COLOUR = "#1f77b4", "#d95f02"
+
+
+def draw_curves(history: Sequence[dict[str, Any]], path: Path) -> None:
+    """Draw loss and scores over the epochs, the kept epoch marked.
+
+    Args:
+        history: Rows as ``history.csv`` holds them, at least one.
+        path: The PNG to write.
+    """
+    figure = _new_figure(9.0, 3.4)
+    loss_axes, score_axes = figure.subplots(1, 2)
+    epochs = [row["epoch"] for row in history]
+    kept = max(row["epoch"] for row in history if row["is_best"])
+    marker = "o" if len(epochs) < 30 else ""
+    style = {"marker": marker, "markersize": 3, "linewidth": 1.5}
+    for name, colour, label in (
+        ("train_loss", TRAIN_COLOUR, "train"),
+        ("val_loss", VAL_COLOUR, "validation"),
+    ):
+        loss_axes.plot(epochs, [row[name] for row in history], color=colour, label=label, **style)
+    largest = max(max(row["train_loss"], row["val_loss"]) for row in history)
+    smallest = min(min(row["train_loss"], row["val_loss"]) for row in history)
+    if smallest > 0 and largest / smallest > 5:
+        loss_axes.set_yscale("log")
+    for name, colour, label in (
+        ("val_mean_iou", VAL_COLOUR, "mean IoU"),
+        ("val_pixel_accuracy", "#7570b3", "pixel accuracy"),
+    ):
+        score_axes.plot(epochs, [row[name] for row in history], color=colour, label=label, **style)
+    score_axes.set_ylim(0, 1)
+    for axes, title in ((loss_axes, "loss"), (score_axes, "validation scores")):
+        axes.axvline(kept, color="0.6", linewidth=1, linestyle=":", label=f"kept: epoch {kept}")
+        axes.set_title(title)
+        axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.25)
+        axes.legend(fontsize=8)
+    _save(figure, path)
+
+
+def draw_segmentation(
+    sample: Sample, probabilities: npt.NDArray[np.float32], class_map: ClassMap, path: Path
+) -> None:
+    """Draw input, truth and prediction side by side, a colour per class, with a legend.
+
+    Args:
+        sample: The image and its truth.
+        probabilities: float32 (K, H, W).
+        class_map: Names and colours.
+        path: The PNG to write.
+    """
+    exclusive = sample.label_mode == "exclusive"
+    palette = list(class_map.colours) if exclusive else [(0, 0, 0), *class_map.colours]
+    hide = None if exclusive else 0
+    truth = class_picture(sample.mask if exclusive else sample.mask / np.float32(255))
+    predicted = (
+        probabilities.argmax(0).astype(np.uint8) if exclusive else class_picture(probabilities)
+    )
+    shown = [*class_map.colours]
+    void = np.zeros(truth.shape, bool) if not exclusive else truth == 255
+    pictures = [viewable(sample.image)]
+    for classes in (np.where(void, 0, truth), predicted):
+        picture = np.array(
+            overlay_picture(sample.image, classes.astype(np.uint8), palette, hide=hide)
+        )
+        pictures.append(picture)
+    pictures[1][void] = viewable(sample.image)[void] // 3
+    height, width = truth.shape
+    across = 3.2
+    down = min(12.0, max(0.6, across * height / width))
+    legend_rows = -(-len(shown) // 6)
+    figure = _new_figure(3 * across + 0.4, down + 0.75 + 0.25 * legend_rows)
+    columns = figure.subplots(1, 3)
+    titles = ("input", "truth", "prediction" if exclusive else f"prediction > {THRESHOLD:g}")
+    for axes, picture, title in zip(columns, pictures, titles, strict=True):
+        axes.imshow(picture, interpolation="nearest")
+        axes.set_title(title, fontsize=10)
+        axes.set_axis_off()
+    _add_legend(figure, class_map, has_void=bool(void.any()))
+    figure.suptitle(sample.name, fontsize=8, color="0.4")
+    _save(figure, path)
+
+
+def draw_class_grid(
+    sample: Sample, probabilities: npt.NDArray[np.float32], class_map: ClassMap, path: Path
+) -> None:
+    """Draw a column per class: the truth above, the probability below, not thresholded (A1).
+
+    Args:
+        sample: The image and its truth.
+        probabilities: float32 (K, H, W).
+        class_map: Names; of more than twelve classes those that cover most of the truth are drawn.
+        path: The PNG to write.
+    """
+    if sample.label_mode == "exclusive":
+        planes = np.stack([sample.mask == index for index in range(class_map.num_classes)])
+    else:
+        planes = sample.mask / np.float32(255)
+    largest = np.argsort(-planes.sum((1, 2)), kind="stable")[:12]
+    chosen = sorted(largest.tolist())
+    height, width = sample.mask.shape[-2:]
+    across = 1.7
+    figure = _new_figure(
+        max(3.0, across * len(chosen)), 2 * min(8.0, max(0.5, across * height / width)) + 0.8
+    )
+    grid = figure.subplots(2, len(chosen), squeeze=False)
+    for column, index in zip(grid.T, chosen, strict=True):
+        for axes, plane in zip(column, (planes[index], probabilities[index]), strict=True):
+            axes.imshow(plane, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+            axes.set_xticks([])
+            axes.set_yticks([])
+        column[0].set_title(class_map.names[index], fontsize=9)
+    grid[0, 0].set_ylabel("truth", fontsize=9)
+    grid[1, 0].set_ylabel("prediction", fontsize=9)
+    _save(figure, path)
+
+
+def _add_legend(figure: Figure, class_map: ClassMap, *, has_void: bool) -> None:
+    from matplotlib.patches import Patch
+
+    entries = [
+        Patch(facecolor=tuple(level / 255 for level in colour), edgecolor="0.4", label=name)
+        for name, colour in zip(class_map.names, class_map.colours, strict=True)
+    ]
+    if has_void:
+        entries.append(Patch(facecolor="0.2", edgecolor="0.4", label="void (darkened)"))
+    figure.legend(handles=entries, loc="outside lower center", ncols=6, fontsize=8, frameon=False)
+
+
+def _new_figure(width: float, height: float) -> Figure:
+    """A figure by itself, without pyplot: no window, no state shared between threads."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with written_aside(path) as aside:
+        figure.savefig(aside, dpi=100)

@@ -1,0 +1,1 @@
+"""From truth and prediction to scores whose definition is stated."""

@@ -1,0 +1,1 @@
+"""From a data set to a model file: defaults from the data, one loop, exact resume."""

@@ -1,0 +1,293 @@
+"""The one training loop: open, plan, try one batch, then epochs; every epoch is scored and saved."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pixelwise.config import Recipe
+from pixelwise.data.batches import Batch
+from pixelwise.errors import TrainingError
+from pixelwise.evaluation import score_samples
+from pixelwise.files import write_text
+from pixelwise.modelfile import save_model_file
+from pixelwise.prediction.predictor import Predictor
+from pixelwise.reporting.plots import draw_curves
+from pixelwise.scoring.scores import Scores
+from pixelwise.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from pixelwise.training.events import EpochEnded, Listener, Stepped
+from pixelwise.training.setup import Prepared, forward_loss
+
+CHECKPOINT_EVERY_S = 30.0
+"""A killed run loses at most about this much, beside the step it was at."""
+
+FINAL_RATE = 0.001
+"""The schedule ends at this share of the highest rate."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training left behind.
+
+    Attributes:
+        folder: The run's folder.
+        scores: Of the validation split at the kept epoch.
+        best_epoch: The kept epoch, from 1.
+        epochs: How many were trained.
+        seconds: Time of training, validation included, start-up left out.
+    """
+
+    folder: Path
+    scores: Scores
+    best_epoch: int
+    epochs: int
+    seconds: float
+
+
+class Trainer:
+    """One run: what it needs, and where it is.
+
+    Args:
+        prepared: Data, model and filled recipe.
+        folder: The run's folder.
+        listener: Told of every step and epoch.
+    """
+
+    def __init__(self, prepared: Prepared, folder: Path, listener: Listener) -> None:
+        self.recipe: Recipe = prepared.recipe
+        self.prepared = prepared
+        self.folder = folder
+        self.listener = listener
+        self.model = prepared.model
+        self.device = prepared.device
+        self.optimizer = _optimizer(self.model, self.recipe)
+        self.progress = Progress()
+        self.best_scores: Scores | None = None
+        self._started = 0.0
+        self._saved = 0.0
+        self._validation_s = 0.0
+
+    def resume(self) -> None:
+        """Go back to the run's checkpoint.
+
+        Raises:
+            ModelFileError: There is none, or it cannot be used.
+        """
+        self.progress = load_checkpoint(self.folder, self.model, self.optimizer)
+        # A kill between two writes may have left more history than the checkpoint knows of.
+        if self.progress.history:
+            self._write_history()
+
+    def run(self) -> None:
+        """Train to the end; after Ctrl-C everything reached is kept.
+
+        Raises:
+            TrainingError: The loss is no longer a number.
+            KeyboardInterrupt: As it came, after saving.
+        """
+        self._started = time.perf_counter() - self.progress.elapsed_s
+        self._saved = time.perf_counter()
+        try:
+            while not self.progress.is_done:
+                self._train_epoch()
+        except KeyboardInterrupt:
+            self._save_checkpoint()
+            if self.progress.best_epoch is None:
+                self._save_model(None)
+            raise
+
+    def _train_epoch(self) -> None:
+        progress, training = self.progress, self.recipe.training
+        if progress.step == 0:
+            # Dropout draws from here; a resumed epoch has its generator from the checkpoint.
+            torch.manual_seed(training.seed * 1_000_003 + progress.epoch)
+        self.model.train()
+        began, images_before = time.perf_counter(), progress.loss_images
+        losses: list[Tensor] = []
+        for batch in self.prepared.batches.epoch(progress.epoch, progress.step):
+            losses.append(self._train_step(batch) * len(batch.image))
+            progress.step += 1
+            progress.loss_images += len(batch.image)
+            now = time.perf_counter()
+            progress.elapsed_s = now - self._started
+            if self.device.type == "cpu" or len(losses) >= 16:
+                self._collect(losses)
+            speed = (progress.loss_images - images_before) / max(now - began, 1e-9)
+            self._report_step(speed)
+            if now - self._saved > CHECKPOINT_EVERY_S and not self._is_over():
+                self._collect(losses)
+                self._save_checkpoint()
+            if self.recipe.training.minutes is not None and self._is_over():
+                break
+        self._collect(losses)
+        trained = progress.loss_images - images_before
+        self._end_epoch(trained / max(time.perf_counter() - began, 1e-9))
+
+    def _train_step(self, batch: Batch) -> Tensor:
+        """One step; the batch's mean loss, still on the device."""
+        training = self.recipe.training
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate()
+        # Its own dice at every step: a resumed run throws what the whole run would have thrown.
+        dice = np.random.default_rng([training.seed, self.progress.epoch, self.progress.step])
+        loss = forward_loss(self.prepared, batch, dice)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if training.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_norm)
+        self.optimizer.step()
+        return loss.detach()
+
+    def _collect(self, losses: list[Tensor]) -> None:
+        """Add up losses; asking the device for them makes it wait, so not at every step."""
+        if not losses:
+            return
+        self.progress.loss_sum += float(torch.stack(losses).sum())
+        losses.clear()
+        if not math.isfinite(self.progress.loss_sum):
+            raise TrainingError(
+                f"the loss must be a number. It is not, at epoch {self.progress.epoch + 1}, step "
+                f"{self.progress.step}. Lower the rate: --set training.learning_rate="
+                f"{(self.recipe.training.learning_rate or 0) / 3:.1g}"
+            )
+
+    def _fraction(self) -> float:
+        """Share of the training that is done, 0 to 1: by the clock, or by steps."""
+        training, progress = self.recipe.training, self.progress
+        if training.minutes is not None:
+            # The last validation and the last files must fit into the budget too.
+            budget = training.minutes * 60 - 1.1 * self._validation_s - 1
+            return min(1.0, progress.elapsed_s / max(budget, 1e-9))
+        assert training.epochs is not None
+        steps = self.prepared.batches.steps_per_epoch
+        return min(1.0, (progress.epoch * steps + progress.step) / (training.epochs * steps))
+
+    def _is_over(self) -> bool:
+        return self._fraction() >= 1.0
+
+    def _learning_rate(self) -> float:
+        """The rate at this step: a linear rise, then half a cosine down, or none."""
+        training, fraction = self.recipe.training, self._fraction()
+        assert training.learning_rate is not None
+        if fraction < training.warmup:
+            share = fraction / training.warmup
+        elif training.schedule == "constant":
+            share = 1.0
+        else:
+            past = (fraction - training.warmup) / (1 - training.warmup)
+            share = 0.5 * (1 + math.cos(math.pi * past))
+        return training.learning_rate * max(share, FINAL_RATE)
+
+    def _eta_s(self) -> float | None:
+        fraction = self._fraction()
+        return self.progress.elapsed_s * (1 / fraction - 1) if fraction > 0 else None
+
+    def _report_step(self, images_per_s: float) -> None:
+        progress = self.progress
+        history = progress.history
+        self.listener(
+            Stepped(
+                epoch=progress.epoch + 1,
+                epochs=self.recipe.training.epochs,
+                fraction=self._fraction(),
+                loss=progress.loss_sum / max(1, progress.loss_images),
+                images_per_s=images_per_s,
+                eta_s=self._eta_s(),
+                score=history[-1]["val_mean_iou"] if history else None,
+            )
+        )
+
+    def _end_epoch(self, images_per_s: float) -> None:
+        """Score, keep the best, write history, curves and checkpoint."""
+        progress, training = self.progress, self.recipe.training
+        began = time.perf_counter()
+        predictor = Predictor(
+            self.model,
+            self.prepared.card,
+            device=self.device,
+            precision=training.precision or "float32",
+        )
+        cache = self.prepared.validation
+        scores = score_samples(predictor, (cache[index] for index in range(len(cache))), len(cache))
+        self._validation_s = time.perf_counter() - began
+        assert scores.loss is not None
+        rank = (scores.mean_iou, -scores.loss)
+        is_best = progress.best is None or rank > tuple(progress.best)
+        if is_best:
+            progress.best, progress.best_epoch = rank, progress.epoch
+            self._save_model(scores)
+        progress.elapsed_s = time.perf_counter() - self._started
+        row = self._history_row(scores, images_per_s, is_best)
+        progress.history.append(row)
+        progress.epoch, progress.step = progress.epoch + 1, 0
+        progress.loss_sum, progress.loss_images = 0.0, 0
+        progress.is_done = self._is_over() or self._is_out_of_patience()
+        self._write_history()
+        draw_curves(progress.history, self.folder / "curves.png")
+        if progress.is_done or time.perf_counter() - self._saved > CHECKPOINT_EVERY_S / 3:
+            self._save_checkpoint()
+        self.listener(EpochEnded(row, training.epochs, self._eta_s() or 0.0))
+
+    def _history_row(self, scores: Scores, images_per_s: float, is_best: bool) -> dict[str, Any]:
+        progress = self.progress
+        row = {
+            "epoch": progress.epoch + 1,
+            "train_loss": progress.loss_sum / max(1, progress.loss_images),
+            "val_loss": scores.loss,
+            "val_mean_iou": scores.mean_iou,
+            "val_pixel_accuracy": scores.pixel_accuracy,
+            "learning_rate": self._learning_rate(),
+            "images_per_s": images_per_s,
+            "elapsed_s": progress.elapsed_s,
+            "is_best": is_best,
+        }
+        keras = {f"keras_{name}": value for name, value in (scores.keras or {}).items()}
+        return {name: _rounded(value) for name, value in {**row, **keras}.items()}
+
+    def _is_out_of_patience(self) -> bool:
+        patience, best = self.recipe.training.patience, self.progress.best_epoch
+        return patience is not None and best is not None and self.progress.epoch - best > patience
+
+    def _save_model(self, scores: Scores | None) -> None:
+        card = self.prepared.card.model_copy(
+            update={"scores": {"split": "val", **scores.to_json()} if scores else None}
+        )
+        save_model_file(self.folder / "model.safetensors", self.model, card)
+
+    def _save_checkpoint(self) -> None:
+        save_checkpoint(self.folder, self.model, self.optimizer, self.progress)
+        self._saved = time.perf_counter()
+
+    def _write_history(self) -> None:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(self.progress.history[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.progress.history)
+        write_text(self.folder / "history.csv", text.getvalue())
+
+
+def _optimizer(model: torch.nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    training = recipe.training
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[training.optimizer]
+    assert training.learning_rate is not None
+    on_known_device = next(model.parameters()).device.type in ("cpu", "cuda")
+    return kind(
+        model.parameters(),
+        lr=training.learning_rate,
+        betas=training.betas,
+        weight_decay=training.weight_decay,
+        fused=on_known_device,
+    )
+
+
+def _rounded(value: Any) -> Any:
+    return float(f"{value:.6g}") if isinstance(value, float) else value

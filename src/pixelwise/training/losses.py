@@ -1,0 +1,94 @@
+"""The losses of the two label modes; void and padding count nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pixelwise.classes import IGNORE_INDEX, LabelMode
+from pixelwise.data.batches import Batch
+
+
+def cross_entropy_loss(
+    logits: Tensor, mask: Tensor, *, class_weights: Tensor | None = None
+) -> Tensor:
+    """Cross-entropy, averaged over the labelled pixels of the batch.
+
+    Args:
+        logits: Raw scores, float (N, K, H, W).
+        mask: Class ids, int64 (N, H, W); pixels equal to 255 count nowhere.
+        class_weights: (K,); each pixel counts by the weight of its class.
+
+    Returns:
+        Scalar, 0 or more; 0 for a batch that is void altogether.
+
+    Reference:
+        Long et al., Fully Convolutional Networks (2015), arXiv:1411.4038; articles A4 and A5.
+    """
+    total = nn.functional.cross_entropy(
+        logits, mask, weight=class_weights, ignore_index=IGNORE_INDEX, reduction="sum"
+    )
+    return total / (mask != IGNORE_INDEX).sum().clamp(min=1)
+
+
+def binary_cross_entropy_loss(
+    logits: Tensor, mask: Tensor, valid: Tensor, *, class_weights: Tensor | None = None
+) -> Tensor:
+    """Binary cross-entropy with soft targets, averaged over valid pixels and classes.
+
+    Args:
+        logits: Raw scores, float (N, K, H, W).
+        mask: Soft truth, float (N, K, H, W), 0 to 1.
+        valid: bool (N, H, W); other pixels count nowhere.
+        class_weights: (K,); how much more the pixels of a class count than those without it.
+
+    Returns:
+        Scalar, 0 or more.
+
+    Reference:
+        Articles A1, A2 and A3.
+    """
+    weight = valid[:, None].to(logits.dtype).expand_as(logits)
+    total = nn.functional.binary_cross_entropy_with_logits(
+        logits,
+        mask,
+        weight=weight,
+        pos_weight=None if class_weights is None else class_weights.view(-1, 1, 1),
+        reduction="sum",
+    )
+    return total / (valid.sum() * logits.shape[1]).clamp(min=1)
+
+
+def batch_loss(
+    logits: Tensor, batch: Batch, label_mode: LabelMode, class_weights: Tensor | None
+) -> Tensor:
+    """The loss of the label mode for a batch, computed in float32."""
+    logits = logits.float()
+    if label_mode == "exclusive":
+        return cross_entropy_loss(logits, batch.mask.long(), class_weights=class_weights)
+    mask = batch.mask.float() / 255
+    return binary_cross_entropy_loss(logits, mask, batch.valid, class_weights=class_weights)
+
+
+def balanced_weights(frequencies: Sequence[float], label_mode: LabelMode) -> Tensor:
+    """Weights that lift rare classes: 1 / sqrt(frequency), so that none drowns and none explodes.
+
+    Args:
+        frequencies: Share of the labelled pixels that is of each class.
+        label_mode: Exclusive weights have mean 1 over the pixels; overlapping ones say how much
+            the pixels of a class count against those without it.
+
+    Returns:
+        float32 (K,); a class that never occurs weighs 1.
+    """
+    shares = torch.tensor(frequencies, dtype=torch.float64)
+    present = shares > 0
+    weights = torch.ones_like(shares)
+    if label_mode == "overlapping":
+        weights[present] = ((1 - shares[present]) / shares[present]).clamp(min=1).sqrt()
+        return weights.float()
+    weights[present] = shares[present].rsqrt()
+    weights[present] /= (weights[present] * shares[present]).sum()
+    return weights.float()

@@ -1,0 +1,163 @@
+"""Defaults from the data and the machine: every open choice is filled, with its reason."""
+
+from __future__ import annotations
+
+import math
+
+from pixelwise.classes import LabelMode
+from pixelwise.config import AugmentationRecipe, Recipe
+from pixelwise.data.statistics import DatasetStatistics
+from pixelwise.devices import MIN_SPEEDUP
+from pixelwise.models import SegmentationModel
+
+MAX_CROP_PX = 512
+"""Crops of larger images are at most this long; more brings memory use and no further detail."""
+
+TARGET_IMAGES = 20_000
+"""Without a budget, so many images are trained on in all."""
+
+MIN_EPOCHS_IN_BUDGET = 25
+"""With fewer full-size epochs than this in the time given, images are worked on smaller."""
+
+SCALES = (1.0, 0.75, 0.5)
+"""Working scales to choose from."""
+
+RARE_SHARE = 0.01
+"""With a class below this share of the pixels, classes are weighted."""
+
+
+def fill_data_choices(
+    recipe: Recipe,
+    statistics: DatasetStatistics,
+    advice: AugmentationRecipe,
+    label_mode: LabelMode,
+    *,
+    is_cpu: bool,
+) -> list[str]:
+    """Fill what follows from the data: crop, batch, augmentation; the recipe is changed.
+
+    Args:
+        recipe: Its open choices are filled.
+        statistics: What the training images are like.
+        advice: What the dataset card says may be varied.
+        label_mode: Of the data.
+        is_cpu: The processor computes.
+
+    Returns:
+        One reason per choice.
+    """
+    training, reasons = recipe.training, []
+    scale = recipe.data.scale or 1.0
+    median_height, median_width = statistics.median_size
+    if training.size is None:
+        height, width = (
+            min(MAX_CROP_PX, max(1, round(side * scale))) for side in (median_height, median_width)
+        )
+        training.size = (height, width)
+        reasons.append(
+            f"crops {height} x {width}: the median image is {median_height} x {median_width}"
+            + (f", worked on at scale {scale}" if scale != 1 else "")
+        )
+    if training.batch_size is None:
+        smallest, largest = (4, 8) if is_cpu else (8, 32)
+        training.batch_size = min(largest, max(smallest, statistics.num_images // 100))
+        training.batch_size = min(training.batch_size, statistics.num_images)
+        reasons.append(
+            f"batch size {training.batch_size}: {statistics.num_images} training images"
+            + (", and a processor gains nothing from larger batches" if is_cpu else "")
+        )
+    reasons += _fill_augmentation(recipe.augmentation, advice)
+    rare = min((share for share in statistics.class_frequencies if share > 0), default=1.0)
+    if recipe.training.class_weights is None:
+        is_unbalanced = label_mode == "exclusive" and rare < RARE_SHARE
+        training.class_weights = "balanced" if is_unbalanced else "none"
+        if is_unbalanced:
+            reasons.append(f"class weights balanced: the rarest class has {rare:.2%} of the pixels")
+    return reasons
+
+
+def fill_machine_choices(
+    recipe: Recipe, model: SegmentationModel, *, device: str, bfloat16_speedup: float | None
+) -> list[str]:
+    """Fill what follows from model and machine: rate and precision; the recipe is changed.
+
+    Args:
+        recipe: Its open choices are filled.
+        model: The network.
+        device: ``cpu``, ``cuda`` or ``mps``.
+        bfloat16_speedup: As measured on this machine; ``None`` where the recipe fixes the precision.
+
+    Returns:
+        One reason per choice.
+    """
+    training, reasons = recipe.training, []
+    if training.learning_rate is None:
+        training.learning_rate = model.learning_rate
+        reasons.append(f"learning rate {training.learning_rate:g}: what {model.name} takes well")
+    if training.precision is None:
+        assert bfloat16_speedup is not None
+        training.precision = "bfloat16" if bfloat16_speedup >= MIN_SPEEDUP else "float32"
+        reasons.append(
+            f"precision {training.precision}: bfloat16 was measured at {bfloat16_speedup:.2g} times "
+            f"the speed of float32 on this {device}"
+        )
+    return reasons
+
+
+def fill_length(recipe: Recipe, num_images: int) -> list[str]:
+    """Fill how long to train; the recipe is changed.
+
+    Returns:
+        One reason per choice.
+    """
+    training, reasons = recipe.training, []
+    if training.epochs is None and training.minutes is None:
+        training.epochs = min(200, max(20, math.ceil(TARGET_IMAGES / num_images)))
+        reasons.append(
+            f"{training.epochs} epochs: about {TARGET_IMAGES:,} images in all, "
+            "20 to 200 epochs. Set --epochs or --minutes to choose"
+        )
+    if training.patience is None and training.epochs is not None:
+        training.patience = max(10, training.epochs // 3)
+        reasons.append(f"patience {training.patience} epochs without a better validation score")
+    return reasons
+
+
+def choose_scale(recipe: Recipe, seconds_per_image: float, num_images: int) -> tuple[float, str]:
+    """The working scale at which enough epochs fit into the time given.
+
+    Args:
+        recipe: With its ``minutes``.
+        seconds_per_image: Of a training step at full size, measured.
+        num_images: Training images.
+
+    Returns:
+        The scale and its reason; 1.0 and an empty reason where the budget allows full size.
+    """
+    if recipe.training.minutes is None:
+        return 1.0, ""
+    epochs = recipe.training.minutes * 60 / (seconds_per_image * num_images)
+    for scale in SCALES:
+        if epochs / scale**2 >= MIN_EPOCHS_IN_BUDGET or scale == SCALES[-1]:
+            break
+    if scale == 1.0:
+        return 1.0, ""
+    return scale, (
+        f"working scale {scale}: at full size {epochs:.1f} epochs fit into "
+        f"{recipe.training.minutes:g} minutes ({1 / seconds_per_image:.2g} images/s), "
+        f"at {scale} about {epochs / scale**2:.0f}; predictions keep the image's size"
+    )
+
+
+def _fill_augmentation(recipe: AugmentationRecipe, advice: AugmentationRecipe) -> list[str]:
+    defaults = AugmentationRecipe(
+        orientation="mirrored", scale=(0.75, 1.33), brightness=0.2, contrast=0.2
+    )
+    advised = advice.model_dump(exclude_none=True)
+    taken = []
+    for name in type(recipe).model_fields:
+        if getattr(recipe, name) is None:
+            value = advised.get(name, getattr(defaults, name))
+            setattr(recipe, name, value)
+            taken.append(f"{name} {value}" + (" (dataset card)" if name in advised else ""))
+    return [f"augmentation: {', '.join(taken)}"] if taken else []

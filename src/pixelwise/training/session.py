@@ -1,0 +1,199 @@
+"""``train``: from a data set's path to a run folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from pixelwise.config import Recipe, load_recipe
+from pixelwise.data.dataset import open_dataset
+from pixelwise.errors import ConfigError, ModelFileError
+from pixelwise.evaluation import score_samples
+from pixelwise.files import make_folder, write_text
+from pixelwise.prediction.predictor import load_model
+from pixelwise.reporting.plots import draw_class_grid, draw_segmentation
+from pixelwise.training.checkpoint import CHECKPOINT_NAME
+from pixelwise.training.events import Drawn, Listener, Said
+from pixelwise.training.loop import Outcome, Trainer
+from pixelwise.training.setup import Prepared, prepare
+
+RECIPE_NAME = "recipe.yaml"
+NUM_PICTURES = 3
+"""Validation images that are drawn into the run folder."""
+
+
+def _ignore_events(event: object) -> None:
+    """Nobody listens."""
+
+
+def train(
+    data: Path | str | None = None,
+    *,
+    model: str | None = None,
+    out: Path | str | None = None,
+    epochs: int | None = None,
+    minutes: float | None = None,
+    batch_size: int | None = None,
+    size: tuple[int, int] | None = None,
+    split: str | None = None,
+    ignore: Sequence[int] = (),
+    format: str | None = None,  # noqa: A002  the word that the command line and the card use
+    recipe: Path | Recipe | None = None,
+    overrides: Sequence[str] = (),
+    resume: bool = False,
+    seed: int | None = None,
+    device: str | None = None,
+    listener: Listener = _ignore_events,
+) -> Outcome:
+    """Train a model on a folder of labelled images.
+
+    What is left open is chosen from the data and the machine, and said with its reason.
+
+    Args:
+        data: A folder or a dataset card. May be left out where the recipe names it, or with
+            ``resume``.
+        model: A registered name.
+        out: The run's folder; ``None`` makes ``runs/MODEL-DATA``, numbered where it exists.
+        epochs: Passes over the training images. Either this or ``minutes``.
+        minutes: Wall-clock budget from the first step on, last validation included.
+        batch_size: Images per step.
+        size: Height and width in pixels of the crops.
+        split: ``TRAIN/VAL/TEST`` or ``TRAIN/TEST`` shares for a folder without splits.
+        ignore: Further stored mask values that mean void.
+        format: The label format, where looking does not find it.
+        recipe: A YAML file or a recipe to start from; the arguments here override it.
+        overrides: ``section.key=value``, as ``--set`` on the command line.
+        resume: Go on with the run in ``out`` from its checkpoint, with its own recipe.
+        seed: Of weights, order, crops and dropout.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        listener: Told of what happens; see :mod:`pixelwise.training.events`.
+
+    Returns:
+        The run's folder, with ``recipe.yaml``, ``model.safetensors``, ``last.ckpt``,
+        ``history.csv``, ``scores.json``, ``curves.png`` and ``pictures/``.
+
+    Raises:
+        PixelwiseError: The data, the recipe or the folder cannot be used.
+        KeyboardInterrupt: Training was stopped; everything reached is saved, ``resume`` goes on.
+
+    Example:
+        >>> outcome = train("my-images", model="unet-elu", minutes=15)  # doctest: +SKIP
+        >>> outcome.scores.mean_iou  # doctest: +SKIP
+        0.84
+    """
+    arguments = {
+        "data": {"path": None if data is None else str(data), "split": split, "format": format,
+                 "ignore": tuple(ignore) or None},
+        "model": {"name": model},
+        "training": {"epochs": epochs, "minutes": minutes, "batch_size": batch_size, "size": size,
+                     "seed": seed, "device": device},
+    }  # fmt: skip
+    given = {
+        section: {key: value for key, value in entries.items() if value is not None}
+        for section, entries in arguments.items()
+    }
+    if resume:
+        folder = Path(out or "")
+        if out is None or not (folder / RECIPE_NAME).is_file():
+            raise ModelFileError(
+                f"--resume needs --out with the folder of a run. {out} holds no {RECIPE_NAME}"
+            )
+        changed = {key for entries in given.values() for key in entries} - {"path", "device"}
+        if changed or overrides or recipe:
+            raise ConfigError(
+                "a resumed run keeps its recipe, so that it ends as if it had never stopped. Got "
+                f"{', '.join(sorted(changed)) or 'another recipe'} too. Leave it out, or start a "
+                "new run"
+            )
+        chosen = load_recipe(folder / RECIPE_NAME)
+    else:
+        chosen = _base_recipe(recipe, overrides)
+    chosen = _with(chosen, given)
+    if chosen.data.path is None:
+        raise ConfigError("train needs DATA: a folder of labelled images, or a dataset card")
+    dataset = open_dataset(
+        chosen.data.path,
+        format=chosen.data.format,
+        ignore=chosen.data.ignore,
+        split=chosen.data.split,
+        split_seed=chosen.data.split_seed,
+    )
+    if not resume:
+        folder = _new_folder(out, chosen.model.name, dataset.path.resolve().name)
+    listener(Said("data", dataset.notes))
+    prepared = prepare(chosen, dataset, listener)
+    if not resume:
+        make_folder(folder)
+        write_text(folder / RECIPE_NAME, prepared.recipe.to_yaml())
+    trainer = Trainer(prepared, folder, listener)
+    if resume:
+        trainer.resume()
+    trainer.run()
+    return _finish(prepared, trainer, listener)
+
+
+def _base_recipe(recipe: Path | Recipe | None, overrides: Sequence[str]) -> Recipe:
+    if isinstance(recipe, Recipe):
+        if overrides:
+            raise ConfigError("overrides go with a recipe file. Change the recipe itself instead")
+        return recipe
+    return load_recipe(recipe, overrides)
+
+
+def _with(recipe: Recipe, given: dict[str, dict[str, object]]) -> Recipe:
+    """The recipe with what was given beside it; checked as a recipe file is."""
+    from pixelwise.config import validated
+
+    content = recipe.model_dump()
+    for section, entries in given.items():
+        content[section].update(entries)
+    length = given["training"].keys() & {"epochs", "minutes"}
+    if len(length) == 1:  # the one given replaces the other in the recipe
+        (other,) = {"epochs", "minutes"} - length
+        content["training"][other] = None
+    return validated(Recipe, content, "train")
+
+
+def _new_folder(out: Path | str | None, model: str, data: str) -> Path:
+    """The folder of a new run; one that holds a run is never written over."""
+    if out is None:
+        base = Path("runs") / f"{model}-{data}"
+        number = 1
+        folder = base
+        while folder.exists():
+            number += 1
+            folder = base.with_name(f"{base.name}-{number}")
+        return folder
+    folder = Path(out)
+    held = [name for name in (RECIPE_NAME, CHECKPOINT_NAME) if (folder / name).exists()]
+    if held:
+        raise ConfigError(
+            f"--out must be a new folder. {folder} holds a run ({', '.join(held)}). "
+            "Choose another, or go on with that run: --resume"
+        )
+    return folder
+
+
+def _finish(prepared: Prepared, trainer: Trainer, listener: Listener) -> Outcome:
+    """Score the kept epoch once more, from its file, and draw some validation images."""
+    folder, cache = trainer.folder, prepared.validation
+    predictor = load_model(folder / "model.safetensors", device=str(prepared.device))
+    scores = score_samples(predictor, iter(cache), len(cache))
+    write_text(
+        folder / "scores.json", json.dumps({"split": "val", **scores.to_json()}, indent=2) + "\n"
+    )
+    pictures = []
+    step = max(1, len(cache) // NUM_PICTURES)
+    for index in range(0, len(cache), step)[:NUM_PICTURES]:
+        sample = cache[index]
+        probabilities = predictor.probabilities(sample.image)
+        stem = sample.name.replace("/", "-")
+        for draw, kind in ((draw_segmentation, "segmentation"), (draw_class_grid, "classes")):
+            path = folder / "pictures" / f"{stem}-{kind}.png"
+            draw(sample, probabilities, prepared.dataset.class_map, path)
+            pictures.append(path)
+    listener(Drawn((folder / "curves.png", *pictures)))
+    progress = trainer.progress
+    assert progress.best_epoch is not None
+    return Outcome(folder, scores, progress.best_epoch + 1, progress.epoch, progress.elapsed_s)

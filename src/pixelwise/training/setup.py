@@ -1,0 +1,270 @@
+"""Before the first step: data read, defaults chosen, model built, one batch tried."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pixelwise.config import Recipe
+from pixelwise.data.augmentation import TensorSample, jitter, to_tensors
+from pixelwise.data.batches import Batch, TrainingBatches
+from pixelwise.data.cache import MemoryCache
+from pixelwise.data.dataset import Dataset
+from pixelwise.data.sample import Sample
+from pixelwise.data.statistics import DatasetStatistics, measure
+from pixelwise.devices import choose_device, measure_bfloat16_speedup
+from pixelwise.errors import ConfigError, DataError, TrainingError
+from pixelwise.modelfile import ModelCard, Preprocessing, TrainingData, current_versions
+from pixelwise.models import SegmentationModel, create_model
+from pixelwise.prediction.predictor import normalise
+from pixelwise.training.events import Decoded, Listener, Said
+from pixelwise.training.losses import balanced_weights, batch_loss
+from pixelwise.training.recipes import (
+    choose_scale,
+    fill_data_choices,
+    fill_length,
+    fill_machine_choices,
+)
+
+LARGEST_VALUE = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
+"""What ``normalization: range`` divides by."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that a training needs, ready.
+
+    Attributes:
+        recipe: With no open choice left.
+        dataset: The opened data.
+        model: On its device, with the recipe's initial weights.
+        card: What the model file will say, without scores.
+        device: Where to compute.
+        batches: The training batches.
+        validation: The validation samples at original size.
+        class_weights: Of the loss, (K,) on the device, or ``None``.
+        reasons: Why the open choices were filled as they are.
+    """
+
+    recipe: Recipe
+    dataset: Dataset
+    model: SegmentationModel
+    card: ModelCard
+    device: torch.device
+    batches: TrainingBatches
+    validation: Sequence[Sample]
+    class_weights: Tensor | None
+    reasons: list[str]
+
+
+def prepare(recipe: Recipe, dataset: Dataset, listener: Listener) -> Prepared:
+    """Read the data, choose what is open, build the model and try one batch.
+
+    Args:
+        recipe: Copied; the copy in the result has no open choice left.
+        dataset: The data.
+        listener: Told of the reading and of every choice with its reason.
+
+    Raises:
+        PixelwiseError: Whatever cannot work is found here, before the first epoch.
+    """
+    recipe = recipe.model_copy(deep=True)
+    if recipe.training.epochs is not None and recipe.training.minutes is not None:
+        raise ConfigError("a training takes epochs or minutes. Got both. Leave one out")
+    device = choose_device(recipe.training.device)
+    training, validation = _read(dataset, listener)
+    statistics = measure(training.in_parallel(), dataset.class_map)
+    model = _build(recipe, dataset, statistics, device)
+    reasons = _fill_machine(recipe, model, device)
+    if recipe.data.scale is None:
+        recipe.data.scale = 1.0
+        trial = _assemble(recipe, dataset, training, validation, statistics, model, device)
+        if recipe.training.minutes is not None:
+            recipe.data.scale, reason = choose_scale(
+                recipe, _seconds_per_image(trial), statistics.num_images
+            )
+            reasons += [reason] if reason else []
+    prepared = _assemble(recipe, dataset, training, validation, statistics, model, device)
+    reasons += prepared.reasons + fill_length(prepared.recipe, statistics.num_images)
+    _seconds_per_image(prepared)
+    # The trial has moved the weights: the training starts from fresh ones.
+    model.load_state_dict(_build(recipe, dataset, statistics, device).state_dict())
+    listener(Said("chosen from the data and this machine", tuple(reasons)))
+    return prepared
+
+
+def _read(dataset: Dataset, listener: Listener) -> tuple[MemoryCache[Sample], MemoryCache[Sample]]:
+    """Decode every training and validation image once, so that a bad file is found now."""
+
+    def read(split: str) -> MemoryCache[Sample]:
+        try:
+            records = dataset.split(split)
+        except DataError as error:
+            raise DataError(
+                f"{error}. Training needs images to train on and others to validate with"
+            ) from error
+        cache = MemoryCache(
+            lambda index: dataset.load(records[index]),
+            len(records),
+            lambda sample: sample.image.nbytes + sample.mask.nbytes,
+        )
+        for _ in cache.in_parallel(lambda done, total: listener(Decoded(split, done, total))):
+            pass
+        return cache
+
+    return read("train"), read("val")
+
+
+def _build(
+    recipe: Recipe, dataset: Dataset, statistics: DatasetStatistics, device: torch.device
+) -> SegmentationModel:
+    """The model with the recipe's initial weights: drawn on the CPU, so that devices agree."""
+    torch.manual_seed(recipe.training.seed)
+    model = create_model(
+        recipe.model.name,
+        dataset.class_map.num_classes,
+        statistics.in_channels,
+        **recipe.model.arguments,
+    )
+    return model.to(device, memory_format=torch.channels_last)
+
+
+def _fill_machine(recipe: Recipe, model: SegmentationModel, device: torch.device) -> list[str]:
+    is_open = recipe.training.precision is None
+    speedup = measure_bfloat16_speedup(device) if is_open else None
+    return fill_machine_choices(recipe, model, device=device.type, bfloat16_speedup=speedup)
+
+
+def _assemble(
+    recipe: Recipe,
+    dataset: Dataset,
+    training: MemoryCache[Sample],
+    validation: MemoryCache[Sample],
+    statistics: DatasetStatistics,
+    model: SegmentationModel,
+    device: torch.device,
+) -> Prepared:
+    """Fill what follows from the data at this working scale, and put everything together."""
+    recipe = recipe.model_copy(deep=True)
+    reasons = fill_data_choices(
+        recipe, statistics, dataset.augmentation, dataset.label_mode, is_cpu=device.type == "cpu"
+    )
+    settings, scale = recipe.training, recipe.data.scale
+    assert settings.size and settings.batch_size and scale
+    weights = None
+    if settings.class_weights == "balanced":
+        weights = balanced_weights(statistics.class_frequencies, dataset.label_mode).to(device)
+    card = ModelCard(
+        architecture=recipe.model.name,
+        arguments=recipe.model.arguments,
+        in_channels=statistics.in_channels,
+        class_map=dataset.class_map,
+        label_mode=dataset.label_mode,
+        preprocessing=_preprocessing(recipe, statistics),
+        training_size=settings.size,
+        scores=None,
+        data=TrainingData(
+            fingerprint=dataset.fingerprint,
+            num_images=statistics.num_images,
+            split=dataset.drawn_split,
+            split_seed=dataset.split_seed,
+        ),
+        versions=current_versions(),
+    )
+    batches = TrainingBatches(
+        _at_scale(training, statistics.in_channels, scale),
+        size=settings.size,
+        batch_size=settings.batch_size,
+        recipe=recipe.augmentation,
+        label_mode=dataset.label_mode,
+        seed=settings.seed,
+        prefetch=device.type != "cpu",
+    )
+    return Prepared(recipe, dataset, model, card, device, batches, validation, weights, reasons)
+
+
+def _preprocessing(recipe: Recipe, statistics: DatasetStatistics) -> Preprocessing:
+    mean, std = statistics.mean, statistics.std
+    if recipe.data.normalization == "range":
+        mean = (0.0,) * statistics.in_channels
+        std = (LARGEST_VALUE[statistics.dtype],) * statistics.in_channels
+    assert recipe.data.scale is not None
+    return Preprocessing.model_validate(
+        {"dtype": statistics.dtype, "mean": mean, "std": std, "scale": recipe.data.scale}
+    )
+
+
+def _at_scale(
+    samples: MemoryCache[Sample], in_channels: int, scale: float
+) -> Sequence[TensorSample]:
+    """The training samples as tensors; resized ones are kept, mere views are not worth it."""
+    return MemoryCache(
+        lambda index: to_tensors(samples[index], in_channels, scale),
+        len(samples),
+        lambda sample: sample.image.nbytes + sample.mask.nbytes,
+        budget_bytes=0 if scale == 1 else None,
+    )
+
+
+def forward_loss(prepared: Prepared, batch: Batch, dice: np.random.Generator) -> Tensor:
+    """The loss of one batch: normalised, jittered, through the network in the recipe's precision.
+
+    Args:
+        prepared: Model, device and recipe.
+        batch: As the batches give it, on the CPU.
+        dice: The chance of brightness and contrast.
+
+    Returns:
+        Scalar, float32, on the device.
+    """
+    fields = (batch.image, batch.mask, batch.valid)
+    batch = Batch(*(tensor.to(prepared.device, non_blocking=True) for tensor in fields))
+    image = normalise(batch.image, prepared.card.preprocessing)
+    image = jitter(image, prepared.recipe.augmentation, dice)
+    image = image.contiguous(memory_format=torch.channels_last)
+    in_bfloat16 = prepared.recipe.training.precision == "bfloat16"
+    with torch.autocast(prepared.device.type, torch.bfloat16, enabled=in_bfloat16):
+        logits = prepared.model(image)
+    return batch_loss(logits, batch, prepared.card.label_mode, prepared.class_weights)
+
+
+def _seconds_per_image(prepared: Prepared) -> float:
+    """Send one batch forward and backward, twice; the second time is what an image costs.
+
+    Raises:
+        TrainingError: The batch does not go through, for want of memory for instance.
+    """
+    settings = prepared.recipe.training
+    size = (settings.size, settings.batch_size)
+    batch = next(prepared.batches.epoch(0))
+    try:
+        for _ in range(2):
+            started = time.perf_counter()
+            loss = forward_loss(prepared, batch, np.random.default_rng(0))
+            loss.backward()  # type: ignore[no-untyped-call]
+            is_finite = bool(torch.isfinite(loss))
+            seconds = time.perf_counter() - started
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise TrainingError(
+            f"one batch must fit into the memory of the {prepared.device.type}. {size[1]} crops of "
+            f"{size[0]} do not. Use a smaller --batch-size or --size"
+        ) from error
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):
+            raise
+        raise TrainingError(
+            f"one batch must fit into memory. {size[1]} crops of {size[0]} do not. "
+            "Use a smaller --batch-size or --size"
+        ) from error
+    if not is_finite:
+        raise TrainingError(
+            f"the loss of the first batch must be a number. Got {loss.item()}. "
+            "Check the images for extreme values"
+        )
+    prepared.model.zero_grad(set_to_none=True)
+    return seconds / len(batch.image)
