@@ -70,7 +70,7 @@ class TrainingRecipe(_Section):
 
     Attributes:
         epochs: Passes over the training images. Either this or ``minutes``.
-        minutes: Wall-clock budget; the rate's schedule follows the clock. Either this or ``epochs``.
+        minutes: Wall-clock budget; the schedule follows the clock. Either this or ``epochs``.
         batch_size: Images per step.
         size: Height and width in pixels of the crops that are trained on, at working scale.
         optimizer: ``adam`` or ``adamw``.

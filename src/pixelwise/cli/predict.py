@@ -35,7 +35,7 @@ def command(
 
     predictor = load_model(model, device=device)
     with progress_bar("predicting") as on_progress:
-        done = predict(predictor, inputs, out, save=save or ("index",), on_progress=on_progress)
+        done = predict(predictor, inputs, out, save=save or ["index"], on_progress=on_progress)
     for message in done.failed:
         note(f"error: {message}")
     if as_json:

@@ -12,7 +12,7 @@ import typer
 from pixelwise.cli.console import JSON_HELP, is_terminal, note, print_json, print_scores, say
 
 if TYPE_CHECKING:
-    from pixelwise.training.events import Event, Listener
+    from pixelwise.training.events import Event, Listener, Stepped
 
 NAME = "train"
 
@@ -97,9 +97,8 @@ def command(
         print_json({**summary, "scores": outcome.scores.to_json()})
         return
     print_scores(outcome.scores)
-    say(
-        f"\nkept epoch {outcome.best_epoch} of {outcome.epochs}, {outcome.seconds:.0f} s of training"
-    )
+    seconds = f"{outcome.seconds:.0f} s of training"
+    say(f"\nkept epoch {outcome.best_epoch} of {outcome.epochs}, {seconds}")
     say(f"run: {outcome.folder}")
     say(f"next: pixelwise predict {outcome.folder} IMAGES --out predictions --save overlay")
 
@@ -116,28 +115,32 @@ def _parse_size(text: str | None) -> tuple[int, int] | None:
     return int(height), int(width)
 
 
+def _print_lines(event: Event) -> None:
+    """Print what is worth a line of its own."""
+    from pixelwise.training.events import Drawn, EpochEnded, Said
+
+    if isinstance(event, Said):
+        note(f"{event.title}:")
+        for line in event.lines:
+            note(f"  {line}")
+    elif isinstance(event, EpochEnded):
+        note(_epoch_line(event.row, event.epochs, event.eta_s))
+    elif isinstance(event, Drawn):
+        note("pictures:")
+        for path in event.paths:
+            note(f"  {path}")
+
+
 @contextmanager
 def _listening() -> Iterator[Listener]:
     """Print what a training says: a progress bar on a terminal, plain lines elsewhere."""
-    from pixelwise.training.events import Decoded, Drawn, EpochEnded, Said, Stepped
-
-    def print_lines(event: Event) -> None:
-        if isinstance(event, Said):
-            note(f"{event.title}:")
-            for line in event.lines:
-                note(f"  {line}")
-        elif isinstance(event, EpochEnded):
-            note(_epoch_line(event.row, event.epochs, event.eta_s))
-        elif isinstance(event, Drawn):
-            note("pictures:")
-            for path in event.paths:
-                note(f"  {path}")
-
     if not is_terminal():
-        yield print_lines
+        yield _print_lines
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
+
+    from pixelwise.training.events import Decoded, Stepped
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"))
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
@@ -149,22 +152,25 @@ def _listening() -> Iterator[Listener]:
                 share = event.done / event.total
                 bar.update(task, description=f"reading {event.split}", completed=share, text=text)
             elif isinstance(event, Stepped):
-                epochs = f"/{event.epochs}" if event.epochs else ""
-                score = "" if event.score is None else f" · mean IoU {event.score:.3f}"
-                eta = "?" if event.eta_s is None else _duration(event.eta_s)
-                bar.update(
-                    task,
-                    description=f"epoch {event.epoch}{epochs}",
-                    completed=event.fraction,
-                    text=f"{eta} left · {event.images_per_s:.1f} images/s · "
-                    f"loss {event.loss:.4f}{score}",
-                )
+                description, text = _step_texts(event)
+                bar.update(task, description=description, completed=event.fraction, text=text)
             else:
+                # The bar writes to stderr beside these lines: it makes way for a moment.
                 bar.stop()
-                print_lines(event)
+                _print_lines(event)
                 bar.start()
 
         yield draw
+
+
+def _step_texts(event: Stepped) -> tuple[str, str]:
+    """What stands before and behind the bar."""
+    epochs = f"/{event.epochs}" if event.epochs else ""
+    score = "" if event.score is None else f" · mean IoU {event.score:.3f}"
+    eta = "?" if event.eta_s is None else _duration(event.eta_s)
+    speed = f"{event.images_per_s:.1f} images/s"
+    text = f"{eta} left · {speed} · loss {event.loss:.4f}{score}"
+    return f"epoch {event.epoch}{epochs}", text
 
 
 def _epoch_line(row: dict[str, Any], epochs: int | None, eta_s: float) -> str:

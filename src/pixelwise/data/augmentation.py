@@ -46,7 +46,7 @@ def to_tensors(sample: Sample, in_channels: int, scale: float = 1.0) -> TensorSa
     image = torch.from_numpy(np.ascontiguousarray(image_hwc)).permute(2, 0, 1)
     mask = torch.from_numpy(np.ascontiguousarray(sample.mask))
     if scale != 1.0:
-        size = scaled_size(*image.shape[-2:], scale)
+        size = scaled_size(image.shape[-2], image.shape[-1], scale)
         image, mask = _resize_image(image, size), _resize_mask(mask, size, sample.label_mode)
     return TensorSample(image, mask, torch.ones(image.shape[-2:], dtype=torch.bool))
 
@@ -149,14 +149,16 @@ def _padded(
 
 
 def _resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
-    return geometry.resize(
+    resized: Tensor = geometry.resize(
         image, list(size), interpolation=InterpolationMode.BILINEAR, antialias=True
     )
+    return resized
 
 
 def _resize_mask(mask: Tensor, size: tuple[int, int], label_mode: LabelMode) -> Tensor:
     """Resize pixel-aligned: nearest-exact takes the centre, plain nearest is half a pixel off."""
     planes = mask if mask.ndim == 3 else mask[None]
+    resized: Tensor
     if label_mode == "exclusive":
         resized = geometry.resize(planes, list(size), interpolation=InterpolationMode.NEAREST_EXACT)
     else:

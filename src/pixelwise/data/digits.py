@@ -206,7 +206,7 @@ def _draw(
 
 def _add_clipped(left: UInt8Array, right: UInt8Array) -> UInt8Array:
     """The sum of two grey pictures, clipped to white."""
-    return np.minimum(left.astype(np.uint16) + right, 255).astype(np.uint8)
+    return np.asarray(np.minimum(left.astype(np.uint16) + right, 255), np.uint8)
 
 
 def _box_iou(first: tuple[int, int], second: tuple[int, int]) -> float:
@@ -219,7 +219,7 @@ def _box_iou(first: tuple[int, int], second: tuple[int, int]) -> float:
 def _scikit_learn_digits(part: str) -> DigitSource:
     """The 1,797 handwritten 8 x 8 digits that scikit-learn ships, every fifth kept for testing."""
     from PIL import Image
-    from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+    from sklearn.datasets import load_digits
 
     small, labels = load_digits(return_X_y=True)
     is_test = np.arange(len(labels)) % 5 == 4
@@ -267,7 +267,7 @@ def _read_idx(path: Path, *, dimensions: int) -> UInt8Array:
 
 
 def _download_mnist(folder: Path) -> Path:
-    from torchvision.datasets import MNIST  # type: ignore[import-untyped]
+    from torchvision.datasets import MNIST
 
     try:
         MNIST(str(folder), download=True)

@@ -110,10 +110,7 @@ def read_mask_values(path: Path) -> npt.NDArray[np.int64]:
         else:
             with Image.open(path) as opened:
                 picture = ImageOps.exif_transpose(opened)
-                if picture.mode == "P":
-                    values = np.asarray(picture)
-                else:
-                    values = _pillow_pixels(picture)
+                values = np.asarray(picture) if picture.mode == "P" else _pillow_pixels(picture)
     if values.ndim == 3:
         first = values[..., :1]
         if (values != first).any():
@@ -205,7 +202,7 @@ def _is_rotated(path: Path) -> bool:
     if path.suffix.lower() in {".npy", ".tif", ".tiff"}:
         return False
     with Image.open(path) as picture:
-        return picture.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        return bool(picture.getexif().get(ExifTags.Base.Orientation, 1) != 1)
 
 
 def _shortened(values: tuple[int, ...]) -> str:
@@ -232,8 +229,8 @@ def _reading(path: Path) -> Iterator[None]:
     except Exception as error:  # decoders raise many kinds: OSError, SyntaxError, struct.error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(
-            f"{path} must be a readable image. It is truncated or of another kind ({reason[:120]}). "
-            "Restore or remove it"
+            f"{path} must be a readable image. It is truncated or of another kind "
+            f"({reason[:120]}). Restore or remove it"
         ) from error
 
 
@@ -268,20 +265,22 @@ def _read_tiff(path: Path) -> Array:
     import tifffile
 
     with tifffile.TiffFile(path) as file:
-        if len(file.pages) > 1 and not all(page.is_reduced for page in file.pages[1:]):
+        # Further pages may be smaller copies of the first, for fast zooming.
+        if any(not (page.keyframe and page.keyframe.is_reduced) for page in file.pages[1:]):
             raise DataError(
-                f"{path} must hold one page. Got {len(file.pages)}. Save the page you want by itself"
+                f"{path} must hold one page. Got {len(file.pages)}. Save the page you want alone"
             )
         page = file.pages[0]
+        assert isinstance(page, tifffile.TiffPage)  # the first page always is one
         pixels = page.asarray()
         if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and pixels.ndim == 3:
             pixels = np.moveaxis(pixels, 0, -1)
         if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
             pixels = np.iinfo(pixels.dtype).max - pixels
-        if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
+        if page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
             pixels = np.moveaxis(page.colormap[:, pixels] // 257, 0, -1).astype(np.uint8)
-        alpha = {tifffile.EXTRASAMPLE.UNASSALPHA, tifffile.EXTRASAMPLE.ASSOCALPHA}
-        if page.extrasamples and page.extrasamples[-1] in alpha and pixels.ndim == 3:
+        alpha = {int(tifffile.EXTRASAMPLE.UNASSALPHA), int(tifffile.EXTRASAMPLE.ASSOCALPHA)}
+        if page.extrasamples and int(page.extrasamples[-1]) in alpha and pixels.ndim == 3:
             pixels = pixels[..., :-1]
     return np.asarray(pixels)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 
@@ -36,3 +37,43 @@ def convolution(
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)
     return layer
+
+
+class Dropout(nn.Module):
+    """Zero a random share of the features in training, and scale up the rest.
+
+    The same as ``torch.nn.Dropout``, with chances in steps of 1 / 65,536. On the processor torch
+    draws one number after the other for it, which was measured at 16 % of a U-Net's training; here
+    one number serves four features. It draws from torch's generator, so that a run can be resumed.
+
+    Args:
+        chance: Share of the features that is zeroed, 0 to below 1.
+
+    Reference:
+        Srivastava et al., Dropout (2014), JMLR 15.
+    """
+
+    def __init__(self, chance: float) -> None:
+        super().__init__()
+        self.chance = chance
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        """Any shape to the same shape."""
+        if not self.training or self.chance == 0:
+            return feature_map
+        if feature_map.device.type != "cpu":
+            return nn.functional.dropout(feature_map, self.chance)
+        count = feature_map.numel()
+        smallest, levels = torch.iinfo(torch.int16).min, 2**16
+        num_dropped = round(self.chance * levels)
+        bits = torch.empty((count + 3) // 4, dtype=torch.int64)
+        bits.random_(torch.iinfo(torch.int64).min, None)
+        is_kept = bits.view(torch.int16)[:count] >= smallest + num_dropped
+        # The factors lie in memory as the features do, so that no element has to change place.
+        factors = torch.empty_like(feature_map)
+        torch.mul(is_kept, levels / (levels - num_dropped), out=factors.as_strided((count,), (1,)))
+        return feature_map * factors
+
+    def extra_repr(self) -> str:
+        """The chance, for printing."""
+        return f"{self.chance:g}"

@@ -48,6 +48,6 @@ class EncoderDecoder(SegmentationModel):
         self.layers = nn.Sequential(*layers)
 
     def segment(self, image: Tensor) -> Tensor:
-        """Segment images whose sides are multiples of 4; (N, C, H, W) to (N, num_classes, H, W)."""
+        """Segment images whose sides are multiples of 4; (N, C, H, W) to (N, K, H, W)."""
         logits: Tensor = self.layers(image)
         return logits

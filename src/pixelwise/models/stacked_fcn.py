@@ -37,6 +37,6 @@ class StackedFCN(SegmentationModel):
         self.layers = nn.Sequential(*layers)
 
     def segment(self, image: Tensor) -> Tensor:
-        """Segment images of any size; (N, C, H, W) to (N, num_classes, H, W)."""
+        """Segment images of any size; (N, C, H, W) to (N, K, H, W)."""
         logits: Tensor = self.layers(image)
         return logits

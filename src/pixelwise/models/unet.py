@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelwise.models import SegmentationModel, models
-from pixelwise.models.blocks import convolution, he_normal
+from pixelwise.models.blocks import Dropout, convolution, he_normal
 
 FILTERS = (64, 128, 256, 512, 1024)
 """Filters of the five levels, from the full size to a sixteenth."""
@@ -22,7 +22,7 @@ def double_convolution(in_channels: int, out_channels: int, dropout: float = 0.0
         nn.ReLU(),
         convolution(out_channels, out_channels, 3, initialise=he_normal),
         nn.ReLU(),
-        nn.Dropout(dropout),
+        Dropout(dropout),
     )
 
 
@@ -73,7 +73,7 @@ class UNet(SegmentationModel):
         )
 
     def segment(self, image: Tensor) -> Tensor:
-        """Segment images whose sides are multiples of 16; (N, C, H, W) to (N, num_classes, H, W)."""
+        """Segment images whose sides are multiples of 16; (N, C, H, W) to (N, K, H, W)."""
         feature_map = image
         skips = []
         for block in self.encoder:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelwise.models import SegmentationModel, models
-from pixelwise.models.blocks import convolution, glorot_uniform, he_normal
+from pixelwise.models.blocks import Dropout, convolution, glorot_uniform, he_normal
 
 FILTERS = (16, 32, 64, 128, 256)
 """Filters of the five levels, from the full size to a sixteenth."""
@@ -23,7 +23,7 @@ def double_convolution(in_channels: int, out_channels: int, dropout: float) -> n
     return nn.Sequential(
         convolution(in_channels, out_channels, 3, initialise=he_normal),
         nn.ELU(),
-        nn.Dropout(dropout),
+        Dropout(dropout),
         convolution(out_channels, out_channels, 3, initialise=he_normal),
         nn.ELU(),
     )
@@ -76,7 +76,7 @@ class UNetELU(SegmentationModel):
         self.head = convolution(FILTERS[0], num_classes, 1, initialise=glorot_uniform)
 
     def segment(self, image: Tensor) -> Tensor:
-        """Segment images whose sides are multiples of 16; (N, C, H, W) to (N, num_classes, H, W)."""
+        """Segment images whose sides are multiples of 16; (N, C, H, W) to (N, K, H, W)."""
         feature_map = image
         skips = []
         for block in self.encoder:

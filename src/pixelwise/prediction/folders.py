@@ -8,10 +8,10 @@ from pathlib import Path
 
 from pixelwise.data.formats import image_files
 from pixelwise.data.sample import IMAGE_SUFFIXES, read_image
-from pixelwise.errors import ConfigError, DataError, UnknownNameError
+from pixelwise.errors import ConfigError, DataError
 from pixelwise.files import make_folder
 from pixelwise.prediction.predictor import Predictor
-from pixelwise.prediction.writers import SAVE_KINDS, SaveKind, write_prediction
+from pixelwise.prediction.writers import save_kind, write_prediction
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def predict(
     inputs: Sequence[Path | str],
     out: Path | str,
     *,
-    save: Sequence[SaveKind] = ("index",),
+    save: Sequence[str] = ("index",),
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Predictions:
     """Segment files and folders of images and write the results.
@@ -51,9 +51,7 @@ def predict(
         ConfigError: Two inputs would be written to one file, or an input would be overwritten.
         OutputError: A result cannot be written.
     """
-    for kind in save:
-        if kind not in SAVE_KINDS:
-            raise UnknownNameError("--save", kind, SAVE_KINDS)
+    kinds = [save_kind(kind) for kind in save]
     out = Path(out)
     jobs = _jobs([Path(entry) for entry in inputs], out)
     make_folder(out)
@@ -68,8 +66,8 @@ def predict(
             failed.append(str(error))
         else:
             probabilities = predictor.to_probabilities(logits)
-            for kind in save:
-                folder = out / kind if len(save) > 1 else out
+            for kind in kinds:
+                folder = out / kind if len(kinds) > 1 else out
                 written += write_prediction(
                     folder,
                     stem,

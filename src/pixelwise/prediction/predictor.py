@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -70,7 +71,8 @@ class Predictor:
     ) -> None:
         self.device = device if isinstance(device, torch.device) else choose_device(device)
         self.card = card
-        self.model = model.to(self.device, memory_format=torch.channels_last)
+        model.to(self.device).to(memory_format=torch.channels_last)
+        self.model = model
         self._autocast = precision == "bfloat16"
         height, width = card.training_size
         self.tile = tile or (max(height, MIN_TILE_PX), max(width, MIN_TILE_PX))
@@ -137,8 +139,8 @@ class Predictor:
     def decide(self, logits: Tensor) -> npt.NDArray[np.uint8] | npt.NDArray[np.bool_]:
         """Class ids (exclusive) or yes and no per class (overlapping) of logits (K, H, W)."""
         if self.card.label_mode == "exclusive":
-            return logits.argmax(0).to(torch.uint8).numpy()
-        return (logits > np.log(THRESHOLD / (1 - THRESHOLD))).numpy()
+            return np.asarray(logits.argmax(0).to(torch.uint8).numpy())
+        return np.asarray((logits > math.log(THRESHOLD / (1 - THRESHOLD))).numpy())
 
     def to_probabilities(self, logits: Tensor) -> npt.NDArray[np.float32]:
         """Softmax (exclusive) or sigmoid (overlapping) of logits (K, H, W)."""

@@ -1,4 +1,4 @@
-"""Tiles: an image larger than a window is segmented in overlapping pieces, blended without seams."""
+"""Tiles: an image larger than a window is segmented in overlapping pieces, without seams."""
 
 from __future__ import annotations
 

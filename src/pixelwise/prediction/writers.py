@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from pixelwise.classes import ClassMap, Colour, LabelMode
 from pixelwise.data.sample import Array, UInt8Array
+from pixelwise.errors import UnknownNameError
 from pixelwise.files import written_aside
 from pixelwise.prediction.predictor import THRESHOLD, class_picture
 
@@ -22,6 +23,18 @@ SAVE_KINDS: tuple[SaveKind, ...] = get_args(SaveKind)
 ``binary``: 0 and 255. ``probabilities``: one 16-bit PNG per class, 0..65535 for 0..1."""
 
 OVERLAY_OPACITY = 0.5
+
+
+def save_kind(name: str) -> SaveKind:
+    """The kind of that name.
+
+    Raises:
+        UnknownNameError: There is none.
+    """
+    for kind in SAVE_KINDS:
+        if kind == name:
+            return kind
+    raise UnknownNameError("--save", name, SAVE_KINDS)
 
 
 def write_prediction(
@@ -116,7 +129,12 @@ def viewable(image: Array) -> UInt8Array:
 
 
 def overlay_picture(
-    image: Array, classes: UInt8Array, palette: Sequence[Colour], *, hide: int | None = None
+    image: Array,
+    classes: UInt8Array,
+    palette: Sequence[Colour],
+    *,
+    hide: int | None = None,
+    opacity: float = OVERLAY_OPACITY,
 ) -> Image.Image:
     """The image with each pixel tinted in the colour of its class.
 
@@ -125,14 +143,15 @@ def overlay_picture(
         classes: Class numbers (H, W).
         palette: A colour per class number.
         hide: A class number that is left untinted.
+        opacity: How much of the colour covers the image, 0 to 1.
     """
     base = viewable(image).astype(np.float32)
     table = np.zeros((256, 3), np.float32)
     table[: len(palette)] = palette
-    opacity = np.full(classes.shape, OVERLAY_OPACITY, np.float32)
+    cover = np.full(classes.shape, opacity, np.float32)
     if hide is not None:
-        opacity[classes == hide] = 0
-    blended = base + (table[classes] - base) * opacity[..., None]
+        cover[classes == hide] = 0
+    blended = base + (table[classes] - base) * cover[..., None]
     return Image.fromarray(blended.round().astype(np.uint8))
 
 

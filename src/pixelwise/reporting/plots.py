@@ -140,7 +140,7 @@ def _add_legend(figure: Figure, class_map: ClassMap, *, has_void: bool) -> None:
     from matplotlib.patches import Patch
 
     entries = [
-        Patch(facecolor=tuple(level / 255 for level in colour), edgecolor="0.4", label=name)
+        Patch(facecolor="#{:02x}{:02x}{:02x}".format(*colour), edgecolor="0.4", label=name)
         for name, colour in zip(class_map.names, class_map.colours, strict=True)
     ]
     if has_void:

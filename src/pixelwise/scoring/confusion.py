@@ -44,12 +44,12 @@ class ConfusionMatrix:
     @property
     def false_positives(self) -> Counts:
         """Pixels predicted as each class that are another, (K,)."""
-        return self.counts.sum(0) - self.true_positives
+        return np.asarray(self.counts.sum(0) - self.true_positives)
 
     @property
     def false_negatives(self) -> Counts:
         """Pixels of each class that were predicted as another, (K,)."""
-        return self.counts.sum(1) - self.true_positives
+        return np.asarray(self.counts.sum(1) - self.true_positives)
 
     @property
     def right(self) -> tuple[int, int]:
@@ -124,7 +124,7 @@ class KerasCounts:
         self._loss -= float((target * np.log(clipped) + (1 - target) * np.log1p(-clipped)).sum())
 
     def figures(self) -> dict[str, float]:
-        """``loss``, ``binary_accuracy``, ``recall`` and ``precision``; 0 where nothing is positive."""
+        """``loss``, ``binary_accuracy``, ``recall`` and ``precision``; 0 for no pixel."""
         return {
             "loss": self._loss / max(1, self._decisions),
             "binary_accuracy": self._equal / max(1, self._decisions),

@@ -1,4 +1,4 @@
-"""The one training loop: open, plan, try one batch, then epochs; every epoch is scored and saved."""
+"""The one training loop: steps, epochs, and after each epoch scores, pictures and files."""
 
 from __future__ import annotations
 
@@ -277,10 +277,13 @@ class Trainer:
 
 def _optimizer(model: torch.nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     training = recipe.training
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[training.optimizer]
+    kinds: dict[str, type[torch.optim.Adam]] = {
+        "adam": torch.optim.Adam,
+        "adamw": torch.optim.AdamW,
+    }
     assert training.learning_rate is not None
     on_known_device = next(model.parameters()).device.type in ("cpu", "cuda")
-    return kind(
+    return kinds[training.optimizer](
         model.parameters(),
         lr=training.learning_rate,
         betas=training.betas,

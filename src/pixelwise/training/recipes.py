@@ -85,7 +85,7 @@ def fill_machine_choices(
         recipe: Its open choices are filled.
         model: The network.
         device: ``cpu``, ``cuda`` or ``mps``.
-        bfloat16_speedup: As measured on this machine; ``None`` where the recipe fixes the precision.
+        bfloat16_speedup: As measured on this machine; ``None`` where the precision is fixed.
 
     Returns:
         One reason per choice.
@@ -98,8 +98,8 @@ def fill_machine_choices(
         assert bfloat16_speedup is not None
         training.precision = "bfloat16" if bfloat16_speedup >= MIN_SPEEDUP else "float32"
         reasons.append(
-            f"precision {training.precision}: bfloat16 was measured at {bfloat16_speedup:.2g} times "
-            f"the speed of float32 on this {device}"
+            f"precision {training.precision}: bfloat16 was measured at {bfloat16_speedup:.2g} "
+            f"times the speed of float32 on this {device}"
         )
     return reasons
 

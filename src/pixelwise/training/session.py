@@ -82,7 +82,7 @@ def train(
         >>> outcome.scores.mean_iou  # doctest: +SKIP
         0.84
     """
-    arguments = {
+    arguments: dict[str, dict[str, object]] = {
         "data": {"path": None if data is None else str(data), "split": split, "format": format,
                  "ignore": tuple(ignore) or None},
         "model": {"name": model},

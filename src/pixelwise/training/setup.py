@@ -17,7 +17,7 @@ from pixelwise.data.cache import MemoryCache
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.sample import Sample
 from pixelwise.data.statistics import DatasetStatistics, measure
-from pixelwise.devices import choose_device, measure_bfloat16_speedup
+from pixelwise.devices import choose_device, measure_bfloat16_speedup, prepare_processor
 from pixelwise.errors import ConfigError, DataError, TrainingError
 from pixelwise.modelfile import ModelCard, Preprocessing, TrainingData, current_versions
 from pixelwise.models import SegmentationModel, create_model
@@ -77,6 +77,8 @@ def prepare(recipe: Recipe, dataset: Dataset, listener: Listener) -> Prepared:
     if recipe.training.epochs is not None and recipe.training.minutes is not None:
         raise ConfigError("a training takes epochs or minutes. Got both. Leave one out")
     device = choose_device(recipe.training.device)
+    if device.type == "cpu":
+        prepare_processor()
     training, validation = _read(dataset, listener)
     statistics = measure(training.in_parallel(), dataset.class_map)
     model = _build(recipe, dataset, statistics, device)
@@ -131,7 +133,8 @@ def _build(
         statistics.in_channels,
         **recipe.model.arguments,
     )
-    return model.to(device, memory_format=torch.channels_last)
+    model.to(device).to(memory_format=torch.channels_last)
+    return model
 
 
 def _fill_machine(recipe: Recipe, model: SegmentationModel, device: torch.device) -> list[str]:
@@ -155,7 +158,9 @@ def _assemble(
         recipe, statistics, dataset.augmentation, dataset.label_mode, is_cpu=device.type == "cpu"
     )
     settings, scale = recipe.training, recipe.data.scale
-    assert settings.size and settings.batch_size and scale
+    assert settings.size
+    assert settings.batch_size
+    assert scale
     weights = None
     if settings.class_weights == "balanced":
         weights = balanced_weights(statistics.class_frequencies, dataset.label_mode).to(device)

@@ -153,8 +153,8 @@ def split_folders(folder: Path) -> dict[str | None, Path]:
             continue
         if split in found:
             raise FormatError(
-                f"{folder} must hold one folder per split. Got {found[split].name} and {path.name}, "
-                f"both {split}. Rename or remove one"
+                f"{folder} must hold one folder per split. Got {found[split].name} and "
+                f"{path.name}, both {split}. Rename or remove one"
             )
         found[split] = path
     return found or {None: folder}

@@ -36,7 +36,7 @@ from pixelwise.errors import FormatError
 
 @formats.register("class-masks")
 class ClassMasks(Format):
-    """``images/NAME.png`` and ``masks/CLASS/NAME.png``, also inside ``train/``, ``val/``, ``test/``."""
+    """``images/NAME.png`` and ``masks/CLASS/NAME.png``, also inside ``train/`` and its like."""
 
     name: ClassVar[str] = "class-masks"
     label_mode: ClassVar[LabelMode] = "overlapping"

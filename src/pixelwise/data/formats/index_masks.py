@@ -90,7 +90,7 @@ class IndexMasks(Format):
                 records.append(Record(name, image, (mask,), split))
         return sorted(records, key=lambda record: record.name)
 
-    def class_map(self, folder: Path, records: Sequence[Record]) -> ClassMap:
+    def class_map(self, folder: Path, records: Sequence[Record]) -> ClassMap:  # noqa: ARG002
         """CamVid's classes for CamVid's files, else one class per stored value.
 
         Raises:
@@ -123,7 +123,7 @@ class IndexMasks(Format):
 
 
 def _folder_pairs(folder: Path) -> list[tuple[Path, Path, str | None]]:
-    """(image folder, mask folder, split) for each pair in the folder, whatever way they are laid."""
+    """(image folder, mask folder, split) of each pair in the folder, however they are laid."""
     pairs = [
         (candidate, annotations, SPLIT_FOLDERS.get(candidate.name.lower()))
         for candidate in subfolders(folder)

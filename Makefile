@@ -1,0 +1,40 @@
+# Everything a developer runs. Each target sets up what it needs in .venv, from nothing.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIXELWISE := $(BIN)/pixelwise
+
+.PHONY: run test check fix bench wheel clean
+.DEFAULT_GOAL := run
+
+# The stamp is as old as the last install: a change of the requirements installs anew.
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group dev
+	touch $@
+
+run: $(VENV)/installed  ## make digits, train on them, score, draw pictures
+	$(BIN)/python examples/first_run.py
+
+test: $(VENV)/installed  ## all tests, real data included where it is there
+	$(BIN)/python -m pytest
+
+check: $(VENV)/installed  ## lint, format, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fix: $(VENV)/installed  ## what lint and format can mend by themselves
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/installed  ## the figures of the README's results table
+	$(BIN)/python benchmarks/results.py
+
+wheel: $(VENV)/installed  ## the wheel, in dist/
+	$(BIN)/python -m build --wheel
+
+clean:
+	rm -rf $(VENV) dist
