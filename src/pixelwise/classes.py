@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Sequence
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -17,7 +17,8 @@ IGNORE_INDEX = 255
 MAX_CLASSES = 255
 """Class ids are uint8 and 255 is void, so ids run from 0 to 254."""
 
-Colour = tuple[int, int, int]
+_Byte = Annotated[int, Field(ge=0, le=255)]
+Colour = tuple[_Byte, _Byte, _Byte]
 
 
 class ClassMap(BaseModel):

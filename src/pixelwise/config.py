@@ -152,12 +152,12 @@ def load_recipe(path: Path | None = None, overrides: Sequence[str] = ()) -> Reci
         section, dot, name = key.strip().partition(".")
         if not (equals and dot and name):
             raise ConfigError(f"--set must be section.key=value. Got {override!r}")
-        inside = content.setdefault(section, {})
-        if not isinstance(inside, dict):
-            raise ConfigError(f"{path}: {section} must be a section. Got {inside!r}")
-        *parents, last = name.split(".")
+        *parents, last = [section, *name.split(".")]
+        inside = content
         for parent in parents:
             inside = inside.setdefault(parent, {})
+            if not isinstance(inside, dict):
+                raise ConfigError(f"{path}: {parent} must be a section for {key}. Got {inside!r}")
         try:
             inside[last] = yaml.safe_load(value)
         except yaml.YAMLError as error:
@@ -197,12 +197,14 @@ def validated(schema: type[Schema], content: Any, origin: str) -> Schema:
     try:
         return schema.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
+        # Where one of several shapes is allowed, the deepest error is of the shape that was meant.
+        first = max(error.errors(), key=lambda entry: len(entry["loc"]))
         where = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             known = _keys_at(schema, first["loc"][:-1])
             close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
-            advice = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(known)}"
+            known_keys = f"Known: {', '.join(known)}" if known else "Leave it out"
+            advice = f"Did you mean {close[0]!r}?" if close else known_keys
             raise ConfigError(f"{origin}: {where} must be a known key. {advice}") from error
         got = repr(first["input"])
         raise ConfigError(

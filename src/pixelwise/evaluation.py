@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from pixelwise.classes import IGNORE_INDEX
+from pixelwise.classes import IGNORE_INDEX, ClassMap
 from pixelwise.data.dataset import Dataset, open_dataset
 from pixelwise.data.sample import Sample
 from pixelwise.errors import DataError
@@ -27,7 +27,7 @@ def fit_to_model(predictor: Predictor, dataset: Dataset) -> Dataset:
     a value beyond it is refused by name when its mask is read.
 
     Raises:
-        DataError: Label mode or classes differ.
+        DataError: Label mode or classes differ, or a class of the model is said to be void.
     """
     card = predictor.card
     if dataset.label_mode != card.label_mode:
@@ -36,7 +36,12 @@ def fit_to_model(predictor: Predictor, dataset: Dataset) -> Dataset:
             f"Got {dataset.label_mode} ones ({dataset.format.name}). Choose another data set"
         )
     if dataset.class_map.is_unnamed:
-        return dataclasses.replace(dataset, class_map=card.class_map)
+        _require_classes_kept(card.class_map, dataset)
+        void = dict.fromkeys((*card.class_map.ignore, *dataset.class_map.ignore))
+        class_map = card.class_map.model_copy(
+            update={"ignore": tuple(value for value in void if value not in card.class_map.values)}
+        )
+        return dataclasses.replace(dataset, class_map=class_map)
     ours, theirs = dataset.class_map.names, card.class_map.names
     if ours != theirs:
         raise DataError(
@@ -44,6 +49,17 @@ def fit_to_model(predictor: Predictor, dataset: Dataset) -> Dataset:
             f"Got {len(ours)}: {_list(ours)}. Name them alike in a dataset.yaml, or train anew"
         )
     return dataset
+
+
+def _require_classes_kept(class_map: ClassMap, dataset: Dataset) -> None:
+    """Refuse void values by which the model knows a class: they would be scored all the same."""
+    for name, value in zip(class_map.names, class_map.values, strict=True):
+        # 255 is void in every unnamed data set, also where black and white masks store it.
+        if value in dataset.class_map.ignore and value != IGNORE_INDEX:
+            raise DataError(
+                f"{dataset.path} must keep the model's classes. Got {value} as void, which is "
+                f"{name!r} to the model. Leave it out of --ignore, or train anew without it"
+            )
 
 
 def open_for_model(
@@ -138,6 +154,7 @@ def score_samples(
     overlap, keras = OverlapCounts(class_map.num_classes), KerasCounts()
     loss = _MeanCrossEntropy()
     waiting: list[Sample] = []
+    first = ""
 
     def images() -> Iterable[tuple[str, np.ndarray]]:
         for sample in samples:
@@ -154,13 +171,15 @@ def score_samples(
         else:
             overlap.add(np.asarray(prediction, np.bool_), sample.mask)
             keras.add(predictor.to_probabilities(logits), sample.mask)
+        first = first or sample.name
         done += 1
         if on_progress:
             on_progress(done, num_samples)
     if exclusive:
         if not confusion.counts.sum():
             raise DataError(
-                "the masks must hold labelled pixels to score against. All are void. "
+                f"the masks ({first}{', ...' if done > 1 else ''}) must hold labelled pixels to "
+                "score against. All are void. "
                 "Check the void value, or choose another split with --split"
             )
         return dataclasses.replace(summarise(confusion, class_map, images=done), loss=loss.mean)

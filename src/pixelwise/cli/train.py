@@ -65,28 +65,24 @@ def command(
     from pixelwise.training.session import train
 
     with _listening() as listener:
-        try:
-            outcome = train(
-                data,
-                model=model,
-                out=out,
-                epochs=epochs,
-                minutes=minutes,
-                batch_size=batch_size,
-                size=_parse_size(size),
-                split=split,
-                ignore=ignore or (),
-                format=format,
-                recipe=recipe,
-                overrides=set_ or (),
-                resume=resume,
-                seed=seed,
-                device=device,
-                listener=listener,
-            )
-        except KeyboardInterrupt:
-            note("stopped; what was reached is kept. Go on with: --resume --out RUN")
-            raise
+        outcome = train(
+            data,
+            model=model,
+            out=out,
+            epochs=epochs,
+            minutes=minutes,
+            batch_size=batch_size,
+            size=_parse_size(size),
+            split=split,
+            ignore=ignore or (),
+            format=format,
+            recipe=recipe,
+            overrides=set_ or (),
+            resume=resume,
+            seed=seed,
+            device=device,
+            listener=listener,
+        )
     if as_json:
         summary = {
             "folder": str(outcome.folder),

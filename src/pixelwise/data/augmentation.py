@@ -12,7 +12,7 @@ from torchvision.transforms.v2 import functional as geometry
 
 from pixelwise.classes import IGNORE_INDEX, LabelMode
 from pixelwise.config import AugmentationRecipe
-from pixelwise.data.sample import Sample
+from pixelwise.data.sample import Array, Sample
 from pixelwise.data.statistics import conform_channels
 
 
@@ -39,16 +39,30 @@ def to_tensors(sample: Sample, in_channels: int, scale: float = 1.0) -> TensorSa
         in_channels: Channels that the model takes.
         scale: Working scale, above 0 to 1.
     """
-    image_hwc = conform_channels(sample.image, in_channels, sample.name)
-    # torch has no arithmetic on uint16: such images go on as float32, which holds them exactly.
-    if image_hwc.dtype == np.uint16:
-        image_hwc = image_hwc.astype(np.float32)
-    image = torch.from_numpy(np.ascontiguousarray(image_hwc)).permute(2, 0, 1)
-    mask = torch.from_numpy(np.ascontiguousarray(sample.mask))
+    image = image_to_tensor(sample.image, in_channels, sample.name)
+    mask = torch.from_numpy(np.require(sample.mask, requirements=["C", "W"]))
     if scale != 1.0:
         size = scaled_size(image.shape[-2], image.shape[-1], scale)
         image, mask = _resize_image(image, size), _resize_mask(mask, size, sample.label_mode)
     return TensorSample(image, mask, torch.ones(image.shape[-2:], dtype=torch.bool))
+
+
+def image_to_tensor(image: Array, in_channels: int, name: str) -> Tensor:
+    """An image as a tensor (C, H, W) in stored units; uint16 becomes float32, which can hold it.
+
+    Args:
+        image: (H, W, C).
+        in_channels: Channels that the model takes.
+        name: The image's name, for messages.
+
+    Raises:
+        DataError: It has other channels.
+    """
+    image = conform_channels(image, in_channels, name)
+    if image.dtype == np.uint16:  # torch has no arithmetic on it
+        image = image.astype(np.float32)
+    # Arrays that come from Pillow are read-only, which torch warns of: those are copied.
+    return torch.from_numpy(np.require(image, requirements=["C", "W"])).permute(2, 0, 1)
 
 
 def scaled_size(height: int, width: int, scale: float) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -123,10 +124,16 @@ def open_dataset(
     records = found.records(folder)
     if not records:
         raise FormatError(f"{folder} must hold labelled images. Got none. Check the path")
+    _require_different_names(folder, records)
     class_map = card.class_map(card_file) if card_file else None
     voids = tuple(dict.fromkeys((*(card.ignore or ()), *ignore)))
+    if voids and found.label_mode == "overlapping":
+        raise ConfigError(
+            f"ignore must be left out for overlapping masks ({found.name}), which have no void "
+            f"value. Got {list(voids)} for {folder}"
+        )
     if class_map is None:
-        class_map = found.class_map(folder, records)
+        class_map = found.class_map(folder, records, voids)
     if voids:
         class_map = _with_void(class_map, voids)
     shares = split or card.split or DEFAULT_SPLIT
@@ -150,6 +157,16 @@ def open_dataset(
         tuple(notes),
         card.augmentation or AugmentationRecipe(),
     )
+
+
+def _require_different_names(folder: Path, records: Sequence[Record]) -> None:
+    """Refuse an image that is listed twice: it could be trained on and scored at once."""
+    for name, count in Counter(record.name for record in records).items():
+        if count > 1:
+            raise FormatError(
+                f"{folder} must hold every image once. Got {name} {count} times. "
+                "Remove it from all lists but one"
+            )
 
 
 def _with_void(class_map: ClassMap, voids: tuple[int, ...]) -> ClassMap:

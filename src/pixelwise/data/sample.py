@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image
 
 from pixelwise.classes import IGNORE_INDEX, ClassMap, LabelMode
 from pixelwise.errors import DataError, MaskError
+
+if TYPE_CHECKING:
+    import tifffile
 
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".npy"}
@@ -23,6 +27,8 @@ IMAGE_SUFFIXES = frozenset(
 
 MASK_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff", ".gif", ".npy"})
 """Formats that keep a value as it was written; JPEG does not, so it cannot hold a mask."""
+
+TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
 
 Image.MAX_IMAGE_PIXELS = None  # large images are the daily work of this field, not an attack
 
@@ -81,13 +87,7 @@ def read_image(path: Path) -> Array:
         DataError: The file is missing, empty, truncated or no image.
     """
     with _reading(path):
-        if path.suffix.lower() == ".npy":
-            return _with_channels(_read_npy(path), path)
-        if path.suffix.lower() in {".tif", ".tiff"}:
-            return _with_channels(_read_tiff(path), path)
-        with Image.open(path) as opened:
-            picture = ImageOps.exif_transpose(opened)
-            return _with_channels(_pillow_pixels(picture), path)
+        return _with_channels(_read_pixels(path, keep_palette=False), path)
 
 
 def read_mask_values(path: Path) -> npt.NDArray[np.int64]:
@@ -99,18 +99,16 @@ def read_mask_values(path: Path) -> npt.NDArray[np.int64]:
         int64 (H, W).
 
     Raises:
-        MaskError: The mask has colours or fractions.
+        MaskError: The mask has colours or fractions, or is not of two dimensions.
         DataError: The file cannot be read.
     """
     with _reading(path):
-        if path.suffix.lower() == ".npy":
-            values = _read_npy(path)
-        elif path.suffix.lower() in {".tif", ".tiff"}:
-            values = _read_tiff(path)
-        else:
-            with Image.open(path) as opened:
-                picture = ImageOps.exif_transpose(opened)
-                values = np.asarray(picture) if picture.mode == "P" else _pillow_pixels(picture)
+        values = _read_pixels(path, keep_palette=True)
+    if values.ndim not in (2, 3) or values.dtype.kind not in "biuf":
+        raise MaskError(
+            f"{path} must hold one class id per pixel. Got {values.dtype} of the shape "
+            f"{values.shape}. Save the mask as integers (H, W)"
+        )
     if values.ndim == 3:
         first = values[..., :1]
         if (values != first).any():
@@ -120,7 +118,7 @@ def read_mask_values(path: Path) -> npt.NDArray[np.int64]:
             )
         values = values[..., 0]
     if values.dtype.kind == "f":
-        whole = values.astype(np.int64)
+        whole = np.nan_to_num(values, nan=0, posinf=0, neginf=0).astype(np.int64)
         if (whole != values).any():
             stray = values[whole != values].flat[0]
             raise MaskError(
@@ -199,10 +197,15 @@ def check_same_size(image_path: Path, image: Array, mask_path: Path, mask: Array
 
 
 def _is_rotated(path: Path) -> bool:
-    if path.suffix.lower() in {".npy", ".tif", ".tiff"}:
+    if path.suffix.lower() == ".npy":
         return False
+    if path.suffix.lower() in TIFF_SUFFIXES:
+        import tifffile
+
+        with tifffile.TiffFile(path) as file:
+            return _tiff_orientation(file) != 1
     with Image.open(path) as picture:
-        return bool(picture.getexif().get(ExifTags.Base.Orientation, 1) != 1)
+        return _orientation(picture) != 1
 
 
 def _shortened(values: tuple[int, ...]) -> str:
@@ -217,8 +220,7 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         if path.stat().st_size == 0:
             raise DataError(f"{path} must be an image. It has zero bytes. Restore or remove it")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # decoders warn of metadata that is not used here
+        with _quiet:  # decoders warn of metadata that is not used here
             yield
     except DataError:
         raise
@@ -232,6 +234,93 @@ def _reading(path: Path) -> Iterator[None]:
             f"{path} must be a readable image. It is truncated or of another kind "
             f"({reason[:120]}). Restore or remove it"
         ) from error
+
+
+class _Quiet:
+    """Hides warnings while any thread decodes.
+
+    ``catch_warnings`` alone would leave them hidden for good: each of two threads puts back what
+    it found, and the second found the filters of the first.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._num_inside = 0
+        self._hidden = ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._num_inside:
+                self._hidden.enter_context(warnings.catch_warnings())
+                warnings.simplefilter("ignore")
+            self._num_inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._num_inside -= 1
+            if not self._num_inside:
+                self._hidden.close()
+
+
+_quiet = _Quiet()
+
+
+def _read_pixels(path: Path, *, keep_palette: bool) -> Array:
+    """The pixels of a file, upright, in full depth and without alpha.
+
+    Args:
+        path: The file.
+        keep_palette: A palette picture gives its indices instead of its colours.
+    """
+    if path.suffix.lower() == ".npy":
+        return _read_npy(path)
+    if path.suffix.lower() in TIFF_SUFFIXES:
+        return _read_tiff(path, keep_palette=keep_palette)
+    with Image.open(path) as picture:
+        orientation = _orientation(picture)
+        if _is_deep_colour_png(path):
+            pixels = _read_deep_png(path)
+        elif keep_palette and picture.mode == "P":
+            pixels = np.asarray(picture)
+        else:
+            pixels = _pillow_pixels(picture)
+    return _upright(pixels, orientation)
+
+
+def _orientation(picture: Image.Image) -> int:
+    return int(picture.getexif().get(ExifTags.Base.Orientation, 1))
+
+
+def _tiff_orientation(file: tifffile.TiffFile) -> int:
+    return int(file.pages[0].aspage().tags.valueof(ExifTags.Base.Orientation.value, default=1))
+
+
+def _upright(pixels: Array, orientation: int) -> Array:
+    """Turn stored pixels as their EXIF orientation, 1 to 8, says."""
+    if orientation in (5, 6, 7, 8):
+        pixels = np.swapaxes(pixels, 0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels
+
+
+def _is_deep_colour_png(path: Path) -> bool:
+    """A PNG of 16 bits with colours or alpha, which Pillow would cut to 8 bits."""
+    with path.open("rb") as file:
+        header = file.read(26)
+    return header.startswith(b"\x89PNG") and header[24] == 16 and header[25] != 0
+
+
+def _read_deep_png(path: Path) -> Array:
+    import torch
+    from torchvision.io import ImageReadMode, decode_png
+
+    content = torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8)
+    pixels = decode_png(content, ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()
+    has_alpha = pixels.shape[-1] in (2, 4)
+    return np.asarray(pixels[..., :-1] if has_alpha else pixels)
 
 
 def _pillow_pixels(picture: Image.Image) -> Array:
@@ -261,7 +350,7 @@ def _read_npy(path: Path) -> Array:
     return np.asarray(np.load(path, allow_pickle=False))
 
 
-def _read_tiff(path: Path) -> Array:
+def _read_tiff(path: Path, *, keep_palette: bool) -> Array:
     import tifffile
 
     with tifffile.TiffFile(path) as file:
@@ -276,13 +365,15 @@ def _read_tiff(path: Path) -> Array:
         if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and pixels.ndim == 3:
             pixels = np.moveaxis(pixels, 0, -1)
         if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-            pixels = np.iinfo(pixels.dtype).max - pixels
-        if page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
-            pixels = np.moveaxis(page.colormap[:, pixels] // 257, 0, -1).astype(np.uint8)
+            white = True if pixels.dtype == np.bool_ else np.iinfo(pixels.dtype).max
+            pixels = white ^ pixels
+        is_palette = page.photometric == tifffile.PHOTOMETRIC.PALETTE
+        if is_palette and not keep_palette and page.colormap is not None:
+            pixels = np.moveaxis(page.colormap[:, pixels] // 256, 0, -1).astype(np.uint8)
         alpha = {int(tifffile.EXTRASAMPLE.UNASSALPHA), int(tifffile.EXTRASAMPLE.ASSOCALPHA)}
         if page.extrasamples and int(page.extrasamples[-1]) in alpha and pixels.ndim == 3:
             pixels = pixels[..., :-1]
-    return np.asarray(pixels)
+        return _upright(np.asarray(pixels), _tiff_orientation(file))
 
 
 def _with_channels(pixels: Array, path: Path) -> Array:
@@ -294,8 +385,8 @@ def _with_channels(pixels: Array, path: Path) -> Array:
             f"{path} must hold height, width and channels. Got the shape {pixels.shape}. "
             "Save it as (H, W) or (H, W, C)"
         )
-    if pixels.dtype in (np.uint8, np.uint16):
-        return pixels
+    if pixels.dtype.kind == "u" and pixels.dtype.itemsize <= 2:
+        return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     if pixels.dtype == np.bool_:
         return pixels.astype(np.uint8)
     if pixels.dtype.kind not in "iuf":

@@ -106,7 +106,7 @@ def measure(samples: Iterable[Sample], class_map: ClassMap) -> DatasetStatistics
         raise DataError(f"images must share one bit depth. Got {seen}. Convert one kind")
     total = int(labelled)
     labelled -= void
-    _require_something_to_learn(counts, labelled, class_map, sample.label_mode)
+    _require_something_to_learn(counts, labelled, class_map, sample.label_mode, names)
     in_channels = _common_channels([len(mean) for _, mean, _ in moments], names)
     mean, std = _pooled(moments, in_channels)
     return DatasetStatistics(
@@ -123,21 +123,27 @@ def measure(samples: Iterable[Sample], class_map: ClassMap) -> DatasetStatistics
 
 
 def _require_something_to_learn(
-    counts: np.ndarray, labelled: float, class_map: ClassMap, label_mode: str
+    counts: np.ndarray,
+    labelled: float,
+    class_map: ClassMap,
+    label_mode: str,
+    names: list[str],
 ) -> None:
+    masks = f"the {len(names)} training masks ({', '.join(names[:3])}"
+    masks += ", ...)" if len(names) > 3 else ")"
     if labelled == 0:
         raise MaskError(
-            f"the training masks must hold labelled pixels. All are void ({class_map.ignore}). "
-            "Check the void value"
+            f"{masks} must hold labelled pixels. All are void "
+            f"({', '.join(map(str, class_map.ignore))}). Check the void value"
         )
     present = [name for name, count in zip(class_map.names, counts, strict=True) if count > 0]
     if label_mode == "exclusive" and len(present) < 2:
         raise MaskError(
-            f"the training masks must show at least two classes. Got {present[0]!r} alone. "
+            f"{masks} must show at least two classes. Got {present[0]!r} alone. "
             "Check the masks and the void value"
         )
     if not present:
-        raise MaskError("the training masks must show at least one class. All are black")
+        raise MaskError(f"{masks} must show at least one class. All are black. Check the masks")
 
 
 def _common_channels(channels: list[int], names: list[str]) -> int:

@@ -32,11 +32,22 @@ def convolution(
 
     An even kernel pads the odd pixel at the right and the bottom, as Keras does.
     """
-    layer = nn.Conv2d(in_channels, out_channels, kernel_size, padding="same")
+    if kernel_size % 2:
+        layer = nn.Conv2d(in_channels, out_channels, kernel_size, padding="same")
+    else:
+        layer = _EvenConvolution(in_channels, out_channels, kernel_size)
     initialise(layer.weight)
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)
     return layer
+
+
+class _EvenConvolution(nn.Conv2d):
+    """Pads by itself: for an even kernel torch's ``padding="same"`` does so too, with a warning."""
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        before, after = (self.kernel_size[0] - 1) // 2, self.kernel_size[0] // 2
+        return super().forward(nn.functional.pad(feature_map, (before, after, before, after)))
 
 
 class Dropout(nn.Module):

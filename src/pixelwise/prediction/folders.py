@@ -51,9 +51,10 @@ def predict(
         ConfigError: Two inputs would be written to one file, or an input would be overwritten.
         OutputError: A result cannot be written.
     """
-    kinds = [save_kind(kind) for kind in save]
+    kinds = dict.fromkeys(save_kind(kind) for kind in save)
     out = Path(out)
-    jobs = _jobs([Path(entry) for entry in inputs], out)
+    folders = {kind: out / kind if len(kinds) > 1 else out for kind in kinds}
+    jobs = _jobs([Path(entry) for entry in inputs], out, (out, *folders.values()))
     make_folder(out)
     card = predictor.card
     written: list[Path] = []
@@ -66,8 +67,7 @@ def predict(
             failed.append(str(error))
         else:
             probabilities = predictor.to_probabilities(logits)
-            for kind in kinds:
-                folder = out / kind if len(kinds) > 1 else out
+            for kind, folder in folders.items():
                 written += write_prediction(
                     folder,
                     stem,
@@ -82,8 +82,8 @@ def predict(
     return Predictions(tuple(written), tuple(failed))
 
 
-def _jobs(inputs: Sequence[Path], out: Path) -> dict[str, Path]:
-    """Every image by the stem of its result, below ``out``."""
+def _jobs(inputs: Sequence[Path], out: Path, folders: Sequence[Path]) -> dict[str, Path]:
+    """Every image by the stem of its result, below each of the folders, which ``out`` holds."""
     jobs: dict[str, Path] = {}
     for entry in inputs:
         if entry.is_dir():
@@ -104,7 +104,7 @@ def _jobs(inputs: Sequence[Path], out: Path) -> dict[str, Path]:
                     f"results must not overwrite each other. {jobs[stem]} and {path} would both be "
                     f"written to {out / stem}.png. Predict them into two folders"
                 )
-            if path.resolve().parent == (out / stem).parent.resolve():
+            if path.resolve().parent in [(folder / stem).parent.resolve() for folder in folders]:
                 raise ConfigError(
                     f"--out must not hold the inputs. {path} lies in it and could be overwritten. "
                     "Choose another folder"

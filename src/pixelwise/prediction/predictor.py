@@ -11,9 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from pixelwise.data.augmentation import scaled_size
+from pixelwise.data.augmentation import image_to_tensor, scaled_size
 from pixelwise.data.sample import Array, UInt8Array
-from pixelwise.data.statistics import conform_channels
 from pixelwise.devices import choose_device
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.modelfile import ModelCard, Preprocessing, load_model_file
@@ -160,10 +159,7 @@ class Predictor:
                 f"{name} must be {dtype}, as the images that the model was trained on. "
                 f"Got {image.dtype}. Convert it, or train a model on such images"
             )
-        image = conform_channels(image, self.card.in_channels, name)
-        if image.dtype == np.uint16:
-            image = image.astype(np.float32)
-        return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+        return image_to_tensor(image, self.card.in_channels, name)
 
     @torch.no_grad()
     def _segment(self, images: list[Tensor]) -> Iterator[Tensor]:

@@ -78,16 +78,16 @@ def write_prediction(
     if kind == "probabilities":
         return [
             _save(
-                folder / f"{stem}_{file_name(name)}.png",
+                folder / f"{stem}_{part}.png",
                 Image.fromarray(np.round(plane * 65535).astype(np.uint16)),
             )
-            for name, plane in zip(class_map.names, probabilities, strict=True)
+            for part, plane in zip(file_names(class_map.names), probabilities, strict=True)
         ]
     if classes is not None and class_map.num_classes == 2:
         return [_save(folder / f"{stem}.png", Image.fromarray((classes * 255).astype(np.uint8)))]
     return [
         _save(
-            folder / f"{stem}_{file_name(name)}.png",
+            folder / f"{stem}_{part}.png",
             Image.fromarray(
                 np.where(
                     classes == index if classes is not None else probabilities[index] > THRESHOLD,
@@ -96,13 +96,21 @@ def write_prediction(
                 ).astype(np.uint8)
             ),
         )
-        for index, name in enumerate(class_map.names)
+        for index, part in enumerate(file_names(class_map.names))
     ]
 
 
-def file_name(name: str) -> str:
-    """A class name as part of a file name, for every file system."""
-    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "class"
+def file_names(names: Sequence[str]) -> list[str]:
+    """Class names as parts of file names, for every file system; no two of them are alike."""
+    parts: list[str] = []
+    for name in names:
+        plain = part = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "class"
+        number = 1
+        while part.lower() in map(str.lower, parts):
+            number += 1
+            part = f"{plain}-{number}"
+        parts.append(part)
+    return parts
 
 
 def index_picture(classes: UInt8Array, palette: Sequence[Colour]) -> Image.Image:

@@ -82,7 +82,7 @@ def draw_segmentation(
     pictures = [viewable(sample.image)]
     for classes in (np.where(void, 0, truth), predicted):
         picture = np.array(
-            overlay_picture(sample.image, classes.astype(np.uint8), palette, hide=hide)
+            overlay_picture(sample.image, classes.astype(np.uint8), palette, hide=hide, opacity=0.8)
         )
         pictures.append(picture)
     pictures[1][void] = viewable(sample.image)[void] // 3

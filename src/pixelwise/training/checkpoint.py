@@ -22,6 +22,7 @@ class Progress:
     """How far a training has come.
 
     Attributes:
+        data: Fingerprint of the data set that is trained on.
         epoch: The epoch that is being trained, from 0.
         step: Steps done in it.
         elapsed_s: Seconds trained so far, validation included, start-up left out.
@@ -33,6 +34,7 @@ class Progress:
         is_done: The training has reached its end.
     """
 
+    data: str
     epoch: int = 0
     step: int = 0
     elapsed_s: float = 0.0

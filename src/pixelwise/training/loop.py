@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pixelwise.config import Recipe
 from pixelwise.data.batches import Batch
-from pixelwise.errors import TrainingError
+from pixelwise.errors import ModelFileError, TrainingError
 from pixelwise.evaluation import score_samples
 from pixelwise.files import write_text
 from pixelwise.modelfile import save_model_file
@@ -24,11 +24,14 @@ from pixelwise.prediction.predictor import Predictor
 from pixelwise.reporting.plots import draw_curves
 from pixelwise.scoring.scores import Scores
 from pixelwise.training.checkpoint import Progress, load_checkpoint, save_checkpoint
-from pixelwise.training.events import EpochEnded, Listener, Stepped
+from pixelwise.training.events import EpochEnded, Listener, Said, Stepped
 from pixelwise.training.setup import Prepared, forward_loss
 
-CHECKPOINT_EVERY_S = 30.0
-"""A killed run loses at most about this much, beside the step it was at."""
+CHECKPOINT_EVERY_S = 60.0
+"""Inside an epoch, a checkpoint is written this often; a killed run loses no more."""
+
+CHECKPOINT_SHARE = 0.02
+"""After an epoch, a checkpoint is written unless that would take more of the time than this."""
 
 FINAL_RATE = 0.001
 """The schedule ends at this share of the highest rate."""
@@ -70,10 +73,11 @@ class Trainer:
         self.model = prepared.model
         self.device = prepared.device
         self.optimizer = _optimizer(self.model, self.recipe)
-        self.progress = Progress()
+        self.progress = Progress(data=prepared.card.data.fingerprint)
         self.best_scores: Scores | None = None
         self._started = 0.0
         self._saved = 0.0
+        self._save_s = 0.0
         self._validation_s = 0.0
 
     def resume(self) -> None:
@@ -82,7 +86,13 @@ class Trainer:
         Raises:
             ModelFileError: There is none, or it cannot be used.
         """
+        data = self.progress.data
         self.progress = load_checkpoint(self.folder, self.model, self.optimizer)
+        if self.progress.data != data:
+            raise ModelFileError(
+                f"{self.prepared.dataset.path} must hold the images that the run in {self.folder} "
+                "was started with. Names or files have changed. Restore them, or start a new run"
+            )
         # A kill between two writes may have left more history than the checkpoint knows of.
         if self.progress.history:
             self._write_history()
@@ -96,6 +106,8 @@ class Trainer:
         """
         self._started = time.perf_counter() - self.progress.elapsed_s
         self._saved = time.perf_counter()
+        if self.progress.step == self.progress.epoch == 0:
+            self._save_checkpoint()  # from here on, every moment can be resumed
         try:
             while not self.progress.is_done:
                 self._train_epoch()
@@ -103,6 +115,8 @@ class Trainer:
             self._save_checkpoint()
             if self.progress.best_epoch is None:
                 self._save_model(None)
+            again = f"go on with: pixelwise train --resume --out {self.folder}"
+            self.listener(Said("stopped; everything reached is kept", (again,)))
             raise
 
     def _train_epoch(self) -> None:
@@ -233,7 +247,8 @@ class Trainer:
         progress.is_done = self._is_over() or self._is_out_of_patience()
         self._write_history()
         draw_curves(progress.history, self.folder / "curves.png")
-        if progress.is_done or time.perf_counter() - self._saved > CHECKPOINT_EVERY_S / 3:
+        since = time.perf_counter() - self._saved
+        if progress.is_done or self._save_s < CHECKPOINT_SHARE * since:
             self._save_checkpoint()
         self.listener(EpochEnded(row, training.epochs, self._eta_s() or 0.0))
 
@@ -264,8 +279,10 @@ class Trainer:
         save_model_file(self.folder / "model.safetensors", self.model, card)
 
     def _save_checkpoint(self) -> None:
+        began = time.perf_counter()
         save_checkpoint(self.folder, self.model, self.optimizer, self.progress)
         self._saved = time.perf_counter()
+        self._save_s = self._saved - began
 
     def _write_history(self) -> None:
         text = io.StringIO()

@@ -16,6 +16,9 @@ MAX_CROP_PX = 512
 TARGET_IMAGES = 20_000
 """Without a budget, so many images are trained on in all."""
 
+CPU_MINUTES = 15.0
+"""Without a budget, a processor trains no longer than this."""
+
 MIN_EPOCHS_IN_BUDGET = 25
 """With fewer full-size epochs than this in the time given, images are worked on smaller."""
 
@@ -104,19 +107,36 @@ def fill_machine_choices(
     return reasons
 
 
-def fill_length(recipe: Recipe, num_images: int) -> list[str]:
+def fill_length(
+    recipe: Recipe, num_images: int, *, seconds_per_image: float, is_cpu: bool
+) -> list[str]:
     """Fill how long to train; the recipe is changed.
+
+    Args:
+        recipe: Its open choices are filled.
+        num_images: Training images.
+        seconds_per_image: Of a training step at full size, measured.
+        is_cpu: The processor computes, so patience is the limit.
 
     Returns:
         One reason per choice.
     """
     training, reasons = recipe.training, []
     if training.epochs is None and training.minutes is None:
-        training.epochs = min(200, max(20, math.ceil(TARGET_IMAGES / num_images)))
-        reasons.append(
-            f"{training.epochs} epochs: about {TARGET_IMAGES:,} images in all, "
-            "20 to 200 epochs. Set --epochs or --minutes to choose"
-        )
+        epochs = min(200, max(20, math.ceil(TARGET_IMAGES / num_images)))
+        needed = epochs * num_images * seconds_per_image / 60
+        if is_cpu and needed > CPU_MINUTES:
+            training.minutes = CPU_MINUTES
+            reasons.append(
+                f"{CPU_MINUTES:g} minutes: {epochs} epochs would take this processor "
+                f"{needed:.0f} minutes. Set --epochs or --minutes to choose"
+            )
+        else:
+            training.epochs = epochs
+            reasons.append(
+                f"{epochs} epochs: about {TARGET_IMAGES:,} images in all, 20 to 200 epochs. "
+                "Set --epochs or --minutes to choose"
+            )
     if training.patience is None and training.epochs is not None:
         training.patience = max(10, training.epochs // 3)
         reasons.append(f"patience {training.patience} epochs without a better validation score")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ from pixelwise.training.recipes import (
     fill_length,
     fill_machine_choices,
 )
+
+TRIAL_S = 3.0
+"""The trial of a batch is repeated for about so long."""
 
 LARGEST_VALUE = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
 """What ``normalization: range`` divides by."""
@@ -83,18 +87,22 @@ def prepare(recipe: Recipe, dataset: Dataset, listener: Listener) -> Prepared:
     statistics = measure(training.in_parallel(), dataset.class_map)
     model = _build(recipe, dataset, statistics, device)
     reasons = _fill_machine(recipe, model, device)
-    if recipe.data.scale is None:
-        recipe.data.scale = 1.0
-        trial = _assemble(recipe, dataset, training, validation, statistics, model, device)
-        if recipe.training.minutes is not None:
-            recipe.data.scale, reason = choose_scale(
-                recipe, _seconds_per_image(trial), statistics.num_images
-            )
-            reasons += [reason] if reason else []
+    is_scale_open = recipe.data.scale is None
+    recipe.data.scale = recipe.data.scale or 1.0
     prepared = _assemble(recipe, dataset, training, validation, statistics, model, device)
-    reasons += prepared.reasons + fill_length(prepared.recipe, statistics.num_images)
-    _seconds_per_image(prepared)
-    # The trial has moved the weights: the training starts from fresh ones.
+    seconds_per_image = _try_one_batch(prepared)
+    reasons += fill_length(
+        recipe,
+        statistics.num_images,
+        seconds_per_image=seconds_per_image,
+        is_cpu=device.type == "cpu",
+    )
+    if is_scale_open:
+        recipe.data.scale, reason = choose_scale(recipe, seconds_per_image, statistics.num_images)
+        reasons += [reason] if reason else []
+    prepared = _assemble(recipe, dataset, training, validation, statistics, model, device)
+    reasons += prepared.reasons
+    # The trial may have moved batch statistics: the training starts from fresh ones.
     model.load_state_dict(_build(recipe, dataset, statistics, device).state_dict())
     listener(Said("chosen from the data and this machine", tuple(reasons)))
     return prepared
@@ -238,38 +246,40 @@ def forward_loss(prepared: Prepared, batch: Batch, dice: np.random.Generator) ->
     return batch_loss(logits, batch, prepared.card.label_mode, prepared.class_weights)
 
 
-def _seconds_per_image(prepared: Prepared) -> float:
-    """Send one batch forward and backward, twice; the second time is what an image costs.
+def _try_one_batch(prepared: Prepared) -> float:
+    """Send one batch forward and backward a few times; the fastest tells what an image costs.
+
+    Returns:
+        Seconds per image of a training step.
 
     Raises:
         TrainingError: The batch does not go through, for want of memory for instance.
     """
     settings = prepared.recipe.training
-    size = (settings.size, settings.batch_size)
     batch = next(prepared.batches.epoch(0))
-    try:
-        for _ in range(2):
-            started = time.perf_counter()
+    began, fastest = time.perf_counter(), math.inf
+    for repeat in range(5):
+        started = time.perf_counter()
+        try:
             loss = forward_loss(prepared, batch, np.random.default_rng(0))
             loss.backward()  # type: ignore[no-untyped-call]
-            is_finite = bool(torch.isfinite(loss))
-            seconds = time.perf_counter() - started
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise TrainingError(
-            f"one batch must fit into the memory of the {prepared.device.type}. {size[1]} crops of "
-            f"{size[0]} do not. Use a smaller --batch-size or --size"
-        ) from error
-    except RuntimeError as error:
-        if "can't allocate memory" not in str(error):
-            raise
-        raise TrainingError(
-            f"one batch must fit into memory. {size[1]} crops of {size[0]} do not. "
-            "Use a smaller --batch-size or --size"
-        ) from error
-    if not is_finite:
-        raise TrainingError(
-            f"the loss of the first batch must be a number. Got {loss.item()}. "
-            "Check the images for extreme values"
-        )
+            value = loss.item()
+        except (RuntimeError, MemoryError) as error:  # torch has no error of its own for the CPU
+            if not isinstance(error, MemoryError) and "memory" not in str(error):
+                raise
+            raise TrainingError(
+                f"one batch must fit into the memory of the {prepared.device.type}. "
+                f"{settings.batch_size} crops of {settings.size} do not. "
+                "Use a smaller --batch-size or --size"
+            ) from error
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"the loss of the first batch must be a number. Got {value}. "
+                "Check the images for extreme values"
+            )
+        fastest = min(fastest, time.perf_counter() - started)
+        # The first one builds the kernels, and other work on the machine may slow any of them.
+        if repeat and time.perf_counter() - began > TRIAL_S:
+            break
     prepared.model.zero_grad(set_to_none=True)
-    return seconds / len(batch.image)
+    return fastest / len(batch.image)

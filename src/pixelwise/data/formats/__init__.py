@@ -70,8 +70,10 @@ class Format(ABC):
         """
 
     @abstractmethod
-    def class_map(self, folder: Path, records: Sequence[Record]) -> ClassMap:
-        """The classes, where no dataset card gives them."""
+    def class_map(
+        self, folder: Path, records: Sequence[Record], ignore: Sequence[int] = ()
+    ) -> ClassMap:
+        """The classes, where no dataset card gives them; values in ``ignore`` make no class."""
 
     @abstractmethod
     def load(self, record: Record, class_map: ClassMap) -> Sample:
@@ -133,6 +135,22 @@ def image_files(folder: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> list
     )
 
 
+def mask_files(folder: Path) -> list[Path]:
+    """The mask files right inside a folder, sorted by name.
+
+    Raises:
+        DataError: One is of a format that alters values.
+    """
+    found = image_files(folder)
+    for path in found:
+        if path.suffix.lower() not in MASK_SUFFIXES:
+            raise DataError(
+                f"{path} must be a lossless mask ({', '.join(sorted(MASK_SUFFIXES))}). "
+                f"Got {path.suffix}, which alters values. Export the masks as PNG"
+            )
+    return found
+
+
 def subfolders(folder: Path) -> list[Path]:
     """The folders right inside a folder, sorted by name; hidden ones are left out."""
     return sorted(
@@ -190,16 +208,10 @@ def pair_by_stem(image_folder: Path, mask_folder: Path) -> list[tuple[Path, Path
 
     Raises:
         FormatError: An image has no mask, a mask no image, or a name stands twice.
+        DataError: A mask is of a format that alters class ids.
     """
     images = by_stem(image_files(image_folder), "image")
-    candidates = image_files(mask_folder)
-    lossy = [path for path in candidates if path.suffix.lower() not in MASK_SUFFIXES]
-    if lossy:
-        raise DataError(
-            f"{lossy[0]} must be a lossless mask ({', '.join(sorted(MASK_SUFFIXES))}). "
-            f"Got {lossy[0].suffix}, which alters class ids. Export the masks as PNG"
-        )
-    masks = by_stem(candidates, "mask")
+    masks = by_stem(mask_files(mask_folder), "mask")
     if not images and not masks:
         raise FormatError(f"{image_folder} must hold images. It holds none. Check the path")
     for stem, path in images.items():

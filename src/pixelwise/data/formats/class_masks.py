@@ -19,6 +19,7 @@ from pixelwise.data.formats import (
     by_stem,
     formats,
     image_files,
+    mask_files,
     named_folder,
     split_folders,
     subfolders,
@@ -71,7 +72,7 @@ class ClassMasks(Format):
                     "Every split needs the same folders"
                 )
             expected = names
-            planes = [by_stem(image_files(path), "mask") for path in classes]
+            planes = [by_stem(mask_files(path), "mask") for path in classes]
             pictures = by_stem(image_files(images), "image")
             for stem, image in sorted(pictures.items()):
                 for path, plane in zip(classes, planes, strict=True):
@@ -91,7 +92,12 @@ class ClassMasks(Format):
                     )
         return sorted(records, key=lambda record: record.name)
 
-    def class_map(self, folder: Path, records: Sequence[Record]) -> ClassMap:  # noqa: ARG002
+    def class_map(
+        self,
+        folder: Path,  # noqa: ARG002
+        records: Sequence[Record],
+        ignore: Sequence[int] = (),  # noqa: ARG002
+    ) -> ClassMap:
         """One class per mask folder, in the order of their names."""
         return ClassMap.build([path.parent.name for path in records[0].masks])
 

@@ -90,13 +90,18 @@ class IndexMasks(Format):
                 records.append(Record(name, image, (mask,), split))
         return sorted(records, key=lambda record: record.name)
 
-    def class_map(self, folder: Path, records: Sequence[Record]) -> ClassMap:  # noqa: ARG002
+    def class_map(
+        self,
+        folder: Path,  # noqa: ARG002
+        records: Sequence[Record],
+        ignore: Sequence[int] = (),
+    ) -> ClassMap:
         """CamVid's classes for CamVid's files, else one class per stored value.
 
         Raises:
             MaskError: The values do not look like class ids.
         """
-        values = _stored_values(records)
+        values = _stored_values(records) - set(ignore)
         if values <= {*CAMVID.values, *CAMVID.ignore} and all(
             CAMVID_NAME.match(record.image.name) for record in records
         ):
@@ -105,13 +110,15 @@ class IndexMasks(Format):
         if classes == [0] and IGNORE_INDEX in values:
             # Were 255 void here, nothing but background would be left: it is black and white.
             return ClassMap.build(("background", "foreground"), values=(0, 255), ignore=())
-        if len(classes) > MAX_CLASSES or (classes and classes[-1] - len(classes) > 64):
+        largest = max(classes, default=0)
+        if largest >= MAX_CLASSES or largest - len(classes) > 64:
             raise MaskError(
                 f"{records[0].masks[0].parent} must hold class ids counted from 0. "
                 f"Got {len(classes)} values from {classes[0]} to {classes[-1]}, which look like "
-                "grey levels. Say what they mean in a dataset.yaml (classes with values)"
+                "grey levels. Say what they mean in a dataset.yaml (classes with values), or which "
+                "are void with --ignore"
             )
-        return ClassMap.build(numbered_names(max(classes, default=0) + 1))
+        return ClassMap.build(numbered_names(largest + 1))
 
     def load(self, record: Record, class_map: ClassMap) -> Sample:
         """Decode image and mask; values that are neither class nor void are refused by name."""

@@ -17,11 +17,19 @@ from pixelwise.data.formats import (
     Format,
     formats,
     image_files,
+    mask_files,
     named_folder,
     split_folders,
     subfolders,
 )
-from pixelwise.data.sample import Record, Sample, check_same_size, read_grey_mask, read_image
+from pixelwise.data.sample import (
+    Record,
+    Sample,
+    check_same_size,
+    read_grey_mask,
+    read_image,
+    to_class_ids,
+)
 from pixelwise.errors import FormatError
 
 
@@ -75,14 +83,19 @@ class ObjectMasks(Format):
                         "folder. Add it (empty where there is no object), or move the image"
                     )
                 name = path.relative_to(folder).as_posix()
-                records.append(Record(name, found[0], tuple(image_files(masks)), split))
+                records.append(Record(name, found[0], tuple(mask_files(masks)), split))
         return sorted(records, key=lambda record: record.name)
 
-    def class_map(self, folder: Path, records: Sequence[Record]) -> ClassMap:  # noqa: ARG002
+    def class_map(
+        self,
+        folder: Path,  # noqa: ARG002
+        records: Sequence[Record],  # noqa: ARG002
+        ignore: Sequence[int] = (),  # noqa: ARG002
+    ) -> ClassMap:
         """Background and foreground."""
         return ClassMap.build(("background", "foreground"))
 
-    def load(self, record: Record, class_map: ClassMap) -> Sample:  # noqa: ARG002
+    def load(self, record: Record, class_map: ClassMap) -> Sample:
         """Decode the image and merge its objects."""
         image = read_image(record.image)
         merged = np.zeros(image.shape[:2], np.uint8)
@@ -90,7 +103,8 @@ class ObjectMasks(Format):
             mask = read_grey_mask(path)
             check_same_size(record.image, image, path, mask)
             merged[mask > 0] = 1
-        return Sample(record.name, image, merged, "exclusive")
+        ids = to_class_ids(merged.astype(np.int64), class_map, record.image.parent.parent)
+        return Sample(record.name, image, ids, "exclusive")
 
 
 def _image_folder(path: Path) -> Path:

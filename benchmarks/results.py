@@ -1,0 +1,155 @@
+"""The results table of the README: the main job on real data, within the times it states.
+
+    make bench                                    all four rows, about 45 minutes on 2 cores
+    python benchmarks/results.py digits-fcn       one row by name
+
+Every row is a chain of commands that anyone can type; they are printed. Seconds are those of
+training and validation; the start (reading the images, trying one batch) is left out and the
+table says so. Needs the data sets of PIXELWISE_TEST_DATA (default ../shared/data).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+DATA = Path(os.environ.get("PIXELWISE_TEST_DATA", "../shared/data"))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        name: What to call it on the command line.
+        what: The data and the model, for the table.
+        data: The data set, or how many of MNIST extended.
+        train: Arguments of ``pixelwise train`` beside data and folder.
+        split: The split that is scored.
+        figures: What is shown, and how it is taken from the scores.
+        targets: The figure to reach for each of them.
+    """
+
+    name: str
+    what: str
+    data: str
+    train: tuple[str, ...]
+    split: str
+    figures: dict[str, Callable[[dict[str, Any]], float]]
+    targets: dict[str, float]
+
+
+def _class_iou(name: str) -> Callable[[dict[str, Any]], float]:
+    return lambda scores: next(row["iou"] for row in scores["per_class"] if row["name"] == name)
+
+
+A1_FIGURES: dict[str, Callable[[dict[str, Any]], float]] = {
+    "recall (A1)": lambda scores: scores["keras"]["recall"],
+    "precision (A1)": lambda scores: scores["keras"]["precision"],
+}
+
+ROWS = (
+    Row(
+        "digits-encoder-decoder",
+        "digits, 1,000 + 200, encoder-decoder",
+        "digits",
+        ("--model", "encoder-decoder", "--minutes", "1"),
+        "val",
+        A1_FIGURES,
+        {"recall (A1)": 0.7063, "precision (A1)": 0.9638},
+    ),
+    Row(
+        "digits-fcn",
+        "digits, 1,000 + 200, stacked-fcn",
+        "digits",
+        ("--model", "stacked-fcn", "--minutes", "2"),
+        "val",
+        A1_FIGURES,
+        {"recall (A1)": 0.6150, "precision (A1)": 0.9231},
+    ),
+    Row(
+        "nuclei",
+        "nuclei, 70/30, unet-elu",
+        "nuclei",
+        ("--model", "unet-elu", "--split", "70/30"),
+        "test",
+        {"foreground IoU": _class_iou("foreground")},
+        {"foreground IoU": 0.84},
+    ),
+    Row(
+        "camvid",
+        "camvid, its train and val, unet-elu",
+        "camvid",
+        ("--model", "unet-elu"),
+        "val",
+        {"mean IoU": lambda scores: scores["mean_iou"]},
+        {"mean IoU": 0.45},
+    ),
+)
+
+
+def main() -> None:
+    """Run the rows that were asked for and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("rows", nargs="*", choices=[[], *(row.name for row in ROWS)])
+    parser.add_argument("--out", type=Path, default=Path("runs/bench"))
+    options = parser.parse_args()
+    chosen = [row for row in ROWS if not options.rows or row.name in options.rows]
+    results = [_measure(row, options.out) for row in chosen]
+    print(f"\n{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    print("| data, model | figure | to reach | reached | seconds of training |")
+    print("|---|---|---|---|---|")
+    for row, result in zip(chosen, results, strict=True):
+        for figure, value in result["figures"].items():
+            verdict = "" if value >= row.targets[figure] else " (missed)"
+            print(
+                f"| {row.what} | {figure} | {row.targets[figure]} | {value:.4f}{verdict} "
+                f"| {result['seconds']:.0f} |"
+            )
+    path = options.out / "results.json"
+    known = json.loads(path.read_text()) if path.is_file() else {}
+    known.update({row.name: result for row, result in zip(chosen, results, strict=True)})
+    path.write_text(json.dumps(known, indent=2) + "\n")
+    print(f"written to {path}")
+
+
+def _measure(row: Row, out: Path) -> dict[str, Any]:
+    """Train and score one row in a fresh folder."""
+    run = out / row.name
+    number = 1
+    while run.exists():
+        number += 1
+        run = out / f"{row.name}-{number}"
+    data = DATA / row.data
+    if row.data == "digits":
+        data = out / "digits-data"
+        if not data.exists():
+            _pixelwise("data", "digits", str(data), "--source", str(DATA / "mnist"))
+    trained = json.loads(
+        _pixelwise("train", str(data), *row.train, "--out", str(run), "--json")
+    )
+    scores = json.loads(
+        _pixelwise("evaluate", str(run), str(data), "--split", row.split, "--json")
+    )
+    figures = {name: take(scores) for name, take in row.figures.items()}
+    return {**asdict(row), "figures": figures, "seconds": trained["seconds"],
+            "epochs": trained["epochs"], "best_epoch": trained["best_epoch"]}  # fmt: skip
+
+
+def _pixelwise(*words: str) -> str:
+    """Run a command, its progress shown; its stdout."""
+    print("\n$ pixelwise " + " ".join(words), flush=True)
+    command = [sys.executable, "-m", "pixelwise", *words]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+import random
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from pixelwise.data.dataset import open_dataset
+from pixelwise.data.sample import Record
+from pixelwise.data.splits import assign_splits, parse_split
+from pixelwise.errors import ConfigError, DataError
+
+
+def write_card(folder, **entries):
+    folder.mkdir(exist_ok=True)
+    (folder / "dataset.yaml").write_text(yaml.safe_dump(entries))
+    return folder / "dataset.yaml"
+
+
+def records_named(*names, split=None):
+    return [Record(name, Path(f"{name}.png"), split=split) for name in names]
+
+
+def splits_of(records):
+    return {record.name: record.split for record in records}
+
+
+def test_a_missing_folder_is_refused_by_name(tmp_path):
+    with pytest.raises(DataError, match=r"nowhere does not exist"):
+        open_dataset(tmp_path / "nowhere")
+
+
+def test_the_notes_say_what_was_found_and_why(tmp_path, make_index_dataset):
+    notes = open_dataset(make_index_dataset(tmp_path, num_images=10)).notes
+    assert notes[0].startswith("format index-masks: image and mask files in images/ with masks/")
+    assert notes[1].startswith("10 images, 3 exclusive classes: class-0, class-1, class-2")
+    assert notes[2] == "splits drawn with seed 0 from 70/15/15: 6 train, 2 val, 2 test"
+
+
+def test_a_card_names_classes_colours_values_and_void(tmp_path, make_index_dataset):
+    make_index_dataset(tmp_path, num_classes=3, void=9)
+    write_card(
+        tmp_path,
+        classes=["ground", {"name": "house", "colour": [1, 2, 3], "value": 2},
+                 {"name": "road", "value": 1}],
+        ignore=[9],
+        split="50/25/25",
+    )  # fmt: skip
+    dataset = open_dataset(tmp_path)
+    assert dataset.class_map.names == ("ground", "house", "road")
+    assert dataset.class_map.colours[1] == (1, 2, 3)
+    assert dataset.class_map.values == (0, 2, 1)
+    assert dataset.class_map.ignore == (9,)
+    assert dataset.drawn_split == "50/25/25"
+    record = dataset.records[0]
+    with Image.open(record.masks[0]) as picture:
+        stored = np.asarray(picture)
+    expected = np.select([stored == 0, stored == 2, stored == 1], [0, 1, 2], 255)
+    np.testing.assert_array_equal(dataset.load(record).mask, expected)
+
+
+def test_a_card_beside_the_data_says_where_it_lies(tmp_path, make_index_dataset):
+    make_index_dataset(tmp_path / "data")
+    card = write_card(tmp_path / "cards", path="../data", classes=["a", "b", "c"])
+    for path in (card, tmp_path / "cards"):
+        assert open_dataset(path).class_map.names == ("a", "b", "c")
+
+
+def test_a_card_may_give_the_void_value_alone(tmp_path, make_index_dataset):
+    make_index_dataset(tmp_path, num_classes=3, void=200)
+    write_card(tmp_path, ignore=[200])
+    dataset = open_dataset(tmp_path)
+    assert dataset.class_map.num_classes == 3
+    assert (dataset.load(dataset.records[0]).mask[-1] == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("card", "message"),
+    [
+        ({"clases": ["a"]}, r"dataset\.yaml: clases .*Did you mean 'classes'"),
+        ({"classes": ["a", "a"]}, r"dataset\.yaml.*names must differ. Got a twice"),
+        ({"classes": ["a", "b"], "ignore": [1]}, r"class or void, not both\. Got \[1\]"),
+        ({"classes": [{"name": "a", "colour": [0, 300, 0]}]}, r"dataset\.yaml.*255.*Got 300"),
+        ({"path": "elsewhere"}, r"dataset\.yaml: path must be a folder\. Got elsewhere"),
+        ({"format": "index"}, r"format must be a known name\. Got 'index'"),
+        ({"split": "70/70"}, r"add up to 100.*'70/70'"),
+        ({"augmentation": {"scale": [0, 1]}}, r"dataset\.yaml: augmentation\.scale"),
+    ],
+)
+def test_a_wrong_card_is_refused_in_one_line(tmp_path, make_index_dataset, card, message):
+    make_index_dataset(tmp_path)
+    write_card(tmp_path, **card)
+    with pytest.raises(ConfigError, match=message) as refused:
+        open_dataset(tmp_path)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_value_outside_the_card_is_refused_with_file_and_value(tmp_path, make_index_dataset):
+    make_index_dataset(tmp_path, num_classes=3, num_images=1, size=(6, 6))
+    write_card(tmp_path, classes=["a", "b"])
+    dataset = open_dataset(tmp_path)
+    with pytest.raises(DataError, match=r"masks/000\.png must hold class ids 0, 1 .*Got 2 \("):
+        dataset.load(dataset.records[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "shares"),
+    [
+        ("70/15/15", (0.7, 0.15, 0.15)), ("0.5/0.25/0.25", (0.5, 0.25, 0.25)),
+        ("70/30", (0.595, 0.105, 0.3)), ("90/10/0", (0.9, 0.1, 0.0)),
+    ],
+)  # fmt: skip
+def test_split_shares_are_read(text, shares):
+    assert parse_split(text) == pytest.approx(shares)
+
+
+@pytest.mark.parametrize("text", ["70", "70/20", "a/b", "", "0/50/50", "120/-20", "50/25/25/0"])
+def test_shares_that_do_not_add_up_are_refused(text):
+    with pytest.raises(ConfigError, match="add up to 100"):
+        parse_split(text)
+
+
+@settings(max_examples=30, deadline=None)
+@given(count=st.integers(3, 60), seed=st.integers(0, 5), order=st.randoms(use_true_random=False))
+def test_a_drawn_split_depends_on_names_and_seed_and_not_on_order(count, seed, order):
+    records = records_named(*[f"image{number}" for number in range(count)])
+    shuffled = records.copy()
+    order.shuffle(shuffled)
+    first, _ = assign_splits(records, "70/15/15", seed)
+    second, _ = assign_splits(shuffled, "70/15/15", seed)
+    assert first == second
+    counts = [sum(record.split == name for record in first) for name in ("train", "val", "test")]
+    assert sum(counts) == count
+    assert min(counts) >= 1
+    assert counts[1:] == [max(1, round(count * 0.15))] * 2
+
+
+def test_another_seed_draws_another_split():
+    records = records_named(*[f"image{number}" for number in range(40)])
+    draws = [splits_of(assign_splits(records, "70/30", seed)[0]) for seed in (0, 0, 1)]
+    assert draws[0] == draws[1]
+    assert draws[0] != draws[2]
+
+
+def test_a_drawn_split_leaves_the_generators_of_others_alone():
+    random.seed(5)
+    expected = random.random()
+    random.seed(5)
+    assign_splits(records_named("a", "b", "c"), "70/15/15", 0)
+    assert random.random() == expected
+
+
+def test_given_splits_are_kept_and_only_a_missing_validation_is_drawn():
+    train = records_named(*[f"t{number}" for number in range(20)], split="train")
+    test = records_named("e1", "e2", split="test")
+    result, notes = assign_splits([*test, *train], "50/25/25", 0)
+    splits = splits_of(result)
+    assert splits["e1"] == splits["e2"] == "test"
+    assert list(splits.values()).count("val") == 3
+    assert list(splits.values()).count("train") == 17
+    assert "15% of train set aside with seed 0" in notes[-1]
+    given_val = records_named("v", split="val")
+    result, _ = assign_splits([*given_val, *train], "50/25/25", 0)
+    assert list(splits_of(result).values()).count("val") == 1
+
+
+def test_a_folder_may_hold_one_split_only(tmp_path, make_index_dataset):
+    dataset = open_dataset(make_index_dataset(tmp_path, splits=("test",)))
+    assert len(dataset.split("test")) == len(dataset.split("all")) == 6
+    with pytest.raises(DataError, match=r"split 'val'\. It holds test alone"):
+        dataset.split("val")
+    with pytest.raises(ConfigError, match=r"train, val, test or all\. Got 'dev'"):
+        dataset.split("dev")
+
+
+def test_the_fingerprint_is_that_of_the_data_wherever_it_lies(tmp_path, make_index_dataset):
+    first = open_dataset(make_index_dataset(tmp_path / "here", seed=1)).fingerprint
+    shutil.copytree(tmp_path / "here", tmp_path / "there")
+    assert open_dataset(tmp_path / "there").fingerprint == first
+    (tmp_path / "there/images/000.png").write_bytes(b"12345")
+    changed = open_dataset(tmp_path / "there").fingerprint
+    for kind in ("images", "masks"):
+        (tmp_path / f"here/{kind}/000.png").rename(tmp_path / f"here/{kind}/renamed.png")
+    renamed = open_dataset(tmp_path / "here").fingerprint
+    assert len({first, changed, renamed}) == 3
+
+
+def test_digits_are_made_on_the_spot_without_a_network(tmp_path, monkeypatch):
+    import socket
+
+    monkeypatch.setattr(socket, "socket", None)
+    monkeypatch.chdir(tmp_path)
+    dataset = open_dataset("digits")
+    assert dataset.label_mode == "overlapping"
+    assert dataset.class_map.names == ("digit-0", "digit-1", "digit-2")
+    assert [len(dataset.split(name)) for name in ("train", "val")] == [1000, 200]
+    assert dataset.augmentation.orientation == "fixed"
+    assert open_dataset("digits").fingerprint == dataset.fingerprint

@@ -1,0 +1,380 @@
+import struct
+import threading
+import warnings
+import zlib
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+
+from pixelwise.classes import ClassMap
+from pixelwise.data import sample as sample_module
+from pixelwise.data.sample import (
+    check_same_size,
+    read_grey_mask,
+    read_image,
+    read_mask_values,
+    to_class_ids,
+)
+from pixelwise.errors import DataError, MaskError
+
+RNG = np.random.default_rng(0)
+COLOUR = RNG.integers(0, 256, (5, 7, 3), np.uint8)
+GREY = RNG.integers(0, 256, (5, 7), np.uint8)
+DEEP = RNG.integers(0, 65536, (5, 7), np.uint16)
+ORIENTATION = 274
+
+
+def write_png16(path, pixels):
+    """A 16-bit PNG of any number of channels, written byte by byte."""
+    height, width, channels = pixels.shape
+    colour_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+
+    def chunk(kind, content):
+        checksum = zlib.crc32(kind + content)
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
+    return path
+
+
+def with_orientation(pixels, orientation, path):
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    Image.fromarray(pixels).save(path, exif=exif)
+    return path
+
+
+def reference_upright(pixels, orientation):
+    """What a viewer shows, by the definition of the EXIF orientations."""
+    return {
+        1: pixels,
+        2: pixels[:, ::-1],
+        3: pixels[::-1, ::-1],
+        4: pixels[::-1],
+        5: np.swapaxes(pixels, 0, 1),
+        6: np.swapaxes(pixels, 0, 1)[:, ::-1],
+        7: np.swapaxes(pixels, 0, 1)[::-1, ::-1],
+        8: np.swapaxes(pixels, 0, 1)[::-1],
+    }[orientation]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".PNG"])
+def test_a_colour_image_comes_in_whole(tmp_path, suffix):
+    path = tmp_path / f"image{suffix}"
+    Image.fromarray(COLOUR).save(path)
+    image = read_image(path)
+    assert image.dtype == np.uint8
+    np.testing.assert_array_equal(image, COLOUR)
+
+
+def test_a_grey_image_has_one_channel(tmp_path):
+    path = tmp_path / "grey.png"
+    Image.fromarray(GREY).save(path)
+    np.testing.assert_array_equal(read_image(path), GREY[..., None])
+
+
+def test_sixteen_bits_of_a_grey_png_are_kept(tmp_path):
+    path = tmp_path / "deep.png"
+    Image.fromarray(DEEP).save(path)
+    image = read_image(path)
+    assert image.dtype == np.uint16
+    np.testing.assert_array_equal(image, DEEP[..., None])
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_sixteen_bits_of_a_colour_png_are_kept_and_alpha_left_out(tmp_path, channels):
+    pixels = RNG.integers(0, 65536, (4, 6, channels), np.uint16)
+    image = read_image(write_png16(tmp_path / "deep.png", pixels))
+    assert image.dtype == np.uint16
+    np.testing.assert_array_equal(image, pixels[..., : channels - (channels % 2 == 0)])
+
+
+def test_sixteen_bits_of_a_tiff_and_of_an_array_file_are_kept(tmp_path):
+    tifffile.imwrite(tmp_path / "deep.tif", DEEP)
+    np.save(tmp_path / "deep.npy", DEEP)
+    np.save(tmp_path / "other-end.npy", DEEP.astype(">u2"))
+    for name in ("deep.tif", "deep.npy", "other-end.npy"):
+        image = read_image(tmp_path / name)
+        assert image.dtype == np.uint16, name
+        np.testing.assert_array_equal(image, DEEP[..., None])
+
+
+def test_many_bands_of_a_tiff_stay_in_either_order_on_disk(tmp_path):
+    bands = RNG.random((5, 7, 6)).astype(np.float32)
+    tifffile.imwrite(tmp_path / "last.tif", bands, photometric="minisblack", planarconfig="contig")
+    tifffile.imwrite(
+        tmp_path / "first.tif",
+        np.moveaxis(bands, -1, 0),
+        photometric="minisblack",
+        planarconfig="separate",
+    )
+    for name in ("last.tif", "first.tif"):
+        np.testing.assert_array_equal(read_image(tmp_path / name), bands)
+
+
+def test_alpha_is_left_out_whatever_it_hides(tmp_path):
+    alpha = RNG.integers(0, 256, (5, 7, 1), np.uint8)
+    rgba = np.concatenate([COLOUR, alpha], axis=-1)
+    Image.fromarray(rgba).save(tmp_path / "rgba.png")
+    tifffile.imwrite(tmp_path / "rgba.tif", rgba, photometric="rgb", extrasamples=["unassalpha"])
+    Image.fromarray(np.stack([GREY, alpha[..., 0]], -1), "LA").save(tmp_path / "la.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "rgba.png"), COLOUR)
+    np.testing.assert_array_equal(read_image(tmp_path / "rgba.tif"), COLOUR)
+    np.testing.assert_array_equal(read_image(tmp_path / "la.png"), GREY[..., None])
+
+
+def test_a_palette_image_is_read_as_its_colours_and_a_palette_mask_as_its_indices(tmp_path):
+    indices = RNG.integers(0, 3, (5, 7), np.uint8)
+    palette = np.array([(10, 20, 30), (200, 0, 0), (0, 99, 255)], np.uint8)
+    picture = Image.fromarray(indices)
+    picture.putpalette(palette.ravel().tolist())
+    for name in ("mask.png", "mask.tif", "mask.bmp", "mask.gif"):
+        picture.save(tmp_path / name)
+        np.testing.assert_array_equal(read_image(tmp_path / name), palette[indices], name)
+        np.testing.assert_array_equal(read_mask_values(tmp_path / name), indices, name)
+
+
+def test_a_palette_with_transparency_is_still_read_as_indices(tmp_path):
+    indices = RNG.integers(0, 3, (5, 7), np.uint8)
+    picture = Image.fromarray(indices)
+    picture.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0])
+    picture.save(tmp_path / "mask.png", transparency=0)
+    np.testing.assert_array_equal(read_mask_values(tmp_path / "mask.png"), indices)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
+def test_exif_rotation_is_applied_to_images(tmp_path, orientation, suffix):
+    quadrants = np.zeros((16, 24, 3), np.uint8)
+    quadrants[:8, :8], quadrants[8:, 16:] = 255, 128
+    path = with_orientation(quadrants, orientation, tmp_path / f"photo{suffix}")
+    expected = reference_upright(quadrants, orientation).astype(int)
+    image = read_image(path).astype(int)
+    assert image.shape == expected.shape
+    assert np.abs(image - expected).max() <= (40 if suffix == ".jpg" else 0)
+
+
+def test_exif_rotation_is_applied_to_masks_too(tmp_path):
+    stored = RNG.integers(0, 3, (5, 7), np.uint8)
+    for name in ("mask.png", "mask.tif"):
+        path = with_orientation(stored, 6, tmp_path / name)
+        np.testing.assert_array_equal(read_mask_values(path), reference_upright(stored, 6))
+
+
+@pytest.mark.parametrize("name", ["photo.jpg", "photo.tif"])
+def test_a_mask_drawn_on_the_unrotated_photo_is_refused_with_the_cause(tmp_path, name):
+    photo = with_orientation(COLOUR, 6, tmp_path / name)
+    image = read_image(photo)
+    with pytest.raises(MaskError, match=r"mask\.png .* 5 x 7\. Got 7 x 5\. .*EXIF rotation"):
+        check_same_size(photo, image, tmp_path / "mask.png", np.zeros((5, 7)))
+
+
+def test_a_mask_of_another_size_is_refused_with_both_sizes(tmp_path):
+    path = tmp_path / "image.png"
+    Image.fromarray(COLOUR).save(path)
+    with pytest.raises(MaskError, match=r"mask\.png .*image\.png, 7 x 5\. Got 9 x 4"):
+        check_same_size(path, COLOUR, tmp_path / "mask.png", np.zeros((4, 9)))
+
+
+def test_a_grey_mask_saved_as_colour_is_read_as_its_one_value(tmp_path):
+    ids = RNG.integers(0, 4, (5, 7), np.uint8)
+    Image.fromarray(np.stack([ids] * 3, -1)).save(tmp_path / "mask.png")
+    np.testing.assert_array_equal(read_mask_values(tmp_path / "mask.png"), ids)
+
+
+def test_a_colour_mask_is_not_read_as_one_channel(tmp_path):
+    Image.fromarray(COLOUR).save(tmp_path / "mask.png")
+    with pytest.raises(MaskError, match=r"mask\.png .*3 channels that differ"):
+        read_mask_values(tmp_path / "mask.png")
+
+
+def test_fractions_in_a_mask_are_refused_with_the_value(tmp_path):
+    mask = np.zeros((3, 3), np.float32)
+    mask[1, 1] = 0.5
+    np.save(tmp_path / "mask.npy", mask)
+    with pytest.raises(MaskError, match=r"mask\.npy .*fraction 0\.5"):
+        read_mask_values(tmp_path / "mask.npy")
+    np.save(tmp_path / "whole.npy", np.full((3, 3), 2.0, np.float32))
+    np.testing.assert_array_equal(read_mask_values(tmp_path / "whole.npy"), np.full((3, 3), 2))
+
+
+@pytest.mark.parametrize("stray", [np.nan, np.inf])
+def test_a_mask_with_values_that_are_no_numbers_is_refused(tmp_path, stray):
+    mask = np.zeros((3, 3), np.float32)
+    mask[0, 2] = stray
+    np.save(tmp_path / "mask.npy", mask)
+    with pytest.raises(MaskError, match=rf"mask\.npy .*{stray}"):
+        read_mask_values(tmp_path / "mask.npy")
+
+
+@pytest.mark.parametrize("mask", [np.zeros(5, np.uint8), np.zeros((2, 3, 3, 1), np.uint8),
+                                  np.full((3, 3), "a")])  # fmt: skip
+def test_an_array_that_is_no_mask_is_refused_by_name(tmp_path, mask):
+    np.save(tmp_path / "mask.npy", mask)
+    with pytest.raises(DataError, match=r"mask\.npy"):
+        read_mask_values(tmp_path / "mask.npy")
+
+
+def test_sixteen_bit_masks_keep_their_values(tmp_path):
+    Image.fromarray(DEEP).save(tmp_path / "mask.png")
+    np.testing.assert_array_equal(read_mask_values(tmp_path / "mask.png"), DEEP)
+
+
+@pytest.mark.parametrize(
+    ("stored", "expected"),
+    [
+        (np.array([[0, 1]], np.uint8), [[0, 255]]),
+        (np.array([[0, 255]], np.uint8), [[0, 255]]),
+        (np.array([[0, 77]], np.uint8), [[0, 77]]),
+        (np.array([[0, 65535]], np.uint16), [[0, 255]]),
+        (np.array([[0, 0]], np.uint8), [[0, 0]]),
+        (np.array([[False, True]]), [[0, 255]]),
+    ],
+)
+def test_grey_masks_mean_the_same_in_every_depth(tmp_path, stored, expected):
+    Image.fromarray(stored).save(tmp_path / "mask.png")
+    mask = read_grey_mask(tmp_path / "mask.png")
+    assert mask.dtype == np.uint8
+    np.testing.assert_array_equal(mask, expected)
+
+
+def test_a_grey_mask_below_zero_is_refused(tmp_path):
+    np.save(tmp_path / "mask.npy", np.array([[-1, 0]]))
+    with pytest.raises(MaskError, match=r"mask\.npy .*-1"):
+        read_grey_mask(tmp_path / "mask.npy")
+
+
+def test_stored_values_become_class_ids_and_void_becomes_255(tmp_path):
+    class_map = ClassMap.build(("a", "b", "c"), values=(7, 0, 30), ignore=(255, 11))
+    values = np.array([[7, 0, 30], [255, 11, 7]])
+    ids = to_class_ids(values, class_map, tmp_path / "mask.png")
+    assert ids.dtype == np.uint8
+    np.testing.assert_array_equal(ids, [[0, 1, 2], [255, 255, 0]])
+
+
+def test_a_value_outside_the_class_map_is_refused_with_its_pixel_count(tmp_path):
+    values = np.array([[0, 1, 9], [9, 9, 300]])
+    with pytest.raises(MaskError, match=r"mask\.png .*9 \(3 pixels\), 300 \(1 pixels\).*--ignore"):
+        to_class_ids(values, ClassMap.build(("a", "b")), tmp_path / "mask.png")
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    data=st.data(),
+    values=st.lists(st.integers(0, 65535), min_size=2, max_size=12, unique=True),
+)
+def test_index_masks_survive_the_way_through_a_png(tmp_path_factory, data, values):
+    *classes, void = values
+    ids = data.draw(arrays(np.int64, (3, 4), elements=st.integers(0, len(classes))))
+    stored = np.array(values, np.uint16)[ids]
+    path = tmp_path_factory.mktemp("masks") / "mask.png"
+    Image.fromarray(stored).save(path)
+    names = [f"name {index}" for index in range(len(classes))]
+    class_map = ClassMap.build(names, values=classes, ignore=(void,))
+    read = to_class_ids(read_mask_values(path), class_map, path)
+    np.testing.assert_array_equal(read, np.where(ids == len(classes), 255, ids))
+
+
+def test_values_that_are_not_finite_in_an_image_become_zero(tmp_path):
+    np.save(tmp_path / "image.npy", np.array([[1.5, np.nan], [np.inf, -np.inf]], np.float64))
+    image = read_image(tmp_path / "image.npy")
+    assert image.dtype == np.float32
+    np.testing.assert_array_equal(image[..., 0], [[1.5, 0], [0, 0]])
+
+
+def test_an_image_is_never_scaled_by_its_own_brightest_pixel(tmp_path):
+    dark = np.array([[0, 1], [1, 0]], np.uint8)
+    Image.fromarray(dark).save(tmp_path / "dark.png")
+    np.save(tmp_path / "dark.npy", dark.astype(np.float32))
+    np.testing.assert_array_equal(read_image(tmp_path / "dark.png")[..., 0], dark)
+    np.testing.assert_array_equal(read_image(tmp_path / "dark.npy")[..., 0], dark)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1)])
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".npy"])
+def test_extreme_sizes_come_in_whole(tmp_path, size, suffix):
+    pixels = RNG.integers(0, 256, (*size, 3), np.uint8)
+    path = tmp_path / f"thin{suffix}"
+    if suffix == ".npy":
+        np.save(path, pixels)
+    else:
+        Image.fromarray(pixels).save(path)
+    np.testing.assert_array_equal(read_image(path), pixels)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".npy", ".bmp", ".gif", ".webp"])
+@pytest.mark.parametrize("damage", ["empty", "text", "half", "missing"])
+def test_a_damaged_file_is_refused_by_its_name(tmp_path, suffix, damage):
+    path = tmp_path / f"broken{suffix}"
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    if suffix == ".npy":
+        np.save(path, pixels)
+    else:
+        Image.fromarray(pixels).save(path)
+    whole = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(
+            {"empty": b"", "text": b"hello\n", "half": whole[: len(whole) // 2]}[damage]
+        )
+    word = {"empty": "zero bytes", "missing": "must exist"}.get(damage, "readable image")
+    with pytest.raises(DataError, match=rf"broken\{suffix}.*{word}"):
+        read_image(path)
+
+
+def test_an_array_file_that_would_run_code_is_refused(tmp_path):
+    np.save(tmp_path / "objects.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(DataError, match=r"objects\.npy"):
+        read_image(tmp_path / "objects.npy")
+
+
+def test_a_tiff_of_several_pages_is_refused_rather_than_cut(tmp_path):
+    tifffile.imwrite(
+        tmp_path / "stack.tif", np.zeros((3, 20, 21), np.uint8), photometric="minisblack"
+    )
+    with pytest.raises(DataError, match=r"stack\.tif must hold one page. Got 3"):
+        read_image(tmp_path / "stack.tif")
+
+
+def test_a_tiff_where_zero_is_white_is_read_as_it_looks(tmp_path):
+    tifffile.imwrite(tmp_path / "grey.tif", GREY, photometric="miniswhite")
+    np.testing.assert_array_equal(read_image(tmp_path / "grey.tif")[..., 0], 255 - GREY)
+
+
+def test_reading_in_threads_leaves_the_warning_filters_alone(tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        np.save(tmp_path / f"{name}.npy", GREY)
+    inside = {name: threading.Event() for name in "ab"}
+    leave = {name: threading.Event() for name in "ab"}
+    original = sample_module._read_npy
+
+    def slow(path):
+        inside[path.stem].set()
+        assert leave[path.stem].wait(10)
+        return original(path)
+
+    monkeypatch.setattr(sample_module, "_read_npy", slow)
+    before = list(warnings.filters)
+    threads = {
+        name: threading.Thread(target=read_image, args=(tmp_path / f"{name}.npy",)) for name in "ab"
+    }
+    for name in "ab":  # a enters, b enters, a leaves, b leaves: the order that goes wrong
+        threads[name].start()
+        assert inside[name].wait(10)
+    for name in "ab":
+        leave[name].set()
+        threads[name].join()
+    assert list(warnings.filters) == before

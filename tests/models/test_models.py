@@ -1,0 +1,250 @@
+"""The contract of every registered model; a new one is tested here without an edit."""
+
+import functools
+import inspect
+
+import numpy as np
+import pytest
+import torch
+
+from pixelwise.classes import ClassMap, numbered_names
+from pixelwise.errors import ConfigError, PixelwiseError, UnknownNameError
+from pixelwise.modelfile import (
+    ModelCard,
+    Preprocessing,
+    TrainingData,
+    current_versions,
+    load_model_file,
+    save_model_file,
+)
+from pixelwise.models import create_model, list_models, summarise_models
+
+every_model = pytest.mark.parametrize("name", list_models())
+
+
+def fresh(name, num_classes=2, in_channels=3, seed=0):
+    torch.manual_seed(seed)
+    return create_model(name, num_classes, in_channels).eval()
+
+
+@functools.cache
+def shared(name):
+    """A model of 12 classes and 1 channel that tests may run but must not change."""
+    return fresh(name, num_classes=12, in_channels=1)
+
+
+def random_image(*shape, seed=1):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def relative_difference(logits, reference):
+    return ((logits - reference).abs().max() / reference.abs().max()).item()
+
+
+@every_model
+@pytest.mark.parametrize(
+    "size", [(1, 1), (1, 17), (19, 1), (2, 3), (15, 16), (17, 31), (16, 48), (33, 20)]
+)
+def test_logits_have_the_size_of_the_image_whatever_it_is(name, size):
+    with torch.no_grad():
+        logits = shared(name)(random_image(2, 1, *size))
+    assert logits.shape == (2, 12, *size)
+    assert logits.isfinite().all()
+
+
+@every_model
+@pytest.mark.parametrize(("channels", "classes"), [(1, 2), (3, 12), (5, 1)])
+def test_any_number_of_channels_and_classes_is_taken(name, channels, classes):
+    model = create_model(name, classes, channels).eval()
+    assert (model.in_channels, model.num_classes, model.name) == (channels, classes, name)
+    with torch.no_grad():
+        assert model(random_image(1, channels, 16, 17)).shape == (1, classes, 16, 17)
+
+
+@every_model
+def test_logits_at_odd_sizes_are_the_crop_of_those_of_the_padded_image(name):
+    model = shared(name)
+    image = random_image(1, 1, 21, 35)
+    height, width = (-(-side // model.stride) * model.stride for side in (21, 35))
+    padded = np.pad(image.numpy(), ((0, 0), (0, 0), (0, height - 21), (0, width - 35)), mode="edge")
+    with torch.no_grad():
+        expected = model.segment(torch.from_numpy(padded))[..., :21, :35]
+        torch.testing.assert_close(model(image), expected, rtol=1e-5, atol=1e-5)
+
+
+@every_model
+@pytest.mark.parametrize("is_vertical", [False, True])
+def test_an_image_shifted_by_the_stride_gives_logits_shifted_alike(name, is_vertical):
+    """Only 16 px across, so that it is fast; 144 px from the ends, no model here sees them."""
+    model = shared(name)
+    shift, margin, length = model.stride, 144, 320
+    strip = random_image(1, 1, 16, length + shift)
+    first, second = strip[..., :length], strip[..., shift:]
+    with torch.no_grad():
+        if is_vertical:
+            first, second = (model(part.mT).mT for part in (first, second))
+        else:
+            first, second = model(first), model(second)
+    inner = first[..., margin : length - margin]
+    torch.testing.assert_close(
+        inner, second[..., margin - shift : length - margin - shift], rtol=1e-4, atol=1e-5
+    )
+    assert relative_difference(inner, second[..., margin : length - margin]) > 0.01
+
+
+@every_model
+@pytest.mark.parametrize("place", [(0, 0), (0, 32), (20, 0), (20, 32), (9, 17)])
+def test_a_changed_pixel_changes_the_logits_at_its_own_place(name, place):
+    image = random_image(1, 1, 21, 33)
+    changed = image.clone()
+    changed[..., place[0], place[1]] += 10.0
+    with torch.no_grad():
+        change = (shared(name)(changed) - shared(name)(image)).abs().amax((0, 1))
+    assert change[place] > 0.01 * change.max()
+
+
+@every_model
+def test_the_gradient_reaches_every_parameter(name):
+    model = fresh(name, num_classes=12, in_channels=1)
+    model(random_image(2, 1, 32, 32)).square().mean().backward()
+    without = [
+        key
+        for key, weights in model.named_parameters()
+        if weights.grad is None or not weights.grad.any() or not weights.grad.isfinite().all()
+    ]
+    assert without == []
+
+
+@every_model
+def test_evaluation_is_deterministic(name):
+    image = random_image(1, 1, 17, 16)
+    with torch.no_grad():
+        assert torch.equal(shared(name)(image), shared(name)(image))
+
+
+@every_model
+def test_an_image_in_a_batch_gets_the_logits_it_gets_alone(name):
+    images = random_image(3, 1, 17, 16)
+    with torch.no_grad():
+        together = shared(name)(images)
+        alone = torch.cat([shared(name)(image[None]) for image in images])
+    assert relative_difference(together, alone) < 1e-5
+
+
+@every_model
+def test_the_image_is_left_as_it_was(name):
+    image = random_image(1, 1, 17, 16)
+    before = image.clone()
+    with torch.no_grad():
+        shared(name)(image)
+    assert torch.equal(image, before)
+
+
+@every_model
+def test_a_saved_model_comes_back_with_equal_logits(name, tmp_path):
+    model = shared(name)
+    card = ModelCard(
+        architecture=name,
+        arguments=model.arguments,
+        in_channels=1,
+        class_map=ClassMap.build(numbered_names(12)),
+        label_mode="exclusive",
+        preprocessing=Preprocessing(dtype="uint8", mean=(0.0,), std=(1.0,)),
+        training_size=(32, 32),
+        scores=None,
+        data=TrainingData(fingerprint="", num_images=1, split=None, split_seed=0),
+        versions=current_versions(),
+    )
+    save_model_file(tmp_path / "model.safetensors", model, card)
+    loaded, _ = load_model_file(tmp_path / "model.safetensors")
+    (tmp_path / "model.safetensors").unlink()
+    image = random_image(1, 1, 17, 20)
+    with torch.no_grad():
+        assert torch.equal(loaded(image), model(image))
+
+
+@every_model
+def test_channels_last_gives_the_same_logits(name):
+    image = random_image(2, 1, 33, 20).repeat(1, 3, 1, 1) * torch.tensor([1.0, 2, 3])[:, None, None]
+    model = fresh(name)
+    with torch.no_grad():
+        expected = model(image)
+        model.to(memory_format=torch.channels_last)
+        logits = model(image.to(memory_format=torch.channels_last))
+    assert relative_difference(logits, expected) < 1e-4
+
+
+@every_model
+def test_bfloat16_autocast_stays_near_float32(name):
+    image = random_image(1, 1, 32, 33)
+    with torch.no_grad():
+        expected = shared(name)(image)
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = shared(name)(image).float()
+    assert 0 < relative_difference(logits, expected) < 0.05
+
+
+@every_model
+def test_two_models_share_no_weights(name):
+    first, second = fresh(name, seed=0), create_model(name, 2, 3)
+    before = {key: tensor.clone() for key, tensor in second.state_dict().items()}
+    pointers = {tensor.data_ptr() for tensor in second.state_dict().values()}
+    for weights in first.parameters():
+        assert weights.data_ptr() not in pointers
+        with torch.no_grad():
+            weights.zero_()
+    assert all(torch.equal(second.state_dict()[key], before[key]) for key in before)
+
+
+@every_model
+def test_the_seed_decides_the_weights(name):
+    same, again = (fresh(name, seed=3).state_dict() for _ in range(2))
+    assert all(torch.equal(same[key], again[key]) for key in same)
+    if any("weight" in key for key in same):
+        key = next(key for key in same if "weight" in key)
+        assert not torch.equal(fresh(name, seed=4).state_dict()[key], same[key])
+
+
+@every_model
+def test_an_unknown_argument_is_refused_with_the_likely_one(name):
+    known = max(inspect.signature(type(shared(name))).parameters, key=len)
+    with pytest.raises(UnknownNameError) as refusal:
+        create_model(name, 2, 3, **{known[:-1]: 1})
+    assert f"Did you mean {known!r}?" in str(refusal.value)
+    assert name in str(refusal.value)
+
+
+@every_model
+def test_a_misspelt_name_is_refused_with_the_likely_one(name):
+    with pytest.raises(UnknownNameError, match="Did you mean") as refusal:
+        create_model(name + name[-1], 2)
+    assert repr(name) in str(refusal.value)
+    assert "pixelwise models" in str(refusal.value)
+
+
+@every_model
+@pytest.mark.parametrize(
+    ("arguments", "word"), [((0, 3), "num_classes"), ((2, 0), "in_channels"), ((-1, 3), "-1")]
+)
+def test_counts_below_one_are_refused(name, arguments, word):
+    with pytest.raises(ConfigError, match=word):
+        create_model(name, *arguments)
+
+
+@every_model
+def test_the_summary_counts_the_parameters_of_the_built_model(name):
+    summary = next(entry for entry in summarise_models(12, 1) if entry.name == name)
+    assert summary.parameters == sum(weights.numel() for weights in shared(name).parameters())
+    assert summary.article
+    assert set(summary.label_modes) <= {"exclusive", "overlapping"}
+
+
+def test_the_names_are_sorted_and_none_is_missing():
+    assert list_models() == sorted(list_models())
+    assert {"encoder-decoder", "stacked-fcn", "unet", "unet-elu"} <= set(list_models())
+
+
+def test_a_name_like_no_other_gets_no_suggestion():
+    with pytest.raises(PixelwiseError) as refusal:
+        create_model("zzzzzz", 2)
+    assert "Did you mean" not in str(refusal.value)

@@ -1,0 +1,56 @@
+import pytest
+from pydantic import ValidationError
+
+from pixelwise.classes import ClassMap, distinct_colours, numbered_names
+
+
+def test_what_is_not_given_is_filled():
+    class_map = ClassMap.build(("sky", "road"))
+    assert class_map.values == (0, 1)
+    assert class_map.ignore == (255,)
+    assert len(class_map.colours) == class_map.num_classes == 2
+    assert not class_map.is_unnamed
+
+
+def test_numbered_classes_are_unnamed():
+    assert ClassMap.build(numbered_names(3)).is_unnamed
+    assert not ClassMap.build(("class-0", "class-2")).is_unnamed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"names": ("a", "b", "a")}, "names must differ. Got a twice"),
+        ({"names": ("a", "b"), "values": (3, 3)}, "values must differ. Got 3 twice"),
+        ({"names": ("a", "b"), "values": (0, 255)}, r"class or void, not both. Got \[255\]"),
+        ({"names": ("a", "b"), "colours": ((0, 0, 0),)}, "Got 2, 1 and 2"),
+        ({"names": ("a", "b"), "values": (1,)}, "Got 2, 2 and 1"),
+        ({"names": ()}, "at least 1"),
+        ({"names": numbered_names(256), "ignore": ()}, "at most 255"),
+        ({"names": ("a",), "colours": ((0, 0, 256),)}, "less than or equal to 255"),
+        ({"names": ("a",), "colours": ((-1, 0, 0),)}, "greater than or equal to 0"),
+    ],
+)
+def test_lists_that_do_not_fit_are_refused(arguments, message):
+    with pytest.raises(ValidationError, match=message):
+        ClassMap.build(**arguments)
+
+
+def test_a_class_map_cannot_be_changed_by_accident():
+    with pytest.raises(ValidationError, match="frozen"):
+        ClassMap.build(("a",)).names = ("b",)
+
+
+def test_a_class_map_survives_json():
+    class_map = ClassMap.build(("sky", "ä/ö"), values=(4, 9), ignore=(0, 255))
+    assert ClassMap.model_validate_json(class_map.model_dump_json()) == class_map
+
+
+@pytest.mark.parametrize("count", [1, 2, 8, 24])
+def test_colours_are_many_and_different(count):
+    colours = distinct_colours(count)
+    assert len(set(colours)) == count
+    assert all(0 <= channel <= 255 for colour in colours for channel in colour)
+    for index, first in enumerate(colours):
+        for second in colours[:index]:
+            assert sum(abs(a - b) for a, b in zip(first, second, strict=True)) > 15

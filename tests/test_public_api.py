@@ -1,0 +1,153 @@
+"""What others build on: the public names, their documentation, and who may print."""
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pixelwise
+
+ROOT = Path(pixelwise.__file__).parent
+MODULES = sorted(
+    module.name
+    for module in pkgutil.walk_packages(pixelwise.__path__, "pixelwise.")
+    if module.name != "pixelwise.__main__"
+)
+
+
+@pytest.mark.parametrize("name", pixelwise.__all__)
+def test_every_public_name_loads_and_is_documented(name):
+    assert inspect.getdoc(getattr(pixelwise, name))
+
+
+def test_the_public_names_are_those_of_the_design():
+    """One function per verb, with the same word."""
+    assert {"open_dataset", "train", "evaluate", "load_model", "create_model", "predict"} <= set(
+        pixelwise.__all__
+    )
+    assert len(set(pixelwise.__all__)) == len(pixelwise.__all__)
+
+
+def test_dir_lists_the_public_names():
+    assert set(pixelwise.__all__) <= set(dir(pixelwise))
+
+
+def test_type_checkers_see_every_public_name_where_it_is_loaded_from():
+    """The imports under TYPE_CHECKING and the table of homes are two copies: they must agree."""
+    seen = {}
+    for node in ast.walk(ast.parse((ROOT / "__init__.py").read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pixelwise"):
+            seen.update({alias.asname: node.module for alias in node.names})
+    assert seen == {name: pixelwise._HOMES[name] for name in pixelwise.__all__}
+
+
+def test_a_name_that_does_not_exist_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no_such_name"):
+        pixelwise.no_such_name  # noqa: B018
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_says_what_it_is_for(name):
+    assert inspect.getdoc(importlib.import_module(name))
+
+
+def public_members(name):
+    """(dotted name, object) of the public functions, classes and methods defined in a module."""
+    module = importlib.import_module(name)
+    for key, member in vars(module).items():
+        is_ours = getattr(member, "__module__", None) == name
+        if key.startswith("_") or not is_ours:
+            continue
+        if not (inspect.isclass(member) or inspect.isfunction(member)):
+            continue
+        yield f"{name}.{key}", member
+        if not inspect.isclass(member):
+            continue
+        for inner, value in vars(member).items():
+            function = getattr(value, "__func__", getattr(value, "fget", value))
+            if not inner.startswith("_") and inspect.isfunction(function):
+                yield f"{name}.{key}.{inner}", function
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_public_function_class_and_method_is_documented(name):
+    bare = []
+    for path, member in public_members(name):
+        text = member.__doc__ or ""
+        is_generated = inspect.isclass(member) and text.startswith(f"{member.__name__}(")
+        if not text.strip() or is_generated:
+            bare.append(path)
+    assert bare == []
+
+
+def test_there_is_something_to_document():
+    found = [path for name in MODULES for path, _ in public_members(name)]
+    assert len(found) > 100
+    assert "pixelwise.prediction.predictor.Predictor.predict" in found
+
+
+def modules_loaded_by(statement):
+    code = f"import sys\n{statement}\nprint(*sorted(sys.modules), file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return set(done.stderr.split()), done.stdout
+
+
+def test_importing_pixelwise_loads_no_torch():
+    loaded, output = modules_loaded_by("import pixelwise; dir(pixelwise)")
+    assert "pixelwise" in loaded
+    assert not loaded & {"torch", "torchvision", "sklearn", "matplotlib", "PIL", "typer"}
+    assert output == ""
+
+
+def test_help_loads_no_torch():
+    loaded, output = modules_loaded_by(
+        "sys.argv = ['pixelwise', '--help']\n"
+        "from pixelwise.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code"
+    )
+    assert "pixelwise.cli" in loaded
+    assert not loaded & {"torch", "torchvision", "sklearn", "matplotlib"}
+    assert "evaluate" in output
+
+
+def speakers(tree):
+    """Whatever in a syntax tree prints, exits, or knows of the command line."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            names = [node.func.id] if node.func.id in ("print", "input", "exit", "quit") else []
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            names = [f"{node.value.id}.{node.attr}"] if node.value.id == "sys" else []
+        else:
+            continue
+        for name in names:
+            if name.split(".")[0] in ("typer", "rich", "click", "print", "input", "exit", "quit"):
+                yield name
+            if name in ("sys.argv", "sys.exit", "sys.stdout", "sys.stderr", "argparse"):
+                yield name
+
+
+def test_only_the_command_line_prints_reads_arguments_or_exits():
+    found = {
+        path.relative_to(ROOT).as_posix(): names
+        for path in sorted(ROOT.rglob("*.py"))
+        if path.relative_to(ROOT).parts[0] != "cli"
+        and (names := sorted(set(speakers(ast.parse(path.read_text("utf-8"))))))
+    }
+    assert found == {}
+
+
+def test_the_search_for_printing_finds_it():
+    source = "import typer\nfrom rich.table import Table\nprint(1)\nsys.exit(2)\nimport numpy\n"
+    assert sorted(speakers(ast.parse(source))) == ["print", "rich.table", "sys.exit", "typer"]

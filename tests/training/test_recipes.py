@@ -1,0 +1,107 @@
+import pytest
+
+from pixelwise.config import AugmentationRecipe, Recipe
+from pixelwise.data.statistics import DatasetStatistics
+from pixelwise.models import create_model
+from pixelwise.training.recipes import (
+    choose_scale,
+    fill_data_choices,
+    fill_length,
+    fill_machine_choices,
+)
+
+
+def statistics(num_images=367, height=360, width=480, frequencies=(0.5, 0.497, 0.003)):
+    return DatasetStatistics(
+        num_images=num_images,
+        in_channels=3,
+        dtype="uint8",
+        mean=(100.0,) * 3,
+        std=(50.0,) * 3,
+        heights=(height,) * num_images,
+        widths=(width,) * num_images,
+        class_frequencies=frequencies,
+        void_share=0.0,
+    )
+
+
+def filled(**options):
+    recipe = Recipe()
+    mode = options.pop("label_mode", "exclusive")
+    is_cpu = options.pop("is_cpu", True)
+    advice = options.pop("advice", AugmentationRecipe())
+    reasons = fill_data_choices(recipe, statistics(**options), advice, mode, is_cpu=is_cpu)
+    return recipe, " ".join(reasons)
+
+
+def test_crops_are_as_large_as_the_median_image_up_to_a_limit():
+    assert filled()[0].training.size == (360, 480)
+    assert filled(height=60, width=2000)[0].training.size == (60, 512)
+
+
+def test_batches_never_hold_more_images_than_there_are():
+    assert filled(num_images=2)[0].training.batch_size == 2
+
+
+def test_a_rare_class_brings_class_weights_and_says_so():
+    recipe, reasons = filled()
+    assert recipe.training.class_weights == "balanced"
+    assert "0.30%" in reasons
+    assert filled(frequencies=(0.5, 0.5))[0].training.class_weights == "none"
+    assert filled(label_mode="overlapping")[0].training.class_weights == "none"
+
+
+def test_what_the_user_fixed_is_left_as_it_is():
+    recipe = Recipe.model_validate(
+        {"training": {"size": (8, 8), "batch_size": 3, "class_weights": "none"}}
+    )
+    fill_data_choices(recipe, statistics(), AugmentationRecipe(), "exclusive", is_cpu=True)
+    assert recipe.training.size == (8, 8)
+    assert recipe.training.batch_size == 3
+    assert recipe.training.class_weights == "none"
+
+
+def test_the_dataset_card_decides_what_may_be_varied():
+    recipe, reasons = filled(advice=AugmentationRecipe(orientation="fixed", brightness=0))
+    assert recipe.augmentation.orientation == "fixed"
+    assert recipe.augmentation.brightness == 0
+    assert recipe.augmentation.contrast == pytest.approx(0.2)
+    assert "orientation fixed (dataset card)" in reasons
+
+
+@pytest.mark.parametrize(("speedup", "precision"), [(0.1, "float32"), (2.5, "bfloat16")])
+def test_precision_follows_the_measured_speed(speedup, precision):
+    recipe = Recipe()
+    model = create_model("stacked-fcn", 2)
+    fill_machine_choices(recipe, model, device="cpu", bfloat16_speedup=speedup)
+    assert recipe.training.precision == precision
+    assert recipe.training.learning_rate == model.learning_rate
+
+
+def test_a_training_without_a_budget_sees_about_twenty_thousand_images():
+    recipe = Recipe()
+    fill_length(recipe, 500, seconds_per_image=0.04, is_cpu=True)
+    assert recipe.training.epochs == 40
+    assert recipe.training.patience == 13
+    budget = Recipe.model_validate({"training": {"minutes": 5}})
+    assert fill_length(budget, 500, seconds_per_image=9.0, is_cpu=True) == []
+    assert budget.training.patience is None
+
+
+@pytest.mark.parametrize(("is_cpu", "minutes"), [(True, 15), (False, None)])
+def test_a_processor_is_not_kept_busy_for_hours_unasked(is_cpu, minutes):
+    recipe = Recipe()
+    reasons = fill_length(recipe, 500, seconds_per_image=1.0, is_cpu=is_cpu)
+    assert recipe.training.minutes == minutes
+    assert (recipe.training.epochs is None) == is_cpu
+    assert ("333 minutes" in reasons[0]) == is_cpu
+
+
+def test_images_are_worked_on_smaller_only_when_too_few_epochs_fit():
+    recipe = Recipe.model_validate({"training": {"minutes": 20}})
+    assert choose_scale(recipe, 20 * 60 / (100 * 26), 100) == (1.0, "")
+    assert choose_scale(recipe, 20 * 60 / (100 * 20), 100)[0] == 0.75
+    scale, reason = choose_scale(recipe, 20 * 60 / (100 * 3), 100)
+    assert scale == 0.5
+    assert "3.0 epochs fit into 20 minutes" in reason
+    assert choose_scale(Recipe(), 1000.0, 100) == (1.0, "")

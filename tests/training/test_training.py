@@ -1,0 +1,319 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from PIL import Image
+
+from pixelwise.config import load_recipe
+from pixelwise.errors import ConfigError, DataError, ModelFileError, TrainingError
+from pixelwise.prediction.predictor import load_model
+from pixelwise.training.events import EpochEnded, Said, Stepped
+from pixelwise.training.session import train
+
+
+def write_shapes(folder, *, num_images=10, size=(24, 24), sizes=None, mode="RGB", seed=0):
+    """Bright discs on a dark ground, with their masks: easy enough to learn in seconds."""
+    rng = np.random.default_rng(seed)
+    (folder / "images").mkdir(parents=True)
+    (folder / "masks").mkdir()
+    for index in range(num_images):
+        height, width = (sizes or [size])[index % len(sizes or [size])]
+        rows, columns = np.mgrid[:height, :width]
+        centre = rng.uniform(0.3, 0.7, 2) * (height, width)
+        disc = (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 < (min(height, width) / 4) ** 2
+        grey = np.where(disc, 200, 40) + rng.integers(0, 30, (height, width))
+        pixels = np.repeat(grey[..., None], len(mode), -1) if len(mode) > 1 else grey
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"images/{index:02d}.png")
+        Image.fromarray(disc.astype(np.uint8)).save(folder / f"masks/{index:02d}.png")
+    return folder
+
+
+def weights_of(path):
+    return safetensors.torch.load_file(path)
+
+
+def assert_same_weights(first, second):
+    assert first.keys() == second.keys()
+    for name in first:
+        assert torch.equal(first[name], second[name]), name
+
+
+SMALL = {"model": "unet-elu", "epochs": 4, "batch_size": 3, "device": "cpu"}
+"""unet-elu has dropout, so that a generator out of step is noticed."""
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    data = write_shapes(folder / "data")
+    events = []
+    outcome = train(data, out=folder / "run", listener=events.append, **SMALL)
+    return data, outcome, events
+
+
+def test_a_run_folder_holds_everything_the_design_names(whole_run):
+    _, outcome, _ = whole_run
+    names = {path.name for path in outcome.folder.iterdir()}
+    assert names == {
+        "recipe.yaml", "model.safetensors", "last.ckpt", "history.csv", "scores.json",
+        "curves.png", "pictures",
+    }  # fmt: skip
+    assert not list(outcome.folder.rglob(".*"))
+
+
+def test_history_has_one_row_per_epoch_and_the_best_is_what_was_kept(whole_run):
+    _, outcome, events = whole_run
+    rows = [event.row for event in events if isinstance(event, EpochEnded)]
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    best = max(rows, key=lambda row: (row["val_mean_iou"], -row["val_loss"]))
+    assert outcome.best_epoch == best["epoch"]
+    assert outcome.scores.mean_iou == pytest.approx(best["val_mean_iou"], rel=1e-4)
+    lines = (outcome.folder / "history.csv").read_text().splitlines()
+    assert len(lines) == 5
+    assert lines[0].startswith("epoch,train_loss,val_loss,val_mean_iou")
+
+
+def test_every_choice_is_said_with_its_reason_before_the_first_step(whole_run):
+    _, _, events = whole_run
+    first_step = next(i for i, event in enumerate(events) if isinstance(event, Stepped))
+    said = " ".join(
+        line for event in events[:first_step] if isinstance(event, Said) for line in event.lines
+    )
+    for choice in ("format", "splits", "learning rate", "precision", "crops", "augmentation"):
+        assert choice in said
+
+
+def test_the_recipe_of_a_run_has_no_open_choice_and_gives_the_same_weights_again(
+    whole_run, tmp_path
+):
+    _, outcome, _ = whole_run
+    recipe = load_recipe(outcome.folder / "recipe.yaml")
+    open_choices = [name for name, value in recipe.training.model_dump().items() if value is None]
+    assert open_choices == ["minutes"]
+    again = train(recipe=outcome.folder / "recipe.yaml", out=tmp_path / "again")
+    assert_same_weights(
+        weights_of(outcome.folder / "model.safetensors"),
+        weights_of(again.folder / "model.safetensors"),
+    )
+
+
+def test_scores_json_is_what_the_outcome_says(whole_run):
+    _, outcome, _ = whole_run
+    content = json.loads((outcome.folder / "scores.json").read_text())
+    assert content["mean_iou"] == outcome.scores.mean_iou
+    assert content["split"] == "val"
+
+
+@pytest.mark.parametrize("stop_at", [1, 3, 4, 7])
+def test_a_run_stopped_at_any_step_ends_with_the_weights_of_one_never_stopped(
+    whole_run, tmp_path, stop_at
+):
+    data, whole, _ = whole_run
+    steps = 0
+
+    def stop(event):
+        nonlocal steps
+        if isinstance(event, Stepped):
+            steps += 1
+            if steps == stop_at:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(data, out=tmp_path / "run", listener=stop, **SMALL)
+    assert (tmp_path / "run" / "model.safetensors").is_file()
+    torch.manual_seed(987)  # another process would not have our generator's state
+    resumed = train(out=tmp_path / "run", resume=True)
+    assert resumed.epochs == 4
+    for name in ("model.safetensors",):
+        assert_same_weights(weights_of(whole.folder / name), weights_of(resumed.folder / name))
+    last = [
+        torch.load(folder / "last.ckpt", weights_only=True)["model"]
+        for folder in (whole.folder, resumed.folder)
+    ]
+    assert_same_weights(*last)
+
+
+@pytest.mark.slow
+def test_a_run_killed_with_signal_9_and_resumed_equals_one_never_killed(tmp_path):
+    data = write_shapes(tmp_path / "data", num_images=12, size=(48, 48))
+
+    def command(out, *more):
+        return [
+            sys.executable, "-m", "pixelwise", "train", str(data), "--model", "unet-elu",
+            "--epochs", "8", "--batch-size", "2", "--device", "cpu", "--out", str(out), *more,
+        ]  # fmt: skip
+
+    subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True)
+    victim = subprocess.Popen(
+        command(tmp_path / "killed"), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    history = tmp_path / "killed" / "history.csv"
+    while not (history.is_file() and len(history.read_text().splitlines()) >= 3):
+        assert victim.poll() is None, victim.communicate()
+        time.sleep(0.005)
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.communicate()
+    rows_at_kill = len(history.read_text().splitlines())
+    assert rows_at_kill < 9, "the run ended before it was killed"
+    resume = [sys.executable, "-m", "pixelwise", "train", "--resume", "--out"]
+    subprocess.run([*resume, str(tmp_path / "killed")], check=True, capture_output=True)
+    assert_same_weights(
+        weights_of(tmp_path / "whole" / "model.safetensors"),
+        weights_of(tmp_path / "killed" / "model.safetensors"),
+    )
+    scores = [(tmp_path / run / "scores.json").read_text() for run in ("whole", "killed")]
+    assert scores[0] == scores[1]
+
+
+def test_a_finished_run_resumes_to_itself(whole_run):
+    _, outcome, _ = whole_run
+    before = weights_of(outcome.folder / "model.safetensors")
+    again = train(out=outcome.folder, resume=True)
+    assert again.epochs == 4
+    assert_same_weights(before, weights_of(outcome.folder / "model.safetensors"))
+
+
+def test_a_run_is_never_written_over(whole_run):
+    data, outcome, _ = whole_run
+    with pytest.raises(ConfigError, match="holds a run"):
+        train(data, out=outcome.folder, **SMALL)
+
+
+def test_resume_refuses_another_recipe(whole_run):
+    _, outcome, _ = whole_run
+    with pytest.raises(ConfigError, match="keeps its recipe"):
+        train(out=outcome.folder, resume=True, epochs=9)
+
+
+def test_resume_refuses_changed_data(tmp_path):
+    data = write_shapes(tmp_path / "data")
+    train(data, out=tmp_path / "run", model="stacked-fcn", epochs=1)
+    for folder in ("images", "masks"):
+        (data / folder / "00.png").rename(data / folder / "99.png")
+    with pytest.raises(ModelFileError, match="have changed"):
+        train(out=tmp_path / "run", resume=True)
+
+
+def test_resume_without_a_run_says_what_is_missing(tmp_path):
+    with pytest.raises(ModelFileError, match="--resume needs"):
+        train(out=tmp_path / "nothing", resume=True)
+
+
+def test_a_cut_checkpoint_is_refused_by_name(tmp_path):
+    data = write_shapes(tmp_path / "data")
+    train(data, out=tmp_path / "run", model="stacked-fcn", epochs=1)
+    checkpoint = tmp_path / "run" / "last.ckpt"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    with pytest.raises(ModelFileError, match=r"last\.ckpt"):
+        train(out=tmp_path / "run", resume=True)
+
+
+def test_small_images_of_mixed_sizes_are_learnt(tmp_path):
+    sizes = [(24, 24), (17, 40), (33, 20), (9, 9)]
+    data = write_shapes(tmp_path / "data", num_images=20, sizes=sizes)
+    outcome = train(
+        data, out=tmp_path / "run", model="encoder-decoder", epochs=25, batch_size=4, seed=1
+    )
+    assert outcome.scores.mean_iou > 0.8
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"[:2]])
+def test_images_of_one_and_three_channels_train(tmp_path, mode):
+    if len(mode) == 2:  # no PNG holds two channels: TIFF does
+        import tifffile
+
+        data = write_shapes(tmp_path / "data", mode="L")
+        for path in sorted((data / "images").iterdir()):
+            grey = np.asarray(Image.open(path))
+            tifffile.imwrite(
+                path.with_suffix(".tif"), np.stack([grey] * 5, -1), photometric="minisblack"
+            )
+            path.unlink()
+        channels = 5
+    else:
+        data = write_shapes(tmp_path / "data", mode=mode)
+        channels = len(mode)
+    outcome = train(data, out=tmp_path / "run", model="stacked-fcn", epochs=1)
+    assert load_model(outcome.folder).card.in_channels == channels
+
+
+def test_sixteen_bit_images_keep_their_depth(tmp_path):
+    data = write_shapes(tmp_path / "data", mode="L")
+    for path in sorted((data / "images").iterdir()):
+        deep = np.asarray(Image.open(path)).astype(np.uint16) * 200
+        Image.fromarray(deep).save(path)
+    outcome = train(data, out=tmp_path / "run", model="stacked-fcn", epochs=1)
+    card = load_model(outcome.folder).card
+    assert card.preprocessing.dtype == "uint16"
+    assert card.preprocessing.mean[0] > 255
+
+
+def test_training_stops_when_patience_is_out(tmp_path):
+    data = write_shapes(tmp_path / "data")
+    outcome = train(
+        data,
+        out=tmp_path / "run",
+        model="stacked-fcn",
+        epochs=50,
+        # Nothing moves at this rate, so no epoch is better than the first.
+        overrides=["training.learning_rate=1e-12", "training.patience=2"],
+    )
+    assert outcome.epochs == 4
+    assert outcome.best_epoch <= 2
+
+
+def test_a_loss_that_is_no_number_ends_the_run_with_advice(tmp_path):
+    data = write_shapes(tmp_path / "data")
+    with pytest.raises(TrainingError, match="Lower the rate"):
+        train(
+            data,
+            out=tmp_path / "run",
+            model="stacked-fcn",
+            epochs=5,
+            overrides=["training.learning_rate=1e30", "training.warmup=0"],
+        )
+
+
+def test_a_budget_in_minutes_ends_the_run(tmp_path):
+    data = write_shapes(tmp_path / "data")
+    outcome = train(data, out=tmp_path / "run", model="stacked-fcn", minutes=0.05)
+    assert outcome.epochs >= 1
+    recipe = load_recipe(outcome.folder / "recipe.yaml")
+    assert (recipe.training.minutes, recipe.training.epochs) == (0.05, None)
+
+
+def test_epochs_and_minutes_together_are_refused(tmp_path):
+    data = write_shapes(tmp_path / "data")
+    with pytest.raises(ConfigError, match="epochs or minutes"):
+        train(data, out=tmp_path / "run", epochs=1, minutes=1)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_without_validation_images_is_refused_before_training(tmp_path):
+    data = write_shapes(tmp_path / "data", num_images=1)
+    with pytest.raises(DataError, match="val"):
+        train(data, out=tmp_path / "run", epochs=1)
+    assert not (tmp_path / "run").exists()
+
+
+def test_class_weights_change_what_is_learnt(tmp_path):
+    data = write_shapes(tmp_path / "data")
+    runs = [
+        train(
+            data,
+            out=tmp_path / name,
+            model="stacked-fcn",
+            epochs=1,
+            overrides=[f"training.class_weights={name}"],
+        )
+        for name in ("none", "balanced")
+    ]
+    first, second = (weights_of(run.folder / "model.safetensors") for run in runs)
+    assert not torch.equal(first["layers.0.weight"], second["layers.0.weight"])
