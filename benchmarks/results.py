@@ -133,12 +133,8 @@ def _measure(row: Row, out: Path) -> dict[str, Any]:
         data = out / "digits-data"
         if not data.exists():
             _pixelwise("data", "digits", str(data), "--source", str(DATA / "mnist"))
-    trained = json.loads(
-        _pixelwise("train", str(data), *row.train, "--out", str(run), "--json")
-    )
-    scores = json.loads(
-        _pixelwise("evaluate", str(run), str(data), "--split", row.split, "--json")
-    )
+    trained = json.loads(_pixelwise("train", str(data), *row.train, "--out", str(run), "--json"))
+    scores = json.loads(_pixelwise("evaluate", str(run), str(data), "--split", row.split, "--json"))
     figures = {name: take(scores) for name, take in row.figures.items()}
     return {**asdict(row), "figures": figures, "seconds": trained["seconds"],
             "epochs": trained["epochs"], "best_epoch": trained["best_epoch"]}  # fmt: skip

@@ -12,14 +12,9 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from pixelwise.classes import ClassMap
-from pixelwise.data import sample as sample_module
-from pixelwise.data.sample import (
-    check_same_size,
-    read_grey_mask,
-    read_image,
-    read_mask_values,
-    to_class_ids,
-)
+from pixelwise.data import reading as reading_module
+from pixelwise.data.reading import read_grey_mask, read_image, read_mask_values
+from pixelwise.data.sample import check_same_size, to_class_ids
 from pixelwise.errors import DataError, MaskError
 
 RNG = np.random.default_rng(0)
@@ -359,14 +354,14 @@ def test_reading_in_threads_leaves_the_warning_filters_alone(tmp_path, monkeypat
         np.save(tmp_path / f"{name}.npy", GREY)
     inside = {name: threading.Event() for name in "ab"}
     leave = {name: threading.Event() for name in "ab"}
-    original = sample_module._read_npy
+    original = reading_module._read_npy
 
     def slow(path):
         inside[path.stem].set()
         assert leave[path.stem].wait(10)
         return original(path)
 
-    monkeypatch.setattr(sample_module, "_read_npy", slow)
+    monkeypatch.setattr(reading_module, "_read_npy", slow)
     before = list(warnings.filters)
     threads = {
         name: threading.Thread(target=read_image, args=(tmp_path / f"{name}.npy",)) for name in "ab"
@@ -378,3 +373,35 @@ def test_reading_in_threads_leaves_the_warning_filters_alone(tmp_path, monkeypat
         leave[name].set()
         threads[name].join()
     assert list(warnings.filters) == before
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_grey_masks_of_few_bits_keep_the_numbers_in_the_file(tmp_path, bits):
+    values = (np.arange(24).reshape(4, 6) % 2**bits).astype(np.uint8)
+    write_grey_png(tmp_path / "mask.png", values, bits)
+    assert (read_mask_values(tmp_path / "mask.png") == values).all()
+    # As an image, the same file is grey from black to white.
+    assert read_image(tmp_path / "mask.png").max() == 255
+
+
+def write_grey_png(path, values, bits):
+    """A grey PNG of 1, 2 or 4 bits, written by hand: Pillow writes 8 at least."""
+
+    height, width = values.shape
+    rows = b""
+    for row in values:
+        digits = "".join(f"{value:0{bits}b}" for value in row)
+        digits += "0" * (-len(digits) % 8)
+        rows += b"\0" + int(digits, 2).to_bytes(len(digits) // 8, "big")
+
+    def chunk(kind, body):
+        content = kind + body
+        return struct.pack(">I", len(body)) + content + struct.pack(">I", zlib.crc32(content))
+
+    header = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )

@@ -12,7 +12,8 @@ from torchvision.transforms.v2 import functional as geometry
 
 from pixelwise.classes import IGNORE_INDEX, LabelMode
 from pixelwise.config import AugmentationRecipe
-from pixelwise.data.sample import Array, Sample
+from pixelwise.data.reading import Array
+from pixelwise.data.sample import Sample
 from pixelwise.data.statistics import conform_channels
 
 

@@ -1,39 +1,16 @@
-"""Records and samples, and the one place where image and mask files are read."""
+"""Records and samples: a labelled image on disk, and the same decoded."""
 
 from __future__ import annotations
 
-import threading
-import warnings
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image
 
 from pixelwise.classes import IGNORE_INDEX, ClassMap, LabelMode
-from pixelwise.errors import DataError, MaskError
-
-if TYPE_CHECKING:
-    import tifffile
-
-IMAGE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".npy"}
-)
-"""Files with these suffixes, in any case, are taken for images."""
-
-MASK_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff", ".gif", ".npy"})
-"""Formats that keep a value as it was written; JPEG does not, so it cannot hold a mask."""
-
-TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
-
-Image.MAX_IMAGE_PIXELS = None  # large images are the daily work of this field, not an attack
-
-Array = npt.NDArray[Any]
-UInt8Array = npt.NDArray[np.uint8]
+from pixelwise.data.reading import Array, UInt8Array, is_rotated
+from pixelwise.errors import MaskError
 
 
 @dataclass(frozen=True)
@@ -69,83 +46,6 @@ class Sample:
     image: Array = field(repr=False)
     mask: UInt8Array = field(repr=False)
     label_mode: LabelMode
-
-
-def read_image(path: Path) -> Array:
-    """Read an image file whole: every bit depth, every channel but alpha, EXIF rotation applied.
-
-    Alpha says how a picture is shown and not what was photographed, so it is left out; bands of a
-    TIFF that are not declared as alpha stay.
-
-    Args:
-        path: PNG, JPEG, BMP, WebP, GIF, TIFF or ``.npy``.
-
-    Returns:
-        (H, W, C); uint8, uint16 or float32.
-
-    Raises:
-        DataError: The file is missing, empty, truncated or no image.
-    """
-    with _reading(path):
-        return _with_channels(_read_pixels(path, keep_palette=False), path)
-
-
-def read_mask_values(path: Path) -> npt.NDArray[np.int64]:
-    """Read a mask file as the integers that are stored in it.
-
-    Palette images give their indices, not their colours.
-
-    Returns:
-        int64 (H, W).
-
-    Raises:
-        MaskError: The mask has colours or fractions, or is not of two dimensions.
-        DataError: The file cannot be read.
-    """
-    with _reading(path):
-        values = _read_pixels(path, keep_palette=True)
-    if values.ndim not in (2, 3) or values.dtype.kind not in "biuf":
-        raise MaskError(
-            f"{path} must hold one class id per pixel. Got {values.dtype} of the shape "
-            f"{values.shape}. Save the mask as integers (H, W)"
-        )
-    if values.ndim == 3:
-        first = values[..., :1]
-        if (values != first).any():
-            raise MaskError(
-                f"{path} must hold one class id per pixel. Got {values.shape[-1]} channels that "
-                "differ, so it is a colour picture. Save the mask as an index or grey PNG"
-            )
-        values = values[..., 0]
-    if values.dtype.kind == "f":
-        whole = np.nan_to_num(values, nan=0, posinf=0, neginf=0).astype(np.int64)
-        if (whole != values).any():
-            stray = values[whole != values].flat[0]
-            raise MaskError(
-                f"{path} must hold whole class ids. Got the fraction {stray}. "
-                "Save the mask without scaling or smoothing"
-            )
-        return whole
-    return values.astype(np.int64)
-
-
-def read_grey_mask(path: Path) -> UInt8Array:
-    """Read a mask of one class or object, where black is no and white is yes.
-
-    A file whose brightest value is 1 is taken as 0 and 1; any other as 0 to 255 (16-bit: 65535).
-
-    Returns:
-        uint8 (H, W), 0..255 for 0..1.
-    """
-    values = read_mask_values(path)
-    largest = int(values.max(initial=0))
-    if largest > 65535 or int(values.min(initial=0)) < 0:
-        raise MaskError(f"{path} must hold grey values 0 to 65535. Got {values.min()} to {largest}")
-    if largest == 1:
-        values = values * 255
-    elif largest > 255:
-        values = values // 257
-    return values.astype(np.uint8)
 
 
 def to_class_ids(values: npt.NDArray[np.int64], class_map: ClassMap, path: Path) -> UInt8Array:
@@ -185,7 +85,7 @@ def check_same_size(image_path: Path, image: Array, mask_path: Path, mask: Array
         return
     (height, width), (mask_height, mask_width) = image.shape[:2], mask.shape[:2]
     cause = "Export the mask again at the image's size"
-    if (mask_height, mask_width) == (width, height) and _is_rotated(image_path):
+    if (mask_height, mask_width) == (width, height) and is_rotated(image_path):
         cause = (
             "The image carries an EXIF rotation that the mask was drawn without. "
             "Save the image upright (without EXIF rotation), or draw the mask on the upright one"
@@ -196,199 +96,7 @@ def check_same_size(image_path: Path, image: Array, mask_path: Path, mask: Array
     )
 
 
-def _is_rotated(path: Path) -> bool:
-    if path.suffix.lower() == ".npy":
-        return False
-    if path.suffix.lower() in TIFF_SUFFIXES:
-        import tifffile
-
-        with tifffile.TiffFile(path) as file:
-            return _tiff_orientation(file) != 1
-    with Image.open(path) as picture:
-        return _orientation(picture) != 1
-
-
 def _shortened(values: tuple[int, ...]) -> str:
     if len(values) > 3 and values == tuple(range(values[0], values[0] + len(values))):
         return f"{values[0]} to {values[-1]}"
     return ", ".join(map(str, values)) or "(none)"
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Turn whatever a decoder raises into one line that names the file."""
-    try:
-        if path.stat().st_size == 0:
-            raise DataError(f"{path} must be an image. It has zero bytes. Restore or remove it")
-        with _quiet:  # decoders warn of metadata that is not used here
-            yield
-    except DataError:
-        raise
-    except FileNotFoundError as error:
-        raise DataError(f"{path} must exist. It does not. Check the path") from error
-    except MemoryError as error:
-        raise DataError(f"{path} does not fit into memory. Cut it into tiles first") from error
-    except Exception as error:  # decoders raise many kinds: OSError, SyntaxError, struct.error
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(
-            f"{path} must be a readable image. It is truncated or of another kind "
-            f"({reason[:120]}). Restore or remove it"
-        ) from error
-
-
-class _Quiet:
-    """Hides warnings while any thread decodes.
-
-    ``catch_warnings`` alone would leave them hidden for good: each of two threads puts back what
-    it found, and the second found the filters of the first.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._num_inside = 0
-        self._hidden = ExitStack()
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._num_inside:
-                self._hidden.enter_context(warnings.catch_warnings())
-                warnings.simplefilter("ignore")
-            self._num_inside += 1
-
-    def __exit__(self, *error: object) -> None:
-        with self._lock:
-            self._num_inside -= 1
-            if not self._num_inside:
-                self._hidden.close()
-
-
-_quiet = _Quiet()
-
-
-def _read_pixels(path: Path, *, keep_palette: bool) -> Array:
-    """The pixels of a file, upright, in full depth and without alpha.
-
-    Args:
-        path: The file.
-        keep_palette: A palette picture gives its indices instead of its colours.
-    """
-    if path.suffix.lower() == ".npy":
-        return _read_npy(path)
-    if path.suffix.lower() in TIFF_SUFFIXES:
-        return _read_tiff(path, keep_palette=keep_palette)
-    with Image.open(path) as picture:
-        orientation = _orientation(picture)
-        if _is_deep_colour_png(path):
-            pixels = _read_deep_png(path)
-        elif keep_palette and picture.mode == "P":
-            pixels = np.asarray(picture)
-        else:
-            pixels = _pillow_pixels(picture)
-    return _upright(pixels, orientation)
-
-
-def _orientation(picture: Image.Image) -> int:
-    return int(picture.getexif().get(ExifTags.Base.Orientation, 1))
-
-
-def _tiff_orientation(file: tifffile.TiffFile) -> int:
-    return int(file.pages[0].aspage().tags.valueof(ExifTags.Base.Orientation.value, default=1))
-
-
-def _upright(pixels: Array, orientation: int) -> Array:
-    """Turn stored pixels as their EXIF orientation, 1 to 8, says."""
-    if orientation in (5, 6, 7, 8):
-        pixels = np.swapaxes(pixels, 0, 1)
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    return pixels
-
-
-def _is_deep_colour_png(path: Path) -> bool:
-    """A PNG of 16 bits with colours or alpha, which Pillow would cut to 8 bits."""
-    with path.open("rb") as file:
-        header = file.read(26)
-    return header.startswith(b"\x89PNG") and header[24] == 16 and header[25] != 0
-
-
-def _read_deep_png(path: Path) -> Array:
-    import torch
-    from torchvision.io import ImageReadMode, decode_png
-
-    content = torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8)
-    pixels = decode_png(content, ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()
-    has_alpha = pixels.shape[-1] in (2, 4)
-    return np.asarray(pixels[..., :-1] if has_alpha else pixels)
-
-
-def _pillow_pixels(picture: Image.Image) -> Array:
-    """The pixels of a Pillow image, in full depth and without alpha; palettes become colours."""
-    mode = picture.mode
-    if mode == "1":
-        return np.asarray(picture).astype(np.uint8)
-    if mode == "P":
-        return np.asarray(picture.convert("RGB"))
-    if mode in {"RGBA", "RGBa", "RGBX", "PA"}:
-        return np.asarray(picture.convert("RGB") if mode != "RGBA" else picture)[..., :3]
-    if mode in {"LA", "La"}:
-        return np.asarray(picture)[..., 0]
-    if mode in {"L", "RGB"}:
-        return np.asarray(picture)
-    if mode.startswith("I;16"):
-        return np.asarray(picture).astype(np.uint16)
-    if mode in {"I", "F"}:
-        pixels = np.asarray(picture)
-        if mode == "I" and pixels.min() >= 0 and pixels.max() <= 65535:
-            return pixels.astype(np.uint16)
-        return pixels.astype(np.float32)
-    return np.asarray(picture.convert("RGB"))
-
-
-def _read_npy(path: Path) -> Array:
-    return np.asarray(np.load(path, allow_pickle=False))
-
-
-def _read_tiff(path: Path, *, keep_palette: bool) -> Array:
-    import tifffile
-
-    with tifffile.TiffFile(path) as file:
-        # Further pages may be smaller copies of the first, for fast zooming.
-        if any(not (page.keyframe and page.keyframe.is_reduced) for page in file.pages[1:]):
-            raise DataError(
-                f"{path} must hold one page. Got {len(file.pages)}. Save the page you want alone"
-            )
-        page = file.pages[0]
-        assert isinstance(page, tifffile.TiffPage)  # the first page always is one
-        pixels = page.asarray()
-        if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and pixels.ndim == 3:
-            pixels = np.moveaxis(pixels, 0, -1)
-        if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-            white = True if pixels.dtype == np.bool_ else np.iinfo(pixels.dtype).max
-            pixels = white ^ pixels
-        is_palette = page.photometric == tifffile.PHOTOMETRIC.PALETTE
-        if is_palette and not keep_palette and page.colormap is not None:
-            pixels = np.moveaxis(page.colormap[:, pixels] // 256, 0, -1).astype(np.uint8)
-        alpha = {int(tifffile.EXTRASAMPLE.UNASSALPHA), int(tifffile.EXTRASAMPLE.ASSOCALPHA)}
-        if page.extrasamples and int(page.extrasamples[-1]) in alpha and pixels.ndim == 3:
-            pixels = pixels[..., :-1]
-        return _upright(np.asarray(pixels), _tiff_orientation(file))
-
-
-def _with_channels(pixels: Array, path: Path) -> Array:
-    """(H, W) or (H, W, C) of any number type to (H, W, C), uint8, uint16 or float32."""
-    if pixels.ndim == 2:
-        pixels = pixels[..., None]
-    if pixels.ndim != 3 or 0 in pixels.shape:
-        raise DataError(
-            f"{path} must hold height, width and channels. Got the shape {pixels.shape}. "
-            "Save it as (H, W) or (H, W, C)"
-        )
-    if pixels.dtype.kind == "u" and pixels.dtype.itemsize <= 2:
-        return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
-    if pixels.dtype == np.bool_:
-        return pixels.astype(np.uint8)
-    if pixels.dtype.kind not in "iuf":
-        raise DataError(f"{path} must hold numbers. Got {pixels.dtype}. Save it as float32")
-    return np.nan_to_num(pixels.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)

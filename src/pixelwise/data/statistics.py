@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pixelwise.classes import IGNORE_INDEX, ClassMap
-from pixelwise.data.sample import Array, Sample
+from pixelwise.data.reading import Array
+from pixelwise.data.sample import Sample
 from pixelwise.errors import DataError, MaskError
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pixelwise.data.formats import image_files
-from pixelwise.data.sample import IMAGE_SUFFIXES, read_image
+from pixelwise.data.reading import IMAGE_SUFFIXES, read_image
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.files import make_folder
 from pixelwise.prediction.predictor import Predictor

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelwise.data.augmentation import image_to_tensor, scaled_size
-from pixelwise.data.sample import Array, UInt8Array
+from pixelwise.data.reading import Array, UInt8Array
 from pixelwise.devices import choose_device
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.modelfile import ModelCard, Preprocessing, load_model_file

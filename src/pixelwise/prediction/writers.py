@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from pixelwise.classes import ClassMap, Colour, LabelMode
-from pixelwise.data.sample import Array, UInt8Array
+from pixelwise.data.reading import Array, UInt8Array
 from pixelwise.errors import UnknownNameError
 from pixelwise.files import written_aside
 from pixelwise.prediction.predictor import THRESHOLD, class_picture

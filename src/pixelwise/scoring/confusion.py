@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pixelwise.classes import IGNORE_INDEX
-from pixelwise.data.sample import UInt8Array
+from pixelwise.data.reading import UInt8Array
 
 Counts = npt.NDArray[np.int64]
 

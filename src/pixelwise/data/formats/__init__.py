@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from pixelwise.classes import ClassMap, LabelMode
-from pixelwise.data.sample import IMAGE_SUFFIXES, MASK_SUFFIXES, Record, Sample
+from pixelwise.data.reading import IMAGE_SUFFIXES, MASK_SUFFIXES
+from pixelwise.data.sample import Record, Sample
 from pixelwise.errors import DataError, FormatError
 from pixelwise.registry import Registry
 

@@ -24,14 +24,8 @@ from pixelwise.data.formats import (
     split_folders,
     subfolders,
 )
-from pixelwise.data.sample import (
-    Record,
-    Sample,
-    UInt8Array,
-    check_same_size,
-    read_grey_mask,
-    read_image,
-)
+from pixelwise.data.reading import UInt8Array, read_grey_mask, read_image
+from pixelwise.data.sample import Record, Sample, check_same_size
 from pixelwise.errors import FormatError
 
 

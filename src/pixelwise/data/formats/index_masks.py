@@ -25,14 +25,8 @@ from pixelwise.data.formats import (
     split_folders,
     subfolders,
 )
-from pixelwise.data.sample import (
-    Record,
-    Sample,
-    check_same_size,
-    read_image,
-    read_mask_values,
-    to_class_ids,
-)
+from pixelwise.data.reading import read_image, read_mask_values
+from pixelwise.data.sample import Record, Sample, check_same_size, to_class_ids
 from pixelwise.errors import FormatError, MaskError
 
 ANNOTATION_SUFFIXES = ("annot", "_annot", "_labels", "_label", "_masks", "_mask")

@@ -22,14 +22,8 @@ from pixelwise.data.formats import (
     split_folders,
     subfolders,
 )
-from pixelwise.data.sample import (
-    Record,
-    Sample,
-    check_same_size,
-    read_grey_mask,
-    read_image,
-    to_class_ids,
-)
+from pixelwise.data.reading import read_grey_mask, read_image
+from pixelwise.data.sample import Record, Sample, check_same_size, to_class_ids
 from pixelwise.errors import FormatError
 
 
