@@ -126,3 +126,15 @@ def test_colours_are_not_silently_read_as_one_channel():
         conform_channels(colour, 1, "photo")
     with pytest.raises(DataError, match=r"photo must have 4 channels\. Got 3"):
         conform_channels(colour, 4, "photo")
+
+
+def test_unevenness_tells_a_class_that_lies_above_from_one_that_lies_anywhere():
+    image = np.zeros((4, 4, 3), np.uint8)
+    above = np.array([[1] * 4, [1] * 4, [0] * 4, [0] * 4], np.uint8)
+    anywhere = np.array([[0, 1, 0, 1]] * 4, np.uint8)
+    class_map = ClassMap.build(("a", "b"))
+    assert measure([exclusive("x", image, above)], class_map).unevenness == 1
+    assert measure([exclusive("x", image, anywhere)], class_map).unevenness == 0
+    mixed = [exclusive("x", image, above), exclusive("y", image, anywhere)]
+    # Class 1: 8 + 4 of 16 pixels above, so |2 * 12 / 16 - 1|.
+    assert measure(mixed, class_map).unevenness == 0.5

@@ -11,7 +11,9 @@ from pixelwise.training.recipes import (
 )
 
 
-def statistics(num_images=367, height=360, width=480, frequencies=(0.5, 0.497, 0.003)):
+def statistics(
+    num_images=367, height=360, width=480, frequencies=(0.5, 0.497, 0.003), unevenness=0.5
+):
     return DatasetStatistics(
         num_images=num_images,
         in_channels=3,
@@ -22,6 +24,7 @@ def statistics(num_images=367, height=360, width=480, frequencies=(0.5, 0.497, 0
         widths=(width,) * num_images,
         class_frequencies=frequencies,
         void_share=0.0,
+        unevenness=unevenness,
     )
 
 
@@ -67,6 +70,13 @@ def test_the_dataset_card_decides_what_may_be_varied():
     assert recipe.augmentation.brightness == 0
     assert recipe.augmentation.contrast == pytest.approx(0.2)
     assert "orientation fixed (dataset card)" in reasons
+
+
+@pytest.mark.parametrize(("unevenness", "orientation"), [(0.02, "free"), (0.9, "mirrored")])
+def test_pictures_without_up_and_down_are_turned_freely(unevenness, orientation):
+    recipe, reasons = filled(unevenness=unevenness)
+    assert recipe.augmentation.orientation == orientation
+    assert f"halves differ by {unevenness:.0%}" in reasons
 
 
 @pytest.mark.parametrize(("speedup", "precision"), [(0.1, "float32"), (2.5, "bfloat16")])

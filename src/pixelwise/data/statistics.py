@@ -28,6 +28,9 @@ class DatasetStatistics:
         class_frequencies: Share of the labelled pixels that is of each class (overlapping: its
             mean coverage, so they need not add up to 1).
         void_share: Share of the pixels that is void.
+        unevenness: How differently a class lies in the upper and the lower halves of the images, 0
+            (alike) to 1 (only in one of them), of the class where it is largest: near 1 for road
+            scenes, near 0 for pictures from above or through a microscope.
     """
 
     num_images: int
@@ -39,6 +42,7 @@ class DatasetStatistics:
     widths: tuple[int, ...]
     class_frequencies: tuple[float, ...]
     void_share: float
+    unevenness: float
 
     @property
     def median_size(self) -> tuple[int, int]:
@@ -83,7 +87,7 @@ def measure(samples: Iterable[Sample], class_map: ClassMap) -> DatasetStatistics
     """
     heights, widths, names, moments = [], [], [], []
     dtypes: dict[str, str] = {}
-    counts = np.zeros(class_map.num_classes)
+    counts, upper_counts = np.zeros(class_map.num_classes), np.zeros(class_map.num_classes)
     void = labelled = 0.0
     for sample in samples:
         height, width, channels = sample.image.shape
@@ -93,12 +97,11 @@ def measure(samples: Iterable[Sample], class_map: ClassMap) -> DatasetStatistics
         dtypes.setdefault(str(sample.image.dtype), sample.name)
         pixels = sample.image.reshape(-1, channels)
         moments.append((len(pixels), pixels.mean(0, np.float64), pixels.var(0, dtype=np.float64)))
-        if sample.label_mode == "exclusive":
-            histogram = np.bincount(sample.mask.ravel(), minlength=IGNORE_INDEX + 1)
-            counts += histogram[: class_map.num_classes]
-            void += float(histogram[IGNORE_INDEX])
-        else:
-            counts += sample.mask.sum(axis=(1, 2), dtype=np.float64) / 255
+        upper, upper_void = _count(sample.mask[..., : height // 2, :], class_map.num_classes)
+        lower, lower_void = _count(sample.mask[..., height // 2 :, :], class_map.num_classes)
+        counts += upper + lower
+        upper_counts += upper
+        void += upper_void + lower_void
         labelled += height * width
     if not heights:
         raise DataError("the training split must hold at least one image. Got none")
@@ -120,7 +123,22 @@ def measure(samples: Iterable[Sample], class_map: ClassMap) -> DatasetStatistics
         widths=tuple(widths),
         class_frequencies=tuple((counts / labelled).tolist()),
         void_share=void / total,
+        unevenness=_unevenness(counts, upper_counts),
     )
+
+
+def _count(mask: np.ndarray, num_classes: int) -> tuple[np.ndarray, float]:
+    """Pixels of each class (soft ones by their share), and of void, in a mask of either mode."""
+    if mask.ndim == 3:
+        return mask.sum(axis=(1, 2), dtype=np.float64) / 255, 0.0
+    histogram = np.bincount(mask.ravel(), minlength=IGNORE_INDEX + 1)
+    return histogram[:num_classes].astype(np.float64), float(histogram[IGNORE_INDEX])
+
+
+def _unevenness(counts: np.ndarray, upper_counts: np.ndarray) -> float:
+    """The largest difference of a class between the halves; those too rare to tell are left out."""
+    common = counts > 0.01 * counts.sum()
+    return float(np.abs(2 * upper_counts[common] / counts[common] - 1).max(initial=0.0))
 
 
 def _require_something_to_learn(

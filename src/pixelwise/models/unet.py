@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelwise.models import SegmentationModel, models
-from pixelwise.models.blocks import Dropout, convolution, he_normal
+from pixelwise.models.blocks import Dropout, convolution, glorot_uniform, he_normal
 
 FILTERS = (64, 128, 256, 512, 1024)
 """Filters of the five levels, from the full size to a sixteenth."""
@@ -39,7 +39,7 @@ class UNet(SegmentationModel):
 
     Reference:
         Article A2, "From FCN to U-Net"; Ronneberger et al. (2015), arXiv:1505.04597. He normal
-        initialisation.
+        initialisation; the last convolution keeps Keras' default, Glorot uniform.
     """
 
     article = "A2 From FCN to U-Net"
@@ -69,7 +69,7 @@ class UNet(SegmentationModel):
         self.head = nn.Sequential(
             convolution(FILTERS[0], 2 * num_classes, 3, initialise=he_normal),
             nn.ReLU(),
-            convolution(2 * num_classes, num_classes, 1, initialise=he_normal),
+            convolution(2 * num_classes, num_classes, 1, initialise=glorot_uniform),
         )
 
     def segment(self, image: Tensor) -> Tensor:

@@ -25,6 +25,9 @@ MIN_EPOCHS_IN_BUDGET = 25
 SCALES = (1.0, 0.75, 0.5)
 """Working scales to choose from."""
 
+EVEN = 0.15
+"""Classes that differ less than this between upper and lower halves know no up and down."""
+
 RARE_SHARE = 0.01
 """With a class below this share of the pixels, classes are weighted."""
 
@@ -69,7 +72,7 @@ def fill_data_choices(
             f"batch size {training.batch_size}: {statistics.num_images} training images"
             + (", and a processor gains nothing from larger batches" if is_cpu else "")
         )
-    reasons += _fill_augmentation(recipe.augmentation, advice)
+    reasons += _fill_augmentation(recipe.augmentation, advice, statistics.unevenness)
     rare = min((share for share in statistics.class_frequencies if share > 0), default=1.0)
     if recipe.training.class_weights is None:
         is_unbalanced = label_mode == "exclusive" and rare < RARE_SHARE
@@ -169,9 +172,15 @@ def choose_scale(recipe: Recipe, seconds_per_image: float, num_images: int) -> t
     )
 
 
-def _fill_augmentation(recipe: AugmentationRecipe, advice: AugmentationRecipe) -> list[str]:
+def _fill_augmentation(
+    recipe: AugmentationRecipe, advice: AugmentationRecipe, unevenness: float
+) -> list[str]:
+    """Fill what may be varied: what the dataset card advises, else by what the masks look like."""
     defaults = AugmentationRecipe(
-        orientation="mirrored", scale=(0.75, 1.33), brightness=0.2, contrast=0.2
+        orientation="free" if unevenness < EVEN else "mirrored",
+        scale=(0.75, 1.33),
+        brightness=0.2,
+        contrast=0.2,
     )
     advised = advice.model_dump(exclude_none=True)
     taken = []
@@ -179,5 +188,8 @@ def _fill_augmentation(recipe: AugmentationRecipe, advice: AugmentationRecipe) -
         if getattr(recipe, name) is None:
             value = advised.get(name, getattr(defaults, name))
             setattr(recipe, name, value)
-            taken.append(f"{name} {value}" + (" (dataset card)" if name in advised else ""))
+            source = " (dataset card)" if name in advised else ""
+            if name == "orientation" and not source:
+                source = f" (upper and lower halves differ by {unevenness:.0%})"
+            taken.append(f"{name} {value}{source}")
     return [f"augmentation: {', '.join(taken)}"] if taken else []
