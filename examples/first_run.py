@@ -6,6 +6,7 @@ printed beside the article's, and pictures are written. The same three verbs wor
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -34,8 +35,6 @@ def main() -> None:
 
 def _compare(run: Path, *, on_mnist: bool) -> None:
     """Print our figures beside the article's."""
-    import json
-
     ours = json.loads((run / "scores.json").read_text())["keras"]
     print("\nvalidation, as article A1 counts   article (20 epochs)   here (1 minute)")
     for name, theirs in ARTICLE.items():

@@ -47,7 +47,7 @@ class DataRecipe(_Section):
     path: str | None = None
     format: str | None = None
     split: str | None = None
-    split_seed: int = 0
+    split_seed: Annotated[int, Field(ge=0)] = 0
     ignore: tuple[int, ...] = ()
     scale: Annotated[float, Field(gt=0, le=1)] | None = None
     normalization: Literal["dataset", "range"] = "dataset"
@@ -101,7 +101,7 @@ class TrainingRecipe(_Section):
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
     class_weights: Literal["none", "balanced"] | None = None
     patience: Positive | None = None
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["float32", "bfloat16"] | None = None
 

@@ -317,3 +317,28 @@ def test_class_weights_change_what_is_learnt(tmp_path):
     ]
     first, second = (weights_of(run.folder / "model.safetensors") for run in runs)
     assert not torch.equal(first["layers.0.weight"], second["layers.0.weight"])
+
+
+def test_control_c_inside_a_step_ends_the_step_first(whole_run, tmp_path, monkeypatch):
+    data, whole, _ = whole_run
+    backward = torch.Tensor.backward
+    calls = 0
+
+    def interrupted(loss):
+        nonlocal calls
+        calls += 1
+        backward(loss)
+        if calls == 8:  # five trials of a batch come before the first step
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(torch.Tensor, "backward", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(data, out=tmp_path / "run", **SMALL)
+    monkeypatch.undo()
+    progress = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["progress"]
+    assert progress["epoch"] * 2 + progress["step"] >= 1
+    resumed = train(out=tmp_path / "run", resume=True)
+    assert_same_weights(
+        weights_of(whole.folder / "model.safetensors"),
+        weights_of(resumed.folder / "model.safetensors"),
+    )

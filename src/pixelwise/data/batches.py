@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 import torch
@@ -14,6 +15,25 @@ from torch import Tensor
 from pixelwise.classes import LabelMode
 from pixelwise.config import AugmentationRecipe
 from pixelwise.data.augmentation import TensorSample, augment
+
+
+class Dice(IntEnum):
+    """What chance is thrown for; each has a stream of its own."""
+
+    ORDER = 1
+    CROP = 2
+    JITTER = 3
+
+
+def dice(purpose: Dice, seed: int, *place: int) -> np.random.Generator:
+    """The dice of one place in a training: the same place always throws the same.
+
+    Args:
+        purpose: What they are thrown for.
+        seed: Of the training, 0 or more.
+        *place: Epoch, and step or image.
+    """
+    return np.random.default_rng([purpose, seed, *place])
 
 
 @dataclass(frozen=True)
@@ -74,7 +94,7 @@ class TrainingBatches:
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
         """The batches of one epoch, from ``first_step`` on."""
-        order = np.random.default_rng([self._seed, epoch]).permutation(len(self._samples))
+        order = dice(Dice.ORDER, self._seed, epoch).permutation(len(self._samples))
         steps = range(first_step, self.steps_per_epoch)
         groups = [order[step * self._batch_size : (step + 1) * self._batch_size] for step in steps]
         if not self._prefetch:
@@ -97,7 +117,7 @@ class TrainingBatches:
                 self._recipe,
                 self._label_mode,
                 # Each image has its own dice, so neither threads nor batches change what falls.
-                np.random.default_rng([self._seed, epoch, int(index)]),
+                dice(Dice.CROP, self._seed, epoch, int(index)),
             )
             for index in indices
         ]

@@ -5,17 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import math
+import signal
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from pixelwise.config import Recipe
-from pixelwise.data.batches import Batch
+from pixelwise.data.batches import Batch, Dice, dice
 from pixelwise.errors import ModelFileError, TrainingError
 from pixelwise.evaluation import score_samples
 from pixelwise.files import write_text
@@ -74,7 +77,8 @@ class Trainer:
         self.device = prepared.device
         self.optimizer = _optimizer(self.model, self.recipe)
         self.progress = Progress(data=prepared.card.data.fingerprint)
-        self.best_scores: Scores | None = None
+        self._check_stop: Callable[[], None] = _go_on
+        self._is_inside_step = False
         self._started = 0.0
         self._saved = 0.0
         self._save_s = 0.0
@@ -98,7 +102,7 @@ class Trainer:
             self._write_history()
 
     def run(self) -> None:
-        """Train to the end; after Ctrl-C everything reached is kept.
+        """Train to the end; after Ctrl-C the step under way is ended and everything is kept.
 
         Raises:
             TrainingError: The loss is no longer a number.
@@ -109,10 +113,12 @@ class Trainer:
         if self.progress.step == self.progress.epoch == 0:
             self._save_checkpoint()  # from here on, every moment can be resumed
         try:
-            while not self.progress.is_done:
-                self._train_epoch()
+            with _stopping_between_steps() as self._check_stop:
+                while not self.progress.is_done:
+                    self._train_epoch()
         except KeyboardInterrupt:
-            self._save_checkpoint()
+            if not self._is_inside_step:  # half a step cannot be resumed: the last checkpoint can
+                self._save_checkpoint()
             if self.progress.best_epoch is None:
                 self._save_model(None)
             again = f"go on with: pixelwise train --resume --out {self.folder}"
@@ -128,15 +134,18 @@ class Trainer:
         began, images_before = time.perf_counter(), progress.loss_images
         losses: list[Tensor] = []
         for batch in self.prepared.batches.epoch(progress.epoch, progress.step):
+            self._is_inside_step = True
             losses.append(self._train_step(batch) * len(batch.image))
             progress.step += 1
             progress.loss_images += len(batch.image)
+            self._is_inside_step = False
             now = time.perf_counter()
             progress.elapsed_s = now - self._started
             if self.device.type == "cpu" or len(losses) >= 16:
                 self._collect(losses)
             speed = (progress.loss_images - images_before) / max(now - began, 1e-9)
             self._report_step(speed)
+            self._check_stop()
             if now - self._saved > CHECKPOINT_EVERY_S and not self._is_over():
                 self._collect(losses)
                 self._save_checkpoint()
@@ -151,9 +160,8 @@ class Trainer:
         training = self.recipe.training
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()
-        # Its own dice at every step: a resumed run throws what the whole run would have thrown.
-        dice = np.random.default_rng([training.seed, self.progress.epoch, self.progress.step])
-        loss = forward_loss(self.prepared, batch, dice)
+        rng = dice(Dice.JITTER, training.seed, self.progress.epoch, self.progress.step)
+        loss = forward_loss(self.prepared, batch, rng)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if training.clip_norm is not None:
@@ -231,7 +239,9 @@ class Trainer:
             precision=training.precision or "float32",
         )
         cache = self.prepared.validation
-        scores = score_samples(predictor, (cache[index] for index in range(len(cache))), len(cache))
+        scores = score_samples(
+            predictor, iter(cache), len(cache), on_progress=lambda *_: self._check_stop()
+        )
         self._validation_s = time.perf_counter() - began
         assert scores.loss is not None
         rank = (scores.mean_iou, -scores.loss)
@@ -290,6 +300,39 @@ class Trainer:
         writer.writeheader()
         writer.writerows(self.progress.history)
         write_text(self.folder / "history.csv", text.getvalue())
+
+
+def _go_on() -> None:
+    """Nobody has asked to stop."""
+
+
+@contextmanager
+def _stopping_between_steps() -> Iterator[Callable[[], None]]:
+    """Let Ctrl-C wait for a place where everything is consistent; a second one does not wait.
+
+    Yields:
+        A function to call at such places; it raises ``KeyboardInterrupt`` when asked to stop.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield _go_on  # only the main thread gets signals
+        return
+    is_asked = False
+
+    def on_signal(*_: object) -> None:
+        nonlocal is_asked
+        if is_asked:
+            raise KeyboardInterrupt
+        is_asked = True
+
+    def check() -> None:
+        if is_asked:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, on_signal)
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _optimizer(model: torch.nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

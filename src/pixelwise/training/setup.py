@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pixelwise.config import Recipe
 from pixelwise.data.augmentation import TensorSample, jitter, to_tensors
-from pixelwise.data.batches import Batch, TrainingBatches
+from pixelwise.data.batches import Batch, Dice, TrainingBatches, dice
 from pixelwise.data.cache import MemoryCache
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.sample import Sample
@@ -224,13 +224,13 @@ def _at_scale(
     )
 
 
-def forward_loss(prepared: Prepared, batch: Batch, dice: np.random.Generator) -> Tensor:
+def forward_loss(prepared: Prepared, batch: Batch, rng: np.random.Generator) -> Tensor:
     """The loss of one batch: normalised, jittered, through the network in the recipe's precision.
 
     Args:
         prepared: Model, device and recipe.
         batch: As the batches give it, on the CPU.
-        dice: The chance of brightness and contrast.
+        rng: The chance of brightness and contrast.
 
     Returns:
         Scalar, float32, on the device.
@@ -238,7 +238,7 @@ def forward_loss(prepared: Prepared, batch: Batch, dice: np.random.Generator) ->
     fields = (batch.image, batch.mask, batch.valid)
     batch = Batch(*(tensor.to(prepared.device, non_blocking=True) for tensor in fields))
     image = normalise(batch.image, prepared.card.preprocessing)
-    image = jitter(image, prepared.recipe.augmentation, dice)
+    image = jitter(image, prepared.recipe.augmentation, rng)
     image = image.contiguous(memory_format=torch.channels_last)
     in_bfloat16 = prepared.recipe.training.precision == "bfloat16"
     with torch.autocast(prepared.device.type, torch.bfloat16, enabled=in_bfloat16):
@@ -261,7 +261,7 @@ def _try_one_batch(prepared: Prepared) -> float:
     for repeat in range(5):
         started = time.perf_counter()
         try:
-            loss = forward_loss(prepared, batch, np.random.default_rng(0))
+            loss = forward_loss(prepared, batch, dice(Dice.JITTER, 0))
             loss.backward()  # type: ignore[no-untyped-call]
             value = loss.item()
         except (RuntimeError, MemoryError) as error:  # torch has no error of its own for the CPU
