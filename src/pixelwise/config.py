@@ -9,10 +9,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pixelwise.errors import ConfigError
 
@@ -82,7 +82,8 @@ class TrainingRecipe(_Section):
         schedule: ``cosine`` decay after the warm-up, or ``constant``.
         clip_norm: Gradients are scaled down to this norm; ``None`` leaves them.
         class_weights: ``balanced`` weighs classes by 1 / sqrt(frequency), with mean 1 over pixels.
-        patience: Stop after so many epochs without a better validation score; ``None`` never does.
+        patience: Stop after so many epochs without a better validation score. ``None`` takes a
+            third of the epochs, at least 10; with ``minutes`` the budget alone is the end.
         seed: Of weights, order, crops and dropout.
         device: ``auto`` takes CUDA, then MPS, then the CPU.
         precision: ``float32`` or ``bfloat16`` (autocast).
@@ -101,7 +102,7 @@ class TrainingRecipe(_Section):
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
     class_weights: Literal["none", "balanced"] | None = None
     patience: Positive | None = None
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["float32", "bfloat16"] | None = None
 
@@ -121,6 +122,12 @@ class AugmentationRecipe(_Section):
     scale: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] | None = None
     brightness: Annotated[float, Field(ge=0)] | None = None
     contrast: Annotated[float, Field(ge=0, lt=1)] | None = None
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        if self.scale is not None and self.scale[0] > self.scale[1]:
+            raise ValueError("scale must go from the smaller to the larger factor")
+        return self
 
 
 class Recipe(_Section):

@@ -50,6 +50,13 @@ def prepare_processor() -> None:
         pass  # not glibc: its allocator goes its own ways
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """The error says that memory is full; for the processor torch has no type of its own."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
+
+
 def measure_bfloat16_speedup(device: torch.device) -> float:
     """How many times faster a training step of a convolution is in bfloat16 than in float32.
 

@@ -184,6 +184,11 @@ def score_samples(
             )
         return dataclasses.replace(summarise(confusion, class_map, images=done), loss=loss.mean)
     scores = summarise(overlap, class_map, images=done, keras=keras)
+    if len(scores.absent_classes) == class_map.num_classes:
+        raise DataError(
+            f"the {done} masks from {first} on must show at least one class to score against. "
+            "All are black. Check the masks, or choose another split with --split"
+        )
     return dataclasses.replace(scores, loss=keras.figures()["loss"])
 
 

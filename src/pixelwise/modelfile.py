@@ -10,12 +10,12 @@ import json
 import platform
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import safetensors
 import safetensors.torch
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pixelwise.classes import ClassMap, LabelMode
 from pixelwise.errors import ConfigError, ModelFileError
@@ -94,6 +94,13 @@ class ModelCard(BaseModel):
     scores: dict[str, Any] | None
     data: TrainingData
     versions: dict[str, str]
+
+    @model_validator(mode="after")
+    def _check_channels(self) -> Self:
+        lengths = {len(self.preprocessing.mean), len(self.preprocessing.std)}
+        if lengths != {self.in_channels}:
+            raise ValueError(f"mean and std must be {self.in_channels} numbers, one per channel")
+        return self
 
 
 def current_versions() -> dict[str, str]:

@@ -4,7 +4,7 @@ import torch
 
 from pixelwise.config import AugmentationRecipe
 from pixelwise.data.augmentation import TensorSample, augment, jitter, scaled_size, to_tensors
-from pixelwise.data.batches import TrainingBatches
+from pixelwise.data.batches import TrainingBatches, crops_per_image
 from pixelwise.data.sample import Sample
 from pixelwise.errors import DataError
 
@@ -180,7 +180,8 @@ def test_no_working_scale_makes_an_image_vanish():
     assert scaled_size(360, 480, 0.75) == (270, 360)
 
 
-def make_batches(num=10, *, batch_size=4, seed=0, recipe=STILL, prefetch=False, sizes=((8, 8),)):
+def make_batches(num=10, *, batch_size=4, seed=0, recipe=STILL, prefetch=False, sizes=((8, 8),),
+                 num_crops=None):  # fmt: skip
     """Image i shows its own number everywhere, so that batches tell whom they hold."""
     samples = []
     for index in range(num):
@@ -192,7 +193,8 @@ def make_batches(num=10, *, batch_size=4, seed=0, recipe=STILL, prefetch=False, 
                 torch.ones(height, width, dtype=torch.bool),
             )
         )
-    return TrainingBatches(samples, size=(6, 6), batch_size=batch_size, recipe=recipe,
+    return TrainingBatches(samples, num_crops=num_crops or [1] * len(samples), size=(6, 6),
+                           batch_size=batch_size, recipe=recipe,
                            label_mode="exclusive", seed=seed, prefetch=prefetch)  # fmt: skip
 
 
@@ -245,3 +247,22 @@ def test_mixed_sizes_make_one_batch_without_distortion():
     assert labelled == {0: 36, 1: 1, 2: 6, 3: 18}
     assert (batch.mask[~batch.valid] == 255).all()
     assert (batch.mask[batch.valid] < 3).all()
+
+
+def test_a_large_image_comes_as_often_as_crops_fit_into_it():
+    assert crops_per_image([60, 120, 10, 100], [60, 180, 10, 80], (60, 60), 1.0) == [1, 6, 1, 2]
+    # At half the scale, a crop covers four times the area of the image.
+    assert crops_per_image([120], [240], (60, 60), 0.5) == [2]
+    batches = make_batches(3, num_crops=[1, 4, 2])
+    content = list(batches.epoch(0))
+    assert batches.crops_per_epoch == 7
+    assert sorted(order_of(content)) == [0, 1, 1, 1, 1, 2, 2]
+
+
+def test_the_crops_of_one_image_in_an_epoch_differ():
+    picture = torch.arange(400).reshape(1, 20, 20).to(torch.uint8)
+    sample = TensorSample(picture, picture[0] * 0, torch.ones(20, 20, dtype=torch.bool))
+    batches = TrainingBatches([sample], num_crops=[4], size=(6, 6), batch_size=4, recipe=STILL,
+                              label_mode="exclusive", seed=0)  # fmt: skip
+    (batch,) = batches.epoch(0)
+    assert len({tuple(image.flatten().tolist()) for image in batch.image}) > 1

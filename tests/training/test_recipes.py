@@ -90,18 +90,18 @@ def test_precision_follows_the_measured_speed(speedup, precision):
 
 def test_a_training_without_a_budget_sees_about_twenty_thousand_images():
     recipe = Recipe()
-    fill_length(recipe, 500, seconds_per_image=0.04, is_cpu=True)
+    fill_length(recipe, 500, seconds_per_crop=0.04, is_cpu=True)
     assert recipe.training.epochs == 40
     assert recipe.training.patience == 13
     budget = Recipe.model_validate({"training": {"minutes": 5}})
-    assert fill_length(budget, 500, seconds_per_image=9.0, is_cpu=True) == []
+    assert fill_length(budget, 500, seconds_per_crop=9.0, is_cpu=True) == []
     assert budget.training.patience is None
 
 
 @pytest.mark.parametrize(("is_cpu", "minutes"), [(True, 15), (False, None)])
 def test_a_processor_is_not_kept_busy_for_hours_unasked(is_cpu, minutes):
     recipe = Recipe()
-    reasons = fill_length(recipe, 500, seconds_per_image=1.0, is_cpu=is_cpu)
+    reasons = fill_length(recipe, 500, seconds_per_crop=1.0, is_cpu=is_cpu)
     assert recipe.training.minutes == minutes
     assert (recipe.training.epochs is None) == is_cpu
     assert ("333 minutes" in reasons[0]) == is_cpu
@@ -109,9 +109,24 @@ def test_a_processor_is_not_kept_busy_for_hours_unasked(is_cpu, minutes):
 
 def test_images_are_worked_on_smaller_only_when_too_few_epochs_fit():
     recipe = Recipe.model_validate({"training": {"minutes": 20}})
-    assert choose_scale(recipe, 20 * 60 / (100 * 26), 100) == (1.0, "")
-    assert choose_scale(recipe, 20 * 60 / (100 * 20), 100)[0] == 0.75
-    scale, reason = choose_scale(recipe, 20 * 60 / (100 * 3), 100)
+
+    def chosen(epochs, recipe=recipe, num_crops=1, **size):
+        seconds = 20 * 60 / (100 * num_crops * epochs)
+        images = statistics(num_images=100, **size)
+        return choose_scale(recipe, images, seconds_per_crop=seconds)
+
+    assert chosen(26) == (1.0, "")
+    assert chosen(20)[0] == 0.75
+    scale, reason = chosen(3)
     assert scale == 0.5
     assert "3.0 epochs fit into 20 minutes" in reason
-    assert choose_scale(Recipe(), 1000.0, 100) == (1.0, "")
+    assert "about 12" in reason
+    assert chosen(3, recipe=Recipe()) == (1.0, "")
+    # Crops of large images are as large at half the scale, but there are fewer of them.
+    assert chosen(3, num_crops=16, height=2048, width=2048)[0] == 0.5
+    # Small images have no detail to spare.
+    assert chosen(3, height=60, width=60) == (1.0, "")
+    assert chosen(3, height=256, width=256)[0] == 0.75
+    # Images that are one crop of fixed size cost the same at every scale.
+    fixed = Recipe.model_validate({"training": {"minutes": 20, "size": (360, 480)}})
+    assert chosen(3, recipe=fixed) == (1.0, "")

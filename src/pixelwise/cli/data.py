@@ -47,7 +47,7 @@ def digits(
     whole_boxes: Annotated[
         bool, typer.Option("--whole-boxes", help="The mask of a digit is its whole 28 x 28 box.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same pictures.")] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same images.", min=0)] = 0,
 ) -> None:
     """Make MNIST extended (article A1): pictures of several digits with one soft mask per class.
 

@@ -107,20 +107,22 @@ def augment(
     return _padded(image, mask, size, label_mode)
 
 
-def jitter(image: Tensor, recipe: AugmentationRecipe, rng: np.random.Generator) -> Tensor:
+def jitter(
+    image: Tensor, recipe: AugmentationRecipe, rng: np.random.Generator, *, deviation: float = 1.0
+) -> Tensor:
     """Vary brightness and contrast of each image of a normalised batch, in place.
 
     Args:
-        image: Float (N, C, H, W), mean about 0 and deviation about 1, so that every bit depth and
-            number of channels is treated alike.
+        image: Float (N, C, H, W), normalised, any number of channels.
         recipe: How much; every entry is filled.
         rng: The only source of chance.
+        deviation: Standard deviation of the normalised images; brightness is a share of it.
     """
     if not (recipe.brightness or recipe.contrast):
         return image
     count = len(image)
     factors = 1 + rng.uniform(-1, 1, count) * (recipe.contrast or 0.0)
-    shifts = rng.uniform(-1, 1, count) * (recipe.brightness or 0.0)
+    shifts = rng.uniform(-1, 1, count) * (recipe.brightness or 0.0) * deviation
     as_column = [
         torch.as_tensor(values, dtype=image.dtype, device=image.device).view(-1, 1, 1, 1)
         for values in (factors, shifts)

@@ -17,19 +17,19 @@ from pixelwise.config import AugmentationRecipe
 from pixelwise.data.augmentation import TensorSample, augment
 
 
-class Dice(IntEnum):
-    """What chance is thrown for; each has a stream of its own."""
+class Chance(IntEnum):
+    """What is drawn by chance; each has a stream of its own."""
 
     ORDER = 1
     CROP = 2
-    JITTER = 3
+    STEP = 3
 
 
-def dice(purpose: Dice, seed: int, *place: int) -> np.random.Generator:
-    """The dice of one place in a training: the same place always throws the same.
+def random_for(purpose: Chance, seed: int, *place: int) -> np.random.Generator:
+    """The generator of one place in a training: the same place always draws the same.
 
     Args:
-        purpose: What they are thrown for.
+        purpose: What is drawn.
         seed: Of the training, 0 or more.
         *place: Epoch, and step or image.
     """
@@ -51,14 +51,34 @@ class Batch:
     valid: Tensor
 
 
+def crops_per_image(
+    heights: Sequence[int], widths: Sequence[int], size: tuple[int, int], scale: float
+) -> list[int]:
+    """How many crops fit into the area of each image, at least one.
+
+    Args:
+        heights: Of the images, in pixels.
+        widths: Of the images, in pixels.
+        size: Height and width of a crop, at working scale.
+        scale: Working scale.
+    """
+    crop_area = size[0] * size[1] / scale**2
+    return [
+        max(1, round(height * width / crop_area))
+        for height, width in zip(heights, widths, strict=True)
+    ]
+
+
 class TrainingBatches:
     """All batches of all epochs; the same (seed, epoch, step) always gives the same batch.
 
-    Every image comes once per epoch. The last batch of an epoch is smaller where the numbers do
-    not divide; none is dropped.
+    In an epoch every image comes as often as crops fit into its area, at least once, so that a
+    pixel of a large image is seen about as often as one of a small image. The last batch of an
+    epoch is smaller where the numbers do not divide; none is dropped.
 
     Args:
         samples: The training samples, at working scale.
+        num_crops: How often each of them comes in an epoch; see :func:`crops_per_image`.
         size: Height and width of the crops.
         batch_size: Images per batch.
         recipe: What is varied; every entry is filled.
@@ -72,6 +92,7 @@ class TrainingBatches:
         self,
         samples: Sequence[TensorSample],
         *,
+        num_crops: Sequence[int],
         size: tuple[int, int],
         batch_size: int,
         recipe: AugmentationRecipe,
@@ -80,6 +101,7 @@ class TrainingBatches:
         prefetch: bool = False,
     ) -> None:
         self._samples = samples
+        self._indices = np.repeat(np.arange(len(samples)), num_crops)
         self._size = size
         self._batch_size = batch_size
         self._recipe = recipe
@@ -88,13 +110,18 @@ class TrainingBatches:
         self._prefetch = prefetch
 
     @property
+    def crops_per_epoch(self) -> int:
+        """How many crops an epoch has."""
+        return len(self._indices)
+
+    @property
     def steps_per_epoch(self) -> int:
         """How many batches an epoch has."""
-        return math.ceil(len(self._samples) / self._batch_size)
+        return math.ceil(self.crops_per_epoch / self._batch_size)
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
         """The batches of one epoch, from ``first_step`` on."""
-        order = dice(Dice.ORDER, self._seed, epoch).permutation(len(self._samples))
+        order = random_for(Chance.ORDER, self._seed, epoch).permutation(len(self._indices))
         steps = range(first_step, self.steps_per_epoch)
         groups = [order[step * self._batch_size : (step + 1) * self._batch_size] for step in steps]
         if not self._prefetch:
@@ -109,17 +136,17 @@ class TrainingBatches:
                     waiting.append(threads.submit(self._stack, epoch, groups[position + 4]))
                 yield batch
 
-    def _stack(self, epoch: int, indices: np.ndarray) -> Batch:
+    def _stack(self, epoch: int, places: np.ndarray) -> Batch:
         cut = [
             augment(
-                self._samples[index],
+                self._samples[int(self._indices[place])],
                 self._size,
                 self._recipe,
                 self._label_mode,
-                # Each image has its own dice, so neither threads nor batches change what falls.
-                dice(Dice.CROP, self._seed, epoch, int(index)),
+                # A generator for each crop: neither threads nor batches change what is drawn.
+                random_for(Chance.CROP, self._seed, epoch, int(place)),
             )
-            for index in indices
+            for place in places
         ]
         return Batch(
             torch.stack([sample.image for sample in cut]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Generic, TypeVar, overload
 
 Item = TypeVar("Item")
@@ -80,9 +81,19 @@ class MemoryCache(Sequence[Item], Generic[Item]):
 
 
 def _free_bytes() -> int:
+    """Memory that can be had, by the machine and by the container that this may run in."""
+    limit, used = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))
+    try:
+        room = int(limit.read_text()) - int(used.read_text())
+    except (OSError, ValueError):  # no container, or one without a limit
+        return _free_machine_bytes()
+    return max(0, min(room, _free_machine_bytes()))
+
+
+def _free_machine_bytes() -> int:
     """Memory that can be had without swapping; half of all of it where the system does not say."""
     try:
-        with open("/proc/meminfo", encoding="ascii") as lines:  # noqa: PTH123  a kernel file
+        with Path("/proc/meminfo").open(encoding="ascii") as lines:
             for line in lines:
                 if line.startswith("MemAvailable"):
                     return int(line.split()[1]) * 1024

@@ -50,7 +50,9 @@ def read_image(path: Path) -> Array:
         DataError: The file is missing, empty, truncated or no image.
     """
     with _reading(path):
-        return _with_channels(_read_pixels(path, as_stored=False), path)
+        pixels = _with_channels(_read_pixels(path, as_stored=False), path)
+        # Once here, so that tensors can share the memory afterwards.
+        return np.require(pixels, requirements=["C", "W"])
 
 
 def read_mask_values(path: Path) -> npt.NDArray[np.int64]:
@@ -67,19 +69,7 @@ def read_mask_values(path: Path) -> npt.NDArray[np.int64]:
     """
     with _reading(path):
         values = _read_pixels(path, as_stored=True)
-    if values.ndim not in (2, 3) or values.dtype.kind not in "biuf":
-        raise MaskError(
-            f"{path} must hold one class id per pixel. Got {values.dtype} of the shape "
-            f"{values.shape}. Save the mask as integers (H, W)"
-        )
-    if values.ndim == 3:
-        first = values[..., :1]
-        if (values != first).any():
-            raise MaskError(
-                f"{path} must hold one class id per pixel. Got {values.shape[-1]} channels that "
-                "differ, so it is a colour picture. Save the mask as an index or grey PNG"
-            )
-        values = values[..., 0]
+    values = _one_plane(values, path)
     if values.dtype.kind == "f":
         whole = np.nan_to_num(values, nan=0, posinf=0, neginf=0).astype(np.int64)
         if (whole != values).any():
@@ -93,22 +83,47 @@ def read_mask_values(path: Path) -> npt.NDArray[np.int64]:
 
 
 def read_grey_mask(path: Path) -> UInt8Array:
-    """Read a mask of one class or object, where black is no and white is yes.
+    """Read a soft mask of one class, where black is no and white is yes.
 
-    A file whose brightest value is 1 is taken as 0 and 1; any other as 0 to 255 (16-bit: 65535).
+    What is white follows from the depth of the file: 255, or 65535 of 16 bits. A file of 8 bits
+    that holds 0 and 1 alone is taken as no and yes.
 
     Returns:
         uint8 (H, W), 0..255 for 0..1.
+
+    Raises:
+        MaskError: The mask has colours, fractions or more than 16 bits.
+        DataError: The file cannot be read.
     """
-    values = read_mask_values(path)
-    largest = int(values.max(initial=0))
-    if largest > 65535 or int(values.min(initial=0)) < 0:
-        raise MaskError(f"{path} must hold grey values 0 to 65535. Got {values.min()} to {largest}")
-    if largest == 1:
-        values = values * 255
-    elif largest > 255:
-        values = values // 257
-    return values.astype(np.uint8)
+    with _reading(path):
+        values = _one_plane(_read_pixels(path, as_stored=False), path)
+    if values.dtype == np.bool_:
+        return values.astype(np.uint8) * np.uint8(255)
+    if values.dtype == np.uint8:
+        return values * np.uint8(255) if values.max(initial=0) == 1 else values
+    if values.dtype.kind == "u" and values.dtype.itemsize == 2:
+        return np.asarray(values // 257, np.uint8)
+    raise MaskError(
+        f"{path} must hold grey of 8 or 16 bits. Got {values.dtype}. Save the mask as a grey PNG"
+    )
+
+
+def _one_plane(values: Array, path: Path) -> Array:
+    """The numbers of a mask as (H, W); equal channels count as one."""
+    if values.ndim not in (2, 3) or values.dtype.kind not in "biuf":
+        raise MaskError(
+            f"{path} must hold one class id per pixel. Got {values.dtype} of the shape "
+            f"{values.shape}. Save the mask as integers (H, W)"
+        )
+    if values.ndim == 3:
+        first = values[..., :1]
+        if (values != first).any():
+            raise MaskError(
+                f"{path} must hold one class id per pixel. Got {values.shape[-1]} channels that "
+                "differ, so it is a colour picture. Save the mask as an index or grey PNG"
+            )
+        values = values[..., 0]
+    return values
 
 
 def is_rotated(path: Path) -> bool:

@@ -91,6 +91,10 @@ def _draw(
         max(round(count * share), 1) if share > 0 and count >= sum(wanted) else 0
         for share in shares[1:]
     )
+    while num_val + num_test >= count > 1:  # rounding up must not take the last training image
+        num_val, num_test = (
+            (num_val - 1, num_test) if num_val > num_test else (num_val, num_test - 1)
+        )
     num_train = count - num_val - num_test
     names = ["train"] * num_train + ["val"] * num_val + ["test"] * num_test
     drawn = [

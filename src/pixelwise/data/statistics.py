@@ -64,7 +64,7 @@ def conform_channels(image: Array, in_channels: int, name: str) -> Array:
     channels = image.shape[-1]
     if channels == in_channels:
         return image
-    if channels == 1:
+    if channels == 1 and in_channels == 3:
         return np.repeat(image, in_channels, axis=-1)
     if channels == 3 and in_channels == 1 and bool((image == image[..., :1]).all()):
         return image[..., :1]
@@ -169,8 +169,8 @@ def _common_channels(channels: list[int], names: list[str]) -> int:
     kinds = sorted(set(channels))
     if len(kinds) == 1:
         return kinds[0]
-    if len(kinds) == 2 and kinds[0] == 1:
-        return kinds[1]
+    if kinds == [1, 3]:
+        return 3
     seen = ", ".join(f"{kind} in {names[channels.index(kind)]}" for kind in kinds)
     raise DataError(f"images must have equally many channels. Got {seen}. Convert one kind")
 

@@ -190,13 +190,14 @@ class Predictor:
                 logits = nn.functional.interpolate(
                     logits[None], (height, width), mode="bilinear", align_corners=False
                 )[0]
-            yield logits.cpu()
+            yield logits
 
     def _forward(self, batch: Tensor) -> Tensor:
         batch = batch.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast):
             logits: Tensor = self.model(batch)
-        return logits.float()
+        # To the processor at once: full-size planes of a large image would fill an accelerator.
+        return logits.float().cpu()
 
 
 def load_model(path: Path | str, *, device: str = "auto") -> Predictor:

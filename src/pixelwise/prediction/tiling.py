@@ -37,8 +37,8 @@ def segment_tiled(
     """Segment one image in tiles.
 
     Args:
-        segment: Maps (N, C, h, w) to logits (N, K, h, w).
-        image: (C, H, W).
+        segment: Maps (N, C, h, w) to logits (N, K, h, w) on the CPU.
+        image: (C, H, W), on any device.
         tile: Height and width of a tile; a side that the image does not reach is not cut.
         overlap: Share of a tile that its neighbour sees too.
         batch_size: Tiles that are segmented at once.
@@ -53,16 +53,16 @@ def segment_tiled(
         for top in tile_starts(height, tile_height, overlap)
         for left in tile_starts(width, tile_width, overlap)
     ]
-    weight = _hill(tile_height, image.device)[:, None] * _hill(tile_width, image.device)
+    weight = _hill(tile_height)[:, None] * _hill(tile_width)
     total: Tensor | None = None
-    weights = torch.zeros(height, width, device=image.device)
+    weights = torch.zeros(height, width)
     for group in _grouped(corners, batch_size):
         tiles = torch.stack(
             [image[:, top : top + tile_height, left : left + tile_width] for top, left in group]
         )
         for (top, left), logits in zip(group, segment(tiles).float(), strict=True):
             if total is None:
-                total = torch.zeros(len(logits), height, width, device=image.device)
+                total = torch.zeros(len(logits), height, width)
             window = (slice(top, top + tile_height), slice(left, left + tile_width))
             total[(slice(None), *window)] += logits * weight
             weights[window] += weight
@@ -70,9 +70,9 @@ def segment_tiled(
     return total / weights
 
 
-def _hill(length: int, device: torch.device) -> Tensor:
+def _hill(length: int) -> Tensor:
     """Rises from the edges to the middle; nowhere 0, so that every pixel has a weight."""
-    position = torch.arange(length, device=device, dtype=torch.float32)
+    position = torch.arange(length, dtype=torch.float32)
     return (torch.minimum(position, length - 1 - position) + 1) / ((length + 1) // 2)
 
 

@@ -8,6 +8,9 @@ import numpy.typing as npt
 from pixelwise.classes import IGNORE_INDEX
 from pixelwise.data.reading import UInt8Array
 
+HALF = 128
+"""A soft mask, 0..255, is of a class from this value on: one half."""
+
 Counts = npt.NDArray[np.int64]
 
 
@@ -79,7 +82,7 @@ class OverlapCounts:
             prediction: bool (K, H, W).
             mask: uint8 (K, H, W), 0..255 for 0..1.
         """
-        truth = mask >= 128
+        truth = mask >= HALF
         self.true_positives += (prediction & truth).sum((1, 2))
         self.false_positives += (prediction & ~truth).sum((1, 2))
         self.false_negatives += (~prediction & truth).sum((1, 2))

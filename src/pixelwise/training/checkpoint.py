@@ -1,4 +1,7 @@
-"""The resume checkpoint: everything that makes the next step what it would have been."""
+"""The resume checkpoint: everything that makes the next step what it would have been.
+
+Generators are not in it: chance is seeded anew at every step, by seed, epoch and step.
+"""
 
 from __future__ import annotations
 
@@ -54,14 +57,12 @@ def save_checkpoint(
     Raises:
         OutputError: It cannot be written.
     """
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     buffer = io.BytesIO()
     torch.save(
         {
             "model": model.state_dict(),
             "optimizer": optimizer.state_dict(),
             "progress": vars(progress),
-            "random": {"cpu": torch.get_rng_state(), "cuda": cuda},
         },
         buffer,
     )
@@ -70,7 +71,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-    """Bring model, optimizer and the generators back to where the checkpoint was written.
+    """Bring model and optimizer back to where the checkpoint was written.
 
     Raises:
         ModelFileError: There is no checkpoint, or it is cut or of another run.
@@ -78,16 +79,14 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
     path = folder / CHECKPOINT_NAME
     if not path.is_file():
         raise ModelFileError(
-            f"--resume needs the checkpoint {path}. There is none. Start the run without --resume"
+            f"--resume needs the checkpoint {path}. There is none: the run was stopped before "
+            f"its first step. Remove {folder} and start anew"
         )
     try:
         # weights_only: nothing but tensors and plain data is unpickled, so no code runs.
         content = torch.load(path, map_location="cpu", weights_only=True)
         model.load_state_dict(content["model"])
         optimizer.load_state_dict(content["optimizer"])
-        torch.set_rng_state(content["random"]["cpu"])
-        if torch.cuda.is_available() and content["random"]["cuda"]:
-            torch.cuda.set_rng_state_all(content["random"]["cuda"])
         return Progress(**content["progress"])
     except Exception as error:  # torch raises many kinds for a file that it cannot read
         reason = " ".join(str(error).split())[:200]

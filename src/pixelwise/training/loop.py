@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from pixelwise.config import Recipe
-from pixelwise.data.batches import Batch, Dice, dice
+from pixelwise.data.batches import Batch, Chance, random_for
 from pixelwise.errors import ModelFileError, TrainingError
 from pixelwise.evaluation import score_samples
 from pixelwise.files import write_text
@@ -35,6 +35,9 @@ CHECKPOINT_EVERY_S = 60.0
 
 CHECKPOINT_SHARE = 0.02
 """After an epoch, a checkpoint is written unless that would take more of the time than this."""
+
+COLLECT_EVERY = 16
+"""On an accelerator, losses are asked for every so many steps: asking makes it wait."""
 
 FINAL_RATE = 0.001
 """The schedule ends at this share of the highest rate."""
@@ -78,7 +81,8 @@ class Trainer:
         self.optimizer = _optimizer(self.model, self.recipe)
         self.progress = Progress(data=prepared.card.data.fingerprint)
         self._check_stop: Callable[[], None] = _go_on
-        self._is_inside_step = False
+        self._is_consistent = True
+        self._losses: list[tuple[Tensor, int]] = []
         self._started = 0.0
         self._saved = 0.0
         self._save_s = 0.0
@@ -117,7 +121,7 @@ class Trainer:
                 while not self.progress.is_done:
                     self._train_epoch()
         except KeyboardInterrupt:
-            if not self._is_inside_step:  # half a step cannot be resumed: the last checkpoint can
+            if self._is_consistent:  # half a step cannot be resumed: the last checkpoint can
                 self._save_checkpoint()
             if self.progress.best_epoch is None:
                 self._save_model(None)
@@ -127,40 +131,35 @@ class Trainer:
 
     def _train_epoch(self) -> None:
         progress, training = self.progress, self.recipe.training
-        if progress.step == 0:
-            # Dropout draws from here; a resumed epoch has its generator from the checkpoint.
-            torch.manual_seed(training.seed * 1_000_003 + progress.epoch)
         self.model.train()
-        began, images_before = time.perf_counter(), progress.loss_images
-        losses: list[Tensor] = []
+        began, num_images = time.perf_counter(), 0
         for batch in self.prepared.batches.epoch(progress.epoch, progress.step):
-            self._is_inside_step = True
-            losses.append(self._train_step(batch) * len(batch.image))
+            self._is_consistent = False
+            self._losses.append((self._train_step(batch), len(batch.image)))
             progress.step += 1
-            progress.loss_images += len(batch.image)
-            self._is_inside_step = False
+            self._is_consistent = True
+            num_images += len(batch.image)
             now = time.perf_counter()
             progress.elapsed_s = now - self._started
-            if self.device.type == "cpu" or len(losses) >= 16:
-                self._collect(losses)
-            speed = (progress.loss_images - images_before) / max(now - began, 1e-9)
-            self._report_step(speed)
+            if self.device.type == "cpu" or len(self._losses) >= COLLECT_EVERY:
+                self._collect_losses()
+            self._report_step(num_images / max(now - began, 1e-9))
             self._check_stop()
             if now - self._saved > CHECKPOINT_EVERY_S and not self._is_over():
-                self._collect(losses)
                 self._save_checkpoint()
-            if self.recipe.training.minutes is not None and self._is_over():
+            if training.minutes is not None and self._is_over():
                 break
-        self._collect(losses)
-        trained = progress.loss_images - images_before
-        self._end_epoch(trained / max(time.perf_counter() - began, 1e-9))
+        self._collect_losses()
+        self._end_epoch(num_images / max(time.perf_counter() - began, 1e-9))
 
     def _train_step(self, batch: Batch) -> Tensor:
         """One step; the batch's mean loss, still on the device."""
         training = self.recipe.training
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()
-        rng = dice(Dice.JITTER, training.seed, self.progress.epoch, self.progress.step)
+        rng = random_for(Chance.STEP, training.seed, self.progress.epoch, self.progress.step)
+        # Dropout draws from torch's generator: seeded at every step, it need not be saved.
+        torch.manual_seed(int(rng.integers(2**63)))
         loss = forward_loss(self.prepared, batch, rng)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -169,12 +168,12 @@ class Trainer:
         self.optimizer.step()
         return loss.detach()
 
-    def _collect(self, losses: list[Tensor]) -> None:
+    def _collect_losses(self) -> None:
         """Add up losses; asking the device for them makes it wait, so not at every step."""
-        if not losses:
-            return
-        self.progress.loss_sum += float(torch.stack(losses).sum())
-        losses.clear()
+        for loss, num_images in self._losses:
+            self.progress.loss_sum += loss.item() * num_images
+            self.progress.loss_images += num_images
+        self._losses.clear()
         if not math.isfinite(self.progress.loss_sum):
             raise TrainingError(
                 f"the loss must be a number. It is not, at epoch {self.progress.epoch + 1}, step "
@@ -247,14 +246,17 @@ class Trainer:
         rank = (scores.mean_iou, -scores.loss)
         is_best = progress.best is None or rank > tuple(progress.best)
         if is_best:
-            progress.best, progress.best_epoch = rank, progress.epoch
             self._save_model(scores)
+        self._is_consistent = False
+        if is_best:
+            progress.best, progress.best_epoch = rank, progress.epoch
         progress.elapsed_s = time.perf_counter() - self._started
         row = self._history_row(scores, images_per_s, is_best)
         progress.history.append(row)
         progress.epoch, progress.step = progress.epoch + 1, 0
         progress.loss_sum, progress.loss_images = 0.0, 0
         progress.is_done = self._is_over() or self._is_out_of_patience()
+        self._is_consistent = True
         self._write_history()
         draw_curves(progress.history, self.folder / "curves.png")
         since = time.perf_counter() - self._saved
@@ -289,6 +291,7 @@ class Trainer:
         save_model_file(self.folder / "model.safetensors", self.model, card)
 
     def _save_checkpoint(self) -> None:
+        self._collect_losses()
         began = time.perf_counter()
         save_checkpoint(self.folder, self.model, self.optimizer, self.progress)
         self._saved = time.perf_counter()

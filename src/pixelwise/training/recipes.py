@@ -6,6 +6,7 @@ import math
 
 from pixelwise.classes import LabelMode
 from pixelwise.config import AugmentationRecipe, Recipe
+from pixelwise.data.batches import crops_per_image
 from pixelwise.data.statistics import DatasetStatistics
 from pixelwise.devices import MIN_SPEEDUP
 from pixelwise.models import SegmentationModel
@@ -13,8 +14,8 @@ from pixelwise.models import SegmentationModel
 MAX_CROP_PX = 512
 """Crops of larger images are at most this long; more brings memory use and no further detail."""
 
-TARGET_IMAGES = 20_000
-"""Without a budget, so many images are trained on in all."""
+TARGET_CROPS = 20_000
+"""Without a budget, so many crops are trained on in all."""
 
 CPU_MINUTES = 15.0
 """Without a budget, a processor trains no longer than this."""
@@ -22,8 +23,14 @@ CPU_MINUTES = 15.0
 MIN_EPOCHS_IN_BUDGET = 25
 """With fewer full-size epochs than this in the time given, images are worked on smaller."""
 
-SCALES = (1.0, 0.75, 0.5)
-"""Working scales to choose from."""
+SCALES = (0.75, 0.5)
+"""Working scales to choose from, beside full size."""
+
+MIN_SIDE_PX = 160
+"""The median image is never worked on smaller than this: small images have no detail to spare."""
+
+MIN_GAIN = 1.5
+"""A smaller scale is taken only where so many times the epochs fit."""
 
 EVEN = 0.15
 """Classes that differ less than this between upper and lower halves know no up and down."""
@@ -54,12 +61,9 @@ def fill_data_choices(
     """
     training, reasons = recipe.training, []
     scale = recipe.data.scale or 1.0
-    median_height, median_width = statistics.median_size
     if training.size is None:
-        height, width = (
-            min(MAX_CROP_PX, max(1, round(side * scale))) for side in (median_height, median_width)
-        )
-        training.size = (height, width)
+        height, width = training.size = _crop_size(statistics, scale)
+        median_height, median_width = statistics.median_size
         reasons.append(
             f"crops {height} x {width}: the median image is {median_height} x {median_width}"
             + (f", worked on at scale {scale}" if scale != 1 else "")
@@ -111,14 +115,14 @@ def fill_machine_choices(
 
 
 def fill_length(
-    recipe: Recipe, num_images: int, *, seconds_per_image: float, is_cpu: bool
+    recipe: Recipe, num_crops: int, *, seconds_per_crop: float, is_cpu: bool
 ) -> list[str]:
     """Fill how long to train; the recipe is changed.
 
     Args:
         recipe: Its open choices are filled.
-        num_images: Training images.
-        seconds_per_image: Of a training step at full size, measured.
+        num_crops: Crops of an epoch; where images are no larger than a crop, their number.
+        seconds_per_crop: Of a training step at full size, measured.
         is_cpu: The processor computes, so patience is the limit.
 
     Returns:
@@ -126,8 +130,8 @@ def fill_length(
     """
     training, reasons = recipe.training, []
     if training.epochs is None and training.minutes is None:
-        epochs = min(200, max(20, math.ceil(TARGET_IMAGES / num_images)))
-        needed = epochs * num_images * seconds_per_image / 60
+        epochs = min(200, max(20, math.ceil(TARGET_CROPS / num_crops)))
+        needed = epochs * num_crops * seconds_per_crop / 60
         if is_cpu and needed > CPU_MINUTES:
             training.minutes = CPU_MINUTES
             reasons.append(
@@ -137,7 +141,7 @@ def fill_length(
         else:
             training.epochs = epochs
             reasons.append(
-                f"{epochs} epochs: about {TARGET_IMAGES:,} images in all, 20 to 200 epochs. "
+                f"{epochs} epochs: about {TARGET_CROPS:,} crops in all, 20 to 200 epochs. "
                 "Set --epochs or --minutes to choose"
             )
     if training.patience is None and training.epochs is not None:
@@ -146,30 +150,55 @@ def fill_length(
     return reasons
 
 
-def choose_scale(recipe: Recipe, seconds_per_image: float, num_images: int) -> tuple[float, str]:
+def choose_scale(
+    recipe: Recipe, statistics: DatasetStatistics, *, seconds_per_crop: float
+) -> tuple[float, str]:
     """The working scale at which enough epochs fit into the time given.
 
     Args:
-        recipe: With its ``minutes``.
-        seconds_per_image: Of a training step at full size, measured.
-        num_images: Training images.
+        recipe: With its ``minutes``, and its crop size where the user has fixed it.
+        statistics: What the training images are like.
+        seconds_per_crop: Of a training step at full size, measured.
 
     Returns:
-        The scale and its reason; 1.0 and an empty reason where the budget allows full size.
+        The scale and its reason; 1.0 and an empty reason where full size is the best.
     """
-    if recipe.training.minutes is None:
+    minutes, size = recipe.training.minutes, recipe.training.size
+    if minutes is None:
         return 1.0, ""
-    epochs = recipe.training.minutes * 60 / (seconds_per_image * num_images)
+
+    def work(scale: float) -> tuple[int, int]:
+        """Crops of an epoch, and their pixels, at a working scale."""
+        crop = size or _crop_size(statistics, scale)
+        num_crops = sum(crops_per_image(statistics.heights, statistics.widths, crop, scale))
+        return num_crops, num_crops * math.prod(crop)
+
+    num_crops, num_pixels = work(1.0)
+    epochs = minutes * 60 / (seconds_per_crop * num_crops)
+    chosen, chosen_epochs = 1.0, epochs
     for scale in SCALES:
-        if epochs / scale**2 >= MIN_EPOCHS_IN_BUDGET or scale == SCALES[-1]:
+        shortest = min(statistics.median_size) * scale
+        if chosen_epochs >= MIN_EPOCHS_IN_BUDGET or shortest < MIN_SIDE_PX:
             break
-    if scale == 1.0:
+        fitting = epochs * num_pixels / work(scale)[1]
+        # Where an image is one crop of fixed size, a smaller scale saves nothing.
+        if fitting > chosen_epochs * MIN_GAIN:
+            chosen, chosen_epochs = scale, fitting
+    if chosen == 1.0:
         return 1.0, ""
-    return scale, (
-        f"working scale {scale}: at full size {epochs:.1f} epochs fit into "
-        f"{recipe.training.minutes:g} minutes ({1 / seconds_per_image:.2g} images/s), "
-        f"at {scale} about {epochs / scale**2:.0f}; predictions keep the image's size"
+    return chosen, (
+        f"working scale {chosen}: at full size {epochs:.1f} epochs fit into "
+        f"{minutes:g} minutes ({1 / seconds_per_crop:.2g} images/s), "
+        f"at {chosen} about {chosen_epochs:.0f}; predictions keep the image's size"
     )
+
+
+def _crop_size(statistics: DatasetStatistics, scale: float) -> tuple[int, int]:
+    """The median image at working scale, as far as crops go."""
+    height, width = (
+        min(MAX_CROP_PX, max(1, round(side * scale))) for side in statistics.median_size
+    )
+    return height, width
 
 
 def _fill_augmentation(

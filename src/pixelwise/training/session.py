@@ -6,12 +6,13 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from pixelwise.config import Recipe, load_recipe
+from pixelwise.config import Recipe, load_recipe, validated
 from pixelwise.data.dataset import open_dataset
 from pixelwise.errors import ConfigError, ModelFileError
 from pixelwise.evaluation import score_samples
 from pixelwise.files import make_folder, write_text
-from pixelwise.prediction.predictor import load_model
+from pixelwise.modelfile import load_model_file
+from pixelwise.prediction.predictor import Predictor
 from pixelwise.reporting.plots import draw_class_grid, draw_segmentation
 from pixelwise.training.checkpoint import CHECKPOINT_NAME
 from pixelwise.training.events import Drawn, Listener, Said
@@ -19,6 +20,9 @@ from pixelwise.training.loop import Outcome, Trainer
 from pixelwise.training.setup import Prepared, prepare
 
 RECIPE_NAME = "recipe.yaml"
+RUN_FILES = (RECIPE_NAME, CHECKPOINT_NAME, "model.safetensors", "history.csv", "scores.json")
+"""A folder that holds any of them is not written over."""
+
 NUM_PICTURES = 3
 """Validation images that are drawn into the run folder."""
 
@@ -143,8 +147,6 @@ def _base_recipe(recipe: Path | Recipe | None, overrides: Sequence[str]) -> Reci
 
 def _with(recipe: Recipe, given: dict[str, dict[str, object]]) -> Recipe:
     """The recipe with what was given beside it; checked as a recipe file is."""
-    from pixelwise.config import validated
-
     content = recipe.model_dump()
     for section, entries in given.items():
         content[section].update(entries)
@@ -166,7 +168,7 @@ def _new_folder(out: Path | str | None, model: str, data: str) -> Path:
             folder = base.with_name(f"{base.name}-{number}")
         return folder
     folder = Path(out)
-    held = [name for name in (RECIPE_NAME, CHECKPOINT_NAME) if (folder / name).exists()]
+    held = [name for name in RUN_FILES if (folder / name).exists()]
     if held:
         raise ConfigError(
             f"--out must be a new folder. {folder} holds a run ({', '.join(held)}). "
@@ -178,7 +180,13 @@ def _new_folder(out: Path | str | None, model: str, data: str) -> Path:
 def _finish(prepared: Prepared, trainer: Trainer, listener: Listener) -> Outcome:
     """Score the kept epoch once more, from its file, and draw some validation images."""
     folder, cache = trainer.folder, prepared.validation
-    predictor = load_model(folder / "model.safetensors", device=str(prepared.device))
+    model, card = load_model_file(folder / "model.safetensors")
+    predictor = Predictor(
+        model,
+        card,
+        device=prepared.device,
+        precision=prepared.recipe.training.precision or "float32",
+    )
     scores = score_samples(predictor, iter(cache), len(cache))
     write_text(
         folder / "scores.json", json.dumps({"split": "val", **scores.to_json()}, indent=2) + "\n"

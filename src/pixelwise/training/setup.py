@@ -11,18 +11,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pixelwise.classes import IGNORE_INDEX
 from pixelwise.config import Recipe
 from pixelwise.data.augmentation import TensorSample, jitter, to_tensors
-from pixelwise.data.batches import Batch, Dice, TrainingBatches, dice
+from pixelwise.data.batches import Batch, Chance, TrainingBatches, crops_per_image, random_for
 from pixelwise.data.cache import MemoryCache
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.sample import Sample
-from pixelwise.data.statistics import DatasetStatistics, measure
-from pixelwise.devices import choose_device, measure_bfloat16_speedup, prepare_processor
+from pixelwise.data.statistics import DatasetStatistics, conform_channels, measure
+from pixelwise.devices import (
+    choose_device,
+    is_out_of_memory,
+    measure_bfloat16_speedup,
+    prepare_processor,
+)
 from pixelwise.errors import ConfigError, DataError, TrainingError
 from pixelwise.modelfile import ModelCard, Preprocessing, TrainingData, current_versions
 from pixelwise.models import SegmentationModel, create_model
 from pixelwise.prediction.predictor import normalise
+from pixelwise.scoring.confusion import HALF
 from pixelwise.training.events import Decoded, Listener, Said
 from pixelwise.training.losses import balanced_weights, batch_loss
 from pixelwise.training.recipes import (
@@ -52,6 +59,7 @@ class Prepared:
         batches: The training batches.
         validation: The validation samples at original size.
         class_weights: Of the loss, (K,) on the device, or ``None``.
+        deviation: Standard deviation of the normalised training images.
         reasons: Why the open choices were filled as they are.
     """
 
@@ -63,6 +71,7 @@ class Prepared:
     batches: TrainingBatches
     validation: Sequence[Sample]
     class_weights: Tensor | None
+    deviation: float
     reasons: list[str]
 
 
@@ -85,20 +94,24 @@ def prepare(recipe: Recipe, dataset: Dataset, listener: Listener) -> Prepared:
         prepare_processor()
     training, validation = _read(dataset, listener)
     statistics = measure(training.in_parallel(), dataset.class_map)
+    _check_validation(validation, statistics)
     model = _build(recipe, dataset, statistics, device)
-    reasons = _fill_machine(recipe, model, device)
+    reasons = _describe_void(dataset, statistics)
+    reasons += _fill_machine(recipe, model, device)
     is_scale_open = recipe.data.scale is None
     recipe.data.scale = recipe.data.scale or 1.0
     prepared = _assemble(recipe, dataset, training, validation, statistics, model, device)
-    seconds_per_image = _try_one_batch(prepared)
+    seconds_per_crop = _try_one_batch(prepared)
     reasons += fill_length(
         recipe,
-        statistics.num_images,
-        seconds_per_image=seconds_per_image,
+        prepared.batches.crops_per_epoch,
+        seconds_per_crop=seconds_per_crop,
         is_cpu=device.type == "cpu",
     )
     if is_scale_open:
-        recipe.data.scale, reason = choose_scale(recipe, seconds_per_image, statistics.num_images)
+        recipe.data.scale, reason = choose_scale(
+            recipe, statistics, seconds_per_crop=seconds_per_crop
+        )
         reasons += [reason] if reason else []
     prepared = _assemble(recipe, dataset, training, validation, statistics, model, device)
     reasons += prepared.reasons
@@ -128,6 +141,38 @@ def _read(dataset: Dataset, listener: Listener) -> tuple[MemoryCache[Sample], Me
         return cache
 
     return read("train"), read("val")
+
+
+def _check_validation(validation: MemoryCache[Sample], statistics: DatasetStatistics) -> None:
+    """Refuse what would only come to light when the first epoch is scored.
+
+    Raises:
+        DataError: Depth or channels differ from the training images, or nothing is labelled.
+    """
+    num_labelled = 0
+    for sample in validation:
+        if str(sample.image.dtype) != statistics.dtype:
+            raise DataError(
+                f"{sample.name} must be {statistics.dtype}, as the training images. "
+                f"Got {sample.image.dtype}. Convert one kind"
+            )
+        conform_channels(sample.image, statistics.in_channels, sample.name)
+        if sample.label_mode == "exclusive":
+            num_labelled += int((sample.mask != IGNORE_INDEX).sum())
+        else:
+            num_labelled += int((sample.mask >= HALF).sum())
+    if not num_labelled:
+        raise DataError(
+            f"the {len(validation)} validation masks must hold labelled pixels to score against. "
+            f"Got none, the first is {validation[0].name}. Check the masks and the void value"
+        )
+
+
+def _describe_void(dataset: Dataset, statistics: DatasetStatistics) -> list[str]:
+    if not statistics.void_share:
+        return []
+    values = ", ".join(map(str, dataset.class_map.ignore))
+    return [f"void: {values}, {statistics.void_share:.1%} of the pixels, counts nowhere"]
 
 
 def _build(
@@ -191,6 +236,7 @@ def _assemble(
     )
     batches = TrainingBatches(
         _at_scale(training, statistics.in_channels, scale),
+        num_crops=crops_per_image(statistics.heights, statistics.widths, settings.size, scale),
         size=settings.size,
         batch_size=settings.batch_size,
         recipe=recipe.augmentation,
@@ -198,7 +244,10 @@ def _assemble(
         seed=settings.seed,
         prefetch=device.type != "cpu",
     )
-    return Prepared(recipe, dataset, model, card, device, batches, validation, weights, reasons)
+    deviation = float(np.mean(np.divide(statistics.std, card.preprocessing.std)))
+    return Prepared(
+        recipe, dataset, model, card, device, batches, validation, weights, deviation, reasons
+    )
 
 
 def _preprocessing(recipe: Recipe, statistics: DatasetStatistics) -> Preprocessing:
@@ -215,12 +264,13 @@ def _preprocessing(recipe: Recipe, statistics: DatasetStatistics) -> Preprocessi
 def _at_scale(
     samples: MemoryCache[Sample], in_channels: int, scale: float
 ) -> Sequence[TensorSample]:
-    """The training samples as tensors; resized ones are kept, mere views are not worth it."""
+    """The training samples as tensors; they are kept where making them copies pixels."""
+    is_view = scale == 1 and samples[0].image.dtype != np.uint16
     return MemoryCache(
         lambda index: to_tensors(samples[index], in_channels, scale),
         len(samples),
         lambda sample: sample.image.nbytes + sample.mask.nbytes,
-        budget_bytes=0 if scale == 1 else None,
+        budget_bytes=0 if is_view else None,
     )
 
 
@@ -238,7 +288,7 @@ def forward_loss(prepared: Prepared, batch: Batch, rng: np.random.Generator) -> 
     fields = (batch.image, batch.mask, batch.valid)
     batch = Batch(*(tensor.to(prepared.device, non_blocking=True) for tensor in fields))
     image = normalise(batch.image, prepared.card.preprocessing)
-    image = jitter(image, prepared.recipe.augmentation, rng)
+    image = jitter(image, prepared.recipe.augmentation, rng, deviation=prepared.deviation)
     image = image.contiguous(memory_format=torch.channels_last)
     in_bfloat16 = prepared.recipe.training.precision == "bfloat16"
     with torch.autocast(prepared.device.type, torch.bfloat16, enabled=in_bfloat16):
@@ -247,10 +297,10 @@ def forward_loss(prepared: Prepared, batch: Batch, rng: np.random.Generator) -> 
 
 
 def _try_one_batch(prepared: Prepared) -> float:
-    """Send one batch forward and backward a few times; the fastest tells what an image costs.
+    """Send one batch forward and backward a few times; the fastest tells what a crop costs.
 
     Returns:
-        Seconds per image of a training step.
+        Seconds per crop of a training step.
 
     Raises:
         TrainingError: The batch does not go through, for want of memory for instance.
@@ -261,11 +311,11 @@ def _try_one_batch(prepared: Prepared) -> float:
     for repeat in range(5):
         started = time.perf_counter()
         try:
-            loss = forward_loss(prepared, batch, dice(Dice.JITTER, 0))
+            loss = forward_loss(prepared, batch, random_for(Chance.STEP, 0))
             loss.backward()  # type: ignore[no-untyped-call]
             value = loss.item()
-        except (RuntimeError, MemoryError) as error:  # torch has no error of its own for the CPU
-            if not isinstance(error, MemoryError) and "memory" not in str(error):
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
                 raise
             raise TrainingError(
                 f"one batch must fit into the memory of the {prepared.device.type}. "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -185,6 +185,24 @@ def named_folder(folder: Path, names: Sequence[str]) -> Path | None:
         if (folder / name).is_dir():
             return folder / name
     return None
+
+
+def require_masks(unmasked: Mapping[str, Path]) -> None:
+    """Refuse image folders without masks, but for test images, which are there to be predicted.
+
+    Args:
+        unmasked: The image folders that have no masks, by split.
+
+    Raises:
+        FormatError: There is one for training or validation.
+    """
+    for split, images in sorted(unmasked.items()):
+        if split != "test":
+            first = next(iter(image_files(images)), images)
+            raise FormatError(
+                f"{first} must have a mask. There is no folder of masks for {images}. "
+                "Add the masks, or move the images elsewhere"
+            )
 
 
 def by_stem(files: Sequence[Path], what: str) -> dict[str, Path]:

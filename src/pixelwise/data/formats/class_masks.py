@@ -21,6 +21,7 @@ from pixelwise.data.formats import (
     image_files,
     mask_files,
     named_folder,
+    require_masks,
     split_folders,
     subfolders,
 )
@@ -56,7 +57,10 @@ class ClassMasks(Format):
         expected: list[str] | None = None
         for split, root in split_folders(folder).items():
             images, masks = named_folder(root, IMAGE_FOLDERS), named_folder(root, MASK_FOLDERS)
-            if images is None or masks is None:
+            if images is None:
+                continue
+            if masks is None:
+                require_masks({split or "": images})
                 continue
             classes = subfolders(masks)
             names = [path.name for path in classes]

@@ -22,6 +22,7 @@ from pixelwise.data.formats import (
     image_files,
     named_folder,
     pair_by_stem,
+    require_masks,
     split_folders,
     subfolders,
 )
@@ -31,6 +32,10 @@ from pixelwise.errors import FormatError, MaskError
 
 ANNOTATION_SUFFIXES = ("annot", "_annot", "_labels", "_label", "_masks", "_mask")
 """``trainannot`` beside ``train``, and its relatives."""
+
+MAX_UNNAMED = 64
+"""More values than this, or more gaps between them, are grey levels unless a card names them: a
+black and white mask that was scaled or saved as JPEG holds hundreds."""
 
 CAMVID = ClassMap.build(
     ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian",
@@ -105,12 +110,14 @@ class IndexMasks(Format):
             # Were 255 void here, nothing but background would be left: it is black and white.
             return ClassMap.build(("background", "foreground"), values=(0, 255), ignore=())
         largest = max(classes, default=0)
-        if largest >= MAX_CLASSES or largest - len(classes) > 64:
+        looks_grey = len(classes) > MAX_UNNAMED or largest - len(classes) > MAX_UNNAMED
+        if largest >= MAX_CLASSES or looks_grey:
             raise MaskError(
                 f"{records[0].masks[0].parent} must hold class ids counted from 0. "
                 f"Got {len(classes)} values from {classes[0]} to {classes[-1]}, which look like "
-                "grey levels. Say what they mean in a dataset.yaml (classes with values), or which "
-                "are void with --ignore"
+                "grey levels, as of a mask that was smoothed, scaled or saved as JPEG. Export the "
+                "masks without that, or say in a dataset.yaml what each value means (classes with "
+                "values), or which are void with --ignore"
             )
         return ClassMap.build(numbered_names(largest + 1))
 
@@ -137,18 +144,23 @@ def _folder_pairs(folder: Path) -> list[tuple[Path, Path, str | None]]:
     if image_root and mask_root:  # images/train + masks/train, or plain images + masks
         splits = {name: path for name, path in split_folders(image_root).items() if name}
         if splits:
+            masked = {split: path for split, path in split_folders(mask_root).items() if split}
+            require_masks({split: splits[split] for split in splits.keys() - masked.keys()})
             return [
-                (path, mask_root / path.name, split)
-                for split, path in splits.items()
-                if (mask_root / path.name).is_dir()
+                (path, masked[split], split) for split, path in splits.items() if split in masked
             ]
         return [(image_root, mask_root, None)] if _is_flat(mask_root) else []
+    unmasked: dict[str, Path] = {}
     for split, path in split_folders(folder).items():  # train/images + train/masks
         if split is None:
             continue
         images, masks = named_folder(path, IMAGE_FOLDERS), named_folder(path, MASK_FOLDERS)
         if images and masks and _is_flat(masks):
             pairs.append((images, masks, split))
+        elif images and not masks:
+            unmasked[split] = images
+    if pairs:
+        require_masks(unmasked)
     return pairs
 
 

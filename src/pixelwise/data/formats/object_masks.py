@@ -22,7 +22,7 @@ from pixelwise.data.formats import (
     split_folders,
     subfolders,
 )
-from pixelwise.data.reading import read_grey_mask, read_image
+from pixelwise.data.reading import read_image, read_mask_values
 from pixelwise.data.sample import Record, Sample, check_same_size, to_class_ids
 from pixelwise.errors import FormatError
 
@@ -94,7 +94,7 @@ class ObjectMasks(Format):
         image = read_image(record.image)
         merged = np.zeros(image.shape[:2], np.uint8)
         for path in record.masks:
-            mask = read_grey_mask(path)
+            mask = read_mask_values(path)
             check_same_size(record.image, image, path, mask)
             merged[mask > 0] = 1
         ids = to_class_ids(merged.astype(np.int64), class_map, record.image.parent.parent)
