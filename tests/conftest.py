@@ -154,7 +154,7 @@ def make_model_file():
             ),
             training_size=training_size,
             scores=None,
-            data=TrainingData(fingerprint="none", num_images=1, split=None, split_seed=0),
+            data=TrainingData(fingerprint="none", images=(), split=None, split_seed=0),
             versions=current_versions(),
         )
         save_model_file(path, model, card)

@@ -1,5 +1,6 @@
 """The command line: results on stdout, the rest on stderr, and exit codes that can be relied on."""
 
+import dataclasses
 import json
 import os
 import sys
@@ -13,12 +14,14 @@ from PIL import Image
 import pixelwise.evaluation
 from pixelwise.classes import ClassMap, numbered_names
 from pixelwise.cli import app, console, main
+from pixelwise.cli.train import _step_texts
 from pixelwise.data.dataset import open_dataset
 from pixelwise.errors import ModelFileError
 from pixelwise.evaluation import evaluate
 from pixelwise.modelfile import ModelCard, Preprocessing, TrainingData, save_model_file
 from pixelwise.models import create_model, list_models
 from pixelwise.prediction.predictor import load_model
+from pixelwise.training.events import Stepped
 
 
 @pytest.fixture
@@ -51,7 +54,7 @@ def save_model(path, names, *, mode="exclusive"):
         preprocessing=Preprocessing(dtype="uint8", mean=(127,), std=(60,)),
         training_size=(32, 32),
         scores=None,
-        data=TrainingData(fingerprint="", num_images=1, split=None, split_seed=0),
+        data=TrainingData(fingerprint="", images=(), split=None, split_seed=0),
         versions={},
     )
     save_model_file(path, create_model("encoder-decoder", len(names), 1), card)
@@ -279,3 +282,30 @@ def test_progress_without_a_terminal_is_plain_lines_on_stderr(run, exclusive):
     assert "scoring 12/12" in err.splitlines()
     assert "scoring" not in out
     assert "\x1b" not in err + out
+
+
+def test_on_a_terminal_a_bar_tells_epoch_time_left_speed_loss_and_score():
+    event = Stepped(
+        epoch=3, epochs=20, fraction=0.125, loss=0.25, images_per_s=41.7, eta_s=754.2, score=0.5
+    )
+    before, behind = _step_texts(event)
+    assert before == "epoch 3/20"
+    assert behind == "12:34 left · 41.7 images/s · loss 0.2500 · mean IoU 0.500"
+    first = dataclasses.replace(event, epochs=None, eta_s=None, score=None)
+    assert _step_texts(first) == ("epoch 3", "? left · 41.7 images/s · loss 0.2500")
+
+
+def test_training_on_a_terminal_draws_its_bar_and_prints_each_epoch(tmp_path, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    for name in ("images", "masks"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for index in range(4):
+            pixels = rng.integers(0, 2, (16, 16)).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "data" / name / f"{index}.png")
+    monkeypatch.setattr("pixelwise.cli.train.is_terminal", lambda: True)
+    command = ["pixelwise", "train", str(tmp_path / "data"), "--model", "stacked-fcn"]
+    monkeypatch.setattr("sys.argv", [*command, "--epochs", "2", "--out", str(tmp_path / "run")])
+    main()
+    shown = capsys.readouterr()
+    assert "epoch 2/2: loss" in shown.err
+    assert "mean IoU" in shown.out

@@ -33,7 +33,7 @@ def predictor_of(class_map, *, mode="exclusive", scale=1.0, data=None, seed=0, t
         preprocessing=Preprocessing(dtype="uint8", mean=(127,) * 3, std=(60,) * 3, scale=scale),
         training_size=(32, 32),
         scores=None,
-        data=data or TrainingData(fingerprint="other", num_images=1, split=None, split_seed=0),
+        data=data or TrainingData(fingerprint="other", images=(), split=None, split_seed=0),
         versions={},
     )
     return Predictor(model, card, device="cpu", tile=tile)
@@ -193,7 +193,7 @@ def test_the_split_on_the_same_data_is_the_one_the_model_was_trained_with(tmp_pa
     index_folder(tmp_path, sizes=[(4, 4)] * 20)
     trained_on = open_dataset(tmp_path, split="50/20/30", split_seed=7)
     data = TrainingData(
-        fingerprint=trained_on.fingerprint, num_images=10, split="50/20/30", split_seed=7
+        fingerprint=trained_on.fingerprint, images=(), split="50/20/30", split_seed=7
     )
     predictor = predictor_of(ClassMap.build(numbered_names(3)), data=data)
     dataset, chosen = open_for_model(predictor, tmp_path)
@@ -208,7 +208,7 @@ def test_the_split_on_the_same_data_is_the_one_the_model_was_trained_with(tmp_pa
 
 def test_a_folder_of_new_images_is_scored_whole(tmp_path):
     index_folder(tmp_path, sizes=[(4, 4)] * 8)
-    data = TrainingData(fingerprint="of other images", num_images=9, split="70/30", split_seed=0)
+    data = TrainingData(fingerprint="of other images", images=(), split="70/30", split_seed=0)
     predictor = predictor_of(ClassMap.build(numbered_names(3)), data=data)
     dataset, chosen = open_for_model(predictor, tmp_path)
     assert chosen == "all"

@@ -44,7 +44,7 @@ def card(**changes):
         ),
         "training_size": (48, 64),
         "scores": {"mean_iou": 0.5, "per_class": [{"name": "x y", "iou": None}]},
-        "data": TrainingData(fingerprint="abc", num_images=7, split="70/30", split_seed=3),
+        "data": TrainingData(fingerprint="abc", images=(), split="70/30", split_seed=3),
         "versions": current_versions(),
     }
     return ModelCard(**{**content, **changes})

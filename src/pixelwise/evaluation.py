@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from pixelwise.classes import IGNORE_INDEX, ClassMap
-from pixelwise.data.dataset import Dataset, open_dataset
+from pixelwise.data.dataset import Dataset, open_dataset, with_void
 from pixelwise.data.sample import Sample
 from pixelwise.errors import DataError
 from pixelwise.prediction.predictor import Predictor
@@ -42,13 +42,18 @@ def fit_to_model(predictor: Predictor, dataset: Dataset) -> Dataset:
             update={"ignore": tuple(value for value in void if value not in card.class_map.values)}
         )
         return dataclasses.replace(dataset, class_map=class_map)
-    ours, theirs = dataset.class_map.names, card.class_map.names
-    if ours != theirs:
+    named = dataset.class_map
+    ignored = tuple(value for value in named.values if value in card.class_map.ignore)
+    if ignored and named.names != card.class_map.names:
+        # The model was trained with --ignore on this class: here it is void as well.
+        named = with_void(named, ignored)
+    if named.names != card.class_map.names:
+        ours, theirs = named.names, card.class_map.names
         raise DataError(
             f"{dataset.path} must have the model's {len(theirs)} classes {_list(theirs)}. "
             f"Got {len(ours)}: {_list(ours)}. Name them alike in a dataset.yaml, or train anew"
         )
-    return dataset
+    return dataclasses.replace(dataset, class_map=named)
 
 
 def _require_classes_kept(class_map: ClassMap, dataset: Dataset) -> None:
@@ -98,18 +103,22 @@ def open_for_model(
         split_seed=trained.split_seed,
     )
     dataset = fit_to_model(predictor, dataset)
-    if split is not None:
-        return dataset, split
-    if dataset.drawn_split and dataset.fingerprint != trained.fingerprint:
-        return dataset, "all"
+    return dataset, split or _default_split(predictor, dataset)
+
+
+def _default_split(predictor: Predictor, dataset: Dataset) -> str:
+    """The test images, where there are none those of validation; of new images all."""
+    is_drawn = dataset.drawn_split is not None or dataset.is_val_set_aside
+    if is_drawn and dataset.fingerprint != predictor.card.data.fingerprint:
+        return "all"
     there = {record.split for record in dataset.records}
-    return dataset, next((name for name in ("test", "val") if name in there), "all")
+    return next((name for name in ("test", "val") if name in there), "all")
 
 
 def evaluate(
     predictor: Predictor,
-    dataset: Dataset,
-    split: str,
+    data: Dataset | Path | str,
+    split: str | None = None,
     *,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Scores:
@@ -117,17 +126,44 @@ def evaluate(
 
     Args:
         predictor: The model.
-        dataset: The data set.
-        split: ``train``, ``val``, ``test`` or ``all``.
+        data: A folder, a dataset card, or an opened data set. A path is the safer one: on the data
+            that the model was trained on, the split is then drawn as it was in training.
+        split: ``train``, ``val``, ``test`` or ``all``; ``None`` chooses as :func:`open_for_model`.
         on_progress: Called with how many images are done and how many there are.
 
+    Returns:
+        The scores; ``seen_in_training`` says how many of the images the model was trained on.
+
     Raises:
-        DataError: The data set does not fit the model, the split is empty, or a file is bad.
+        DataError: The data set does not fit the model, is split otherwise than in training, the
+            split is empty, or a file is bad.
     """
-    dataset = fit_to_model(predictor, dataset)
-    records = dataset.split(split)
-    samples = map(dataset.load, records)
-    return score_samples(predictor, samples, len(records), on_progress=on_progress)
+    if isinstance(data, Dataset):
+        dataset = fit_to_model(predictor, data)
+        _require_same_draw(predictor, dataset)
+        chosen = split or _default_split(predictor, dataset)
+    else:
+        dataset, chosen = open_for_model(predictor, data, split=split)
+    records = dataset.split(chosen)
+    scores = score_samples(
+        predictor, map(dataset.load, records), len(records), on_progress=on_progress
+    )
+    trained_on = set(predictor.card.data.images)
+    num_seen = sum(record.key in trained_on for record in records)
+    return dataclasses.replace(scores, seen_in_training=num_seen)
+
+
+def _require_same_draw(predictor: Predictor, dataset: Dataset) -> None:
+    """Refuse the training data when it is split otherwise: test images would have been seen."""
+    trained = predictor.card.data
+    is_same_data = dataset.fingerprint == trained.fingerprint
+    draw = (dataset.drawn_split, dataset.split_seed)
+    if is_same_data and dataset.drawn_split and draw != (trained.split, trained.split_seed):
+        raise DataError(
+            f"{dataset.path} must be split as when the model was trained on it, "
+            f"{trained.split} with seed {trained.split_seed}. Got {draw[0]} with seed {draw[1]}. "
+            "Give evaluate the path instead, or open it with that split and split_seed"
+        )
 
 
 def score_samples(

@@ -50,7 +50,8 @@ class TrainingData(BaseModel):
 
     Attributes:
         fingerprint: Hash of names and sizes, as :attr:`Dataset.fingerprint`.
-        num_images: Images in the training split.
+        images: The keys of the images that were trained on, as :attr:`Record.key`, so that a test
+            image can be told from one that was seen.
         split: The shares of a drawn split, ``None`` where the folder gave them.
         split_seed: The seed of the draw.
     """
@@ -58,7 +59,7 @@ class TrainingData(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     fingerprint: str
-    num_images: int
+    images: tuple[str, ...]
     split: str | None
     split_seed: int
 

@@ -1,6 +1,5 @@
 import gzip
 import struct
-import time
 
 import numpy as np
 import pytest
@@ -204,13 +203,6 @@ def test_digits_are_never_written_over_something(tmp_path):
         write_digits(out, num_train=1, num_val=1)
     assert (out / "thesis.txt").read_text() == "all my work"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["precious"]
-
-
-def test_twelve_hundred_images_take_seconds(tmp_path):
-    started = time.perf_counter()
-    write_digits(tmp_path / "digits")
-    # The aim is 2 s (the benchmarks measure it); here only a blunder must show on a busy machine.
-    assert time.perf_counter() - started < 10
 
 
 @pytest.mark.real_data

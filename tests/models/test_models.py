@@ -152,7 +152,7 @@ def test_a_saved_model_comes_back_with_equal_logits(name, tmp_path):
         preprocessing=Preprocessing(dtype="uint8", mean=(0.0,), std=(1.0,)),
         training_size=(32, 32),
         scores=None,
-        data=TrainingData(fingerprint="", num_images=1, split=None, split_seed=0),
+        data=TrainingData(fingerprint="", images=(), split=None, split_seed=0),
         versions=current_versions(),
     )
     save_model_file(tmp_path / "model.safetensors", model, card)

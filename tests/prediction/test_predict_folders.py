@@ -39,7 +39,7 @@ def predictor():
         preprocessing=Preprocessing(dtype="uint8", mean=(127.5,) * 3, std=(1.0,) * 3),
         training_size=(32, 32),
         scores=None,
-        data=TrainingData(fingerprint="", num_images=1, split=None, split_seed=0),
+        data=TrainingData(fingerprint="", images=(), split=None, split_seed=0),
         versions={},
     )
     return Predictor(BrightIsForeground(), card, device="cpu")

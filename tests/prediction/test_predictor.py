@@ -40,7 +40,7 @@ def card_for(
         ),
         training_size=(32, 32),
         scores=None,
-        data=TrainingData(fingerprint="", num_images=1, split=None, split_seed=0),
+        data=TrainingData(fingerprint="", images=(), split=None, split_seed=0),
         versions={},
     )
 

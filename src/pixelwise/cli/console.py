@@ -7,14 +7,27 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from pixelwise.scoring.scores import Scores
 
-JSON_HELP = "Print one JSON document and nothing else on stdout."
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document and nothing else on stdout.")
+]
+DeviceName = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
+DataPath = Annotated[str, typer.Argument(help="A folder, a dataset card, or 'digits'.")]
+FormatName = Annotated[
+    str | None, typer.Option("--format", help="The label format, where looking does not find it.")
+]
+IgnoredValues = Annotated[
+    list[int] | None,
+    typer.Option("--ignore", help="A mask value that means void; may be repeated."),
+]
+ModelPath = Annotated[Path, typer.Argument(help="A model file or a run folder.")]
 
 
 def say(line: str = "") -> None:
@@ -101,6 +114,11 @@ def print_scores(scores: Scores) -> None:
     )
     if scores.absent_classes:
         console.print(f"not in these masks, so not counted: {', '.join(scores.absent_classes)}")
+    if scores.seen_in_training:
+        console.print(
+            f"{scores.seen_in_training} of these images were trained on: what the model does with "
+            "new ones is worse"
+        )
     console.print(f"({DEFINITION[scores.label_mode]})", style="dim")
     if scores.keras:
         figures = ", ".join(

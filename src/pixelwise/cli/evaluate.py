@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pixelwise.cli.console import JSON_HELP, note, print_json, print_scores, progress_bar
+from pixelwise.cli.console import (
+    AsJson,
+    DataPath,
+    DeviceName,
+    FormatName,
+    IgnoredValues,
+    ModelPath,
+    note,
+    print_json,
+    print_scores,
+    progress_bar,
+)
 
 NAME = "evaluate"
 
 
 def command(
-    model: Annotated[Path, typer.Argument(help="A model file or a run folder.")],
-    data: Annotated[str, typer.Argument(help="A folder, a dataset card, or 'digits'.")],
+    model: ModelPath,
+    data: DataPath,
     split: Annotated[
         str | None,
         typer.Option(help="train, val, test or all. [default: test, else val, else all]"),
     ] = None,
-    ignore: Annotated[
-        list[int] | None, typer.Option(help="A mask value that means void; may be repeated.")
-    ] = None,
-    format: Annotated[  # noqa: A002  the option is called --format
-        str | None, typer.Option(help="The label format, where looking does not find it.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
+    ignore: IgnoredValues = None,
+    format: FormatName = None,  # noqa: A002  the option is called --format
+    device: DeviceName = "auto",
+    as_json: AsJson = False,
 ) -> None:
     """Score a model on labelled images, at their original size, void left out."""
     from pixelwise.evaluation import evaluate, open_for_model

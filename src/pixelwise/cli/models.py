@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pixelwise.cli.console import JSON_HELP, print_json
+from pixelwise.cli.console import AsJson, print_json
 
 NAME = "models"
 
@@ -15,7 +15,7 @@ NAME = "models"
 def command(
     channels: Annotated[int, typer.Option(help="Channels of the images.", min=1)] = 3,
     classes: Annotated[int, typer.Option(help="Number of classes.", min=1)] = 2,
-    as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the models: article, parameters at the given channels and classes, label modes."""
     from pixelwise.models import summarise_models

@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from pixelwise.cli.console import JSON_HELP, note, print_json, progress_bar, say
+from pixelwise.cli.console import AsJson, DeviceName, ModelPath, note, print_json, progress_bar, say
 
 NAME = "predict"
 
 
 def command(
-    model: Annotated[Path, typer.Argument(help="A model file or a run folder.")],
+    model: ModelPath,
     inputs: Annotated[list[Path], typer.Argument(help="Images and folders of images.")],
     out: Annotated[Path, typer.Option(help="Where to write.", show_default=False)],
     save: Annotated[
@@ -22,8 +22,8 @@ def command(
             help="index, overlay, binary or probabilities; may be repeated. [default: index]"
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
+    device: DeviceName = "auto",
+    as_json: AsJson = False,
 ) -> None:
     """Segment images of any size; the results have exactly the size of their images.
 

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pixelwise.cli.console import JSON_HELP, is_terminal, note, print_json, print_scores, say
+from pixelwise.cli.console import (
+    AsJson,
+    FormatName,
+    IgnoredValues,
+    is_terminal,
+    note,
+    print_json,
+    print_scores,
+    say,
+)
 
 if TYPE_CHECKING:
     from pixelwise.training.events import Event, Listener, Stepped
@@ -38,12 +47,8 @@ def command(
         str | None,
         typer.Option(help="70/15/15 (train/val/test) or 70/30 (train/test).", metavar="SHARES"),
     ] = None,
-    ignore: Annotated[
-        list[int] | None, typer.Option(help="A mask value that means void; may be repeated.")
-    ] = None,
-    format: Annotated[  # noqa: A002  the option is called --format
-        str | None, typer.Option(help="The label format, where looking does not find it.")
-    ] = None,
+    ignore: IgnoredValues = None,
+    format: FormatName = None,  # noqa: A002  the option is called --format
     recipe: Annotated[Path | None, typer.Option(help="A YAML recipe to start from.")] = None,
     set_: Annotated[
         list[str] | None,
@@ -56,7 +61,7 @@ def command(
     device: Annotated[
         str | None, typer.Option(help="auto, cpu, cuda or mps. [default: auto]")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train a model on a folder of labelled images.
 

@@ -32,6 +32,7 @@ class Dataset:
         records: Every labelled image with its split, sorted by name.
         drawn_split: The shares that splits were drawn with; ``None`` where the folder gives them.
         split_seed: The seed of that draw.
+        is_val_set_aside: The folder gives no validation images; they were drawn out of train.
         notes: What was found and decided, in words for the user.
         augmentation: What its card says may be varied.
     """
@@ -42,6 +43,7 @@ class Dataset:
     records: tuple[Record, ...] = field(repr=False)
     drawn_split: str | None
     split_seed: int
+    is_val_set_aside: bool
     notes: tuple[str, ...] = field(repr=False)
     augmentation: AugmentationRecipe = field(repr=False)
 
@@ -66,8 +68,8 @@ class Dataset:
         if not chosen:
             there = sorted({record.split or "" for record in self.records})
             raise DataError(
-                f"{self.path} must hold images of the split {name!r}. It holds {', '.join(there)} "
-                "alone. Choose one of these, or all, with --split"
+                f"{self.path} must hold images of the split {name!r}. "
+                f"It holds {', '.join(there)} alone"
             )
         return chosen
 
@@ -78,6 +80,13 @@ class Dataset:
             DataError: A file cannot be read, or the mask does not fit.
         """
         return self.format.load(record, self.class_map)
+
+    @property
+    def state(self) -> str:
+        """A hash of all that decides what is learnt from it: files, splits and classes."""
+        splits = [(record.name, record.split) for record in self.records]
+        content = f"{self.fingerprint}{splits}{self.class_map.model_dump_json()}"
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     @property
     def fingerprint(self) -> str:
@@ -115,13 +124,20 @@ def open_dataset(
         ConfigError: The card is wrong.
     """
     path = Path(path)
+    made = []
     if path == BUILT_IN and not path.exists():
-        write_digits(path)
+        made = [f"made {path}/ from {write_digits(path)}"]
     if not path.exists():
         raise DataError(f"DATA must be a folder or a dataset card. {path} does not exist")
     card, card_file, folder = find_card(path)
-    found, reason = detect_format(folder, format or card.format)
-    records = found.records(folder)
+    try:
+        found, reason = detect_format(folder, format or card.format)
+        records = found.records(folder)
+    except OSError as error:
+        raise DataError(
+            f"{folder} must be readable. Got: {error.strerror} ({error.filename}). "
+            "Change its rights"
+        ) from error
     if not records:
         raise FormatError(f"{folder} must hold labelled images. Got none. Check the path")
     _require_different_names(folder, records)
@@ -135,16 +151,21 @@ def open_dataset(
     if class_map is None:
         class_map = found.class_map(folder, records, voids)
     if voids:
-        class_map = _with_void(class_map, voids)
+        class_map = with_void(class_map, voids)
     shares = split or card.split or DEFAULT_SPLIT
     assigned, split_notes = assign_splits(records, shares, split_seed)
+    given = {record.split for record in records}
     notes = [
+        *made,
         f"format {found.name}: {reason}",
         f"{len(assigned)} images, {class_map.num_classes} {found.label_mode} classes: "
         + ", ".join(class_map.names[:12])
         + (", ..." if class_map.num_classes > 12 else ""),
         *split_notes,
     ]
+    if class_map.values != tuple(range(class_map.num_classes)):
+        pairs = zip(class_map.values, class_map.names, strict=True)
+        notes.append("stored values: " + ", ".join(f"{value} {name}" for value, name in pairs))
     if card_file:
         notes.insert(0, f"dataset card {card_file}")
     return Dataset(
@@ -152,8 +173,9 @@ def open_dataset(
         found,
         class_map,
         assigned,
-        None if any(record.split for record in records) else shares,
+        None if given - {None} else shares,
         split_seed,
+        "train" in given and "val" not in given,
         tuple(notes),
         card.augmentation or AugmentationRecipe(),
     )
@@ -169,8 +191,8 @@ def _require_different_names(folder: Path, records: Sequence[Record]) -> None:
             )
 
 
-def _with_void(class_map: ClassMap, voids: tuple[int, ...]) -> ClassMap:
-    """The class map with further void values; trailing classes that only they held are dropped.
+def with_void(class_map: ClassMap, voids: tuple[int, ...]) -> ClassMap:
+    """The class map with further void values; classes that are stored as one of them are dropped.
 
     ``--ignore 11`` on masks that hold 0 to 11 leaves the classes 0 to 10.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +29,12 @@ class Record:
     image: Path
     masks: tuple[Path, ...] = ()
     split: str | None = None
+
+    @property
+    def key(self) -> str:
+        """A hash of the image's file name and size: the same image, wherever its folder lies."""
+        content = f"{self.image.name}\0{self.image.stat().st_size}"
+        return hashlib.sha256(content.encode()).hexdigest()[:10]
 
 
 @dataclass(frozen=True)

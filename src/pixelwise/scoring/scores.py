@@ -55,6 +55,7 @@ class Scores:
         per_class: One entry per class, in the order of the class map.
         absent_classes: Classes that the masks never show; they count in no mean.
         keras: A1's figures as its framework counts them; ``None`` for exclusive labels.
+        seen_in_training: How many of the images the model was trained on; ``None`` where unknown.
         loss: Mean cross-entropy per labelled pixel (overlapping: binary, per pixel and class).
     """
 
@@ -66,6 +67,7 @@ class Scores:
     absent_classes: tuple[str, ...]
     keras: dict[str, float] | None
     loss: float | None = None
+    seen_in_training: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; ``keras`` is left out for exclusive labels."""

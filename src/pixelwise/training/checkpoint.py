@@ -25,7 +25,7 @@ class Progress:
     """How far a training has come.
 
     Attributes:
-        data: Fingerprint of the data set that is trained on.
+        data: State of the data set that is trained on; see :attr:`Dataset.state`.
         epoch: The epoch that is being trained, from 0.
         step: Steps done in it.
         elapsed_s: Seconds trained so far, validation included, start-up left out.
@@ -77,6 +77,8 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
         ModelFileError: There is no checkpoint, or it is cut or of another run.
     """
     path = folder / CHECKPOINT_NAME
+    for leftover in folder.glob(f".{path.stem}-*{path.suffix}"):
+        leftover.unlink()  # a kill while writing leaves the half-written file aside
     if not path.is_file():
         raise ModelFileError(
             f"--resume needs the checkpoint {path}. There is none: the run was stopped before "

@@ -79,7 +79,7 @@ class Trainer:
         self.model = prepared.model
         self.device = prepared.device
         self.optimizer = _optimizer(self.model, self.recipe)
-        self.progress = Progress(data=prepared.card.data.fingerprint)
+        self.progress = Progress(data=prepared.dataset.state)
         self._check_stop: Callable[[], None] = _go_on
         self._is_consistent = True
         self._losses: list[tuple[Tensor, int]] = []
@@ -99,7 +99,7 @@ class Trainer:
         if self.progress.data != data:
             raise ModelFileError(
                 f"{self.prepared.dataset.path} must hold the images that the run in {self.folder} "
-                "was started with. Names or files have changed. Restore them, or start a new run"
+                "was started with. Files, splits or classes have changed. Restore or start anew"
             )
         # A kill between two writes may have left more history than the checkpoint knows of.
         if self.progress.history:

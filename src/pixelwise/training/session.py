@@ -129,6 +129,8 @@ def train(
     prepared = prepare(chosen, dataset, listener)
     if not resume:
         make_folder(folder)
+        prepared.recipe.data.format = dataset.format.name
+        prepared.recipe.data.split = dataset.drawn_split
         write_text(folder / RECIPE_NAME, prepared.recipe.to_yaml())
     trainer = Trainer(prepared, folder, listener)
     if resume:

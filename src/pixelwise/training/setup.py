@@ -228,7 +228,7 @@ def _assemble(
         scores=None,
         data=TrainingData(
             fingerprint=dataset.fingerprint,
-            num_images=statistics.num_images,
+            images=tuple(record.key for record in dataset.split("train")),
             split=dataset.drawn_split,
             split_seed=dataset.split_seed,
         ),
