@@ -17,6 +17,12 @@ MAX_CROP_PX = 512
 TARGET_CROPS = 20_000
 """Without a budget, so many crops are trained on in all."""
 
+CPU_BATCH = 4
+"""Images per step on a processor."""
+
+GPU_BATCH = (8, 32)
+"""Fewest and most images per step elsewhere."""
+
 CPU_MINUTES = 15.0
 """Without a budget, a processor trains no longer than this."""
 
@@ -69,12 +75,15 @@ def fill_data_choices(
             + (f", worked on at scale {scale}" if scale != 1 else "")
         )
     if training.batch_size is None:
-        smallest, largest = (4, 8) if is_cpu else (8, 32)
-        training.batch_size = min(largest, max(smallest, statistics.num_images // 100))
-        training.batch_size = min(training.batch_size, statistics.num_images)
+        many = min(GPU_BATCH[1], max(GPU_BATCH[0], statistics.num_images // 100))
+        training.batch_size = min(CPU_BATCH if is_cpu else many, statistics.num_images)
         reasons.append(
-            f"batch size {training.batch_size}: {statistics.num_images} training images"
-            + (", and a processor gains nothing from larger batches" if is_cpu else "")
+            f"batch size {training.batch_size}: "
+            + (
+                "a processor is no faster with more, and more steps learn more"
+                if is_cpu
+                else f"{statistics.num_images} training images"
+            )
         )
     reasons += _fill_augmentation(recipe.augmentation, advice, statistics.unevenness)
     rare = min((share for share in statistics.class_frequencies if share > 0), default=1.0)
