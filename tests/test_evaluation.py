@@ -236,7 +236,7 @@ def test_a_split_that_is_not_there_is_refused_with_those_that_are(tmp_path):
     dataset, _ = open_for_model(predictor, tmp_path)
     with pytest.raises(DataError, match="val") as refusal:
         evaluate(predictor, dataset, "test")
-    assert "--split" in str(refusal.value)
+    assert "It holds val alone. Choose val, or all" in str(refusal.value)
 
 
 def test_unnamed_classes_are_read_with_the_class_map_of_the_model(tmp_path):
@@ -366,3 +366,59 @@ def test_progress_tells_of_every_image(tmp_path):
         on_progress=lambda done, total: told.append((done, total)),
     )
     assert told == [(done, 6) for done in range(1, 7)]
+
+
+def trained_on_the_train_split_of(dataset):
+    return TrainingData(
+        fingerprint=dataset.fingerprint,
+        images=tuple(record.key for record in dataset.split("train")),
+        split=dataset.drawn_split,
+        split_seed=dataset.split_seed,
+    )
+
+
+def test_images_that_the_model_was_trained_on_are_counted_under_any_name(tmp_path):
+    index_folder(tmp_path / "first", sizes=[(5, 5)] * 10)
+    dataset = open_dataset(tmp_path / "first")
+    data = trained_on_the_train_split_of(dataset)
+    predictor = predictor_of(ClassMap.build(numbered_names(3)), data=data)
+    assert evaluate(predictor, tmp_path / "first").seen_in_training == 0
+    assert evaluate(predictor, tmp_path / "first", "train").seen_in_training == 6
+    (tmp_path / "first").rename(tmp_path / "moved")
+    for kind in ("images", "masks"):  # names change places, contents stay what they are
+        folder = tmp_path / "moved" / kind
+        (folder / "000.png").rename(folder / "999.png")
+    # The folder is another one now, so all of it is scored: the six are told apart.
+    scores = evaluate(predictor, tmp_path / "moved")
+    assert (scores.images, scores.seen_in_training) == (10, 6)
+
+
+def test_the_training_data_opened_with_another_split_is_refused(tmp_path):
+    index_folder(tmp_path, sizes=[(4, 4)] * 20)
+    data = trained_on_the_train_split_of(open_dataset(tmp_path, split="70/30"))
+    predictor = predictor_of(ClassMap.build(numbered_names(3)), data=data)
+    for other in (open_dataset(tmp_path), open_dataset(tmp_path, split="70/30", split_seed=1)):
+        with pytest.raises(DataError, match=r"70/30 with seed 0\. Got"):
+            evaluate(predictor, other, "test")
+    same = open_dataset(tmp_path, split="70/30")
+    assert evaluate(predictor, same, "test").seen_in_training == 0
+
+
+def test_new_images_in_a_lone_train_folder_are_scored_whole(tmp_path):
+    index_folder(tmp_path / "train", sizes=[(4, 4)] * 10)
+    predictor = predictor_of(ClassMap.build(numbered_names(3)))
+    dataset, chosen = open_for_model(predictor, tmp_path)
+    assert dataset.is_val_set_aside
+    assert chosen == "all"
+    assert len(dataset.split(chosen)) == 10
+
+
+def test_a_class_that_was_void_in_training_is_void_again(tmp_path):
+    index_folder(tmp_path, values=(0, 1, 2))
+    (tmp_path / "dataset.yaml").write_text("classes: [road, tree, unlabelled]\n")
+    class_map = open_dataset(tmp_path, ignore=[2]).class_map
+    assert class_map.names == ("road", "tree")
+    dataset, chosen = open_for_model(predictor_of(class_map), tmp_path)
+    assert dataset.class_map.names == ("road", "tree")
+    masks = [dataset.load(record).mask for record in dataset.split(chosen)]
+    assert {value for mask in masks for value in mask.flat} <= {0, 1, VOID}

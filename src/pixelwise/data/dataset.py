@@ -69,7 +69,7 @@ class Dataset:
             there = sorted({record.split or "" for record in self.records})
             raise DataError(
                 f"{self.path} must hold images of the split {name!r}. "
-                f"It holds {', '.join(there)} alone"
+                f"It holds {', '.join(there)} alone. Choose {' or '.join(there)}, or all"
             )
         return chosen
 

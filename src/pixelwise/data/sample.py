@@ -32,9 +32,9 @@ class Record:
 
     @property
     def key(self) -> str:
-        """A hash of the image's file name and size: the same image, wherever its folder lies."""
-        content = f"{self.image.name}\0{self.image.stat().st_size}"
-        return hashlib.sha256(content.encode()).hexdigest()[:10]
+        """A hash of the image file's content: the same image, under whatever name it lies."""
+        with self.image.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()[:12]
 
 
 @dataclass(frozen=True)

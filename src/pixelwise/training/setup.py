@@ -125,12 +125,12 @@ def _read(dataset: Dataset, listener: Listener) -> tuple[MemoryCache[Sample], Me
     """Decode every training and validation image once, so that a bad file is found now."""
 
     def read(split: str) -> MemoryCache[Sample]:
-        try:
-            records = dataset.split(split)
-        except DataError as error:
+        if all(record.split != split for record in dataset.records):
             raise DataError(
-                f"{error}. Training needs images to train on and others to validate with"
-            ) from error
+                f"{dataset.path} must hold images to train on and others to validate with. Got "
+                f"none for {split} of {len(dataset.records)}. Add images, or change the shares"
+            )
+        records = dataset.split(split)
         cache = MemoryCache(
             lambda index: dataset.load(records[index]),
             len(records),
