@@ -18,7 +18,7 @@ run: $(VENV)/installed  ## make digits, train on them, score, draw pictures
 	$(BIN)/python examples/first_run.py
 
 test: $(VENV)/installed  ## all tests, real data included where it is there
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
 
 check: $(VENV)/installed  ## lint, format, types, layers
 	$(BIN)/ruff check .

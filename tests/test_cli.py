@@ -305,7 +305,9 @@ def test_training_on_a_terminal_draws_its_bar_and_prints_each_epoch(tmp_path, mo
     monkeypatch.setattr("pixelwise.cli.train.is_terminal", lambda: True)
     command = ["pixelwise", "train", str(tmp_path / "data"), "--model", "stacked-fcn"]
     monkeypatch.setattr("sys.argv", [*command, "--epochs", "2", "--out", str(tmp_path / "run")])
-    main()
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert not end.value.code
     shown = capsys.readouterr()
     assert "epoch 2/2: loss" in shown.err
     assert "mean IoU" in shown.out

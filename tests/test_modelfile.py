@@ -177,17 +177,21 @@ def test_an_unknown_architecture_is_refused_by_name(saved):
     "change",
     [
         {"architecture": "unet-elu"},
-        {"in_channels": 3},
         {"class_map": ClassMap.build(("a", "b")).model_dump()},
         {"arguments": {"depth": 4}},
         {"arguments": {"num_classes": 3}},
-        {"in_channels": 0},
     ],
     ids=str,
 )
 def test_weights_that_do_not_fit_the_description_are_refused(saved, change):
     rewrite(saved, change)
     assert "do not fit" in refusal_of(saved)
+
+
+@pytest.mark.parametrize("in_channels", [0, 3])
+def test_a_mean_for_other_channels_than_the_model_has_is_refused(saved, in_channels):
+    rewrite(saved, {"in_channels": in_channels})
+    assert f"must be {in_channels} numbers, one per channel" in refusal_of(saved)
 
 
 @pytest.mark.parametrize(

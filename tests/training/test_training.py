@@ -147,7 +147,7 @@ def test_a_run_killed_with_signal_9_and_resumed_equals_one_never_killed(tmp_path
     def command(out, *more):
         return [
             sys.executable, "-m", "pixelwise", "train", str(data), "--model", "unet-elu",
-            "--epochs", "30", "--batch-size", "4", "--device", "cpu", "--out", str(out), *more,
+            "--epochs", "14", "--batch-size", "4", "--device", "cpu", "--out", str(out), *more,
         ]  # fmt: skip
 
     subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True)
@@ -169,7 +169,7 @@ def test_a_run_killed_with_signal_9_and_resumed_equals_one_never_killed(tmp_path
     time.sleep(0.1)  # into the steps after the checkpoint, whose work is lost
     os.kill(victim.pid, signal.SIGKILL)
     victim.communicate()
-    assert 0 < steps_saved() < 120, "the run must be killed between its start and its end"
+    assert 0 < steps_saved() < 56, "the run must be killed between its start and its end"
     resume = [sys.executable, "-m", "pixelwise", "train", "--resume", "--out"]
     subprocess.run([*resume, str(tmp_path / "killed")], check=True, capture_output=True)
     assert_same_weights(
@@ -232,16 +232,19 @@ def test_small_images_of_mixed_sizes_are_learnt(tmp_path):
     assert outcome.scores.mean_iou > 0.8
 
 
-@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"[:2]])
-def test_images_of_one_and_three_channels_train(tmp_path, mode):
-    if len(mode) == 2:  # no PNG holds two channels: TIFF does
+@pytest.mark.parametrize("mode", ["L", "RGB", "five"])
+def test_images_of_one_three_and_five_channels_train(tmp_path, mode):
+    if mode == "five":  # no PNG holds so many: TIFF does
         import tifffile
 
         data = write_shapes(tmp_path / "data", mode="L")
         for path in sorted((data / "images").iterdir()):
             grey = np.asarray(Image.open(path))
             tifffile.imwrite(
-                path.with_suffix(".tif"), np.stack([grey] * 5, -1), photometric="minisblack"
+                path.with_suffix(".tif"),
+                np.stack([grey] * 5, -1),
+                photometric="minisblack",
+                planarconfig="contig",
             )
             path.unlink()
         channels = 5
@@ -273,8 +276,7 @@ def test_training_stops_when_patience_is_out(tmp_path):
         # Nothing moves at this rate, so no epoch is better than the first.
         overrides=["training.learning_rate=1e-12", "training.patience=2"],
     )
-    assert outcome.epochs == 4
-    assert outcome.best_epoch <= 2
+    assert outcome.epochs == outcome.best_epoch + 2
 
 
 def test_a_loss_that_is_no_number_ends_the_run_with_advice(tmp_path):
@@ -330,21 +332,23 @@ def test_class_weights_change_what_is_learnt(tmp_path):
 def test_control_c_inside_a_step_ends_the_step_first(whole_run, tmp_path, monkeypatch):
     data, whole, _ = whole_run
     backward = torch.Tensor.backward
-    calls = 0
+    num_steps = 0
+
+    def count(event):
+        nonlocal num_steps
+        num_steps += isinstance(event, Stepped)
 
     def interrupted(loss):
-        nonlocal calls
-        calls += 1
         backward(loss)
-        if calls == 8:  # five trials of a batch come before the first step
-            os.kill(os.getpid(), signal.SIGINT)
+        if num_steps == 3:
+            os.kill(os.getpid(), signal.SIGINT)  # inside the fourth step
 
     monkeypatch.setattr(torch.Tensor, "backward", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        train(data, out=tmp_path / "run", **SMALL)
+        train(data, out=tmp_path / "run", listener=count, **SMALL)
     monkeypatch.undo()
     progress = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["progress"]
-    assert progress["epoch"] * 2 + progress["step"] >= 1
+    assert progress["epoch"] * 2 + progress["step"] == 4
     resumed = train(out=tmp_path / "run", resume=True)
     assert_same_weights(
         weights_of(whole.folder / "model.safetensors"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import struct
 import zlib
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -320,18 +319,16 @@ def write_digits(
         # A mirrored 2 is no 2, and these pictures are drawn, not photographed.
         "augmentation": {"orientation": "fixed", "scale": [1, 1], "brightness": 0, "contrast": 0},
     }
-    with folder_written_aside(out) as aside, ThreadPoolExecutor() as threads:
+    with folder_written_aside(out) as aside:
         for part, split, count in (("train", "train", num_train), ("test", "val", num_val)):
             digits = load_digit_source(part, source, download=download)
             part_seed = seed * 2 + (part == "test")
             images, masks = make_digits(count, source=digits, options=options, seed=part_seed)
-            stems = [f"{index:05d}" for index in range(count)]
-
-            def write(item: tuple[str, UInt8Array, UInt8Array], root: Path = aside / split) -> None:
-                write_class_masks(root, *item, names)
-
             make_class_mask_folders(aside / split, names)
-            list(threads.map(write, zip(stems, images, masks, strict=True)))
+            # One after the other: with threads, these small files were measured at a third of
+            # the speed, for the threads wait for each other.
+            for index, (image, mask) in enumerate(zip(images, masks, strict=True)):
+                write_class_masks(aside / split, f"{index:05d}", image, mask, names)
         (aside / CARD_NAME).write_text(yaml.safe_dump(card, sort_keys=False), encoding="utf-8")
     return digits.origin
 

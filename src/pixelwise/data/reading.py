@@ -104,7 +104,8 @@ def read_grey_mask(path: Path) -> UInt8Array:
     if values.dtype.kind == "u" and values.dtype.itemsize == 2:
         return np.asarray(values // 257, np.uint8)
     raise MaskError(
-        f"{path} must hold grey of 8 or 16 bits. Got {values.dtype}. Save the mask as a grey PNG"
+        f"{path} must hold grey of 8 or 16 bits. Got {values.dtype}, {values.min()} to "
+        f"{values.max()}. Save the mask as uint8, 0 to 255"
     )
 
 
