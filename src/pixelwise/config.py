@@ -19,6 +19,7 @@ from pixelwise.errors import ConfigError
 Schema = TypeVar("Schema", bound=BaseModel)
 
 Positive = Annotated[int, Field(ge=1)]
+Weight = Annotated[float, Field(gt=0)]
 Size = tuple[Positive, Positive]
 
 DEFAULT_SPLIT = "70/15/15"
@@ -81,7 +82,8 @@ class TrainingRecipe(_Section):
         warmup: Share of the training in which the rate rises to its highest.
         schedule: ``cosine`` decay after the warm-up, or ``constant``.
         clip_norm: Gradients are scaled down to this norm; ``None`` leaves them.
-        class_weights: ``balanced`` weighs classes by 1 / sqrt(frequency), with mean 1 over pixels.
+        class_weights: ``none``, ``balanced`` (1 / sqrt(frequency), from the data), or one weight
+            per class. Of overlapping labels: what its pixels count against those without it.
         patience: Stop after so many epochs without a better validation score. ``None`` takes a
             third of the epochs, at least 10; with ``minutes`` the budget alone is the end.
         seed: Of weights, order, crops and dropout.
@@ -100,7 +102,7 @@ class TrainingRecipe(_Section):
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.25
     schedule: Literal["cosine", "constant"] = "cosine"
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
-    class_weights: Literal["none", "balanced"] | None = None
+    class_weights: Literal["none", "balanced"] | tuple[Weight, ...] | None = None
     patience: Positive | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from pixelwise.errors import ConfigError
 from pixelwise.training.losses import (
-    balanced_weights,
     binary_cross_entropy_loss,
+    class_weights,
     cross_entropy_loss,
 )
 
@@ -86,9 +87,18 @@ def test_pixels_beyond_the_image_have_no_gradient_in_binary_cross_entropy():
 
 def test_balanced_weights_have_mean_one_over_the_pixels_and_lift_rare_classes():
     shares = [0.9, 0.09, 0.01, 0.0]
-    weights = balanced_weights(shares, "exclusive").tolist()
+    weights = class_weights("balanced", shares, "exclusive").tolist()
     mean = sum(weight * share for weight, share in zip(weights, shares, strict=True))
     assert mean == pytest.approx(1)
     assert weights[0] < weights[1] < weights[2]
     assert weights[2] / weights[0] == pytest.approx(math.sqrt(90), rel=1e-5)
     assert weights[3] == 1
+
+
+def test_weights_in_the_recipe_are_taken_as_they_are_one_for_each_class():
+    assert class_weights("none", [0.5, 0.5], "exclusive") is None
+    weights = class_weights((1.0, 3.0), [0.5, 0.5], "overlapping")
+    assert weights is not None
+    assert weights.tolist() == [1, 3]
+    with pytest.raises(ConfigError, match=r"each of the 2 classes\. Got 3"):
+        class_weights((1.0, 3.0, 1.0), [0.5, 0.5], "overlapping")

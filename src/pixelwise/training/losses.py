@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from pixelwise.classes import IGNORE_INDEX, LabelMode
 from pixelwise.data.batches import Batch
+from pixelwise.errors import ConfigError
 
 
 def cross_entropy_loss(
@@ -72,17 +74,36 @@ def batch_loss(
     return binary_cross_entropy_loss(logits, mask, batch.valid, class_weights=class_weights)
 
 
-def balanced_weights(frequencies: Sequence[float], label_mode: LabelMode) -> Tensor:
-    """Weights that lift rare classes: 1 / sqrt(frequency), so that none drowns and none explodes.
+def class_weights(
+    choice: Literal["none", "balanced"] | Sequence[float],
+    frequencies: Sequence[float],
+    label_mode: LabelMode,
+) -> Tensor | None:
+    """The weights that a recipe asks for.
 
     Args:
+        choice: ``none``; ``balanced``, which lifts rare classes by 1 / sqrt(frequency), so that
+            none drowns and none explodes; or a weight for each class.
         frequencies: Share of the labelled pixels that is of each class.
-        label_mode: Exclusive weights have mean 1 over the pixels; overlapping ones say how much
-            the pixels of a class count against those without it.
+        label_mode: Balanced weights of exclusive labels have mean 1 over the pixels; overlapping
+            ones say how much the pixels of a class count against those without it.
 
     Returns:
-        float32 (K,); a class that never occurs weighs 1.
+        float32 (K,), or ``None`` where no class is weighted; balanced, a class that never occurs
+        weighs 1.
+
+    Raises:
+        ConfigError: There is not one weight for each class.
     """
+    if choice == "none":
+        return None
+    if choice != "balanced":
+        if len(choice) != len(frequencies):
+            raise ConfigError(
+                f"training.class_weights must hold a weight for each of the {len(frequencies)} "
+                f"classes. Got {len(choice)}"
+            )
+        return torch.tensor(choice, dtype=torch.float32)
     shares = torch.tensor(frequencies, dtype=torch.float64)
     present = shares > 0
     weights = torch.ones_like(shares)

@@ -31,7 +31,7 @@ from pixelwise.models import SegmentationModel, create_model
 from pixelwise.prediction.predictor import normalise
 from pixelwise.scoring.confusion import HALF
 from pixelwise.training.events import Decoded, Listener, Said
-from pixelwise.training.losses import balanced_weights, batch_loss
+from pixelwise.training.losses import batch_loss, class_weights
 from pixelwise.training.recipes import (
     choose_scale,
     fill_data_choices,
@@ -214,9 +214,11 @@ def _assemble(
     assert settings.size
     assert settings.batch_size
     assert scale
-    weights = None
-    if settings.class_weights == "balanced":
-        weights = balanced_weights(statistics.class_frequencies, dataset.label_mode).to(device)
+    weights = class_weights(
+        settings.class_weights or "none", statistics.class_frequencies, dataset.label_mode
+    )
+    if weights is not None:
+        weights = weights.to(device)
     card = ModelCard(
         architecture=recipe.model.name,
         arguments=recipe.model.arguments,
