@@ -122,7 +122,7 @@ def draw_class_grid(
     height, width = sample.mask.shape[-2:]
     across = 1.7
     figure = _new_figure(
-        max(3.0, across * len(chosen)), 2 * min(8.0, max(0.5, across * height / width)) + 0.8
+        max(3.0, across * len(chosen)), 2 * min(8.0, max(0.5, across * height / width)) + 0.4
     )
     grid = figure.subplots(2, len(chosen), squeeze=False)
     for column, index in zip(grid.T, chosen, strict=True):
