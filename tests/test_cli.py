@@ -118,7 +118,7 @@ def test_models_prints_one_json_document(run):
     listed = json.loads(out)
     assert [entry["name"] for entry in listed] == list_models()
     for entry in listed:
-        assert set(entry) == {"name", "article", "parameters", "label_modes"}
+        assert set(entry) == {"name", "article", "parameters", "gmacs", "label_modes"}
     assert next(entry for entry in listed if entry["name"] == "unet")["parameters"] == 31_031_685
 
 

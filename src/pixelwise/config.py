@@ -19,6 +19,7 @@ from pixelwise.errors import ConfigError
 Schema = TypeVar("Schema", bound=BaseModel)
 
 Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 Weight = Annotated[float, Field(gt=0)]
 Size = tuple[Positive, Positive]
 
@@ -43,6 +44,9 @@ class DataRecipe(_Section):
         scale: Images are resized by this factor before the model sees them, and its logits back.
         normalization: ``dataset`` subtracts the mean and divides by the deviation of the training
             images, per channel; ``range`` divides by the largest value of the bit depth (A3).
+        resize: Height and width in pixels that every image is brought to, distorted where its
+            sides have another ratio, as the articles do; logits go back to the image's size.
+        contrast: ``stretch`` spreads the values of each image over the whole range (A3).
     """
 
     path: str | None = None
@@ -52,6 +56,8 @@ class DataRecipe(_Section):
     ignore: tuple[int, ...] = ()
     scale: Annotated[float, Field(gt=0, le=1)] | None = None
     normalization: Literal["dataset", "range"] = "dataset"
+    resize: Size | None = None
+    contrast: Literal["none", "stretch"] = "none"
 
 
 class ModelRecipe(_Section):
@@ -84,6 +90,8 @@ class TrainingRecipe(_Section):
         clip_norm: Gradients are scaled down to this norm; ``None`` leaves them.
         class_weights: ``none``, ``balanced`` (1 / sqrt(frequency), from the data), or one weight
             per class. Of overlapping labels: what its pixels count against those without it.
+        monitor: What makes an epoch the best: the validation ``score`` (mean IoU, of equals the
+            lower loss) or the validation ``loss`` alone.
         patience: Stop after so many epochs without a better validation score. ``None`` takes a
             third of the epochs, at least 10; with ``minutes`` the budget alone is the end.
         seed: Of weights, order, crops and dropout.
@@ -103,6 +111,7 @@ class TrainingRecipe(_Section):
     schedule: Literal["cosine", "constant"] = "cosine"
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
     class_weights: Literal["none", "balanced"] | tuple[Weight, ...] | None = None
+    monitor: Literal["score", "loss"] = "score"
     patience: Positive | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"

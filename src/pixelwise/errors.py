@@ -7,6 +7,7 @@
     │   ├── FormatError          the folder's layout cannot be read
     │   └── MaskError            a mask does not fit its image or class map
     ├── ModelFileError       a model file or a checkpoint cannot be used        (ValueError)
+    ├── DownloadError        something must be fetched, and cannot be           (OSError)
     ├── OutputError          a file or folder cannot be written                 (OSError)
     ├── TrainingError        training cannot start or cannot go on              (RuntimeError)
     └── MissingExtraError    an optional dependency is not installed            (ImportError)
@@ -64,6 +65,10 @@ class MaskError(DataError):
 
 class ModelFileError(PixelwiseError, ValueError):
     """A model file or a checkpoint cannot be used."""
+
+
+class DownloadError(PixelwiseError, OSError):
+    """Something must be fetched from the network, and cannot be."""
 
 
 class OutputError(PixelwiseError, OSError):

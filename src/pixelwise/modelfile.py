@@ -10,14 +10,15 @@ import json
 import platform
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import safetensors
 import safetensors.torch
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from pixelwise.classes import ClassMap, LabelMode
+from pixelwise.data.preprocessing import Preprocessing
 from pixelwise.errors import ConfigError, ModelFileError
 from pixelwise.files import written_aside
 from pixelwise.models import SegmentationModel, create_model
@@ -25,24 +26,6 @@ from pixelwise.models import SegmentationModel, create_model
 METADATA_KEY = "pixelwise"
 FILE_VERSION = 1
 """Raised when an older pixelwise could no longer read the file."""
-
-
-class Preprocessing(BaseModel):
-    """What happens to an image before the model sees it; the same in training and ever after.
-
-    Attributes:
-        dtype: Type of the training images; others are refused, for their units differ.
-        mean: Subtracted from each channel, in stored units.
-        std: Each channel is divided by it.
-        scale: Images are resized by this factor, and logits back to the image's size.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    dtype: Literal["uint8", "uint16", "float32"]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    scale: float = Field(default=1.0, gt=0, le=1)
 
 
 class TrainingData(BaseModel):

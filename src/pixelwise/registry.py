@@ -6,7 +6,10 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from functools import partial
+from typing import Any, Generic, TypeVar, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
 
 from pixelwise.errors import ConfigError, UnknownNameError
 
@@ -28,6 +31,7 @@ class Registry(Generic[Item]):
         self._package = package
         self._hint = hint
         self._entries: dict[str, Callable[..., Item]] = {}
+        self._families: dict[str, tuple[str, Callable[..., Item]]] = {}
         self._is_loaded = False
 
     def register(self, name: str) -> Callable[[Builder], Builder]:
@@ -41,8 +45,27 @@ class Registry(Generic[Item]):
 
         return decorate
 
+    def register_family(self, prefix: str, shape: str) -> Callable[[Builder], Builder]:
+        """Decorate a builder for every name that begins with ``prefix``; it gets the name first.
+
+        Args:
+            prefix: Of the names.
+            shape: What such a name looks like, for lists.
+        """
+
+        def decorate(builder: Builder) -> Builder:
+            self._families[prefix] = (shape, builder)
+            return builder
+
+        return decorate
+
+    def families(self) -> list[str]:
+        """What the names of each family look like, sorted."""
+        self._load()
+        return sorted(shape for shape, _ in self._families.values())
+
     def names(self) -> list[str]:
-        """Every registered name, sorted."""
+        """Every registered name, sorted; see :meth:`families` for those that are endless."""
         self._load()
         return sorted(self._entries)
 
@@ -53,6 +76,9 @@ class Registry(Generic[Item]):
             UnknownNameError: Nothing is.
         """
         self._load()
+        for prefix, (_, builder) in self._families.items():
+            if name.startswith(prefix):
+                return partial(builder, name)
         if name not in self._entries:
             raise UnknownNameError(self.kind, name, self._entries, hint=self._hint)
         return self._entries[name]
@@ -66,11 +92,22 @@ class Registry(Generic[Item]):
         """
         builder = self.builder(name)
         signature = inspect.signature(builder)
+        takes_any = any(entry.kind is entry.VAR_KEYWORD for entry in signature.parameters.values())
         for argument in arguments:
-            if argument not in signature.parameters:
+            if argument not in signature.parameters and not takes_any:
                 raise UnknownNameError(
                     f"argument of {self.kind} {name!r}", argument, list(signature.parameters)
                 )
+        types = _types(builder)
+        for argument in arguments.keys() & types.keys():
+            try:
+                checked = TypeAdapter(types[argument]).validate_python(arguments[argument])
+            except ValidationError as error:
+                raise ConfigError(
+                    f"argument {argument!r} of {self.kind} {name!r}: {error.errors()[0]['msg']}. "
+                    f"Got {arguments[argument]!r}"
+                ) from error
+            arguments[argument] = checked
         try:
             signature.bind(**arguments)
         except TypeError as error:
@@ -84,3 +121,11 @@ class Registry(Generic[Item]):
         for module in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"{self._package}.{module.name}")
         self._is_loaded = True
+
+
+def _types(builder: Callable[..., Any]) -> dict[str, Any]:
+    """The annotations of a builder's arguments: what it is called with is held against them."""
+    if isinstance(builder, partial):
+        builder = builder.func
+    target = builder.__init__ if inspect.isclass(builder) else builder
+    return get_type_hints(target, include_extras=True)

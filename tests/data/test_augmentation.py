@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from pixelwise.config import AugmentationRecipe
-from pixelwise.data.augmentation import TensorSample, augment, jitter, scaled_size, to_tensors
+from pixelwise.data.augmentation import TensorSample, augment, jitter, to_tensors
 from pixelwise.data.batches import TrainingBatches, crops_per_image
 from pixelwise.data.sample import Sample
 from pixelwise.errors import DataError
@@ -169,15 +169,10 @@ def test_tensors_hold_what_the_arrays_held():
 def test_the_working_scale_keeps_class_ids_and_centres():
     image = np.repeat(np.repeat(rng().integers(0, 256, (4, 5, 1), np.uint8), 2, 0), 2, 1)
     mask = np.repeat(np.repeat(rng().integers(0, 3, (4, 5), np.uint8), 2, 0), 2, 1)
-    tensors = to_tensors(Sample("even", image, mask, "exclusive"), 1, scale=0.5)
+    tensors = to_tensors(Sample("even", image, mask, "exclusive"), 1, size=(4, 5))
     np.testing.assert_array_equal(tensors.mask, mask[::2, ::2])
     assert tensors.image.shape == (1, 4, 5)
     assert tensors.valid.shape == (4, 5)
-
-
-def test_no_working_scale_makes_an_image_vanish():
-    assert scaled_size(1, 5000, 0.5) == (1, 2500)
-    assert scaled_size(360, 480, 0.75) == (270, 360)
 
 
 def make_batches(num=10, *, batch_size=4, seed=0, recipe=STILL, prefetch=False, sizes=((8, 8),),

@@ -6,6 +6,7 @@ import inspect
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from pixelwise.classes import ClassMap, numbered_names
 from pixelwise.errors import ConfigError, PixelwiseError, UnknownNameError
@@ -18,8 +19,13 @@ from pixelwise.modelfile import (
     save_model_file,
 )
 from pixelwise.models import create_model, list_models, summarise_models
+from pixelwise.models.blocks import MaxPool
 
-every_model = pytest.mark.parametrize("name", list_models())
+SMP = ["smp:unet:resnet18", "smp:fpn:tu-mobilenetv3_small_100"]
+"""Two of the endless family, tested as the registered ones are."""
+
+every_model = pytest.mark.parametrize("name", [*list_models(), *SMP])
+every_registered_model = pytest.mark.parametrize("name", list_models())
 
 
 def fresh(name, num_classes=2, in_channels=3, seed=0):
@@ -64,20 +70,24 @@ def test_any_number_of_channels_and_classes_is_taken(name, channels, classes):
 @every_model
 def test_logits_at_odd_sizes_are_the_crop_of_those_of_the_padded_image(name):
     model = shared(name)
-    image = random_image(1, 1, 21, 35)
-    height, width = (-(-side // model.stride) * model.stride for side in (21, 35))
-    padded = np.pad(image.numpy(), ((0, 0), (0, 0), (0, height - 21), (0, width - 35)), mode="edge")
+    image = random_image(1, 1, 69, 83)
+    grid = model.stride if model.is_padded else 1
+    down, right = -69 % grid, -83 % grid
+    padded = np.pad(image.numpy(), ((0, 0), (0, 0), (0, down), (0, right)), mode="edge")
     with torch.no_grad():
-        expected = model.segment(torch.from_numpy(padded))[..., :21, :35]
+        expected = model.segment(torch.from_numpy(padded))[..., :69, :83]
         torch.testing.assert_close(model(image), expected, rtol=1e-5, atol=1e-5)
 
 
 @every_model
 @pytest.mark.parametrize("is_vertical", [False, True])
 def test_an_image_shifted_by_the_stride_gives_logits_shifted_alike(name, is_vertical):
-    """Only 16 px across, so that it is fast; 144 px from the ends, no model here sees them."""
+    """Only 16 px across, so that it is fast; in the middle, where no model sees the ends."""
     model = shared(name)
-    shift, margin, length = model.stride, 144, 320
+    if model.sees_px is None:
+        pytest.skip("sees the whole image, so also its ends: see the next test")
+    shift, margin = model.stride, -(-model.sees_px // 16) * 16
+    length = 2 * margin + 32
     strip = random_image(1, 1, 16, length + shift)
     first, second = strip[..., :length], strip[..., shift:]
     with torch.no_grad():
@@ -90,6 +100,47 @@ def test_an_image_shifted_by_the_stride_gives_logits_shifted_alike(name, is_vert
         inner, second[..., margin - shift : length - margin - shift], rtol=1e-4, atol=1e-5
     )
     assert relative_difference(inner, second[..., margin : length - margin]) > 0.01
+
+
+@every_model
+@pytest.mark.parametrize("is_vertical", [False, True])
+def test_logits_of_a_shifted_image_fit_best_when_shifted_as_far(name, is_vertical):
+    """For models that see everything: no other shift, by whole strides, fits as well."""
+    model = shared(name)
+    step, count = model.stride, 8
+    wide = nn.functional.interpolate(
+        random_image(1, 1, 6, 6), (64, (count + 1) * step + 192), mode="bicubic"
+    )
+    first, second = wide[..., :-step], wide[..., step:]
+    with torch.no_grad():
+        if is_vertical:
+            first, second = (model(part.mT).mT for part in (first, second))
+        else:
+            first, second = model(first), model(second)
+    width, margin = first.shape[-1], 2 * step + 32
+
+    def misfit(shift):
+        inner = second[..., margin : width - margin]
+        moved = first[..., margin + shift : width - margin + shift]
+        return (inner - moved).square().mean().item()
+
+    misfits = {shift: misfit(shift) for shift in (-step, 0, step, 2 * step)}
+    assert min(misfits, key=misfits.get) == step, misfits
+
+
+@every_model
+def test_no_pixel_beyond_the_stated_receptive_field_matters(name):
+    model = fresh(name, num_classes=2, in_channels=1)
+    if model.sees_px is None:
+        pytest.skip("sees the whole image")
+    reach, grid = model.sees_px // 2, model.stride
+    side = 2 * (-(-(reach + grid) // grid)) * grid + 1
+    middle = side // 2
+    image = random_image(1, 1, side, side).requires_grad_()
+    model(image)[..., middle, middle].sum().backward()
+    rows = image.grad[0, 0].abs().amax(1).nonzero().flatten()
+    seen = max(middle - int(rows.min()), int(rows.max()) - middle)
+    assert reach - grid <= seen <= reach + grid
 
 
 @every_model
@@ -106,13 +157,37 @@ def test_a_changed_pixel_changes_the_logits_at_its_own_place(name, place):
 @every_model
 def test_the_gradient_reaches_every_parameter(name):
     model = fresh(name, num_classes=12, in_channels=1)
-    model(random_image(2, 1, 32, 32)).square().mean().backward()
+    with torch.no_grad():
+        for weights in model.parameters():
+            if weights.ndim > 1 and not weights.any():  # behind zeros nothing would arrive
+                weights.normal_(std=0.01)
+    outputs = model.training_logits(random_image(2, 1, 64, 64))
+    assert len(outputs) == 1 + len(model.auxiliary_weights)
+    torch.stack([logits.square().mean() for logits in outputs]).sum().backward()
     without = [
         key
         for key, weights in model.named_parameters()
         if weights.grad is None or not weights.grad.any() or not weights.grad.isfinite().all()
     ]
     assert without == []
+
+
+@every_model
+@pytest.mark.parametrize("size", [(1, 1), (17, 33)])
+def test_a_single_image_of_any_size_can_be_trained_on(name, size):
+    model = fresh(name).train()
+    for logits in model.training_logits(random_image(1, 3, *size)):
+        assert logits.shape == (1, 2, *size)
+        assert logits.isfinite().all()
+
+
+@every_model
+def test_evaluation_leaves_the_weights_and_statistics_alone(name):
+    model = fresh(name)
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    with torch.no_grad():
+        model(random_image(2, 3, 33, 20))
+    assert all(torch.equal(tensor, before[key]) for key, tensor in model.state_dict().items())
 
 
 @every_model
@@ -181,7 +256,13 @@ def test_bfloat16_autocast_stays_near_float32(name):
         expected = shared(name)(image)
         with torch.autocast("cpu", torch.bfloat16):
             logits = shared(name)(image).float()
-    assert 0 < relative_difference(logits, expected) < 0.05
+    # Where two pixels are equal in bfloat16, un-pooling puts the value at the first of them.
+    has_unpooling = any(isinstance(layer, MaxPool) for layer in shared(name).modules())
+    assert (
+        0
+        < ((logits - expected).norm() / expected.norm()).item()
+        < (0.25 if has_unpooling else 0.02)
+    )
 
 
 @every_model
@@ -205,7 +286,7 @@ def test_the_seed_decides_the_weights(name):
         assert not torch.equal(fresh(name, seed=4).state_dict()[key], same[key])
 
 
-@every_model
+@every_registered_model
 def test_an_unknown_argument_is_refused_with_the_likely_one(name):
     known = max(inspect.signature(type(shared(name))).parameters, key=len)
     with pytest.raises(UnknownNameError) as refusal:
@@ -214,7 +295,7 @@ def test_an_unknown_argument_is_refused_with_the_likely_one(name):
     assert name in str(refusal.value)
 
 
-@every_model
+@every_registered_model
 def test_a_misspelt_name_is_refused_with_the_likely_one(name):
     with pytest.raises(UnknownNameError, match="Did you mean") as refusal:
         create_model(name + name[-1], 2)
@@ -231,7 +312,7 @@ def test_counts_below_one_are_refused(name, arguments, word):
         create_model(name, *arguments)
 
 
-@every_model
+@every_registered_model
 def test_the_summary_counts_the_parameters_of_the_built_model(name):
     summary = next(entry for entry in summarise_models(12, 1) if entry.name == name)
     assert summary.parameters == sum(weights.numel() for weights in shared(name).parameters())

@@ -129,3 +129,13 @@ def print_scores(scores: Scores) -> None:
 
 def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """``HxW`` to (height, width)."""
+    from pixelwise.errors import ConfigError
+
+    height, _, width = text.lower().partition("x")
+    if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
+        raise ConfigError(f"--size must be HxW in pixels, such as 256x256. Got {text!r}")
+    return int(height), int(width)

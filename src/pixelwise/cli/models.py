@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pixelwise.cli.console import AsJson, print_json
+from pixelwise.cli.console import AsJson, parse_size, print_json
 
 NAME = "models"
 
@@ -15,12 +15,16 @@ NAME = "models"
 def command(
     channels: Annotated[int, typer.Option(help="Channels of the images.", min=1)] = 3,
     classes: Annotated[int, typer.Option(help="Number of classes.", min=1)] = 2,
+    size: Annotated[
+        str, typer.Option(help="Image for which computation is counted.", metavar="HxW")
+    ] = "256x256",
     as_json: AsJson = False,
 ) -> None:
-    """List the models: article, parameters at the given channels and classes, label modes."""
-    from pixelwise.models import summarise_models
+    """List the models: article, parameters, computation of one image, label modes."""
+    from pixelwise.models import models, summarise_models
 
-    summaries = summarise_models(classes, channels)
+    height, width = parse_size(size)
+    summaries = summarise_models(classes, channels, (height, width))
     if as_json:
         print_json([asdict(summary) for summary in summaries])
         return
@@ -28,9 +32,18 @@ def command(
     from rich.table import Table
 
     table = Table("name", "article", box=None, pad_edge=False)
-    table.add_column(f"parameters ({channels} channels, {classes} classes)", justify="right")
+    table.add_column(f"parameters\n{channels} channels, {classes} classes", justify="right")
+    table.add_column(f"GMAC\n{height} x {width}", justify="right")
     table.add_column("labels")
     for summary in summaries:
         modes = ", ".join(summary.label_modes)
-        table.add_row(summary.name, summary.article, f"{summary.parameters:,}", modes)
+        table.add_row(
+            summary.name,
+            summary.article,
+            f"{summary.parameters:,}",
+            f"{summary.gmacs:.3f}",
+            modes,
+        )
+    for shape in models.families():
+        table.add_row(shape, "segmentation_models.pytorch", "", "", "exclusive, overlapping")
     Console().print(table)

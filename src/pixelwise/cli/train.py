@@ -15,6 +15,7 @@ from pixelwise.cli.console import (
     IgnoredValues,
     is_terminal,
     note,
+    parse_size,
     print_json,
     print_scores,
     say,
@@ -77,7 +78,7 @@ def command(
             epochs=epochs,
             minutes=minutes,
             batch_size=batch_size,
-            size=_parse_size(size),
+            size=parse_size(size) if size else None,
             split=split,
             ignore=ignore or (),
             format=format,
@@ -102,18 +103,6 @@ def command(
     say(f"\nkept epoch {outcome.best_epoch} of {outcome.epochs}, {seconds}")
     say(f"run: {outcome.folder}")
     say(f"next: pixelwise predict {outcome.folder} IMAGES --out predictions --save overlay")
-
-
-def _parse_size(text: str | None) -> tuple[int, int] | None:
-    """``HxW`` to (height, width)."""
-    if text is None:
-        return None
-    from pixelwise.errors import ConfigError
-
-    height, _, width = text.lower().partition("x")
-    if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
-        raise ConfigError(f"--size must be HxW in pixels, such as 256x256. Got {text!r}")
-    return int(height), int(width)
 
 
 def _print_lines(event: Event) -> None:

@@ -12,9 +12,8 @@ from torchvision.transforms.v2 import functional as geometry
 
 from pixelwise.classes import IGNORE_INDEX, LabelMode
 from pixelwise.config import AugmentationRecipe
-from pixelwise.data.reading import Array
+from pixelwise.data.preprocessing import image_to_tensor
 from pixelwise.data.sample import Sample
-from pixelwise.data.statistics import conform_channels
 
 
 @dataclass(frozen=True)
@@ -32,43 +31,21 @@ class TensorSample:
     valid: Tensor
 
 
-def to_tensors(sample: Sample, in_channels: int, scale: float = 1.0) -> TensorSample:
-    """Make tensors of a sample and bring it to the working scale.
+def to_tensors(
+    sample: Sample, in_channels: int, size: tuple[int, int] | None = None
+) -> TensorSample:
+    """Make tensors of a sample and bring it to the size that it is worked on.
 
     Args:
         sample: The decoded sample.
         in_channels: Channels that the model takes.
-        scale: Working scale, above 0 to 1.
+        size: Height and width in pixels; ``None`` keeps its own.
     """
     image = image_to_tensor(sample.image, in_channels, sample.name)
     mask = torch.from_numpy(np.require(sample.mask, requirements=["C", "W"]))
-    if scale != 1.0:
-        size = scaled_size(image.shape[-2], image.shape[-1], scale)
+    if size is not None and size != image.shape[-2:]:
         image, mask = _resize_image(image, size), _resize_mask(mask, size, sample.label_mode)
     return TensorSample(image, mask, torch.ones(image.shape[-2:], dtype=torch.bool))
-
-
-def image_to_tensor(image: Array, in_channels: int, name: str) -> Tensor:
-    """An image as a tensor (C, H, W) in stored units; uint16 becomes float32, which can hold it.
-
-    Args:
-        image: (H, W, C).
-        in_channels: Channels that the model takes.
-        name: The image's name, for messages.
-
-    Raises:
-        DataError: It has other channels.
-    """
-    image = conform_channels(image, in_channels, name)
-    if image.dtype == np.uint16:  # torch has no arithmetic on it
-        image = image.astype(np.float32)
-    # Arrays that come from Pillow are read-only, which torch warns of: those are copied.
-    return torch.from_numpy(np.require(image, requirements=["C", "W"])).permute(2, 0, 1)
-
-
-def scaled_size(height: int, width: int, scale: float) -> tuple[int, int]:
-    """The size of an image at working scale, at least 1 x 1."""
-    return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def augment(

@@ -30,6 +30,9 @@ TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
 
 Image.MAX_IMAGE_PIXELS = None  # large images are the daily work of this field, not an attack
 
+LARGEST_VALUE = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
+"""The largest value of each type that images come in; float images are taken as 0 to 1."""
+
 Array = npt.NDArray[Any]
 UInt8Array = npt.NDArray[np.uint8]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,16 +26,28 @@ class SegmentationModel(nn.Module):
     Attributes:
         article: Where the architecture is described.
         stride: Heights and widths that the network itself needs are multiples of this.
+        is_padded: Images are padded to multiples of the stride; ``False`` where the network takes
+            other sizes by itself.
         learning_rate: The highest rate of Adam, warmed up and decayed, that it was seen to take.
         name: The registered name.
         arguments: What the builder was called with, enough to build the same network again.
         num_classes: Planes of the logits.
         in_channels: Channels of the image.
+        smallest_px: Smaller images are padded to this: batch normalisation needs more than one
+            pixel at the deepest level.
+        sees_px: Side of the square around a pixel that its logits depend on; ``None``: the whole
+            image, or nearly.
+        auxiliary_weights: Of the losses of further outputs in training; see
+            :meth:`training_logits`.
     """
 
     article: str = ""
     stride: int = 1
+    is_padded: bool = True
     learning_rate: float = 1e-3
+    smallest_px: int = 1
+    sees_px: int | None = None
+    auxiliary_weights: tuple[float, ...] = ()
     name: str
     arguments: dict[str, Any]
     num_classes: int
@@ -50,15 +63,41 @@ class SegmentationModel(nn.Module):
             Logits, float (N, num_classes, H, W); pixel (r, c) belongs to the image's pixel (r, c).
         """
         height, width = image.shape[-2:]
-        pad_height, pad_width = -height % self.stride, -width % self.stride
-        if pad_height or pad_width:
-            # Edge pixels are repeated: a black border would look like the edge of an object.
-            image = nn.functional.pad(image, (0, pad_width, 0, pad_height), mode="replicate")
-        return self.segment(image)[..., :height, :width]
+        return self.segment(self._padded(image))[..., :height, :width]
+
+    def training_logits(self, image: Tensor) -> list[Tensor]:
+        """The logits of every output that is trained, the main one first.
+
+        Args:
+            image: As for :meth:`forward`.
+
+        Returns:
+            One tensor as of :meth:`forward`, and one for each of ``auxiliary_weights``.
+        """
+        height, width = image.shape[-2:]
+        outputs = self.segment_for_training(self._padded(image))
+        return [logits[..., :height, :width] for logits in outputs]
 
     def segment(self, image: Tensor) -> Tensor:
         """Segment images whose height and width are multiples of ``stride``."""
         raise NotImplementedError
+
+    def segment_for_training(self, image: Tensor) -> list[Tensor]:
+        """As :meth:`segment`, with the auxiliary outputs after the main one, of the same size."""
+        return [self.segment(image)]
+
+    def _padded(self, image: Tensor) -> Tensor:
+        grid = self.stride if self.is_padded else 1
+        height, width = (
+            -(-max(side, self.smallest_px) // grid) * grid for side in image.shape[-2:]
+        )
+        more = (0, width - image.shape[-1], 0, height - image.shape[-2])
+        # Edge pixels are repeated: a black border would look like the edge of an object.
+        return nn.functional.pad(image, more, mode="replicate") if any(more) else image
+
+
+FRESH_ONLY = ("pretrained",)
+"""Arguments that decide the fresh weights and nothing else; a model file need not know them."""
 
 
 def create_model(
@@ -81,7 +120,8 @@ def create_model(
             raise ConfigError(f"{what} must be at least 1. Got {count}")
     model = models.create(name, num_classes=num_classes, in_channels=in_channels, **arguments)
     assert isinstance(model, SegmentationModel)
-    model.name, model.arguments = name, arguments
+    model.name = name
+    model.arguments = {key: value for key, value in arguments.items() if key not in FRESH_ONLY}
     model.num_classes, model.in_channels = num_classes, in_channels
     return model
 
@@ -98,25 +138,54 @@ class ModelSummary:
     Attributes:
         name: The registered name.
         article: Where the architecture is described.
-        parameters: How many weights are trained or kept, at the given channels and classes.
+        parameters: How many weights are trained, at the given channels and classes.
+        gmacs: Multiplications and additions of one image of the given size, in 10 ** 9; those of
+            convolutions, the rest is small beside them.
         label_modes: The label modes that it can be trained on.
     """
 
     name: str
     article: str
     parameters: int
+    gmacs: float
     label_modes: tuple[str, ...]
 
 
-def summarise_models(num_classes: int, in_channels: int) -> list[ModelSummary]:
+def summarise_models(
+    num_classes: int, in_channels: int, size: tuple[int, int] = (256, 256)
+) -> list[ModelSummary]:
     """Describe every registered model; nothing is computed, the weights are never allocated."""
     summaries = []
     for name in list_models():
         with torch.device("meta"):
             model = create_model(name, num_classes, in_channels)
-        parameters = sum(weights.numel() for weights in model.parameters())
-        # Logits suit both losses: softmax for exclusive labels, a sigmoid each for overlapping.
         summaries.append(
-            ModelSummary(name, model.article, parameters, ("exclusive", "overlapping"))
+            ModelSummary(
+                name,
+                model.article,
+                sum(weights.numel() for weights in model.parameters()),
+                count_gmacs(model, size),
+                # Logits suit both losses: softmax for exclusive labels, else a sigmoid each.
+                ("exclusive", "overlapping"),
+            )
         )
     return summaries
+
+
+def count_gmacs(model: SegmentationModel, size: tuple[int, int]) -> float:
+    """Count the multiplications and additions of one image, by running the model on shapes alone.
+
+    Args:
+        model: Any of ours, with weights or on the ``meta`` device.
+        size: Height and width of the image.
+
+    Returns:
+        In 10 ** 9, of convolutions and matrix products.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    shapes_only = copy.deepcopy(model).to("meta").eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        shapes_only(torch.empty(1, model.in_channels, *size, device="meta"))
+    flops: int = counter.get_total_flops()
+    return flops / 2 / 1e9

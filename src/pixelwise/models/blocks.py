@@ -1,11 +1,36 @@
-"""What the architectures share: convolutions with a named initialisation, and activations."""
+"""What the architectures share: convolutions, activations, and the ways to sample up and down."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
+
+Activation = Literal["relu", "elu"]
+"""What follows a convolution."""
+
+Normalization = Literal["none", "batch", "batch-before"]
+"""Batch normalisation after the activation, as article A3 suggests, or before it, or none."""
+
+UpSampling = Literal["transposed", "nearest", "bilinear"]
+"""How a U-Net doubles the size: a learned transposed convolution, or a fixed rule and then a
+2 x 2 convolution."""
+
+Merge = Literal["concatenate", "add"]
+"""How a skip meets the decoder."""
+
+Depth = Annotated[int, Field(ge=2, le=8)]
+"""Levels of a U-Net."""
+
+Padding = Literal["zeros", "replicate"]
+"""What a convolution sees beyond the border."""
+
+_ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "elu": nn.ELU}
+
+Initialise = Callable[[Tensor], Tensor]
 
 
 def glorot_uniform(weight: Tensor) -> Tensor:
@@ -26,20 +51,50 @@ def convolution(
     out_channels: int,
     kernel_size: int,
     *,
-    initialise: Callable[[Tensor], Tensor],
+    initialise: Initialise,
+    dilation: int = 1,
+    padding: Padding = "zeros",
 ) -> nn.Conv2d:
     """A convolution that keeps the size ('same'), with a zero bias.
 
     An even kernel pads the odd pixel at the right and the bottom, as Keras does.
     """
     if kernel_size % 2:
-        layer = nn.Conv2d(in_channels, out_channels, kernel_size, padding="same")
+        layer = nn.Conv2d(
+            in_channels,
+            out_channels,
+            kernel_size,
+            padding=dilation * (kernel_size // 2),
+            dilation=dilation,
+            padding_mode=padding,
+        )
     else:
-        layer = _EvenConvolution(in_channels, out_channels, kernel_size)
+        layer = _EvenConvolution(in_channels, out_channels, kernel_size, padding_mode=padding)
     initialise(layer.weight)
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)
     return layer
+
+
+def convolution_block(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int = 3,
+    *,
+    initialise: Initialise,
+    activation: Activation = "relu",
+    normalization: Normalization = "none",
+    padding: Padding = "zeros",
+) -> nn.Sequential:
+    """A 'same' convolution, its activation, and batch normalisation before or after that."""
+    layers: list[nn.Module] = [
+        convolution(in_channels, out_channels, kernel_size, initialise=initialise, padding=padding),
+        _ACTIVATIONS[activation](),
+    ]
+    if normalization != "none":
+        place = 1 if normalization == "batch-before" else 2
+        layers.insert(place, nn.BatchNorm2d(out_channels))
+    return nn.Sequential(*layers)
 
 
 class _EvenConvolution(nn.Conv2d):
@@ -47,7 +102,10 @@ class _EvenConvolution(nn.Conv2d):
 
     def forward(self, feature_map: Tensor) -> Tensor:
         before, after = (self.kernel_size[0] - 1) // 2, self.kernel_size[0] // 2
-        return super().forward(nn.functional.pad(feature_map, (before, after, before, after)))
+        mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
+        return super().forward(
+            nn.functional.pad(feature_map, (before, after, before, after), mode=mode)
+        )
 
 
 class Dropout(nn.Module):
@@ -88,3 +146,85 @@ class Dropout(nn.Module):
     def extra_repr(self) -> str:
         """The chance, for printing."""
         return f"{self.chance:g}"
+
+
+def transposed_convolution(in_channels: int, out_channels: int) -> nn.ConvTranspose2d:
+    """A 2 x 2 transposed convolution of stride 2: it doubles the size, pixel-aligned."""
+    layer = nn.ConvTranspose2d(in_channels, out_channels, 2, stride=2)
+    glorot_uniform(layer.weight)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def bilinear_transposed_convolution(channels: int, factor: int) -> nn.ConvTranspose2d:
+    """A learned up-sampling that starts as the bilinear one, each channel by itself.
+
+    Args:
+        channels: In and out.
+        factor: Of the size, a power of two from 2 on.
+
+    Reference:
+        Long et al., Fully Convolutional Networks (2015), arXiv:1411.4038, section 3.3.
+    """
+    layer = nn.ConvTranspose2d(
+        channels,
+        channels,
+        2 * factor,
+        stride=factor,
+        padding=factor // 2,
+        groups=channels,
+        bias=False,
+    )
+    nearness = 1 - (torch.arange(2 * factor) - (factor - 0.5)).abs() / factor
+    with torch.no_grad():
+        layer.weight.copy_((nearness[:, None] * nearness).expand_as(layer.weight))
+    return layer
+
+
+class MaxPool(nn.Module):
+    """2 x 2 max pooling that remembers where each maximum was; the last row may stand alone.
+
+    Reference:
+        Badrinarayanan et al., SegNet (2017), arXiv:1511.00561; article A4.
+    """
+
+    def forward(self, feature_map: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, C, H, W) to half the size, rounded up, and the indices of the maxima, int64."""
+        pooled, indices = nn.functional.max_pool2d(
+            feature_map, 2, ceil_mode=True, return_indices=True
+        )
+        return pooled, indices
+
+
+def unpool(feature_map: Tensor, indices: Tensor, size: tuple[int, int]) -> Tensor:
+    """Put each value back where the encoder's maximum was; zeros elsewhere.
+
+    Args:
+        feature_map: (N, C, H, W); C is a multiple of the channels of ``indices``, each of which
+            then serves C / channels maps.
+        indices: Of the pooling, int64 (N, C', H, W).
+        size: Height and width before the pooling.
+
+    Returns:
+        (N, C, *size).
+
+    Reference:
+        Badrinarayanan et al., SegNet (2017), arXiv:1511.00561; article A4.
+    """
+    repeats = feature_map.shape[1] // indices.shape[1]
+    if repeats > 1:
+        indices = indices.repeat(1, repeats, 1, 1)
+    return nn.functional.max_unpool2d(feature_map, indices, [2, 2], output_size=size)
+
+
+def bed_of_nails(feature_map: Tensor) -> Tensor:
+    """Put each value into the upper left of a 2 x 2 field of zeros; (N, C, H, W) to twice the size.
+
+    Reference:
+        Article A4.
+    """
+    rows, columns = feature_map.shape[-2:]
+    nails = feature_map.new_zeros((*feature_map.shape[:-2], 2 * rows, 2 * columns))
+    nails[..., ::2, ::2] = feature_map
+    return nails

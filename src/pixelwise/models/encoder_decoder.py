@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor, nn
 
+from pixelwise.config import Positive, Share
 from pixelwise.models import SegmentationModel, models
-from pixelwise.models.blocks import convolution, glorot_uniform
-from pixelwise.models.stacked_fcn import FILTERS
+from pixelwise.models.blocks import Activation, Normalization, convolution, glorot_uniform
+from pixelwise.models.stacked_fcn import hidden_convolutions
 
 POOL_AFTER = (2, 4)
 """2 x 2 max pooling follows the 2nd and the 4th convolution."""
 
 UPSAMPLE_AFTER = (6, 8)
-"""2 x 2 nearest up-sampling follows the 6th and the 8th convolution."""
+"""2 x 2 up-sampling follows the 6th and the 8th convolution."""
 
 
 @models.register("encoder-decoder")
@@ -24,6 +27,11 @@ class EncoderDecoder(SegmentationModel):
     Args:
         num_classes: Planes of the logits.
         in_channels: Channels of the image.
+        filters: Of the first and the tenth convolution; those between have twice as many.
+        activation: After every convolution but the last.
+        normalization: Batch normalisation after or before the activation, or none.
+        dropout: Chance, after every convolution but the last.
+        up: How the size is doubled; neither way has parameters.
 
     Reference:
         Article A1, "Simple semantic segmentation", model 2; Glorot uniform initialisation.
@@ -31,20 +39,36 @@ class EncoderDecoder(SegmentationModel):
 
     article = "A1 Simple semantic segmentation, model 2"
     stride = 4
+    sees_px = 46
     learning_rate = 3e-3
 
-    def __init__(self, num_classes: int, in_channels: int = 3) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int = 3,
+        *,
+        filters: Positive = 16,
+        activation: Activation = "relu",
+        normalization: Normalization = "none",
+        dropout: Share = 0.0,
+        up: Literal["nearest", "bilinear"] = "nearest",
+    ) -> None:
         super().__init__()
+        hidden = hidden_convolutions(
+            in_channels,
+            filters,
+            activation=activation,
+            normalization=normalization,
+            dropout=dropout,
+        )
         layers: list[nn.Module] = []
-        before = in_channels
-        for number, filters in enumerate(FILTERS, start=1):
-            layers += [convolution(before, filters, 3, initialise=glorot_uniform), nn.ReLU()]
+        for number, block in enumerate(hidden, start=1):
+            layers.append(block)
             if number in POOL_AFTER:
                 layers.append(nn.MaxPool2d(2))
             if number in UPSAMPLE_AFTER:
-                layers.append(nn.Upsample(scale_factor=2, mode="nearest"))
-            before = filters
-        layers.append(convolution(before, num_classes, 3, initialise=glorot_uniform))
+                layers.append(nn.Upsample(scale_factor=2, mode=up))
+        layers.append(convolution(filters, num_classes, 3, initialise=glorot_uniform))
         self.layers = nn.Sequential(*layers)
 
     def segment(self, image: Tensor) -> Tensor:

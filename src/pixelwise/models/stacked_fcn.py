@@ -2,13 +2,49 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 
+from pixelwise.config import Positive, Share
 from pixelwise.models import SegmentationModel, models
-from pixelwise.models.blocks import convolution, glorot_uniform
+from pixelwise.models.blocks import (
+    Activation,
+    Dropout,
+    Normalization,
+    convolution,
+    convolution_block,
+    glorot_uniform,
+)
 
-FILTERS = (16, 32, 32, 32, 32, 32, 32, 32, 32, 16)
-"""Filters of the ten hidden convolutions; the encoder-decoder has the same ones."""
+HIDDEN = 10
+"""Convolutions before the last one: the first and the last of them have ``filters``, those between
+twice as many. The encoder-decoder has the same ones."""
+
+
+def hidden_convolutions(
+    in_channels: int,
+    filters: int,
+    *,
+    activation: Activation,
+    normalization: Normalization,
+    dropout: float,
+) -> list[nn.Sequential]:
+    """The ten hidden convolutions of both of A1's models, each with what follows it."""
+    widths = [in_channels, filters, *[2 * filters] * (HIDDEN - 2), filters]
+    return [
+        nn.Sequential(
+            convolution_block(
+                before,
+                after,
+                initialise=glorot_uniform,
+                activation=activation,
+                normalization=normalization,
+            ),
+            Dropout(dropout),
+        )
+        for before, after in pairwise(widths)
+    ]
 
 
 @models.register("stacked-fcn")
@@ -20,6 +56,10 @@ class StackedFCN(SegmentationModel):
     Args:
         num_classes: Planes of the logits.
         in_channels: Channels of the image.
+        filters: Of the first and the tenth convolution; those between have twice as many.
+        activation: After every convolution but the last.
+        normalization: Batch normalisation after or before the activation, or none.
+        dropout: Chance, after every convolution but the last.
 
     Reference:
         Article A1, "Simple semantic segmentation", model 1; Glorot uniform initialisation.
@@ -27,14 +67,29 @@ class StackedFCN(SegmentationModel):
 
     article = "A1 Simple semantic segmentation, model 1"
     learning_rate = 3e-3
+    sees_px = 2 * (HIDDEN + 1) + 1
 
-    def __init__(self, num_classes: int, in_channels: int = 3) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int = 3,
+        *,
+        filters: Positive = 16,
+        activation: Activation = "relu",
+        normalization: Normalization = "none",
+        dropout: Share = 0.0,
+    ) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        for before, filters in zip((in_channels, *FILTERS), FILTERS, strict=False):
-            layers += [convolution(before, filters, 3, initialise=glorot_uniform), nn.ReLU()]
-        layers.append(convolution(FILTERS[-1], num_classes, 3, initialise=glorot_uniform))
-        self.layers = nn.Sequential(*layers)
+        self.layers = nn.Sequential(
+            *hidden_convolutions(
+                in_channels,
+                filters,
+                activation=activation,
+                normalization=normalization,
+                dropout=dropout,
+            ),
+            convolution(filters, num_classes, 3, initialise=glorot_uniform),
+        )
 
     def segment(self, image: Tensor) -> Tensor:
         """Segment images of any size; (N, C, H, W) to (N, K, H, W)."""

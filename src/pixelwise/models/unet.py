@@ -1,79 +1,65 @@
-"""U-Net as the tutorials build it (article A2): up-sampling by nearest neighbours."""
+"""U-Net as the tutorials build it (article A2), and the wiring that every U-Net here shares."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
+from pixelwise.config import Positive, Share
 from pixelwise.models import SegmentationModel, models
-from pixelwise.models.blocks import Dropout, convolution, glorot_uniform, he_normal
-
-FILTERS = (64, 128, 256, 512, 1024)
-"""Filters of the five levels, from the full size to a sixteenth."""
-
-DROPOUT = 0.5
-"""After the 512 and the 1024 block; the skip takes the dropped-out 512 features."""
-
-
-def double_convolution(in_channels: int, out_channels: int, dropout: float = 0.0) -> nn.Sequential:
-    """Two 3 x 3 convolutions with relu, then dropout."""
-    return nn.Sequential(
-        convolution(in_channels, out_channels, 3, initialise=he_normal),
-        nn.ReLU(),
-        convolution(out_channels, out_channels, 3, initialise=he_normal),
-        nn.ReLU(),
-        Dropout(dropout),
-    )
+from pixelwise.models.blocks import (
+    Activation,
+    Depth,
+    Dropout,
+    Merge,
+    Normalization,
+    Padding,
+    UpSampling,
+    convolution,
+    convolution_block,
+    glorot_uniform,
+    he_normal,
+    transposed_convolution,
+)
 
 
-@models.register("unet")
-class UNet(SegmentationModel):
-    """Five levels, skips concatenated as [skip, up], two filters for each class before the last.
+class UShape(SegmentationModel):
+    """A way down and a way back up of the same depth, every level joined by a skip.
 
-    31,031,685 parameters at 1 channel and 1 class.
-
-    Args:
-        num_classes: Planes of the logits. The last 3 x 3 convolution has twice as many filters, as
-            the article's 2 before its 1 class.
-        in_channels: Channels of the image.
-
-    Reference:
-        Article A2, "From FCN to U-Net"; Ronneberger et al. (2015), arXiv:1505.04597. He normal
-        initialisation; the last convolution keeps Keras' default, Glorot uniform.
+    Attributes:
+        is_skip_first: The skip's channels come before those from below where both are concatenated.
     """
 
-    article = "A2 From FCN to U-Net"
-    stride = 2 ** (len(FILTERS) - 1)
-    learning_rate = 3e-4
+    is_skip_first: bool
 
-    def __init__(self, num_classes: int, in_channels: int = 3) -> None:
-        super().__init__()
-        *_, second_deepest, deepest = FILTERS
-        self.encoder = nn.ModuleList(
-            double_convolution(before, filters, DROPOUT if filters == second_deepest else 0.0)
-            for before, filters in zip((in_channels, *FILTERS), FILTERS[:-1], strict=False)
-        )
+    def _assemble(
+        self,
+        *,
+        encoder: Iterable[nn.Module],
+        bottleneck: nn.Module,
+        up: Iterable[nn.Module],
+        decoder: Iterable[nn.Module],
+        head: nn.Module,
+        merge: Merge,
+    ) -> None:
+        """Take the blocks, each kind in the order of its use."""
+        self.encoder = nn.ModuleList(encoder)
         self.pool = nn.MaxPool2d(2)
-        self.bottleneck = double_convolution(second_deepest, deepest, DROPOUT)
-        self.up = nn.ModuleList()
-        self.decoder = nn.ModuleList()
-        for filters in reversed(FILTERS[:-1]):
-            self.up.append(
-                nn.Sequential(
-                    nn.Upsample(scale_factor=2, mode="nearest"),
-                    convolution(2 * filters, filters, 2, initialise=he_normal),
-                    nn.ReLU(),
-                )
-            )
-            self.decoder.append(double_convolution(2 * filters, filters))
-        self.head = nn.Sequential(
-            convolution(FILTERS[0], 2 * num_classes, 3, initialise=he_normal),
-            nn.ReLU(),
-            convolution(2 * num_classes, num_classes, 1, initialise=glorot_uniform),
-        )
+        self.bottleneck = bottleneck
+        self.up = nn.ModuleList(up)
+        self.decoder = nn.ModuleList(decoder)
+        self.head = head
+        self.merge = merge
+        self.stride = 2 ** len(self.encoder)
+        # Two 3 x 3 convolutions at every level downwards and upwards, a pooling between levels.
+        self.sees_px = 13 * self.stride - 8
 
     def segment(self, image: Tensor) -> Tensor:
-        """Segment images whose sides are multiples of 16; (N, C, H, W) to (N, K, H, W)."""
+        """Segment images whose sides are multiples of the stride; (N, C, H, W) to (N, K, H, W)."""
         feature_map = image
         skips = []
         for block in self.encoder:
@@ -82,6 +68,115 @@ class UNet(SegmentationModel):
             feature_map = self.pool(feature_map)
         feature_map = self.bottleneck(feature_map)
         for up, block in zip(self.up, self.decoder, strict=True):
-            feature_map = block(torch.cat([skips.pop(), up(feature_map)], dim=1))
+            feature_map = block(self._merged(up(feature_map), skips.pop()))
         logits: Tensor = self.head(feature_map)
         return logits
+
+    def _merged(self, from_below: Tensor, skip: Tensor) -> Tensor:
+        if self.merge == "add":
+            return skip + from_below
+        return torch.cat([skip, from_below] if self.is_skip_first else [from_below, skip], dim=1)
+
+
+def filters_by_level(filters: int, depth: int) -> list[int]:
+    """Filters of each level, doubled from one to the next."""
+    return [filters * 2**level for level in range(depth)]
+
+
+def up_sampling(
+    kind: UpSampling,
+    in_channels: int,
+    out_channels: int,
+    *,
+    activation: Activation,
+    normalization: Normalization = "none",
+    padding: Padding = "zeros",
+) -> nn.Module:
+    """Double the size: a transposed convolution, or a fixed rule and A2's 2 x 2 convolution."""
+    if kind == "transposed":
+        return transposed_convolution(in_channels, out_channels)
+    return nn.Sequential(
+        nn.Upsample(scale_factor=2, mode=kind),
+        convolution_block(
+            in_channels,
+            out_channels,
+            2,
+            initialise=he_normal,
+            activation=activation,
+            normalization=normalization,
+            padding=padding,
+        ),
+    )
+
+
+@models.register("unet")
+class UNet(UShape):
+    """Five levels, skips concatenated as [skip, up], two filters for each class before the last.
+
+    31,031,685 parameters at 1 channel and 1 class.
+
+    Args:
+        num_classes: Planes of the logits. The last 3 x 3 convolution has twice as many filters, as
+            the article's 2 before its 1 class.
+        in_channels: Channels of the image.
+        filters: Of the first level; each further one has twice as many.
+        depth: Levels, from the full size downwards.
+        activation: After every convolution.
+        normalization: Batch normalisation after or before the activation, or none.
+        dropout: Chance, after the two deepest blocks; the skip takes the dropped-out features.
+        up: How the decoder doubles the size.
+        merge: Whether skips are concatenated or added.
+
+    Reference:
+        Article A2, "From FCN to U-Net"; Ronneberger et al. (2015), arXiv:1505.04597. He normal
+        initialisation; the last convolution keeps Keras' default, Glorot uniform.
+    """
+
+    article = "A2 From FCN to U-Net"
+    learning_rate = 3e-4
+    is_skip_first = True
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int = 3,
+        *,
+        filters: Positive = 64,
+        depth: Depth = 5,
+        activation: Activation = "relu",
+        normalization: Normalization = "none",
+        dropout: Share = 0.5,
+        up: UpSampling = "nearest",
+        merge: Merge = "concatenate",
+    ) -> None:
+        super().__init__()
+        levels = filters_by_level(filters, depth)
+        unit = partial(
+            convolution_block,
+            initialise=he_normal,
+            activation=activation,
+            normalization=normalization,
+        )
+
+        def block(before: int, after: int, chance: float = 0.0) -> nn.Sequential:
+            return nn.Sequential(unit(before, after), unit(after, after), Dropout(chance))
+
+        self._assemble(
+            encoder=[
+                block(before, after, dropout if after == levels[-2] else 0.0)
+                for before, after in pairwise([in_channels, *levels[:-1]])
+            ],
+            bottleneck=block(levels[-2], levels[-1], dropout),
+            up=[
+                up_sampling(up, below, here, activation=activation, normalization=normalization)
+                for below, here in pairwise(reversed(levels))
+            ],
+            decoder=[
+                block(here if merge == "add" else 2 * here, here) for here in reversed(levels[:-1])
+            ],
+            head=nn.Sequential(
+                unit(filters, 2 * num_classes),
+                convolution(2 * num_classes, num_classes, 1, initialise=glorot_uniform),
+            ),
+            merge=merge,
+        )

@@ -2,51 +2,53 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from functools import partial
+from itertools import pairwise
 
-from pixelwise.models import SegmentationModel, models
-from pixelwise.models.blocks import Dropout, convolution, glorot_uniform, he_normal
+from torch import nn
 
-FILTERS = (16, 32, 64, 128, 256)
-"""Filters of the five levels, from the full size to a sixteenth."""
-
-ENCODER_DROPOUT = (0.1, 0.1, 0.2, 0.2, 0.3)
-"""Dropout between the two convolutions of each level, downwards."""
-
-DECODER_DROPOUT = (0.2, 0.2, 0.1, 0.1)
-"""The same, upwards."""
-
-
-def double_convolution(in_channels: int, out_channels: int, dropout: float) -> nn.Sequential:
-    """Two 3 x 3 convolutions with ELU, dropout between them."""
-    return nn.Sequential(
-        convolution(in_channels, out_channels, 3, initialise=he_normal),
-        nn.ELU(),
-        Dropout(dropout),
-        convolution(out_channels, out_channels, 3, initialise=he_normal),
-        nn.ELU(),
-    )
+from pixelwise.config import Positive, Share
+from pixelwise.models import models
+from pixelwise.models.blocks import (
+    Activation,
+    Depth,
+    Dropout,
+    Merge,
+    Normalization,
+    Padding,
+    UpSampling,
+    convolution,
+    convolution_block,
+    glorot_uniform,
+    he_normal,
+)
+from pixelwise.models.unet import UShape, filters_by_level, up_sampling
 
 
-def transposed_convolution(in_channels: int, out_channels: int) -> nn.ConvTranspose2d:
-    """A 2 x 2 transposed convolution of stride 2: it doubles the size, pixel-aligned."""
-    layer = nn.ConvTranspose2d(in_channels, out_channels, 2, stride=2)
-    glorot_uniform(layer.weight)
-    assert layer.bias is not None
-    nn.init.zeros_(layer.bias)
-    return layer
+def dropout_of_level(level: int, depth: int, dropout: float) -> float:
+    """Dropout grows at every second level: for 0.3 at depth 5 it is 0.1, 0.1, 0.2, 0.2, 0.3."""
+    return round(dropout * (1 + level // 2) / (1 + (depth - 1) // 2), 6)
 
 
 @models.register("unet-elu")
-class UNetELU(SegmentationModel):
+class UNetELU(UShape):
     """Five levels, 19 convolutions and 4 transposed ones, skips concatenated as [up, skip].
 
-    1,941,105 parameters at 3 channels and 1 class.
+    1,941,105 parameters at 3 channels and 1 class. The article's suggested improvements are one
+    argument each: ``normalization="batch"``, ``activation="relu"``, ``padding="replicate"``; the
+    residual encoder is the model ``resunet``.
 
     Args:
         num_classes: Planes of the logits.
         in_channels: Channels of the image.
+        filters: Of the first level; each further one has twice as many.
+        depth: Levels, from the full size downwards.
+        activation: After every convolution but the transposed ones and the last.
+        normalization: Batch normalisation after or before the activation, or none.
+        dropout: Chance at the deepest level, between its two convolutions; less above it.
+        up: How the decoder doubles the size.
+        merge: Whether skips are concatenated or added.
+        padding: What a convolution sees beyond the border: zeros, or the edge repeated.
 
     Reference:
         Article A3, "U-Net on your own data". He normal initialisation of the 3 x 3 convolutions;
@@ -54,37 +56,71 @@ class UNetELU(SegmentationModel):
     """
 
     article = "A3 U-Net on your own data"
-    stride = 2 ** (len(FILTERS) - 1)
     learning_rate = 1e-3
+    is_skip_first = False
 
-    def __init__(self, num_classes: int, in_channels: int = 3) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int = 3,
+        *,
+        filters: Positive = 16,
+        depth: Depth = 5,
+        activation: Activation = "elu",
+        normalization: Normalization = "none",
+        dropout: Share = 0.3,
+        up: UpSampling = "transposed",
+        merge: Merge = "concatenate",
+        padding: Padding = "zeros",
+    ) -> None:
         super().__init__()
-        *encoder_dropout, bottleneck_dropout = ENCODER_DROPOUT
-        self.encoder = nn.ModuleList(
-            double_convolution(before, filters, dropout)
-            for before, filters, dropout in zip(
-                (in_channels, *FILTERS[:-2]), FILTERS[:-1], encoder_dropout, strict=True
-            )
+        levels = filters_by_level(filters, depth)
+        chances = [dropout_of_level(level, depth, dropout) for level in range(depth)]
+        unit = partial(
+            convolution_block,
+            initialise=he_normal,
+            activation=activation,
+            normalization=normalization,
+            padding=padding,
         )
-        self.pool = nn.MaxPool2d(2)
-        self.bottleneck = double_convolution(FILTERS[-2], FILTERS[-1], bottleneck_dropout)
-        self.up = nn.ModuleList()
-        self.decoder = nn.ModuleList()
-        for filters, dropout in zip(reversed(FILTERS[:-1]), DECODER_DROPOUT, strict=True):
-            self.up.append(transposed_convolution(2 * filters, filters))
-            self.decoder.append(double_convolution(2 * filters, filters, dropout))
-        self.head = convolution(FILTERS[0], num_classes, 1, initialise=glorot_uniform)
 
-    def segment(self, image: Tensor) -> Tensor:
-        """Segment images whose sides are multiples of 16; (N, C, H, W) to (N, K, H, W)."""
-        feature_map = image
-        skips = []
-        for block in self.encoder:
-            feature_map = block(feature_map)
-            skips.append(feature_map)
-            feature_map = self.pool(feature_map)
-        feature_map = self.bottleneck(feature_map)
-        for up, block in zip(self.up, self.decoder, strict=True):
-            feature_map = block(torch.cat([up(feature_map), skips.pop()], dim=1))
-        logits: Tensor = self.head(feature_map)
-        return logits
+        def block(before: int, after: int, chance: float) -> nn.Sequential:
+            return nn.Sequential(unit(before, after), Dropout(chance), unit(after, after))
+
+        self._assemble(
+            encoder=[
+                self._encoder_block(before, block(before, after, chance), after)
+                for (before, after), chance in zip(
+                    pairwise([in_channels, *levels[:-1]]), chances, strict=False
+                )
+            ],
+            bottleneck=self._encoder_block(
+                levels[-2], block(levels[-2], levels[-1], chances[-1]), levels[-1]
+            ),
+            up=[
+                up_sampling(
+                    up,
+                    below,
+                    here,
+                    activation=activation,
+                    normalization=normalization,
+                    padding=padding,
+                )
+                for below, here in pairwise(reversed(levels))
+            ],
+            decoder=[
+                block(here if merge == "add" else 2 * here, here, chance)
+                for here, chance in zip(reversed(levels[:-1]), reversed(chances[:-1]), strict=True)
+            ],
+            head=convolution(filters, num_classes, 1, initialise=glorot_uniform),
+            merge=merge,
+        )
+
+    def _encoder_block(
+        self,
+        before: int,  # noqa: ARG002  the residual encoder needs both
+        block: nn.Sequential,
+        after: int,  # noqa: ARG002
+    ) -> nn.Module:
+        """A block of the way down."""
+        return block

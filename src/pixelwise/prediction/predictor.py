@@ -11,11 +11,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from pixelwise.data.augmentation import image_to_tensor, scaled_size
+from pixelwise.data.preprocessing import image_to_tensor, normalise, stretch_contrast
 from pixelwise.data.reading import Array, UInt8Array
 from pixelwise.devices import choose_device
 from pixelwise.errors import ConfigError, DataError
-from pixelwise.modelfile import ModelCard, Preprocessing, load_model_file
+from pixelwise.modelfile import ModelCard, load_model_file
 from pixelwise.models import SegmentationModel
 from pixelwise.prediction.tiling import segment_tiled
 
@@ -28,23 +28,6 @@ MAX_BATCH_PIXELS = 2**18
 
 THRESHOLD = 0.5
 """Overlapping labels: a pixel is of a class where its probability is above this."""
-
-
-def normalise(image: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """Bring stored units to those that the model was trained on.
-
-    Args:
-        image: (N, C, H, W) or (C, H, W), in stored units, any number type.
-        preprocessing: Mean and deviation per channel.
-
-    Returns:
-        float32 of the same shape.
-    """
-    mean, std = (
-        torch.tensor(values, dtype=torch.float32, device=image.device).view(-1, 1, 1)
-        for values in (preprocessing.mean, preprocessing.std)
-    )
-    return (image.float() - mean) / std
 
 
 class Predictor:
@@ -159,6 +142,8 @@ class Predictor:
                 f"{name} must be {dtype}, as the images that the model was trained on. "
                 f"Got {image.dtype}. Convert it, or train a model on such images"
             )
+        if self.card.preprocessing.contrast == "stretch":
+            image = stretch_contrast(image)
         return image_to_tensor(image, self.card.in_channels, name)
 
     @torch.no_grad()
@@ -169,7 +154,7 @@ class Predictor:
         try:
             height, width = images[0].shape[-2:]
             batch = torch.stack(images).to(self.device)
-            size = scaled_size(height, width, self.card.preprocessing.scale)
+            size = self.card.preprocessing.working_size(height, width)
             if size != (height, width):
                 batch = nn.functional.interpolate(
                     batch.float(), size, mode="bilinear", antialias=True, align_corners=False

@@ -244,6 +244,8 @@ class Trainer:
         self._validation_s = time.perf_counter() - began
         assert scores.loss is not None
         rank = (scores.mean_iou, -scores.loss)
+        if training.monitor == "loss":
+            rank = (-scores.loss, scores.mean_iou)
         is_best = progress.best is None or rank > tuple(progress.best)
         if is_best:
             self._save_model(scores)

@@ -12,6 +12,7 @@ from pixelwise.errors import ConfigError, ModelFileError
 from pixelwise.evaluation import score_samples
 from pixelwise.files import make_folder, write_text
 from pixelwise.modelfile import load_model_file
+from pixelwise.models import FRESH_ONLY
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.reporting.plots import draw_class_grid, draw_segmentation
 from pixelwise.training.checkpoint import CHECKPOINT_NAME
@@ -111,6 +112,8 @@ def train(
                 "new run"
             )
         chosen = load_recipe(folder / RECIPE_NAME)
+        for argument in FRESH_ONLY:  # the checkpoint has the weights
+            chosen.model.arguments.pop(argument, None)
     else:
         chosen = _base_recipe(recipe, overrides)
     chosen = _with(chosen, given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Sequence
@@ -17,7 +18,9 @@ from pixelwise.data.augmentation import TensorSample, jitter, to_tensors
 from pixelwise.data.batches import Batch, Chance, TrainingBatches, crops_per_image, random_for
 from pixelwise.data.cache import MemoryCache
 from pixelwise.data.dataset import Dataset
-from pixelwise.data.sample import Sample
+from pixelwise.data.preprocessing import Preprocessing, normalise, stretch_contrast
+from pixelwise.data.reading import LARGEST_VALUE
+from pixelwise.data.sample import Record, Sample
 from pixelwise.data.statistics import DatasetStatistics, conform_channels, measure
 from pixelwise.devices import (
     choose_device,
@@ -26,9 +29,8 @@ from pixelwise.devices import (
     prepare_processor,
 )
 from pixelwise.errors import ConfigError, DataError, TrainingError
-from pixelwise.modelfile import ModelCard, Preprocessing, TrainingData, current_versions
+from pixelwise.modelfile import ModelCard, TrainingData, current_versions
 from pixelwise.models import SegmentationModel, create_model
-from pixelwise.prediction.predictor import normalise
 from pixelwise.scoring.confusion import HALF
 from pixelwise.training.events import Decoded, Listener, Said
 from pixelwise.training.losses import batch_loss, class_weights
@@ -41,9 +43,6 @@ from pixelwise.training.recipes import (
 
 TRIAL_S = 3.0
 """The trial of a batch is repeated for about so long."""
-
-LARGEST_VALUE = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
-"""What ``normalization: range`` divides by."""
 
 
 @dataclass(frozen=True)
@@ -92,13 +91,19 @@ def prepare(recipe: Recipe, dataset: Dataset, listener: Listener) -> Prepared:
     device = choose_device(recipe.training.device)
     if device.type == "cpu":
         prepare_processor()
-    training, validation = _read(dataset, listener)
+    training, validation = _read(dataset, recipe, listener)
     statistics = measure(training.in_parallel(), dataset.class_map)
+    if recipe.data.resize is not None:
+        if recipe.data.scale is not None:
+            raise ConfigError("images are worked on at data.scale or at data.resize. Got both")
+        count = statistics.num_images
+        heights, widths = ((side,) * count for side in recipe.data.resize)
+        statistics = dataclasses.replace(statistics, heights=heights, widths=widths)
     _check_validation(validation, statistics)
     model = _build(recipe, dataset, statistics, device)
     reasons = _describe_void(dataset, statistics)
     reasons += _fill_machine(recipe, model, device)
-    is_scale_open = recipe.data.scale is None
+    is_scale_open = recipe.data.scale is None and recipe.data.resize is None
     recipe.data.scale = recipe.data.scale or 1.0
     prepared = _assemble(recipe, dataset, training, validation, statistics, model, device)
     seconds_per_crop = _try_one_batch(prepared)
@@ -121,8 +126,17 @@ def prepare(recipe: Recipe, dataset: Dataset, listener: Listener) -> Prepared:
     return prepared
 
 
-def _read(dataset: Dataset, listener: Listener) -> tuple[MemoryCache[Sample], MemoryCache[Sample]]:
+def _read(
+    dataset: Dataset, recipe: Recipe, listener: Listener
+) -> tuple[MemoryCache[Sample], MemoryCache[Sample]]:
     """Decode every training and validation image once, so that a bad file is found now."""
+
+    def load(record: Record) -> Sample:
+        sample = dataset.load(record)
+        # The predictor stretches what it is given, validation images too.
+        if record.split == "train" and recipe.data.contrast == "stretch":
+            return dataclasses.replace(sample, image=stretch_contrast(sample.image))
+        return sample
 
     def read(split: str) -> MemoryCache[Sample]:
         if all(record.split != split for record in dataset.records):
@@ -132,7 +146,7 @@ def _read(dataset: Dataset, listener: Listener) -> tuple[MemoryCache[Sample], Me
             )
         records = dataset.split(split)
         cache = MemoryCache(
-            lambda index: dataset.load(records[index]),
+            lambda index: load(records[index]),
             len(records),
             lambda sample: sample.image.nbytes + sample.mask.nbytes,
         )
@@ -221,7 +235,7 @@ def _assemble(
         weights = weights.to(device)
     card = ModelCard(
         architecture=recipe.model.name,
-        arguments=recipe.model.arguments,
+        arguments=model.arguments,
         in_channels=statistics.in_channels,
         class_map=dataset.class_map,
         label_mode=dataset.label_mode,
@@ -237,7 +251,7 @@ def _assemble(
         versions=current_versions(),
     )
     batches = TrainingBatches(
-        _at_scale(training, statistics.in_channels, scale),
+        _at_working_size(training, statistics.in_channels, card.preprocessing),
         num_crops=crops_per_image(statistics.heights, statistics.widths, settings.size, scale),
         size=settings.size,
         batch_size=settings.batch_size,
@@ -259,17 +273,31 @@ def _preprocessing(recipe: Recipe, statistics: DatasetStatistics) -> Preprocessi
         std = (LARGEST_VALUE[statistics.dtype],) * statistics.in_channels
     assert recipe.data.scale is not None
     return Preprocessing.model_validate(
-        {"dtype": statistics.dtype, "mean": mean, "std": std, "scale": recipe.data.scale}
+        {
+            "dtype": statistics.dtype,
+            "mean": mean,
+            "std": std,
+            "scale": recipe.data.scale,
+            "resize": recipe.data.resize,
+            "contrast": recipe.data.contrast,
+        }
     )
 
 
-def _at_scale(
-    samples: MemoryCache[Sample], in_channels: int, scale: float
+def _at_working_size(
+    samples: MemoryCache[Sample], in_channels: int, preprocessing: Preprocessing
 ) -> Sequence[TensorSample]:
     """The training samples as tensors; they are kept where making them copies pixels."""
-    is_view = scale == 1 and samples[0].image.dtype != np.uint16
+
+    def make(index: int) -> TensorSample:
+        sample = samples[index]
+        height, width = sample.image.shape[:2]
+        return to_tensors(sample, in_channels, preprocessing.working_size(height, width))
+
+    is_resized = preprocessing.scale != 1 or preprocessing.resize is not None
+    is_view = not is_resized and samples[0].image.dtype != np.uint16
     return MemoryCache(
-        lambda index: to_tensors(samples[index], in_channels, scale),
+        make,
         len(samples),
         lambda sample: sample.image.nbytes + sample.mask.nbytes,
         budget_bytes=0 if is_view else None,
@@ -294,8 +322,13 @@ def forward_loss(prepared: Prepared, batch: Batch, rng: np.random.Generator) -> 
     image = image.contiguous(memory_format=torch.channels_last)
     in_bfloat16 = prepared.recipe.training.precision == "bfloat16"
     with torch.autocast(prepared.device.type, torch.bfloat16, enabled=in_bfloat16):
-        logits = prepared.model(image)
-    return batch_loss(logits, batch, prepared.card.label_mode, prepared.class_weights)
+        outputs = prepared.model.training_logits(image)
+    shares = (1.0, *prepared.model.auxiliary_weights)
+    losses = [
+        share * batch_loss(logits, batch, prepared.card.label_mode, prepared.class_weights)
+        for share, logits in zip(shares, outputs, strict=True)
+    ]
+    return torch.stack(losses).sum()
 
 
 def _try_one_batch(prepared: Prepared) -> float:

@@ -1,0 +1,254 @@
+"""Classification networks as encoders: those of torchvision with dense layers, and timm's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pixelwise.errors import ConfigError, DownloadError
+
+
+class Encoder(nn.Module):
+    """An image to feature maps at several strides.
+
+    Attributes:
+        channels: Of each feature map, finest first.
+    """
+
+    channels: tuple[int, ...]
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """(N, C, H, W), sides multiples of the last stride, to one map per stride, finest first."""
+        raise NotImplementedError
+
+    def deepest(self, image: Tensor) -> Tensor:
+        """The deepest feature map alone, as the classifier computes it."""
+        *_, last = self(image)
+        feature_map: Tensor = last
+        return feature_map
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """Where a torchvision classifier is cut, and where its feature maps lie.
+
+    Attributes:
+        ends: Ends of the parts of ``features`` whose outputs are at strides 8, 16 and 32.
+        channels: Of these outputs.
+        dense_px: Height and width of the feature map that the first dense layer takes.
+        margin_px: Rows and columns put before the image, so that the deepest map covers it.
+        starts: The first row and column of each map that lies on the image then.
+    """
+
+    ends: tuple[int, int, int]
+    channels: tuple[int, int, int]
+    dense_px: int
+    margin_px: int = 0
+    starts: tuple[int, int, int] = (0, 0, 0)
+
+
+CLASSIFIERS = {
+    # AlexNet's convolutions and poolings without padding look to the right and downwards: without
+    # a margin its maps would have a cell too few, and lie 32 pixels off.
+    "alexnet": Classifier((3, 6, 13), (64, 192, 256), 6, margin_px=32, starts=(3, 1, 0)),
+    "vgg16": Classifier((17, 24, 31), (256, 512, 512), 7),
+}
+"""The classifiers whose dense layers are kept."""
+
+
+class TorchvisionEncoder(Encoder):
+    """The convolutions of AlexNet or VGG16, He normal initialisation.
+
+    Args:
+        name: One of :data:`CLASSIFIERS`.
+        in_channels: Channels of the image.
+
+    Reference:
+        Krizhevsky et al., ImageNet classification (2012); Simonyan and Zisserman, VGG (2015),
+        arXiv:1409.1556.
+    """
+
+    def __init__(self, name: str, in_channels: int) -> None:
+        super().__init__()
+        import torchvision
+
+        self._cut = CLASSIFIERS[name]
+        self.channels = self._cut.channels
+        build = {"alexnet": torchvision.models.alexnet, "vgg16": torchvision.models.vgg16}[name]
+        device = torch.empty(0).device
+        with torch.device("meta"):  # its dense layers, 100 million weights, are never filled
+            layers = list(build(weights=None).features.children())
+            first = layers[0]
+            layers[0] = nn.Conv2d(
+                in_channels,
+                first.out_channels,
+                first.kernel_size,
+                stride=first.stride,
+                padding=first.padding,
+            )
+        for layer in layers:
+            if isinstance(layer, nn.ReLU):
+                layer.inplace = False
+        self.features = nn.Sequential(*layers).to_empty(device=device)
+        for layer in layers:
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+                assert layer.bias is not None
+                nn.init.zeros_(layer.bias)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """(N, C, H, W), sides multiples of 32, to the maps at strides 8, 16 and 32."""
+        height, width = image.shape[-2:]
+        margin, begin, maps = self._cut.margin_px, 0, []
+        feature_map = nn.functional.pad(image, (margin, 0, margin, 0), mode="replicate")
+        for end, start, stride in zip(self._cut.ends, self._cut.starts, (8, 16, 32), strict=True):
+            feature_map = self.features[begin:end](feature_map)
+            begin = end
+            rows, columns = height // stride, width // stride
+            maps.append(feature_map[..., start : start + rows, start : start + columns])
+        return maps
+
+    def deepest(self, image: Tensor) -> Tensor:
+        """The last pooling's output, without any margin around the image."""
+        feature_map: Tensor = self.features(image)
+        return feature_map
+
+    def load_features(self, state: Mapping[str, Tensor]) -> None:
+        """Take the classifier's convolutions.
+
+        Raises:
+            ConfigError: They do not fit.
+        """
+        own = self.features.state_dict()
+        fitting = dict(state)
+        first = "0.weight"
+        if first in fitting and fitting[first].shape[1] != own[first].shape[1]:
+            fitting[first], fitting["0.bias"] = own[first], own["0.bias"]
+        try:
+            self.features.load_state_dict(fitting)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ConfigError(f"classifier weights must fit the encoder. {reason}") from error
+
+
+class TimmEncoder(Encoder):
+    """Any encoder of timm that gives feature maps at the strides asked for.
+
+    Args:
+        name: As timm names it, such as ``resnet50``.
+        in_channels: Channels of the image.
+        strides: Of the feature maps, finest first.
+        pretrained: Start from timm's weights; they are downloaded.
+
+    Raises:
+        ConfigError: timm has no such encoder, or it has no such strides.
+        DownloadError: The weights cannot be fetched.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        in_channels: int,
+        strides: Sequence[int],
+        *,
+        pretrained: bool = False,
+    ) -> None:
+        super().__init__()
+        self.body = create_encoder(name, in_channels, pretrained=pretrained, features_only=True)
+        reductions = self.body.feature_info.reduction()
+        # Of several maps at a stride the deepest one is taken.
+        last = {reduction: place for place, reduction in enumerate(reductions)}
+        if not set(strides) <= set(last):
+            raise ConfigError(
+                f"encoder must give feature maps at strides {_listed(strides)}. {name!r} gives "
+                f"them at {_listed(reductions)}. Choose a convolutional one, such as resnet50"
+            )
+        self._places = [last[stride] for stride in strides]
+        channels = self.body.feature_info.channels()
+        self.channels = tuple(channels[place] for place in self._places)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """(N, C, H, W), sides multiples of the last stride, to one map per stride."""
+        maps = self.body(image)
+        return [maps[place] for place in self._places]
+
+
+def create_encoder(name: str, in_channels: int, *, pretrained: bool, **arguments: Any) -> Any:
+    """A network of timm, without its classifier.
+
+    Args:
+        name: As timm names it.
+        in_channels: Channels of the image.
+        pretrained: Start from timm's weights; they are downloaded.
+        **arguments: Further ones for timm, such as ``output_stride``.
+
+    Raises:
+        ConfigError: timm has no such network, or it does not take these arguments.
+        DownloadError: The weights cannot be fetched.
+    """
+    import timm
+
+    if not timm.is_model(name):
+        near = timm.list_models(f"*{name}*")[:5] or ["resnet18", "resnet50"]
+        raise ConfigError(
+            f"encoder must be a name that timm knows. Got {name!r}. Near it: {', '.join(near)}"
+        )
+    if not arguments.get("features_only"):
+        arguments["num_classes"] = 0
+
+    def build() -> Any:
+        return timm.create_model(name, in_chans=in_channels, pretrained=pretrained, **arguments)
+
+    if pretrained:
+        return fetched(build, name)
+    try:
+        network = build()
+    except (RuntimeError, AttributeError, TypeError, ValueError, AssertionError) as error:
+        raise ConfigError(
+            f"encoder must be a convolutional network, such as resnet50. {name!r} cannot be "
+            f"taken apart: {' '.join(str(error).split())[:120]}"
+        ) from error
+    # timm lets residual branches start at zero. Until they have grown, only the 1 x 1 convolutions
+    # of stride 2 beside them see the image, and those skip three pixels of four.
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.ones_(layer.weight)
+    return network
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def fetched(build: Callable[[], Any], what: str) -> Any:
+    """Build something with downloaded weights.
+
+    Raises:
+        DownloadError: They cannot be fetched.
+    """
+    try:
+        return build()
+    except Exception as error:  # each library that fetches has errors of its own
+        raise DownloadError(
+            f"the pretrained weights of {what!r} must be fetched, and cannot be. "
+            f"Go online, or leave out pretrained ({' '.join(str(error).split())[:120]})"
+        ) from error
+
+
+def fetch_torchvision_weights(name: str) -> Mapping[str, Tensor]:
+    """The weights that torchvision offers for a classifier, learnt on ImageNet.
+
+    Raises:
+        DownloadError: They cannot be fetched.
+    """
+    import torchvision
+
+    weights = torchvision.models.get_model_weights(name).DEFAULT
+    state: Mapping[str, Tensor] = fetched(
+        lambda: weights.get_state_dict(progress=False, check_hash=True), name
+    )
+    return state

@@ -1,0 +1,195 @@
+"""Fully convolutional networks with sum skips: FCN-32s, FCN-16s and FCN-8s (articles A2 and A4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from pixelwise.config import Share
+from pixelwise.errors import ConfigError
+from pixelwise.models import SegmentationModel, models
+from pixelwise.models.blocks import (
+    Dropout,
+    bilinear_transposed_convolution,
+    convolution,
+    glorot_uniform,
+)
+from pixelwise.models.encoders import (
+    CLASSIFIERS,
+    Encoder,
+    TimmEncoder,
+    TorchvisionEncoder,
+    fetch_torchvision_weights,
+)
+
+STRIDES = (8, 16, 32)
+"""Of the feature maps that an encoder gives, finest first."""
+
+DENSE_UNITS = 4096
+"""Of the two dense layers of AlexNet and VGG."""
+
+
+class FCN(SegmentationModel):
+    """A classification network, its dense layers made convolutions, and scores added on the way up.
+
+    Scores are taken from the deepest feature map, doubled in size and added to those of the map
+    above, as many times as there are skips; the rest is up-sampled at once. Every up-sampling is
+    learned, each class by itself, and starts as the bilinear one. Skips start at zero, so that
+    FCN-8s starts as FCN-32s.
+
+    Args:
+        num_classes: Planes of the logits.
+        in_channels: Channels of the image.
+        encoder: ``alexnet`` or ``vgg16`` (the paper's), which keep their dense layers as
+            convolutions, or any convolutional encoder of timm, such as ``resnet18``, ``resnet50``.
+        dropout: Chance, before the scores and, where they are kept, between the dense layers.
+        pretrained: Start from weights learnt on ImageNet; they are downloaded.
+
+    Attributes:
+        num_skips: 0, 1 or 2.
+
+    Reference:
+        Long et al., Fully Convolutional Networks (2015), arXiv:1411.4038; articles A2 and A4.
+    """
+
+    stride = STRIDES[-1]
+    smallest_px = 2 * stride
+    learning_rate = 1e-3
+    sees_px = None
+    num_skips: int
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int = 3,
+        *,
+        encoder: str = "resnet18",
+        dropout: Share = 0.5,
+        pretrained: bool = False,
+    ) -> None:
+        super().__init__()
+        self.encoder: Encoder
+        deepest: int
+        if encoder in CLASSIFIERS:
+            self.encoder = TorchvisionEncoder(encoder, in_channels)
+            kernel_size = CLASSIFIERS[encoder].dense_px
+            self.dense = nn.Sequential(
+                convolution(
+                    self.encoder.channels[-1],
+                    DENSE_UNITS,
+                    kernel_size,
+                    initialise=glorot_uniform,
+                ),
+                nn.ReLU(),
+                Dropout(dropout),
+                convolution(DENSE_UNITS, DENSE_UNITS, 1, initialise=glorot_uniform),
+                nn.ReLU(),
+                Dropout(dropout),
+            )
+            deepest = DENSE_UNITS
+        else:
+            self.encoder = TimmEncoder(encoder, in_channels, STRIDES, pretrained=pretrained)
+            self.dense = nn.Sequential(Dropout(dropout))
+            deepest = self.encoder.channels[-1]
+        self.score = convolution(deepest, num_classes, 1, initialise=glorot_uniform)
+        self.skip_scores = nn.ModuleList(
+            convolution(channels, num_classes, 1, initialise=nn.init.zeros_)
+            for channels in reversed(self.encoder.channels[2 - self.num_skips : 2])
+        )
+        self.up = nn.ModuleList(
+            bilinear_transposed_convolution(num_classes, 2) for _ in range(self.num_skips)
+        )
+        self.last_up = bilinear_transposed_convolution(num_classes, STRIDES[-1 - self.num_skips])
+        if pretrained and encoder in CLASSIFIERS:
+            self.load_classifier(fetch_torchvision_weights(encoder))
+
+    def segment(self, image: Tensor) -> Tensor:
+        """Segment images whose sides are multiples of 32; (N, C, H, W) to (N, K, H, W)."""
+        *finer, deepest = self.encoder(image)
+        scores = self.score(self.dense(deepest))
+        for up, score, feature_map in zip(self.up, self.skip_scores, reversed(finer), strict=False):
+            scores = up(scores) + score(feature_map)
+        logits: Tensor = self.last_up(scores)
+        return logits
+
+    def score_map(self, image: Tensor) -> Tensor:
+        """The deepest scores, at a 32nd of the size, without any margin around the image.
+
+        Where a classifier's weights were loaded, the value in the middle of a classifier-sized
+        image is the classifier's own output.
+        """
+        scores: Tensor = self.score(self.dense(self.encoder.deepest(image)))
+        return scores
+
+    def load_classifier(self, state: Mapping[str, Tensor]) -> None:
+        """Take the weights of torchvision's ``alexnet`` or ``vgg16``, dense layers reshaped.
+
+        The last dense layer is taken as well where it has as many units as there are classes. With
+        other than 3 channels, the first convolution keeps its fresh weights.
+
+        Args:
+            state: The ``state_dict()`` of the classifier.
+
+        Raises:
+            ConfigError: The weights do not fit.
+        """
+        if not isinstance(self.encoder, TorchvisionEncoder):
+            names = ", ".join(CLASSIFIERS)
+            raise ConfigError(
+                f"classifier weights must go to an encoder with dense layers: {names}. "
+                "For others use pretrained=true"
+            )
+        features = {
+            name.removeprefix("features."): weights
+            for name, weights in state.items()
+            if name.startswith("features.")
+        }
+        dense = [name.removesuffix(".weight") for name in state if name.startswith("classifier.")]
+        dense = [name for name in dense if f"{name}.weight" in state]
+        targets = [self.dense[0], self.dense[3], self.score]
+        if len(dense) != len(targets):
+            raise ConfigError(
+                "classifier weights must hold three dense layers named classifier.N.weight. "
+                f"Got {len(dense)}"
+            )
+        self.encoder.load_features(features)
+        for name, layer in zip(dense, targets, strict=True):
+            assert isinstance(layer, nn.Conv2d)
+            weights, bias = state[f"{name}.weight"], state[f"{name}.bias"]
+            if layer is self.score and len(weights) != len(layer.weight):
+                continue
+            if weights.numel() != layer.weight.numel():
+                raise ConfigError(
+                    f"{name} must hold {layer.weight.numel():,} weights for this encoder. "
+                    f"Got {weights.numel():,}"
+                )
+            with torch.no_grad():
+                layer.weight.copy_(weights.view_as(layer.weight))
+                assert layer.bias is not None
+                layer.bias.copy_(bias)
+
+
+@models.register("fcn32s")
+class FCN32s(FCN):
+    """Scores at a 32nd of the size, up-sampled at once: A4's FCN, coarse."""
+
+    article = "A2 From FCN to U-Net; A4 Three algorithms; Long et al. 2015"
+    num_skips = 0
+
+
+@models.register("fcn16s")
+class FCN16s(FCN):
+    """As ``fcn32s``, with the scores of the feature map at a 16th added: A2's sum skip."""
+
+    article = "A2 From FCN to U-Net; Long et al. 2015"
+    num_skips = 1
+
+
+@models.register("fcn8s")
+class FCN8s(FCN):
+    """As ``fcn16s``, with the scores of the feature map at an 8th added as well."""
+
+    article = "A2 From FCN to U-Net; Long et al. 2015"
+    num_skips = 2

@@ -1,0 +1,42 @@
+"""The small U-Net with a residual encoder (article A3, suggested improvement)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from pixelwise.models import models
+from pixelwise.models.blocks import convolution, glorot_uniform
+from pixelwise.models.unet_elu import UNetELU
+
+
+class Residual(nn.Module):
+    """A block whose input, brought to its channels by a 1 x 1 convolution, is added to its output.
+
+    Reference:
+        He et al., Deep residual learning (2016), arXiv:1512.03385, option B.
+    """
+
+    def __init__(self, in_channels: int, block: nn.Module, out_channels: int) -> None:
+        super().__init__()
+        self.block = block
+        self.shortcut = convolution(in_channels, out_channels, 1, initialise=glorot_uniform)
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        """(N, C, H, W) to the block's output, of the same size."""
+        features: Tensor = self.block(feature_map) + self.shortcut(feature_map)
+        return features
+
+
+@models.register("resunet")
+class ResUNet(UNetELU):
+    """The ELU U-Net whose five blocks downwards are residual; every argument of that one.
+
+    Reference:
+        Article A3, "U-Net on your own data", its first suggested improvement; Zhang et al., Road
+        extraction by deep residual U-Net (2018), arXiv:1711.10684.
+    """
+
+    article = "A3 U-Net on your own data, residual encoder"
+
+    def _encoder_block(self, before: int, block: nn.Sequential, after: int) -> nn.Module:
+        return Residual(before, block, after)
