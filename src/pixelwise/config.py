@@ -91,7 +91,7 @@ class TrainingRecipe(_Section):
         class_weights: ``none``, ``balanced`` (1 / sqrt(frequency), from the data), or one weight
             per class. Of overlapping labels: what its pixels count against those without it.
         monitor: What makes an epoch the best: the validation ``score`` (mean IoU, of equals the
-            lower loss) or the validation ``loss`` alone.
+            lower loss), the validation ``loss`` alone, or that it is the ``last``.
         patience: Stop after so many epochs without a better validation score. ``None`` takes a
             third of the epochs, at least 10; with ``minutes`` the budget alone is the end.
         seed: Of weights, order, crops and dropout.
@@ -111,7 +111,7 @@ class TrainingRecipe(_Section):
     schedule: Literal["cosine", "constant"] = "cosine"
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
     class_weights: Literal["none", "balanced"] | tuple[Weight, ...] | None = None
-    monitor: Literal["score", "loss"] = "score"
+    monitor: Literal["score", "loss", "last"] = "score"
     patience: Positive | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"

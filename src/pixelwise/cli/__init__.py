@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from pixelwise.cli import data, evaluate, models, predict, train
+from pixelwise.cli import data, evaluate, lab, models, predict, train
 from pixelwise.errors import PixelwiseError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data.app, name="data")
+app.add_typer(lab.app, name="lab")
 for verb in (train, evaluate, predict, models):
     app.command(verb.NAME)(verb.command)
 

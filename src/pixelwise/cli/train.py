@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -13,16 +11,12 @@ from pixelwise.cli.console import (
     AsJson,
     FormatName,
     IgnoredValues,
-    is_terminal,
-    note,
     parse_size,
     print_json,
     print_scores,
     say,
 )
-
-if TYPE_CHECKING:
-    from pixelwise.training.events import Event, Listener, Stepped
+from pixelwise.cli.listening import listening
 
 NAME = "train"
 
@@ -70,7 +64,7 @@ def command(
     """
     from pixelwise.training.session import train
 
-    with _listening() as listener:
+    with listening() as listener:
         outcome = train(
             data,
             model=model,
@@ -103,78 +97,3 @@ def command(
     say(f"\nkept epoch {outcome.best_epoch} of {outcome.epochs}, {seconds}")
     say(f"run: {outcome.folder}")
     say(f"next: pixelwise predict {outcome.folder} IMAGES --out predictions --save overlay")
-
-
-def _print_lines(event: Event) -> None:
-    """Print what is worth a line of its own."""
-    from pixelwise.training.events import Drawn, EpochEnded, Said
-
-    if isinstance(event, Said):
-        note(f"{event.title}:")
-        for line in event.lines:
-            note(f"  {line}")
-    elif isinstance(event, EpochEnded):
-        note(_epoch_line(event.row, event.epochs, event.eta_s))
-    elif isinstance(event, Drawn):
-        note("pictures:")
-        for path in event.paths:
-            note(f"  {path}")
-
-
-@contextmanager
-def _listening() -> Iterator[Listener]:
-    """Print what a training says: a progress bar on a terminal, plain lines elsewhere."""
-    if not is_terminal():
-        yield _print_lines
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn
-
-    from pixelwise.training.events import Decoded, Stepped
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("reading", total=1.0, text="")
-
-        def draw(event: Event) -> None:
-            if isinstance(event, Decoded):
-                text = f"{event.done}/{event.total} images"
-                share = event.done / event.total
-                bar.update(task, description=f"reading {event.split}", completed=share, text=text)
-            elif isinstance(event, Stepped):
-                description, text = _step_texts(event)
-                bar.update(task, description=description, completed=event.fraction, text=text)
-            else:
-                # The bar writes to stderr beside these lines: it makes way for a moment.
-                bar.stop()
-                _print_lines(event)
-                bar.start()
-
-        yield draw
-
-
-def _step_texts(event: Stepped) -> tuple[str, str]:
-    """What stands before and behind the bar."""
-    epochs = f"/{event.epochs}" if event.epochs else ""
-    score = "" if event.score is None else f" · mean IoU {event.score:.3f}"
-    eta = "?" if event.eta_s is None else _duration(event.eta_s)
-    speed = f"{event.images_per_s:.1f} images/s"
-    text = f"{eta} left · {speed} · loss {event.loss:.4f}{score}"
-    return f"epoch {event.epoch}{epochs}", text
-
-
-def _epoch_line(row: dict[str, Any], epochs: int | None, eta_s: float) -> str:
-    of = f"/{epochs}" if epochs else ""
-    best = " *" if row["is_best"] else ""
-    return (
-        f"epoch {row['epoch']}{of}: loss {row['train_loss']:.4f}, val loss {row['val_loss']:.4f}, "
-        f"mean IoU {row['val_mean_iou']:.4f}, {row['images_per_s']:.1f} images/s, "
-        f"{_duration(eta_s)} left{best}"
-    )
-
-
-def _duration(seconds: float) -> str:
-    whole = round(seconds)
-    minutes, rest = divmod(whole, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

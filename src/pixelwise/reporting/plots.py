@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from pixelwise.classes import ClassMap
+from pixelwise.classes import IGNORE_INDEX, ClassMap
+from pixelwise.data.reading import Array, UInt8Array
 from pixelwise.data.sample import Sample
 from pixelwise.files import written_aside
 from pixelwise.prediction.predictor import THRESHOLD, class_picture
 from pixelwise.prediction.writers import overlay_picture, viewable
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, FigureBase
 
 TRAIN_COLOUR, VAL_COLOUR = "#1f77b4", "#d95f02"
 
@@ -28,7 +29,7 @@ def draw_curves(history: Sequence[dict[str, Any]], path: Path) -> None:
         history: Rows as ``history.csv`` holds them, at least one.
         path: The PNG to write.
     """
-    figure = _new_figure(9.0, 3.4)
+    figure = new_figure(9.0, 3.4)
     loss_axes, score_axes = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in history]
     kept = max(row["epoch"] for row in history if row["is_best"])
@@ -56,7 +57,7 @@ def draw_curves(history: Sequence[dict[str, Any]], path: Path) -> None:
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.25)
         axes.legend(fontsize=8)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_segmentation(
@@ -70,36 +71,63 @@ def draw_segmentation(
         class_map: Names and colours.
         path: The PNG to write.
     """
+    pictures = [
+        viewable(sample.image),
+        colour_truth(sample, class_map),
+        colour_prediction(sample, probabilities, class_map),
+    ]
     exclusive = sample.label_mode == "exclusive"
-    palette = list(class_map.colours) if exclusive else [(0, 0, 0), *class_map.colours]
-    hide = None if exclusive else 0
-    truth = class_picture(sample.mask if exclusive else sample.mask / np.float32(255))
-    predicted = (
-        probabilities.argmax(0).astype(np.uint8) if exclusive else class_picture(probabilities)
-    )
-    shown = [*class_map.colours]
-    void = np.zeros(truth.shape, bool) if not exclusive else truth == 255
-    pictures = [viewable(sample.image)]
-    for classes in (np.where(void, 0, truth), predicted):
-        picture = np.array(
-            overlay_picture(sample.image, classes.astype(np.uint8), palette, hide=hide, opacity=0.8)
-        )
-        pictures.append(picture)
-    pictures[1][void] = viewable(sample.image)[void] // 3
-    height, width = truth.shape
+    has_void = exclusive and bool((sample.mask == IGNORE_INDEX).any())
+    height, width = sample.mask.shape[-2:]
     across = 3.2
     down = min(12.0, max(0.6, across * height / width))
-    legend_rows = -(-len(shown) // 6)
-    figure = _new_figure(3 * across + 0.4, down + 0.75 + 0.25 * legend_rows)
+    legend_rows = -(-class_map.num_classes // 6)
+    figure = new_figure(3 * across + 0.4, down + 0.75 + 0.25 * legend_rows)
     columns = figure.subplots(1, 3)
     titles = ("input", "truth", "prediction" if exclusive else f"prediction > {THRESHOLD:g}")
     for axes, picture, title in zip(columns, pictures, titles, strict=True):
         axes.imshow(picture, interpolation="nearest")
         axes.set_title(title, fontsize=10)
         axes.set_axis_off()
-    _add_legend(figure, class_map, has_void=bool(void.any()))
+    add_legend(figure, class_map, has_void=has_void)
     figure.suptitle(sample.name, fontsize=8, color="0.4")
-    _save(figure, path)
+    save_figure(figure, path)
+
+
+def colour_truth(sample: Sample, class_map: ClassMap) -> UInt8Array:
+    """The image under its truth, a colour per class; void is darkened.
+
+    Returns:
+        uint8 (H, W, 3).
+    """
+    if sample.label_mode == "overlapping":
+        return _coloured(sample, class_picture(sample.mask / np.float32(255)), class_map)
+    void = sample.mask == IGNORE_INDEX
+    picture = _coloured(sample, np.where(void, 0, sample.mask), class_map)
+    picture[void] = viewable(sample.image)[void] // 3
+    return picture
+
+
+def colour_prediction(
+    sample: Sample, probabilities: npt.NDArray[np.float32], class_map: ClassMap
+) -> UInt8Array:
+    """The image under a prediction, a colour per class; probabilities are float32 (K, H, W).
+
+    Returns:
+        uint8 (H, W, 3).
+    """
+    exclusive = sample.label_mode == "exclusive"
+    classes = probabilities.argmax(0) if exclusive else class_picture(probabilities)
+    return _coloured(sample, classes, class_map)
+
+
+def _coloured(sample: Sample, classes: Array, class_map: ClassMap) -> UInt8Array:
+    exclusive = sample.label_mode == "exclusive"
+    palette = list(class_map.colours) if exclusive else [(0, 0, 0), *class_map.colours]
+    hide = None if exclusive else 0
+    return np.array(
+        overlay_picture(sample.image, classes.astype(np.uint8), palette, hide=hide, opacity=0.8)
+    )
 
 
 def draw_class_grid(
@@ -121,7 +149,7 @@ def draw_class_grid(
     chosen = sorted(largest.tolist())
     height, width = sample.mask.shape[-2:]
     across = 1.7
-    figure = _new_figure(
+    figure = new_figure(
         max(3.0, across * len(chosen)), 2 * min(8.0, max(0.5, across * height / width)) + 0.4
     )
     grid = figure.subplots(2, len(chosen), squeeze=False)
@@ -133,10 +161,11 @@ def draw_class_grid(
         column[0].set_title(class_map.names[index], fontsize=9)
     grid[0, 0].set_ylabel("truth", fontsize=9)
     grid[1, 0].set_ylabel("prediction", fontsize=9)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
-def _add_legend(figure: Figure, class_map: ClassMap, *, has_void: bool) -> None:
+def add_legend(figure: FigureBase, class_map: ClassMap, *, has_void: bool) -> None:
+    """Put the classes' colours and names below a figure."""
     from matplotlib.patches import Patch
 
     entries = [
@@ -148,13 +177,14 @@ def _add_legend(figure: Figure, class_map: ClassMap, *, has_void: bool) -> None:
     figure.legend(handles=entries, loc="outside lower center", ncols=6, fontsize=8, frameon=False)
 
 
-def _new_figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
     """A figure by itself, without pyplot: no window, no state shared between threads."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure, whole or not at all."""
     with written_aside(path) as aside:
         figure.savefig(aside, dpi=100)

@@ -243,9 +243,11 @@ class Trainer:
         )
         self._validation_s = time.perf_counter() - began
         assert scores.loss is not None
-        rank = (scores.mean_iou, -scores.loss)
-        if training.monitor == "loss":
-            rank = (-scores.loss, scores.mean_iou)
+        rank = {
+            "score": (scores.mean_iou, -scores.loss),
+            "loss": (-scores.loss, scores.mean_iou),
+            "last": (float(progress.epoch), 0.0),
+        }[training.monitor]
         is_best = progress.best is None or rank > tuple(progress.best)
         if is_best:
             self._save_model(scores)

@@ -28,7 +28,7 @@ NUM_PICTURES = 3
 """Validation images that are drawn into the run folder."""
 
 
-def _ignore_events(event: object) -> None:
+def ignore_events(event: object) -> None:
     """Nobody listens."""
 
 
@@ -49,7 +49,7 @@ def train(
     resume: bool = False,
     seed: int | None = None,
     device: str | None = None,
-    listener: Listener = _ignore_events,
+    listener: Listener = ignore_events,
 ) -> Outcome:
     """Train a model on a folder of labelled images.
 

@@ -1,0 +1,117 @@
+"""Every entry of the lab for a short while, on data of the size that a test can afford.
+
+    make lab                           all entries, about ten minutes on 2 cores
+    python benchmarks/lab.py a4-fcn    one of them
+
+An entry fails when it raises an error, or when it does not learn: its training loss must fall below
+the stated share of that of its first epoch. Only sizes and lengths are changed, and said.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from pixelwise.data.digits import DigitOptions, load_digit_source, make_digits, write_digits
+from pixelwise.errors import PixelwiseError
+from pixelwise.lab.catalog import list_entries, load_entry
+from pixelwise.lab.run import run_entry
+
+MUST_FALL_TO = 0.9
+"""The loss of the last epoch, as a share of that of the first."""
+
+SIDE_PX = 64
+EPOCHS = 5
+BATCH_SIZE = 4
+NUM_TRAIN, NUM_VAL = 48, 8
+
+
+def make_data(folder: Path) -> dict[str, Path]:
+    """Small data sets of each kind: soft masks per class, objects one by one, class ids."""
+    write_digits(folder / "digits", num_train=NUM_TRAIN, num_val=NUM_VAL)
+    rng = np.random.default_rng(0)
+    for index in range(NUM_TRAIN + NUM_VAL):
+        image = rng.integers(0, 60, (SIDE_PX, SIDE_PX, 3), np.uint8)
+        home = folder / "nuclei" / f"cell{index:03d}"
+        (home / "images").mkdir(parents=True)
+        (home / "masks").mkdir()
+        rows, columns = np.mgrid[:SIDE_PX, :SIDE_PX]
+        for number in range(3):
+            row, column, radius = *rng.integers(8, SIDE_PX - 8, 2), rng.integers(5, 12)
+            disc = (rows - row) ** 2 + (columns - column) ** 2 < radius**2
+            image[disc] += 120
+            Image.fromarray(disc).convert("L").save(home / "masks" / f"{number}.png")
+        Image.fromarray(image).save(home / "images" / f"{home.name}.png")
+    source = load_digit_source("train")
+    options = DigitOptions(height=SIDE_PX, width=SIDE_PX, labels_are_exclusive=True)
+    for split, count, seed in (("train", NUM_TRAIN, 0), ("val", NUM_VAL, 1)):
+        images, masks = make_digits(count, source=source, options=options, seed=seed)
+        for part in ("", "annot"):
+            (folder / "camvid" / f"{split}{part}").mkdir(parents=True)
+        for index, (image, mask) in enumerate(zip(images, masks, strict=True)):
+            classes = np.where(mask.max(0) > 0, 1 + mask.argmax(0), 0).astype(np.uint8)
+            colour = np.repeat(image[..., None], 3, -1)
+            Image.fromarray(colour).save(folder / "camvid" / split / f"{index:03d}.png")
+            target = folder / "camvid" / f"{split}annot" / f"{index:03d}.png"
+            Image.fromarray(classes).save(target)
+    return {kind: folder / kind for kind in ("digits", "nuclei", "camvid")}
+
+
+def smaller(name: str) -> dict[str, dict[str, Any]]:
+    """What is changed of an entry's recipe: sizes and lengths alone."""
+    recipe = load_entry(name).recipe
+    sizes = [SIDE_PX, SIDE_PX]
+    changes: dict[str, dict[str, Any]] = {
+        "training": {"epochs": EPOCHS, "batch_size": BATCH_SIZE, "size": sizes, "patience": EPOCHS}
+    }
+    if recipe.data.resize is not None:
+        changes["data"] = {"resize": sizes}
+    return changes
+
+
+def main() -> int:
+    """Run the entries that were asked for; 1 where one fails."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", choices=[[], *list_entries()])
+    names = parser.parse_args().names or list_entries()
+    failed = []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        data = make_data(folder)
+        for name in names:
+            started = time.perf_counter()
+            try:
+                result = run_entry(
+                    name,
+                    data=data[load_entry(name).data],
+                    out=folder / "runs" / name,
+                    overrides=smaller(name),
+                )
+            except PixelwiseError as error:
+                print(f"{name:<28} error: {error}", flush=True)
+                failed.append(name)
+                continue
+            with (Path(result.folder) / "history.csv").open(encoding="utf-8") as lines:
+                losses = [float(row["train_loss"]) for row in csv.DictReader(lines)]
+            learns = losses[-1] < MUST_FALL_TO * losses[0]
+            failed += [] if learns else [name]
+            seconds = time.perf_counter() - started
+            print(
+                f"{name:<28} loss {losses[0]:.4f} to {losses[-1]:.4f} in {len(losses)} epochs, "
+                f"{seconds:.0f} s: {'learns' if learns else 'does not learn'}",
+                flush=True,
+            )
+    print(f"{len(names) - len(failed)} of {len(names)} learn")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""``pixelwise lab``: the articles' systems, trained as their articles do."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pixelwise.cli.console import AsJson, print_json, say
+from pixelwise.cli.listening import listening
+from pixelwise.files import write_text
+
+app = typer.Typer(help="The systems of the articles, with the articles' recipes.")
+
+Data = Annotated[
+    str | None,
+    typer.Option("--data", help="A folder of the entry's kind. [default: digits, where they fit]"),
+]
+Out = Annotated[Path | None, typer.Option("--out", help="A new folder. [default: in runs/lab]")]
+
+
+@app.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """Name every system, with its article's figures."""
+    from pixelwise.lab.catalog import MEASURES, list_entries, load_entry
+
+    entries = [load_entry(name) for name in list_entries()]
+    if as_json:
+        print_json([entry.model_dump(mode="json") for entry in entries])
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for title in ("name", "model", "data"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("what, and the article's figures")
+    for entry in entries:
+        figures = ", ".join(f"{MEASURES[key]} {value:g}" for key, value in entry.figures.items())
+        what = f"{entry.title}: {figures}" if figures else entry.title
+        table.add_row(entry.name, entry.recipe.model.name, entry.data, what)
+    Console().print(table)
+
+
+@app.command("run")
+def run(
+    name: Annotated[str, typer.Argument(help="Of an entry.", show_default=False)],
+    data: Data = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="A budget in place of the article's epochs.")
+    ] = None,
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train one system with its article's recipe; the article's figures and ours, side by side."""
+    from pixelwise.lab.run import run_entry, side_by_side
+
+    with listening() as listener:
+        result = run_entry(name, data=data, minutes=minutes, out=out, listener=listener)
+    if as_json:
+        print_json(asdict(result))
+        return
+    say(f"{result.article}, {result.title}\n")
+    say(f"{'validation':<24}{'article':>10}{'here':>10}")
+    for title, article, ours in side_by_side(result):
+        shown = ("-" if value is None else f"{value:.4f}" for value in (article, ours))
+        say(f"{title:<24}" + "".join(f"{text:>10}" for text in shown))
+    say(f"\n{result.parameters:,} parameters, {result.gmacs:.4g} GMAC at {result.size}")
+    say(f"{result.epochs} epochs, {result.seconds:.0f} s of training, seed {result.seed}")
+    for remark in result.remarks:
+        say(f"differs: {remark}")
+    say(f"run: {result.folder}")
+
+
+@app.command("compare")
+def compare(
+    article: Annotated[str, typer.Argument(help="A1 to A5.", show_default=False)],
+    data: Data = None,
+    minutes: Annotated[float, typer.Option(help="The budget of each system.", min=0.01)] = 5.0,
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train an article's systems under one budget and draw them on one page."""
+    from pixelwise.lab.compare import compare_article
+
+    with listening() as listener:
+        results, page = compare_article(
+            article, data=data, minutes=minutes, out=out, listener=listener
+        )
+    if as_json:
+        print_json({"page": str(page), "results": [asdict(result) for result in results]})
+        return
+    for result in sorted(results, key=lambda result: -result.our_figures["mean_iou"]):
+        score = result.our_figures["mean_iou"]
+        say(f"{result.name:<28} mean IoU {score:.4f}  {result.parameters:>12,} parameters")
+    say(f"page: {page}")
+
+
+@app.command("table")
+def table(
+    runs: Annotated[Path, typer.Argument(help="A folder with runs of the lab.")] = Path("runs/lab"),
+    out: Annotated[Path | None, typer.Option(help="A Markdown file to write.")] = None,
+) -> None:
+    """Put the results of all runs into a table, in Markdown."""
+    from pixelwise.lab.table import as_markdown
+
+    text = as_markdown(runs)
+    if out is None:
+        say(text)
+        return
+    write_text(out, text)
+    say(f"written: {out}")

@@ -1,0 +1,184 @@
+"""Train an entry with its article's recipe, and put its figures beside the article's."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pixelwise.config import Recipe, load_recipe, validated
+from pixelwise.errors import ConfigError, DataError
+from pixelwise.files import write_text
+from pixelwise.lab.catalog import MEASURES, Entry, load_entry
+from pixelwise.modelfile import load_model_file
+from pixelwise.models import count_gmacs
+from pixelwise.training.events import Listener
+from pixelwise.training.session import ignore_events, train
+
+RESULT_NAME = "lab.json"
+
+
+@dataclass(frozen=True)
+class LabResult:
+    """An article's figures and ours.
+
+    Attributes:
+        name: Of the entry.
+        article: It is from.
+        title: In words.
+        data: Folder that was trained on.
+        article_figures: As the article states them.
+        our_figures: Of the validation split at the kept epoch; more of them than the article has.
+        per_class: IoU by class; ``None`` where the masks do not show it.
+        parameters: Trained weights.
+        gmacs: Of one image of the training size, in 10 ** 9 multiplications and additions.
+        size: Height and width in pixels that were trained on.
+        epochs: Trained.
+        asked_epochs: Of the article's recipe; ``None`` where the budget replaced them.
+        seconds: Of training, validation included.
+        seed: Of everything random.
+        device: That computed.
+        remarks: What differs.
+        folder: The run.
+    """
+
+    name: str
+    article: str
+    title: str
+    data: str
+    article_figures: dict[str, float]
+    our_figures: dict[str, float]
+    per_class: dict[str, float | None]
+    parameters: int
+    gmacs: float
+    size: tuple[int, int]
+    epochs: int
+    asked_epochs: int | None
+    seconds: float
+    seed: int
+    device: str
+    remarks: tuple[str, ...]
+    folder: str
+
+
+def run_entry(
+    name: str,
+    *,
+    data: Path | str | None = None,
+    minutes: float | None = None,
+    out: Path | None = None,
+    overrides: dict[str, dict[str, Any]] | None = None,
+    listener: Listener = ignore_events,
+) -> LabResult:
+    """Train one system as its article does.
+
+    Args:
+        name: Of the entry.
+        data: A folder of the entry's kind; ``None`` makes digits for those that run on them.
+        minutes: A wall-clock budget in place of the article's epochs.
+        out: The run's folder; ``None`` takes ``runs/lab/NAME``, numbered where it exists.
+        overrides: Sections and keys of the recipe that replace the article's.
+        listener: Told of what happens.
+
+    Returns:
+        Both figures; they are also written into the run's folder as ``lab.json``.
+
+    Raises:
+        PixelwiseError: The entry, the data or the folder cannot be used.
+    """
+    entry = load_entry(name)
+    if data is None:
+        if entry.data != "digits":
+            raise DataError(
+                f"lab entry {name} needs --data with a folder like {entry.data}. Got none"
+            )
+        data = "digits"
+    folder = out or _free_folder(Path("runs") / "lab" / name)
+    outcome = train(
+        data,
+        recipe=_with(entry.recipe, overrides or {}),
+        minutes=minutes,
+        out=folder,
+        listener=listener,
+    )
+    model, card = load_model_file(folder)
+    recipe = load_recipe(folder / "recipe.yaml")
+    scores = outcome.scores
+    ours = {
+        "loss": scores.loss,
+        "mean_iou": scores.mean_iou,
+        "pixel_accuracy": scores.pixel_accuracy,
+        **{key: value for key, value in (scores.keras or {}).items() if key != "loss"},
+    }
+    result = LabResult(
+        name=name,
+        article=entry.article,
+        title=entry.title,
+        data=Path(data).name,
+        article_figures=entry.figures,
+        our_figures={key: value for key, value in ours.items() if value is not None},
+        per_class={row.name: row.iou for row in scores.per_class},
+        parameters=sum(weights.numel() for weights in model.parameters()),
+        gmacs=count_gmacs(model, card.training_size),
+        size=card.training_size,
+        epochs=outcome.epochs,
+        asked_epochs=recipe.training.epochs,
+        seconds=round(outcome.seconds, 1),
+        seed=recipe.training.seed,
+        device=recipe.training.device,
+        remarks=_remarks(entry, minutes),
+        folder=str(folder),
+    )
+    write_text(folder / RESULT_NAME, json.dumps(asdict(result), indent=2) + "\n")
+    return result
+
+
+def _remarks(entry: Entry, minutes: float | None) -> tuple[str, ...]:
+    if minutes is None:
+        return entry.remarks
+    asked = entry.recipe.training.epochs
+    return (*entry.remarks, f"a budget of {minutes:g} minutes in place of {asked} epochs")
+
+
+def _with(recipe: Recipe, overrides: dict[str, dict[str, Any]]) -> Recipe:
+    content = recipe.model_dump()
+    for section, entries in overrides.items():
+        content[section].update(entries)
+    return validated(Recipe, content, "lab")
+
+
+def _free_folder(base: Path) -> Path:
+    folder, number = base, 1
+    while folder.exists():
+        number += 1
+        folder = base.with_name(f"{base.name}-{number}")
+    return folder
+
+
+def load_results(folder: Path) -> list[LabResult]:
+    """Every result below a folder, in the order of the entries; of two of an entry the later one.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    results: dict[str, LabResult] = {}
+    paths = sorted(folder.rglob(RESULT_NAME), key=lambda path: path.stat().st_mtime)
+    for path in paths:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        results[content["name"]] = LabResult(**content)
+    if not results:
+        raise ConfigError(
+            f"{folder} must hold runs of lab entries. Got none. Make one: pixelwise lab run NAME"
+        )
+    return [results[name] for name in sorted(results)]
+
+
+def side_by_side(result: LabResult) -> list[tuple[str, float | None, float | None]]:
+    """(measure, the article's figure, ours) of every measure that either has."""
+    article, ours = result.article_figures, result.our_figures
+    return [
+        (title, article.get(key), ours.get(key))
+        for key, title in MEASURES.items()
+        if key in article or key in ours
+    ]

@@ -1,0 +1,62 @@
+"""The results of the lab as a page of the documentation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pixelwise.lab.run import LabResult, load_results, side_by_side
+
+HEAD = """# The lab: the articles' systems, trained as their articles do
+
+Written by `pixelwise lab table`, from runs of `pixelwise lab run NAME --data FOLDER`. Figures are
+of the validation split. Seconds are of training and validation on the device that is named; "-"
+stands for what an article does not state.
+"""
+
+
+def as_markdown(folder: Path) -> str:
+    """One section for each result below a folder.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    results = load_results(folder)
+    overview = [
+        "| entry | parameters | GMAC | epochs | seconds | mean IoU |",
+        "|---|---|---|---|---|---|",
+        *(
+            f"| [{result.name}](#{result.name}) | {result.parameters:,} | {result.gmacs:.4g} "
+            f"| {result.epochs} | {result.seconds:.0f} | {result.our_figures['mean_iou']:.4f} |"
+            for result in results
+        ),
+    ]
+    return "\n".join([HEAD, *overview, "", *(_section(result) for result in results)])
+
+
+def _section(result: LabResult) -> str:
+    height, width = result.size
+    asked = "" if result.asked_epochs in (None, result.epochs) else f" of {result.asked_epochs}"
+    setting = (
+        f"{result.title} ({result.article}). Data: {result.data}, {height} x {width}, "
+        f"{result.epochs}{asked} epochs, {result.seconds:.0f} s on {result.device}, "
+        f"seed {result.seed}."
+    )
+    lines = [
+        f"## {result.name}",
+        setting,
+        "",
+        "| validation | article | here |",
+        "|---|---|---|",
+        *(
+            f"| {title} | {_shown(article)} | {_shown(ours)} |"
+            for title, article, ours in side_by_side(result)
+        ),
+        "",
+        *(f"- differs: {remark}" for remark in result.remarks),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
