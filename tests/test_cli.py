@@ -14,7 +14,7 @@ from PIL import Image
 import pixelwise.evaluation
 from pixelwise.classes import ClassMap, numbered_names
 from pixelwise.cli import app, console, main
-from pixelwise.cli.train import _step_texts
+from pixelwise.cli.listening import _step_texts
 from pixelwise.data.dataset import open_dataset
 from pixelwise.errors import ModelFileError
 from pixelwise.evaluation import evaluate

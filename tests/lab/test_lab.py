@@ -1,0 +1,139 @@
+"""The articles' systems as recipes, run beside their figures."""
+
+import json
+from importlib import resources
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from pixelwise.config import Recipe
+from pixelwise.data.digits import write_digits
+from pixelwise.errors import ConfigError, DataError, UnknownNameError
+from pixelwise.lab.catalog import MEASURES, entries_of, list_entries, load_entry
+from pixelwise.lab.compare import compare_article
+from pixelwise.lab.run import load_results, run_entry, side_by_side
+from pixelwise.lab.table import as_markdown
+from pixelwise.models import create_model
+
+every_entry = pytest.mark.parametrize("name", list_entries())
+
+SHORT = {"training": {"epochs": 1, "patience": 1, "batch_size": 4}}
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lab") / "digits"
+    write_digits(folder, num_train=12, num_val=6)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def result(digits, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "a1"
+    return run_entry("a1-encoder-decoder", data=digits, out=out, overrides=SHORT)
+
+
+def test_every_system_of_the_articles_has_its_name():
+    named = set(list_entries())
+    assert named >= {
+        "a1-stacked-fcn", "a1-encoder-decoder",
+        "a2-fcn-stack", "a2-encoder-decoder-alexnet", "a2-encoder-decoder-resnet", "a2-skip-sum",
+        "a2-unet", "a3-unet-elu", "a4-sliding-window", "a4-fcn", "a4-segnet", "a4-dilated",
+        "a5-unet-camvid", "icnet",
+    }  # fmt: skip
+    assert len(entries_of("A3")) == 7  # the network and its six improvements
+    assert len({entry.recipe.model.arguments.get("unpool") for entry in entries_of("a4")}) == 5
+
+
+@every_entry
+def test_the_recipe_of_every_entry_is_valid_and_its_model_can_be_built(name):
+    entry = load_entry(name)
+    assert entry.name == name
+    assert entry.title
+    assert set(entry.figures) <= set(MEASURES)
+    recipe = Recipe.model_validate(yaml.safe_load(entry.recipe.to_yaml()))
+    assert recipe.training.epochs
+    assert recipe.training.learning_rate
+    with torch.device("meta"):
+        create_model(recipe.model.name, 2, 3, **recipe.model.arguments)
+
+
+def test_the_entries_differ_from_the_one_they_build_on_in_what_they_name():
+    plain, relu = load_entry("a3-unet-elu"), load_entry("a3-relu")
+    assert relu.recipe.model.arguments == {"activation": "relu"}
+    assert relu.recipe.training == plain.recipe.training
+    assert relu.recipe.data == plain.recipe.data
+    assert relu.figures == {}  # the article states none for it
+    assert load_entry("a1-encoder-decoder").recipe.training.batch_size == 32
+
+
+def test_no_entry_is_written_twice():
+    folder = resources.files("pixelwise.lab") / "entries"
+    contents = [
+        json.dumps(load_entry(name).recipe.model_dump(mode="json"), sort_keys=True)
+        for name in list_entries()
+    ]
+    assert len(set(contents)) == len(contents)
+    assert all(path.name.endswith(".yaml") for path in folder.iterdir() if path.is_file())
+
+
+def test_a_misspelt_entry_or_article_is_refused_with_the_likely_one():
+    with pytest.raises(UnknownNameError, match="Did you mean 'a3-unet-elu'"):
+        load_entry("a3-unet-elv")
+    with pytest.raises(UnknownNameError, match="A1, A2, A3"):
+        entries_of("A9")
+
+
+def test_an_entry_that_needs_a_folder_says_which_kind():
+    with pytest.raises(DataError, match="--data with a folder like camvid"):
+        run_entry("a4-fcn")
+
+
+def test_a_run_puts_both_figures_side_by_side_and_into_its_folder(result):
+    rows = {title: (article, ours) for title, article, ours in side_by_side(result)}
+    assert rows["recall (A1)"][0] == 0.7063
+    assert 0 <= rows["recall (A1)"][1] <= 1
+    assert rows["mean IoU"][0] is None
+    assert (result.parameters, result.epochs, result.size) == (74_595, 1, (60, 60))
+    assert result.gmacs == pytest.approx(0.10575, rel=1e-4)
+    (again,) = load_results(Path(result.folder))
+    assert again.our_figures == result.our_figures
+
+
+def test_the_page_of_the_documentation_is_written_from_the_runs(result, tmp_path):
+    text = as_markdown(Path(result.folder))
+    assert "## a1-encoder-decoder" in text
+    assert "| recall (A1) | 0.7063 |" in text
+    assert "74,595" in text
+    with pytest.raises(ConfigError, match="Got none"):
+        as_markdown(tmp_path)
+
+
+def test_a_budget_is_named_as_what_differs(digits, tmp_path):
+    short = run_entry(
+        "a1-stacked-fcn",
+        data=digits,
+        minutes=0.02,
+        out=tmp_path / "run",
+        overrides={"training": {"batch_size": 4}},
+    )
+    assert "a budget of 0.02 minutes in place of 20 epochs" in short.remarks
+    assert short.asked_epochs is None
+
+
+def test_a_comparison_trains_all_and_draws_one_page(digits, tmp_path):
+    results, page = compare_article(
+        "A1",
+        data=digits,
+        minutes=0.02,
+        out=tmp_path / "compare",
+        overrides={"training": {"batch_size": 4}},
+    )
+    assert [entry.name for entry in results] == ["a1-encoder-decoder", "a1-stacked-fcn"]
+    assert page.read_bytes()[:4] == b"\x89PNG"
+    summary = json.loads((tmp_path / "compare" / "comparison.json").read_text())
+    assert all(entry["ms_per_image"] > 0 for entry in summary)
+    with pytest.raises(ConfigError, match="new folder"):
+        compare_article("A1", data=digits, out=tmp_path / "compare")
