@@ -302,7 +302,7 @@ def test_training_on_a_terminal_draws_its_bar_and_prints_each_epoch(tmp_path, mo
         for index in range(4):
             pixels = rng.integers(0, 2, (16, 16)).astype(np.uint8)
             Image.fromarray(pixels).save(tmp_path / "data" / name / f"{index}.png")
-    monkeypatch.setattr("pixelwise.cli.train.is_terminal", lambda: True)
+    monkeypatch.setattr("pixelwise.cli.listening.is_terminal", lambda: True)
     command = ["pixelwise", "train", str(tmp_path / "data"), "--model", "stacked-fcn"]
     monkeypatch.setattr("sys.argv", [*command, "--epochs", "2", "--out", str(tmp_path / "run")])
     with pytest.raises(SystemExit) as end:
