@@ -40,7 +40,7 @@ def options(
 def main() -> None:
     """Run the command line and exit with its code."""
     try:
-        app()
+        app(prog_name="pixelwise")
     except PixelwiseError as error:
         if os.environ.get("PIXELWISE_DEBUG"):
             raise
