@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pixelwise.config import Recipe, load_recipe, validated
+from pixelwise.devices import choose_device
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.files import write_text
 from pixelwise.lab.catalog import MEASURES, Entry, load_entry
@@ -126,7 +127,7 @@ def run_entry(
         asked_epochs=recipe.training.epochs,
         seconds=round(outcome.seconds, 1),
         seed=recipe.training.seed,
-        device=recipe.training.device,
+        device=choose_device(recipe.training.device).type,
         remarks=_remarks(entry, minutes),
         folder=str(folder),
     )
