@@ -15,7 +15,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -65,16 +64,14 @@ def make_data(folder: Path) -> dict[str, Path]:
     return {kind: folder / kind for kind in ("digits", "nuclei", "camvid")}
 
 
-def smaller(name: str) -> dict[str, dict[str, Any]]:
+def smaller(name: str) -> list[str]:
     """What is changed of an entry's recipe: sizes and lengths alone."""
-    recipe = load_entry(name).recipe
-    sizes = [SIDE_PX, SIDE_PX]
-    changes: dict[str, dict[str, Any]] = {
-        "training": {"epochs": EPOCHS, "batch_size": BATCH_SIZE, "size": sizes, "patience": EPOCHS}
-    }
-    if recipe.data.resize is not None:
-        changes["data"] = {"resize": sizes}
-    return changes
+    size = f"[{SIDE_PX}, {SIDE_PX}]"
+    changes = {"epochs": EPOCHS, "batch_size": BATCH_SIZE, "size": size, "patience": EPOCHS}
+    overrides = [f"training.{key}={value}" for key, value in changes.items()]
+    if load_entry(name).recipe.data.resize is not None:
+        overrides.append(f"data.resize={size}")
+    return overrides
 
 
 def main() -> int:

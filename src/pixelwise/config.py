@@ -165,6 +165,20 @@ def load_recipe(path: Path | None = None, overrides: Sequence[str] = ()) -> Reci
         ConfigError: The file is missing or no YAML, a key is unknown, or a value is out of range.
     """
     content = read_yaml(path) if path else {}
+    return overridden(content, overrides, str(path) if path else "recipe")
+
+
+def overridden(content: dict[str, Any], overrides: Sequence[str], origin: str) -> Recipe:
+    """A recipe of plain data, with some of its keys replaced.
+
+    Args:
+        content: Sections and keys; it is changed.
+        overrides: ``section.key=value``, the value in YAML, such as ``training.epochs=20``.
+        origin: Where the content was read from, for messages.
+
+    Raises:
+        ConfigError: A key is unknown, or a value is out of range.
+    """
     for override in overrides:
         key, equals, value = override.partition("=")
         section, dot, name = key.strip().partition(".")
@@ -175,12 +189,12 @@ def load_recipe(path: Path | None = None, overrides: Sequence[str] = ()) -> Reci
         for parent in parents:
             inside = inside.setdefault(parent, {})
             if not isinstance(inside, dict):
-                raise ConfigError(f"{path}: {parent} must be a section for {key}. Got {inside!r}")
+                raise ConfigError(f"{origin}: {parent} must be a section for {key}. Got {inside!r}")
         try:
             inside[last] = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise ConfigError(f"--set {override!r} must hold a YAML value: {error}") from error
-    return validated(Recipe, content, str(path) if path else "recipe")
+    return validated(Recipe, content, origin)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from pixelwise.models import create_model
 
 every_entry = pytest.mark.parametrize("name", list_entries())
 
-SHORT = {"training": {"epochs": 1, "patience": 1, "batch_size": 4}}
+SHORT = ["training.epochs=1", "training.patience=1", "training.batch_size=4"]
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +58,10 @@ def test_the_recipe_of_every_entry_is_valid_and_its_model_can_be_built(name):
     assert recipe.training.learning_rate
     with torch.device("meta"):
         create_model(recipe.model.name, 2, 3, **recipe.model.arguments)
+
+
+def test_what_is_overridden_is_named_among_the_differences(result):
+    assert any("training.epochs is 1 in place of 20" in remark for remark in result.remarks)
 
 
 def test_the_entries_differ_from_the_one_they_build_on_in_what_they_name():
@@ -117,7 +121,7 @@ def test_a_budget_is_named_as_what_differs(digits, tmp_path):
         data=digits,
         minutes=0.02,
         out=tmp_path / "run",
-        overrides={"training": {"batch_size": 4}},
+        overrides=["training.batch_size=4"],
     )
     assert "a budget of 0.02 minutes in place of 20 epochs" in short.remarks
     assert short.asked_epochs is None
@@ -129,7 +133,7 @@ def test_a_comparison_trains_all_and_draws_one_page(digits, tmp_path):
         data=digits,
         minutes=0.02,
         out=tmp_path / "compare",
-        overrides={"training": {"batch_size": 4}},
+        overrides=["training.batch_size=4"],
     )
     assert [entry.name for entry in results] == ["a1-encoder-decoder", "a1-stacked-fcn"]
     assert page.read_bytes()[:4] == b"\x89PNG"

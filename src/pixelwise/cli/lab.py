@@ -21,6 +21,14 @@ Data = Annotated[
 Out = Annotated[Path | None, typer.Option("--out", help="A new folder. [default: in runs/lab]")]
 
 
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", help="Override the article's recipe; may be repeated.", metavar="SECTION.KEY=VALUE"
+    ),
+]
+
+
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
     """Name every system, with its article's figures."""
@@ -52,13 +60,16 @@ def run(
         float | None, typer.Option(help="A budget in place of the article's epochs.")
     ] = None,
     out: Out = None,
+    set_: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
     """Train one system with its article's recipe; the article's figures and ours, side by side."""
     from pixelwise.lab.run import run_entry, side_by_side
 
     with listening() as listener:
-        result = run_entry(name, data=data, minutes=minutes, out=out, listener=listener)
+        result = run_entry(
+            name, data=data, minutes=minutes, out=out, overrides=set_ or (), listener=listener
+        )
     if as_json:
         print_json(asdict(result))
         return
@@ -80,6 +91,7 @@ def compare(
     data: Data = None,
     minutes: Annotated[float, typer.Option(help="The budget of each system.", min=0.01)] = 5.0,
     out: Out = None,
+    set_: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
     """Train an article's systems under one budget and draw them on one page."""
@@ -87,7 +99,12 @@ def compare(
 
     with listening() as listener:
         results, page = compare_article(
-            article, data=data, minutes=minutes, out=out, listener=listener
+            article,
+            data=data,
+            minutes=minutes,
+            out=out,
+            overrides=set_ or (),
+            listener=listener,
         )
     if as_json:
         print_json({"page": str(page), "results": [asdict(result) for result in results]})

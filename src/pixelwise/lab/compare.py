@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from pixelwise.data.dataset import open_dataset
 from pixelwise.errors import ConfigError
@@ -30,7 +30,7 @@ def compare_article(
     data: Path | str | None = None,
     minutes: float = 5.0,
     out: Path | None = None,
-    overrides: dict[str, dict[str, Any]] | None = None,
+    overrides: Sequence[str] = (),
     listener: Listener = ignore_events,
 ) -> tuple[list[LabResult], Path]:
     """Train every system of an article for the same time, on the same data, and draw them.
@@ -40,7 +40,7 @@ def compare_article(
         data: A folder of the kind that the article's systems run on.
         minutes: The budget of each.
         out: The folder to make; ``None`` takes ``runs/lab/compare-ARTICLE``.
-        overrides: Sections and keys of the recipes to replace.
+        overrides: ``section.key=value`` in place of the articles', the value in YAML.
         listener: Told of what happens.
 
     Returns:

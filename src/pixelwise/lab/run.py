@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from pixelwise.config import Recipe, load_recipe, validated
+from pixelwise.config import Recipe, load_recipe, overridden
 from pixelwise.devices import choose_device
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.files import write_text
-from pixelwise.lab.catalog import MEASURES, Entry, load_entry
+from pixelwise.lab.catalog import MEASURES, load_entry
 from pixelwise.modelfile import load_model_file
 from pixelwise.models import count_gmacs
 from pixelwise.training.events import Listener
@@ -69,7 +69,7 @@ def run_entry(
     data: Path | str | None = None,
     minutes: float | None = None,
     out: Path | None = None,
-    overrides: dict[str, dict[str, Any]] | None = None,
+    overrides: Sequence[str] = (),
     listener: Listener = ignore_events,
 ) -> LabResult:
     """Train one system as its article does.
@@ -79,7 +79,7 @@ def run_entry(
         data: A folder of the entry's kind; ``None`` makes digits for those that run on them.
         minutes: A wall-clock budget in place of the article's epochs.
         out: The run's folder; ``None`` takes ``runs/lab/NAME``, numbered where it exists.
-        overrides: Sections and keys of the recipe that replace the article's.
+        overrides: ``section.key=value`` in place of the article's, the value in YAML.
         listener: Told of what happens.
 
     Returns:
@@ -95,16 +95,17 @@ def run_entry(
                 f"lab entry {name} needs --data with a folder like {entry.data}. Got none"
             )
         data = "digits"
+    recipe = overridden(entry.recipe.model_dump(), overrides, f"lab entry {name}")
     folder = out or _free_folder(Path("runs") / "lab" / name)
     outcome = train(
         data,
-        recipe=_with(entry.recipe, overrides or {}),
+        recipe=recipe,
         minutes=minutes,
         out=folder,
         listener=listener,
     )
     model, card = load_model_file(folder)
-    recipe = load_recipe(folder / "recipe.yaml")
+    used = load_recipe(folder / "recipe.yaml")
     scores = outcome.scores
     ours = {
         "loss": scores.loss,
@@ -124,29 +125,26 @@ def run_entry(
         gmacs=count_gmacs(model, card.training_size),
         size=card.training_size,
         epochs=outcome.epochs,
-        asked_epochs=recipe.training.epochs,
+        asked_epochs=used.training.epochs,
         seconds=round(outcome.seconds, 1),
-        seed=recipe.training.seed,
-        device=choose_device(recipe.training.device).type,
-        remarks=_remarks(entry, minutes),
+        seed=used.training.seed,
+        device=choose_device(used.training.device).type,
+        remarks=(*entry.remarks, *_changes(entry.recipe, recipe, minutes)),
         folder=str(folder),
     )
     write_text(folder / RESULT_NAME, json.dumps(asdict(result), indent=2) + "\n")
     return result
 
 
-def _remarks(entry: Entry, minutes: float | None) -> tuple[str, ...]:
-    if minutes is None:
-        return entry.remarks
-    asked = entry.recipe.training.epochs
-    return (*entry.remarks, f"a budget of {minutes:g} minutes in place of {asked} epochs")
-
-
-def _with(recipe: Recipe, overrides: dict[str, dict[str, Any]]) -> Recipe:
-    content = recipe.model_dump()
-    for section, entries in overrides.items():
-        content[section].update(entries)
-    return validated(Recipe, content, "lab")
+def _changes(articles: Recipe, ours: Recipe, minutes: float | None) -> Iterator[str]:
+    """What was asked for in place of the article's, in words."""
+    if minutes is not None:
+        yield f"a budget of {minutes:g} minutes in place of {articles.training.epochs} epochs"
+    changed = ours.model_dump(mode="json")
+    for section, entries in articles.model_dump(mode="json").items():
+        for key, value in entries.items():
+            if changed[section][key] != value:
+                yield f"{section}.{key} is {changed[section][key]} in place of {value}"
 
 
 def _free_folder(base: Path) -> Path:
