@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Sequence
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 LabelMode = Literal["exclusive", "overlapping"]
 """``exclusive``: one class per pixel (softmax). ``overlapping``: one sigmoid per class."""
 
+Strays = Literal["refuse", "nearest", "void"]
+"""What becomes of a stored value or colour that is neither a class nor void: the file is refused,
+the pixel is of the class whose value or colour is nearest, or the pixel is void."""
+
+STRAYS: tuple[Strays, ...] = get_args(Strays)
+
 IGNORE_INDEX = 255
 """The class id of void pixels in every mask in memory; they count in no loss and no score."""
 
 MAX_CLASSES = 255
 """Class ids are uint8 and 255 is void, so ids run from 0 to 254."""
+
+BACKGROUND_NAMES = ("background", "_background_")
+"""A class of one of these names is what no labelled shape covers."""
 
 _Byte = Annotated[int, Field(ge=0, le=255)]
 Colour = tuple[_Byte, _Byte, _Byte]

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from pixelwise.classes import LabelMode, Strays
 from pixelwise.errors import ConfigError
 
 Schema = TypeVar("Schema", bound=BaseModel)
@@ -41,6 +42,9 @@ class DataRecipe(_Section):
             ``None`` takes those of the dataset card, else 70/15/15.
         split_seed: The seed of that split.
         ignore: Stored mask values that mean void, beside those of the format or the card.
+        label_mode: ``exclusive`` or ``overlapping``, for formats that can be read as both.
+        strays: What becomes of stored values or colours that are neither a class nor void:
+            ``refuse`` the file, take the ``nearest`` class, or make them ``void``.
         scale: Images are resized by this factor before the model sees them, and its logits back.
         normalization: ``dataset`` subtracts the mean and divides by the deviation of the training
             images, per channel; ``range`` divides by the largest value of the bit depth (A3).
@@ -54,6 +58,8 @@ class DataRecipe(_Section):
     split: str | None = None
     split_seed: Annotated[int, Field(ge=0)] = 0
     ignore: tuple[int, ...] = ()
+    label_mode: LabelMode | None = None
+    strays: Strays | None = None
     scale: Annotated[float, Field(gt=0, le=1)] | None = None
     normalization: Literal["dataset", "range"] = "dataset"
     resize: Size | None = None

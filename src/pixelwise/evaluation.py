@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from pixelwise.classes import IGNORE_INDEX, ClassMap
+from pixelwise.classes import IGNORE_INDEX, ClassMap, Strays
 from pixelwise.data.dataset import Dataset, open_dataset, with_void
 from pixelwise.data.sample import Sample
 from pixelwise.errors import DataError
@@ -73,6 +74,7 @@ def open_for_model(
     *,
     split: str | None = None,
     ignore: Sequence[int] = (),
+    strays: Strays | None = None,
     format: str | None = None,  # noqa: A002  the word that the command line and the card use
 ) -> tuple[Dataset, str]:
     """Open a data set to score a model on, and choose the split.
@@ -86,6 +88,7 @@ def open_for_model(
         split: ``train``, ``val``, ``test`` or ``all``. ``None`` takes the test images, where there
             are none those of validation, and of a folder of new images all.
         ignore: Further stored mask values that mean void.
+        strays: What becomes of stored values that are neither a class nor void.
         format: The label format, where looking does not find it.
 
     Returns:
@@ -95,13 +98,19 @@ def open_for_model(
         DataError: It cannot be opened or does not fit the model.
     """
     trained = predictor.card.data
-    dataset = open_dataset(
+    open_as = partial(
+        open_dataset,
         data,
         format=format,
         ignore=ignore,
+        strays=strays,
         split=trained.split,
         split_seed=trained.split_seed,
     )
+    dataset = open_as()
+    wanted = predictor.card.label_mode
+    if dataset.label_mode != wanted and wanted in dataset.format.label_modes:
+        dataset = open_as(label_mode=wanted)
     dataset = fit_to_model(predictor, dataset)
     return dataset, split or _default_split(predictor, dataset)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -95,6 +96,19 @@ def folder_written_aside(target: Path) -> Iterator[Path]:
         raise _output_error(target, error) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def file_names(names: Sequence[str]) -> list[str]:
+    """Any names as parts of file names, for every file system; no two of them are alike."""
+    parts: list[str] = []
+    for name in names:
+        plain = part = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "unnamed"
+        number = 1
+        while part.lower() in map(str.lower, parts):
+            number += 1
+            part = f"{plain}-{number}"
+        parts.append(part)
+    return parts
 
 
 def _umask() -> int:

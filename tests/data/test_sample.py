@@ -261,7 +261,10 @@ def test_stored_values_become_class_ids_and_void_becomes_255(tmp_path):
 
 def test_a_value_outside_the_class_map_is_refused_with_its_pixel_count(tmp_path):
     values = np.array([[0, 1, 9], [9, 9, 300]])
-    with pytest.raises(MaskError, match=r"mask\.png .*9 \(3 pixels\), 300 \(1 pixels\).*--ignore"):
+    with pytest.raises(
+        MaskError,
+        match=r"mask\.png .*9 \(3 pixels, nearest class 1\), 300 \(1 pixels.*--ignore.*--strays",
+    ):
         to_class_ids(values, ClassMap.build(("a", "b")), tmp_path / "mask.png")
 
 

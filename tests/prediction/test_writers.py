@@ -5,10 +5,10 @@ import pytest
 from PIL import Image
 
 from pixelwise.classes import ClassMap, numbered_names
+from pixelwise.data.writing import index_picture
 from pixelwise.errors import OutputError, UnknownNameError
 from pixelwise.prediction.writers import (
     SAVE_KINDS,
-    index_picture,
     save_kind,
     viewable,
     with_legend,

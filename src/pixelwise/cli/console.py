@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from pixelwise.classes import Strays
     from pixelwise.scoring.scores import Scores
 
 AsJson = Annotated[
@@ -26,6 +27,14 @@ FormatName = Annotated[
 IgnoredValues = Annotated[
     list[int] | None,
     typer.Option("--ignore", help="A mask value that means void; may be repeated."),
+]
+StrayValues = Annotated[
+    str | None,
+    typer.Option(
+        "--strays",
+        help="What becomes of mask values that are neither a class nor void: refuse, nearest "
+        "(class) or void. [default: refuse]",
+    ),
 ]
 ModelPath = Annotated[Path, typer.Argument(help="A model file or a run folder.")]
 
@@ -139,3 +148,16 @@ def parse_size(text: str) -> tuple[int, int]:
     if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
         raise ConfigError(f"--size must be HxW in pixels, such as 256x256. Got {text!r}")
     return int(height), int(width)
+
+
+def stray_rule(text: str | None) -> Strays | None:
+    """What ``--strays`` says."""
+    from pixelwise.classes import STRAYS
+    from pixelwise.errors import UnknownNameError
+
+    for rule in STRAYS:
+        if rule == text:
+            return rule
+    if text is None:
+        return None
+    raise UnknownNameError("--strays", text, STRAYS)

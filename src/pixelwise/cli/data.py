@@ -1,4 +1,4 @@
-"""``pixelwise data``: making data sets."""
+"""``pixelwise data``: making, looking at and converting data sets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,16 @@ from typing import Annotated
 
 import typer
 
-from pixelwise.cli.console import note, say
+from pixelwise.cli.console import (
+    DataPath,
+    FormatName,
+    IgnoredValues,
+    StrayValues,
+    note,
+    progress_bar,
+    say,
+    stray_rule,
+)
 
 app = typer.Typer(help="Make and look at data sets.", no_args_is_help=True)
 
@@ -79,3 +88,25 @@ def digits(
     note(f"digits from {origin}")
     seconds = time.perf_counter() - started
     say(f"{out}: {train} + {val} pictures, {height} x {width}, {classes} classes ({seconds:.1f} s)")
+
+
+@app.command("convert")
+def convert(
+    data: DataPath,
+    out: Annotated[Path, typer.Argument(help="The folder to make.", show_default=False)],
+    to: Annotated[str, typer.Option("--to", help="The format to write.", show_default=False)],
+    format: FormatName = None,  # noqa: A002  the option is called --format
+    ignore: IgnoredValues = None,
+    strays: StrayValues = None,
+) -> None:
+    """Write a data set in another format, pixel by pixel the same, with its classes and splits."""
+    from pixelwise.data.convert import convert_dataset
+    from pixelwise.data.dataset import open_dataset
+
+    dataset = open_dataset(data, format=format, ignore=ignore or (), strays=stray_rule(strays))
+    for line in dataset.notes:
+        note(line)
+    keep_splits = dataset.drawn_split is None
+    with progress_bar("writing") as on_written:
+        convert_dataset(dataset, out, to, keep_splits=keep_splits, on_written=on_written)
+    say(f"{out}: {len(dataset.records)} images as {to}")

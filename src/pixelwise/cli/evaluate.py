@@ -13,10 +13,12 @@ from pixelwise.cli.console import (
     FormatName,
     IgnoredValues,
     ModelPath,
+    StrayValues,
     note,
     print_json,
     print_scores,
     progress_bar,
+    stray_rule,
 )
 
 NAME = "evaluate"
@@ -30,6 +32,7 @@ def command(
         typer.Option(help="train, val, test or all. [default: test, else val, else all]"),
     ] = None,
     ignore: IgnoredValues = None,
+    strays: StrayValues = None,
     format: FormatName = None,  # noqa: A002  the option is called --format
     device: DeviceName = "auto",
     as_json: AsJson = False,
@@ -40,7 +43,7 @@ def command(
 
     predictor = load_model(model, device=device)
     dataset, chosen = open_for_model(
-        predictor, data, split=split, ignore=ignore or (), format=format
+        predictor, data, split=split, ignore=ignore or (), strays=stray_rule(strays), format=format
     )
     for line in dataset.notes:
         note(line)

@@ -11,10 +11,12 @@ from pixelwise.cli.console import (
     AsJson,
     FormatName,
     IgnoredValues,
+    StrayValues,
     parse_size,
     print_json,
     print_scores,
     say,
+    stray_rule,
 )
 from pixelwise.cli.listening import listening
 
@@ -43,6 +45,7 @@ def command(
         typer.Option(help="70/15/15 (train/val/test) or 70/30 (train/test).", metavar="SHARES"),
     ] = None,
     ignore: IgnoredValues = None,
+    strays: StrayValues = None,
     format: FormatName = None,  # noqa: A002  the option is called --format
     recipe: Annotated[Path | None, typer.Option(help="A YAML recipe to start from.")] = None,
     set_: Annotated[
@@ -75,6 +78,7 @@ def command(
             size=parse_size(size) if size else None,
             split=split,
             ignore=ignore or (),
+            strays=stray_rule(strays),
             format=format,
             recipe=recipe,
             overrides=set_ or (),

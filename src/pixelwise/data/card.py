@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import yaml
 from pydantic import BaseModel, ConfigDict
 
-from pixelwise.classes import IGNORE_INDEX, ClassMap, Colour, numbered_names
+from pixelwise.classes import IGNORE_INDEX, ClassMap, Colour, LabelMode, Strays, numbered_names
 from pixelwise.config import AugmentationRecipe, read_yaml, validated
 from pixelwise.errors import ConfigError
 
@@ -38,6 +40,8 @@ class DatasetCard(BaseModel):
         format: The label format.
         classes: Names, or entries with name, colour and value, in the order of their ids.
         ignore: Stored values that mean void.
+        label_mode: ``exclusive`` or ``overlapping``, for formats that can be read as both.
+        strays: What becomes of values that are neither a class nor void.
         split: Shares, where the folder gives no splits.
         augmentation: What may be varied in these pictures; the default of every training on them.
     """
@@ -48,6 +52,8 @@ class DatasetCard(BaseModel):
     format: str | None = None
     classes: list[str | ClassEntry] | None = None
     ignore: list[int] | None = None
+    label_mode: LabelMode | None = None
+    strays: Strays | None = None
     split: str | None = None
     augmentation: AugmentationRecipe | None = None
 
@@ -79,6 +85,27 @@ class DatasetCard(BaseModel):
             },
             str(origin),
         )
+
+    def to_yaml(self) -> str:
+        """The card as YAML, without what it does not say; :func:`find_card` reads it back."""
+        content = self.model_dump(mode="json", exclude_none=True)
+        return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+def card_of(class_map: ClassMap, **entries: Any) -> DatasetCard:
+    """The card that gives a class map back.
+
+    Args:
+        class_map: The classes.
+        entries: What else it says.
+    """
+    classes: list[str | ClassEntry] = [
+        ClassEntry(name=name, colour=colour, value=value)
+        for name, colour, value in zip(
+            class_map.names, class_map.colours, class_map.values, strict=True
+        )
+    ]
+    return DatasetCard(classes=classes, ignore=list(class_map.ignore), **entries)
 
 
 def find_card(path: Path) -> tuple[DatasetCard, Path | None, Path]:

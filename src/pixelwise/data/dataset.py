@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pixelwise.classes import ClassMap, LabelMode
+from pixelwise.classes import ClassMap, LabelMode, Strays
 from pixelwise.config import DEFAULT_SPLIT, AugmentationRecipe
 from pixelwise.data.card import find_card
 from pixelwise.data.digits import write_digits
@@ -104,6 +104,8 @@ def open_dataset(
     *,
     format: str | None = None,  # noqa: A002  the word that the command line and the card use
     ignore: Sequence[int] = (),
+    label_mode: LabelMode | None = None,
+    strays: Strays | None = None,
     split: str | None = None,
     split_seed: int = 0,
 ) -> Dataset:
@@ -114,6 +116,9 @@ def open_dataset(
             digits, made on the spot in the folder ``digits`` where there is none yet.
         format: The label format; ``None`` looks at the folder and says why.
         ignore: Stored mask values that mean void, beside those of the format or the card.
+        label_mode: For formats that can be read as exclusive and as overlapping labels.
+        strays: What becomes of values that are neither a class nor void; ``None`` takes what the
+            card says, else they are refused.
         split: ``TRAIN/VAL/TEST`` or ``TRAIN/TEST`` shares for a folder without splits; ``None``
             takes those of the card, else 70/15/15.
         split_seed: Seed of that split.
@@ -131,7 +136,12 @@ def open_dataset(
         raise DataError(f"DATA must be a folder or a dataset card. {path} does not exist")
     card, card_file, folder = find_card(path)
     try:
-        found, reason = detect_format(folder, format or card.format)
+        found, reason = detect_format(
+            folder,
+            format or card.format,
+            label_mode=label_mode or card.label_mode,
+            strays=strays or card.strays,
+        )
         records = found.records(folder)
     except OSError as error:
         raise DataError(

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pixelwise.classes import IGNORE_INDEX, ClassMap, LabelMode
+from pixelwise.classes import IGNORE_INDEX, ClassMap, LabelMode, Strays
 from pixelwise.data.reading import Array, UInt8Array, is_rotated
 from pixelwise.errors import MaskError
 
@@ -55,8 +55,16 @@ class Sample:
     label_mode: LabelMode
 
 
-def to_class_ids(values: npt.NDArray[np.int64], class_map: ClassMap, path: Path) -> UInt8Array:
+def to_class_ids(
+    values: npt.NDArray[np.int64], class_map: ClassMap, path: Path, strays: Strays = "refuse"
+) -> UInt8Array:
     """Translate stored values into class ids; void values become 255.
+
+    Args:
+        values: int64 (H, W).
+        class_map: What the values mean.
+        path: The mask's file, for messages.
+        strays: What becomes of values that are neither a class nor void.
 
     Raises:
         MaskError: A value is neither a class nor void; it is named with its pixel count.
@@ -68,18 +76,26 @@ def to_class_ids(values: npt.NDArray[np.int64], class_map: ClassMap, path: Path)
     order = np.argsort(known)
     position = np.searchsorted(known[order], values)
     position = np.minimum(position, len(known) - 1)
-    is_known = known[order][position] == values
-    if not is_known.all():
-        stray, counts = np.unique(values[~is_known], return_counts=True)
-        found = ", ".join(
-            f"{value} ({count} pixels)" for value, count in zip(stray[:5], counts[:5], strict=True)
+    found = ids[order][position]
+    is_stray = known[order][position] != values
+    if not is_stray.any():
+        return found
+    stray, index, counts = np.unique(values[is_stray], return_inverse=True, return_counts=True)
+    classes = np.array(class_map.values, np.int64)
+    nearest = np.abs(stray[:, None] - classes).argmin(1)
+    if strays == "refuse":
+        seen = ", ".join(
+            f"{value} ({count} pixels, nearest class {classes[near]})"
+            for value, count, near in zip(stray[:5], counts[:5], nearest[:5], strict=True)
         )
-        classes = _shortened(class_map.values)
         raise MaskError(
-            f"{path} must hold class ids {classes} or void {_shortened(class_map.ignore)}. "
-            f"Got {found}. Mend the mask, or say with --ignore {stray[0]} that this value is void"
+            f"{path} must hold class ids {_shortened(class_map.values)} or void "
+            f"{_shortened(class_map.ignore)}. Got {seen}. Mend the mask, say with "
+            f"--ignore {stray[0]} that this value is void, or with --strays nearest or "
+            "--strays void what becomes of all such pixels"
         )
-    return ids[order][position]
+    found[is_stray] = IGNORE_INDEX if strays == "void" else nearest.astype(np.uint8)[index]
+    return found
 
 
 def check_same_size(image_path: Path, image: Array, mask_path: Path, mask: Array) -> None:

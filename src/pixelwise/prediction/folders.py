@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pixelwise.data.formats import image_files
+from pixelwise.data.layouts import image_files
 from pixelwise.data.reading import IMAGE_SUFFIXES, read_image
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.files import make_folder

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
@@ -13,8 +12,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from pixelwise.classes import ClassMap, Colour, LabelMode
 from pixelwise.data.reading import Array, UInt8Array
+from pixelwise.data.writing import index_picture
 from pixelwise.errors import UnknownNameError
-from pixelwise.files import written_aside
+from pixelwise.files import file_names, written_aside
 from pixelwise.prediction.predictor import THRESHOLD, class_picture
 
 SaveKind = Literal["index", "overlay", "binary", "probabilities"]
@@ -98,27 +98,6 @@ def write_prediction(
         )
         for index, part in enumerate(file_names(class_map.names))
     ]
-
-
-def file_names(names: Sequence[str]) -> list[str]:
-    """Class names as parts of file names, for every file system; no two of them are alike."""
-    parts: list[str] = []
-    for name in names:
-        plain = part = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "class"
-        number = 1
-        while part.lower() in map(str.lower, parts):
-            number += 1
-            part = f"{plain}-{number}"
-        parts.append(part)
-    return parts
-
-
-def index_picture(classes: UInt8Array, palette: Sequence[Colour]) -> Image.Image:
-    """Class ids (H, W) as a palette image whose indices are the ids."""
-    picture = Image.fromarray(classes).convert("L")
-    picture = Image.frombytes("P", picture.size, picture.tobytes())
-    picture.putpalette([level for colour in palette for level in colour])
-    return picture
 
 
 def viewable(image: Array) -> UInt8Array:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from pixelwise.classes import Strays
 from pixelwise.config import Recipe, load_recipe, validated
 from pixelwise.data.dataset import open_dataset
 from pixelwise.errors import ConfigError, ModelFileError
@@ -43,6 +44,7 @@ def train(
     size: tuple[int, int] | None = None,
     split: str | None = None,
     ignore: Sequence[int] = (),
+    strays: Strays | None = None,
     format: str | None = None,  # noqa: A002  the word that the command line and the card use
     recipe: Path | Recipe | None = None,
     overrides: Sequence[str] = (),
@@ -66,6 +68,8 @@ def train(
         size: Height and width in pixels of the crops.
         split: ``TRAIN/VAL/TEST`` or ``TRAIN/TEST`` shares for a folder without splits.
         ignore: Further stored mask values that mean void.
+        strays: What becomes of stored values that are neither a class nor void; they are refused
+            where neither this nor the card says.
         format: The label format, where looking does not find it.
         recipe: A YAML file or a recipe to start from; the arguments here override it.
         overrides: ``section.key=value``, as ``--set`` on the command line.
@@ -89,7 +93,7 @@ def train(
     """
     arguments: dict[str, dict[str, object]] = {
         "data": {"path": None if data is None else str(data), "split": split, "format": format,
-                 "ignore": tuple(ignore) or None},
+                 "ignore": tuple(ignore) or None, "strays": strays},
         "model": {"name": model},
         "training": {"epochs": epochs, "minutes": minutes, "batch_size": batch_size, "size": size,
                      "seed": seed, "device": device},
@@ -123,6 +127,8 @@ def train(
         chosen.data.path,
         format=chosen.data.format,
         ignore=chosen.data.ignore,
+        label_mode=chosen.data.label_mode,
+        strays=chosen.data.strays,
         split=chosen.data.split,
         split_seed=chosen.data.split_seed,
     )

@@ -3,35 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
-from pixelwise.classes import ClassMap, LabelMode
-from pixelwise.data.reading import IMAGE_SUFFIXES, MASK_SUFFIXES
+from pixelwise.classes import IGNORE_INDEX, ClassMap, LabelMode, Strays
 from pixelwise.data.sample import Record, Sample
-from pixelwise.errors import DataError, FormatError
+from pixelwise.errors import ConfigError, FormatError
 from pixelwise.registry import Registry
 
 formats: Registry[Format] = Registry("format", "pixelwise.data.formats")
-
-SPLIT_FOLDERS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
-"""Folder names that say which split is inside, and the split."""
-
-IMAGE_FOLDERS = ("images", "image", "imgs", "img", "JPEGImages")
-"""Names of a folder of images, the likeliest first."""
-
-MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "annot", "SegmentationClass")
-"""Names of a folder of masks, the likeliest first."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +32,59 @@ class Confidence:
 NO = Confidence(0.0, "")
 
 
+@dataclass(frozen=True)
+class Truth:
+    """What a format must be able to hold, for :meth:`Format.refusal`.
+
+    Attributes:
+        class_map: The classes.
+        label_mode: Exclusive or overlapping.
+        has_void: Some pixels are void.
+        is_soft: Overlapping masks hold more than 0 and 255.
+    """
+
+    class_map: ClassMap
+    label_mode: LabelMode
+    has_void: bool
+    is_soft: bool
+
+    @classmethod
+    def of(cls, sample: Sample, class_map: ClassMap) -> Self:
+        """What one sample asks of a format."""
+        overlaps = sample.label_mode == "overlapping"
+        return cls(
+            class_map,
+            sample.label_mode,
+            has_void=not overlaps and bool((sample.mask == IGNORE_INDEX).any()),
+            is_soft=overlaps and bool(((sample.mask > 0) & (sample.mask < 255)).any()),
+        )
+
+
 class Format(ABC):
-    """One way in which labels lie on disk."""
+    """One way in which labels lie on disk.
+
+    Args:
+        label_mode: How masks are given, where the format can do both; ``None`` takes its first.
+        strays: What becomes of values that are neither a class nor void.
+
+    Raises:
+        ConfigError: The format has no such label mode.
+    """
 
     name: ClassVar[str]
-    label_mode: ClassVar[LabelMode]
+    label_modes: ClassVar[tuple[LabelMode, ...]] = ("exclusive",)
+    """What it can be read as, the usual one first."""
     layout: ClassVar[str]
     """The folder that it expects, in one line, for messages."""
+
+    def __init__(self, label_mode: LabelMode | None = None, strays: Strays = "refuse") -> None:
+        if label_mode not in (None, *self.label_modes):
+            raise ConfigError(
+                f"label_mode of {self.name} must be {' or '.join(self.label_modes)}. "
+                f"Got {label_mode}. Leave it out, or choose another format"
+            )
+        self.label_mode: LabelMode = label_mode or self.label_modes[0]
+        self.strays: Strays = strays
 
     @abstractmethod
     def detect(self, folder: Path) -> Confidence:
@@ -85,22 +113,65 @@ class Format(ABC):
             MaskError: The mask does not fit the image or the class map.
         """
 
+    def refusal(self, truth: Truth) -> str | None:
+        """Why it cannot hold such a truth, as the end of a sentence; ``None`` where it can."""
+        if truth.label_mode not in self.label_modes:
+            return f"it holds {' or '.join(self.label_modes)} labels"
+        return None
 
-def detect_format(folder: Path, name: str | None = None) -> tuple[Format, str]:
+    def write(
+        self, folder: Path, samples: Iterable[tuple[Record, Sample]], class_map: ClassMap
+    ) -> None:
+        """Write a data set so that :meth:`records` and :meth:`load` give the same masks again.
+
+        Args:
+            folder: An empty folder.
+            samples: Each with its record, which says the split and where the image file lies; the
+                last part of a record's name is the stem of what is written, and no two are alike.
+            class_map: The classes; a card beside the data keeps their names and colours.
+
+        Raises:
+            FormatError: The format cannot hold a sample; the message says why.
+            OutputError: The folder cannot be written.
+        """
+
+        def held() -> Iterator[tuple[Record, Sample]]:
+            for record, sample in samples:
+                reason = self.refusal(Truth.of(sample, class_map))
+                if reason:
+                    raise FormatError(
+                        f"{record.name} cannot be written as {self.name}: {reason}. "
+                        "Choose another format"
+                    )
+                yield record, sample
+
+        self._write(folder, held(), class_map)
+
+    @abstractmethod
+    def _write(
+        self, folder: Path, samples: Iterator[tuple[Record, Sample]], class_map: ClassMap
+    ) -> None:
+        """Write samples that the format can hold."""
+
+
+def detect_format(folder: Path, name: str | None = None, **options: Any) -> tuple[Format, str]:
     """Find the format of a folder.
 
     Args:
         folder: The data set.
         name: The format, where it is known; ``None`` looks.
+        options: Arguments of the format, as of :class:`Format`; ``None`` stands for its default.
 
     Returns:
         The format and the reason in words.
 
     Raises:
         FormatError: None fits, or two fit equally well.
+        ConfigError: The format does not take such an option.
     """
+    given = {key: value for key, value in options.items() if value is not None}
     if name is not None:
-        return formats.create(name), "as asked"
+        return formats.create(name, **given), "as asked"
     answers = [
         (candidate, candidate.detect(folder)) for candidate in map(formats.create, formats.names())
     ]
@@ -113,7 +184,7 @@ def detect_format(folder: Path, name: str | None = None) -> tuple[Format, str]:
         seen = "; ".join(f"{answer.name} ({sure.reason})" for answer, sure in answers)
         raise FormatError(f"{folder} fits several formats: {seen}. Choose one with --format")
     best, sure = answers[0]
-    return best, sure.reason
+    return formats.create(best.name, **given), sure.reason
 
 
 def _nothing_found(folder: Path) -> str:
@@ -123,134 +194,3 @@ def _nothing_found(folder: Path) -> str:
     )
     layouts = "; ".join(f"{name}: {formats.create(name).layout}" for name in formats.names())
     return f"{folder} must hold images with masks. Got {got}. Known layouts: {layouts}"
-
-
-def image_files(folder: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> list[Path]:
-    """The image files right inside a folder, sorted by name whatever the file system's order."""
-    if not folder.is_dir():
-        return []
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
-    )
-
-
-def mask_files(folder: Path) -> list[Path]:
-    """The mask files right inside a folder, sorted by name.
-
-    Raises:
-        DataError: One is of a format that alters values.
-    """
-    found = image_files(folder)
-    for path in found:
-        if path.suffix.lower() not in MASK_SUFFIXES:
-            raise DataError(
-                f"{path} must be a lossless mask ({', '.join(sorted(MASK_SUFFIXES))}). "
-                f"Got {path.suffix}, which alters values. Export the masks as PNG"
-            )
-    return found
-
-
-def subfolders(folder: Path) -> list[Path]:
-    """The folders right inside a folder, sorted by name; hidden ones are left out."""
-    return sorted(
-        path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
-    )
-
-
-def split_folders(folder: Path) -> dict[str | None, Path]:
-    """The split folders inside a folder by split, or the folder itself under ``None``.
-
-    Raises:
-        FormatError: Two folders name the same split.
-    """
-    found: dict[str | None, Path] = {}
-    for path in subfolders(folder):
-        split = SPLIT_FOLDERS.get(path.name.lower())
-        if split is None:
-            continue
-        if split in found:
-            raise FormatError(
-                f"{folder} must hold one folder per split. Got {found[split].name} and "
-                f"{path.name}, both {split}. Rename or remove one"
-            )
-        found[split] = path
-    return found or {None: folder}
-
-
-def named_folder(folder: Path, names: Sequence[str]) -> Path | None:
-    """The first of the named folders that is inside a folder."""
-    for name in names:
-        if (folder / name).is_dir():
-            return folder / name
-    return None
-
-
-def require_masks(unmasked: Mapping[str, Path]) -> None:
-    """Refuse image folders without masks, but for test images, which are there to be predicted.
-
-    Args:
-        unmasked: The image folders that have no masks, by split.
-
-    Raises:
-        FormatError: There is one for training or validation.
-    """
-    for split, images in sorted(unmasked.items()):
-        if split != "test":
-            first = next(iter(image_files(images)), images)
-            raise FormatError(
-                f"{first} must have a mask. There is no folder of masks for {images}. "
-                "Add the masks, or move the images elsewhere"
-            )
-
-
-def by_stem(files: Sequence[Path], what: str) -> dict[str, Path]:
-    """Files by their exact stem.
-
-    Raises:
-        FormatError: Two files have the same stem.
-    """
-    found: dict[str, Path] = {}
-    for path in files:
-        if path.stem in found:
-            raise FormatError(
-                f"{path.parent} must hold one {what} per name. Got {found[path.stem].name} and "
-                f"{path.name}. Remove one"
-            )
-        found[path.stem] = path
-    return found
-
-
-def pair_by_stem(image_folder: Path, mask_folder: Path) -> list[tuple[Path, Path]]:
-    """Pair the images of one folder with the masks of another, by exact stem.
-
-    Raises:
-        FormatError: An image has no mask, a mask no image, or a name stands twice.
-        DataError: A mask is of a format that alters class ids.
-    """
-    images = by_stem(image_files(image_folder), "image")
-    masks = by_stem(mask_files(mask_folder), "mask")
-    if not images and not masks:
-        raise FormatError(f"{image_folder} must hold images. It holds none. Check the path")
-    for stem, path in images.items():
-        if stem not in masks:
-            near = f" (the nearest is {_nearest(stem, masks)})" if masks else ""
-            raise FormatError(
-                f"{path} must have a mask {mask_folder / stem}.png. There is none{near}. "
-                "Add the mask, or move the image elsewhere"
-            )
-    for stem, path in masks.items():
-        if stem not in images:
-            raise FormatError(
-                f"{path} must have an image of the same name in {image_folder}. There is none. "
-                "Add the image, or move the mask elsewhere"
-            )
-    return [(images[stem], masks[stem]) for stem in sorted(images)]
-
-
-def _nearest(stem: str, masks: dict[str, Path]) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(stem, list(masks), n=1, cutoff=0.0)
-    return masks[close[0]].name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,14 +10,11 @@ import numpy as np
 from PIL import Image
 
 from pixelwise.classes import ClassMap, LabelMode
-from pixelwise.data.formats import (
+from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
+from pixelwise.data.layouts import (
     IMAGE_FOLDERS,
     MASK_FOLDERS,
-    NO,
-    Confidence,
-    Format,
     by_stem,
-    formats,
     image_files,
     mask_files,
     named_folder,
@@ -27,7 +24,9 @@ from pixelwise.data.formats import (
 )
 from pixelwise.data.reading import UInt8Array, read_grey_mask, read_image
 from pixelwise.data.sample import Record, Sample, check_same_size
+from pixelwise.data.writing import stem_of, write_image, write_mask
 from pixelwise.errors import FormatError
+from pixelwise.files import file_names
 
 
 @formats.register("class-masks")
@@ -35,7 +34,7 @@ class ClassMasks(Format):
     """``images/NAME.png`` and ``masks/CLASS/NAME.png``, also inside ``train/`` and its like."""
 
     name: ClassVar[str] = "class-masks"
-    label_mode: ClassVar[LabelMode] = "overlapping"
+    label_modes: ClassVar[tuple[LabelMode, ...]] = ("overlapping",)
     layout: ClassVar[str] = "images/NAME.* + masks/CLASS/NAME.png"
 
     def detect(self, folder: Path) -> Confidence:
@@ -114,6 +113,23 @@ class ClassMasks(Format):
             check_same_size(record.image, image, by_class[name], plane)
             planes.append(plane)
         return Sample(record.name, image, np.stack(planes), "overlapping")
+
+    def refusal(self, truth: Truth) -> str | None:
+        """Only class names that are names of folders."""
+        names = list(truth.class_map.names)
+        if names != file_names(names):
+            return "a class has a name that no folder can have"
+        return super().refusal(truth)
+
+    def _write(
+        self, folder: Path, samples: Iterator[tuple[Record, Sample]], class_map: ClassMap
+    ) -> None:
+        """A folder per class, in ``SPLIT/masks``."""
+        for record, sample in samples:
+            home = folder / (record.split or "")
+            write_image(home / IMAGE_FOLDERS[0], record, sample)
+            for name, plane in zip(class_map.names, sample.mask, strict=True):
+                write_mask(home / MASK_FOLDERS[0] / name / stem_of(record), plane)
 
 
 def make_class_mask_folders(folder: Path, names: Sequence[str]) -> None:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from scipy.ndimage import label
 
-from pixelwise.classes import ClassMap, LabelMode
-from pixelwise.data.formats import (
+from pixelwise.classes import ClassMap
+from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
+from pixelwise.data.layouts import (
     IMAGE_FOLDERS,
     MASK_FOLDERS,
-    NO,
-    Confidence,
-    Format,
-    formats,
     image_files,
     mask_files,
     named_folder,
@@ -24,6 +22,7 @@ from pixelwise.data.formats import (
 )
 from pixelwise.data.reading import read_image, read_mask_values
 from pixelwise.data.sample import Record, Sample, check_same_size, to_class_ids
+from pixelwise.data.writing import stem_of, write_image, write_mask
 from pixelwise.errors import FormatError
 
 
@@ -36,7 +35,6 @@ class ObjectMasks(Format):
     """
 
     name: ClassVar[str] = "object-masks"
-    label_mode: ClassVar[LabelMode] = "exclusive"
     layout: ClassVar[str] = "NAME/images/NAME.png + NAME/masks/*.png"
 
     def detect(self, folder: Path) -> Confidence:
@@ -99,6 +97,31 @@ class ObjectMasks(Format):
             merged[mask > 0] = 1
         ids = to_class_ids(merged.astype(np.int64), class_map, record.image.parent.parent)
         return Sample(record.name, image, ids, "exclusive")
+
+    def refusal(self, truth: Truth) -> str | None:
+        """Only background and one kind of object, without void."""
+        if truth.class_map.num_classes != 2:
+            return f"it holds background and one class, not {truth.class_map.num_classes}"
+        if truth.has_void:
+            return "it cannot say what is void"
+        return super().refusal(truth)
+
+    def _write(
+        self,
+        folder: Path,
+        samples: Iterator[tuple[Record, Sample]],
+        class_map: ClassMap,  # noqa: ARG002
+    ) -> None:
+        """One mask per connected object, which is as near to the objects as a mask tells."""
+        for record, sample in samples:
+            home = folder / (record.split or "") / stem_of(record)
+            write_image(home / IMAGE_FOLDERS[0], record, sample)
+            (home / MASK_FOLDERS[0]).mkdir()
+            objects, count = label(sample.mask == 1)
+            for number in range(1, count + 1):
+                name = f"{stem_of(record)}_mask_{number}"
+                pixels = np.where(objects == number, 255, 0).astype(np.uint8)
+                write_mask(home / MASK_FOLDERS[0] / name, pixels)
 
 
 def _image_folder(path: Path) -> Path:

@@ -1,0 +1,62 @@
+"""From one label format to another, with the splits and the classes kept."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from pixelwise.data.card import CARD_NAME, card_of
+from pixelwise.data.dataset import Dataset
+from pixelwise.data.formats import formats
+from pixelwise.data.sample import Record, Sample
+from pixelwise.files import file_names, folder_written_aside
+
+
+def convert_dataset(
+    dataset: Dataset,
+    out: Path,
+    to: str,
+    *,
+    keep_splits: bool = True,
+    on_written: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write a data set in another format, with a card that holds its classes and splits.
+
+    Args:
+        dataset: What to write.
+        out: The folder to make; it must be new or empty.
+        to: The registered name of a format that can hold it.
+        keep_splits: Lay the images in their splits as the format does; otherwise as one heap.
+        on_written: Called with how many images are written and how many there are.
+
+    Raises:
+        FormatError: The format cannot hold the data; nothing is left behind.
+        UnknownNameError: There is no such format.
+        DataError: A file cannot be read.
+        OutputError: The folder holds something, or cannot be written.
+    """
+    target = formats.create(to)
+    if dataset.label_mode in target.label_modes:
+        target = formats.create(to, label_mode=dataset.label_mode)
+    # Files of different folders may share a name, and what is written lies in one folder.
+    stems = file_names([record.name.rsplit("/", 1)[-1] for record in dataset.records])
+    records = [
+        dataclasses.replace(
+            record,
+            name=f"{record.split}/{stem}" if keep_splits and record.split else stem,
+            split=record.split if keep_splits else None,
+        )
+        for record, stem in zip(dataset.records, stems, strict=True)
+    ]
+
+    def samples() -> Iterator[tuple[Record, Sample]]:
+        for number, (old, new) in enumerate(zip(dataset.records, records, strict=True), start=1):
+            yield new, dataset.load(old)
+            if on_written:
+                on_written(number, len(records))
+
+    card = card_of(dataset.class_map, format=to, label_mode=dataset.label_mode)
+    with folder_written_aside(out) as aside:
+        target.write(aside, samples(), dataset.class_map)
+        (aside / CARD_NAME).write_text(card.to_yaml(), encoding="utf-8")

@@ -1,0 +1,92 @@
+"""Writing images and masks as files: what the formats share in writing a data set."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pixelwise.classes import Colour
+from pixelwise.data.reading import IMAGE_SUFFIXES, Array, UInt8Array, is_rotated
+from pixelwise.data.sample import Record, Sample
+
+
+def stem_of(record: Record) -> str:
+    """The file name, without a suffix, that a record's files are written under."""
+    return record.name.rsplit("/", 1)[-1]
+
+
+def write_image(
+    folder: Path, record: Record, sample: Sample, suffixes: frozenset[str] = IMAGE_SUFFIXES
+) -> Path:
+    """Put an image into a folder: its file as it is, or its pixels where that would not do.
+
+    A file with an EXIF rotation is written upright, for the tools that do not turn it.
+
+    Args:
+        folder: It is made where it is missing.
+        record: Says where the image file lies.
+        sample: Its pixels.
+        suffixes: Kinds of files that may be copied; others are written anew as PNG or TIFF.
+
+    Returns:
+        The file.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    source = record.image
+    if source.suffix.lower() in suffixes and not is_rotated(source):
+        target = folder / f"{stem_of(record)}{source.suffix}"
+        shutil.copyfile(source, target)
+        return target
+    return write_pixels(folder / stem_of(record), sample.image)
+
+
+def write_pixels(target: Path, pixels: Array) -> Path:
+    """Write pixels of any type and number of channels without loss.
+
+    Args:
+        target: Without a suffix.
+        pixels: (H, W, C).
+
+    Returns:
+        The file: PNG where that holds them, else TIFF.
+    """
+    if pixels.dtype == np.uint8 and pixels.shape[-1] in (1, 3):
+        path = target.with_name(f"{target.name}.png")
+        Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(path)
+        return path
+    import tifffile
+
+    path = target.with_name(f"{target.name}.tif")
+    planes = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
+    tifffile.imwrite(path, planes, photometric="minisblack", compression="zlib")
+    return path
+
+
+def write_mask(target: Path, ids: UInt8Array, palette: Sequence[Colour] | None = None) -> Path:
+    """Write values as a grey PNG, or as a palette PNG whose indices they are.
+
+    Args:
+        target: Without a suffix; its folder is made where it is missing.
+        ids: uint8 (H, W).
+        palette: A colour for each value; ``None`` writes grey.
+
+    Returns:
+        The file.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    path = target.with_name(f"{target.name}.png")
+    picture = Image.fromarray(ids) if palette is None else index_picture(ids, palette)
+    picture.save(path)
+    return path
+
+
+def index_picture(classes: UInt8Array, palette: Sequence[Colour]) -> Image.Image:
+    """Class ids (H, W) as a palette image whose indices are the ids."""
+    picture = Image.fromarray(classes)
+    picture = Image.frombytes("P", picture.size, picture.tobytes())
+    picture.putpalette([level for colour in palette for level in colour])
+    return picture
