@@ -227,8 +227,8 @@ def score_samples(
                 "score against. All are void. "
                 "Check the void value, or choose another split with --split"
             )
-        return dataclasses.replace(summarise(confusion, class_map, images=done), loss=loss.mean)
-    scores = summarise(overlap, class_map, images=done, keras=keras)
+        return dataclasses.replace(summarise(confusion, class_map), loss=loss.mean)
+    scores = summarise(overlap, class_map, keras=keras)
     if len(scores.absent_classes) == class_map.num_classes:
         raise DataError(
             f"the {done} masks from {first} on must show at least one class to score against. "

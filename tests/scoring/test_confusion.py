@@ -40,13 +40,20 @@ def test_each_class_is_counted_as_scikit_learn_counts_it():
     confusion = counted([(prediction, mask)], 4)
     labelled = mask != VOID
     per_class = multilabel_confusion_matrix(mask[labelled], prediction[labelled], labels=range(4))
-    assert confusion.false_positives.tolist() == per_class[:, 0, 1].tolist()
-    assert confusion.false_negatives.tolist() == per_class[:, 1, 0].tolist()
-    assert confusion.true_positives.tolist() == per_class[:, 1, 1].tolist()
-    assert confusion.right == (
-        int((mask == prediction)[labelled].sum()),
-        int(labelled.sum()),
-    )
+    hits, extra, missed, rest = confusion.per_image[0].tolist()
+    assert extra == per_class[:, 0, 1].tolist()
+    assert missed == per_class[:, 1, 0].tolist()
+    assert hits == per_class[:, 1, 1].tolist()
+    assert rest == per_class[:, 0, 0].tolist()
+
+
+@pytest.mark.parametrize("num_classes", [2, 14, 15, 16, 17, 200])
+def test_few_and_many_classes_are_counted_alike(num_classes):
+    rng = np.random.default_rng(num_classes)
+    mask, prediction = ids(rng, (40, 33), num_classes, 0.3), ids(rng, (40, 33), num_classes)
+    labelled = mask != VOID
+    expected = confusion_matrix(mask[labelled], prediction[labelled], labels=range(num_classes))
+    assert np.array_equal(counted([(prediction, mask)], num_classes).counts, expected)
 
 
 def test_void_pixels_count_nowhere_whatever_is_predicted_there():
@@ -65,8 +72,9 @@ def test_an_image_that_is_all_void_adds_nothing():
 def test_the_row_is_the_truth_and_the_column_the_prediction():
     confusion = counted([(np.array([[2]], np.uint8), np.array([[0]], np.uint8))], 3)
     assert confusion.counts[0, 2] == confusion.counts.sum() == 1
-    assert confusion.false_positives.tolist() == [0, 0, 1]
-    assert confusion.false_negatives.tolist() == [1, 0, 0]
+    _, extra, missed, _ = confusion.per_image[0].tolist()
+    assert extra == [0, 0, 1]
+    assert missed == [1, 0, 0]
 
 
 def test_many_classes_do_not_overflow():
@@ -104,17 +112,16 @@ def test_overlapping_classes_are_counted_each_by_itself():
                 missed[index] += truth and not guess
                 right += truth == guess
                 total += 1
-    assert counts.true_positives.tolist() == hits
-    assert counts.false_positives.tolist() == extra
-    assert counts.false_negatives.tolist() == missed
-    assert counts.right == (right, total)
+    assert counts.per_image.sum(0)[:3].tolist() == [hits, extra, missed]
+    assert int(counts.per_image[:, [0, 3]].sum()) == right
+    assert int(counts.per_image.sum()) == total
+    assert len(counts.per_image) == 3
 
 
 def test_a_pixel_may_be_of_several_classes():
     counts = OverlapCounts(2)
     counts.add(np.ones((2, 1, 1), bool), np.full((2, 1, 1), 255, np.uint8))
-    assert counts.true_positives.tolist() == [1, 1]
-    assert not counts.false_positives.any()
+    assert counts.per_image.tolist() == [[[1, 1], [0, 0], [0, 0], [0, 0]]]
 
 
 def a1_figures(images):

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from sklearn.metrics import jaccard_score, precision_score, recall_score
+from sklearn.metrics import f1_score, jaccard_score, precision_score, recall_score
 
 from pixelwise.classes import ClassMap, numbered_names
 from pixelwise.scoring.confusion import ConfusionMatrix, KerasCounts, OverlapCounts
@@ -19,7 +19,7 @@ def scored(images, num_classes):
     confusion = ConfusionMatrix(num_classes)
     for prediction, mask in images:
         confusion.add(prediction, mask)
-    return summarise(confusion, class_map(num_classes), images=len(images))
+    return summarise(confusion, class_map(num_classes))
 
 
 def random_images(seed, num_classes=4, count=5, void_share=0.15):
@@ -46,6 +46,7 @@ def test_scores_equal_scikit_learns(seed):
     scores, (truth, prediction) = scored(images, 4), labelled(images)
     for attribute, reference in (
         ("iou", jaccard_score),
+        ("dice", f1_score),
         ("precision", precision_score),
         ("recall", recall_score),
     ):
@@ -141,10 +142,11 @@ def test_overlapping_scores_equal_scikit_learns():
         keras.add(probabilities, mask)
         truths.append((mask > 127.5).reshape(3, -1).T)
         predictions.append((probabilities > 0.5).reshape(3, -1).T)
-    scores = summarise(counts, class_map(3), images=4, keras=keras)
+    scores = summarise(counts, class_map(3), keras=keras)
     truth, prediction = np.concatenate(truths), np.concatenate(predictions)
     for attribute, reference in (
         ("iou", jaccard_score),
+        ("dice", f1_score),
         ("precision", precision_score),
         ("recall", recall_score),
     ):
@@ -161,7 +163,7 @@ def test_an_absent_overlapping_class_is_excluded_too():
     mask = np.zeros((2, 2, 2), np.uint8)
     mask[0, 0] = 255
     counts.add(mask > 0, mask)
-    scores = summarise(counts, class_map(2), images=1)
+    scores = summarise(counts, class_map(2))
     assert scores.mean_iou == 1.0
     assert scores.absent_classes == ("class-1",)
 
@@ -171,9 +173,11 @@ def test_scores_are_plain_json_with_their_definition():
     assert json.loads(json.dumps(content, allow_nan=False))["per_class"][3] == {
         "name": "class-3",
         "iou": None,
+        "dice": None,
         "precision": None,
         "recall": None,
         "pixels": 0,
+        "iou_interval": None,
     }
     assert {"images", "label_mode", "mean_iou", "pixel_accuracy", "per_class"} <= set(content)
     assert "keras" not in content
@@ -182,5 +186,19 @@ def test_scores_are_plain_json_with_their_definition():
 
 def test_the_figures_of_a1_are_part_of_overlapping_scores_alone():
     counts, keras = OverlapCounts(1), KerasCounts()
-    content = summarise(counts, class_map(1), images=0, keras=keras).to_json()
+    content = summarise(counts, class_map(1), keras=keras).to_json()
     assert set(content["keras"]) == {"binary_accuracy", "recall", "precision", "loss"}
+
+
+def test_scores_carry_the_intervals_of_their_headlines():
+    confusion = ConfusionMatrix(4)
+    for prediction, mask in random_images(7, count=12):
+        confusion.add(prediction, mask)
+    scores = summarise(confusion, class_map(4), with_intervals=True)
+    assert set(scores.intervals) == {
+        "mean_iou", "pixel_accuracy", "class_accuracy", "frequency_weighted_iou", "mean_dice",
+    }  # fmt: skip
+    for name, interval in scores.intervals.items():
+        assert interval.low < getattr(scores, name) < interval.high
+    assert all(entry.iou_interval.low < entry.iou for entry in scores.per_class)
+    assert summarise(confusion, class_map(4)).intervals == {}

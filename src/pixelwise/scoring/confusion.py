@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from pixelwise.classes import IGNORE_INDEX
 from pixelwise.data.reading import UInt8Array
+from pixelwise.scoring.measures import Counts
 
 HALF = 128
 """A soft mask, 0..255, is of a class from this value on: one half."""
 
-Counts = npt.NDArray[np.int64]
+MAX_IN_A_BYTE = 15
+"""So many classes, each with each and with void, number at most 256 pairs: one byte."""
 
 
 class ConfusionMatrix:
@@ -27,37 +30,62 @@ class ConfusionMatrix:
     def __init__(self, num_classes: int) -> None:
         self.num_classes = num_classes
         self.counts: Counts = np.zeros((num_classes, num_classes), np.int64)
+        self._images: list[Counts] = []
 
-    def add(self, prediction: UInt8Array, mask: UInt8Array) -> None:
+    def add(self, prediction: UInt8Array, mask: UInt8Array) -> Counts:
         """Count one image.
 
         Args:
             prediction: Class ids (H, W).
             mask: Class ids (H, W); pixels that are 255 count nowhere.
+
+        Returns:
+            The image's own confusion matrix, int64 (K, K).
         """
+        counts = count_pairs(prediction, mask, self.num_classes)
+        self.counts += counts
+        hits = np.diag(counts)
+        extra, missed = counts.sum(0) - hits, counts.sum(1) - hits
+        rest = counts.sum() - hits - extra - missed
+        self._images.append(np.stack([hits, extra, missed, rest]))
+        return counts
+
+    @property
+    def per_image(self) -> Counts:
+        """int64 (N, 4, K) as :mod:`pixelwise.scoring.measures` takes them."""
+        return np.array(self._images, np.int64).reshape(-1, 4, self.num_classes)
+
+
+def count_pairs(prediction: UInt8Array, mask: UInt8Array, num_classes: int) -> Counts:
+    """How many pixels of each class were predicted as which.
+
+    Args:
+        prediction: Class ids (H, W).
+        mask: Class ids (H, W); 255 is void.
+        num_classes: K.
+
+    Returns:
+        int64 (K, K); row is the mask's class.
+    """
+    if num_classes <= MAX_IN_A_BYTE:
+        # A pair fits into a byte: translating and counting bytes runs at memory speed, twice as
+        # fast as bincount, which widens every pixel to 8 bytes first.
+        codes = np.frombuffer(mask.tobytes().translate(_row_starts(num_classes)), np.uint8)
+        # What is predicted on void may be anything, and must not reach another row.
+        codes = codes + np.minimum(prediction, num_classes).ravel()
+        histogram = np.array(Image.fromarray(codes[None]).histogram(), np.int64)
+    else:
         labelled = mask != IGNORE_INDEX
-        pairs = mask[labelled].astype(np.int64) * self.num_classes + prediction[labelled]
-        self.counts += np.bincount(pairs, minlength=self.num_classes**2).reshape(self.counts.shape)
+        pairs = mask[labelled].astype(np.intp) * num_classes + prediction[labelled]
+        histogram = np.bincount(pairs, minlength=num_classes**2)
+    return histogram[: num_classes**2].reshape(num_classes, num_classes)
 
-    @property
-    def true_positives(self) -> Counts:
-        """Pixels of each class that were predicted as it, (K,)."""
-        return np.diag(self.counts)
 
-    @property
-    def false_positives(self) -> Counts:
-        """Pixels predicted as each class that are another, (K,)."""
-        return np.asarray(self.counts.sum(0) - self.true_positives)
-
-    @property
-    def false_negatives(self) -> Counts:
-        """Pixels of each class that were predicted as another, (K,)."""
-        return np.asarray(self.counts.sum(1) - self.true_positives)
-
-    @property
-    def right(self) -> tuple[int, int]:
-        """Pixels whose class is right, and all labelled pixels."""
-        return int(self.true_positives.sum()), int(self.counts.sum())
+def _row_starts(num_classes: int) -> bytes:
+    """A table from a mask's value to the first code of its row; void's is beyond all rows."""
+    starts = np.full(256, num_classes**2, np.uint8)
+    starts[:num_classes] = np.arange(num_classes) * num_classes
+    return starts.tobytes()
 
 
 class OverlapCounts:
@@ -70,10 +98,8 @@ class OverlapCounts:
     """
 
     def __init__(self, num_classes: int) -> None:
-        self.true_positives: Counts = np.zeros(num_classes, np.int64)
-        self.false_positives: Counts = np.zeros(num_classes, np.int64)
-        self.false_negatives: Counts = np.zeros(num_classes, np.int64)
-        self._num_planes_pixels = 0
+        self.num_classes = num_classes
+        self._images: list[Counts] = []
 
     def add(self, prediction: npt.NDArray[np.bool_], mask: UInt8Array) -> None:
         """Count one image.
@@ -83,16 +109,15 @@ class OverlapCounts:
             mask: uint8 (K, H, W), 0..255 for 0..1.
         """
         truth = mask >= HALF
-        self.true_positives += (prediction & truth).sum((1, 2))
-        self.false_positives += (prediction & ~truth).sum((1, 2))
-        self.false_negatives += (~prediction & truth).sum((1, 2))
-        self._num_planes_pixels += truth.size
+        pairs = ((prediction, truth), (prediction, ~truth), (~prediction, truth))
+        hits, extra, missed = (np.count_nonzero(a & b, axis=(1, 2)) for a, b in pairs)
+        rest = truth[0].size - hits - extra - missed
+        self._images.append(np.stack([hits, extra, missed, rest]))
 
     @property
-    def right(self) -> tuple[int, int]:
-        """Decisions (a pixel and a class) that are right, and all of them."""
-        wrong = int(self.false_positives.sum() + self.false_negatives.sum())
-        return self._num_planes_pixels - wrong, self._num_planes_pixels
+    def per_image(self) -> Counts:
+        """int64 (N, 4, K) as :mod:`pixelwise.scoring.measures` takes them."""
+        return np.array(self._images, np.int64).reshape(-1, 4, self.num_classes)
 
 
 class KerasCounts:

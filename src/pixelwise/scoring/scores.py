@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from pixelwise.classes import ClassMap, LabelMode
-from pixelwise.scoring.confusion import ConfusionMatrix, Counts, KerasCounts, OverlapCounts
+from pixelwise.scoring import measures
+from pixelwise.scoring.confusion import ConfusionMatrix, KerasCounts, OverlapCounts
+from pixelwise.scoring.intervals import Interval, Measure, bootstrap, bootstrap_classes
 
 DEFINITION = {
     "exclusive": (
@@ -30,16 +33,20 @@ class ClassScores:
     Attributes:
         name: The class.
         iou: Intersection over union. ``None`` for a class that the masks never show.
+        dice: Dice coefficient, which is F1; ``None`` likewise.
         precision: Share of what was predicted as it that is it. ``None`` when never predicted.
         recall: Share of it that was predicted as it. ``None`` when the masks never show it.
         pixels: How many pixels of the masks are of it.
+        iou_interval: 95 % interval of the IoU by bootstrap over images, where it was asked for.
     """
 
     name: str
     iou: float | None
+    dice: float | None
     precision: float | None
     recall: float | None
     pixels: int
+    iou_interval: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,13 @@ class Scores:
         mean_iou: Mean IoU over the classes that the masks show.
         pixel_accuracy: Share of the labelled pixels (overlapping: of pixels times classes) that
             are right.
+        class_accuracy: Mean recall over the classes that the masks show.
+        frequency_weighted_iou: IoU weighted by how many pixels of the masks are of each class.
+        mean_dice: Mean Dice coefficient, which is F1, over the classes that the masks show.
+        image_mean_iou: Mean over the images of the mean IoU over the classes that each one's mask
+            shows; images without any are left out.
+        intervals: 95 % intervals by bootstrap over images of the numbers above, by their names,
+            where they were asked for.
         per_class: One entry per class, in the order of the class map.
         absent_classes: Classes that the masks never show; they count in no mean.
         keras: A1's figures as its framework counts them; ``None`` for exclusive labels.
@@ -63,11 +77,16 @@ class Scores:
     label_mode: LabelMode
     mean_iou: float
     pixel_accuracy: float
+    class_accuracy: float
+    frequency_weighted_iou: float
+    mean_dice: float
+    image_mean_iou: float
     per_class: tuple[ClassScores, ...]
     absent_classes: tuple[str, ...]
     keras: dict[str, float] | None
     loss: float | None = None
     seen_in_training: int | None = None
+    intervals: dict[str, Interval] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; ``keras`` is left out for exclusive labels."""
@@ -77,45 +96,84 @@ class Scores:
         return content
 
 
+HEADLINES: dict[str, Measure] = {
+    "mean_iou": measures.mean_iou,
+    "class_accuracy": measures.class_accuracy,
+    "frequency_weighted_iou": measures.frequency_weighted_iou,
+    "mean_dice": measures.mean_dice,
+}
+"""The numbers of a whole split, by their names in :class:`Scores`; accuracy is beside them."""
+
+ACCURACY: dict[LabelMode, Measure] = {
+    "exclusive": measures.exclusive_accuracy,
+    "overlapping": measures.overlapping_accuracy,
+}
+
+
 def summarise(
     counts: ConfusionMatrix | OverlapCounts,
     class_map: ClassMap,
     *,
-    images: int,
     keras: KerasCounts | None = None,
+    with_intervals: bool = False,
 ) -> Scores:
     """Make scores of counts.
 
     Args:
         counts: Of all images of the split.
         class_map: The classes.
-        images: How many images were counted.
         keras: A1's counts, for overlapping labels.
+        with_intervals: Draw the 95 % intervals too.
     """
-    hits, extra, missed = counts.true_positives, counts.false_positives, counts.false_negatives
-    pixels = hits + missed
-    per_class = tuple(
-        ClassScores(
-            name=name,
-            iou=_ratio(hits, pixels + extra, index) if pixels[index] else None,
-            precision=_ratio(hits, hits + extra, index),
-            recall=_ratio(hits, pixels, index),
-            pixels=int(pixels[index]),
-        )
-        for index, name in enumerate(class_map.names)
-    )
-    present = [entry.iou for entry in per_class if entry.iou is not None]
-    right, total = counts.right
+    per_image = counts.per_image
+    total = per_image.sum(0)
+    label_mode: LabelMode = "exclusive" if isinstance(counts, ConfusionMatrix) else "overlapping"
+    headlines = {**HEADLINES, "pixel_accuracy": ACCURACY[label_mode]}
+    found = {name: float(np.nan_to_num(measure(total))) for name, measure in headlines.items()}
+    by_image = measures.mean_iou(per_image)
+    shown = by_image[~np.isnan(by_image)]
+    per_class = _per_class(per_image, class_map, with_intervals=with_intervals)
+    intervals: dict[str, Interval] = {}
+    if with_intervals:
+        drawn = {name: bootstrap(per_image, measure) for name, measure in headlines.items()}
+        intervals = {name: interval for name, interval in drawn.items() if interval}
     return Scores(
-        images=images,
-        label_mode="exclusive" if isinstance(counts, ConfusionMatrix) else "overlapping",
-        mean_iou=float(np.mean(present)) if present else 0.0,
-        pixel_accuracy=right / max(1, total),
+        images=len(per_image),
+        label_mode=label_mode,
+        mean_iou=found["mean_iou"],
+        pixel_accuracy=found["pixel_accuracy"],
+        class_accuracy=found["class_accuracy"],
+        frequency_weighted_iou=found["frequency_weighted_iou"],
+        mean_dice=found["mean_dice"],
+        image_mean_iou=math.fsum(shown) / max(1, len(shown)),
         per_class=per_class,
         absent_classes=tuple(entry.name for entry in per_class if not entry.pixels),
         keras=keras.figures() if keras else None,
+        intervals=intervals,
     )
 
 
-def _ratio(part: Counts, whole: Counts, index: int) -> float | None:
-    return float(part[index] / whole[index]) if whole[index] else None
+def _per_class(
+    per_image: measures.Counts, class_map: ClassMap, *, with_intervals: bool
+) -> tuple[ClassScores, ...]:
+    total = per_image.sum(0)
+    columns = {
+        name: [None if math.isnan(value) else float(value) for value in measure(total)]
+        for name, measure in (
+            ("iou", measures.iou), ("dice", measures.dice),
+            ("precision", measures.precision), ("recall", measures.recall),
+        )
+    }  # fmt: skip
+    pixels = (total[0] + total[2]).tolist()
+    intervals: list[Interval | None] = [None] * class_map.num_classes
+    if with_intervals:
+        intervals = bootstrap_classes(per_image, measures.iou)
+    return tuple(
+        ClassScores(
+            name=name,
+            **{column: values[index] for column, values in columns.items()},
+            pixels=pixels[index],
+            iou_interval=intervals[index],
+        )
+        for index, name in enumerate(class_map.names)
+    )

@@ -1,0 +1,125 @@
+"""Is what is 90 % sure right 90 times of 100? Reliability, temperature, risk and coverage."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp
+
+from pixelwise.scoring.measures import Values
+
+NUM_BINS = 15
+"""Bins of the reliability curve and of the expected calibration error, as Guo et al. take them."""
+
+FINE_BINS = 1500
+"""Bins that are counted in; the curve of risk against coverage is drawn from them."""
+
+TEMPERATURES = (0.05, 20.0)
+"""The range in which the temperature is sought."""
+
+FloatArray = npt.NDArray[np.floating]
+
+
+class Reliability:
+    """How sure the model was, and how often it was right, over a split."""
+
+    def __init__(self) -> None:
+        self._pixels = np.zeros(FINE_BINS, np.int64)
+        self._right = np.zeros(FINE_BINS, np.int64)
+        self._confidence = np.zeros(FINE_BINS, np.float64)
+
+    def add(self, confidence: FloatArray, is_right: npt.NDArray[np.bool_]) -> None:
+        """Count decisions.
+
+        Args:
+            confidence: Probability of what was decided, 0 to 1, any shape; void left out.
+            is_right: Whether that was the truth, the same shape.
+        """
+        sure = confidence.ravel().astype(np.float64)
+        bins = np.minimum((sure * FINE_BINS).astype(np.intp), FINE_BINS - 1)
+        self._pixels += np.bincount(bins, minlength=FINE_BINS)
+        self._right += np.bincount(bins[is_right.ravel()], minlength=FINE_BINS)
+        self._confidence += np.bincount(bins, weights=sure, minlength=FINE_BINS)
+
+    @property
+    def curve(self) -> list[tuple[float, float, int]]:
+        """(mean confidence, share that is right, decisions) of each bin that holds any."""
+        pixels, right, confidence = (
+            values.reshape(NUM_BINS, -1).sum(1)
+            for values in (self._pixels, self._right, self._confidence)
+        )
+        return [
+            (float(sure / count), float(hits / count), int(count))
+            for count, hits, sure in zip(pixels, right, confidence, strict=True)
+            if count
+        ]
+
+    @property
+    def expected_calibration_error(self) -> float:
+        """Mean distance of confidence and accuracy, weighted by decisions; 0 is perfect.
+
+        Reference:
+            Guo et al., On Calibration of Modern Neural Networks (2017), arXiv:1706.04599.
+        """
+        total = max(1, int(self._pixels.sum()))
+        return math.fsum(abs(sure - right) * count / total for sure, right, count in self.curve)
+
+    @property
+    def risk_coverage(self) -> tuple[Values, Values]:
+        """(coverage, risk): of the surest share of the decisions, how many are wrong."""
+        pixels, right = self._pixels[::-1].cumsum(), self._right[::-1].cumsum()
+        kept = pixels > 0
+        coverage = pixels[kept] / max(1, int(pixels[-1]))
+        return coverage, 1 - right[kept] / pixels[kept]
+
+
+class TemperatureFit:
+    """Collects a sample of logits and finds the one number that they should be divided by.
+
+    Args:
+        per_image: Pixels that are drawn from each image, so that large ones do not rule.
+        seed: Of the draw.
+    """
+
+    def __init__(self, per_image: int = 2000, seed: int = 0) -> None:
+        self._per_image = per_image
+        self._rng = np.random.default_rng(seed)
+        self._logits: list[npt.NDArray[np.float64]] = []
+        self._targets: list[npt.NDArray[np.float64]] = []
+
+    def add(self, logits: FloatArray, target: npt.NDArray[np.generic]) -> None:
+        """Draw from one image.
+
+        Args:
+            logits: Exclusive: (K, N) of the labelled pixels. Overlapping: (N,) of any decisions.
+            target: Exclusive: class ids (N,). Overlapping: (N,), 0 to 1.
+        """
+        count = logits.shape[-1]
+        drawn = self._rng.permutation(count)[: self._per_image]
+        self._logits.append(logits[..., drawn].astype(np.float64))
+        self._targets.append(target[drawn].astype(np.float64))
+
+    def temperature(self) -> float:
+        """The temperature with the least cross-entropy; 1 where nothing was collected.
+
+        Reference:
+            Guo et al., On Calibration of Modern Neural Networks (2017), arXiv:1706.04599.
+        """
+        if not sum(target.size for target in self._targets):
+            return 1.0
+        logits = np.concatenate(self._logits, axis=-1)
+        target = np.concatenate(self._targets)
+
+        def loss(log_temperature: float) -> float:
+            scaled = logits / math.exp(log_temperature)
+            if logits.ndim == 1:
+                return float((np.logaddexp(0, scaled) - target * scaled).mean())
+            chosen = scaled[target.astype(np.intp), np.arange(target.size)]
+            return float((logsumexp(scaled, axis=0) - chosen).mean())
+
+        bounds = tuple(math.log(edge) for edge in TEMPERATURES)
+        found = minimize_scalar(loss, bounds=bounds, method="bounded")
+        return float(math.exp(found.x))
