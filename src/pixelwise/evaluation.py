@@ -17,6 +17,7 @@ from pixelwise.data.sample import Sample
 from pixelwise.errors import DataError
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.scoring.confusion import ConfusionMatrix, KerasCounts, OverlapCounts
+from pixelwise.scoring.detail import DetailCounts
 from pixelwise.scoring.scores import Scores, summarise
 
 
@@ -129,6 +130,7 @@ def evaluate(
     data: Dataset | Path | str,
     split: str | None = None,
     *,
+    detailed: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Scores:
     """Score a model on one split of a data set.
@@ -138,6 +140,7 @@ def evaluate(
         data: A folder, a dataset card, or an opened data set. A path is the safer one: on the data
             that the model was trained on, the split is then drawn as it was in training.
         split: ``train``, ``val``, ``test`` or ``all``; ``None`` chooses as :func:`open_for_model`.
+        detailed: Measure borders, objects and certainty too, and draw the 95 % intervals.
         on_progress: Called with how many images are done and how many there are.
 
     Returns:
@@ -155,7 +158,11 @@ def evaluate(
         dataset, chosen = open_for_model(predictor, data, split=split)
     records = dataset.split(chosen)
     scores = score_samples(
-        predictor, map(dataset.load, records), len(records), on_progress=on_progress
+        predictor,
+        map(dataset.load, records),
+        len(records),
+        detailed=detailed,
+        on_progress=on_progress,
     )
     trained_on = set(predictor.card.data.images)
     num_seen = sum(record.key in trained_on for record in records)
@@ -180,6 +187,7 @@ def score_samples(
     samples: Iterable[Sample],
     num_samples: int,
     *,
+    detailed: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Scores:
     """Score a model on decoded samples.
@@ -188,6 +196,7 @@ def score_samples(
         predictor: The model.
         samples: The samples; consumed once.
         num_samples: How many there are, for the progress.
+        detailed: Measure borders, objects and certainty too, and draw the 95 % intervals.
         on_progress: Called with how many are done and how many there are.
 
     Raises:
@@ -198,6 +207,7 @@ def score_samples(
     confusion = ConfusionMatrix(class_map.num_classes)
     overlap, keras = OverlapCounts(class_map.num_classes), KerasCounts()
     loss = _MeanCrossEntropy()
+    details = DetailCounts(class_map, predictor.card.label_mode) if detailed else None
     waiting: list[Sample] = []
     first = ""
 
@@ -216,6 +226,9 @@ def score_samples(
         else:
             overlap.add(np.asarray(prediction, np.bool_), sample.mask)
             keras.add(predictor.to_probabilities(logits), sample.mask)
+        if details:
+            probabilities = predictor.to_probabilities(logits)
+            details.add(sample.name, logits.numpy(), probabilities, prediction, sample.mask)
         first = first or sample.name
         done += 1
         if on_progress:
@@ -227,14 +240,17 @@ def score_samples(
                 "score against. All are void. "
                 "Check the void value, or choose another split with --split"
             )
-        return dataclasses.replace(summarise(confusion, class_map), loss=loss.mean)
-    scores = summarise(overlap, class_map, keras=keras)
+        scores = summarise(confusion, class_map, with_intervals=detailed)
+        detail = details.detail(confusion.per_image, confusion.counts) if details else None
+        return dataclasses.replace(scores, loss=loss.mean, detail=detail)
+    scores = summarise(overlap, class_map, keras=keras, with_intervals=detailed)
     if len(scores.absent_classes) == class_map.num_classes:
         raise DataError(
             f"the {done} masks from {first} on must show at least one class to score against. "
             "All are black. Check the masks, or choose another split with --split"
         )
-    return dataclasses.replace(scores, loss=keras.figures()["loss"])
+    detail = details.detail(overlap.per_image, None) if details else None
+    return dataclasses.replace(scores, loss=keras.figures()["loss"], detail=detail)
 
 
 class _MeanCrossEntropy:

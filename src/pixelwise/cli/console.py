@@ -14,6 +14,7 @@ import typer
 
 if TYPE_CHECKING:
     from pixelwise.classes import Strays
+    from pixelwise.scoring.intervals import Interval
     from pixelwise.scoring.scores import Scores
 
 AsJson = Annotated[
@@ -107,20 +108,43 @@ def print_scores(scores: Scores) -> None:
     from pixelwise.scoring.scores import DEFINITION
 
     console = Console(highlight=False)
+    has_intervals = any(entry.iou_interval for entry in scores.per_class)
     table = Table("class", box=None, pad_edge=False)
-    for heading in ("IoU", "precision", "recall", "pixels"):
+    for heading in (
+        "IoU",
+        *(["95 %"] if has_intervals else []),
+        "Dice",
+        "precision",
+        "recall",
+        "pixels",
+    ):
         table.add_column(heading, justify="right")
     for entry in scores.per_class:
         table.add_row(
             entry.name,
-            *(_share(value) for value in (entry.iou, entry.precision, entry.recall)),
+            _share(entry.iou),
+            *([_range(entry.iou_interval)] if has_intervals else []),
+            *(_share(value) for value in (entry.dice, entry.precision, entry.recall)),
             f"{entry.pixels:,}",
         )
     console.print(table)
+    accuracy = f"pixel accuracy {_with_interval(scores, 'pixel_accuracy')}"
     console.print(
-        f"\nmean IoU {scores.mean_iou:.4f} · pixel accuracy {scores.pixel_accuracy:.4f} · "
-        f"{scores.images} images"
+        f"\nmean IoU {_with_interval(scores, 'mean_iou')} · {accuracy} · {scores.images} images"
     )
+    console.print(
+        f"mean per image {scores.image_mean_iou:.4f} · Dice {scores.mean_dice:.4f} · "
+        f"class accuracy {scores.class_accuracy:.4f} · "
+        f"frequency-weighted IoU {scores.frequency_weighted_iou:.4f}"
+    )
+    if scores.detail:
+        detail = scores.detail
+        console.print(
+            f"at borders: boundary IoU {_share(detail.boundary_iou)} · "
+            f"trimap IoU {_share(detail.trimap_iou)} · "
+            f"surface Dice {_share(detail.surface_dice)} · "
+            f"calibration error {detail.calibration_error:.4f}"
+        )
     if scores.absent_classes:
         console.print(f"not in these masks, so not counted: {', '.join(scores.absent_classes)}")
     if scores.seen_in_training:
@@ -136,6 +160,31 @@ def print_scores(scores: Scores) -> None:
         console.print(f"as article A1 counts them (Keras, soft masks): {figures}")
 
 
+def print_like(scores: Scores, name: str) -> None:
+    """Print the figure of one convention, or of all, with what it does."""
+    from pixelwise.errors import UnknownNameError
+    from pixelwise.scoring.conventions import convention_names
+
+    conventions = convention_names()
+    if name not in (*conventions, "all"):
+        raise UnknownNameError("--like", name, [*conventions, "all"])
+    assert scores.detail is not None
+    for key in conventions if name == "all" else [name]:
+        figure = scores.detail.like[key]
+        say(f"{key:<20} {'nan' if figure is None else f'{figure:.4f}':<7} {conventions[key]}")
+    say(f"{'pixelwise':<20} {scores.mean_iou:.4f}  IoU over the split, absent classes left out")
+
+
+def _with_interval(scores: Scores, name: str) -> str:
+    text = f"{getattr(scores, name):.4f}"
+    interval = scores.intervals.get(name)
+    return f"{text} (95 %: {_range(interval)})" if interval else text
+
+
+def _range(interval: Interval | None) -> str:
+    return f"{interval.low:.4f} to {interval.high:.4f}" if interval else "-"
+
+
 def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
@@ -148,6 +197,16 @@ def parse_size(text: str) -> tuple[int, int]:
     if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
         raise ConfigError(f"--size must be HxW in pixels, such as 256x256. Got {text!r}")
     return int(height), int(width)
+
+
+def parse_bands(text: str) -> tuple[int, ...]:
+    """``4,3,2`` to numbers of bands."""
+    from pixelwise.errors import ConfigError
+
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) for part in parts):
+        raise ConfigError(f"--bands must be numbers from 1 on, such as 4,3,2. Got {text!r}")
+    return tuple(map(int, parts))
 
 
 def stray_rule(text: str | None) -> Strays | None:

@@ -16,6 +16,7 @@ from pixelwise.cli.console import (
     StrayValues,
     note,
     print_json,
+    print_like,
     print_scores,
     progress_bar,
     stray_rule,
@@ -34,6 +35,10 @@ def command(
     ignore: IgnoredValues = None,
     strays: StrayValues = None,
     format: FormatName = None,  # noqa: A002  the option is called --format
+    like: Annotated[
+        str | None,
+        typer.Option(help="The figure that another library's code would give; 'all' lists them."),
+    ] = None,
     device: DeviceName = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -49,8 +54,10 @@ def command(
         note(line)
     note(f"scoring the split {chosen!r}")
     with progress_bar("scoring") as on_progress:
-        scores = evaluate(predictor, dataset, chosen, on_progress=on_progress)
-    if as_json:
+        scores = evaluate(predictor, dataset, chosen, detailed=True, on_progress=on_progress)
+    if like is not None and not as_json:
+        print_like(scores, like)
+    elif as_json:
         print_json({"split": chosen, **scores.to_json()})
     else:
         print_scores(scores)

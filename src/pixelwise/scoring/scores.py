@@ -11,6 +11,7 @@ import numpy as np
 from pixelwise.classes import ClassMap, LabelMode
 from pixelwise.scoring import measures
 from pixelwise.scoring.confusion import ConfusionMatrix, KerasCounts, OverlapCounts
+from pixelwise.scoring.detail import Detail
 from pixelwise.scoring.intervals import Interval, Measure, bootstrap, bootstrap_classes
 
 DEFINITION = {
@@ -66,6 +67,7 @@ class Scores:
             shows; images without any are left out.
         intervals: 95 % intervals by bootstrap over images of the numbers above, by their names,
             where they were asked for.
+        detail: Borders, objects, certainty and every image, where they were asked for.
         per_class: One entry per class, in the order of the class map.
         absent_classes: Classes that the masks never show; they count in no mean.
         keras: A1's figures as its framework counts them; ``None`` for exclusive labels.
@@ -87,12 +89,14 @@ class Scores:
     loss: float | None = None
     seen_in_training: int | None = None
     intervals: dict[str, Interval] = field(default_factory=dict)
+    detail: Detail | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data; ``keras`` is left out for exclusive labels."""
+        """Plain data; ``keras`` and ``detail`` are left out where there is none."""
         content = {**asdict(self), "definition": DEFINITION[self.label_mode]}
-        if self.keras is None:
-            del content["keras"]
+        for optional in ("keras", "detail"):
+            if content[optional] is None:
+                del content[optional]
         return content
 
 

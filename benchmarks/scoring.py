@@ -1,0 +1,96 @@
+"""Counting pixels into a confusion matrix: ours, torchmetrics, scikit-learn, numpy, on one core.
+
+    python benchmarks/scoring.py        half a minute; torchmetrics where it is installed
+
+Twelve classes, 4 % void, images of 2000 x 2000; the contestants take turns, the best turn counts,
+and all must give the same counts.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.metrics import confusion_matrix
+
+from pixelwise.scoring.confusion import count_pairs
+
+NUM_CLASSES, VOID, SIDE_PX, TURNS = 12, 255, 2000, 5
+
+
+def draw() -> tuple[np.ndarray, np.ndarray]:
+    """A mask of blocks with a void margin, and a prediction that is right in nine of ten pixels."""
+    rng = np.random.default_rng(0)
+    blocks = rng.integers(0, NUM_CLASSES, (SIDE_PX // 20, SIDE_PX // 20))
+    mask = np.kron(blocks, np.ones((20, 20))).astype(np.uint8)
+    wrong = rng.random(mask.shape) < 0.1
+    prediction = np.where(wrong, rng.integers(0, NUM_CLASSES, mask.shape), mask).astype(np.uint8)
+    mask[: SIDE_PX // 25] = VOID
+    return prediction, mask
+
+
+def plain_numpy(prediction: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The usual three lines."""
+    labelled = mask != VOID
+    pairs = mask[labelled].astype(np.int64) * NUM_CLASSES + prediction[labelled]
+    return np.bincount(pairs, minlength=NUM_CLASSES**2).reshape(NUM_CLASSES, NUM_CLASSES)
+
+
+def with_scikit_learn(prediction: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Its own function on the labelled pixels."""
+    labelled = mask != VOID
+    return confusion_matrix(mask[labelled], prediction[labelled], labels=range(NUM_CLASSES))
+
+
+def contestants() -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
+    """Those that are installed."""
+    found = {
+        "pixelwise": lambda prediction, mask: count_pairs(prediction, mask, NUM_CLASSES),
+        "numpy, three lines": plain_numpy,
+        "scikit-learn": with_scikit_learn,
+    }
+    try:
+        from torchmetrics.functional.classification import multiclass_confusion_matrix
+    except ImportError:
+        print("torchmetrics is not installed: pip install torchmetrics")
+        return found
+
+    def with_torchmetrics(prediction: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        return multiclass_confusion_matrix(
+            torch.from_numpy(prediction).long(),
+            torch.from_numpy(mask).long(),
+            num_classes=NUM_CLASSES,
+            ignore_index=VOID,
+        ).numpy()
+
+    return {**found, "torchmetrics": with_torchmetrics}
+
+
+def main() -> None:
+    """Print a table and write benchmarks/results/scoring.json."""
+    torch.set_num_threads(1)
+    prediction, mask = draw()
+    expected = plain_numpy(prediction, mask)
+    best = dict.fromkeys(contestants(), float("inf"))
+    for _ in range(TURNS):
+        for name, count in contestants().items():
+            started = time.perf_counter()
+            counts = count(prediction, mask)
+            best[name] = min(best[name], time.perf_counter() - started)
+            assert np.array_equal(counts, expected), name
+    speeds = {name: mask.size / 1e6 / seconds for name, seconds in best.items()}
+    print("| contestant | Mpixel/s, one core | ratio |")
+    print("|---|---|---|")
+    for name, speed in speeds.items():
+        print(f"| {name} | {speed:.0f} | {speeds['pixelwise'] / speed:.1f} |")
+    target = Path(__file__).parent / "results" / "scoring.json"
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(json.dumps(speeds, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
