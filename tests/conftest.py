@@ -1,5 +1,6 @@
 """Small data sets, the real data, and the command line in process; shared by all tests."""
 
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -16,6 +17,16 @@ COLOURS = np.array([(30, 30, 30), (220, 60, 40), (50, 200, 60), (60, 80, 230), (
 @pytest.fixture(autouse=True)
 def _no_debug(monkeypatch):
     monkeypatch.delenv("PIXELWISE_DEBUG", raising=False)
+
+
+_caches = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def _cache_of_its_own(monkeypatch, tmp_path_factory):
+    """No test writes into the user's cache, or reads what another test has left."""
+    folder = tmp_path_factory.getbasetemp() / f"cache-{next(_caches)}"
+    monkeypatch.setenv("PIXELWISE_CACHE", str(folder))
 
 
 @pytest.fixture(scope="session")

@@ -125,7 +125,7 @@ class TestData:
         save(dataset / "masks/003.png", mask)
         line = refused_data(dataset)
         assert f"{dataset}/masks/003.png must hold class ids 0, 1, 2" in line
-        assert "Got 77 (4 pixels)" in line
+        assert "Got 77 (4 pixels, nearest class 2)" in line
         assert "--ignore 77" in line
 
     def test_a_colour_mask(self, refused_data, dataset):

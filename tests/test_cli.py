@@ -140,7 +140,9 @@ def test_evaluate_prints_one_json_document_and_nothing_else(run, exclusive):
     assert scores["label_mode"] == "exclusive"
     assert [entry["name"] for entry in scores["per_class"]] == ["class-0", "class-1", "class-2"]
     for entry in scores["per_class"]:
-        assert set(entry) == {"name", "iou", "precision", "recall", "pixels"}
+        assert set(entry) == {
+            "name", "iou", "iou_interval", "dice", "precision", "recall", "pixels",
+        }  # fmt: skip
     assert scores["per_class"][2]["iou"] is None
     expected = evaluate(load_model(model, device="cpu"), open_dataset(data), "all")
     assert scores["mean_iou"] == expected.mean_iou

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pixelwise.prediction.folders import predict as predict
     from pixelwise.prediction.predictor import Predictor as Predictor
     from pixelwise.prediction.predictor import load_model as load_model
+    from pixelwise.review import review_labels as review_labels
     from pixelwise.scoring.scores import Scores as Scores
     from pixelwise.training.session import train as train
 
@@ -41,6 +42,7 @@ _HOMES = {
     "make_digits": "pixelwise.data.digits",
     "open_dataset": "pixelwise.data.dataset",
     "predict": "pixelwise.prediction.folders",
+    "review_labels": "pixelwise.review",
     "train": "pixelwise.training.session",
 }
 

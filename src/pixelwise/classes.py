@@ -38,6 +38,7 @@ class ClassMap(BaseModel):
         colours: One (red, green, blue) per class, 0 to 255.
         values: The value by which each class is stored in index masks.
         ignore: The stored values that mean void.
+        void_colours: The colours that mean void in colour masks.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,6 +47,7 @@ class ClassMap(BaseModel):
     colours: tuple[Colour, ...]
     values: tuple[int, ...]
     ignore: tuple[int, ...] = (IGNORE_INDEX,)
+    void_colours: tuple[Colour, ...] = ()
 
     @classmethod
     def build(
@@ -55,6 +57,7 @@ class ClassMap(BaseModel):
         colours: Sequence[Colour] | None = None,
         values: Sequence[int] | None = None,
         ignore: Sequence[int] = (IGNORE_INDEX,),
+        void_colours: Sequence[Colour] = (),
     ) -> Self:
         """Make a class map, with distinct colours and the values 0, 1, 2 ... where none are given.
 
@@ -66,6 +69,7 @@ class ClassMap(BaseModel):
             colours=tuple(colours) if colours is not None else distinct_colours(len(names)),
             values=tuple(values) if values is not None else tuple(range(len(names))),
             ignore=tuple(ignore),
+            void_colours=tuple(void_colours),
         )
 
     @model_validator(mode="after")
@@ -83,6 +87,9 @@ class ClassMap(BaseModel):
         clash = sorted(set(self.values) & set(self.ignore))
         if clash:
             raise ValueError(f"a value must be a class or void, not both. Got {clash}")
+        drawn = sorted(set(self.colours) & set(self.void_colours))
+        if drawn:
+            raise ValueError(f"a colour must be a class or void, not both. Got {drawn}")
         return self
 
     @property
@@ -116,3 +123,14 @@ def distinct_colours(count: int) -> tuple[Colour, ...]:
         red, green, blue = colorsys.hsv_to_rgb(hue, 0.75, value)
         colours.append((round(red * 255), round(green * 255), round(blue * 255)))
     return tuple(colours)
+
+
+def colour_code(colour: Colour) -> int:
+    """A colour as one number; written in hexadecimal, it is the one of HTML."""
+    red, green, blue = colour
+    return red << 16 | green << 8 | blue
+
+
+def colour_of(code: int) -> Colour:
+    """The colour of a number that :func:`colour_code` gave."""
+    return code >> 16, code >> 8 & 255, code & 255

@@ -7,12 +7,22 @@ recipe of the run, with no ``None`` left that matters, and that file is valid in
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from pixelwise.classes import LabelMode, Strays
 from pixelwise.errors import ConfigError
@@ -23,6 +33,16 @@ Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Weight = Annotated[float, Field(gt=0)]
 Size = tuple[Positive, Positive]
+Bands = Annotated[tuple[Positive, ...], Field(min_length=1)]
+Denoise = Literal["none", "median", "nl-means"]
+WhiteBalance = Literal["none", "grey-world"]
+Contrast = Literal["none", "stretch", "stretch-bands", "clahe"]
+
+MAX_YAML_BYTES = 1024**2
+"""A recipe or a card of every class there can be takes a fiftieth of it."""
+
+MAX_YAML_ENTRIES = 200_000
+"""Entries of a YAML file with its aliases written out; a few lines can stand for billions."""
 
 DEFAULT_SPLIT = "70/15/15"
 """Train, validation and test shares where the folder says nothing."""
@@ -30,6 +50,47 @@ DEFAULT_SPLIT = "70/15/15"
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+
+class _ResizePolicy(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ShortestSide(_ResizePolicy):
+    """Resize without distortion until the shorter side has so many pixels."""
+
+    shortest_side: Positive
+
+
+class Letterbox(_ResizePolicy):
+    """Resize without distortion to fit into height and width, upper left; the rest is void."""
+
+    letterbox: Size
+
+
+def _resize_policy(value: Any) -> str | None:
+    if isinstance(value, list | tuple):
+        return "exact"
+    for policy in (ShortestSide, Letterbox):
+        (name,) = policy.model_fields
+        if isinstance(value, policy) or (isinstance(value, dict) and name in value):
+            return name
+    return None
+
+
+Resize = Annotated[
+    Annotated[Size, Tag("exact")]
+    | Annotated[ShortestSide, Tag("shortest_side")]
+    | Annotated[Letterbox, Tag("letterbox")],
+    Discriminator(
+        _resize_policy,
+        custom_error_type="resize_policy",
+        custom_error_message=(
+            "must be [HEIGHT, WIDTH], {shortest_side: PIXELS} or {letterbox: [HEIGHT, WIDTH]}"
+        ),
+    ),
+]
+"""How images of any size become images of a working size."""
 
 
 class DataRecipe(_Section):
@@ -48,9 +109,17 @@ class DataRecipe(_Section):
         scale: Images are resized by this factor before the model sees them, and its logits back.
         normalization: ``dataset`` subtracts the mean and divides by the deviation of the training
             images, per channel; ``range`` divides by the largest value of the bit depth (A3).
-        resize: Height and width in pixels that every image is brought to, distorted where its
-            sides have another ratio, as the articles do; logits go back to the image's size.
-        contrast: ``stretch`` spreads the values of each image over the whole range (A3).
+        resize: ``[HEIGHT, WIDTH]`` in pixels that every image is brought to, distorted where its
+            sides have another ratio, as the articles do; ``{shortest_side: PIXELS}`` or
+            ``{letterbox: [HEIGHT, WIDTH]}`` without distortion; ``None`` keeps each image's size
+            and cuts crops. Logits go back to the image's size.
+        bands: Which bands of an image are taken, counted from 1 as GDAL does, ``[4, 3, 2]`` for
+            instance; ``None`` takes those of the dataset card, else all.
+        denoise: ``median`` (3 x 3) takes out single wrong pixels, ``nl-means`` grain.
+        white_balance: ``grey-world`` gives all bands of an image the same mean.
+        contrast: Per image: ``stretch`` spreads its values over the whole range (A3),
+            ``stretch-bands`` those of each band by itself, as satellite images are shown;
+            ``clahe`` evens out the contrast of each part.
     """
 
     path: str | None = None
@@ -62,8 +131,11 @@ class DataRecipe(_Section):
     strays: Strays | None = None
     scale: Annotated[float, Field(gt=0, le=1)] | None = None
     normalization: Literal["dataset", "range"] = "dataset"
-    resize: Size | None = None
-    contrast: Literal["none", "stretch"] = "none"
+    resize: Resize | None = None
+    bands: Bands | None = None
+    denoise: Denoise = "none"
+    white_balance: WhiteBalance = "none"
+    contrast: Contrast = "none"
 
 
 class ModelRecipe(_Section):
@@ -204,21 +276,53 @@ def overridden(content: dict[str, Any], overrides: Sequence[str], origin: str) -
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file that holds a mapping.
+    """Read a YAML file that holds a mapping, in memory bounded by ``MAX_YAML_BYTES``.
 
     Raises:
-        ConfigError: The file is missing, no YAML, or no mapping.
+        ConfigError: The file is missing, too large, no YAML, or no mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{path} must be a readable YAML file. Got: {reason}") from error
+        with path.open("rb") as file:
+            text = file.read(MAX_YAML_BYTES + 1)
+        if len(text) > MAX_YAML_BYTES:
+            raise ValueError(f"more than {MAX_YAML_BYTES:,} bytes")
+        content = _parse_yaml(text.decode())
+    except Exception as error:  # PyYAML raises many kinds: KeyError and IndexError of odd tags
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigError(f"{path} must be a readable YAML file. Got: {reason[:300]}") from error
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise ConfigError(f"{path} must hold keys and values. Got {type(content).__name__}")
     return content
+
+
+def _parse_yaml(text: str) -> Any:
+    """The content of a YAML document whose aliases do not multiply beyond ``MAX_YAML_ENTRIES``."""
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        num_entries = _num_entries(node, {})
+        if num_entries > MAX_YAML_ENTRIES:
+            raise ValueError(f"more than {MAX_YAML_ENTRIES:,} entries, aliases written out")
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _num_entries(node: yaml.Node, counted: dict[yaml.Node, float]) -> float:
+    """How many entries a node has when each alias in it is written out; endless where it loops."""
+    if node.tag.endswith(":int") and len(node.value) > 100:  # no message could print it
+        raise ValueError("a number of more than 100 digits")
+    if node not in counted:
+        counted[node] = math.inf  # until it is known; met again inside itself, it stays so
+        inside = () if isinstance(node, yaml.ScalarNode) else node.value
+        if isinstance(node, yaml.MappingNode):
+            inside = chain.from_iterable(inside)  # of keys and values
+        counted[node] = 1 + sum(_num_entries(entry, counted) for entry in inside)
+    return counted[node]
 
 
 def validated(schema: type[Schema], content: Any, origin: str) -> Schema:

@@ -28,13 +28,15 @@ def make_folder(folder: Path) -> Path:
 
 
 @contextmanager
-def written_aside(target: Path) -> Iterator[Path]:
+def written_aside(target: Path, *, is_scratch: bool = False) -> Iterator[Path]:
     """Give a temporary path beside ``target``, which becomes ``target`` when the block succeeds.
 
     A reader sees the old file or the new one, never a part; an error or a kill leaves the old one.
 
     Args:
         target: The file to write; its folder is made where it is missing.
+        is_scratch: It can be made again: it is not forced onto the disk, which takes milliseconds,
+            so that a power cut may leave a part of it, and only its owner may read it.
 
     Yields:
         The path to write to; it has the suffix of ``target``, which some writers go by.
@@ -53,9 +55,10 @@ def written_aside(target: Path) -> Iterator[Path]:
     aside = Path(name)
     try:
         yield aside
-        with aside.open("rb+") as written:
-            os.fsync(written.fileno())
-        aside.chmod(0o666 & ~_umask())
+        if not is_scratch:
+            with aside.open("rb+") as written:
+                os.fsync(written.fileno())
+            aside.chmod(0o666 & ~_umask())
         aside.replace(target)
     except OSError as error:
         raise _output_error(target, error) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +14,7 @@ import typer
 
 if TYPE_CHECKING:
     from pixelwise.classes import Strays
+    from pixelwise.data.splitting import SplitPlan
     from pixelwise.scoring.intervals import Interval
     from pixelwise.scoring.scores import Scores
 
@@ -183,6 +184,28 @@ def _with_interval(scores: Scores, name: str) -> str:
 
 def _range(interval: Interval | None) -> str:
     return f"{interval.low:.4f} to {interval.high:.4f}" if interval else "-"
+
+
+def print_split(plan: SplitPlan, class_names: Sequence[str]) -> None:
+    """Print how many images, groups and images with each class the parts of a split hold."""
+    from rich.console import Console
+    from rich.table import Table
+
+    parts = {name: part for division in plan.divisions[:1] for name, part in division.items()}
+    columns = [(str(name), part) for name, part in parts.items()]
+    if len(plan.divisions) > 1:  # of the folds, each is for validation once
+        folds = enumerate((division["val"] for division in plan.divisions), start=1)
+        columns = [(f"fold {number}", part) for number, part in folds]
+        columns += [("test", parts["test"])] if "test" in parts else []
+    table = Table("images", box=None, pad_edge=False)
+    for heading, _ in columns:
+        table.add_column(heading, justify="right")
+    table.add_row("in all", *(f"{len(part.names):,}" for _, part in columns))
+    table.add_row("groups", *(f"{part.num_groups:,}" for _, part in columns))
+    for index, name in enumerate(class_names):
+        shown = (part.num_showing[index] for _, part in columns)
+        table.add_row(f"showing {name}", *(f"{count:,}" for count in shown))
+    Console(highlight=False).print(table)
 
 
 def _share(value: float | None) -> str:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pixelwise.cli.console import (
+    AsJson,
     DataPath,
     FormatName,
     IgnoredValues,
     StrayValues,
     note,
+    print_json,
+    print_split,
     progress_bar,
     say,
     stray_rule,
@@ -110,3 +114,166 @@ def convert(
     with progress_bar("writing") as on_written:
         convert_dataset(dataset, out, to, keep_splits=keep_splits, on_written=on_written)
     say(f"{out}: {len(dataset.records)} images as {to}")
+
+
+@app.command("split")
+def split(
+    data: DataPath,
+    out: Annotated[Path, typer.Option("--out", help="The card to make.", show_default=False)],
+    shares: Annotated[
+        str | None,
+        typer.Option(help="TRAIN/VAL/TEST or TRAIN/TEST. [default: 70/15/15]", metavar="SHARES"),
+    ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            help="Make K cards instead, each with another fold for validation.", min=2, max=100
+        ),
+    ] = None,
+    group_by: Annotated[
+        str | None,
+        typer.Option(
+            help="Keep together what has the same parent folder (parent), is cut from the same "
+            "picture (scene), or has the same part of the name (a regular expression).",
+            metavar="parent|scene|REGEX",
+        ),
+    ] = None,
+    stratify: Annotated[
+        bool, typer.Option("--stratify", help="Give every split its share of each class.")
+    ] = False,
+    duplicates: Annotated[
+        bool,
+        typer.Option("--keep-duplicates/--part-duplicates", help="Keep near-duplicates together."),
+    ] = True,
+    redraw: Annotated[
+        bool, typer.Option("--redraw", help="Draw the folder's own test images anew too.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Another seed, another draw.", min=0)] = 0,
+    format: FormatName = None,  # noqa: A002  the option is called --format
+    ignore: IgnoredValues = None,
+    strays: StrayValues = None,
+    as_json: AsJson = False,
+) -> None:
+    """Divide a data set and write a card that names the images of each split: it never drifts."""
+    from pixelwise.data.dataset import open_dataset
+    from pixelwise.data.split_cards import require_new, write_cards
+    from pixelwise.data.splitting import plan_split
+
+    dataset = open_dataset(data, format=format, ignore=ignore or (), strays=stray_rule(strays))
+    require_new(out, folds)
+    with progress_bar("looking at") as on_progress:
+        plan = plan_split(
+            dataset,
+            shares=shares,
+            folds=folds,
+            group_by=group_by,
+            stratify=stratify,
+            keep_duplicates=duplicates,
+            redraw=redraw,
+            seed=seed,
+            on_progress=on_progress,
+        )
+    cards = write_cards(plan, dataset, data, out)
+    if as_json:
+        print_json({"cards": [str(card) for card in cards], **asdict(plan)})
+        return
+    print_split(plan, dataset.class_map.names)
+    for line in plan.notes:
+        note(line)
+    say(f"\nnext: pixelwise train {cards[0]}")
+
+
+@app.command("check")
+def check(
+    data: DataPath,
+    write: Annotated[
+        Path | None,
+        typer.Option(help="Write a dataset card to read over and correct.", metavar="FILE"),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="Write an HTML page with pictures of what was found.", metavar="FILE"),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Shares, for a folder without splits.", metavar="SHARES")
+    ] = None,
+    format: FormatName = None,  # noqa: A002  the option is called --format
+    ignore: IgnoredValues = None,
+    strays: StrayValues = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read every file and say what is wrong, the worst first; exit 1 where training would stop."""
+    from pixelwise.cli.examination import print_examination
+    from pixelwise.data.doctor import examine
+
+    with progress_bar("looking at") as on_progress:
+        examination = examine(
+            data,
+            format=format,
+            ignore=ignore or (),
+            strays=stray_rule(strays),
+            split=split,
+            on_progress=on_progress,
+        )
+    for line in examination.dataset.notes if examination.dataset else ():
+        note(line)
+    if as_json:
+        print_json(examination.to_json())
+    else:
+        print_examination(examination)
+    if report:
+        from pixelwise.reporting.doctor import write_doctor_page
+
+        write_doctor_page(examination, report)
+        note(f"page: {report}")
+    if write:
+        from pixelwise.data.doctor.cards import write_card
+
+        write_card(examination, write)
+        note(f"card: {write}")
+    if examination.is_refused:
+        raise typer.Exit(1)
+
+
+@app.command("show")
+def show(
+    data: DataPath,
+    out: Annotated[
+        Path | None, typer.Option(help="The picture. [default: samples-DATA.png]", metavar="PNG")
+    ] = None,
+    num: Annotated[int, typer.Option(help="Samples to draw.", min=1, max=50)] = 6,
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "train",
+    seed: Annotated[int, typer.Option(help="Another seed, other samples.", min=0)] = 0,
+    recipe: Annotated[Path | None, typer.Option(help="A YAML recipe to start from.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="Override the recipe; may be repeated.", metavar="SECTION.KEY=VALUE"
+        ),
+    ] = None,
+    format: FormatName = None,  # noqa: A002  the option is called --format
+    ignore: IgnoredValues = None,
+    strays: StrayValues = None,
+) -> None:
+    """Draw samples with their masks, and beside them as augmentation varies them in training.
+
+    The augmentation is the one that a training chooses for this data, or that of the recipe.
+    """
+    from pixelwise.cli.listening import listening
+    from pixelwise.training.preview import show_data
+
+    with listening() as listener:
+        path = show_data(
+            data,
+            out,
+            split=split,
+            num=num,
+            seed=seed,
+            format=format,
+            ignore=ignore or (),
+            strays=stray_rule(strays),
+            recipe=recipe,
+            overrides=set_ or (),
+            listener=listener,
+        )
+    say(str(path))

@@ -12,6 +12,7 @@ from pixelwise.cli.console import (
     FormatName,
     IgnoredValues,
     StrayValues,
+    parse_bands,
     parse_size,
     print_json,
     print_scores,
@@ -46,6 +47,10 @@ def command(
     ] = None,
     ignore: IgnoredValues = None,
     strays: StrayValues = None,
+    bands: Annotated[
+        str | None,
+        typer.Option(help="Bands to train on, from 1. [default: all]", metavar="4,3,2"),
+    ] = None,
     format: FormatName = None,  # noqa: A002  the option is called --format
     recipe: Annotated[Path | None, typer.Option(help="A YAML recipe to start from.")] = None,
     set_: Annotated[
@@ -79,6 +84,7 @@ def command(
             split=split,
             ignore=ignore or (),
             strays=stray_rule(strays),
+            bands=parse_bands(bands) if bands else None,
             format=format,
             recipe=recipe,
             overrides=set_ or (),

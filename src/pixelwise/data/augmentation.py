@@ -12,7 +12,7 @@ from torchvision.transforms.v2 import functional as geometry
 
 from pixelwise.classes import IGNORE_INDEX, LabelMode
 from pixelwise.config import AugmentationRecipe
-from pixelwise.data.preprocessing import image_to_tensor
+from pixelwise.data.preprocessing import image_to_tensor, pad_image, resize_image
 from pixelwise.data.sample import Sample
 
 
@@ -44,7 +44,7 @@ def to_tensors(
     image = image_to_tensor(sample.image, in_channels, sample.name)
     mask = torch.from_numpy(np.require(sample.mask, requirements=["C", "W"]))
     if size is not None and size != image.shape[-2:]:
-        image, mask = _resize_image(image, size), _resize_mask(mask, size, sample.label_mode)
+        image, mask = resize_image(image, size), _resize_mask(mask, size, sample.label_mode)
     return TensorSample(image, mask, torch.ones(image.shape[-2:], dtype=torch.bool))
 
 
@@ -78,7 +78,7 @@ def augment(
     image, mask = sample.image[..., rows, columns], sample.mask[..., rows, columns]
     target = [min(side, max(1, round(cut * zoom))) for cut, side in zip(window, size, strict=True)]
     if target != window:
-        image = _resize_image(image, (target[0], target[1]))
+        image = resize_image(image, (target[0], target[1]))
         mask = _resize_mask(mask, (target[0], target[1]), label_mode)
     image, mask = _turn(image, mask, recipe, rng)
     return _padded(image, mask, size, label_mode)
@@ -134,19 +134,11 @@ def _padded(
     valid = torch.ones(image.shape[-2:], dtype=torch.bool)
     missing = [0, size[1] - image.shape[-1], 0, size[0] - image.shape[-2]]
     if any(missing):
-        right_bottom = [0, 0, missing[1], missing[3]]
-        image = geometry.pad(image, right_bottom, padding_mode="edge")
+        image = pad_image(image, size)
         void = IGNORE_INDEX if label_mode == "exclusive" else 0
         mask = torch.nn.functional.pad(mask, missing, value=void)
         valid = torch.nn.functional.pad(valid, missing, value=False)
     return TensorSample(image, mask, valid)
-
-
-def _resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
-    resized: Tensor = geometry.resize(
-        image, list(size), interpolation=InterpolationMode.BILINEAR, antialias=True
-    )
-    return resized
 
 
 def _resize_mask(mask: Tensor, size: tuple[int, int], label_mode: LabelMode) -> Tensor:
@@ -156,5 +148,5 @@ def _resize_mask(mask: Tensor, size: tuple[int, int], label_mode: LabelMode) -> 
     if label_mode == "exclusive":
         resized = geometry.resize(planes, list(size), interpolation=InterpolationMode.NEAREST_EXACT)
     else:
-        resized = _resize_image(planes, size)
+        resized = resize_image(planes, size)
     return resized if mask.ndim == 3 else resized[0]

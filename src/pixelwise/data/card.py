@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from pixelwise.classes import IGNORE_INDEX, ClassMap, Colour, LabelMode, Strays, numbered_names
-from pixelwise.config import AugmentationRecipe, read_yaml, validated
+from pixelwise.config import AugmentationRecipe, Bands, read_yaml, validated
+from pixelwise.data.splits import SplitName
 from pixelwise.errors import ConfigError
 
 CARD_NAME = "dataset.yaml"
@@ -40,10 +42,15 @@ class DatasetCard(BaseModel):
         format: The label format.
         classes: Names, or entries with name, colour and value, in the order of their ids.
         ignore: Stored values that mean void.
+        void_colours: Colours that mean void, for colour masks.
         label_mode: ``exclusive`` or ``overlapping``, for formats that can be read as both.
         strays: What becomes of values that are neither a class nor void.
         split: Shares, where the folder gives no splits.
+        splits: The names of the images of train, val and test, whatever the folder says; written by
+            ``pixelwise data split``, so that a split never drifts.
         augmentation: What may be varied in these pictures; the default of every training on them.
+        bands: Which bands of an image every training on them takes, counted from 1; a model takes
+            the bands that it was trained on, whatever the card says later.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -52,10 +59,21 @@ class DatasetCard(BaseModel):
     format: str | None = None
     classes: list[str | ClassEntry] | None = None
     ignore: list[int] | None = None
+    void_colours: list[Colour] | None = None
     label_mode: LabelMode | None = None
     strays: Strays | None = None
     split: str | None = None
     augmentation: AugmentationRecipe | None = None
+    bands: Bands | None = None
+    splits: dict[SplitName, list[str]] | None = None
+
+    @model_validator(mode="after")
+    def _check_splits(self) -> Self:
+        names = Counter(name for split in (self.splits or {}).values() for name in split)
+        repeated = next((name for name, count in names.items() if count > 1), None)
+        if repeated is not None:
+            raise ValueError(f"splits must name every image once; {repeated} stands repeatedly")
+        return self
 
     def class_map(self, origin: Path) -> ClassMap | None:
         """The class map that the card describes; ``None`` where it names no classes.
@@ -69,6 +87,10 @@ class DatasetCard(BaseModel):
             ClassEntry(name=entry) if isinstance(entry, str) else entry for entry in self.classes
         ]
         fallback = ClassMap.build(numbered_names(len(entries)))
+        values = [
+            index if entry.value is None else entry.value for index, entry in enumerate(entries)
+        ]
+        usual = [] if IGNORE_INDEX in values else [IGNORE_INDEX]  # 255 may be white, and a class
         return validated(
             ClassMap,
             {
@@ -77,11 +99,9 @@ class DatasetCard(BaseModel):
                     entry.colour or colour
                     for entry, colour in zip(entries, fallback.colours, strict=True)
                 ],
-                "values": [
-                    index if entry.value is None else entry.value
-                    for index, entry in enumerate(entries)
-                ],
-                "ignore": [IGNORE_INDEX] if self.ignore is None else self.ignore,
+                "values": values,
+                "ignore": usual if self.ignore is None else self.ignore,
+                "void_colours": self.void_colours or [],
             },
             str(origin),
         )
@@ -105,7 +125,13 @@ def card_of(class_map: ClassMap, **entries: Any) -> DatasetCard:
             class_map.names, class_map.colours, class_map.values, strict=True
         )
     ]
-    return DatasetCard(classes=classes, ignore=list(class_map.ignore), **entries)
+    has_void = entries.get("label_mode") != "overlapping"
+    return DatasetCard(
+        classes=classes,
+        ignore=list(class_map.ignore) if has_void else None,
+        void_colours=list(class_map.void_colours) or None,
+        **entries,
+    )
 
 
 def find_card(path: Path) -> tuple[DatasetCard, Path | None, Path]:

@@ -56,7 +56,8 @@ def convert_dataset(
             if on_written:
                 on_written(number, len(records))
 
-    card = card_of(dataset.class_map, format=to, label_mode=dataset.label_mode)
+    class_map = target.stored(dataset.class_map)
+    card = card_of(class_map, format=to, label_mode=dataset.label_mode)
     with folder_written_aside(out) as aside:
-        target.write(aside, samples(), dataset.class_map)
+        target.write(aside, samples(), class_map)
         (aside / CARD_NAME).write_text(card.to_yaml(), encoding="utf-8")

@@ -10,11 +10,13 @@ from pathlib import Path
 
 from pixelwise.classes import ClassMap, LabelMode, Strays
 from pixelwise.config import DEFAULT_SPLIT, AugmentationRecipe
-from pixelwise.data.card import find_card
+from pixelwise.data.card import DatasetCard, find_card
 from pixelwise.data.digits import write_digits
+from pixelwise.data.disk_cache import OFF, DiskCache, open_cache
 from pixelwise.data.formats import Format, detect_format
 from pixelwise.data.sample import Record, Sample
-from pixelwise.data.splits import SPLITS, assign_splits
+from pixelwise.data.splits import SPLITS, assign_splits, named_splits
+from pixelwise.data.watching import is_watched, refuse
 from pixelwise.errors import ConfigError, DataError, FormatError
 
 BUILT_IN = Path("digits")
@@ -35,6 +37,8 @@ class Dataset:
         is_val_set_aside: The folder gives no validation images; they were drawn out of train.
         notes: What was found and decided, in words for the user.
         augmentation: What its card says may be varied.
+        bands: The bands that its card says are trained on, counted from 1; :meth:`load` gives all.
+        cache: Where decoded samples are kept on disk; ``None`` decodes each time.
     """
 
     path: Path
@@ -46,6 +50,8 @@ class Dataset:
     is_val_set_aside: bool
     notes: tuple[str, ...] = field(repr=False)
     augmentation: AugmentationRecipe = field(repr=False)
+    bands: tuple[int, ...] | None = None
+    cache: DiskCache | None = field(default=None, repr=False, compare=False)
 
     @property
     def label_mode(self) -> LabelMode:
@@ -74,12 +80,15 @@ class Dataset:
         return chosen
 
     def load(self, record: Record) -> Sample:
-        """Decode one image and its truth.
+        """Decode one image and its truth, or read them from the cache; its arrays are writable.
 
         Raises:
             DataError: A file cannot be read, or the mask does not fit.
         """
-        return self.format.load(record, self.class_map)
+        # Whoever watches wants to see what is wrong; what was kept has passed.
+        if self.cache is None or is_watched():
+            return self.format.load(record, self.class_map)
+        return self.cache.load(record, self.format, self.class_map)
 
     @property
     def state(self) -> str:
@@ -108,6 +117,8 @@ def open_dataset(
     strays: Strays | None = None,
     split: str | None = None,
     split_seed: int = 0,
+    class_map: ClassMap | None = None,
+    cache: bool = True,
 ) -> Dataset:
     """Open a folder of labelled images.
 
@@ -122,6 +133,8 @@ def open_dataset(
         split: ``TRAIN/VAL/TEST`` or ``TRAIN/TEST`` shares for a folder without splits; ``None``
             takes those of the card, else 70/15/15.
         split_seed: Seed of that split.
+        class_map: The classes, before those of the card; ``None`` where they are not known.
+        cache: Keep what is slow to decode on disk, where ``PIXELWISE_CACHE`` says.
 
     Raises:
         DataError: The folder does not exist, or holds no labelled images.
@@ -151,7 +164,8 @@ def open_dataset(
     if not records:
         raise FormatError(f"{folder} must hold labelled images. Got none. Check the path")
     _require_different_names(folder, records)
-    class_map = card.class_map(card_file) if card_file else None
+    if class_map is None and card_file:
+        class_map = card.class_map(card_file)
     voids = tuple(dict.fromkeys((*(card.ignore or ()), *ignore)))
     if voids and found.label_mode == "overlapping":
         raise ConfigError(
@@ -163,9 +177,11 @@ def open_dataset(
     if voids:
         class_map = with_void(class_map, voids)
     shares = split or card.split or DEFAULT_SPLIT
-    assigned, split_notes = assign_splits(records, shares, split_seed)
+    records, origin = _split_as_named(records, card, card_file)
+    assigned, split_notes = assign_splits(records, shares, split_seed, origin)
     given = {record.split for record in records}
     notes = [
+        *([f"dataset card {card_file}"] if card_file else []),
         *made,
         f"format {found.name}: {reason}",
         f"{len(assigned)} images, {class_map.num_classes} {found.label_mode} classes: "
@@ -176,8 +192,8 @@ def open_dataset(
     if class_map.values != tuple(range(class_map.num_classes)):
         pairs = zip(class_map.values, class_map.names, strict=True)
         notes.append("stored values: " + ", ".join(f"{value} {name}" for value, name in pairs))
-    if card_file:
-        notes.insert(0, f"dataset card {card_file}")
+    kept = open_cache(folder) if cache else None
+    notes += [f"slow images are kept decoded in {kept.folder} ({OFF} keeps none)"] if kept else []
     return Dataset(
         folder,
         found,
@@ -188,17 +204,29 @@ def open_dataset(
         "train" in given and "val" not in given,
         tuple(notes),
         card.augmentation or AugmentationRecipe(),
+        card.bands,
+        kept,
     )
+
+
+def _split_as_named(
+    records: list[Record], card: DatasetCard, card_file: Path | None
+) -> tuple[list[Record], str]:
+    """The records with the splits that the card names, and who gives those that are given."""
+    if card.splits is None:
+        return records, "the folder"
+    return named_splits(records, card.splits, str(card_file)), "the card"
 
 
 def _require_different_names(folder: Path, records: Sequence[Record]) -> None:
     """Refuse an image that is listed twice: it could be trained on and scored at once."""
     for name, count in Counter(record.name for record in records).items():
         if count > 1:
-            raise FormatError(
+            error = FormatError(
                 f"{folder} must hold every image once. Got {name} {count} times. "
                 "Remove it from all lists but one"
             )
+            refuse("doubly-listed", error, *(r.image for r in records if r.name == name))
 
 
 def with_void(class_map: ClassMap, voids: tuple[int, ...]) -> ClassMap:
@@ -214,4 +242,5 @@ def with_void(class_map: ClassMap, voids: tuple[int, ...]) -> ClassMap:
         colours=[class_map.colours[index] for index in keep],
         values=[class_map.values[index] for index in keep],
         ignore=tuple(dict.fromkeys((*class_map.ignore, *voids))),
+        void_colours=class_map.void_colours,
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pixelwise.data.reading import IMAGE_SUFFIXES, MASK_SUFFIXES
 from pixelwise.data.sample import Record
+from pixelwise.data.watching import refuse
 from pixelwise.errors import DataError, FormatError
 
 SPLIT_FOLDERS = {
@@ -26,6 +28,9 @@ IMAGE_FOLDERS = ("images", "image", "imgs", "img", "JPEGImages")
 MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "annot", "SegmentationClass")
 """Names of a folder of masks, the likeliest first."""
 
+MAX_DEPTH = 64
+"""Folders inside folders that a path may name."""
+
 ANNOTATION_SUFFIXES = ("annot", "_annot", "_labels", "_label", "_masks", "_mask")
 """``trainannot`` beside ``train``, and its relatives."""
 
@@ -34,27 +39,40 @@ def image_files(folder: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> list
     """The image files right inside a folder, sorted by name whatever the file system's order."""
     if not folder.is_dir():
         return []
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
-    )
+    # The listing says what is a file; to ask of each of thousands takes three times as long.
+    with os.scandir(folder) as entries:
+        names = sorted(
+            entry.name
+            for entry in entries
+            if entry.name.lower().endswith(tuple(suffixes))
+            and not entry.name.startswith(".")
+            and entry.is_file()
+        )
+    return [folder / name for name in names]
 
 
-def mask_files(folder: Path) -> list[Path]:
+def mask_files(folder: Path, *, takes_lossy: bool = False) -> list[Path]:
     """The mask files right inside a folder, sorted by name.
+
+    Args:
+        folder: The folder.
+        takes_lossy: Also those of a format that alters values, for who knows what to do with them.
 
     Raises:
         DataError: One is of a format that alters values.
     """
-    found = image_files(folder)
-    for path in found:
-        if path.suffix.lower() not in MASK_SUFFIXES:
-            raise DataError(
-                f"{path} must be a lossless mask ({', '.join(sorted(MASK_SUFFIXES))}). "
-                f"Got {path.suffix}, which alters values. Export the masks as PNG"
-            )
-    return found
+    return [path for path in image_files(folder) if takes_lossy or _is_lossless(path)]
+
+
+def _is_lossless(mask: Path) -> bool:
+    if mask.suffix.lower() in MASK_SUFFIXES:
+        return True
+    error = DataError(
+        f"{mask} must be a lossless mask ({', '.join(sorted(MASK_SUFFIXES))}). "
+        f"Got {mask.suffix}, which alters values. Export the masks as PNG"
+    )
+    refuse("lossy-mask-file", error, mask)
+    return False
 
 
 def subfolders(folder: Path) -> list[Path]:
@@ -103,11 +121,12 @@ def require_masks(unmasked: Mapping[str, Path]) -> None:
     """
     for split, images in sorted(unmasked.items()):
         if split != "test":
-            first = next(iter(image_files(images)), images)
-            raise FormatError(
-                f"{first} must have a mask. There is no folder of masks for {images}. "
-                "Add the masks, or move the images elsewhere"
+            files = image_files(images)
+            error = FormatError(
+                f"{files[0] if files else images} must have a mask. There is no folder of masks "
+                f"for {images}. Add the masks, or move the images elsewhere"
             )
+            refuse("image-without-mask", error, *files)
 
 
 def by_stem(files: Sequence[Path], what: str) -> dict[str, Path]:
@@ -119,39 +138,51 @@ def by_stem(files: Sequence[Path], what: str) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in files:
         if path.stem in found:
-            raise FormatError(
+            error = FormatError(
                 f"{path.parent} must hold one {what} per name. Got {found[path.stem].name} and "
                 f"{path.name}. Remove one"
             )
+            refuse("doubly-paired", error, found[path.stem], path)
         found[path.stem] = path
     return found
 
 
-def pair_by_stem(image_folder: Path, mask_folder: Path) -> list[tuple[Path, Path]]:
+def pair_by_stem(
+    image_folder: Path, mask_folder: Path, *, mask_ending: str = "", takes_lossy: bool = False
+) -> list[tuple[Path, Path]]:
     """Pair the images of one folder with the masks of another, by exact stem.
+
+    Args:
+        image_folder: The images.
+        mask_folder: Their masks.
+        mask_ending: What a mask's stem has more than its image's, such as ``_L``.
+        takes_lossy: As of :func:`mask_files`.
 
     Raises:
         FormatError: An image has no mask, a mask no image, or a name stands twice.
         DataError: A mask is of a format that alters class ids.
     """
     images = by_stem(image_files(image_folder), "image")
-    masks = by_stem(mask_files(mask_folder), "mask")
+    files = by_stem(mask_files(mask_folder, takes_lossy=takes_lossy), "mask")
+    masks = {stem.removesuffix(mask_ending): path for stem, path in files.items()}
     if not images and not masks:
         raise FormatError(f"{image_folder} must hold images. It holds none. Check the path")
     for stem, path in images.items():
         if stem not in masks:
             near = f" (the nearest is {_nearest(stem, masks)})" if masks else ""
-            raise FormatError(
-                f"{path} must have a mask {mask_folder / stem}.png. There is none{near}. "
-                "Add the mask, or move the image elsewhere"
+            error = FormatError(
+                f"{path} must have a mask {mask_folder / stem}{mask_ending}.png. "
+                f"There is none{near}. Add the mask, or move the image elsewhere"
             )
+            refuse("image-without-mask", error, path)
     for stem, path in masks.items():
         if stem not in images:
-            raise FormatError(
+            error = FormatError(
                 f"{path} must have an image of the same name in {image_folder}. There is none. "
                 "Add the image, or move the mask elsewhere"
             )
-    return [(images[stem], masks[stem]) for stem in sorted(images)]
+            refuse("mask-without-image", error, path)
+    return [(images[stem], masks[stem]) for stem in sorted(images.keys() & masks.keys())]
 
 
 def _nearest(stem: str, masks: dict[str, Path]) -> str:
@@ -214,7 +245,14 @@ def _first_pair(path: Path) -> bool:
         return len(lines.readline().split()) == 2
 
 
-def listed_records(folder: Path, list_file: Path) -> list[Record]:
+def listed_entries(list_file: Path) -> list[tuple[str, str]]:
+    """The image and the mask of each line of a list file, as they stand there."""
+    lines = list_file.read_text(encoding="utf-8", errors="replace").splitlines()
+    entries = [line.split() for line in lines]
+    return [(entry[0], entry[1]) for entry in entries if len(entry) == 2]
+
+
+def listed_records(folder: Path, list_file: Path, *, takes_lossy: bool = False) -> list[Record]:
     """The records of a list file; a path prefix of another machine is dropped."""
     records = []
     lines = list_file.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -225,7 +263,13 @@ def listed_records(folder: Path, list_file: Path) -> list[Record]:
             raise FormatError(
                 f"{list_file} line {number} must hold an image and a mask. Got {line.strip()!r}"
             )
-        image, mask = (_resolve(folder, entry, list_file, number) for entry in line.split())
+        try:
+            image, mask = (_resolve(folder, entry, list_file, number) for entry in line.split())
+        except FormatError as error:
+            refuse("listed-file-missing", error, list_file)
+            continue
+        if not takes_lossy and not _is_lossless(mask):
+            continue
         name = image.relative_to(folder).with_suffix("").as_posix()
         records.append(Record(name, image, (mask,), SPLIT_FOLDERS[list_file.stem.lower()]))
     return sorted(records, key=lambda record: record.name)
@@ -233,12 +277,35 @@ def listed_records(folder: Path, list_file: Path) -> list[Record]:
 
 def _resolve(folder: Path, entry: str, list_file: Path, number: int) -> Path:
     """The file of an entry: the longest end of its path that exists inside the folder."""
-    parts = Path(entry).parts
-    for start in range(len(parts)):
-        candidate = folder.joinpath(*parts[start:]) if parts[start] != "/" else Path(entry)
-        if candidate.is_relative_to(folder) and candidate.is_file():
+    found = end_inside(folder, entry)
+    if found is None or not found.is_file():
+        raise FormatError(
+            f"{list_file} line {number} must name a file in {folder}. Got {entry}, and no end of "
+            "that path is there. Mend the list or add the file"
+        )
+    return found
+
+
+def end_inside(folder: Path, entry: str) -> Path | None:
+    """The file or folder at the longest end of a path that exists inside a folder.
+
+    Args:
+        folder: The data set.
+        entry: A path as another machine wrote it; it leads nowhere outside the folder.
+    """
+    path = PurePosixPath(entry.replace("\\", "/"))
+    parts = path.parts[1:] if path.is_absolute() else path.parts
+    for start in range(max(0, len(parts) - MAX_DEPTH), len(parts)):
+        end = parts[start:]
+        candidate = folder.joinpath(*end)
+        # It does not lie inside when the end begins with a drive, such as C:.
+        if ".." not in end and candidate.is_relative_to(folder) and _exists(candidate):
             return candidate
-    raise FormatError(
-        f"{list_file} line {number} must name a file in {folder}. Got {entry}, and no end of that "
-        "path is there. Mend the list or add the file"
-    )
+    return None if parts else folder
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name longer than the file system has room for
+        return False

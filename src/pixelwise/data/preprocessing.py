@@ -1,69 +1,155 @@
-"""What happens to an image before the model sees it; the same in training and ever after."""
+"""What happens to an image before the model sees it; the same in training and ever after.
+
+In this order: the steps of :mod:`pixelwise.data.enhancement` on its pixels, then its size, then its
+units. Training does the first when it reads an image, and the second when it makes tensors; whoever
+only predicts does both with :func:`prepare_image`.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from typing import Literal, Self
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, model_validator
 from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as geometry
 
-from pixelwise.data.reading import LARGEST_VALUE, Array
+from pixelwise.config import Letterbox, Resize, ShortestSide
+from pixelwise.data.enhancement import Enhancement, enhance
+from pixelwise.data.reading import Array
 from pixelwise.data.statistics import conform_channels
+from pixelwise.errors import DataError
 
-STRETCH = (1.0, 99.0)
-"""Percentiles of an image that become black and white when its contrast is stretched."""
+MAX_ENLARGED_PIXELS = 2**27
+"""No image is enlarged beyond this: a shortest side of 512 makes 1.3 billion of 1 x 5000 pixels."""
 
 
-class Preprocessing(BaseModel):
+class Preprocessing(Enhancement):
     """What is done to an image, in this order; a model file holds it.
 
     Attributes:
         dtype: Type of the training images; others are refused, for their units differ.
+        scale: Images are resized by this factor, and logits back to the image's size.
+        resize: How images are brought to a working size instead: height and width, distorted where
+            the sides have another ratio, ``shortest_side`` or ``letterbox`` without distortion.
         mean: Subtracted from each channel, in stored units.
         std: Each channel is divided by it.
-        scale: Images are resized by this factor, and logits back to the image's size.
-        resize: Height and width in pixels that every image is brought to instead, distorted where
-            its sides have another ratio; logits go back to the image's size.
-        contrast: ``stretch`` spreads the values of each image over the whole range first.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     dtype: Literal["uint8", "uint16", "float32"]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     scale: float = Field(default=1.0, gt=0, le=1)
-    resize: tuple[int, int] | None = None
-    contrast: Literal["none", "stretch"] = "none"
+    resize: Resize | None = None
+
+    @model_validator(mode="after")
+    def _check_bands(self) -> Self:
+        if self.bands is not None and len(self.bands) != len(self.mean):
+            raise ValueError(f"bands must be {len(self.mean)} numbers, one per channel")
+        return self
+
+    def fitted_size(self, height: int, width: int) -> tuple[int, int]:
+        """The size that an image is resized to, at least 1 x 1.
+
+        Raises:
+            DataError: It would be enlarged beyond what memory holds.
+        """
+        if isinstance(self.resize, tuple):
+            return self.resize
+        factors = (self.scale, self.scale)
+        limits: tuple[float, float] = (math.inf, math.inf)
+        if isinstance(self.resize, ShortestSide):
+            factors = (self.resize.shortest_side / min(height, width),) * 2
+        elif isinstance(self.resize, Letterbox):
+            limits = self.resize.letterbox
+            factors = (min(limits[0] / height, limits[1] / width),) * 2
+        fitted_height, fitted_width = (
+            int(min(limit, max(1, round(side * factor))))
+            for side, factor, limit in zip((height, width), factors, limits, strict=True)
+        )
+        if height * width < fitted_height * fitted_width > MAX_ENLARGED_PIXELS:
+            raise DataError(
+                f"images must not be enlarged beyond {MAX_ENLARGED_PIXELS:,} pixels. One of "
+                f"{height} x {width} would be {fitted_height} x {fitted_width}. "
+                "Use {letterbox: [HEIGHT, WIDTH]} as data.resize, or leave the image out"
+            )
+        return fitted_height, fitted_width
 
     def working_size(self, height: int, width: int) -> tuple[int, int]:
-        """The size at which the model sees an image, at least 1 x 1."""
-        if self.resize is not None:
-            return self.resize
-        return max(1, round(height * self.scale)), max(1, round(width * self.scale))
+        """The size of what the model sees of an image: as resized, and filled up to a letterbox.
+
+        Raises:
+            DataError: It would be enlarged beyond what memory holds.
+        """
+        if isinstance(self.resize, Letterbox):
+            return self.resize.letterbox
+        return self.fitted_size(height, width)
+
+    def without_enhancement(self) -> Self:
+        """What remains to be done to images that have been enhanced already."""
+        return self.model_copy(update=dict(Enhancement()))
+
+    def describe(self) -> list[str]:
+        """The steps but the normalisation in words, in their order; empty where none is done."""
+        steps = super().describe()
+        if isinstance(self.resize, ShortestSide):
+            steps.append(f"shortest side {self.resize.shortest_side}")
+        elif isinstance(self.resize, Letterbox):
+            steps.append("letterbox {} x {}".format(*self.resize.letterbox))
+        elif self.resize is not None:
+            steps.append("resized to {} x {}".format(*self.resize))
+        elif self.scale != 1:
+            steps.append(f"scale {self.scale:g}")
+        return steps
 
 
-def stretch_contrast(image: Array) -> Array:
-    """Spread an image's values, all channels alike, over the range of its type.
+def prepare_image(
+    image: Array, preprocessing: Preprocessing, in_channels: int, name: str = "image"
+) -> Tensor:
+    """An image as the model sees it but for the normalisation.
 
     Args:
-        image: (H, W, C), uint8, uint16 or float32.
+        image: (H, W, C), as read.
+        preprocessing: What is done to it.
+        in_channels: Channels that the model takes.
+        name: The image's name, for messages.
 
     Returns:
-        The same shape and type; the 1st percentile is 0, the 99th the type's largest value. An
-        image of one value is returned as it is.
+        (C, H, W) in stored units and at working size: uint8, or float32 of deeper images. Where a
+        letterbox is larger than the image, its last row and column go on to the right and bottom.
+
+    Raises:
+        DataError: It lacks a band, has other channels, or would be enlarged beyond memory.
     """
-    low, high = np.percentile(image, STRETCH)
-    if high <= low:
-        return image
-    largest = LARGEST_VALUE[str(image.dtype)]
-    stretched = (image.astype(np.float32) - low) * (largest / (high - low))
-    stretched = np.clip(stretched, 0, largest)
-    if image.dtype != np.float32:
-        stretched = np.rint(stretched)
-    return np.asarray(stretched, dtype=image.dtype)
+    height, width = image.shape[:2]
+    image = enhance(image, preprocessing, name)
+    tensor = image_to_tensor(image, in_channels, name)
+    tensor = resize_image(tensor, preprocessing.fitted_size(height, width))
+    return pad_image(tensor, preprocessing.working_size(height, width))
+
+
+def restore_size(logits: Tensor, preprocessing: Preprocessing, height: int, width: int) -> Tensor:
+    """Logits at working size brought back to the image that they are of, pixel-aligned.
+
+    Args:
+        logits: (K, H, W) at working size.
+        preprocessing: What was done to the image.
+        height: The image's height in pixels, as read.
+        width: The image's width in pixels, as read.
+
+    Returns:
+        (K, height, width).
+    """
+    fitted = preprocessing.fitted_size(height, width)
+    logits = logits[:, : fitted[0], : fitted[1]]
+    if fitted == (height, width):
+        return logits
+    return torch.nn.functional.interpolate(
+        logits[None], (height, width), mode="bilinear", align_corners=False
+    )[0]
 
 
 def image_to_tensor(image: Array, in_channels: int, name: str) -> Tensor:
@@ -82,6 +168,35 @@ def image_to_tensor(image: Array, in_channels: int, name: str) -> Tensor:
         image = image.astype(np.float32)
     # Arrays that come from Pillow are read-only, which torch warns of: those are copied.
     return torch.from_numpy(np.require(image, requirements=["C", "W"])).permute(2, 0, 1)
+
+
+def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize pixel-aligned, without aliasing; the one way in training and prediction.
+
+    Args:
+        image: (C, H, W); uint8 is rounded to uint8 again.
+        size: Height and width in pixels.
+    """
+    if size == image.shape[-2:]:
+        return image
+    resized: Tensor = geometry.resize(
+        image, list(size), interpolation=InterpolationMode.BILINEAR, antialias=True
+    )
+    return resized
+
+
+def pad_image(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Fill up to a size at the right and the bottom with the last column and row.
+
+    Args:
+        image: (C, H, W), no larger than ``size``.
+        size: Height and width in pixels.
+    """
+    if size == image.shape[-2:]:
+        return image
+    missing = [0, 0, size[1] - image.shape[-1], size[0] - image.shape[-2]]
+    padded: Tensor = geometry.pad(image, missing, padding_mode="edge")
+    return padded
 
 
 def normalise(image: Tensor, preprocessing: Preprocessing) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import threading
 import warnings
 from collections.abc import Iterator
@@ -13,7 +15,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image
 
-from pixelwise.errors import DataError, MaskError
+from pixelwise.data.bounds import (
+    PILLOW_FORMATS,
+    require_decodable,
+    require_decodable_picture,
+    require_decodable_tiff,
+)
+from pixelwise.errors import DataError, MaskError, PixelwiseError
 
 if TYPE_CHECKING:
     import tifffile
@@ -28,7 +36,8 @@ MASK_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff", ".gif", ".npy"})
 
 TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
 
-Image.MAX_IMAGE_PIXELS = None  # large images are the daily work of this field, not an attack
+# tifffile prints what is wrong with a file; here that is one line, and an error.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 LARGEST_VALUE = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
 """The largest value of each type that images come in; float images are taken as 0 to 1."""
@@ -52,8 +61,8 @@ def read_image(path: Path) -> Array:
     Raises:
         DataError: The file is missing, empty, truncated or no image.
     """
-    with _reading(path):
-        pixels = _with_channels(_read_pixels(path, as_stored=False), path)
+    with decoding(path):
+        pixels = with_channels(_read_pixels(path, as_stored=False), path)
         # Once here, so that tensors can share the memory afterwards.
         return np.require(pixels, requirements=["C", "W"])
 
@@ -70,7 +79,7 @@ def read_mask_values(path: Path) -> npt.NDArray[np.int64]:
         MaskError: The mask has colours or fractions, or is not of two dimensions.
         DataError: The file cannot be read.
     """
-    with _reading(path):
+    with decoding(path):
         values = _read_pixels(path, as_stored=True)
     values = _one_plane(values, path)
     if values.dtype.kind == "f":
@@ -98,7 +107,7 @@ def read_grey_mask(path: Path) -> UInt8Array:
         MaskError: The mask has colours, fractions or more than 16 bits.
         DataError: The file cannot be read.
     """
-    with _reading(path):
+    with decoding(path):
         values = _one_plane(_read_pixels(path, as_stored=False), path)
     if values.dtype == np.bool_:
         return values.astype(np.uint8) * np.uint8(255)
@@ -110,6 +119,32 @@ def read_grey_mask(path: Path) -> UInt8Array:
         f"{path} must hold grey of 8 or 16 bits. Got {values.dtype}, {values.min()} to "
         f"{values.max()}. Save the mask as uint8, 0 to 255"
     )
+
+
+def read_mask_colours(path: Path) -> npt.NDArray[np.int64]:
+    """Read a mask file as the colours that are seen in it; alpha is left out.
+
+    Returns:
+        int64 (H, W): red * 65536 + green * 256 + blue, as
+        :func:`pixelwise.classes.colour_code` counts.
+
+    Raises:
+        MaskError: The mask has no colours of 8 bits.
+        DataError: The file cannot be read.
+    """
+    with decoding(path):
+        pixels = _read_pixels(path, as_stored=False)
+    if pixels.dtype == np.bool_:
+        pixels = pixels.astype(np.uint8) * np.uint8(255)
+    if pixels.ndim == 2 or pixels.shape[2:] == (1,):
+        pixels = np.broadcast_to(pixels.reshape(*pixels.shape[:2], 1), (*pixels.shape[:2], 3))
+    if pixels.dtype != np.uint8 or pixels.shape[2:] != (3,):
+        raise MaskError(
+            f"{path} must hold red, green and blue of 8 bits. Got {pixels.dtype} of the shape "
+            f"{pixels.shape}. Save the mask as an RGB PNG"
+        )
+    red, green, blue = np.moveaxis(pixels.astype(np.int64), -1, 0)
+    return np.asarray(red << 16 | green << 8 | blue)
 
 
 def _one_plane(values: Array, path: Path) -> Array:
@@ -139,19 +174,24 @@ def is_rotated(path: Path) -> bool:
 
         with tifffile.TiffFile(path) as file:
             return _tiff_orientation(file) != 1
-    with Image.open(path) as picture:
+    with Image.open(path, formats=PILLOW_FORMATS) as picture:
         return _orientation(picture) != 1
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Turn whatever a decoder raises into one line that names the file."""
+def decoding(path: Path) -> Iterator[None]:
+    """Turn whatever a decoder raises into one line that names the file, and hide its warnings.
+
+    Raises:
+        DataError: The file is missing, empty, too large, or of another kind; of our own errors
+            those that the block raises.
+    """
     try:
         if path.stat().st_size == 0:
             raise DataError(f"{path} must be an image. It has zero bytes. Restore or remove it")
-        with _quiet:  # decoders warn of metadata that is not used here
+        with quietly:  # decoders warn of metadata that is not used here
             yield
-    except DataError:
+    except PixelwiseError:
         raise
     except FileNotFoundError as error:
         raise DataError(f"{path} must exist. It does not. Check the path") from error
@@ -191,7 +231,8 @@ class _Quiet:
                 self._hidden.close()
 
 
-_quiet = _Quiet()
+quietly = _Quiet()
+"""``with quietly:`` hides the warnings of decoders and encoders, in every thread."""
 
 
 def _read_pixels(path: Path, *, as_stored: bool) -> Array:
@@ -206,10 +247,12 @@ def _read_pixels(path: Path, *, as_stored: bool) -> Array:
         return _read_npy(path)
     if path.suffix.lower() in TIFF_SUFFIXES:
         return _read_tiff(path, as_stored=as_stored)
-    with Image.open(path) as picture:
+    with Image.open(path, formats=PILLOW_FORMATS) as picture:
+        is_deep = _is_deep_colour_png(path)
+        require_decodable_picture(path, picture, is_deep)
         raw_mode = _raw_mode(picture)  # known until something decodes, as reading EXIF may
         orientation = _orientation(picture)
-        if _is_deep_colour_png(path):
+        if is_deep:
             pixels = _read_deep_png(path)
         elif as_stored and picture.mode in ("1", "P", "L"):
             # Pillow spreads grey of 2 and 4 bits over 0..255: the step between two levels.
@@ -289,20 +332,30 @@ def _pillow_pixels(picture: Image.Image) -> Array:
 
 
 def _read_npy(path: Path) -> Array:
-    return np.asarray(np.load(path, allow_pickle=False))
+    with path.open("rb") as file:
+        version = np.lib.format.read_magic(file)
+        if version not in ((1, 0), (2, 0)):
+            raise DataError(f"{path} must be of .npy version 1 or 2. Got {version}. Save it anew")
+        read_header = (
+            np.lib.format.read_array_header_1_0
+            if version == (1, 0)
+            else np.lib.format.read_array_header_2_0
+        )
+        shape, _, dtype = read_header(file)
+        require_decodable(path, shape, dtype.itemsize)
+        # numpy makes room for what the header promises before it looks how much there is.
+        num_missing = math.prod(shape) * dtype.itemsize - (path.stat().st_size - file.tell())
+        if num_missing > 0:
+            raise ValueError(f"{num_missing:,} bytes are missing")
+        file.seek(0)
+        return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
 
 
 def _read_tiff(path: Path, *, as_stored: bool) -> Array:
     import tifffile
 
     with tifffile.TiffFile(path) as file:
-        # Further pages may be smaller copies of the first, for fast zooming.
-        if any(not (page.keyframe and page.keyframe.is_reduced) for page in file.pages[1:]):
-            raise DataError(
-                f"{path} must hold one page. Got {len(file.pages)}. Save the page you want alone"
-            )
-        page = file.pages[0]
-        assert isinstance(page, tifffile.TiffPage)  # the first page always is one
+        page = require_decodable_tiff(path, file)
         pixels = page.asarray()
         if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and pixels.ndim == 3:
             pixels = np.moveaxis(pixels, 0, -1)
@@ -318,8 +371,12 @@ def _read_tiff(path: Path, *, as_stored: bool) -> Array:
         return _upright(np.asarray(pixels), _tiff_orientation(file))
 
 
-def _with_channels(pixels: Array, path: Path) -> Array:
-    """(H, W) or (H, W, C) of any number type to (H, W, C), uint8, uint16 or float32."""
+def with_channels(pixels: Array, path: Path) -> Array:
+    """(H, W) or (H, W, C) of any number type to (H, W, C), uint8, uint16 or float32.
+
+    Raises:
+        DataError: It is no image, or holds no numbers.
+    """
     if pixels.ndim == 2:
         pixels = pixels[..., None]
     if pixels.ndim != 3 or 0 in pixels.shape:

@@ -37,7 +37,8 @@ def write_image(
     """
     folder.mkdir(parents=True, exist_ok=True)
     source = record.image
-    if source.suffix.lower() in suffixes and not is_rotated(source):
+    is_whole = record.window is None
+    if is_whole and source.suffix.lower() in suffixes and not is_rotated(source):
         target = folder / f"{stem_of(record)}{source.suffix}"
         shutil.copyfile(source, target)
         return target
@@ -62,7 +63,8 @@ def write_pixels(target: Path, pixels: Array) -> Path:
 
     path = target.with_name(f"{target.name}.tif")
     planes = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
-    tifffile.imwrite(path, planes, photometric="minisblack", compression="zlib")
+    bands = None if planes.ndim == 2 else "contig"  # else two bands are taken for a page per row
+    tifffile.imwrite(path, planes, photometric="minisblack", planarconfig=bands, compression="zlib")
     return path
 
 

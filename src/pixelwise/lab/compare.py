@@ -15,8 +15,7 @@ from pixelwise.lab.catalog import entries_of
 from pixelwise.lab.run import LabResult, run_entry
 from pixelwise.prediction.predictor import load_model
 from pixelwise.reporting.comparison import Compared, draw_comparison
-from pixelwise.training.events import Listener, Said
-from pixelwise.training.session import ignore_events
+from pixelwise.training.events import Listener, Said, ignore_events
 
 NUM_IMAGES = 5
 """Validation images that every system predicts on the page."""

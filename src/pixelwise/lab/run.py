@@ -14,8 +14,8 @@ from pixelwise.files import write_text
 from pixelwise.lab.catalog import MEASURES, load_entry
 from pixelwise.modelfile import load_model_file
 from pixelwise.models import count_gmacs
-from pixelwise.training.events import Listener
-from pixelwise.training.session import ignore_events, train
+from pixelwise.training.events import Listener, ignore_events
+from pixelwise.training.session import train
 
 RESULT_NAME = "lab.json"
 

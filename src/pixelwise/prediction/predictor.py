@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from pixelwise.data.preprocessing import image_to_tensor, normalise, stretch_contrast
+from pixelwise.data.preprocessing import normalise, prepare_image, restore_size
 from pixelwise.data.reading import Array, UInt8Array
 from pixelwise.devices import choose_device
 from pixelwise.errors import ConfigError, DataError
@@ -98,7 +98,7 @@ class Predictor:
         return next(self.logits_of([(name, image)]))
 
     def logits_of(self, images: Iterable[tuple[str, Array]]) -> Iterator[Tensor]:
-        """Raw scores of many images, in order; equal sizes in a row go through together.
+        """Raw scores of many images, in order; equal working sizes in a row go through together.
 
         Args:
             images: Names, for messages, and images as for :meth:`predict`.
@@ -107,16 +107,18 @@ class Predictor:
             float32 (K, H, W) on the CPU, one per image.
         """
         waiting: list[Tensor] = []
+        sizes: list[tuple[int, int]] = []
         for name, image in images:
-            tensor = self._to_tensor(image, name)
+            tensor = self.prepare(image, name)
             pixels = tensor.shape[-2] * tensor.shape[-1]
             is_full = (len(waiting) + 1) * pixels > MAX_BATCH_PIXELS
             if waiting and (tensor.shape != waiting[0].shape or is_full):
-                yield from self._segment(waiting)
-                waiting = []
+                yield from self._segment(waiting, sizes)
+                waiting, sizes = [], []
             waiting.append(tensor)
+            sizes.append((image.shape[0], image.shape[1]))
         if waiting:
-            yield from self._segment(waiting)
+            yield from self._segment(waiting, sizes)
 
     def decide(self, logits: Tensor) -> npt.NDArray[np.uint8] | npt.NDArray[np.bool_]:
         """Class ids (exclusive) or yes and no per class (overlapping) of logits (K, H, W)."""
@@ -130,8 +132,20 @@ class Predictor:
         probabilities = logits.softmax(0) if exclusive else logits.sigmoid()
         return np.asarray(probabilities.numpy(), dtype=np.float32)
 
-    def _to_tensor(self, image: Array, name: str) -> Tensor:
-        """Check an image and make it (C, H, W) in stored units."""
+    def prepare(self, image: Array, name: str = "image") -> Tensor:
+        """Check an image and do what the model file says, as far as the normalisation.
+
+        Args:
+            image: As for :meth:`predict`.
+            name: Its name, for messages.
+
+        Returns:
+            (C, H, W) in stored units and at working size; see
+            :func:`pixelwise.data.preprocessing.prepare_image`.
+
+        Raises:
+            DataError: Type, bands or channels are not those of the training images.
+        """
         if image.ndim == 2:
             image = image[..., None]
         if image.ndim != 3 or 0 in image.shape:
@@ -142,25 +156,17 @@ class Predictor:
                 f"{name} must be {dtype}, as the images that the model was trained on. "
                 f"Got {image.dtype}. Convert it, or train a model on such images"
             )
-        if self.card.preprocessing.contrast == "stretch":
-            image = stretch_contrast(image)
-        return image_to_tensor(image, self.card.in_channels, name)
+        return prepare_image(image, self.card.preprocessing, self.card.in_channels, name)
 
     @torch.no_grad()
-    def _segment(self, images: list[Tensor]) -> Iterator[Tensor]:
-        """Segment images of one size."""
+    def _segment(self, images: list[Tensor], sizes: list[tuple[int, int]]) -> Iterator[Tensor]:
+        """Segment prepared images of one working size; logits have the sizes given."""
         was_training = self.model.training
         self.model.eval()
         try:
             height, width = images[0].shape[-2:]
-            batch = torch.stack(images).to(self.device)
-            size = self.card.preprocessing.working_size(height, width)
-            if size != (height, width):
-                batch = nn.functional.interpolate(
-                    batch.float(), size, mode="bilinear", antialias=True, align_corners=False
-                )
-            batch = normalise(batch, self.card.preprocessing)
-            if size[0] <= self.tile[0] and size[1] <= self.tile[1]:
+            batch = normalise(torch.stack(images).to(self.device), self.card.preprocessing)
+            if height <= self.tile[0] and width <= self.tile[1]:
                 results = list(self._forward(batch))
             else:
                 tiles_at_once = max(1, MAX_BATCH_PIXELS // (self.tile[0] * self.tile[1]))
@@ -170,12 +176,8 @@ class Predictor:
                 ]
         finally:
             self.model.train(was_training)
-        for logits in results:
-            if size != (height, width):
-                logits = nn.functional.interpolate(
-                    logits[None], (height, width), mode="bilinear", align_corners=False
-                )[0]
-            yield logits
+        for logits, size in zip(results, sizes, strict=True):
+            yield restore_size(logits, self.card.preprocessing, *size)
 
     def _forward(self, batch: Tensor) -> Tensor:
         batch = batch.contiguous(memory_format=torch.channels_last)

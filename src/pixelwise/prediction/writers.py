@@ -100,17 +100,22 @@ def write_prediction(
     ]
 
 
-def viewable(image: Array) -> UInt8Array:
+def viewable(image: Array, *, like: Array | None = None) -> UInt8Array:
     """Any image as uint8 (H, W, 3) to look at: other depths are stretched from 2 to 98 per cent.
 
     Args:
         image: (H, W, C); of two channels the first is shown, of four and more the first three.
+        like: An image of the same type, whose percentiles are taken instead, so that brightness
+            and contrast of the two can be compared.
     """
-    image = image[..., :3] if image.shape[-1] >= 3 else image[..., :1]
+    like = image if like is None else like
+    image, like = (
+        each[..., :3] if each.shape[-1] >= 3 else each[..., :1] for each in (image, like)
+    )
     if image.dtype != np.uint8:
-        low, high = np.percentile(image, (2, 98))
+        low, high = np.percentile(like, (2, 98))
         image = np.clip((image.astype(np.float32) - low) / max(high - low, 1e-6) * 255, 0, 255)
-    elif image.max() <= 1:
+    elif like.max() <= 1:
         image = image * 255
     return np.broadcast_to(image.astype(np.uint8), (*image.shape[:2], 3))
 

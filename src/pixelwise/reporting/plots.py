@@ -164,8 +164,10 @@ def draw_class_grid(
     save_figure(figure, path)
 
 
-def add_legend(figure: FigureBase, class_map: ClassMap, *, has_void: bool) -> None:
-    """Put the classes' colours and names below a figure."""
+def add_legend(
+    figure: FigureBase, class_map: ClassMap, *, has_void: bool, is_striped: bool = False
+) -> None:
+    """Put the classes' colours and names below a figure, and whether void is striped or dark."""
     from matplotlib.patches import Patch
 
     entries = [
@@ -173,7 +175,9 @@ def add_legend(figure: FigureBase, class_map: ClassMap, *, has_void: bool) -> No
         for name, colour in zip(class_map.names, class_map.colours, strict=True)
     ]
     if has_void:
-        entries.append(Patch(facecolor="0.2", edgecolor="0.4", label="void (darkened)"))
+        hatch, label = ("////", "void (striped)") if is_striped else (None, "void (darkened)")
+        edge = "0.75" if is_striped else "0.4"
+        entries.append(Patch(facecolor="0.2", edgecolor=edge, hatch=hatch, label=label))
     figure.legend(handles=entries, loc="outside lower center", ncols=6, fontsize=8, frameon=False)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,8 @@ class Detail:
         per_image: Every image, in the order in which it was scored.
         confusion: Row the mask's class, column the predicted one; ``None`` for overlapping labels.
         like: The figures by other libraries' conventions.
+        counts: int64 (N, 4, K) of the same images, as :mod:`pixelwise.scoring.measures` takes them,
+            so that models can be compared image by image; left out of plain data.
     """
 
     boundary_iou: float | None
@@ -71,10 +73,13 @@ class Detail:
     per_image: tuple[ImageScores, ...]
     confusion: tuple[tuple[int, ...], ...] | None
     like: dict[str, float | None]
+    counts: Counts = field(repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
-        return asdict(self)
+        content = asdict(self)
+        del content["counts"]
+        return content
 
 
 class DetailCounts:
@@ -172,6 +177,7 @@ class DetailCounts:
             ),
             confusion=None if confusion is None else tuple(map(tuple, confusion.tolist())),
             like={name: _number(figure_like(name, per_image)) for name in convention_names()},
+            counts=per_image,
         )
 
     def _by_class(self, name: str) -> Values:

@@ -94,10 +94,10 @@ class Scores:
     def to_json(self) -> dict[str, Any]:
         """Plain data; ``keras`` and ``detail`` are left out where there is none."""
         content = {**asdict(self), "definition": DEFINITION[self.label_mode]}
-        for optional in ("keras", "detail"):
-            if content[optional] is None:
-                del content[optional]
-        return content
+        if self.keras is None:
+            del content["keras"]
+        del content["detail"]
+        return content if self.detail is None else {**content, "detail": self.detail.to_json()}
 
 
 HEADLINES: dict[str, Measure] = {

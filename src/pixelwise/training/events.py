@@ -87,3 +87,7 @@ class Drawn:
 
 Event = Said | Decoded | Stepped | EpochEnded | Drawn
 Listener = Callable[[Event], None]
+
+
+def ignore_events(event: object) -> None:
+    """Nobody listens."""

@@ -233,7 +233,7 @@ class Trainer:
         began = time.perf_counter()
         predictor = Predictor(
             self.model,
-            self.prepared.card,
+            self.prepared.validation_card,
             device=self.device,
             precision=training.precision or "float32",
         )

@@ -17,7 +17,7 @@ from pixelwise.models import FRESH_ONLY
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.reporting.plots import draw_class_grid, draw_segmentation
 from pixelwise.training.checkpoint import CHECKPOINT_NAME
-from pixelwise.training.events import Drawn, Listener, Said
+from pixelwise.training.events import Drawn, Listener, Said, ignore_events
 from pixelwise.training.loop import Outcome, Trainer
 from pixelwise.training.setup import Prepared, prepare
 
@@ -27,10 +27,6 @@ RUN_FILES = (RECIPE_NAME, CHECKPOINT_NAME, "model.safetensors", "history.csv", "
 
 NUM_PICTURES = 3
 """Validation images that are drawn into the run folder."""
-
-
-def ignore_events(event: object) -> None:
-    """Nobody listens."""
 
 
 def train(
@@ -45,6 +41,7 @@ def train(
     split: str | None = None,
     ignore: Sequence[int] = (),
     strays: Strays | None = None,
+    bands: Sequence[int] | None = None,
     format: str | None = None,  # noqa: A002  the word that the command line and the card use
     recipe: Path | Recipe | None = None,
     overrides: Sequence[str] = (),
@@ -70,6 +67,7 @@ def train(
         ignore: Further stored mask values that mean void.
         strays: What becomes of stored values that are neither a class nor void; they are refused
             where neither this nor the card says.
+        bands: Bands of the images to train on, counted from 1, such as ``(4, 3, 2)``.
         format: The label format, where looking does not find it.
         recipe: A YAML file or a recipe to start from; the arguments here override it.
         overrides: ``section.key=value``, as ``--set`` on the command line.
@@ -93,7 +91,8 @@ def train(
     """
     arguments: dict[str, dict[str, object]] = {
         "data": {"path": None if data is None else str(data), "split": split, "format": format,
-                 "ignore": tuple(ignore) or None, "strays": strays},
+                 "ignore": tuple(ignore) or None, "strays": strays,
+                 "bands": None if bands is None else tuple(bands)},
         "model": {"name": model},
         "training": {"epochs": epochs, "minutes": minutes, "batch_size": batch_size, "size": size,
                      "seed": seed, "device": device},
@@ -191,10 +190,10 @@ def _new_folder(out: Path | str | None, model: str, data: str) -> Path:
 def _finish(prepared: Prepared, trainer: Trainer, listener: Listener) -> Outcome:
     """Score the kept epoch once more, from its file, and draw some validation images."""
     folder, cache = trainer.folder, prepared.validation
-    model, card = load_model_file(folder / "model.safetensors")
+    model, _ = load_model_file(folder / "model.safetensors")
     predictor = Predictor(
         model,
-        card,
+        prepared.validation_card,
         device=prepared.device,
         precision=prepared.recipe.training.precision or "float32",
     )

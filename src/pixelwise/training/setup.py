@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
 from collections.abc import Sequence
@@ -12,28 +11,35 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pixelwise.classes import IGNORE_INDEX
 from pixelwise.config import Recipe
-from pixelwise.data.augmentation import TensorSample, jitter, to_tensors
-from pixelwise.data.batches import Batch, Chance, TrainingBatches, crops_per_image, random_for
+from pixelwise.data.batches import Batch, Chance, TrainingBatches, random_for
 from pixelwise.data.cache import MemoryCache
 from pixelwise.data.dataset import Dataset
-from pixelwise.data.preprocessing import Preprocessing, normalise, stretch_contrast
-from pixelwise.data.reading import LARGEST_VALUE
-from pixelwise.data.sample import Record, Sample
-from pixelwise.data.statistics import DatasetStatistics, conform_channels, measure
+from pixelwise.data.doctor.passing import PassingLook
+from pixelwise.data.sample import Sample
+from pixelwise.data.statistics import DatasetStatistics
 from pixelwise.devices import (
     choose_device,
     is_out_of_memory,
     measure_bfloat16_speedup,
     prepare_processor,
 )
-from pixelwise.errors import ConfigError, DataError, TrainingError
+from pixelwise.errors import ConfigError, TrainingError
 from pixelwise.modelfile import ModelCard, TrainingData, current_versions
 from pixelwise.models import SegmentationModel, create_model
-from pixelwise.scoring.confusion import HALF
-from pixelwise.training.events import Decoded, Listener, Said
+from pixelwise.training.events import Listener, Said
 from pixelwise.training.losses import batch_loss, class_weights
+from pixelwise.training.reading import (
+    batches_of,
+    check_validation,
+    deviation_of,
+    enhancement_of,
+    measure_training,
+    network_input,
+    preprocessing_of,
+    read_split,
+    settle_bands_and_size,
+)
 from pixelwise.training.recipes import (
     choose_scale,
     fill_data_choices,
@@ -56,7 +62,7 @@ class Prepared:
         card: What the model file will say, without scores.
         device: Where to compute.
         batches: The training batches.
-        validation: The validation samples at original size.
+        validation: The validation samples at original size, enhanced as the training images.
         class_weights: Of the loss, (K,) on the device, or ``None``.
         deviation: Standard deviation of the normalised training images.
         reasons: Why the open choices were filled as they are.
@@ -72,6 +78,12 @@ class Prepared:
     class_weights: Tensor | None
     deviation: float
     reasons: list[str]
+
+    @property
+    def validation_card(self) -> ModelCard:
+        """The card for images that have been enhanced already, once and not at every epoch."""
+        rest = self.card.preprocessing.without_enhancement()
+        return self.card.model_copy(update={"preprocessing": rest})
 
 
 def prepare(recipe: Recipe, dataset: Dataset, listener: Listener) -> Prepared:
@@ -91,17 +103,18 @@ def prepare(recipe: Recipe, dataset: Dataset, listener: Listener) -> Prepared:
     device = choose_device(recipe.training.device)
     if device.type == "cpu":
         prepare_processor()
-    training, validation = _read(dataset, recipe, listener)
-    statistics = measure(training.in_parallel(), dataset.class_map)
-    if recipe.data.resize is not None:
-        if recipe.data.scale is not None:
-            raise ConfigError("images are worked on at data.scale or at data.resize. Got both")
-        count = statistics.num_images
-        heights, widths = ((side,) * count for side in recipe.data.resize)
-        statistics = dataclasses.replace(statistics, heights=heights, widths=widths)
-    _check_validation(validation, statistics)
+    reasons = settle_bands_and_size(recipe, dataset)
+    doctor = PassingLook(dataset.class_map)
+    training, validation = (
+        read_split(dataset, split, enhancement_of(recipe), listener, doctor)
+        for split in ("train", "val")
+    )
+    if doctor.lines():
+        listener(Said("worth knowing of the data (more: pixelwise data check)", doctor.lines()))
+    statistics = measure_training(training, dataset.class_map, recipe)
+    check_validation(validation, statistics)
     model = _build(recipe, dataset, statistics, device)
-    reasons = _describe_void(dataset, statistics)
+    reasons += _describe_void(dataset, statistics)
     reasons += _fill_machine(recipe, model, device)
     is_scale_open = recipe.data.scale is None and recipe.data.resize is None
     recipe.data.scale = recipe.data.scale or 1.0
@@ -124,62 +137,6 @@ def prepare(recipe: Recipe, dataset: Dataset, listener: Listener) -> Prepared:
     model.load_state_dict(_build(recipe, dataset, statistics, device).state_dict())
     listener(Said("chosen from the data and this machine", tuple(reasons)))
     return prepared
-
-
-def _read(
-    dataset: Dataset, recipe: Recipe, listener: Listener
-) -> tuple[MemoryCache[Sample], MemoryCache[Sample]]:
-    """Decode every training and validation image once, so that a bad file is found now."""
-
-    def load(record: Record) -> Sample:
-        sample = dataset.load(record)
-        # The predictor stretches what it is given, validation images too.
-        if record.split == "train" and recipe.data.contrast == "stretch":
-            return dataclasses.replace(sample, image=stretch_contrast(sample.image))
-        return sample
-
-    def read(split: str) -> MemoryCache[Sample]:
-        if all(record.split != split for record in dataset.records):
-            raise DataError(
-                f"{dataset.path} must hold images to train on and others to validate with. Got "
-                f"none for {split} of {len(dataset.records)}. Add images, or change the shares"
-            )
-        records = dataset.split(split)
-        cache = MemoryCache(
-            lambda index: load(records[index]),
-            len(records),
-            lambda sample: sample.image.nbytes + sample.mask.nbytes,
-        )
-        for _ in cache.in_parallel(lambda done, total: listener(Decoded(split, done, total))):
-            pass
-        return cache
-
-    return read("train"), read("val")
-
-
-def _check_validation(validation: MemoryCache[Sample], statistics: DatasetStatistics) -> None:
-    """Refuse what would only come to light when the first epoch is scored.
-
-    Raises:
-        DataError: Depth or channels differ from the training images, or nothing is labelled.
-    """
-    num_labelled = 0
-    for sample in validation:
-        if str(sample.image.dtype) != statistics.dtype:
-            raise DataError(
-                f"{sample.name} must be {statistics.dtype}, as the training images. "
-                f"Got {sample.image.dtype}. Convert one kind"
-            )
-        conform_channels(sample.image, statistics.in_channels, sample.name)
-        if sample.label_mode == "exclusive":
-            num_labelled += int((sample.mask != IGNORE_INDEX).sum())
-        else:
-            num_labelled += int((sample.mask >= HALF).sum())
-    if not num_labelled:
-        raise DataError(
-            f"the {len(validation)} validation masks must hold labelled pixels to score against. "
-            f"Got none, the first is {validation[0].name}. Check the masks and the void value"
-        )
 
 
 def _describe_void(dataset: Dataset, statistics: DatasetStatistics) -> list[str]:
@@ -224,10 +181,8 @@ def _assemble(
     reasons = fill_data_choices(
         recipe, statistics, dataset.augmentation, dataset.label_mode, is_cpu=device.type == "cpu"
     )
-    settings, scale = recipe.training, recipe.data.scale
+    settings = recipe.training
     assert settings.size
-    assert settings.batch_size
-    assert scale
     weights = class_weights(
         settings.class_weights or "none", statistics.class_frequencies, dataset.label_mode
     )
@@ -239,7 +194,7 @@ def _assemble(
         in_channels=statistics.in_channels,
         class_map=dataset.class_map,
         label_mode=dataset.label_mode,
-        preprocessing=_preprocessing(recipe, statistics),
+        preprocessing=preprocessing_of(recipe, statistics),
         training_size=settings.size,
         scores=None,
         data=TrainingData(
@@ -250,57 +205,12 @@ def _assemble(
         ),
         versions=current_versions(),
     )
-    batches = TrainingBatches(
-        _at_working_size(training, statistics.in_channels, card.preprocessing),
-        num_crops=crops_per_image(statistics.heights, statistics.widths, settings.size, scale),
-        size=settings.size,
-        batch_size=settings.batch_size,
-        recipe=recipe.augmentation,
-        label_mode=dataset.label_mode,
-        seed=settings.seed,
-        prefetch=device.type != "cpu",
+    batches = batches_of(
+        training, statistics, recipe, dataset.label_mode, prefetch=device.type != "cpu"
     )
-    deviation = float(np.mean(np.divide(statistics.std, card.preprocessing.std)))
+    deviation = deviation_of(statistics, card.preprocessing)
     return Prepared(
         recipe, dataset, model, card, device, batches, validation, weights, deviation, reasons
-    )
-
-
-def _preprocessing(recipe: Recipe, statistics: DatasetStatistics) -> Preprocessing:
-    mean, std = statistics.mean, statistics.std
-    if recipe.data.normalization == "range":
-        mean = (0.0,) * statistics.in_channels
-        std = (LARGEST_VALUE[statistics.dtype],) * statistics.in_channels
-    assert recipe.data.scale is not None
-    return Preprocessing.model_validate(
-        {
-            "dtype": statistics.dtype,
-            "mean": mean,
-            "std": std,
-            "scale": recipe.data.scale,
-            "resize": recipe.data.resize,
-            "contrast": recipe.data.contrast,
-        }
-    )
-
-
-def _at_working_size(
-    samples: MemoryCache[Sample], in_channels: int, preprocessing: Preprocessing
-) -> Sequence[TensorSample]:
-    """The training samples as tensors; they are kept where making them copies pixels."""
-
-    def make(index: int) -> TensorSample:
-        sample = samples[index]
-        height, width = sample.image.shape[:2]
-        return to_tensors(sample, in_channels, preprocessing.working_size(height, width))
-
-    is_resized = preprocessing.scale != 1 or preprocessing.resize is not None
-    is_view = not is_resized and samples[0].image.dtype != np.uint16
-    return MemoryCache(
-        make,
-        len(samples),
-        lambda sample: sample.image.nbytes + sample.mask.nbytes,
-        budget_bytes=0 if is_view else None,
     )
 
 
@@ -317,8 +227,13 @@ def forward_loss(prepared: Prepared, batch: Batch, rng: np.random.Generator) -> 
     """
     fields = (batch.image, batch.mask, batch.valid)
     batch = Batch(*(tensor.to(prepared.device, non_blocking=True) for tensor in fields))
-    image = normalise(batch.image, prepared.card.preprocessing)
-    image = jitter(image, prepared.recipe.augmentation, rng, deviation=prepared.deviation)
+    image = network_input(
+        batch.image,
+        prepared.card.preprocessing,
+        prepared.recipe.augmentation,
+        rng,
+        deviation=prepared.deviation,
+    )
     image = image.contiguous(memory_format=torch.channels_last)
     in_bfloat16 = prepared.recipe.training.precision == "bfloat16"
     with torch.autocast(prepared.device.type, torch.bfloat16, enabled=in_bfloat16):

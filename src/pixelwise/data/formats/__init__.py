@@ -113,6 +113,10 @@ class Format(ABC):
             MaskError: The mask does not fit the image or the class map.
         """
 
+    def stored(self, class_map: ClassMap) -> ClassMap:
+        """The same classes with the values by which it would store them; as they are by default."""
+        return class_map
+
     def refusal(self, truth: Truth) -> str | None:
         """Why it cannot hold such a truth, as the end of a sentence; ``None`` where it can."""
         if truth.label_mode not in self.label_modes:

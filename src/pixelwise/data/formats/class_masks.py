@@ -24,6 +24,7 @@ from pixelwise.data.layouts import (
 )
 from pixelwise.data.reading import UInt8Array, read_grey_mask, read_image
 from pixelwise.data.sample import Record, Sample, check_same_size
+from pixelwise.data.watching import refuse
 from pixelwise.data.writing import stem_of, write_image, write_mask
 from pixelwise.errors import FormatError
 from pixelwise.files import file_names
@@ -72,21 +73,27 @@ class ClassMasks(Format):
             planes = [by_stem(mask_files(path), "mask") for path in classes]
             pictures = by_stem(image_files(images), "image")
             for stem, image in sorted(pictures.items()):
-                for path, plane in zip(classes, planes, strict=True):
-                    if stem not in plane:
-                        raise FormatError(
-                            f"{image} must have a mask {path / stem}.png. There is none. "
-                            "Add it (black where the class is absent)"
-                        )
+                lacking = [
+                    path
+                    for path, plane in zip(classes, planes, strict=True)
+                    if stem not in plane
+                ]
+                if lacking:
+                    error = FormatError(
+                        f"{image} must have a mask {lacking[0] / stem}.png. There is none. "
+                        "Add it (black where the class is absent)"
+                    )
+                    refuse("image-without-mask", error, image)
+                    continue
                 name = image.relative_to(folder).with_suffix("").as_posix()
                 records.append(Record(name, image, tuple(plane[stem] for plane in planes), split))
             for path, plane in zip(classes, planes, strict=True):
-                orphans = sorted(set(plane) - set(pictures))
-                if orphans:
-                    raise FormatError(
-                        f"{plane[orphans[0]]} must have an image {images / orphans[0]}.png. "
+                for orphan in sorted(set(plane) - set(pictures)):
+                    error = FormatError(
+                        f"{plane[orphan]} must have an image {images / orphan}.png. "
                         f"There is none. Add the image, or remove the mask from {path.name}"
                     )
+                    refuse("mask-without-image", error, plane[orphan])
         return sorted(records, key=lambda record: record.name)
 
     def class_map(

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 from scipy.ndimage import label
 
 from pixelwise.classes import ClassMap
+from pixelwise.data.coding import to_class_ids
 from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
 from pixelwise.data.layouts import (
     IMAGE_FOLDERS,
@@ -20,8 +22,10 @@ from pixelwise.data.layouts import (
     split_folders,
     subfolders,
 )
-from pixelwise.data.reading import read_image, read_mask_values
-from pixelwise.data.sample import Record, Sample, check_same_size, to_class_ids
+from pixelwise.data.reading import Array, read_image, read_mask_values
+from pixelwise.data.sample import Record, Sample, check_same_size
+from pixelwise.data.sparse_png import read_object_rows
+from pixelwise.data.watching import refuse
 from pixelwise.data.writing import stem_of, write_image, write_mask
 from pixelwise.errors import FormatError
 
@@ -58,22 +62,28 @@ class ObjectMasks(Format):
             for path in subfolders(root):
                 images, masks = named_folder(path, IMAGE_FOLDERS), named_folder(path, MASK_FOLDERS)
                 if images is None:
-                    raise FormatError(
+                    error = FormatError(
                         f"{path} must hold images/ and masks/. Got no images/. "
                         "Add it, or move the folder elsewhere"
                     )
+                    refuse("mask-without-image", error, path)
+                    continue
                 found = image_files(images)
                 if len(found) != 1:
-                    raise FormatError(
+                    error = FormatError(
                         f"{images} must hold one image. Got {len(found)}. Remove the others"
                     )
+                    refuse("doubly-paired", error, *(found or [images]))
+                    continue
                 if masks is None:
                     if split == "test":
                         continue
-                    raise FormatError(
+                    error = FormatError(
                         f"{found[0]} must have its objects in {path / 'masks'}. There is no such "
                         "folder. Add it (empty where there is no object), or move the image"
                     )
+                    refuse("image-without-mask", error, found[0])
+                    continue
                 name = path.relative_to(folder).as_posix()
                 records.append(Record(name, found[0], tuple(mask_files(masks)), split))
         return sorted(records, key=lambda record: record.name)
@@ -90,12 +100,12 @@ class ObjectMasks(Format):
     def load(self, record: Record, class_map: ClassMap) -> Sample:
         """Decode the image and merge its objects."""
         image = read_image(record.image)
-        merged = np.zeros(image.shape[:2], np.uint8)
-        for path in record.masks:
-            mask = read_mask_values(path)
-            check_same_size(record.image, image, path, mask)
-            merged[mask > 0] = 1
-        ids = to_class_ids(merged.astype(np.int64), class_map, record.image.parent.parent)
+        is_object = _merged(record, image)
+        if class_map.values[:2] == (0, 1):
+            ids = is_object.view(np.uint8)
+        else:
+            stored = is_object.astype(np.int64)
+            ids = to_class_ids(stored, class_map, record.image.parent.parent)
         return Sample(record.name, image, ids, "exclusive")
 
     def refusal(self, truth: Truth) -> str | None:
@@ -122,6 +132,23 @@ class ObjectMasks(Format):
                 name = f"{stem_of(record)}_mask_{number}"
                 pixels = np.where(objects == number, 255, 0).astype(np.uint8)
                 write_mask(home / MASK_FOLDERS[0] / name, pixels)
+
+
+def _merged(record: Record, image: Array) -> npt.NDArray[np.bool_]:
+    """Where any mask of a record is not black, bool (H, W)."""
+    height, width = image.shape[:2]
+    merged = np.zeros((height, width), np.uint8)
+    rows = np.empty((height, width + 1), np.uint8)  # one memory for all masks
+    for path in record.masks:
+        part = read_object_rows(path, rows)
+        if part is None:
+            mask = read_mask_values(path)
+            check_same_size(record.image, image, path, mask)
+            part = 0, (mask > 0).view(np.uint8)
+        first, pixels = part
+        below = merged[first : first + len(pixels)]
+        np.maximum(below, pixels, out=below)
+    return merged > 0
 
 
 def _image_folder(path: Path) -> Path:

@@ -1,0 +1,230 @@
+"""``pixelwise review``: labels that a model is sure to be wrong, to look at again."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pixelwise.cli.console import (
+    AsJson,
+    DataPath,
+    DeviceName,
+    FormatName,
+    IgnoredValues,
+    ModelPath,
+    StrayValues,
+    note,
+    print_json,
+    progress_bar,
+    say,
+    stray_rule,
+)
+from pixelwise.cli.listening import listening
+
+if TYPE_CHECKING:
+    from pixelwise.data.dataset import Dataset
+    from pixelwise.prediction.predictor import Predictor
+    from pixelwise.scoring.suspects import Suspect
+
+NAME = "review"
+
+MAX_LINES = 10
+"""Regions that are printed; the page and ``--json`` have all."""
+
+
+def command(
+    model: ModelPath,
+    data: DataPath,
+    split: Annotated[
+        str | None,
+        typer.Option(help="train, val, test or all. [default: what it was not trained on]"),
+    ] = None,
+    top: Annotated[int, typer.Option(help="Regions to show.", min=1)] = 50,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            help="Train K models with the model's recipe, and review every image by the one that "
+            "has not seen it.",
+            min=2,
+            max=100,
+        ),
+    ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(help="Budget of each of those trainings. [default: as in the recipe]"),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The folder to write. [default: review-DATA]")
+    ] = None,
+    save: Annotated[
+        str | None, typer.Option(help="labelme: also files that open in that tool.")
+    ] = None,
+    ignore: IgnoredValues = None,
+    strays: StrayValues = None,
+    format: FormatName = None,  # noqa: A002  the option is called --format
+    device: DeviceName = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Find regions where the model is sure and the label disagrees, the likeliest errors first.
+
+    Writes review.html, a gallery, and review.csv into --out.
+    """
+    from pixelwise.errors import ConfigError, OutputError, UnknownNameError
+    from pixelwise.evaluation import open_for_model
+    from pixelwise.prediction.predictor import load_model
+    from pixelwise.reporting.review_labelme import FORMAT_NAME
+
+    if save not in (None, FORMAT_NAME):
+        raise UnknownNameError("--save", save, [FORMAT_NAME])
+    if minutes is not None and folds is None:
+        raise ConfigError("--minutes is the budget of the trainings of --folds. Give both")
+    predictor = load_model(model, device=device)
+    dataset, _ = open_for_model(
+        predictor, data, split="all", ignore=ignore or (), strays=stray_rule(strays), format=format
+    )
+    for line in dataset.notes:
+        note(line)
+    out = out or Path(f"review-{dataset.path.resolve().name}")
+    tool_folder = out / FORMAT_NAME
+    if save and tool_folder.exists():  # said before hours of work, not after
+        raise OutputError(
+            f"{tool_folder} must be new: a person may have worked in it. Remove it, or choose "
+            "another --out"
+        )
+    if folds is None:
+        suspects, notes = _by_model(predictor, dataset, split, top)
+    else:
+        suspects = _by_folds(model, data, dataset, split, top, folds, minutes, out, device)
+        notes = [f"{folds} models were trained; each looked at the images that it has not seen"]
+    written = _write(out, suspects, dataset, f"{model} on {data}", notes)
+    if save and suspects:
+        from pixelwise.reporting.review_labelme import write_labelme_review
+
+        with progress_bar("writing") as on_written:
+            write_labelme_review(tool_folder, suspects, dataset, on_written=on_written)
+        written.append(tool_folder)
+    if as_json:
+        regions = [
+            {key: value for key, value in dataclasses.asdict(one).items() if key != "region"}
+            for one in suspects
+        ]
+        print_json({"written": [str(path) for path in written], "suspects": regions})
+        return
+    _print_suspects(suspects)
+    for path in written:
+        say(str(path))
+
+
+def _by_model(
+    predictor: Predictor, dataset: Dataset, split: str | None, top: int
+) -> tuple[list[Suspect], list[str]]:
+    """What the model itself doubts, and what is to be said of that."""
+    from pixelwise.review import records_to_review, review_labels, was_trained_on
+
+    records = records_to_review(predictor, dataset, split)
+    num_seen = sum(was_trained_on(predictor, record) for record in records)
+    left = len(dataset.records) - len(records)
+    notes = [f"{len(records)} images looked at"]
+    if split is None and left:
+        notes[0] += f"; the model was trained on the other {left}: --folds reviews those too"
+    if num_seen:
+        notes.append(
+            f"{num_seen} of these images were trained on: the model may have learnt their errors "
+            "by heart, and not doubt them. --folds reviews them by models that have not seen them"
+        )
+    for line in notes:
+        note(line)
+    with progress_bar("reviewing") as on_progress:
+        found = review_labels(predictor, dataset, split=split, top=top, on_progress=on_progress)
+    return found, notes
+
+
+def _by_folds(
+    model: Path,
+    data: str,
+    dataset: Dataset,
+    split: str | None,
+    top: int,
+    folds: int,
+    minutes: float | None,
+    out: Path,
+    device: str,
+) -> list[Suspect]:
+    """What the models doubt that are trained without the images."""
+    from pixelwise.data.split_cards import require_new
+    from pixelwise.data.splitting import plan_split
+    from pixelwise.review_folds import CARD_NAME, recipe_of, review_folds, train_folds
+
+    recipe = recipe_of(model)
+    home = out / "folds"
+    require_new(home / CARD_NAME, folds)
+    if split is not None:
+        dataset.split(split)  # refused now, and not after the trainings
+    with progress_bar("looking at") as on_progress:
+        plan = plan_split(dataset, folds=folds, redraw=True, on_progress=on_progress)
+    for line in plan.notes:
+        note(line)
+    with listening() as listener:
+        trained = train_folds(
+            dataset, data, plan, recipe, home, minutes=minutes, device=device, listener=listener
+        )
+    with progress_bar("reviewing") as on_progress:
+        return review_folds(
+            dataset, trained, split=split, top=top, device=device, on_progress=on_progress
+        )
+
+
+def _write(
+    out: Path, suspects: Sequence[Suspect], dataset: Dataset, title: str, notes: Sequence[str]
+) -> list[Path]:
+    """The page and the table."""
+    from pixelwise.reporting.review import (
+        PAGE_NAME,
+        TABLE_NAME,
+        write_review_page,
+        write_review_table,
+    )
+
+    records = {record.name: record for record in dataset.records}
+    page, table = out / PAGE_NAME, out / TABLE_NAME
+    write_review_page(
+        page,
+        suspects,
+        lambda name: dataset.load(records[name]),
+        dataset.class_map,
+        title=title,
+        notes=notes,
+    )
+    write_review_table(table, suspects, lambda name: records[name].image)
+    return [page, table]
+
+
+def _print_suspects(suspects: Sequence[Suspect]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    if not suspects:
+        say("no label that the model is sure to be wrong")
+        return
+    table = Table("", "image", "labelled as", "looks like", box=None, pad_edge=False)
+    for heading in ("row", "column", "pixels", "sure", "score"):
+        table.add_column(heading, justify="right")
+    for rank, one in enumerate(suspects[:MAX_LINES], start=1):
+        words = (one.name, one.given or "nothing", one.suggested or "nothing")
+        table.add_row(
+            str(rank),
+            *map(Text, words),  # as text and not as markup: names may hold square brackets
+            *map(str, one.box[:2]),
+            f"{one.area_px:,}",
+            f"{one.confidence:.0%}",
+            f"{one.score:.2f}",
+        )
+    Console(highlight=False).print(table)
+    if len(suspects) > MAX_LINES:
+        say(f"... and {len(suspects) - MAX_LINES} more")
+    say()

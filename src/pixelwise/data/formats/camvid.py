@@ -1,0 +1,189 @@
+"""``camvid``: the CamVid road scenes, as SegNet's authors prepared them or as they came out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from pixelwise.classes import ClassMap
+from pixelwise.data.coding import (
+    colours_to_class_ids,
+    to_class_ids,
+    to_colours,
+    to_stored_values,
+    with_void_value,
+)
+from pixelwise.data.colour_tables import find_colour_table, read_colour_table
+from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
+from pixelwise.data.layouts import (
+    IMAGE_FOLDERS,
+    MASK_FOLDERS,
+    folder_pairs,
+    image_files,
+    list_files,
+    listed_entries,
+    listed_records,
+    named_folder,
+    pair_by_stem,
+)
+from pixelwise.data.mask_kinds import look_at_folder
+from pixelwise.data.reading import read_image, read_mask_colours, read_mask_values
+from pixelwise.data.sample import Record, Sample, check_same_size
+from pixelwise.data.writing import stem_of, write_image, write_mask, write_pixels
+
+VOID = 11
+"""What SegNet's masks store for void."""
+
+CAMVID = ClassMap.build(
+    ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian",
+     "bicyclist"),
+    colours=((128, 128, 128), (128, 0, 0), (192, 192, 128), (128, 64, 128), (60, 40, 222),
+             (128, 128, 0), (192, 128, 128), (64, 64, 128), (64, 0, 128), (64, 64, 0),
+             (0, 128, 192)),
+    ignore=(VOID,),
+)  # fmt: skip
+"""The 11 classes of CamVid as SegNet's authors prepared it."""
+
+VOID_COLOUR = (0, 0, 0)
+"""What the original masks are painted in where nothing is labelled; theirs is called Void."""
+
+_COLOURS = {
+    "Animal": (64, 128, 64), "Archway": (192, 0, 128), "Bicyclist": (0, 128, 192),
+    "Bridge": (0, 128, 64), "Building": (128, 0, 0), "Car": (64, 0, 128),
+    "CartLuggagePram": (64, 0, 192), "Child": (192, 128, 64), "Column_Pole": (192, 192, 128),
+    "Fence": (64, 64, 128), "LaneMkgsDriv": (128, 0, 192), "LaneMkgsNonDriv": (192, 0, 64),
+    "Misc_Text": (128, 128, 64), "MotorcycleScooter": (192, 0, 192),
+    "OtherMoving": (128, 64, 64), "ParkingBlock": (64, 192, 128), "Pedestrian": (64, 64, 0),
+    "Road": (128, 64, 128), "RoadShoulder": (128, 128, 192), "Sidewalk": (0, 0, 192),
+    "SignSymbol": (192, 128, 128), "Sky": (128, 128, 128), "SUVPickupTruck": (64, 128, 192),
+    "TrafficCone": (0, 0, 64), "TrafficLight": (0, 64, 64), "Train": (192, 64, 128),
+    "Tree": (128, 128, 0), "Truck_Bus": (192, 128, 192), "Tunnel": (64, 0, 64),
+    "VegetationMisc": (192, 192, 0), "Wall": (64, 192, 0),
+}  # fmt: skip
+
+CAMVID_ORIGINAL = ClassMap.build(
+    tuple(_COLOURS), colours=tuple(_COLOURS.values()), void_colours=(VOID_COLOUR,)
+)
+"""The 31 classes of the original masks."""
+
+CAMVID_NAME = re.compile(r"(0001TP|0006R0|0016E5|Seq05VD)_")
+STILLS = ("701_StillsRaw_full", *IMAGE_FOLDERS)
+LABELS = ("LabeledApproved_full", *MASK_FOLDERS)
+ENDING = "_L"
+"""What the name of an original mask has more than its image's."""
+
+
+@formats.register("camvid")
+class CamVid(Format):
+    """SegNet's ``train`` + ``trainannot`` of class ids, or masks ``NAME_L.png`` of 32 colours.
+
+    The latter lie beside each other as ``701_StillsRaw_full`` + ``LabeledApproved_full``, or as
+    ``train`` + ``train_labels``. It is known by the names of its images.
+    """
+
+    name: ClassVar[str] = "camvid"
+    layout: ClassVar[str] = "train/ + trainannot/, or train/ + train_labels/NAME_L.png, of CamVid"
+
+    def detect(self, folder: Path) -> Confidence:
+        """Sure when every image has a name of CamVid and the masks hold what its masks do."""
+        pairs = _pairs(folder)
+        names = [path.name for images, _, _ in pairs for path in image_files(images)]
+        names += [
+            re.split(r"[/\\]", image)[-1]
+            for path in (list_files(folder) if not pairs else [])
+            for image, _ in listed_entries(path)
+        ]
+        if not names or not all(map(CAMVID_NAME.match, names)):
+            return NO
+        if any(_ending(images, masks) for images, masks, _ in pairs):
+            return Confidence(0.9, f"CamVid's image names, and masks NAME{ENDING} in colours")
+        look = look_at_folder(folder)
+        if look is None or look.kind != "index" or not look.values <= {*CAMVID.values, VOID}:
+            return NO
+        return Confidence(0.9, f"CamVid's image names, and class ids up to {VOID} as of SegNet")
+
+    def records(self, folder: Path) -> list[Record]:
+        """Pairs of folders, or what list files list."""
+        pairs = _pairs(folder)
+        records = [
+            Record(image.relative_to(folder).with_suffix("").as_posix(), image, (mask,), split)
+            for images, masks, split in pairs
+            for image, mask in pair_by_stem(images, masks, mask_ending=_ending(images, masks))
+        ]
+        for path in list_files(folder) if not pairs else []:
+            records += listed_records(folder, path)
+        return sorted(records, key=lambda record: record.name)
+
+    def class_map(
+        self,
+        folder: Path,
+        records: Sequence[Record],
+        ignore: Sequence[int] = (),  # noqa: ARG002  what SegNet's masks store is known
+    ) -> ClassMap:
+        """SegNet's 11 classes; of original masks those of a colour table, else all 31."""
+        if not _is_original(records[0]):
+            return CAMVID
+        table = find_colour_table(folder)
+        return CAMVID_ORIGINAL if table is None else read_colour_table(table)
+
+    def load(self, record: Record, class_map: ClassMap) -> Sample:
+        """Decode image and mask."""
+        image = read_image(record.image)
+        (path,) = record.masks
+        if _is_original(record):
+            codes = read_mask_colours(path)
+            ids = colours_to_class_ids(codes, class_map, path, self.strays, VOID_COLOUR)
+        else:
+            known = with_void_value(class_map, VOID)
+            ids = to_class_ids(read_mask_values(path), known, path, self.strays)
+        check_same_size(record.image, image, path, ids)
+        return Sample(record.name, image, ids, "exclusive")
+
+    def refusal(self, truth: Truth) -> str | None:
+        """Only the 11 or the 31 classes of CamVid."""
+        if not _is_prepared(truth.class_map) and not _is_complete(truth.class_map):
+            return "it holds the 11 or the 31 classes of CamVid alone"
+        return super().refusal(truth)
+
+    def _write(
+        self, folder: Path, samples: Iterator[tuple[Record, Sample]], class_map: ClassMap
+    ) -> None:
+        """The 11 classes as SegNet's authors did, the 31 in their colours."""
+        for record, sample in samples:
+            write_image(folder / (record.split or IMAGE_FOLDERS[0]), record, sample)
+            if _is_prepared(class_map):
+                masks = folder / (f"{record.split}annot" if record.split else "labels")
+                values = to_stored_values(sample.mask, class_map, VOID)
+                write_mask(masks / stem_of(record), values)
+            else:
+                masks = folder / (f"{record.split}_labels" if record.split else "labels")
+                masks.mkdir(exist_ok=True)
+                colours = to_colours(sample.mask, class_map, VOID_COLOUR)
+                write_pixels(masks / f"{stem_of(record)}{ENDING}", colours)
+
+
+def _pairs(folder: Path) -> list[tuple[Path, Path, str | None]]:
+    images, masks = named_folder(folder, STILLS), named_folder(folder, LABELS)
+    return folder_pairs(folder) or ([(images, masks, None)] if images and masks else [])
+
+
+def _ending(image_folder: Path, mask_folder: Path) -> str:
+    """What the masks' names have more than their images'."""
+    images = {path.stem for path in image_files(image_folder)}
+    masks = {path.stem for path in image_files(mask_folder)}
+    return ENDING if any(f"{stem}{ENDING}" in masks for stem in images) else ""
+
+
+def _is_original(record: Record) -> bool:
+    return record.masks[0].stem == f"{record.image.stem}{ENDING}"
+
+
+def _is_prepared(class_map: ClassMap) -> bool:
+    return (class_map.names, class_map.values) == (CAMVID.names, CAMVID.values)
+
+
+def _is_complete(class_map: ClassMap) -> bool:
+    complete = CAMVID_ORIGINAL
+    return (class_map.names, class_map.colours) == (complete.names, complete.colours)

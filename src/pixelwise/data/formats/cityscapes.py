@@ -1,0 +1,207 @@
+"""``cityscapes``: the folders of Cityscapes, with its 19 classes."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from pixelwise.classes import IGNORE_INDEX, ClassMap, Colour
+from pixelwise.data.coding import to_class_ids, to_stored_values, with_void_value
+from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
+from pixelwise.data.layouts import (
+    SPLIT_FOLDERS,
+    by_stem,
+    image_files,
+    mask_files,
+    named_folder,
+    subfolders,
+)
+from pixelwise.data.mask_kinds import spread
+from pixelwise.data.reading import read_image, read_mask_values
+from pixelwise.data.sample import Record, Sample, check_same_size
+from pixelwise.data.watching import refuse
+from pixelwise.data.writing import stem_of, write_image, write_mask
+from pixelwise.errors import FormatError
+
+IMAGES = "leftImg8bit"
+LABELS = ("gtFine", "gtCoarse")
+SPLITS = {**SPLIT_FOLDERS, "train_extra": "train"}
+
+LABEL_IDS = range(34)
+"""What the files called ``labelIds`` store; 0 is what nobody labelled."""
+
+MASK_NAME = re.compile(r"(?P<stem>.+)_gt(Fine|Coarse)_(?P<kind>labelIds|labelTrainIds)")
+CITY = re.compile(r"(?P<city>.+)_\d{6}_\d{6}")
+
+
+class Label(NamedTuple):
+    """One of the 19 classes that are scored; its number among them is its training id."""
+
+    name: str
+    label_id: int
+    colour: Colour
+
+
+CLASSES = (
+    Label("road", 7, (128, 64, 128)),
+    Label("sidewalk", 8, (244, 35, 232)),
+    Label("building", 11, (70, 70, 70)),
+    Label("wall", 12, (102, 102, 156)),
+    Label("fence", 13, (190, 153, 153)),
+    Label("pole", 17, (153, 153, 153)),
+    Label("traffic light", 19, (250, 170, 30)),
+    Label("traffic sign", 20, (220, 220, 0)),
+    Label("vegetation", 21, (107, 142, 35)),
+    Label("terrain", 22, (152, 251, 152)),
+    Label("sky", 23, (70, 130, 180)),
+    Label("person", 24, (220, 20, 60)),
+    Label("rider", 25, (255, 0, 0)),
+    Label("car", 26, (0, 0, 142)),
+    Label("truck", 27, (0, 0, 70)),
+    Label("bus", 28, (0, 60, 100)),
+    Label("train", 31, (0, 80, 100)),
+    Label("motorcycle", 32, (0, 0, 230)),
+    Label("bicycle", 33, (119, 11, 32)),
+)
+
+
+@formats.register("cityscapes")
+class Cityscapes(Format):
+    """``leftImg8bit/SPLIT/CITY`` and ``gtFine/SPLIT/CITY``, or ``gtCoarse`` where that is missing.
+
+    Ids that are none of the 19 classes are void. The masks of the test images are dummies without
+    a class; those images are left out, as are the ones of a split that was not downloaded.
+    """
+
+    name: ClassVar[str] = "cityscapes"
+    layout: ClassVar[str] = (
+        "leftImg8bit/SPLIT/CITY/NAME_leftImg8bit.png + gtFine/SPLIT/CITY/NAME_gtFine_labelIds.png"
+    )
+
+    def detect(self, folder: Path) -> Confidence:
+        """Sure when both folders are there."""
+        labels = named_folder(folder, LABELS)
+        if labels is None or not (folder / IMAGES).is_dir():
+            return NO
+        return Confidence(0.95, f"Cityscapes' {IMAGES}/ and {labels.name}/")
+
+    def records(self, folder: Path) -> list[Record]:
+        """One record per image; ``labelTrainIds`` before ``labelIds`` where there are both."""
+        labels = named_folder(folder, LABELS)
+        records: list[Record] = []
+        if labels is None or not (folder / IMAGES).is_dir():
+            return []
+        for home in subfolders(folder / IMAGES):
+            found = [
+                record
+                for city in subfolders(home)
+                for record in _city_records(city, labels / home.name / city.name)
+            ]
+            if SPLITS.get(home.name) == "test" and not _has_class(found):
+                continue
+            records.extend(found)
+        return sorted(records, key=lambda record: record.name)
+
+    def class_map(
+        self,
+        folder: Path,  # noqa: ARG002
+        records: Sequence[Record],
+        ignore: Sequence[int] = (),  # noqa: ARG002  all that is no class is void already
+    ) -> ClassMap:
+        """The 19 classes, by the ids that the files store."""
+        values = [
+            number if _has_train_ids(records[0]) else label.label_id
+            for number, label in enumerate(CLASSES)
+        ]
+        return ClassMap.build(
+            [label.name for label in CLASSES],
+            colours=[label.colour for label in CLASSES],
+            values=values,
+        )
+
+    def load(self, record: Record, class_map: ClassMap) -> Sample:
+        """Decode image and mask; classes are known by their names, whatever ids a file stores."""
+        image = read_image(record.image)
+        (path,) = record.masks
+        values = read_mask_values(path)
+        check_same_size(record.image, image, path, values)
+        known = _as_stored(class_map, has_train_ids=_has_train_ids(record))
+        ids = to_class_ids(values, known, path, self.strays)
+        return Sample(record.name, image, ids, "exclusive")
+
+    def refusal(self, truth: Truth) -> str | None:
+        """Only some or all of the 19 classes."""
+        others = [
+            name for name in truth.class_map.names if name not in {label.name for label in CLASSES}
+        ]
+        if others:
+            return f"it holds the 19 classes of Cityscapes alone, and {others[0]!r} is none"
+        return super().refusal(truth)
+
+    def _write(
+        self, folder: Path, samples: Iterator[tuple[Record, Sample]], class_map: ClassMap
+    ) -> None:
+        """``labelIds``; what is void is 0, which is what nobody labelled."""
+        stored = _as_stored(class_map, has_train_ids=False)
+        for record, sample in samples:
+            stem = stem_of(record)
+            city = CITY.fullmatch(stem)
+            place = Path(record.split or "all", city["city"] if city else "images")
+            named = dataclasses.replace(record, name=f"{stem}_{IMAGES}")
+            write_image(folder / IMAGES / place, named, sample)
+            target = folder / LABELS[0] / place / f"{stem}_{LABELS[0]}_labelIds"
+            write_mask(target, to_stored_values(sample.mask, stored, 0))
+
+
+def _city_records(images: Path, labels: Path) -> Iterator[Record]:
+    """The records of a city's folder; images of other splits than test must have a mask."""
+    place = f"{images.parent.name}/{images.name}"
+    split = SPLITS.get(images.parent.name.lower())
+    masks: dict[str, Path] = {}
+    for path in mask_files(labels):  # labelIds come before labelTrainIds, which replace them
+        named = MASK_NAME.fullmatch(path.stem)
+        if named:
+            masks[named["stem"]] = path
+    for name, image in sorted(by_stem(image_files(images), "image").items()):
+        stem = name.removesuffix(f"_{IMAGES}")
+        if stem in masks:
+            yield Record(f"{place}/{stem}", image, (masks[stem],), split)
+        elif split != "test":
+            error = FormatError(
+                f"{image} must have a mask in {labels}. There is none. "
+                "Add the mask, or move the image elsewhere"
+            )
+            refuse("image-without-mask", error, image)
+
+
+def _has_train_ids(record: Record) -> bool:
+    return record.masks[0].stem.endswith("_labelTrainIds")
+
+
+def _has_class(records: Sequence[Record]) -> bool:
+    """Some of the masks, a few spread over all, hold more than ids that are void."""
+    classes = [label.label_id for label in CLASSES]
+    for record in spread(records):
+        ids = range(len(CLASSES)) if _has_train_ids(record) else classes
+        if np.isin(read_mask_values(record.masks[0]), list(ids)).any():
+            return True
+    return False
+
+
+def _as_stored(class_map: ClassMap, *, has_train_ids: bool) -> ClassMap:
+    """A class map by the ids of a file; a class that Cityscapes does not know keeps its value."""
+    numbers = {label.name: number for number, label in enumerate(CLASSES)}
+    ids = {label.name: label.label_id for label in CLASSES}
+    official = numbers if has_train_ids else ids
+    values = tuple(
+        official.get(name, value)
+        for name, value in zip(class_map.names, class_map.values, strict=True)
+    )
+    stored = class_map.model_copy(update={"values": values, "ignore": ()})
+    others = official.values() if has_train_ids else LABEL_IDS
+    return with_void_value(stored, *others, IGNORE_INDEX)

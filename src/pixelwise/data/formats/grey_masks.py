@@ -1,0 +1,76 @@
+"""``grey-masks``: masks in black and white, or in a few grey levels, each of which is a class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from pixelwise.classes import BACKGROUND_NAMES, ClassMap
+from pixelwise.data.coding import to_stored_values
+from pixelwise.data.formats import Truth, formats
+from pixelwise.data.formats.mask_folders import MaskFolders, value_refusal
+from pixelwise.data.mask_kinds import (
+    MaskKind,
+    are_grey_levels,
+    black_and_white,
+    grey_levels_error,
+    values_in,
+)
+from pixelwise.data.reading import UInt8Array
+from pixelwise.data.sample import Record
+from pixelwise.data.writing import write_mask
+
+MAX_LEVELS = 16
+"""More grey levels than this are a smoothed or scaled mask, unless a card names them."""
+
+
+@formats.register("grey-masks")
+class GreyMasks(MaskFolders):
+    """Every grey level is a class, 255 too: here it is white and not void."""
+
+    name: ClassVar[str] = "grey-masks"
+    layout: ClassVar[str] = "images/NAME.* + masks/NAME.png in grey levels such as 0 and 255"
+    kind: ClassVar[MaskKind] = "grey"
+    takes_lossy: ClassVar[bool] = True
+
+    def class_map(
+        self,
+        folder: Path,  # noqa: ARG002
+        records: Sequence[Record],
+        ignore: Sequence[int] = (),
+    ) -> ClassMap:
+        """One class per grey level: background and foreground, or ``grey-127`` and so on.
+
+        Raises:
+            MaskError: There are more than ``MAX_LEVELS``.
+        """
+        levels = sorted(values_in(records) - set(ignore))
+        if len(levels) > MAX_LEVELS:
+            raise grey_levels_error(levels, records[0].masks[0].parent)
+        if {*levels} <= {0, 255}:
+            return black_and_white()
+        names = [f"grey-{level}" if level else BACKGROUND_NAMES[0] for level in levels]
+        return ClassMap.build(names, values=levels, ignore=())
+
+    def stored(self, class_map: ClassMap) -> ClassMap:
+        """Even steps from black to white, void being the last of them where there is one."""
+        if are_grey_levels((*class_map.values, *class_map.ignore)):
+            return class_map
+        has_void = bool(class_map.ignore) and class_map.num_classes > 2
+        count = class_map.num_classes + has_void
+        levels = [round(255 * number / max(1, count - 1)) for number in range(count)]
+        split = class_map.num_classes
+        stored = {"values": tuple(levels[:split]), "ignore": tuple(levels[split:])}
+        return class_map.model_copy(update=stored)
+
+    def refusal(self, truth: Truth) -> str | None:
+        """Only exclusive masks whose stored values are grey levels, far apart."""
+        values = truth.class_map.values
+        if not are_grey_levels((*values, *truth.class_map.ignore)):
+            return f"its values {', '.join(map(str, values[:5]))} count classes, as index-masks do"
+        return value_refusal(truth) or super().refusal(truth)
+
+    def _write_mask(self, target: Path, mask: UInt8Array, class_map: ClassMap) -> None:
+        """A grey PNG of the stored values."""
+        write_mask(target, to_stored_values(mask, class_map))

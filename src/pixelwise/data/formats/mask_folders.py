@@ -1,0 +1,105 @@
+"""What ``index-masks``, ``grey-masks`` and ``colour-masks`` share: a mask file for each image."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+from pixelwise.classes import IGNORE_INDEX, ClassMap
+from pixelwise.data.coding import to_class_ids
+from pixelwise.data.formats import NO, Confidence, Format, Truth
+from pixelwise.data.layouts import (
+    IMAGE_FOLDERS,
+    MASK_FOLDERS,
+    folder_pairs,
+    list_files,
+    listed_records,
+    pair_by_stem,
+)
+from pixelwise.data.mask_kinds import MaskKind, look_at_folder
+from pixelwise.data.reading import UInt8Array, read_image, read_mask_values
+from pixelwise.data.sample import Record, Sample, check_same_size
+from pixelwise.data.writing import stem_of, write_image
+
+
+class MaskFolders(Format):
+    """Pairs of folders, split folders of pairs, ``train`` + ``trainannot``, or list files of pairs.
+
+    Which of the three formats it is follows from what some of the masks hold.
+    """
+
+    kind: ClassVar[MaskKind]
+    """What its masks hold."""
+    takes_lossy: ClassVar[bool] = False
+    """It can do with masks that JPEG has altered, once it is said what becomes of stray values."""
+
+    def detect(self, folder: Path) -> Confidence:
+        """Sure when image and mask folders, or lists of pairs, are found, and masks of its kind."""
+        pairs, lists = folder_pairs(folder), list_files(folder)
+        if not pairs and not lists:
+            return NO
+        look = look_at_folder(folder)
+        if self.kind != (look.kind if look else "index"):
+            return NO
+        if not pairs:
+            return Confidence(0.7, f"pairs listed in {', '.join(path.name for path in lists)}")
+        seen = ", ".join(
+            f"{images.relative_to(folder)}/ with {masks.relative_to(folder)}/"
+            for images, masks, _ in pairs
+        )
+        if look is None:
+            return Confidence(0.3, f"{seen}, where masks should be")
+        return Confidence(0.8, f"image and mask files in {seen}")
+
+    def records(self, folder: Path) -> list[Record]:
+        """Pair images and masks by exact stem, or as the list files say."""
+        takes_lossy = self.takes_lossy and self.strays != "refuse"
+        pairs = folder_pairs(folder)
+        if not pairs:
+            return [
+                record
+                for path in list_files(folder)
+                for record in listed_records(folder, path, takes_lossy=takes_lossy)
+            ]
+        records = []
+        for image_folder, mask_folder, split in pairs:
+            for image, mask in pair_by_stem(image_folder, mask_folder, takes_lossy=takes_lossy):
+                name = image.relative_to(folder).with_suffix("").as_posix()
+                records.append(Record(name, image, (mask,), split))
+        return sorted(records, key=lambda record: record.name)
+
+    def load(self, record: Record, class_map: ClassMap) -> Sample:
+        """Decode image and mask; what is neither class nor void is refused by name."""
+        image = read_image(record.image)
+        (mask_path,) = record.masks
+        mask = self._read_mask(mask_path, class_map)
+        check_same_size(record.image, image, mask_path, mask)
+        return Sample(record.name, image, mask, "exclusive")
+
+    def _read_mask(self, path: Path, class_map: ClassMap) -> UInt8Array:
+        return to_class_ids(read_mask_values(path), class_map, path, self.strays)
+
+    def _write(
+        self, folder: Path, samples: Iterator[tuple[Record, Sample]], class_map: ClassMap
+    ) -> None:
+        """In ``SPLIT/images`` and ``SPLIT/masks``."""
+        for record, sample in samples:
+            home = folder / (record.split or "")
+            write_image(home / IMAGE_FOLDERS[0], record, sample)
+            self._write_mask(home / MASK_FOLDERS[0] / stem_of(record), sample.mask, class_map)
+
+    @abstractmethod
+    def _write_mask(self, target: Path, mask: UInt8Array, class_map: ClassMap) -> None:
+        """Write a mask; its target has no suffix."""
+
+
+def value_refusal(truth: Truth) -> str | None:
+    """Why masks of stored bytes cannot hold a truth; ``None`` where they can."""
+    stored = (*truth.class_map.values, *truth.class_map.ignore)
+    if min(stored) < 0 or max(stored) > IGNORE_INDEX:
+        return f"its masks hold values of 0 to {IGNORE_INDEX}"
+    if truth.has_void and not truth.class_map.ignore:
+        return "no stored value means void"
+    return None

@@ -1,0 +1,224 @@
+"""``voc``: Pascal VOC's folders, also as CVAT, labelme and many others export them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from pixelwise.classes import IGNORE_INDEX, ClassMap, Colour, colour_code
+from pixelwise.config import validated
+from pixelwise.data.coding import (
+    VOID_COLOUR,
+    colours_to_class_ids,
+    to_class_ids,
+    to_stored_values,
+    with_void_value,
+)
+from pixelwise.data.colour_tables import find_colour_table, read_colour_table
+from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
+from pixelwise.data.layouts import by_stem, image_files, mask_files, named_folder
+from pixelwise.data.mask_kinds import (
+    colours_in,
+    look_at_masks,
+    mask_storage,
+    numbered_class_map,
+    read_palette,
+    values_in,
+)
+from pixelwise.data.reading import UInt8Array, read_image, read_mask_colours, read_mask_values
+from pixelwise.data.sample import Record, Sample, check_same_size
+from pixelwise.data.splits import SPLITS
+from pixelwise.data.watching import refuse
+from pixelwise.data.writing import stem_of, write_image, write_mask
+from pixelwise.errors import FormatError
+
+IMAGES = "JPEGImages"
+MASKS = ("SegmentationClassPNG", "SegmentationClass")
+"""labelme lays arrays into the second where it lays PNGs into the first."""
+LISTS = Path("ImageSets/Segmentation")
+CLASS_NAMES = "class_names.txt"
+
+NAMES = (
+    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair",
+    "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa",
+    "train", "tvmonitor",
+)  # fmt: skip
+"""VOC's classes in the order of their numbers; 255 is the border of the objects, and void."""
+
+
+def _palette_colour(number: int) -> Colour:
+    """VOC spreads the bits of a number over the upper bits of red, green and blue, in turn."""
+    levels = [
+        sum((number >> 3 * bit + channel & 1) << 7 - bit for bit in range(3))
+        for channel in range(3)
+    ]
+    return levels[0], levels[1], levels[2]
+
+
+PALETTE = tuple(map(_palette_colour, range(IGNORE_INDEX + 1)))
+"""VOC's colours for the numbers 0 to 255; that of 255 is ``VOID_COLOUR``."""
+
+
+@formats.register("voc")
+class Voc(Format):
+    """``JPEGImages`` and ``SegmentationClass``; images without a mask have other labels in VOC.
+
+    ``ImageSets/Segmentation/train.txt`` and its like say the splits, and what they do not list is
+    left out. Masks are numbers in palette PNGs, or RGB in the colours of the classes.
+    """
+
+    name: ClassVar[str] = "voc"
+    layout: ClassVar[str] = "JPEGImages/NAME.jpg + SegmentationClass/NAME.png"
+
+    def detect(self, folder: Path) -> Confidence:
+        """Sure of both folders with masks that are numbers, or colours that VOC or a table has."""
+        masks = named_folder(folder, MASKS)
+        look = look_at_masks(image_files(masks)) if masks else None
+        if masks is None or look is None or not (folder / IMAGES).is_dir():
+            return NO
+        is_known = look.colours <= set(map(colour_code, PALETTE)) or find_colour_table(folder)
+        if look.kind == "colour" and not is_known:
+            return NO
+        return Confidence(0.9, f"Pascal VOC's {IMAGES}/ and {masks.name}/")
+
+    def records(self, folder: Path) -> list[Record]:
+        """One record per mask, or per mask that is listed."""
+        mask_folder = named_folder(folder, MASKS) or folder / MASKS[-1]
+        masks = by_stem(mask_files(mask_folder), "mask")
+        images = by_stem(image_files(folder / IMAGES), "image")
+        splits = _splits(folder)
+        records = []
+        for stem, mask in sorted(masks.items()):
+            if stem not in images:
+                error = FormatError(
+                    f"{mask} must have an image of the same name in {folder / IMAGES}. There is "
+                    "none. Add the image, or move the mask elsewhere"
+                )
+                refuse("mask-without-image", error, mask)
+            elif splits is None or stem in splits:
+                split = splits[stem] if splits else None
+                records.append(Record(stem, images[stem], (mask,), split))
+        for stem, split in (splits or {}).items():
+            if stem not in masks and split != "test":
+                listing = folder / LISTS / f"{split}.txt"
+                error = FormatError(
+                    f"{listing} must list images with masks. Got {stem}, and there is no "
+                    f"{mask_folder / stem}.png. Add the mask, or mend the list"
+                )
+                refuse("listed-file-missing", error, listing)
+        return records
+
+    def class_map(
+        self, folder: Path, records: Sequence[Record], ignore: Sequence[int] = ()
+    ) -> ClassMap:
+        """Those of ``class_names.txt`` or a colour table, else VOC's, else numbered ones.
+
+        Raises:
+            MaskError: The values do not look like class ids.
+            ConfigError: The named classes cannot be: a name stands twice, for example.
+        """
+        names = folder / CLASS_NAMES
+        if names.is_file():
+            return _named_class_map(names)
+        table = find_colour_table(folder)
+        if table is not None:
+            return read_colour_table(table)
+        painted: list[Record] = []
+        numbered: list[Record] = []
+        for record in records:
+            is_painted = mask_storage(record.masks[0]) == "colours"
+            (painted if is_painted else numbered).append(record)
+        number = {colour_code(colour): index for index, colour in enumerate(PALETTE)}
+        values = values_in(numbered)
+        values |= {number[code] for code in colours_in(painted) & number.keys()}
+        values -= {IGNORE_INDEX, *ignore}
+        is_voc = bool(painted) or (folder / LISTS).is_dir()
+        if max(values, default=0) < len(NAMES) and (is_voc or _has_voc_palette(records[0])):
+            return _class_map(NAMES)
+        return _class_map(numbered_class_map(values, records[0].masks[0].parent).names)
+
+    def load(self, record: Record, class_map: ClassMap) -> Sample:
+        """Decode image and mask; the border of the objects is void."""
+        image = read_image(record.image)
+        (path,) = record.masks
+        if mask_storage(path) == "colours":
+            ids = colours_to_class_ids(read_mask_colours(path), class_map, path, self.strays)
+        else:
+            known = with_void_value(class_map, IGNORE_INDEX)
+            ids = to_class_ids(read_mask_values(path), known, path, self.strays)
+        check_same_size(record.image, image, path, ids)
+        return Sample(record.name, image, ids, "exclusive")
+
+    def stored(self, class_map: ClassMap) -> ClassMap:
+        """Counted from 0, and 255 for void."""
+        values = tuple(range(class_map.num_classes))
+        return class_map.model_copy(update={"values": values, "ignore": (IGNORE_INDEX,)})
+
+    def refusal(self, truth: Truth) -> str | None:
+        """Only exclusive masks whose classes are stored as 0, 1, 2 ..."""
+        if truth.class_map.values != tuple(range(truth.class_map.num_classes)):
+            values = ", ".join(map(str, truth.class_map.values[:5]))
+            return f"it counts classes from 0, and theirs are stored as {values}"
+        return super().refusal(truth)
+
+    def _write(
+        self, folder: Path, samples: Iterator[tuple[Record, Sample]], class_map: ClassMap
+    ) -> None:
+        """Palette PNGs, the splits' lists, and the names of the classes."""
+        listed: dict[str, list[str]] = defaultdict(list)
+        for record, sample in samples:
+            write_image(folder / IMAGES, record, sample)
+            values: UInt8Array = to_stored_values(sample.mask, class_map, IGNORE_INDEX)
+            write_mask(folder / MASKS[-1] / stem_of(record), values, PALETTE)
+            if record.split:
+                listed[record.split].append(stem_of(record))
+        for split, stems in listed.items():
+            (folder / LISTS).mkdir(parents=True, exist_ok=True)
+            lines = "".join(f"{stem}\n" for stem in stems)
+            (folder / LISTS / f"{split}.txt").write_text(lines, encoding="utf-8")
+        names = "".join(f"{name}\n" for name in class_map.names)
+        (folder / CLASS_NAMES).write_text(names, encoding="utf-8")
+
+
+def _splits(folder: Path) -> dict[str, str] | None:
+    """The split of each listed stem; ``None`` where no list says one.
+
+    Raises:
+        FormatError: An image is in two lists.
+    """
+    found: dict[str, str] = {}
+    lists = [(split, folder / LISTS / f"{split}.txt") for split in SPLITS]
+    for split, path in lists:
+        if not path.is_file():
+            continue
+        for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines():
+            stem = line.strip().rsplit("/", 1)[-1]
+            if stem and found.setdefault(stem, split) != split:
+                error = FormatError(
+                    f"{folder / LISTS} must list every image once. Got {stem} in "
+                    f"{found[stem]}.txt and {split}.txt. Remove it from one"
+                )
+                refuse("doubly-listed", error, path)
+    return found or None
+
+
+def _named_class_map(path: Path) -> ClassMap:
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    names = [line.strip() for line in lines if line.strip() not in ("", "__ignore__")]
+    content = {
+        "names": names,
+        "colours": PALETTE[: len(names)],
+        "values": range(len(names)),
+        "void_colours": [VOID_COLOUR],
+    }
+    return validated(ClassMap, content, str(path))
+
+
+def _class_map(names: Sequence[str]) -> ClassMap:
+    return ClassMap.build(names, colours=PALETTE[: len(names)], void_colours=(VOID_COLOUR,))
+
+
+def _has_voc_palette(record: Record) -> bool:
+    return read_palette(record.masks[0])[: len(NAMES)] == PALETTE[: len(NAMES)]

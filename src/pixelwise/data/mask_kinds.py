@@ -1,0 +1,270 @@
+"""What a folder's masks hold: class ids, grey levels or colours; found by looking at some."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from pixelwise.classes import IGNORE_INDEX, MAX_CLASSES, ClassMap, Colour, numbered_names
+from pixelwise.data.bounds import PILLOW_FORMATS
+from pixelwise.data.colour_tables import find_colour_table
+from pixelwise.data.layouts import (
+    end_inside,
+    folder_pairs,
+    image_files,
+    list_files,
+    listed_entries,
+)
+from pixelwise.data.reading import (
+    MASK_SUFFIXES,
+    TIFF_SUFFIXES,
+    decoding,
+    read_mask_colours,
+    read_mask_values,
+)
+from pixelwise.data.sample import Record
+from pixelwise.errors import DataError, MaskError
+
+Item = TypeVar("Item")
+
+MaskKind = Literal["index", "grey", "colour"]
+"""``index``: numbers that count classes. ``grey``: grey levels far apart, each of them a class.
+``colour``: each colour is a class."""
+
+MaskStorage = Literal["numbers", "palette", "colours"]
+"""What a mask file holds for a pixel: a number or grey level, the number of a colour in a palette,
+or red, green and blue."""
+
+MAX_LOOKED_AT = 20
+"""Mask files that are looked at, spread over all of them."""
+
+MAX_PIXELS_LOOKED_AT = 100_000_000
+"""No further file is looked at after so many pixels: the masks of aerial scenes are large."""
+
+MAX_CODES = 1000
+"""Values or colours that are kept of a file that was looked at; a photograph holds a million."""
+
+MIN_GREY_STEP = 17
+"""Grey levels are so far apart or farther, as 16 evenly spread ones are; class ids are nearer."""
+
+MAX_UNNAMED = 64
+"""More values than this, or more gaps between them, are grey levels unless a card names them: a
+black and white mask that was scaled or saved as JPEG holds hundreds."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen in some of a folder's masks.
+
+    Attributes:
+        kind: What they hold.
+        values: Numbers in those that store numbers or a palette, at most ``MAX_CODES`` of a file.
+        colours: Colours in those that store colours, as of :func:`pixelwise.classes.colour_code`.
+    """
+
+    kind: MaskKind
+    values: frozenset[int] = frozenset()
+    colours: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class _Seen:
+    storage: MaskStorage
+    codes: frozenset[int]
+    num_pixels: int
+
+
+def look_at_folder(folder: Path) -> Look | None:
+    """Look at the masks of a folder of image and mask folders, or of lists of pairs.
+
+    Returns:
+        What was seen; ``None`` where no mask file is found. Files that cannot be read say nothing
+        here: they are refused by name when they are loaded.
+    """
+    pairs = folder_pairs(folder)
+    if pairs:
+        files = [path for _, masks, _ in pairs for path in image_files(masks)]
+    else:
+        entries = [entry for path in list_files(folder) for _, entry in listed_entries(path)]
+        found = [end_inside(folder, entry) for entry in spread(entries)]
+        files = [path for path in found if path is not None and path.is_file()]
+    return look_at_masks(files, has_table=find_colour_table(folder) is not None)
+
+
+def look_at_masks(files: Sequence[Path], *, has_table: bool = False) -> Look | None:
+    """Look at a bounded number of mask files; see :func:`look_at_folder`.
+
+    Args:
+        files: Mask files.
+        has_table: The folder says what colours mean, so that black and white are colours too.
+    """
+    lossless = [path for path in files if path.suffix.lower() in MASK_SUFFIXES]
+    seen: list[_Seen] = []
+    for path in spread(lossless or files):
+        if sum(file.num_pixels for file in seen) > MAX_PIXELS_LOOKED_AT:
+            break
+        try:
+            seen.append(_look_at_file(path, path.stat().st_mtime_ns))
+        except (DataError, OSError):
+            continue
+    return _look(seen, has_table=has_table, is_lossless=bool(lossless)) if files else None
+
+
+def _look(seen: Sequence[_Seen], *, has_table: bool, is_lossless: bool) -> Look:
+    painted: list[_Seen] = []
+    others: list[_Seen] = []
+    for file in seen:
+        has_colours = has_table or not all(map(_is_grey, file.codes))
+        (painted if file.storage == "colours" and has_colours else others).append(file)
+    values = {code & 255 if file.storage == "colours" else code
+              for file in others for code in file.codes}  # fmt: skip
+    # One picture in colours among masks of class ids got there by mistake, and is refused by name;
+    # an empty mask among painted ones may well be grey.
+    num_telling = sum(bool(file.codes - {0}) for file in others)
+    if painted and len(painted) >= num_telling:
+        colours = frozenset(code for file in painted for code in file.codes)
+        return Look("colour", frozenset(values), colours)
+    # Had a mask of class ids been saved as JPEG, they would not have survived. White alone is as
+    # likely void everywhere, which is said when training begins.
+    has_palette = any(file.storage == "palette" for file in others)
+    is_grey = are_grey_levels(values) and not has_palette and values != {IGNORE_INDEX}
+    return Look("grey" if is_grey or not is_lossless else "index", frozenset(values))
+
+
+def spread(items: Sequence[Item], count: int = MAX_LOOKED_AT) -> list[Item]:
+    """At most so many items, evenly spread over all of them."""
+    places = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
+    return [items[place] for place in places.tolist()]
+
+
+def are_grey_levels(values: Iterable[int]) -> bool:
+    """The values are far apart, as 0 and 255 or 0, 50 and 100 are; class ids lie side by side."""
+    levels = sorted({0, *values})
+    return len(levels) > 1 and int(np.diff(levels).min()) >= MIN_GREY_STEP
+
+
+def _is_grey(code: int) -> bool:
+    return code == (code & 255) * 0x010101
+
+
+@lru_cache(maxsize=256)  # three formats ask
+def _look_at_file(path: Path, changed_ns: int) -> _Seen:  # noqa: ARG001  a key of the cache
+    storage = mask_storage(path)
+    codes = read_mask_colours(path) if storage == "colours" else read_mask_values(path)
+    return _Seen(storage, frozenset(np.unique(codes)[:MAX_CODES].tolist()), codes.size)
+
+
+def mask_storage(path: Path) -> MaskStorage:
+    """How a mask file stores its pixels, from its header alone.
+
+    A palette in which each number stands for its own grey is none.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    with decoding(path):
+        if path.suffix.lower() == ".npy":
+            shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
+            return "colours" if len(shape) == 3 and shape[-1] >= 3 else "numbers"
+        if path.suffix.lower() in TIFF_SUFFIXES:
+            import tifffile
+
+            with tifffile.TiffFile(path) as file:
+                page = file.pages[0].aspage()
+                if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
+                    return "palette"
+                return "colours" if page.samplesperpixel >= 3 else "numbers"
+        with Image.open(path, formats=PILLOW_FORMATS) as picture:
+            if picture.mode == "P":
+                levels = picture.getpalette("RGB") or []
+                is_grey = all(level == index // 3 for index, level in enumerate(levels))
+                return "numbers" if is_grey else "palette"
+            return "numbers" if len(picture.getbands()) < 3 else "colours"
+
+
+def read_palette(path: Path) -> tuple[Colour, ...]:
+    """The colours of a PNG's, BMP's or GIF's palette in the order of their numbers, if it has one.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    if path.suffix.lower() in {".npy", *TIFF_SUFFIXES}:
+        return ()
+    with decoding(path), Image.open(path, formats=PILLOW_FORMATS) as picture:
+        levels = (picture.getpalette("RGB") or []) if picture.mode == "P" else []
+    return tuple(zip(levels[::3], levels[1::3], levels[2::3], strict=True))
+
+
+def values_in(records: Sequence[Record]) -> set[int]:
+    """Every number that any of the masks stores.
+
+    Raises:
+        DataError: A mask cannot be read.
+    """
+    return _codes_in(records, read_mask_values, 1 << 16)
+
+
+def colours_in(records: Sequence[Record]) -> set[int]:
+    """Every colour in any of the masks, of one file at most ``MAX_CODES``.
+
+    Raises:
+        DataError: A mask cannot be read.
+    """
+    return _codes_in(records, read_mask_colours, MAX_CODES)
+
+
+def _codes_in(
+    records: Sequence[Record], read: Callable[[Path], npt.NDArray[np.int64]], most: int
+) -> set[int]:
+    def codes_of(record: Record) -> set[int]:
+        return set(np.unique(read(record.masks[0]))[:most].tolist())
+
+    with ThreadPoolExecutor() as threads:
+        return set().union(*threads.map(codes_of, records))
+
+
+def numbered_class_map(values: Iterable[int], folder: Path) -> ClassMap:
+    """One class per value from 0 to the largest; 255 is void.
+
+    Args:
+        values: What the masks store.
+        folder: Where they lie, for messages.
+
+    Raises:
+        MaskError: The values do not look like class ids.
+    """
+    classes = sorted(set(values) - {IGNORE_INDEX})
+    largest = max(classes, default=0)
+    looks_grey = len(classes) > MAX_UNNAMED or largest - len(classes) > MAX_UNNAMED
+    if largest >= MAX_CLASSES or looks_grey:
+        raise grey_levels_error(classes, folder)
+    return ClassMap.build(numbered_names(largest + 1))
+
+
+def black_and_white() -> ClassMap:
+    """Black is background and white is foreground; nothing is void."""
+    return ClassMap.build(("background", "foreground"), values=(0, 255), ignore=())
+
+
+def grey_levels_error(values: Sequence[int], folder: Path) -> MaskError:
+    """What is raised of masks whose values nobody can take for classes.
+
+    Args:
+        values: Sorted.
+        folder: Where the masks lie.
+    """
+    return MaskError(
+        f"{folder} must hold class ids counted from 0, or few grey levels. Got {len(values)} "
+        f"values from {values[0]} to {values[-1]}, which look like grey levels, as of a mask that "
+        "was smoothed, scaled or saved as JPEG. Export the masks without that, or say in a "
+        "dataset.yaml what each value means (classes with values) and with --strays nearest what "
+        "becomes of the others, or which are void with --ignore"
+    )

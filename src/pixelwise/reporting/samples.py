@@ -1,0 +1,141 @@
+"""A picture of samples: the image, its mask, and what augmentation makes of the two."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from pixelwise.classes import BACKGROUND_NAMES, IGNORE_INDEX, ClassMap
+from pixelwise.data.reading import Array, UInt8Array
+from pixelwise.data.sample import Sample
+from pixelwise.prediction.predictor import class_picture
+from pixelwise.prediction.writers import overlay_picture, viewable
+from pixelwise.reporting.plots import add_legend, new_figure, save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+CELL_INCHES = 2.6
+"""Width of a picture in the grid."""
+
+NUM_STRIPES = 24
+"""Void is striped; a picture's longer side has so many stripes."""
+
+OPACITY = 0.6
+"""How much of a class's colour covers the image."""
+
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class SampleRow:
+    """A sample beside what training makes of it.
+
+    Attributes:
+        sample: As it is read.
+        versions: As they are trained on, in the units of the sample.
+        beyond: Per version bool (H, W): pixels beyond the image, which count nowhere.
+    """
+
+    sample: Sample
+    versions: tuple[Sample, ...]
+    beyond: tuple[Flags, ...]
+
+
+def draw_samples(
+    rows: Sequence[SampleRow], class_map: ClassMap, captions: Sequence[str], path: Path
+) -> None:
+    """Draw a grid: each row an image, its mask over it, and the augmented versions of the two.
+
+    Args:
+        rows: At least one, with equally many versions.
+        class_map: Names and colours.
+        captions: What was done, a line each, above the grid.
+        path: The PNG to write.
+    """
+    headings = ["image", "mask", *(f"augmented {i + 1}" for i in range(len(rows[0].versions)))]
+    width = CELL_INCHES * len(headings)
+    heights = [
+        max(_cell_height(sample.image) for sample in (row.sample, *row.versions)) for row in rows
+    ]
+    lines = [line for text in captions for line in textwrap.wrap(text, int(width * 13))]
+    legend_rows = -(-(class_map.num_classes + 1) // 6)
+    figure = new_figure(width, sum(heights) + 0.25 * len(rows) + 0.16 * len(lines)
+                        + 0.25 * legend_rows + 0.5)  # fmt: skip
+    grid = figure.subplots(
+        len(rows), len(headings), squeeze=False, gridspec_kw={"height_ratios": heights}
+    )
+    for axes_row, row in zip(grid, rows, strict=True):
+        for axes, picture in zip(axes_row, _pictures(row, class_map), strict=True):
+            _show(axes, picture)
+        axes_row[0].set_xlabel(_shortened(row.sample.name), fontsize=7, color="0.3")
+    for axes, heading in zip(grid[0], headings, strict=True):
+        axes.set_title(heading, fontsize=10)
+    has_void = any(_has_void(row) for row in rows)
+    add_legend(figure, class_map, has_void=has_void, is_striped=True)
+    figure.suptitle("\n".join(lines), fontsize=8, color="0.25", x=0.01, ha="left")
+    save_figure(figure, path)
+
+
+def _pictures(row: SampleRow, class_map: ClassMap) -> list[UInt8Array]:
+    shown = viewable(row.sample.image)
+    nothing = np.zeros(row.sample.image.shape[:2], bool)
+    pictures = [shown, _coloured(row.sample, shown, nothing, class_map)]
+    for version, beyond in zip(row.versions, row.beyond, strict=True):
+        shown = viewable(version.image, like=row.sample.image)
+        pictures.append(_coloured(version, shown, beyond, class_map))
+    return pictures
+
+
+def _coloured(sample: Sample, shown: UInt8Array, beyond: Flags, class_map: ClassMap) -> UInt8Array:
+    """The image under its mask; what the data set calls background keeps its colours."""
+    if sample.label_mode == "exclusive":
+        void = beyond | (sample.mask == IGNORE_INDEX)
+        classes, palette = np.where(void, 0, sample.mask), list(class_map.colours)
+        hide = next((i for i, name in enumerate(class_map.names) if name in BACKGROUND_NAMES), None)
+    else:
+        void = beyond
+        classes = class_picture(sample.mask / np.float32(255))
+        palette, hide = [(0, 0, 0), *class_map.colours], 0
+    picture = np.array(
+        overlay_picture(shown, classes.astype(np.uint8), palette, hide=hide, opacity=OPACITY)
+    )
+    rows, columns = np.indices(void.shape)
+    period = max(2, max(void.shape) // NUM_STRIPES)
+    is_light = (rows + columns) // max(1, period // 2) % 2 == 0
+    picture[void] = np.where(is_light[void][:, None], 190, shown[void] // 3)
+    return picture
+
+
+def _has_void(row: SampleRow) -> bool:
+    samples = (row.sample, *row.versions)
+    exclusive = row.sample.label_mode == "exclusive"
+    is_marked = exclusive and any((sample.mask == IGNORE_INDEX).any() for sample in samples)
+    return is_marked or any(bool(beyond.any()) for beyond in row.beyond)
+
+
+def _show(axes: Axes, picture: UInt8Array) -> None:
+    axes.imshow(picture, interpolation="nearest")
+    axes.set_anchor("N")  # headings stand at one height, whatever the pictures' shapes
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _cell_height(image: Array) -> float:
+    height, width = image.shape[:2]
+    return float(min(2 * CELL_INCHES, max(0.4, CELL_INCHES * height / width)))
+
+
+def _shortened(name: str, longest: int = 40) -> str:
+    if len(name) <= longest:
+        return name
+    half = longest // 2 - 1
+    return f"{name[:half]}…{name[-half:]}"

@@ -1,0 +1,124 @@
+"""Which of several models is the best, and which of the others cannot be told apart from it.
+
+Models are compared on the same images by the paired bootstrap of
+:mod:`pixelwise.scoring.intervals`. Where a model was trained with several seeds, a resample's value
+is the mean over the seeds; the interval says what other images would give, the spread over the
+seeds what another training would.
+
+Reference:
+    Holm, A simple sequentially rejective multiple test procedure (1979).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pixelwise.scoring.intervals import (
+    LEVEL,
+    NUM_RESAMPLES,
+    Difference,
+    Interval,
+    Measure,
+    bootstrap,
+    paired_bootstrap,
+)
+from pixelwise.scoring.measures import Counts, Values
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """One model's place.
+
+    Attributes:
+        name: Of the model.
+        value: The measure, mean over the seeds.
+        by_seed: The measure of each seed.
+        interval: 95 % interval of the value by bootstrap over images; ``None`` of one image.
+        behind: How much better the best model is; ``None`` for the best itself.
+        p_value: Two-sided, corrected for the number of comparisons by Holm's method; ``None`` for
+            the best itself.
+    """
+
+    name: str
+    value: float
+    by_seed: tuple[float, ...]
+    interval: Interval | None
+    behind: Difference | None = None
+    p_value: float | None = None
+
+    @property
+    def is_like_best(self) -> bool:
+        """It is the best, or no difference from the best was found."""
+        return self.p_value is None or self.p_value >= 1 - LEVEL
+
+    @property
+    def spread(self) -> float:
+        """Largest minus smallest value of the seeds; 0 for one seed."""
+        return max(self.by_seed) - min(self.by_seed)
+
+
+def rank_models(counts: Mapping[str, Counts], measure: Measure) -> list[Ranked]:
+    """Rank models by a measure, and hold each against the best.
+
+    Args:
+        counts: By name, counts (N, S, 4, K) of N images, the same for all, and S seeds.
+        measure: What is computed from the counts summed over the images.
+
+    Returns:
+        The best first; of equal ones the one that was given first.
+
+    Raises:
+        ValueError: The images are not equally many.
+    """
+
+    def over_seeds(sums: Values) -> Values:
+        mean: Values = measure(sums).mean(-1)
+        return mean
+
+    entries = []
+    for name, per_image in counts.items():
+        by_seed = [float(value) for value in measure(per_image.sum(0))]
+        interval = bootstrap(per_image, over_seeds)
+        entries.append(Ranked(name, math.fsum(by_seed) / len(by_seed), tuple(by_seed), interval))
+    best, *others = sorted(entries, key=lambda entry: -entry.value)
+    differences = [
+        paired_bootstrap(*_equally_many(counts[best.name], counts[entry.name]), over_seeds)
+        for entry in others
+    ]
+    corrected = holm([difference.p_value for difference in differences])
+    return [
+        best,
+        *(
+            Ranked(entry.name, entry.value, entry.by_seed, entry.interval, difference, p_value)
+            for entry, difference, p_value in zip(others, differences, corrected, strict=True)
+        ),
+    ]
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Correct p-values for being several, so that one wrong finding among them stays unlikely.
+
+    Args:
+        p_values: As a bootstrap gives them; 0 counts as one resample of all.
+
+    Returns:
+        In the same order, each at least as large as it was, none above 1.
+    """
+    floored = [max(value, 1 / NUM_RESAMPLES) for value in p_values]
+    corrected = [0.0] * len(floored)
+    largest = 0.0
+    for place, index in enumerate(np.argsort(floored, kind="stable").tolist()):
+        largest = max(largest, min(1.0, (len(floored) - place) * floored[index]))
+        corrected[index] = largest
+    return corrected
+
+
+def _equally_many(first: Counts, second: Counts) -> tuple[Counts, Counts]:
+    """Both with equally many seeds: each one's are repeated, which leaves their mean as it is."""
+    common = math.lcm(first.shape[1], second.shape[1])
+    alike = [np.repeat(one, common // one.shape[1], axis=1) for one in (first, second)]
+    return alike[0], alike[1]

@@ -1,0 +1,142 @@
+"""What a comparison compares, from text: models with arguments, recipes, runs that are finished."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pixelwise.config import Recipe, load_recipe
+from pixelwise.errors import ConfigError, ModelFileError
+from pixelwise.files import file_names
+from pixelwise.models import models as registered
+
+RECIPE_SUFFIXES = (".yaml", ".yml")
+BRACKETS = {"(": ")", "[": "]", "{": "}"}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One of those that are compared.
+
+    Attributes:
+        name: What it is called; no two of a comparison are alike.
+        folder_name: The same, as a part of a file's name.
+        recipe: What it is trained with; ``None`` for a run.
+        run: The folder or model file of a finished run, which is only scored.
+        is_own_recipe: The recipe is from a file, so what it says comes before what is shared.
+    """
+
+    name: str
+    folder_name: str
+    recipe: Recipe | None
+    run: Path | None = None
+    is_own_recipe: bool = False
+
+
+def parse_candidates(models: str | Sequence[str | Path], base: Recipe) -> list[Candidate]:
+    """Understand what is to be compared.
+
+    Args:
+        models: Names with commas between them, or a list. A name is a registered one, such as
+            ``unet``, one with arguments, such as ``unet(filters=16, depth=4)`` with values in
+            YAML, the file of a recipe, or the folder of a finished run.
+        base: The recipe that registered names are trained with.
+
+    Raises:
+        ConfigError: A name is unknown, or cannot be understood.
+        ModelFileError: A path is no run.
+    """
+    texts = split_outside_brackets(models) if isinstance(models, str) else list(map(str, models))
+    if not texts:
+        raise ConfigError("--models must name at least one model, such as unet,unet-elu. Got none")
+    found = [_parse(text.strip(), base) for text in texts]
+    names = _all_different([name for name, *_ in found])
+    return [
+        Candidate(name, folder, *rest)
+        for name, folder, (_, *rest) in zip(names, file_names(names), found, strict=True)
+    ]
+
+
+def split_outside_brackets(text: str) -> list[str]:
+    """Split at the commas that are in no brackets; what is empty is left out.
+
+    Raises:
+        ConfigError: Brackets do not match.
+    """
+    parts, closing = [""], []
+    for letter in text:
+        if letter in BRACKETS:
+            closing.append(BRACKETS[letter])
+        elif letter in BRACKETS.values() and (not closing or closing.pop() != letter):
+            raise ConfigError(f"--models must have matching brackets. Got {text!r}")
+        if letter == "," and not closing:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    if closing:
+        raise ConfigError(f"--models must have matching brackets. Got {text!r}")
+    return [part.strip() for part in parts if part.strip()]
+
+
+def _parse(text: str, base: Recipe) -> tuple[str, Recipe | None, Path | None, bool]:
+    path = Path(text)
+    if path.suffix.lower() in RECIPE_SUFFIXES:
+        return path.stem, load_recipe(path), None, True
+    if path.exists():  # registered names are no paths; a folder of that name is written ./unet
+        is_name = path.name == text and text in registered.names()
+        if not is_name:
+            return _run_name(path), None, path, False
+    elif "/" in text and "(" not in text:
+        raise ModelFileError(f"a run to compare must exist. {text} does not")
+    name, arguments = _name_and_arguments(text)
+    registered.builder(name)  # a misspelt name is refused now, not when its turn comes
+    recipe = base.model_copy(deep=True)
+    recipe.model.name, recipe.model.arguments = name, arguments
+    return text.replace(" ", ""), recipe, None, False
+
+
+def _run_name(path: Path) -> str:
+    if path.is_dir() and not (path / "model.safetensors").is_file():
+        raise ModelFileError(
+            f"a run to compare must hold a model.safetensors. {path} holds none. "
+            "Give the folder of a finished run, or the name of a model"
+        )
+    return path.resolve().name if path.is_dir() else path.resolve().parent.name
+
+
+def _name_and_arguments(text: str) -> tuple[str, dict[str, Any]]:
+    """``unet(filters=16)`` to its parts."""
+    name, bracket, inside = text.partition("(")
+    if not bracket:
+        return text, {}
+    if not inside.endswith(")"):
+        raise ConfigError(f"a model must be NAME or NAME(ARGUMENT=VALUE, ...). Got {text!r}")
+    arguments: dict[str, Any] = {}
+    for part in split_outside_brackets(inside[:-1]):
+        key, equals, value = part.partition("=")
+        key = key.strip()
+        if not equals or not key.isidentifier() or key in arguments:
+            raise ConfigError(
+                f"arguments of a model must be ARGUMENT=VALUE, each once. Got {part!r} in {text!r}"
+            )
+        try:
+            arguments[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{part!r} in {text!r} must hold a YAML value") from error
+    return name.strip(), arguments
+
+
+def _all_different(names: Sequence[str]) -> list[str]:
+    """The same name again is numbered."""
+    found: list[str] = []
+    for name in names:
+        number, candidate = 1, name
+        while candidate in found:
+            number += 1
+            candidate = f"{name} #{number}"
+        found.append(candidate)
+    return found

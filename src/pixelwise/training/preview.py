@@ -1,0 +1,192 @@
+"""What a training would see: samples as they are read, and as augmentation varies them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pixelwise.classes import Strays
+from pixelwise.config import Recipe, load_recipe
+from pixelwise.data.batches import Batch, Chance, random_for
+from pixelwise.data.dataset import Dataset, open_dataset
+from pixelwise.data.preprocessing import Preprocessing
+from pixelwise.data.reading import LARGEST_VALUE, Array
+from pixelwise.data.sample import Sample
+from pixelwise.data.splits import SPLITS
+from pixelwise.data.statistics import DatasetStatistics
+from pixelwise.errors import ConfigError
+from pixelwise.reporting.samples import SampleRow, draw_samples
+from pixelwise.training.events import Listener, Said, ignore_events
+from pixelwise.training.reading import (
+    batches_of,
+    deviation_of,
+    enhancement_of,
+    measure_training,
+    network_input,
+    preprocessing_of,
+    read_split,
+    settle_bands_and_size,
+)
+from pixelwise.training.recipes import fill_data_choices
+
+NUM_VERSIONS = 3
+"""Augmented versions of a sample."""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Samples beside what a training would make of them.
+
+    Attributes:
+        rows: The samples and their augmented versions.
+        reasons: What is done to the images and why, in words.
+    """
+
+    rows: tuple[SampleRow, ...]
+    reasons: tuple[str, ...]
+
+
+def show_data(
+    data: Path | str,
+    out: Path | str | None = None,
+    *,
+    split: str = "train",
+    num: int = 6,
+    seed: int = 0,
+    format: str | None = None,  # noqa: A002  the word that the command line and the card use
+    ignore: Sequence[int] = (),
+    strays: Strays | None = None,
+    recipe: Path | None = None,
+    overrides: Sequence[str] = (),
+    listener: Listener = ignore_events,
+) -> Path:
+    """Draw samples with their masks, and beside them what augmentation makes of them.
+
+    Args:
+        data: A folder, a dataset card, or ``digits``.
+        out: The PNG to write; ``None`` makes ``samples-DATA.png``.
+        split: Where the samples come from: ``train``, ``val`` or ``test``.
+        num: How many samples are drawn by chance, at least 1; of fewer, all.
+        seed: Of the draw and of the versions.
+        format: The label format, where looking does not find it.
+        ignore: Further stored mask values that mean void.
+        strays: What becomes of stored values that are neither a class nor void.
+        recipe: A YAML recipe to start from; what it leaves open is chosen as a training does.
+        overrides: ``section.key=value``, as ``--set`` on the command line.
+        listener: Told of what is read and chosen.
+
+    Returns:
+        The file written.
+
+    Raises:
+        PixelwiseError: The data or the recipe would stop a training too, or the file cannot be
+            written.
+    """
+    chosen = load_recipe(recipe, overrides)
+    dataset = open_dataset(
+        data,
+        format=format or chosen.data.format,
+        ignore=(*chosen.data.ignore, *ignore),
+        label_mode=chosen.data.label_mode,
+        strays=strays or chosen.data.strays,
+        split=chosen.data.split,
+        split_seed=chosen.data.split_seed,
+    )
+    path = Path(out or f"samples-{dataset.path.resolve().name}.png")
+    listener(Said("data", dataset.notes))
+    seen = preview(chosen, dataset, listener, split=split, num=num, seed=seed)
+    listener(Said("as a training would see them", seen.reasons))
+    captions = (f"{data}: {len(seen.rows)} samples of the split {split!r}", *seen.reasons)
+    draw_samples(seen.rows, dataset.class_map, captions, path)
+    return path
+
+
+def preview(
+    recipe: Recipe,
+    dataset: Dataset,
+    listener: Listener,
+    *,
+    split: str = "train",
+    num: int = 6,
+    seed: int = 0,
+) -> Preview:
+    """Prepare and augment some samples as a training with this recipe would.
+
+    The training images are read and measured as for a training, for its choices follow from them.
+    A working scale that a training may choose for speed alone is not foreseen.
+
+    Args:
+        recipe: Copied; the open data choices are filled in the copy.
+        dataset: The data.
+        listener: Told of the reading.
+        split: Where the samples come from: ``train``, ``val`` or ``test``.
+        num: How many samples are drawn by chance, at least 1; of fewer, all.
+        seed: Of the draw and of the versions.
+
+    Raises:
+        PixelwiseError: The data or the recipe would stop a training too.
+    """
+    if split not in SPLITS:
+        raise ConfigError(f"split must be {', '.join(SPLITS[:-1])} or {SPLITS[-1]}. Got {split!r}")
+    dataset.split(split)  # refuses one without images
+    recipe = recipe.model_copy(deep=True)
+    reasons = settle_bands_and_size(recipe, dataset)
+    steps = enhancement_of(recipe)
+    training = read_split(dataset, "train", steps, listener)
+    statistics = measure_training(training, dataset.class_map, recipe)
+    preprocessing = preprocessing_of(recipe, statistics)
+    if preprocessing.describe():
+        reasons.append(f"images: {', '.join(preprocessing.describe())}")
+    # Neither shows in a picture, so neither is chosen here.
+    recipe.training.batch_size, recipe.training.class_weights = 1, "none"
+    reasons += fill_data_choices(
+        recipe, statistics, dataset.augmentation, dataset.label_mode, is_cpu=True
+    )
+    samples = training if split == "train" else read_split(dataset, split, steps, listener)
+    drawn = np.random.default_rng(seed).permutation(len(samples))[:num].tolist()
+    rows = []
+    for number, index in enumerate(sorted(drawn)):
+        # Each sample is a training of its own here: another seed, or all would be cut alike.
+        recipe.training.seed = (seed * num + number) % 2**32
+        rows.append(_row(samples[index], recipe, statistics, preprocessing))
+    return Preview(tuple(rows), tuple(reasons))
+
+
+def _row(
+    sample: Sample,
+    recipe: Recipe,
+    statistics: DatasetStatistics,
+    preprocessing: Preprocessing,
+) -> SampleRow:
+    """One sample, with a crop of it from each of the first epochs."""
+    height, width = preprocessing.working_size(*sample.image.shape[:2])
+    alone = dataclasses.replace(statistics, heights=(height,), widths=(width,))
+    batches = batches_of([sample], alone, recipe, sample.label_mode)
+    versions, beyond = [], []
+    for epoch in range(NUM_VERSIONS):
+        batch = next(batches.epoch(epoch))
+        image = network_input(
+            batch.image,
+            preprocessing,
+            recipe.augmentation,
+            random_for(Chance.STEP, recipe.training.seed, epoch, 0),
+            deviation=deviation_of(statistics, preprocessing),
+        ).numpy()
+        versions.append(_as_sample(image[0], batch, sample, preprocessing))
+        beyond.append(~batch.valid[0].numpy())
+    return SampleRow(sample, tuple(versions), tuple(beyond))
+
+
+def _as_sample(image: Array, batch: Batch, sample: Sample, preprocessing: Preprocessing) -> Sample:
+    """What the network is given, (C, H, W), in the units that it was read in."""
+    mean, std = (np.array(values, np.float32) for values in (preprocessing.mean, preprocessing.std))
+    stored = image.transpose(1, 2, 0) * std + mean
+    if sample.image.dtype != np.float32:
+        stored = np.rint(stored).clip(0, LARGEST_VALUE[preprocessing.dtype])
+    return dataclasses.replace(
+        sample, image=stored.astype(sample.image.dtype), mask=batch.mask[0].numpy()
+    )

@@ -1,0 +1,243 @@
+"""What a training reads: images decoded and enhanced once, measured, and cut into batches."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from torch import Tensor
+
+from pixelwise.classes import IGNORE_INDEX, ClassMap, LabelMode
+from pixelwise.config import AugmentationRecipe, Recipe
+from pixelwise.data.augmentation import TensorSample, jitter, to_tensors
+from pixelwise.data.batches import TrainingBatches, crops_per_image
+from pixelwise.data.cache import MemoryCache
+from pixelwise.data.dataset import Dataset
+from pixelwise.data.doctor.passing import PassingLook
+from pixelwise.data.enhancement import Enhancement, enhance
+from pixelwise.data.preprocessing import Preprocessing, normalise
+from pixelwise.data.reading import LARGEST_VALUE
+from pixelwise.data.sample import Record, Sample
+from pixelwise.data.statistics import DatasetStatistics, conform_channels, measure
+from pixelwise.errors import ConfigError, DataError
+from pixelwise.scoring.confusion import HALF
+from pixelwise.training.events import Decoded, Listener
+
+
+def settle_bands_and_size(recipe: Recipe, dataset: Dataset) -> list[str]:
+    """Take the bands that the dataset card names, and refuse two working sizes at once.
+
+    Args:
+        recipe: Its bands are filled where the card names some.
+        dataset: The data.
+
+    Returns:
+        One reason per choice.
+
+    Raises:
+        ConfigError: Images would be resized twice.
+    """
+    # A recipe of a run holds the scale 1 beside the size that its images were brought to.
+    if recipe.data.resize is not None and recipe.data.scale not in (None, 1):
+        raise ConfigError("images are worked on at data.scale or at data.resize. Got both")
+    if recipe.data.bands is None and dataset.bands is not None:
+        recipe.data.bands = dataset.bands
+        return [f"bands {', '.join(map(str, dataset.bands))}: as the dataset card says"]
+    return []
+
+
+def enhancement_of(recipe: Recipe) -> Enhancement:
+    """The steps on pixels that a recipe asks for."""
+    return Enhancement.model_validate(recipe.data, from_attributes=True)
+
+
+def read_split(
+    dataset: Dataset,
+    split: str,
+    steps: Enhancement,
+    listener: Listener,
+    doctor: PassingLook | None = None,
+) -> MemoryCache[Sample]:
+    """Decode and enhance every image of a split once, so that a bad file is found now.
+
+    Args:
+        dataset: The data.
+        split: ``train``, ``val`` or ``test``.
+        steps: Done on each image.
+        listener: Told how many are read.
+        doctor: Looks at the samples as they pass.
+
+    Raises:
+        DataError: The split is empty, a file is bad, or an image lacks a band.
+    """
+    if all(record.split != split for record in dataset.records):
+        raise DataError(
+            f"{dataset.path} must hold images to train on and others to validate with. Got "
+            f"none for {split} of {len(dataset.records)}. Add images, or change the shares"
+        )
+    records = dataset.split(split)
+
+    def load(record: Record) -> Sample:
+        sample = dataset.load(record)
+        image = enhance(sample.image, steps, str(record.image))
+        return dataclasses.replace(sample, image=image)
+
+    cache = MemoryCache(
+        lambda index: load(records[index]),
+        len(records),
+        lambda sample: sample.image.nbytes + sample.mask.nbytes,
+    )
+    for sample in cache.in_parallel(lambda done, total: listener(Decoded(split, done, total))):
+        if doctor:
+            doctor.look(sample, split)
+    return cache
+
+
+def measure_training(
+    samples: MemoryCache[Sample], class_map: ClassMap, recipe: Recipe
+) -> DatasetStatistics:
+    """Measure the training images; where all are resized, heights and widths are those after it.
+
+    Raises:
+        DataError: Bit depths or channels cannot go together.
+        MaskError: There is nothing to learn.
+    """
+    statistics = measure(samples.in_parallel(), class_map)
+    if recipe.data.resize is None:
+        return statistics
+    preprocessing = preprocessing_of(recipe, statistics)
+    sizes = [
+        preprocessing.working_size(height, width)
+        for height, width in zip(statistics.heights, statistics.widths, strict=True)
+    ]
+    heights, widths = zip(*sizes, strict=True)
+    return dataclasses.replace(statistics, heights=heights, widths=widths)
+
+
+def check_validation(validation: MemoryCache[Sample], statistics: DatasetStatistics) -> None:
+    """Refuse what would only come to light when the first epoch is scored.
+
+    Raises:
+        DataError: Depth or channels differ from the training images, or nothing is labelled.
+    """
+    num_labelled = 0
+    for sample in validation:
+        if str(sample.image.dtype) != statistics.dtype:
+            raise DataError(
+                f"{sample.name} must be {statistics.dtype}, as the training images. "
+                f"Got {sample.image.dtype}. Convert one kind"
+            )
+        conform_channels(sample.image, statistics.in_channels, sample.name)
+        if sample.label_mode == "exclusive":
+            num_labelled += int((sample.mask != IGNORE_INDEX).sum())
+        else:
+            num_labelled += int((sample.mask >= HALF).sum())
+    if not num_labelled:
+        raise DataError(
+            f"the {len(validation)} validation masks must hold labelled pixels to score against. "
+            f"Got none, the first is {validation[0].name}. Check the masks and the void value"
+        )
+
+
+def preprocessing_of(recipe: Recipe, statistics: DatasetStatistics) -> Preprocessing:
+    """What the model file will say is done to an image; an open scale counts as 1."""
+    mean, std = statistics.mean, statistics.std
+    if recipe.data.normalization == "range":
+        mean = (0.0,) * statistics.in_channels
+        std = (LARGEST_VALUE[statistics.dtype],) * statistics.in_channels
+    return Preprocessing.model_validate(
+        {
+            **dict(enhancement_of(recipe)),
+            "dtype": statistics.dtype,
+            "mean": mean,
+            "std": std,
+            "scale": recipe.data.scale or 1.0,
+            "resize": recipe.data.resize,
+        }
+    )
+
+
+def batches_of(
+    samples: Sequence[Sample],
+    statistics: DatasetStatistics,
+    recipe: Recipe,
+    label_mode: LabelMode,
+    *,
+    prefetch: bool = False,
+) -> TrainingBatches:
+    """The training batches of a recipe whose data choices are filled.
+
+    Args:
+        samples: The enhanced training samples.
+        statistics: Of the training images; the sizes are those of the samples.
+        recipe: Size, batch size, augmentation and seed are taken from it.
+        label_mode: Of the samples.
+        prefetch: Prepare the next batch while the device computes.
+    """
+    settings = recipe.training
+    assert settings.size
+    assert settings.batch_size
+    return TrainingBatches(
+        _at_working_size(samples, statistics.in_channels, preprocessing_of(recipe, statistics)),
+        num_crops=crops_per_image(
+            statistics.heights, statistics.widths, settings.size, recipe.data.scale or 1.0
+        ),
+        size=settings.size,
+        batch_size=settings.batch_size,
+        recipe=recipe.augmentation,
+        label_mode=label_mode,
+        seed=settings.seed,
+        prefetch=prefetch,
+    )
+
+
+def deviation_of(statistics: DatasetStatistics, preprocessing: Preprocessing) -> float:
+    """Standard deviation of the training images after normalisation, averaged over channels."""
+    return float(np.mean(np.divide(statistics.std, preprocessing.std)))
+
+
+def network_input(
+    image: Tensor,
+    preprocessing: Preprocessing,
+    recipe: AugmentationRecipe,
+    rng: np.random.Generator,
+    *,
+    deviation: float,
+) -> Tensor:
+    """A batch as the network is trained on it: normalised, brightness and contrast varied.
+
+    Args:
+        image: (N, C, H, W), in stored units, as the batches give it.
+        preprocessing: Mean and deviation per channel.
+        recipe: How much is varied; every entry is filled.
+        rng: The only source of chance.
+        deviation: Of the normalised training images; see :func:`deviation_of`.
+
+    Returns:
+        float32 of the same shape.
+    """
+    return jitter(normalise(image, preprocessing), recipe, rng, deviation=deviation)
+
+
+def _at_working_size(
+    samples: Sequence[Sample], in_channels: int, preprocessing: Preprocessing
+) -> Sequence[TensorSample]:
+    """Samples as tensors, resized but not filled up, which cutting a crop does.
+
+    They are kept where making them copies pixels.
+    """
+
+    def make(index: int) -> TensorSample:
+        sample = samples[index]
+        height, width = sample.image.shape[:2]
+        return to_tensors(sample, in_channels, preprocessing.fitted_size(height, width))
+
+    is_resized = preprocessing.scale != 1 or preprocessing.resize is not None
+    is_view = not is_resized and samples[0].image.dtype != np.uint16
+    return MemoryCache(
+        make,
+        len(samples),
+        lambda sample: sample.image.nbytes + sample.mask.nbytes,
+        budget_bytes=0 if is_view else None,
+    )

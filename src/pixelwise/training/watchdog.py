@@ -1,0 +1,320 @@
+"""What goes wrong in trainings, said in one line with what to try, as soon as it can be known.
+
+Each check looks at numbers that the training has anyway, or at a few images once. A finding is said
+once; a healthy run hears nothing. :mod:`pixelwise.training.alignment` holds the one check that
+compares labels with images.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pixelwise.classes import IGNORE_INDEX, ClassMap, LabelMode
+from pixelwise.scoring.scores import Scores
+
+EPOCHS_OF_GRACE = 2
+"""Epochs before outputs are judged: the first ones of any run may be all of one class."""
+
+SHARE_OF_GRACE = 0.4
+"""Share of the training before a class may be missed: rare ones come late."""
+
+FLAT_FALL = 0.01
+"""A loss that has fallen by less than this share over the epochs of grace is flat."""
+
+RISE = 1.5
+"""A training loss above so many times its first value, or a validation loss above its best."""
+
+VOID_CROPS = 0.5
+"""More wholly void crops than this share are worth a word."""
+
+DEAD_SHARE = 0.8
+"""A layer is dead when more of its channels than this share never rise above zero."""
+
+MOVE = 0.05
+"""Adam moves a weight by about the rate in each step: when all steps together move less than this
+share of a typical weight, the network cannot get away from where it started."""
+
+ODD_MEAN, ODD_DEVIATION = 3.0, (0.1, 10.0)
+"""Normalised images have mean 0 and deviation 1; beyond these, they were normalised as others."""
+
+ALIEN = 1.5
+"""Validation images whose mean differs by so many deviations of the training images are others."""
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """One finding.
+
+    Attributes:
+        kind: A stable name.
+        text: What is wrong and what to try, in one line.
+    """
+
+    kind: str
+    text: str
+
+
+@dataclass
+class Watchdog:
+    """Watches one training.
+
+    Attributes:
+        class_map: The classes.
+        label_mode: Of the masks.
+        class_frequencies: Share of the training pixels that is of each class.
+    """
+
+    class_map: ClassMap
+    label_mode: LabelMode
+    class_frequencies: Sequence[float]
+    _said: set[str] = field(default_factory=set)
+    _sampled: Tensor | None = None
+    _crops: int = 0
+    _void_crops: int = 0
+
+    def saw_batch(self, mask: Tensor, valid: Tensor | None = None) -> None:
+        """Note which classes a batch of the first epoch shows.
+
+        Args:
+            mask: Exclusive: int (N, H, W). Overlapping: (N, K, H, W).
+            valid: What of it counts, for overlapping labels.
+        """
+        if self.label_mode == "exclusive":
+            counts = torch.bincount(mask.flatten().long(), minlength=IGNORE_INDEX + 1)
+            shown = counts[: self.class_map.num_classes] > 0
+            self._void_crops += int((mask == IGNORE_INDEX).flatten(1).all(1).sum())
+        else:
+            shown = (mask > 0).any(0).flatten(1).any(1)
+            if valid is not None:
+                self._void_crops += int((~valid.bool()).flatten(1).all(1).sum())
+        self._crops += len(mask)
+        self._sampled = shown if self._sampled is None else self._sampled | shown
+
+    def after_first_epoch(self) -> list[Alarm]:
+        """What the crops of the first epoch tell."""
+        return self._new(self._sampling())
+
+    def after_epoch(
+        self, history: Sequence[dict[str, float]], scores: Scores, fraction: float
+    ) -> list[Alarm]:
+        """What the epochs so far tell.
+
+        Args:
+            history: Rows with ``train_loss`` and ``val_loss``, from the first epoch on.
+            scores: Of the last epoch's validation.
+            fraction: Share of the training that is done.
+        """
+        found = [*self._losses(history), *self._outputs(scores, len(history), fraction)]
+        return self._new(found)
+
+    def _new(self, found: Iterable[Alarm]) -> list[Alarm]:
+        """Those that were not said before."""
+        fresh = [warning for warning in found if warning.kind not in self._said]
+        self._said.update(warning.kind for warning in fresh)
+        return fresh
+
+    def _sampling(self) -> Iterator[Alarm]:
+        if self._sampled is None:
+            return
+        missed = [
+            name
+            for name, shown, share in zip(
+                self.class_map.names, self._sampled.tolist(), self.class_frequencies, strict=True
+            )
+            if not shown and share > 0
+        ]
+        if missed:
+            yield Alarm(
+                "class-never-sampled",
+                f"no crop of the first epoch showed {', '.join(missed)}, which the training masks "
+                "do hold. Train on larger crops (--size), or on more images of it",
+            )
+        if self._void_crops > VOID_CROPS * self._crops:
+            yield Alarm(
+                "void-crops",
+                f"{self._void_crops} of {self._crops} crops of the first epoch are void all over: "
+                "nothing is learnt from them. Train on larger crops (--size), or check the void "
+                "value (--ignore)",
+            )
+
+    def _losses(self, history: Sequence[dict[str, float]]) -> Iterator[Alarm]:
+        trained = [row["train_loss"] for row in history]
+        scored = [row["val_loss"] for row in history]
+        if len(history) > EPOCHS_OF_GRACE and trained[-1] > RISE * trained[0]:
+            yield Alarm(
+                "rate-too-high",
+                f"the training loss has risen from {trained[0]:.4f} to {trained[-1]:.4f}. The rate "
+                "is too high: a third of it is worth a try (--set training.learning_rate=...)",
+            )
+        elif len(history) > EPOCHS_OF_GRACE and min(trained[1:]) > (1 - FLAT_FALL) * trained[0]:
+            yield Alarm(
+                "loss-flat",
+                f"the training loss has not fallen in {len(history)} epochs ({trained[0]:.4f} to "
+                f"{trained[-1]:.4f}). See whether model and labels can meet: --selftest. If they "
+                "do, try another learning rate",
+            )
+        best = min(range(len(scored)), key=scored.__getitem__)
+        is_past = len(scored) - 1 - best >= EPOCHS_OF_GRACE + 1
+        if is_past and scored[-1] > RISE * scored[best] and trained[-1] < trained[best]:
+            yield Alarm(
+                "overfitting",
+                f"the validation loss has risen from {scored[best]:.4f} (epoch {best + 1}) to "
+                f"{scored[-1]:.4f} while the training loss fell: the model learns the images by "
+                "heart. More images, stronger augmentation, or fewer epochs would help; the best "
+                "epoch is kept",
+            )
+
+    def _outputs(self, scores: Scores, epochs: int, fraction: float) -> Iterator[Alarm]:
+        shown = [entry for entry in scores.per_class if entry.pixels]
+        predicted = [entry for entry in scores.per_class if entry.precision is not None]
+        is_constant = len(predicted) <= (1 if self.label_mode == "exclusive" else 0)
+        if epochs > EPOCHS_OF_GRACE and is_constant and len(shown) > len(predicted):
+            what = predicted[0].name if predicted else "nothing"
+            yield Alarm(
+                "constant-output",
+                f"every validation pixel is predicted as {what}. Rare classes may be drowned "
+                "(--set training.class_weights=balanced), or the rate may be too high or too low",
+            )
+            return
+        missed = [entry.name for entry in shown if entry.precision is None or not entry.recall]
+        if epochs > EPOCHS_OF_GRACE and fraction > SHARE_OF_GRACE and missed:
+            pixels = sum(entry.pixels for entry in shown)
+            rare = max(entry.pixels for entry in shown if entry.name in missed) / pixels
+            yield Alarm(
+                "class-never-predicted",
+                f"{', '.join(missed)} is never predicted right, at most {rare:.2%} of the labelled "
+                "pixels each. More images of it, larger crops or --set "
+                "training.class_weights=balanced would help",
+            )
+
+
+def check_rate(model: nn.Module, learning_rate: float, num_steps: int) -> list[Alarm]:
+    """Say before the first step that the rate cannot carry the weights anywhere.
+
+    Args:
+        model: The network as it starts.
+        learning_rate: The highest rate of the schedule.
+        num_steps: Steps of the whole training.
+    """
+    weights = [values for values in model.parameters() if values.ndim > 1]
+    total = sum(values.numel() for values in weights)
+    typical = math.sqrt(sum(float(values.detach().square().sum()) for values in weights) / total)
+    if learning_rate * num_steps >= MOVE * typical:
+        return []
+    return [
+        Alarm(
+            "rate-too-low",
+            f"the learning rate {learning_rate:.1g} over {num_steps} steps moves a weight by at "
+            f"most {learning_rate * num_steps:.1g}, and a typical weight is {typical:.1g}: nothing "
+            "will be learnt. Raise it, or train for longer",
+        )
+    ]
+
+
+def check_normalisation(images: Tensor) -> list[Alarm]:
+    """Say that images reach the network in other units than it expects.
+
+    Args:
+        images: Normalised images (N, C, H, W), float.
+    """
+    mean, deviation = float(images.mean().abs()), float(images.std())
+    if mean <= ODD_MEAN and ODD_DEVIATION[0] <= deviation <= ODD_DEVIATION[1]:
+        return []
+    return [
+        Alarm(
+            "normalisation",
+            f"normalised images should have mean 0 and deviation 1. They have {images.mean():.2g} "
+            f"and {deviation:.2g}: mean and deviation are of other images. Leave them to the data "
+            "(data.normalization=dataset)",
+        )
+    ]
+
+
+def check_validation(
+    train_means: Sequence[float], val_means: Sequence[float], deviation: float, num_leaked: int
+) -> list[Alarm]:
+    """Say that validation images are the training images again, or of another world.
+
+    Args:
+        train_means: Mean value of each training image, in stored units.
+        val_means: Mean value of each validation image.
+        deviation: Of the training images' pixels.
+        num_leaked: Validation images of which a near-duplicate is trained on.
+    """
+    found = []
+    if num_leaked:
+        found.append(
+            Alarm(
+                "leak",
+                f"{num_leaked} of {len(val_means)} validation images are nearly the same as a "
+                "training image: the score will be too good. Part them with: pixelwise data split",
+            )
+        )
+    away = abs(float(np.mean(val_means)) - float(np.mean(train_means))) / max(deviation, 1e-9)
+    if away > ALIEN:
+        found.append(
+            Alarm(
+                "alien-validation",
+                f"the validation images are {away:.1f} deviations brighter or darker than the "
+                "training images: the score says little about either. Draw the splits anew with: "
+                "pixelwise data split",
+            )
+        )
+    return found
+
+
+class DeadChannels:
+    """Counts, while it is entered, the channels of activations that never rise above zero.
+
+    Args:
+        model: The network; its activation layers are watched.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._alive: dict[str, Tensor] = {}
+        self._layers = {
+            name: layer for name, layer in model.named_modules() if isinstance(layer, nn.ReLU)
+        }
+        self._hooks: list[torch.utils.hooks.RemovableHandle] = []
+
+    def __enter__(self) -> DeadChannels:
+        for name, layer in self._layers.items():
+
+            def note(_: nn.Module, __: object, output: Tensor, name: str = name) -> None:
+                alive = (output > 0).any(0).flatten(1).any(1) if output.ndim > 2 else None
+                if alive is not None:
+                    before = self._alive.get(name)
+                    self._alive[name] = alive if before is None else before | alive
+
+            self._hooks.append(layer.register_forward_hook(note))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    def warnings(self) -> list[Alarm]:
+        """What was seen."""
+        dead = {
+            name: 1 - float(alive.float().mean())
+            for name, alive in self._alive.items()
+            if 1 - float(alive.float().mean()) > DEAD_SHARE
+        }
+        if not dead:
+            return []
+        worst = max(dead, key=dead.__getitem__)
+        return [
+            Alarm(
+                "dead-activations",
+                f"{dead[worst]:.0%} of the channels of {worst} are zero on every image"
+                + (f", and {len(dead) - 1} more layers are alike" if len(dead) > 1 else "")
+                + ": they have died and learn no more. Start anew with a lower rate, or with "
+                "normalization=batch",
+            )
+        ]

@@ -1,0 +1,524 @@
+"""``geojson``: shapes come to the right pixels, or the data set is refused with the reason."""
+
+import dataclasses
+import json
+import shutil
+import warnings
+
+import numpy as np
+import pytest
+import rasterio
+import rasterio.features
+import rasterio.warp
+import shapely
+import shapely.geometry
+
+from pixelwise.classes import ClassMap
+from pixelwise.data.convert import convert_dataset
+from pixelwise.data.dataset import open_dataset
+from pixelwise.data.formats import detect_format, formats
+from pixelwise.data.reading import read_image
+from pixelwise.data.watching import watched
+from pixelwise.errors import DataError, FormatError, MaskError
+
+UTM = rasterio.CRS.from_epsg(32616)
+PLACE = rasterio.Affine(0.5, 0, 733601, 0, -0.5, 3725139)
+URN = "urn:ogc:def:crs:EPSG::32616"
+
+
+def scene(path, size=(40, 60), *, bands=1, crs=UTM, transform=PLACE, seed=0, **profile):
+    """A GeoTIFF of noise above 0."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(1, 4000, (bands, *size)).astype(np.uint16)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of scenes that have no georeference on purpose
+        with rasterio.open(
+            path, "w", driver="GTiff", count=bands, height=size[0], width=size[1], dtype="uint16",
+            crs=crs, transform=transform, **profile,
+        ) as raster:  # fmt: skip
+            raster.write(pixels)
+    return path
+
+
+def box(left, top, right, bottom):
+    """A rectangle of pixels as a geometry in the raster's coordinates."""
+    corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
+    return polygon(corners)
+
+
+def polygon(*rings):
+    placed = [[(PLACE.a * x + PLACE.c, PLACE.e * y + PLACE.f) for x, y in ring] for ring in rings]
+    return {"type": "Polygon", "coordinates": placed}
+
+
+def shapes(path, *geometries, crs=URN, properties=None, **members):
+    """A GeoJSON; a geometry may come with its properties."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    features = [
+        {"type": "Feature", "properties": properties, "geometry": geometry}
+        if not isinstance(geometry, tuple)
+        else {"type": "Feature", "properties": geometry[1], "geometry": geometry[0]}
+        for geometry in geometries
+    ]
+    named = {} if crs is None else {"crs": {"type": "name", "properties": {"name": crs}}}
+    content = {"type": "FeatureCollection", **named, "features": features, **members}
+    path.write_text(json.dumps(content))
+    return path
+
+
+def masks_of(folder, **options):
+    dataset = open_dataset(folder, **options)
+    return dataset, {record.name: dataset.load(record).mask for record in dataset.records}
+
+
+def only_mask(folder, **options):
+    _, masks = masks_of(folder, **options)
+    (mask,) = masks.values()
+    return mask
+
+
+def rasterized(raster, layer):
+    """The mask that GDAL makes of the file, each feature burnt in order."""
+    features = json.loads(layer.read_text())["features"]
+    with rasterio.open(raster) as opened:
+        pairs = [(feature["geometry"], 1) for feature in features]
+        return rasterio.features.rasterize(pairs, opened.shape, transform=opened.transform)
+
+
+@pytest.fixture
+def buildings(test_data, tmp_path):
+    """The real scene and its footprints, without the other rasters that lie beside them."""
+    folder = tmp_path / "buildings"
+    folder.mkdir()
+    for name in ("sample_geotiff.tif", "geotiff_labels.geojson"):
+        shutil.copyfile(test_data / "buildings" / name, folder / name)
+    return folder
+
+
+@pytest.mark.real_data
+def test_real_footprints_are_painted_as_gdal_paints_them(buildings):
+    found, reason = detect_format(buildings)
+    assert found.name == "geojson"
+    assert "GeoTIFF" in reason
+    dataset, masks = masks_of(buildings)
+    assert dataset.class_map.names == ("background", "foreground")
+    expected = rasterized(buildings / "sample_geotiff.tif", buildings / "geotiff_labels.geojson")
+    assert expected.sum() == 33818
+    np.testing.assert_array_equal(masks["sample_geotiff"], expected)
+    sample = dataset.load(dataset.records[0])
+    assert sample.image.dtype == np.uint16
+    np.testing.assert_array_equal(sample.image, read_image(buildings / "sample_geotiff.tif"))
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("code", [4326, 3857, 32617])
+def test_real_footprints_come_to_the_same_pixels_from_any_reference_system(buildings, code):
+    layer = buildings / "geotiff_labels.geojson"
+    before = only_mask(buildings)
+    content = json.loads(layer.read_text())
+    geometries = [feature["geometry"] for feature in content["features"]]
+    moved = rasterio.warp.transform_geom(UTM, f"EPSG:{code}", geometries, precision=12)
+    crs = None if code == 4326 else f"EPSG:{code}"
+    shapes(layer, *moved, crs=crs)
+    np.testing.assert_array_equal(only_mask(buildings), before)
+
+
+@pytest.mark.real_data
+def test_real_footprints_are_kept_in_place_when_they_are_converted(buildings, tmp_path):
+    dataset = open_dataset(buildings)
+    convert_dataset(dataset, tmp_path / "out", "geojson", keep_splits=False)
+    again = open_dataset(tmp_path / "out")
+    (old,), (new,) = dataset.records, again.records
+    np.testing.assert_array_equal(again.load(new).mask, dataset.load(old).mask)
+    with rasterio.open(old.image) as one, rasterio.open(new.image) as other:
+        assert (one.crs, one.transform) == (other.crs, other.transform)
+    assert json.loads(new.masks[0].read_text())["crs"]["properties"]["name"] == URN
+    areas = [
+        sum(shapely.geometry.shape(feature["geometry"]).area for feature in content["features"])
+        for content in (json.loads(path.read_text()) for path in (*old.masks, *new.masks))
+    ]
+    assert areas[1] == pytest.approx(areas[0], rel=0.01)  # square metres
+
+
+@pytest.mark.real_data
+def test_a_folder_with_a_raster_from_elsewhere_is_refused_with_both_extents(test_data):
+    with pytest.raises(
+        FormatError,
+        match=r"touch multispectral_4band\.tif\. They span x 733601 .* EPSG:32616; .* EPSG:32631",
+    ):
+        open_dataset(test_data / "buildings")
+
+
+@pytest.mark.real_data
+def test_a_mask_without_place_among_the_scenes_is_refused(buildings, test_data):
+    shutil.copyfile(test_data / "buildings/sample_fp_mask.tif", buildings / "sample_fp_mask.tif")
+    with pytest.raises(FormatError, match=r"sample_fp_mask\.tif must name its reference system"):
+        open_dataset(buildings)
+
+
+def test_shapes_without_a_stated_system_are_in_longitude_and_latitude(tmp_path):
+    scene(tmp_path / "a.tif")
+    (moved,) = rasterio.warp.transform_geom(UTM, "EPSG:4326", [box(5, 7, 30, 20)], precision=12)
+    shapes(tmp_path / "a.geojson", moved, crs=None)
+    mask = only_mask(tmp_path)
+    assert mask.sum() == 25 * 13
+    assert mask[7:20, 5:30].all()
+
+
+def test_a_raster_without_georeference_takes_coordinates_as_pixels(tmp_path):
+    scene(tmp_path / "a.tif", crs=None, transform=None)
+    ring = [[5, 7], [30, 7], [30, 20], [5, 20], [5, 7]]
+    geometry = {"type": "Polygon", "coordinates": [ring]}
+    shapes(tmp_path / "a.geojson", geometry, crs=None)
+    assert only_mask(tmp_path)[7:20, 5:30].all()
+    shapes(tmp_path / "a.geojson", geometry, crs=URN)
+    with pytest.raises(FormatError, match=r"a\.tif must name its reference system"):
+        open_dataset(tmp_path)
+
+
+def test_degrees_over_a_raster_without_georeference_are_not_taken_for_pixels(tmp_path):
+    scene(tmp_path / "a.tif", crs=None, transform=None)
+    ring = [[16.37, 28.2], [16.38, 28.2], [16.38, 28.21]]
+    shapes(tmp_path / "a.geojson", {"type": "Polygon", "coordinates": [ring]}, crs=None)
+    with pytest.raises(FormatError, match=r"a\.geojson must hold shapes that touch a\.tif"):
+        open_dataset(tmp_path)
+
+
+def test_metres_that_call_themselves_nothing_are_refused_with_the_likely_cause(tmp_path):
+    scene(tmp_path / "a.tif")
+    shapes(tmp_path / "a.geojson", box(5, 7, 30, 20), crs=None)
+    with pytest.raises(
+        FormatError, match=r"EPSG:4326, which GeoJSON is in that states no crs; .*EPSG:32616"
+    ):
+        open_dataset(tmp_path)
+
+
+def test_holes_and_parts_and_crossings_are_painted_as_gdal_paints_them(tmp_path):
+    scene(tmp_path / "a.tif")
+    hole = polygon([(2, 2), (30, 3), (28, 30), (3, 28)], [(8, 8), (20, 9), (9, 20.3)])
+    parts = [box(35, 2, 40, 9)["coordinates"], box(41, 20, 55, 39)["coordinates"]]
+    bow_tie = polygon([(40, 10), (58, 19), (58, 10), (40, 19)])
+    beyond = box(50, -9, 99, 5)
+    layer = shapes(
+        tmp_path / "a.geojson",
+        hole,
+        {"type": "MultiPolygon", "coordinates": parts},
+        {"type": "GeometryCollection", "geometries": [bow_tie, beyond]},
+        None,
+        {"type": "Polygon", "coordinates": []},
+        {"type": "MultiPolygon", "coordinates": []},
+    )
+    mask = only_mask(tmp_path)
+    content = json.loads(layer.read_text())
+    content["features"] = content["features"][:3]
+    layer.write_text(json.dumps(content))
+    np.testing.assert_array_equal(mask, rasterized(tmp_path / "a.tif", layer))
+    assert mask[12, 12] == 0
+
+
+def test_random_polygons_are_painted_as_gdal_paints_them(tmp_path):
+    rng = np.random.default_rng(0)
+    scene(tmp_path / "a.tif", (90, 120))
+    rings = [rng.uniform(-20, 130, (int(rng.integers(3, 9)), 2)) for _ in range(60)]
+    hulls = [shapely.MultiPoint(ring).convex_hull for ring in rings]
+    layer = shapes(
+        tmp_path / "a.geojson", *(polygon(list(hull.exterior.coords)) for hull in hulls[:7])
+    )
+    np.testing.assert_array_equal(only_mask(tmp_path), rasterized(tmp_path / "a.tif", layer))
+
+
+def test_a_third_coordinate_is_passed_over(tmp_path):
+    scene(tmp_path / "a.tif")
+    geometry = box(5, 7, 30, 20)
+    geometry["coordinates"] = [[(*corner, 250.0) for corner in geometry["coordinates"][0]]]
+    shapes(tmp_path / "a.geojson", geometry)
+    assert only_mask(tmp_path).sum() == 25 * 13
+
+
+@pytest.mark.parametrize("kind", ["Point", "LineString", "MultiPoint", "Sphere"])
+def test_what_covers_no_pixels_is_refused_by_its_feature(tmp_path, kind):
+    scene(tmp_path / "a.tif")
+    shapes(tmp_path / "a.geojson", box(0, 0, 9, 9), {"type": kind, "coordinates": [1, 2]})
+    with pytest.raises(FormatError, match=rf"a\.geojson: feature 1 must be a Polygon .*{kind}"):
+        open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "coordinates",
+    [5, "text", [5], [[5]], [[[5]]], [[[1, 2], [3]]], [[["a", "b"]]], [[[1, float("nan")]]],
+     [[[1, 2], [3, 10**400]]], {"a": 1}, [[{"x": 1}]], [[[[1, 2]]]]],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["Polygon", "MultiPolygon"])
+def test_damaged_coordinates_are_refused_by_their_feature(tmp_path, coordinates, kind):
+    scene(tmp_path / "a.tif")
+    nested = coordinates if kind == "Polygon" else [coordinates]
+    shapes(tmp_path / "a.geojson", {"type": kind, "coordinates": nested})
+    with pytest.raises(FormatError, match=r"a\.geojson"):
+        open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"type": "FeatureCollection"}', '{"type": "FeatureCollection", "features": 5}', "[]", "", "{",
+     "[" * 100_000, '{"type": "FeatureCollection", "features": [], "crs": 7}', "\\x00\\xff",
+     '{"type": "FeatureCollection", "features": [], "crs": {"properties": {}}}'],
+)  # fmt: skip
+def test_a_damaged_geojson_is_refused_by_its_name(tmp_path, text):
+    scene(tmp_path / "a.tif")
+    (tmp_path / "a.geojson").write_text(text)
+    with pytest.raises(FormatError, match=r"a\.geojson"):
+        open_dataset(tmp_path)
+
+
+def test_a_property_names_the_class_and_a_later_shape_lies_over_an_earlier_one(tmp_path):
+    scene(tmp_path / "a.tif")
+    shapes(
+        tmp_path / "a.geojson",
+        (box(0, 0, 20, 20), {"class": "road", "label": "no"}),
+        (box(10, 10, 30, 30), {"Class": "car", "name": "mine"}),
+        (box(40, 0, 45, 9), {"category": 7.0, "label": ""}),
+        (box(50, 0, 60, 9), {"other": "thing"}),
+        (box(0, 35, 60, 40), {"label": "__ignore__"}),
+    )
+    dataset, masks = masks_of(tmp_path)
+    assert dataset.class_map.names == ("background", "7", "car", "foreground", "road")
+    mask = masks["a"]
+    assert [mask[5, 5], mask[15, 15], mask[5, 42], mask[5, 55]] == [4, 2, 1, 3]
+    assert (mask[35:] == 255).all()
+    _, overlapping = masks_of(tmp_path, label_mode="overlapping")
+    assert overlapping["a"].shape == (4, 40, 60)
+    assert overlapping["a"][[1, 3], 15, 15].tolist() == [255, 255]
+
+
+@pytest.mark.parametrize("value", [True, [1], {"a": 1}, 0.5])
+def test_a_class_that_is_no_word_is_refused(tmp_path, value):
+    scene(tmp_path / "a.tif")
+    shapes(tmp_path / "a.geojson", box(0, 0, 9, 9), properties={"class": value})
+    with pytest.raises(FormatError, match=r"feature 0 must name its class by a word"):
+        open_dataset(tmp_path)
+
+
+def test_properties_that_number_the_shapes_make_no_thousand_classes(tmp_path):
+    scene(tmp_path / "a.tif")
+    numbered = [(box(0, 0, 9, 9), {"label": str(number)}) for number in range(300)]
+    shapes(tmp_path / "a.geojson", *numbered)
+    with pytest.raises(FormatError, match="1 to 255 classes"):
+        open_dataset(tmp_path)
+
+
+def test_a_card_names_the_only_class_and_refuses_unknown_ones(tmp_path):
+    scene(tmp_path / "a.tif")
+    shapes(tmp_path / "a.geojson", box(0, 0, 20, 20))
+    (tmp_path / "dataset.yaml").write_text("classes: [background, building]\n")
+    assert only_mask(tmp_path).sum() == 400
+    shapes(tmp_path / "a.geojson", box(0, 0, 20, 20), properties={"class": "shed"})
+    dataset = open_dataset(tmp_path)
+    with pytest.raises(MaskError, match=r"a\.geojson .*background, building.* Got 'shed'"):
+        dataset.load(dataset.records[0])
+
+
+def test_no_shape_at_all_is_background_everywhere(tmp_path):
+    scene(tmp_path / "a.tif")
+    shapes(tmp_path / "a.geojson")
+    dataset, masks = masks_of(tmp_path)
+    assert dataset.class_map.names == ("background", "foreground")
+    assert not masks["a"].any()
+
+
+def test_pixels_without_data_are_void(tmp_path):
+    path = scene(tmp_path / "a.tif", bands=2, nodata=0)
+    shapes(tmp_path / "a.geojson", box(0, 0, 20, 20))
+    with rasterio.open(path, "r+") as raster:
+        pixels = raster.read()
+        pixels[:, 10:] = 0
+        pixels[0, :10] = 0
+        raster.write(pixels)
+    mask = only_mask(tmp_path)
+    assert (mask[10:] == 255).all()
+    assert mask[:10].max() == 1
+    assert not (only_mask(tmp_path, label_mode="overlapping")[:, 10:, 20:]).any()
+
+
+LAYOUTS = {
+    "flat": ("{0}.tif", "{0}.geojson"),
+    "spacenet": ("images/{0}.tif", "labels/{0}.geojson"),
+    "json": ("images/{0}.tiff", "annotations/{0}.json"),
+    "splits": ("{1}/{0}.tif", "{1}/{0}.geojson"),
+    "splits inside": ("images/{1}/{0}.tif", "labels/{1}/{0}.geojson"),
+    "splits outside": ("{1}/images/{0}.tif", "{1}/labels/{0}.geojson"),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_each_raster_has_the_shapes_of_its_stem(tmp_path, layout):
+    image, label = LAYOUTS[layout]
+    for number, split in enumerate(("train", "train", "val")):
+        scene(tmp_path / image.format(f"tile{number}", split))
+        shapes(tmp_path / label.format(f"tile{number}", split), box(0, 0, number + 1, 1))
+    (tmp_path / "images" if "spacenet" in layout else tmp_path).joinpath("notes.txt").write_text("")
+    found, _ = detect_format(tmp_path)
+    assert found.name == "geojson"
+    records = found.records(tmp_path)
+    assert [record.split for record in records] == (
+        ["train", "train", "val"] if "split" in layout else [None] * 3
+    )
+    class_map = found.class_map(tmp_path, records)
+    assert [int(found.load(record, class_map).mask.sum()) for record in records] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("home", ["", "images/", "train/", "labels/"])
+def test_one_geojson_serves_every_raster_of_the_folder(tmp_path, home):
+    scene(tmp_path / home.replace("labels", "images") / "north.tif")
+    south = rasterio.Affine(0.5, 0, 733601, 0, -0.5, 3725139 - 20)
+    scene(tmp_path / home.replace("labels", "images") / "south.tif", transform=south)
+    layer = "labels/all.geojson" if home == "labels/" else "all.geojson"
+    shapes(tmp_path / layer, box(0, 30, 20, 50))
+    _, masks = masks_of(tmp_path)
+    assert [mask.sum() for mask in masks.values()] == [20 * 10, 20 * 10]
+    assert all(mask[rows, :20].all() for mask, rows in
+               zip(masks.values(), (slice(30, 40), slice(0, 10)), strict=True))  # fmt: skip
+
+
+def test_an_only_geojson_with_the_name_of_one_raster_is_not_for_the_others(tmp_path):
+    scene(tmp_path / "a.tif")
+    scene(tmp_path / "b.tif")
+    shapes(tmp_path / "a.geojson", box(0, 0, 9, 9))
+    with pytest.raises(FormatError, match=r"b\.tif must have a GeoJSON .*b\.geojson"):
+        open_dataset(tmp_path)
+
+
+def test_rasters_and_shapes_of_different_stems_are_refused_both_ways(tmp_path):
+    for stem in ("a", "b"):
+        scene(tmp_path / "images" / f"RGB_{stem}.tif")
+        shapes(tmp_path / "labels" / f"buildings_{stem}.geojson", box(0, 0, 9, 9))
+    with pytest.raises(FormatError, match=r"RGB_a\.tif must have a GeoJSON .*RGB_a\.geojson"):
+        open_dataset(tmp_path)
+    with watched() as watch:
+        assert formats.create("geojson").records(tmp_path) == []
+    assert [refused.kind for refused in watch.refused] == [
+        "image-without-mask", "image-without-mask", "mask-without-image", "mask-without-image",
+    ]  # fmt: skip
+
+
+def test_a_mask_beside_its_scene_is_no_scene(tmp_path):
+    scene(tmp_path / "a.tif")
+    scene(tmp_path / "a_mask.tif")
+    shapes(tmp_path / "all.geojson", box(0, 0, 9, 9))
+    with pytest.raises(FormatError, match=r"a_mask\.tif must be a scene.* a mask of a\.tif"):
+        open_dataset(tmp_path)
+
+
+def test_training_rasters_without_shapes_are_refused_and_not_passed_over(tmp_path):
+    scene(tmp_path / "train/a.tif")
+    scene(tmp_path / "val/b.tif")
+    shapes(tmp_path / "val/b.geojson", box(0, 0, 9, 9))
+    with pytest.raises(FormatError, match=r"a\.tif must have a mask"):
+        open_dataset(tmp_path)
+
+
+def test_a_damaged_raster_is_refused_or_noted(tmp_path):
+    for stem in ("a", "b"):
+        scene(tmp_path / f"{stem}.tif")
+        shapes(tmp_path / f"{stem}.geojson", box(0, 0, 9, 9))
+    (tmp_path / "b.tif").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"b\.tif must be a readable image"):
+        open_dataset(tmp_path)
+    with watched() as watch:
+        (record,) = formats.create("geojson").records(tmp_path)
+    assert (record.name, [r.kind for r in watch.refused]) == ("a", ["corrupt-image"])
+
+
+def test_masks_of_pictures_go_before_a_geojson_that_lies_about(tmp_path, make_index_dataset):
+    make_index_dataset(tmp_path, num_images=2)
+    shapes(tmp_path / "area-of-interest.geojson", box(0, 0, 9, 9))
+    scene(tmp_path / "images/000.tif")
+    assert detect_format(tmp_path)[0].name == "index-masks"
+
+
+@pytest.mark.parametrize("text", ['{"shapes": []}', '{"images": [], "annotations": []}'])
+def test_json_of_other_tools_is_no_geojson(tmp_path, text):
+    scene(tmp_path / "a.tif")
+    (tmp_path / "a.json").write_text(text)
+    assert formats.create("geojson").detect(tmp_path).score == 0
+
+
+@pytest.fixture
+def large(tmp_path):
+    """A scene of 2 x 2 windows with a shape across them, and its mask."""
+    scene(tmp_path / "in/city.tif", (1100, 1030), bands=2, tiled=True, compress="deflate")
+    layer = shapes(
+        tmp_path / "in/city.geojson",
+        polygon([(100, 100), (1029, 300), (1010.3, 1090), (200, 1050.2)]),
+        box(1000, 1000, 1029, 1050),
+    )
+    return tmp_path / "in", rasterized(tmp_path / "in/city.tif", layer)
+
+
+def test_the_windows_of_a_large_scene_are_parts_of_the_whole(large):
+    folder, expected = large
+    dataset, masks = masks_of(folder)
+    assert [record.name for record in dataset.records] == [
+        "city/r00000_c00000", "city/r00000_c01024", "city/r01024_c00000", "city/r01024_c01024",
+    ]  # fmt: skip
+    image = read_image(folder / "city.tif")
+    whole = np.full(expected.shape, 99, np.uint8)
+    for record in dataset.records:
+        row, column, height, width = record.window
+        place = np.s_[row : row + height, column : column + width]
+        whole[place] = masks[record.name]
+        np.testing.assert_array_equal(dataset.load(record).image, image[place])
+    np.testing.assert_array_equal(whole, expected)
+    assert len({record.key for record in dataset.records}) == 4
+    bare = dataclasses.replace(dataset.records[0], window=None)
+    assert bare.key not in {record.key for record in dataset.records}
+
+
+@pytest.mark.parametrize("to", ["geojson", "index-masks"])
+def test_the_windows_of_a_large_scene_are_written_as_pictures_of_their_own(large, tmp_path, to):
+    folder, expected = large
+    dataset = open_dataset(folder)
+    convert_dataset(dataset, tmp_path / "out", to)
+    again = open_dataset(tmp_path / "out")
+    assert len(again.records) == 4
+    masks = [again.load(record).mask for record in again.records]
+    assert sum(int((mask == 1).sum()) for mask in masks) == expected.sum()
+    assert sum(mask.size for mask in masks) == expected.size
+    if to == "geojson":
+        extents = set()
+        for record in again.records:
+            with rasterio.open(record.image) as raster:
+                assert raster.crs == UTM
+                extents.add(tuple(raster.bounds))
+        assert min(extents)[0] == PLACE.c
+        assert len(extents) == 4
+
+
+@pytest.mark.parametrize("crs", [None, "EPSG:4326", "a local one"])
+def test_any_georeference_survives_writing_and_reading(tmp_path, crs):
+    local = "+proj=tmerc +lat_0=33.6 +lon_0=-84.4 +k=0.9991 +x_0=733601 +y_0=3725139 +ellps=WGS84"
+    place = rasterio.Affine(1e-5, 0, -84.4, 0, -1e-5, 33.6) if crs == "EPSG:4326" else PLACE
+    scene(tmp_path / "in/a.tif", crs=local if crs == "a local one" else crs, transform=place)
+    corners = [(3, 4), (50, 8), (30, 38), (3, 4)]
+    ring = [(place.a * x + place.c, place.e * y + place.f) for x, y in corners]
+    geometry = {"type": "Polygon", "coordinates": [ring]}
+    if crs == "a local one":
+        (geometry,) = rasterio.warp.transform_geom(local, "EPSG:4326", [geometry], precision=12)
+    shapes(tmp_path / "in/a.geojson", geometry, crs=None)
+    dataset, masks = masks_of(tmp_path / "in")
+    assert 0.2 < masks["a"].mean() < 0.6
+    convert_dataset(dataset, tmp_path / "out", "geojson", keep_splits=False)
+    again, written = masks_of(tmp_path / "out")
+    np.testing.assert_array_equal(written["images/a"], masks["a"])
+    with rasterio.open(again.records[0].image) as raster:
+        assert (raster.crs, raster.transform) == (
+            None if crs is None else rasterio.CRS.from_user_input(local if "local" in crs else crs),
+            place,
+        )
+
+
+@pytest.mark.parametrize("name", ["__ignore__", " road", ""])
+def test_a_class_that_no_property_could_name_is_refused(name):
+    from pixelwise.data.formats import Truth
+
+    truth = Truth(ClassMap.build(("background", name)), "exclusive", False, False)
+    assert "cannot be called" in formats.create("geojson").refusal(truth)
