@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pixelwise.classes import ClassMap as ClassMap
+    from pixelwise.comparison import compare as compare
     from pixelwise.config import Recipe as Recipe
     from pixelwise.config import load_recipe as load_recipe
     from pixelwise.data.dataset import Dataset as Dataset
@@ -34,6 +35,7 @@ _HOMES = {
     "Predictor": "pixelwise.prediction.predictor",
     "Recipe": "pixelwise.config",
     "Scores": "pixelwise.scoring.scores",
+    "compare": "pixelwise.comparison",
     "create_model": "pixelwise.models",
     "evaluate": "pixelwise.evaluation",
     "list_models": "pixelwise.models",

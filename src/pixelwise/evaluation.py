@@ -225,10 +225,11 @@ def score_samples(
             loss.add(logits, sample.mask)
         else:
             overlap.add(np.asarray(prediction, np.bool_), sample.mask)
-            keras.add(predictor.to_probabilities(logits), sample.mask)
+            keras.add(np.asarray(logits.sigmoid().numpy(), np.float32), sample.mask)
         if details:
             probabilities = predictor.to_probabilities(logits)
-            details.add(sample.name, logits.numpy(), probabilities, prediction, sample.mask)
+            scaled = (logits / predictor.card.temperature).numpy()
+            details.add(sample.name, scaled, probabilities, prediction, sample.mask)
         first = first or sample.name
         done += 1
         if on_progress:

@@ -15,7 +15,7 @@ from typing import Any, Self
 import safetensors
 import safetensors.torch
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pixelwise.classes import ClassMap, LabelMode
 from pixelwise.data.preprocessing import Preprocessing
@@ -24,6 +24,9 @@ from pixelwise.files import written_aside
 from pixelwise.models import SegmentationModel, create_model
 
 METADATA_KEY = "pixelwise"
+MODEL_NAME = "model.safetensors"
+"""Of the model file in a run's folder."""
+
 FILE_VERSION = 1
 """Raised when an older pixelwise could no longer read the file."""
 
@@ -59,6 +62,8 @@ class ModelCard(BaseModel):
         label_mode: One class per pixel, or one sigmoid per class.
         preprocessing: What happens to an image first.
         training_size: Height and width of the crops that it was trained on, at working scale.
+        temperature: Logits are divided by it before they become probabilities, so that these mean
+            what they say; fitted on the validation split. What is predicted does not depend on it.
         scores: Of the validation split at the epoch that was kept, as ``evaluate --json`` says
             them; ``None`` where training was stopped before there were any.
         data: What it was trained on.
@@ -75,6 +80,7 @@ class ModelCard(BaseModel):
     label_mode: LabelMode
     preprocessing: Preprocessing
     training_size: tuple[int, int]
+    temperature: float = Field(default=1.0, gt=0)
     scores: dict[str, Any] | None
     data: TrainingData
     versions: dict[str, str]
@@ -120,8 +126,8 @@ def load_model_file(path: Path | str) -> tuple[SegmentationModel, ModelCard]:
         ModelFileError: The file is missing, cut, of another kind, or made by a newer pixelwise.
     """
     path = Path(path)
-    if path.is_dir() and (path / "model.safetensors").is_file():
-        path = path / "model.safetensors"
+    if path.is_dir() and (path / MODEL_NAME).is_file():
+        path = path / MODEL_NAME
     if not path.is_file():
         raise ModelFileError(f"MODEL must be a model file or a run folder. {path} is none")
     weights = {}

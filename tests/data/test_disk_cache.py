@@ -16,7 +16,8 @@ import tifffile
 from PIL import Image
 
 from pixelwise.classes import ClassMap
-from pixelwise.data import cache_keys, disk_cache
+from pixelwise.data import cache_folder, cache_keys, disk_cache
+from pixelwise.data.cache_folder import CacheFolder
 from pixelwise.data.convert import convert_dataset
 from pixelwise.data.dataset import open_dataset
 from pixelwise.data.disk_cache import DiskCache, open_cache
@@ -33,7 +34,7 @@ def everything_is_slow_and_settled(monkeypatch):
     monkeypatch.setattr(disk_cache, "SLOW_S", 0)
     monkeypatch.setattr(disk_cache, "SLOW_S_PER_BYTE", 0)
     monkeypatch.setattr(cache_keys, "SETTLED_S", -1)
-    disk_cache._say_once.cache_clear()
+    cache_folder._say_once.cache_clear()
 
 
 @pytest.fixture
@@ -210,6 +211,29 @@ def test_other_classes_options_windows_and_names_are_other_samples(
     assert len(names) == len(others)
 
 
+def test_the_files_beside_a_tiff_that_place_or_mask_it_belong_to_it(tmp_path):
+    image = tmp_path / "a.tif"
+    image.write_bytes(b"pixels")
+    record = Record("a", image)
+    seen = {cache_keys.stamp(record, "").key}, {cache_keys.content_key(record, "", tmp_path)}
+    for number, name in enumerate(("a.tif.aux.xml", "a.tif.msk", "a.tfw"), start=2):
+        (tmp_path / name).write_text("placed")
+        seen[0].add(cache_keys.stamp(record, "").key)
+        seen[1].add(cache_keys.content_key(record, "", tmp_path))
+        assert [len(keys) for keys in seen] == [number, number]
+
+
+def test_a_mask_in_the_folder_of_another_class_is_another_sample(tmp_path):
+    for place in ("car", "road"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "a.png").write_bytes(b"pixels")
+    keys = {
+        cache_keys.content_key(Record("a", tmp_path / place / "a.png"), "", tmp_path)
+        for place in ("car", "road")
+    }
+    assert len(keys) == 2
+
+
 def test_changed_code_or_another_version_of_a_decoder_decodes_again(folder, kept_in, monkeypatch):
     load_all(folder)
     names = decodes(monkeypatch, open_dataset(folder))
@@ -373,7 +397,8 @@ def test_what_was_used_least_recently_goes_first(folder, tmp_path, monkeypatch):
     room = 2 * 3 * 4096 + 4096  # three samples and their links, and one file more
 
     def load(record):
-        return DiskCache(tmp_path / "cache", room).load(record, dataset.format, dataset.class_map)
+        cache = DiskCache(CacheFolder(tmp_path / "cache", room), folder)
+        return cache.load(record, dataset.format, dataset.class_map)
 
     def age(hours):
         for path in (tmp_path / "cache").iterdir():
@@ -398,14 +423,14 @@ def test_what_was_used_least_recently_goes_first(folder, tmp_path, monkeypatch):
 
 def test_a_data_set_larger_than_the_bound_is_kept_in_part(folder, tmp_path, monkeypatch):
     dataset = open_dataset(folder, cache=False)
-    cache = DiskCache(tmp_path / "cache", 4 * 4096)
+    cache = DiskCache(CacheFolder(tmp_path / "cache", 4 * 4096), folder)
     for _ in range(3):
         for record in dataset.records:
             cache.load(record, dataset.format, dataset.class_map)
     files = list((tmp_path / "cache").iterdir())
     assert 0 < len(files) <= 4
     names = decodes(monkeypatch, dataset)
-    again = DiskCache(tmp_path / "cache", 4 * 4096)
+    again = DiskCache(CacheFolder(tmp_path / "cache", 4 * 4096), folder)
     for record in dataset.records:
         again.load(record, dataset.format, dataset.class_map)
     assert len(names) == 1
@@ -419,7 +444,8 @@ def test_files_of_others_in_the_cache_folder_are_left_alone(folder, tmp_path):
     dataset = open_dataset(folder, cache=False)
     for number in range(5):
         record = dataclasses.replace(dataset.records[0], name=f"name-{number}")
-        DiskCache(tmp_path / "cache", 3 * 4096).load(record, dataset.format, dataset.class_map)
+        cache = DiskCache(CacheFolder(tmp_path / "cache", 3 * 4096), folder)
+        cache.load(record, dataset.format, dataset.class_map)
     assert mine.exists()
 
 
@@ -428,7 +454,7 @@ def test_the_bound_is_a_quarter_of_the_free_disk_and_at_most_20_gb(tmp_path, mon
     monkeypatch.setattr(
         shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(0, 0, free["bytes"])
     )
-    cache = DiskCache(tmp_path)
+    cache = CacheFolder(tmp_path)
     assert cache._bound(0) == 20 * 1024**3
     free["bytes"] = 8 * 1024**3
     assert cache._bound(0) == 2 * 1024**3
@@ -474,10 +500,10 @@ def test_only_the_owner_may_look_into_the_cache(folder, kept_in):
 def test_without_a_variable_the_place_is_the_users_cache_folder(tmp_path, monkeypatch):
     monkeypatch.delenv("PIXELWISE_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert open_cache(tmp_path / "data").folder == tmp_path / "xdg" / "pixelwise"
+    assert open_cache(tmp_path / "data").files.path == tmp_path / "xdg" / "pixelwise"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert open_cache(tmp_path / "data").folder == tmp_path / "home" / ".cache" / "pixelwise"
+    assert open_cache(tmp_path / "data").files.path == tmp_path / "home" / ".cache" / "pixelwise"
 
 
 def test_what_is_read_as_fast_as_it_is_decoded_is_not_kept(folder, kept_in, monkeypatch):

@@ -148,7 +148,7 @@ PICTURES = pictures()
 def test_a_damaged_picture_is_read_or_refused(tmp_path, name):
     path = tmp_path / f"picture.{name.rsplit('.', 1)[-1]}"
 
-    @settings(FUZZ, max_examples=60)
+    @settings(FUZZ, max_examples=40)
     @given(damage=damages())
     def check(damage):
         put(path, damaged(PICTURES[name], damage))
@@ -177,7 +177,7 @@ augmentation: {orientation: free, scale: [0.5, 2.0], contrast: 0.1}
 
 
 def test_a_damaged_card_is_read_or_refused(tmp_path):
-    @settings(FUZZ, max_examples=300)
+    @settings(FUZZ, max_examples=150)
     @given(damage=damages())
     def check(damage):
         put(tmp_path / CARD_NAME, damaged(CARD.encode(), damage))
@@ -260,7 +260,7 @@ def test_a_data_set_with_a_damaged_file_is_opened_or_refused(tmp_path, name):
     # Pictures are damaged above, one by one; here it is rather the files that only a format reads.
     targets = [*(path for path in files if path not in pictured)] * 4 + sorted(pictured)
 
-    @settings(FUZZ, max_examples=60)
+    @settings(FUZZ, max_examples=40)
     @given(damage=damages(), target=st.sampled_from(targets))
     def check(damage, target):
         put(tmp_path / target, damaged(files[target], damage))

@@ -106,7 +106,7 @@ def test_every_depth_and_number_of_bands_comes_in_as_read_image_reads_it(
 def test_odd_ways_of_storing_come_in_as_read_image_reads_them(tmp_path, photometric):
     path = tmp_path / "a.tif"
     if photometric == "palette":
-        colours = RNG.integers(0, 255, (3, 256)).astype(np.uint16) * 256
+        colours = RNG.integers(0, 255, (3, 256)).astype(np.uint16) * 257
         values = RNG.integers(0, 9, (6, 8)).astype(np.uint8)
         tifffile.imwrite(path, values, photometric="palette", colormap=colours)
     elif photometric == "miniswhite":

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from pixelwise.cli import data, evaluate, lab, models, predict, review, train
+from pixelwise.cli import compare, data, evaluate, lab, models, predict, review, train
 from pixelwise.errors import PixelwiseError
 
 app = typer.Typer(
@@ -24,7 +24,7 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(lab.app, name="lab")
-for verb in (train, evaluate, predict, models, review):
+for verb in (train, evaluate, predict, compare, models, review):
     app.command(verb.NAME)(verb.command)
 
 

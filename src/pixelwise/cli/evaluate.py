@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -39,12 +40,17 @@ def command(
         str | None,
         typer.Option(help="The figure that another library's code would give; 'all' lists them."),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="The page to write. [default: report-SPLIT.html beside the model]"),
+    ] = None,
     device: DeviceName = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Score a model on labelled images, at their original size, void left out."""
     from pixelwise.evaluation import evaluate, open_for_model
     from pixelwise.prediction.predictor import load_model
+    from pixelwise.reporting.report import RunFacts, write_report
 
     predictor = load_model(model, device=device)
     dataset, chosen = open_for_model(
@@ -55,6 +61,21 @@ def command(
     note(f"scoring the split {chosen!r}")
     with progress_bar("scoring") as on_progress:
         scores = evaluate(predictor, dataset, chosen, detailed=True, on_progress=on_progress)
+    page = report or model.parent / f"report-{chosen}.html"
+    if report is None and model.is_dir():
+        page = model / f"report-{chosen}.html"
+    records = {record.name: record for record in dataset.split(chosen)}
+    write_report(
+        page,
+        scores,
+        predictor,
+        lambda name: dataset.load(records[name]),
+        title=f"{predictor.card.architecture} on {dataset.path.resolve().name}",
+        split=chosen,
+        run=RunFacts(notes=dataset.notes),
+        command=("pixelwise", "evaluate", str(model), data, "--split", chosen),
+    )
+    note(f"report: {page}")
     if like is not None and not as_json:
         print_like(scores, like)
     elif as_json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from functools import cache, lru_cache
 from importlib import metadata
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pixelwise.classes import ClassMap
 from pixelwise.data.formats import Format
+from pixelwise.data.reading import TIFF_SUFFIXES
 from pixelwise.data.sample import Record
 
 HASHED_BYTES = 64 * 1024**2
@@ -26,6 +27,8 @@ SETTLED_S = 2.0
 """A file that changed more recently may change again within the same tick of its clock."""
 
 _DECODERS = ("imagecodecs", "numpy", "pillow", "rasterio", "tifffile", "torchvision")
+_BESIDE_NAME = (".aux.xml", ".msk", ".ovr")  # what GDAL takes with NAME.tif
+_WORLD_FILES = (".tfw", ".TFW", ".tifw", ".TIFW", ".wld", ".WLD")
 _NOT_DECODED = frozenset({"image", "masks", "split"})  # the files are hashed, the split is no input
 
 
@@ -69,18 +72,29 @@ def stamp(record: Record, method: str) -> Stamp:
     return Stamp(_hash(parts), num_bytes, now_ns - newest_ns > SETTLED_S * 1e9)
 
 
-def content_key(record: Record, method: str) -> str:
-    """A hash of the names and the content of a record's files, wherever they lie.
+def content_key(record: Record, method: str, data_folder: Path) -> str:
+    """A hash of the names and the content of a record's files, wherever the data set lies.
 
     Raises:
         OSError: A file cannot be read.
     """
-    files = (f"{path.name} {_content_hash(path)}" for path in _files(record))
+    files = (f"{_name(path, data_folder)} {_content_hash(path)}" for path in _files(record))
     return _hash([method, _described(record), *files])
 
 
-def _files(record: Record) -> tuple[Path, ...]:
-    return (record.image, *record.masks)
+def _files(record: Record) -> Iterator[Path]:
+    """The files of a record, and those beside a TIFF by which it is placed or masked."""
+    yield record.image
+    yield from record.masks
+    if record.image.suffix.lower() in TIFF_SUFFIXES:
+        beside = (record.image.with_name(record.image.name + ending) for ending in _BESIDE_NAME)
+        world = (record.image.with_suffix(suffix) for suffix in _WORLD_FILES)
+        yield from (path for path in (*beside, *world) if path.exists())
+
+
+def _name(path: Path, data_folder: Path) -> str:
+    """A file's path inside its data set, for a folder may name a class."""
+    return (path.relative_to(data_folder) if path.is_relative_to(data_folder) else path).as_posix()
 
 
 def _described(record: Record) -> str:

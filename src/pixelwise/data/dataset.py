@@ -12,7 +12,7 @@ from pixelwise.classes import ClassMap, LabelMode, Strays
 from pixelwise.config import DEFAULT_SPLIT, AugmentationRecipe
 from pixelwise.data.card import DatasetCard, find_card
 from pixelwise.data.digits import write_digits
-from pixelwise.data.disk_cache import OFF, DiskCache, open_cache
+from pixelwise.data.disk_cache import DiskCache, open_cache
 from pixelwise.data.formats import Format, detect_format
 from pixelwise.data.sample import Record, Sample
 from pixelwise.data.splits import SPLITS, assign_splits, named_splits
@@ -193,7 +193,7 @@ def open_dataset(
         pairs = zip(class_map.values, class_map.names, strict=True)
         notes.append("stored values: " + ", ".join(f"{value} {name}" for value, name in pairs))
     kept = open_cache(folder) if cache else None
-    notes += [f"slow images are kept decoded in {kept.folder} ({OFF} keeps none)"] if kept else []
+    notes += [kept.note] if kept else []
     return Dataset(
         folder,
         found,

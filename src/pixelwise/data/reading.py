@@ -83,7 +83,8 @@ def read_mask_values(path: Path) -> npt.NDArray[np.int64]:
         values = _read_pixels(path, as_stored=True)
     values = _one_plane(values, path)
     if values.dtype.kind == "f":
-        whole = np.nan_to_num(values, nan=0, posinf=0, neginf=0).astype(np.int64)
+        with np.errstate(invalid="ignore"):  # what is beyond int64 is told from it just below
+            whole = np.nan_to_num(values, nan=0, posinf=0, neginf=0).astype(np.int64)
         if (whole != values).any():
             stray = values[whole != values].flat[0]
             raise MaskError(

@@ -191,7 +191,8 @@ def trace_regions(region: BoolArray) -> list[tuple[Ring, ...]]:
     """
     # The region's edges divide the plane into faces, inside and outside; a geometry library finds
     # them. Uniting the rows' boxes instead was measured to take three times as long.
-    faces = shapely.get_parts(shapely.polygonize(shapely.linestrings(_edges(region))))
+    edges = np.atleast_1d(np.asarray(shapely.linestrings(_edges(region)), object))
+    faces = shapely.get_parts(shapely.polygonize(edges))
     corners, owner = shapely.get_coordinates(shapely.get_exterior_ring(faces), return_index=True)
     # The pixel to the right of and below a face's uppermost left corner is of that face.
     order = np.lexsort((corners[:, 0], corners[:, 1], owner))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +12,7 @@ from pixelwise.errors import ConfigError
 from pixelwise.files import write_text
 from pixelwise.lab.catalog import entries_of
 from pixelwise.lab.run import LabResult, run_entry
+from pixelwise.prediction.costs import latencies_ms
 from pixelwise.prediction.predictor import load_model
 from pixelwise.reporting.comparison import Compared, draw_comparison
 from pixelwise.training.events import Listener, Said, ignore_events
@@ -82,10 +82,7 @@ def _predicted(result: LabResult, data: Path | str) -> Compared:
     trained = predictor.card.data
     dataset = open_dataset(data, split=trained.split, split_seed=trained.split_seed)
     samples = [dataset.load(record) for record in dataset.split("val")[:NUM_IMAGES]]
-    predictor.probabilities(samples[0].image)  # the first one builds the kernels
-    started = time.perf_counter()
-    probabilities = [predictor.probabilities(sample.image) for sample in samples]
-    ms_per_image = 1000 * (time.perf_counter() - started) / len(samples)
+    (ms_per_image,) = latencies_ms([predictor], [sample.image for sample in samples])
     return Compared(
         name=result.name,
         mean_iou=result.our_figures["mean_iou"],
@@ -95,5 +92,5 @@ def _predicted(result: LabResult, data: Path | str) -> Compared:
         per_class=result.per_class,
         class_map=predictor.card.class_map,
         samples=samples,
-        probabilities=probabilities,
+        probabilities=[predictor.probabilities(sample.image) for sample in samples],
     )

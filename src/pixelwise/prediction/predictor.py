@@ -127,8 +127,9 @@ class Predictor:
         return np.asarray((logits > math.log(THRESHOLD / (1 - THRESHOLD))).numpy())
 
     def to_probabilities(self, logits: Tensor) -> npt.NDArray[np.float32]:
-        """Softmax (exclusive) or sigmoid (overlapping) of logits (K, H, W)."""
+        """Softmax (exclusive) or sigmoid (overlapping) of logits (K, H, W), calibrated."""
         exclusive = self.card.label_mode == "exclusive"
+        logits = logits / self.card.temperature
         probabilities = logits.softmax(0) if exclusive else logits.sigmoid()
         return np.asarray(probabilities.numpy(), dtype=np.float32)
 

@@ -10,8 +10,13 @@ from html import escape
 WIDTH, HEIGHT = 460, 260
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 14, 42
 NUM_TICKS = 5
+MAX_LABEL = 28
+LETTER_PX = 6.6
+"""A letter's mean width at the size of the charts' text; a label's place is reckoned with it."""
 
 Point = tuple[float, float]
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,23 @@ class Line:
     name: str
     points: Sequence[Point]
     style: str = "one"
+
+
+@dataclass(frozen=True)
+class Dot:
+    """One labelled point of a scatter chart.
+
+    Attributes:
+        name: Written beside it.
+        x: Of the horizontal axis, above 0.
+        y: Of the vertical axis.
+        whisker: Range of y that is drawn through the point.
+    """
+
+    name: str
+    x: float
+    y: float
+    whisker: Point | None = None
 
 
 def line_chart(
@@ -62,15 +84,7 @@ def line_chart(
             HEIGHT - BOTTOM - (y - y_low) / (y_high - y_low) * (HEIGHT - TOP - BOTTOM),
         )
 
-    parts = []
-    for value in ticks(y_low, y_high):
-        _, y = place((x_low, value))
-        parts.append(
-            f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-        )
-        parts.append(
-            f'<text x="{LEFT - 7}" y="{y + 4:.1f}" text-anchor="end">{_short(value)}</text>'
-        )
+    parts = _rungs([(value, place((x_low, value))[1]) for value in ticks(y_low, y_high)])
     for value in ticks(x_low, x_high):
         x, _ = place((value, y_low))
         parts.append(_text(x, HEIGHT - BOTTOM + 17, _short(value)))
@@ -110,6 +124,79 @@ def bar_chart(bars: Sequence[tuple[str, float]], across: str, up: str) -> str:
     return _svg(f"{up} by {across}", parts)
 
 
+def scatter_chart(dots: Sequence[Dot], across: str, up: str) -> str:
+    """Labelled points over a logarithmic axis, and the front of those that nothing beats.
+
+    Args:
+        dots: At least one.
+        across: What the horizontal axis is; less of it is better.
+        up: What the vertical axis is; more of it is better.
+
+    Returns:
+        ``<svg>...</svg>``; every text in it is escaped.
+    """
+    x_low, x_high = min(dot.x for dot in dots) / 1.5, max(dot.x for dot in dots) * 1.5
+    ends = [end for dot in dots for end in (dot.y, *(dot.whisker or ()))]
+    y_low, y_high = _span(ends)
+    margin = 0.06 * (y_high - y_low)
+    y_low, y_high = y_low - margin, y_high + margin
+
+    def place(x: float, y: float) -> Point:
+        share = math.log(x / x_low) / math.log(x_high / x_low)
+        return (
+            LEFT + share * (WIDTH - LEFT - RIGHT),
+            HEIGHT - BOTTOM - (y - y_low) / (y_high - y_low) * (HEIGHT - TOP - BOTTOM),
+        )
+
+    parts = _rungs([(value, place(x_low, value)[1]) for value in ticks(y_low, y_high)])
+    for value in _log_ticks(x_low, x_high):
+        parts.append(_text(place(value, y_low)[0], HEIGHT - BOTTOM + 17, with_unit(value)))
+    front = set(pareto_front([(dot.x, dot.y) for dot in dots]))
+    steps = _stairs(sorted(place(dots[index].x, dots[index].y) for index in front))
+    drawn = " ".join(f"{x:.1f},{y:.1f}" for x, y in steps)
+    parts.append(f'<polyline class="aid" points="{drawn}"/>')
+    places = [place(dot.x, dot.y) for dot in dots]
+    for index, (dot, (x, y)) in enumerate(zip(dots, places, strict=True)):
+        if dot.whisker:
+            low, high = (place(dot.x, end)[1] for end in dot.whisker)
+            parts.append(
+                f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{low:.1f}" y2="{high:.1f}"/>'
+            )
+        parts.append(_dot((x, y), "mark" if index in front else "one"))
+    parts += _labels([dot.name for dot in dots], places)
+    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, across))
+    return _svg(f"{up} over {across}", parts)
+
+
+def pareto_front(points: Sequence[Point]) -> list[int]:
+    """Which points no other beats: none is as cheap and better, or as good and cheaper.
+
+    Args:
+        points: (cost, score).
+
+    Returns:
+        Their indices, the cheapest first.
+    """
+    return [
+        index
+        for index in sorted(range(len(points)), key=lambda index: points[index])
+        if not any(
+            cost <= points[index][0]
+            and score >= points[index][1]
+            and (cost, score) != points[index]
+            for cost, score in points
+        )
+    ]
+
+
+def with_unit(value: float) -> str:
+    """A cost in few letters, such as 75k or 31M."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g}{unit}"
+    return f"{value:.3g}"
+
+
 def ticks(low: float, high: float) -> list[float]:
     """Round numbers inside a range, about five of them."""
     rough = (high - low) / NUM_TICKS
@@ -118,6 +205,64 @@ def ticks(low: float, high: float) -> list[float]:
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
     return [number * step for number in range(first, last + 1)]
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """Round numbers inside a range of a logarithmic axis, at most about seven."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for steps in ((1, 2, 5), (1, 3), (1,)):
+        found = [step * 10.0**power for power in powers for step in steps]
+        inside = [value for value in found if low <= value <= high]
+        if len(inside) <= 7:
+            break
+    return inside if len(inside) > 1 else [value for value in ticks(low, high) if value > 0]
+
+
+def _rungs(levels: Sequence[tuple[float, float]]) -> list[str]:
+    """Lines across the chart at (value, y), each with its value."""
+    return [
+        f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        f'<text x="{LEFT - 7}" y="{y + 4:.1f}" text-anchor="end">{_short(value)}</text>'
+        for value, y in levels
+    ]
+
+
+def _stairs(points: Sequence[Point]) -> list[Point]:
+    """The border of what has been reached: level from each point to the next one, then up."""
+    steps: list[Point] = []
+    for x, y in points:
+        if steps:
+            steps.append((x, steps[-1][1]))
+        steps.append((x, y))
+    return [*steps, (WIDTH - RIGHT, steps[-1][1])]
+
+
+def _labels(names: Sequence[str], places: Sequence[Point]) -> list[str]:
+    """Names beside their points, where there is room: no two over each other, as far as it goes."""
+    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in places]
+    parts = []
+    for name, (x, y) in zip(names, places, strict=True):
+        shown = name if len(name) <= MAX_LABEL else f"{name[: MAX_LABEL - 1]}…"
+        width = LETTER_PX * len(shown)
+        boxes = [
+            (left, baseline - 11, left + width, baseline)
+            for baseline in (y + 4 + shift for shift in (0, -13, 13, -26, 26, -39, 39))
+            for left in (x + 9, x - 9 - width)
+        ]
+        inside = [
+            box
+            for box in boxes
+            if box[0] >= LEFT and box[2] <= WIDTH and box[1] >= 0 and box[3] <= HEIGHT - BOTTOM
+        ] or boxes
+        free = [box for box in inside if not any(_overlap(box, other) for other in taken)]
+        box = (free or inside)[0]
+        taken.append(box)
+        parts.append(f'<text x="{box[0]:.1f}" y="{box[3]:.1f}">{escape(shown)}</text>')
+    return parts
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and one[2] > other[0] and one[1] < other[3] and one[3] > other[1]
 
 
 def _span(values: Sequence[float]) -> Point:

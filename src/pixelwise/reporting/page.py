@@ -9,9 +9,13 @@ from typing import Any
 
 from PIL import Image
 
+from pixelwise.data.reading import UInt8Array
 from pixelwise.files import write_text
 
 JPEG_QUALITY = 88
+
+MAX_SIDE_PX = 1600
+"""Larger images are shrunk to this side in a page, which would grow beyond use otherwise."""
 
 
 def write_page(path: Path, template: str, **content: Any) -> None:
@@ -35,6 +39,13 @@ def write_page(path: Path, template: str, **content: Any) -> None:
         undefined=StrictUndefined,
     )
     write_text(path, environment.get_template(template).render(**content))
+
+
+def shrunk(pixels: UInt8Array, max_side_px: int = MAX_SIDE_PX) -> Image.Image:
+    """A picture for a page, no longer than ``max_side_px``; pixels are uint8 (H, W, 3)."""
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((max_side_px, max_side_px))
+    return picture
 
 
 def data_uri(picture: Image.Image, *, lossless: bool = False) -> str:

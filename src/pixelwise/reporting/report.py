@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from pixelwise.classes import IGNORE_INDEX, ClassMap, Colour
 from pixelwise.data.reading import UInt8Array
@@ -20,7 +18,7 @@ from pixelwise.models import count_gmacs
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.prediction.writers import viewable
 from pixelwise.reporting.charts import Line, bar_chart, line_chart
-from pixelwise.reporting.page import data_uri, write_page
+from pixelwise.reporting.page import data_uri, shrunk, write_page
 from pixelwise.reporting.plots import colour_prediction, colour_truth
 from pixelwise.reporting.verdict import verdict
 from pixelwise.scoring.confusion import HALF
@@ -32,9 +30,6 @@ REPORT_NAME = "report.html"
 
 NUM_SHOTS = 3
 """Images shown of the worst, of the middle and of the best."""
-
-MAX_SIDE_PX = 1600
-"""Larger images are shrunk to this side in the page, which would grow beyond use otherwise."""
 
 MAX_MATRIX = 40
 """A table of more classes than this is no longer read."""
@@ -86,7 +81,7 @@ def write_report(
     title: str,
     split: str,
     run: RunFacts | None = None,
-    command: Sequence[str] | None = None,
+    command: Sequence[str],
 ) -> None:
     """Write the report of a model on a split.
 
@@ -98,7 +93,7 @@ def write_report(
         title: Of the page: which model on which data.
         split: That was scored.
         run: Of the training.
-        command: Words of the command that wrote this; ``None`` takes this process's.
+        command: Words of a command that makes the same.
 
     Raises:
         OutputError: The page cannot be written.
@@ -130,7 +125,7 @@ def write_report(
         measures=_measures(detail),
         objects=detail.objects,
         like=[(name, detail.like[name], words) for name, words in convention_names().items()],
-        facts=_facts(scores, predictor, run, command or sys.argv),
+        facts=_facts(scores, predictor, run, command),
         recipe=run.recipe,
     )
 
@@ -241,7 +236,7 @@ def _shot(word: str, row: ImageScores, predictor: Predictor, sample: Sample) -> 
         ("prediction", colour_prediction(sample, probabilities, class_map)),
         ("errors", error_map(sample, probabilities)),
     ]
-    uris = [(words, data_uri(_shrunk(pixels))) for words, pixels in pictures]
+    uris = [(words, data_uri(shrunk(pixels))) for words, pixels in pictures]
     return Shot(f"{word}: {row.name}, mean IoU {row.mean_iou:.3f}", uris)
 
 
@@ -267,12 +262,6 @@ def error_map(sample: Sample, probabilities: np.ndarray) -> UInt8Array:
     return picture
 
 
-def _shrunk(pixels: UInt8Array) -> Image.Image:
-    picture = Image.fromarray(pixels)
-    picture.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX))
-    return picture
-
-
 def _facts(
     scores: Scores, predictor: Predictor, run: RunFacts, command: Sequence[str]
 ) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -289,7 +278,7 @@ def _facts(
         ("images", _preprocessing(card)),
         ("versions", ", ".join(f"{name} {version}" for name, version in card.versions.items())),
     ]
-    how = [("command", shlex.join(["pixelwise", *command[1:]]))]
+    how = [("command", shlex.join(command))]
     if run.seconds is not None:
         how.append(("training", f"{len(run.history)} epochs in {run.seconds:.0f} s"))
     if run.best_epoch is not None:

@@ -107,8 +107,8 @@ def _coloured(sample: Sample, shown: UInt8Array, beyond: Flags, class_map: Class
         overlay_picture(shown, classes.astype(np.uint8), palette, hide=hide, opacity=OPACITY)
     )
     rows, columns = np.indices(void.shape)
-    period = max(2, max(void.shape) // NUM_STRIPES)
-    is_light = (rows + columns) // max(1, period // 2) % 2 == 0
+    stripe_px = max(2, max(void.shape) // NUM_STRIPES // 2)
+    is_light = (rows + columns) // stripe_px % 2 == 0
     picture[void] = np.where(is_light[void][:, None], 190, shown[void] // 3)
     return picture
 

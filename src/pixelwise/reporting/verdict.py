@@ -100,7 +100,8 @@ def _detail(scores: Scores) -> Iterator[str]:
         words = "too sure of itself" if detail.temperature > 1 else "less sure than it could be"
         yield (
             f"The model is {words}: its probabilities are off by {detail.calibration_error:.1%} on "
-            f"average; dividing the logits by {detail.temperature:.2f} would mend most of it."
+            f"average. A temperature of {detail.temperature:.2f} mends most of it; train keeps the "
+            "one of its validation images in the model file."
         )
 
 

@@ -74,19 +74,15 @@ def rank_models(counts: Mapping[str, Counts], measure: Measure) -> list[Ranked]:
     Raises:
         ValueError: The images are not equally many.
     """
-
-    def over_seeds(sums: Values) -> Values:
-        mean: Values = measure(sums).mean(-1)
-        return mean
-
+    mean = over_seeds(measure)
     entries = []
     for name, per_image in counts.items():
         by_seed = [float(value) for value in measure(per_image.sum(0))]
-        interval = bootstrap(per_image, over_seeds)
+        interval = bootstrap(per_image, mean)
         entries.append(Ranked(name, math.fsum(by_seed) / len(by_seed), tuple(by_seed), interval))
     best, *others = sorted(entries, key=lambda entry: -entry.value)
     differences = [
-        paired_bootstrap(*_equally_many(counts[best.name], counts[entry.name]), over_seeds)
+        paired_bootstrap(*_equally_many(counts[best.name], counts[entry.name]), mean)
         for entry in others
     ]
     corrected = holm([difference.p_value for difference in differences])
@@ -97,6 +93,16 @@ def rank_models(counts: Mapping[str, Counts], measure: Measure) -> list[Ranked]:
             for entry, difference, p_value in zip(others, differences, corrected, strict=True)
         ),
     ]
+
+
+def over_seeds(measure: Measure) -> Measure:
+    """A measure of counts (..., S, 4, K): its mean over S seeds."""
+
+    def mean(counts: Values) -> Values:
+        found: Values = measure(counts).mean(-1)
+        return found
+
+    return mean
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -12,6 +12,7 @@ import yaml
 from pixelwise.config import Recipe, load_recipe
 from pixelwise.errors import ConfigError, ModelFileError
 from pixelwise.files import file_names
+from pixelwise.modelfile import MODEL_NAME
 from pixelwise.models import models as registered
 
 RECIPE_SUFFIXES = (".yaml", ".yml")
@@ -56,8 +57,10 @@ def parse_candidates(models: str | Sequence[str | Path], base: Recipe) -> list[C
     found = [_parse(text.strip(), base) for text in texts]
     names = _all_different([name for name, *_ in found])
     return [
-        Candidate(name, folder, *rest)
-        for name, folder, (_, *rest) in zip(names, file_names(names), found, strict=True)
+        Candidate(name, folder, recipe, run, is_own)
+        for name, folder, (_, recipe, run, is_own) in zip(
+            names, file_names(names), found, strict=True
+        )
     ]
 
 
@@ -100,9 +103,9 @@ def _parse(text: str, base: Recipe) -> tuple[str, Recipe | None, Path | None, bo
 
 
 def _run_name(path: Path) -> str:
-    if path.is_dir() and not (path / "model.safetensors").is_file():
+    if path.is_dir() and not (path / MODEL_NAME).is_file():
         raise ModelFileError(
-            f"a run to compare must hold a model.safetensors. {path} holds none. "
+            f"a run to compare must hold a {MODEL_NAME}. {path} holds none. "
             "Give the folder of a finished run, or the name of a model"
         )
     return path.resolve().name if path.is_dir() else path.resolve().parent.name
@@ -125,7 +128,7 @@ def _name_and_arguments(text: str) -> tuple[str, dict[str, Any]]:
             )
         try:
             arguments[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError) as error:
             raise ConfigError(f"{part!r} in {text!r} must hold a YAML value") from error
     return name.strip(), arguments
 

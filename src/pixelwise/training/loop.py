@@ -22,13 +22,14 @@ from pixelwise.data.batches import Batch, Chance, random_for
 from pixelwise.errors import ModelFileError, TrainingError
 from pixelwise.evaluation import score_samples
 from pixelwise.files import write_text
-from pixelwise.modelfile import save_model_file
+from pixelwise.modelfile import MODEL_NAME, save_model_file
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.reporting.plots import draw_curves
 from pixelwise.scoring.scores import Scores
 from pixelwise.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from pixelwise.training.events import EpochEnded, Listener, Said, Stepped
 from pixelwise.training.setup import Prepared, forward_loss
+from pixelwise.training.watch import Watch
 
 CHECKPOINT_EVERY_S = 60.0
 """Inside an epoch, a checkpoint is written this often; a killed run loses no more."""
@@ -80,6 +81,7 @@ class Trainer:
         self.device = prepared.device
         self.optimizer = _optimizer(self.model, self.recipe)
         self.progress = Progress(data=prepared.dataset.state)
+        self.watch = Watch(prepared, listener)
         self._check_stop: Callable[[], None] = _go_on
         self._is_consistent = True
         self._losses: list[tuple[Tensor, int]] = []
@@ -116,6 +118,7 @@ class Trainer:
         self._saved = time.perf_counter()
         if self.progress.step == self.progress.epoch == 0:
             self._save_checkpoint()  # from here on, every moment can be resumed
+            self.watch.before_training(self._num_steps())
         try:
             with _stopping_between_steps() as self._check_stop:
                 while not self.progress.is_done:
@@ -135,6 +138,8 @@ class Trainer:
         began, num_images = time.perf_counter(), 0
         for batch in self.prepared.batches.epoch(progress.epoch, progress.step):
             self._is_consistent = False
+            if progress.epoch == 0:
+                self.watch.saw(batch)
             self._losses.append((self._train_step(batch), len(batch.image)))
             progress.step += 1
             self._is_consistent = True
@@ -192,6 +197,11 @@ class Trainer:
         steps = self.prepared.batches.steps_per_epoch
         return min(1.0, (progress.epoch * steps + progress.step) / (training.epochs * steps))
 
+    def _num_steps(self) -> int | None:
+        """Steps of the whole training; ``None`` where the clock decides."""
+        epochs = self.recipe.training.epochs
+        return None if epochs is None else epochs * self.prepared.batches.steps_per_epoch
+
     def _is_over(self) -> bool:
         return self._fraction() >= 1.0
 
@@ -238,8 +248,10 @@ class Trainer:
             precision=training.precision or "float32",
         )
         cache = self.prepared.validation
-        scores = score_samples(
-            predictor, iter(cache), len(cache), on_progress=lambda *_: self._check_stop()
+        scores = self.watch.watch_activations(
+            lambda: score_samples(
+                predictor, iter(cache), len(cache), on_progress=lambda *_: self._check_stop()
+            )
         )
         self._validation_s = time.perf_counter() - began
         assert scores.loss is not None
@@ -267,6 +279,7 @@ class Trainer:
         if progress.is_done or self._save_s < CHECKPOINT_SHARE * since:
             self._save_checkpoint()
         self.listener(EpochEnded(row, training.epochs, self._eta_s() or 0.0))
+        self.watch.after_epoch(progress.history, scores, self._fraction())
 
     def _history_row(self, scores: Scores, images_per_s: float, is_best: bool) -> dict[str, Any]:
         progress = self.progress
@@ -292,7 +305,7 @@ class Trainer:
         card = self.prepared.card.model_copy(
             update={"scores": {"split": "val", **scores.to_json()} if scores else None}
         )
-        save_model_file(self.folder / "model.safetensors", self.model, card)
+        save_model_file(self.folder / MODEL_NAME, self.model, card)
 
     def _save_checkpoint(self) -> None:
         self._collect_losses()

@@ -141,6 +141,10 @@ def preview(
     preprocessing = preprocessing_of(recipe, statistics)
     if preprocessing.describe():
         reasons.append(f"images: {', '.join(preprocessing.describe())}")
+    asked = recipe.augmentation.model_dump(exclude_none=True)
+    if asked:
+        entries = ", ".join(f"{name} {value}" for name, value in asked.items())
+        reasons.append(f"augmentation as asked: {entries}")
     # Neither shows in a picture, so neither is chosen here.
     recipe.training.batch_size, recipe.training.class_weights = 1, "none"
     reasons += fill_data_choices(

@@ -12,17 +12,18 @@ from pixelwise.data.dataset import open_dataset
 from pixelwise.errors import ConfigError, ModelFileError
 from pixelwise.evaluation import score_samples
 from pixelwise.files import make_folder, write_text
-from pixelwise.modelfile import load_model_file
+from pixelwise.modelfile import MODEL_NAME, load_model_file, save_model_file
 from pixelwise.models import FRESH_ONLY
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.reporting.plots import draw_class_grid, draw_segmentation
+from pixelwise.reporting.report import REPORT_NAME, RunFacts, write_report
 from pixelwise.training.checkpoint import CHECKPOINT_NAME
 from pixelwise.training.events import Drawn, Listener, Said, ignore_events
 from pixelwise.training.loop import Outcome, Trainer
 from pixelwise.training.setup import Prepared, prepare
 
 RECIPE_NAME = "recipe.yaml"
-RUN_FILES = (RECIPE_NAME, CHECKPOINT_NAME, "model.safetensors", "history.csv", "scores.json")
+RUN_FILES = (RECIPE_NAME, CHECKPOINT_NAME, MODEL_NAME, "history.csv", "scores.json")
 """A folder that holds any of them is not written over."""
 
 NUM_PICTURES = 3
@@ -188,20 +189,44 @@ def _new_folder(out: Path | str | None, model: str, data: str) -> Path:
 
 
 def _finish(prepared: Prepared, trainer: Trainer, listener: Listener) -> Outcome:
-    """Score the kept epoch once more, from its file, and draw some validation images."""
+    """Score the kept epoch in detail, from its file; calibrate, draw images, write the report."""
     folder, cache = trainer.folder, prepared.validation
-    model, _ = load_model_file(folder / "model.safetensors")
+    model, card = load_model_file(folder / MODEL_NAME)
     predictor = Predictor(
         model,
         prepared.validation_card,
         device=prepared.device,
         precision=prepared.recipe.training.precision or "float32",
     )
-    scores = score_samples(predictor, iter(cache), len(cache))
+    scores = score_samples(predictor, iter(cache), len(cache), detailed=True)
+    assert scores.detail is not None
+    save_model_file(
+        folder / MODEL_NAME,
+        model,
+        card.model_copy(update={"temperature": scores.detail.temperature}),
+    )
     write_text(
         folder / "scores.json", json.dumps({"split": "val", **scores.to_json()}, indent=2) + "\n"
     )
-    pictures = []
+    progress = trainer.progress
+    assert progress.best_epoch is not None
+    outcome = Outcome(folder, scores, progress.best_epoch + 1, progress.epoch, progress.elapsed_s)
+    _write_report(prepared, trainer, predictor, outcome)
+    listener(
+        Drawn(
+            (
+                folder / REPORT_NAME,
+                folder / "curves.png",
+                *_draw_pictures(prepared, predictor, folder),
+            )
+        )
+    )
+    return outcome
+
+
+def _draw_pictures(prepared: Prepared, predictor: Predictor, folder: Path) -> list[Path]:
+    """Draw some validation images into a run's folder."""
+    cache, pictures = prepared.validation, []
     step = max(1, len(cache) // NUM_PICTURES)
     for index in range(0, len(cache), step)[:NUM_PICTURES]:
         sample = cache[index]
@@ -211,7 +236,29 @@ def _finish(prepared: Prepared, trainer: Trainer, listener: Listener) -> Outcome
             path = folder / "pictures" / f"{stem}-{kind}.png"
             draw(sample, probabilities, prepared.dataset.class_map, path)
             pictures.append(path)
-    listener(Drawn((folder / "curves.png", *pictures)))
-    progress = trainer.progress
-    assert progress.best_epoch is not None
-    return Outcome(folder, scores, progress.best_epoch + 1, progress.epoch, progress.elapsed_s)
+    return pictures
+
+
+def _write_report(
+    prepared: Prepared, trainer: Trainer, predictor: Predictor, outcome: Outcome
+) -> None:
+    """The run's page."""
+    cache, recipe = prepared.validation, prepared.recipe
+    places = {record.name: place for place, record in enumerate(prepared.dataset.split("val"))}
+    write_report(
+        outcome.folder / REPORT_NAME,
+        outcome.scores,
+        predictor,
+        lambda name: cache[places[name]],
+        title=f"{recipe.model.name} on {prepared.dataset.path.resolve().name}",
+        split="val",
+        run=RunFacts(
+            history=trainer.progress.history,
+            best_epoch=outcome.best_epoch,
+            seconds=outcome.seconds,
+            recipe=recipe.to_yaml(),
+            notes=(*prepared.dataset.notes, *prepared.reasons),
+            alarms=trainer.watch.alarms,
+        ),
+        command=("pixelwise", "train", "--recipe", str(outcome.folder / RECIPE_NAME)),
+    )

@@ -62,7 +62,9 @@ class Prepared:
         card: What the model file will say, without scores.
         device: Where to compute.
         batches: The training batches.
+        training: The training samples, enhanced.
         validation: The validation samples at original size, enhanced as the training images.
+        statistics: Of the training samples.
         class_weights: Of the loss, (K,) on the device, or ``None``.
         deviation: Standard deviation of the normalised training images.
         reasons: Why the open choices were filled as they are.
@@ -74,7 +76,9 @@ class Prepared:
     card: ModelCard
     device: torch.device
     batches: TrainingBatches
+    training: Sequence[Sample]
     validation: Sequence[Sample]
+    statistics: DatasetStatistics
     class_weights: Tensor | None
     deviation: float
     reasons: list[str]
@@ -210,7 +214,18 @@ def _assemble(
     )
     deviation = deviation_of(statistics, card.preprocessing)
     return Prepared(
-        recipe, dataset, model, card, device, batches, validation, weights, deviation, reasons
+        recipe=recipe,
+        dataset=dataset,
+        model=model,
+        card=card,
+        device=device,
+        batches=batches,
+        training=training,
+        validation=validation,
+        statistics=statistics,
+        class_weights=weights,
+        deviation=deviation,
+        reasons=reasons,
     )
 
 

@@ -40,8 +40,8 @@ MOVE = 0.05
 """Adam moves a weight by about the rate in each step: when all steps together move less than this
 share of a typical weight, the network cannot get away from where it started."""
 
-ODD_MEAN, ODD_DEVIATION = 3.0, (0.1, 10.0)
-"""Normalised images have mean 0 and deviation 1; beyond these, they were normalised as others."""
+ODD_MEAN, ODD_DEVIATION = 3.0, (0.02, 10.0)
+"""Normalised images have mean 0 and deviation 1, or lie between 0 and 1: far from these."""
 
 ALIEN = 1.5
 """Validation images whose mean differs by so many deviations of the training images are others."""
@@ -98,7 +98,7 @@ class Watchdog:
 
     def after_first_epoch(self) -> list[Alarm]:
         """What the crops of the first epoch tell."""
-        return self._new(self._sampling())
+        return self.fresh(self._sampling())
 
     def after_epoch(
         self, history: Sequence[dict[str, float]], scores: Scores, fraction: float
@@ -111,12 +111,12 @@ class Watchdog:
             fraction: Share of the training that is done.
         """
         found = [*self._losses(history), *self._outputs(scores, len(history), fraction)]
-        return self._new(found)
+        return self.fresh(found)
 
-    def _new(self, found: Iterable[Alarm]) -> list[Alarm]:
+    def fresh(self, found: Iterable[Alarm]) -> list[Alarm]:
         """Those that were not said before."""
-        fresh = [warning for warning in found if warning.kind not in self._said]
-        self._said.update(warning.kind for warning in fresh)
+        fresh = [alarm for alarm in found if alarm.kind not in self._said]
+        self._said.update(alarm.kind for alarm in fresh)
         return fresh
 
     def _sampling(self) -> Iterator[Alarm]:
@@ -299,7 +299,7 @@ class DeadChannels:
         for hook in self._hooks:
             hook.remove()
 
-    def warnings(self) -> list[Alarm]:
+    def alarms(self) -> list[Alarm]:
         """What was seen."""
         dead = {
             name: 1 - float(alive.float().mean())

@@ -1,0 +1,129 @@
+"""``pixelwise compare``: several models under one budget to a ranking."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pixelwise.cli.console import (
+    AsJson,
+    DataPath,
+    DeviceName,
+    FormatName,
+    IgnoredValues,
+    StrayValues,
+    note,
+    print_json,
+    say,
+    stray_rule,
+)
+from pixelwise.cli.listening import listening
+
+if TYPE_CHECKING:
+    from pixelwise.reporting.ranking import Comparison
+
+NAME = "compare"
+
+
+def command(
+    data: DataPath,
+    models: Annotated[
+        str,
+        typer.Option(
+            help="Registered names, also with arguments as in 'unet-elu(filters=8)'; recipe "
+            "files; folders of finished runs, which are only scored.",
+            metavar="A,B,...",
+            show_default=False,
+        ),
+    ],
+    minutes: Annotated[
+        float | None, typer.Option(help="Wall-clock budget of each run.", min=0.001)
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the images instead.", min=1)
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Trainings of each model.", min=1)] = 1,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The comparison's folder. [default: runs/compare-DATA]"),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="70/15/15 (train/val/test) or 70/30 (train/test).", metavar="SHARES"),
+    ] = None,
+    ignore: IgnoredValues = None,
+    strays: StrayValues = None,
+    format: FormatName = None,  # noqa: A002  the option is called --format
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="Of all models' recipe; may be repeated.", metavar="SECTION.KEY=VALUE"
+        ),
+    ] = None,
+    device: DeviceName = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Train models under one budget, same splits and batches, and rank them on one page.
+
+    The ranking is by mean IoU on the validation images; a test split is scored beside it. Repeat
+    the command to go on with what was interrupted, or with further models.
+    """
+    from pixelwise.comparison import compare
+
+    with listening() as listener:
+        comparison = compare(
+            data,
+            models,
+            minutes=minutes,
+            epochs=epochs,
+            seeds=seeds,
+            out=out,
+            split=split,
+            ignore=ignore or (),
+            strays=stray_rule(strays),
+            format=format,
+            overrides=set_ or (),
+            device=device,
+            listener=listener,
+        )
+    for name, error in comparison.failed:
+        note(f"not ranked: {name}: {error}")
+    if as_json:
+        print_json(comparison.to_json())
+        return
+    _print_ranking(comparison)
+
+
+def _print_ranking(comparison: Comparison) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from pixelwise.reporting.charts import with_unit
+    from pixelwise.reporting.ranking import against_best, verdict
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("model")
+    table.add_column("mean IoU", justify="right")
+    table.add_column("95 %", justify="right")
+    table.add_column("against the best")
+    for title in ("ms/image", "parameters", "MB"):
+        table.add_column(title, justify="right")
+    for model in comparison.models:
+        ranked, memory = model.ranked, model.memory_mb
+        interval = ranked.interval
+        table.add_row(
+            model.name,
+            f"{ranked.value:.4f}",
+            f"{interval.low:.4f} to {interval.high:.4f}" if interval else "-",
+            against_best(ranked),
+            f"{model.ms_per_image:.3g}",
+            with_unit(model.parameters),
+            "-" if memory is None else f"{memory:.4g}",
+        )
+    Console(highlight=False).print(table)
+    say()
+    for sentence in verdict(comparison):
+        say(sentence)
+    say(f"page: {comparison.page}")

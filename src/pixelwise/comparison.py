@@ -1,0 +1,355 @@
+"""``compare``: several models trained under one budget on the same data, and ranked.
+
+Every model and seed is a run of its own below the comparison's folder. What is finished is not
+trained again and what was interrupted goes on, so repeating the command resumes all of it.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pixelwise.classes import Strays
+from pixelwise.config import load_recipe
+from pixelwise.data.dataset import Dataset, open_dataset
+from pixelwise.devices import choose_device
+from pixelwise.errors import ConfigError, ModelFileError, OutputError, PixelwiseError, TrainingError
+from pixelwise.evaluation import evaluate
+from pixelwise.files import write_text
+from pixelwise.modelfile import MODEL_NAME
+from pixelwise.models import count_gmacs
+from pixelwise.prediction.costs import latencies_ms, peak_memory_mb
+from pixelwise.prediction.predictor import Predictor, load_model
+from pixelwise.reporting.ranking import NUM_SHOTS, ComparedModel, Comparison, write_ranking
+from pixelwise.scoring.intervals import bootstrap
+from pixelwise.scoring.measures import Counts, iou, mean_iou
+from pixelwise.scoring.ranking import Ranked, over_seeds, rank_models
+from pixelwise.training.candidates import Candidate, parse_candidates
+from pixelwise.training.events import Listener, Said, ignore_events
+from pixelwise.training.plan import Plan, failure, train_or_resume
+
+PAGE_NAME = "comparison.html"
+RESULT_NAME = "comparison.json"
+SCORES_FOLDER = "scores"
+
+NUM_TIMED = 8
+"""Validation images of which predictions are timed."""
+
+SCORE = over_seeds(mean_iou)
+"""Of counts (..., S, 4, K) of S seeds."""
+
+
+@dataclass
+class _Entry:
+    """One candidate and how far it has come."""
+
+    candidate: Candidate
+    runs: list[Path] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    counts: dict[str, Counts] = field(default_factory=dict)
+    num_seen: int = 0
+
+
+def compare(
+    data: Path | str,
+    models: str | Sequence[str | Path],
+    *,
+    minutes: float | None = None,
+    epochs: int | None = None,
+    seeds: int = 1,
+    out: Path | str | None = None,
+    split: str | None = None,
+    ignore: Sequence[int] = (),
+    strays: Strays | None = None,
+    format: str | None = None,  # noqa: A002  the word that the command line and the card use
+    overrides: Sequence[str] = (),
+    device: str | None = None,
+    listener: Listener = ignore_events,
+) -> Comparison:
+    """Train models under one budget, with the same splits and batches, and rank them.
+
+    They are ranked by mean IoU on the validation split, by which each run also keeps its best
+    epoch; a test split is scored beside it and chooses nothing. A model that cannot be trained is
+    listed with its error, and the others go on.
+
+    Args:
+        data: A folder or a dataset card.
+        models: Names with commas between them, or a list: registered names, also with arguments as
+            in ``unet-elu(filters=8)``, recipe files, and folders of finished runs, which are only
+            scored.
+        minutes: Wall-clock budget of each run. Either this or ``epochs``.
+        epochs: Passes over the training images of each run.
+        seeds: Trainings of each model, with seeds from 0.
+        out: The comparison's folder; ``None`` takes ``runs/compare-DATA``. Where it holds a part of
+            this comparison, that is gone on with; further models may be added.
+        split: ``TRAIN/VAL/TEST`` or ``TRAIN/TEST`` shares for a folder without splits.
+        ignore: Further stored mask values that mean void.
+        strays: What becomes of stored values that are neither a class nor void.
+        format: The label format, where looking does not find it.
+        overrides: ``section.key=value``, for all models without a recipe of their own.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        listener: Told of what happens.
+
+    Returns:
+        The ranking; the folder holds it as ``comparison.html`` and ``comparison.json``.
+
+    Raises:
+        PixelwiseError: The data or the folder cannot be used, a name is unknown, or no model at
+            all could be trained.
+        KeyboardInterrupt: It was stopped; the same call goes on.
+
+    Example:
+        >>> comparison = compare("my-images", "unet,unet-elu", minutes=5)  # doctest: +SKIP
+        >>> [model.name for model in comparison.models]  # doctest: +SKIP
+        ['unet-elu', 'unet']
+    """
+    base = load_recipe(None, overrides)
+    candidates = parse_candidates(models, base)
+    _check_budget(candidates, minutes, epochs, seeds)
+    dataset = open_dataset(
+        data,
+        format=format or base.data.format,
+        ignore=(*base.data.ignore, *ignore),
+        label_mode=base.data.label_mode,
+        strays=strays or base.data.strays,
+        split=split or base.data.split,
+        split_seed=base.data.split_seed,
+    )
+    dataset.split("val")
+    folder = Path(out) if out else Path("runs") / f"compare-{dataset.path.resolve().name}"
+    given: dict[str, dict[str, Any]] = {
+        "data": {"path": str(data), "format": format, "split": split, "strays": strays,
+                 "ignore": (*base.data.ignore, *ignore), "split_seed": base.data.split_seed,
+                 "label_mode": base.data.label_mode},
+        "training": {"minutes": minutes, "epochs": epochs, "device": device or "auto"},
+    }  # fmt: skip
+    listener(Said("data", dataset.notes))
+    plan = Plan(candidates, folder, given, seeds)
+    chosen = choose_device(device or "auto")
+    plan.check_runs()
+    try:
+        entries = _trained(plan, listener)
+        for entry in entries:
+            _score(entry, dataset, folder, chosen, listener)
+    except KeyboardInterrupt:
+        listener(Said("the comparison is stopped", ("repeat the same command to go on with it",)))
+        raise
+    budget = f"{minutes:g} minutes each" if minutes else f"{epochs} epochs each"
+    return _finish(
+        entries, dataset, folder, chosen,
+        budget=budget if minutes or epochs else "runs that were finished before",
+        seeds=seeds, shared=plan.shared_words(),
+    )  # fmt: skip
+
+
+def _check_budget(
+    candidates: Sequence[Candidate], minutes: float | None, epochs: int | None, seeds: int
+) -> None:
+    is_trained = any(candidate.recipe for candidate in candidates)
+    if minutes is not None and epochs is not None:
+        raise ConfigError("a comparison takes epochs or minutes. Got both. Leave one out")
+    if is_trained and minutes is None and epochs is None:
+        raise ConfigError(
+            "a comparison needs one budget for all. Got none. Give --minutes or --epochs"
+        )
+    if seeds < 1:
+        raise ConfigError(f"seeds must be at least 1. Got {seeds}")
+
+
+def _trained(plan: Plan, listener: Listener) -> list[_Entry]:
+    """Train what is not yet trained; what fails is noted, and the others go on."""
+    entries = {candidate.name: _Entry(candidate) for candidate in plan.candidates}
+    runs = list(plan.runs())
+    for number, (candidate, seed, run) in enumerate(runs, start=1):
+        entry = entries[candidate.name]
+        if (run / "scores.json").is_file():
+            entry.runs.append(run)
+            continue
+        title = f"run {number} of {len(runs)}"
+        listener(Said(title, (f"{candidate.name}, seed {seed}, in {run}",)))
+        error = train_or_resume(plan.recipe(candidate, seed), run, listener)
+        if error is None:
+            entry.runs.append(run)
+        else:
+            listener(Said(f"{candidate.name}, seed {seed}, failed", (error,)))
+            entry.errors.append(error)
+    for entry in entries.values():
+        if entry.candidate.run:
+            entry.runs.append(entry.candidate.run)
+    return list(entries.values())
+
+
+def _score(
+    entry: _Entry, dataset: Dataset, folder: Path, device: torch.device, listener: Listener
+) -> None:
+    """Count, image by image, what each run's model gets right on validation and test images."""
+    splits = [name for name in ("val", "test") if any(r.split == name for r in dataset.records)]
+    by_split: dict[str, list[Counts]] = {name: [] for name in splits}
+    scored = []
+    for run in entry.runs:
+        name = entry.candidate.folder_name if entry.candidate.run else run.name
+        kept = folder / SCORES_FOLDER / f"{name}.json"
+        try:
+            content = _counts(run, dataset, splits, kept, device, listener)
+        except (PixelwiseError, RuntimeError, MemoryError) as error:
+            if isinstance(error, OutputError):
+                raise
+            entry.errors.append(failure(error))
+            continue
+        scored.append(run)
+        entry.num_seen = max(entry.num_seen, content["num_seen"])
+        for name in splits:
+            by_split[name].append(np.array(content["counts"][name], np.int64))
+    entry.runs = scored
+    if scored:
+        entry.counts = {name: np.stack(found, axis=1) for name, found in by_split.items()}
+
+
+def _counts(
+    run: Path,
+    dataset: Dataset,
+    splits: Sequence[str],
+    kept: Path,
+    device: torch.device,
+    listener: Listener,
+) -> dict[str, Any]:
+    """The counts of a run's model by split, kept so that they are counted once."""
+    file = run / MODEL_NAME if run.is_dir() else run
+    if not file.is_file():
+        raise ModelFileError(f"a run must hold its model. {file} is missing. Remove {run}")
+    status = file.stat()
+    key = [dataset.state, status.st_size, status.st_mtime_ns]
+    if kept.is_file():
+        try:
+            content: dict[str, Any] = json.loads(kept.read_text("utf-8"))
+            if content["key"] == key and content["counts"].keys() == set(splits):
+                return content
+        except (ValueError, KeyError, TypeError, AttributeError):
+            pass  # cut by a kill, or of another version: it is counted anew
+    listener(Said("scoring", (f"{run} on {' and '.join(splits)}",)))
+    predictor = load_model(run, device=str(device))
+    counts, num_seen = {}, 0
+    for name in splits:
+        scores = evaluate(predictor, dataset, name, detailed=True)
+        assert scores.detail
+        counts[name] = scores.detail.counts.tolist()
+        num_seen += scores.seen_in_training or 0
+    content = {"key": key, "num_seen": num_seen, "counts": counts}
+    write_text(kept, json.dumps(content) + "\n")
+    return content
+
+
+def _finish(
+    entries: Sequence[_Entry],
+    dataset: Dataset,
+    folder: Path,
+    device: torch.device,
+    *,
+    budget: str,
+    seeds: int,
+    shared: tuple[str, ...],
+) -> Comparison:
+    """Rank, measure the costs, and write the page."""
+    failed = tuple((entry.candidate.name, entry.errors[0]) for entry in entries if not entry.runs)
+    by_name = {entry.candidate.name: entry for entry in entries if entry.runs}
+    if not by_name:
+        raise TrainingError(
+            f"at least one model must be trained or scored. None could be. First: {failed[0][1]}"
+        )
+    ranking = rank_models({name: entry.counts["val"] for name, entry in by_name.items()}, mean_iou)
+    predictors, costs = _costs([by_name[ranked.name] for ranked in ranking], dataset, device)
+    models = tuple(
+        _compared(ranked, by_name[ranked.name], predictor, cost)
+        for ranked, predictor, cost in zip(ranking, predictors, costs, strict=True)
+    )
+    comparison = Comparison(
+        data=str(dataset.path),
+        budget=budget,
+        num_seeds=seeds,
+        num_images=len(dataset.split("val")),
+        num_test_images=sum(record.split == "test" for record in dataset.records),
+        device=device.type,
+        shared=tuple(line for line in shared if line),
+        models=models,
+        failed=failed,
+        folder=str(folder),
+        page=str(folder / PAGE_NAME),
+    )
+    records = dataset.split("val")
+    shown = records[:: max(1, len(records) // NUM_SHOTS)][:NUM_SHOTS]
+    write_ranking(comparison, predictors, [dataset.load(record) for record in shown])
+    write_text(folder / RESULT_NAME, json.dumps(comparison.to_json(), indent=2) + "\n")
+    return comparison
+
+
+def _costs(
+    entries: Sequence[_Entry], dataset: Dataset, device: torch.device
+) -> tuple[list[Predictor], list[tuple[float | None, float]]]:
+    """A predictor of each model, and what it takes: memory in MB, ms per image."""
+    records = dataset.split("val")
+    timed = records[:: max(1, len(records) // NUM_TIMED)][:NUM_TIMED]
+    images = [dataset.load(record).image for record in timed]
+    largest = max(images, key=lambda image: image.size)
+    memory = [peak_memory_mb(entry.runs[0], largest, device) for entry in entries]
+    predictors = [load_model(entry.runs[0], device=str(device)) for entry in entries]
+    times = latencies_ms(predictors, images)
+    return predictors, list(zip(memory, times, strict=True))
+
+
+def _compared(
+    ranked: Ranked,
+    entry: _Entry,
+    predictor: Predictor,
+    cost: tuple[float | None, float],
+) -> ComparedModel:
+    remarks = []
+    if entry.errors:
+        number = f"{len(entry.errors)} of {len(entry.errors) + len(entry.runs)} seeds"
+        remarks.append(f"{number} failed: {entry.errors[0]}")
+    if entry.num_seen:
+        remarks.append(f"trained on {entry.num_seen} of these images: its score is too good")
+    if entry.candidate.run:
+        remarks.append("a run that was finished before, with its own budget")
+    if entry.candidate.is_own_recipe:
+        remarks.append("with its own recipe")
+    test = entry.counts.get("test")
+    by_class = iou(entry.counts["val"].sum(0)).mean(0)
+    histories = [rows for run in entry.runs if (rows := _history(run))]
+    speeds = [float(row["images_per_s"]) for rows in histories for row in rows]
+    return ComparedModel(
+        ranked=ranked,
+        test=None if test is None else float(SCORE(test.sum(0))),
+        test_interval=None if test is None else bootstrap(test, SCORE),
+        per_class={
+            name: None if np.isnan(value) else float(value)
+            for name, value in zip(predictor.card.class_map.names, by_class, strict=True)
+        },
+        parameters=sum(weights.numel() for weights in predictor.model.parameters()),
+        gmacs=count_gmacs(predictor.model, predictor.card.training_size),
+        memory_mb=cost[0],
+        ms_per_image=cost[1],
+        epochs=statistics.fmean(map(len, histories)) if histories else None,
+        seconds=statistics.fmean(float(rows[-1]["elapsed_s"]) for rows in histories)
+        if histories
+        else None,
+        images_per_s=statistics.median(speeds) if speeds else None,
+        runs=tuple(map(str, entry.runs)),
+        remarks=tuple(remarks),
+    )
+
+
+def _history(run: Path) -> list[dict[str, str]]:
+    """The rows of a run's history; none for a model file without its run."""
+    path = run / "history.csv"
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))

@@ -1,0 +1,286 @@
+"""The page of a comparison: which model is the best, at what cost, and what each one predicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pixelwise.data.sample import Sample
+from pixelwise.prediction.predictor import Predictor
+from pixelwise.prediction.writers import viewable
+from pixelwise.reporting.charts import Dot, pareto_front, scatter_chart, with_unit
+from pixelwise.reporting.page import data_uri, shrunk, write_page
+from pixelwise.reporting.plots import colour_prediction, colour_truth
+from pixelwise.scoring.intervals import Interval
+from pixelwise.scoring.ranking import Ranked
+
+NUM_SHOTS = 5
+"""Validation images that every model predicts on the page."""
+
+SHOT_PX = 900
+"""Longest side of a picture: a page of many models stays one that can be sent."""
+
+FEW_IMAGES = 20
+"""On fewer images than this, the intervals themselves are rough."""
+
+COSTS = {
+    "ms_per_image": "ms to predict an image",
+    "parameters": "parameters",
+    "memory_mb": "MB of memory to predict",
+}
+"""What the score is drawn against, by the fields of :class:`ComparedModel`."""
+
+
+@dataclass(frozen=True)
+class ComparedModel:
+    """One model of a comparison.
+
+    Attributes:
+        ranked: Its place by mean IoU on the validation split.
+        test: Mean IoU on the test split, mean over the seeds, where there is one.
+        test_interval: Its 95 % interval by bootstrap over images.
+        per_class: IoU by class on the validation split, mean over the seeds; ``None`` where the
+            masks do not show it.
+        parameters: Trained weights.
+        gmacs: Of one image of the training size, in 10 ** 9.
+        ms_per_image: Median time of a prediction on the device of the comparison.
+        memory_mb: 10 ** 6 bytes for weights and one prediction of the largest validation image;
+            ``None`` where this system does not tell.
+        epochs: Trained, mean over the seeds; ``None`` for a model file without its run.
+        seconds: Of training, validation included, mean over the seeds.
+        images_per_s: Of training, median.
+        runs: Where the models lie.
+        remarks: What should be known when it is compared.
+    """
+
+    ranked: Ranked
+    test: float | None
+    test_interval: Interval | None
+    per_class: dict[str, float | None]
+    parameters: int
+    gmacs: float
+    ms_per_image: float
+    memory_mb: float | None
+    epochs: float | None
+    seconds: float | None
+    images_per_s: float | None
+    runs: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.ranked.name
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Several models under one budget.
+
+    Attributes:
+        data: The folder of the data.
+        budget: What each was trained for, in words.
+        num_seeds: Trainings of each model that was trained.
+        num_images: Of the validation split, by which they are ranked.
+        num_test_images: Of the test split; 0 where there is none.
+        device: That computed.
+        shared: What was chosen once for all, in words.
+        models: The best first.
+        failed: (name, error) of what could not be trained or scored.
+        folder: Where the runs and the page are.
+        page: The page.
+    """
+
+    data: str
+    budget: str
+    num_seeds: int
+    num_images: int
+    num_test_images: int
+    device: str
+    shared: tuple[str, ...]
+    models: tuple[ComparedModel, ...]
+    failed: tuple[tuple[str, str], ...]
+    folder: str
+    page: str
+
+    def front(self, cost: str) -> list[str]:
+        """The models that none beats in score and in a cost, the cheapest first.
+
+        Args:
+            cost: A key of :data:`COSTS`.
+        """
+        known = [model for model in self.models if getattr(model, cost) is not None]
+        points = [(float(getattr(model, cost)), model.ranked.value) for model in known]
+        return [known[index].name for index in pareto_front(points)]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        content = asdict(self)
+        for entry, model in zip(content["models"], self.models, strict=True):
+            ranked = entry.pop("ranked")
+            ranked["mean_iou"] = ranked.pop("value")
+            entry.update({**ranked, "is_like_best": model.ranked.is_like_best})
+        content["failed"] = [{"name": name, "error": error} for name, error in self.failed]
+        return {
+            **content,
+            "split": "val",
+            "verdict": verdict(self),
+            "pareto_fronts": {cost: self.front(cost) for cost in COSTS},
+        }
+
+
+def verdict(comparison: Comparison) -> list[str]:
+    """What a person should know first.
+
+    Args:
+        comparison: Of at least one model.
+    """
+    return [*_ranking(comparison), *_caution(comparison), *_test(comparison)]
+
+
+def _ranking(comparison: Comparison) -> Iterator[str]:
+    best, *others = comparison.models
+    images = f"on {comparison.num_images} validation images"
+    score = f"mean IoU {best.ranked.value:.3f}{_range(best.ranked.interval)}"
+    alike = [model for model in comparison.models if model.ranked.is_like_best]
+    if not others:
+        yield f"{best.name} reaches {score} {images}."
+        return
+    if len(alike) == 1:
+        second = others[0]
+        assert second.ranked.behind is not None
+        yield (
+            f"{best.name} is the best: {score} {images}, ahead of {second.name} by "
+            f"{second.ranked.behind.value:.3f}{_range(second.ranked.behind.interval)}."
+        )
+        return
+    names = _listed([model.name for model in alike])
+    if len(alike) == len(comparison.models):
+        yield (
+            f"No difference between {names} {images}: the highest figure is {best.name}'s, {score}."
+        )
+    else:
+        yield (
+            f"No difference between the best, {names}, {images}; the others are behind. The "
+            f"highest figure is {best.name}'s, {score}."
+        )
+    fastest = min(alike, key=lambda model: model.ms_per_image)
+    smallest = min(alike, key=lambda model: model.parameters)
+    size = f"{with_unit(smallest.parameters)} parameters"
+    also = "the smallest too" if smallest is fastest else f"the smallest {smallest.name}"
+    yield (
+        f"Of those alike, the fastest is {fastest.name}, {fastest.ms_per_image:.3g} ms an image, "
+        f"{'and ' if smallest is fastest else ''}{also}, {size}."
+    )
+
+
+def _caution(comparison: Comparison) -> Iterator[str]:
+    best = comparison.models[0]
+    if comparison.num_images < FEW_IMAGES:
+        yield f"{comparison.num_images} images are few: the intervals are rough ones."
+    if len(comparison.models) > 1 and all(
+        len(model.ranked.by_seed) == 1 for model in comparison.models
+    ):
+        yield (
+            "One training of each: the intervals say what other images would give, not what "
+            "another seed would."
+        )
+    for model in comparison.models[1:]:
+        behind = model.ranked.behind
+        spread = max(model.ranked.spread, best.ranked.spread)
+        if behind and not model.ranked.is_like_best and behind.value < spread:
+            yield (
+                f"{model.name} is behind by {behind.value:.3f}, less than seeds of one model "
+                f"differ ({spread:.3f}): more seeds would tell."
+            )
+    if comparison.failed:
+        yield f"Not ranked: {_listed([name for name, _ in comparison.failed])}; see below."
+
+
+def _test(comparison: Comparison) -> Iterator[str]:
+    best = comparison.models[0]
+    if best.test is not None:
+        yield (
+            f"On the {comparison.num_test_images} test images, by which nothing was chosen, "
+            f"{best.name} reaches {best.test:.3f}{_range(best.test_interval)}: the figure to quote."
+        )
+
+
+def against_best(ranked: Ranked) -> str:
+    """How a model stands to the best one, in words."""
+    if ranked.behind is None or ranked.p_value is None:
+        return "best"
+    if ranked.is_like_best:
+        return f"no difference ({-ranked.behind.value:+.3f}, p = {ranked.p_value:.2g})"
+    p_value = "p < 0.01" if ranked.p_value < 0.01 else f"p = {ranked.p_value:.2g}"
+    return f"behind by {ranked.behind.value:.3f}{_range(ranked.behind.interval)}, {p_value}"
+
+
+def write_ranking(
+    comparison: Comparison, predictors: Sequence[Predictor], samples: Sequence[Sample]
+) -> None:
+    """Write the page of a comparison.
+
+    Args:
+        comparison: What is said; its ``page`` is written.
+        predictors: One per model, in the same order.
+        samples: Images that each of them predicts.
+
+    Raises:
+        OutputError: The page cannot be written.
+    """
+    class_map = predictors[0].card.class_map
+    models = comparison.models
+    write_page(
+        Path(comparison.page),
+        "comparison.html",
+        comparison=comparison,
+        title=f"{len(models)} models on {Path(comparison.data).name}",
+        verdict=verdict(comparison),
+        rows=[(place, model, against_best(model.ranked))
+              for place, model in enumerate(models, start=1)],
+        has_test=any(model.test is not None for model in models),
+        has_seeds=any(len(model.ranked.by_seed) > 1 for model in models),
+        charts=[(f"Mean IoU against {words}", _chart(comparison, cost, words))
+                for cost, words in COSTS.items() if comparison.front(cost)],
+        names=[model.name for model in models],
+        classes=[
+            (name, colour, values := [model.per_class[name] for model in models],
+             max((value for value in values if value is not None), default=None))
+            for name, colour in zip(class_map.names, class_map.colours, strict=True)
+        ],
+        legend=list(zip(class_map.names, class_map.colours, strict=True)),
+        shots=[(sample.name, _pictures(sample, models, predictors)) for sample in samples],
+    )  # fmt: skip
+
+
+def _chart(comparison: Comparison, cost: str, words: str) -> str:
+    dots = []
+    for model in comparison.models:
+        value, interval = getattr(model, cost), model.ranked.interval
+        if value is not None:
+            whisker = (interval.low, interval.high) if interval else None
+            dots.append(Dot(model.name, max(float(value), 1e-6), model.ranked.value, whisker))
+    return scatter_chart(dots, words, "mean IoU")
+
+
+def _pictures(
+    sample: Sample, models: Sequence[ComparedModel], predictors: Sequence[Predictor]
+) -> list[tuple[str, str]]:
+    """(words, data URI) of the image, its truth, and what each model says."""
+    class_map = predictors[0].card.class_map
+    pictures = [("image", viewable(sample.image)), ("truth", colour_truth(sample, class_map))]
+    for model, predictor in zip(models, predictors, strict=True):
+        probabilities = predictor.probabilities(sample.image)
+        pictures.append((model.name, colour_prediction(sample, probabilities, class_map)))
+    return [(words, data_uri(shrunk(pixels, SHOT_PX))) for words, pixels in pictures]
+
+
+def _range(interval: Interval | None) -> str:
+    return f" (95 %: {interval.low:.3f} to {interval.high:.3f})" if interval else ""
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

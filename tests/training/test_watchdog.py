@@ -1,0 +1,205 @@
+"""Each fault gets its own message, said once, and healthy numbers get none."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+from torch import nn
+
+from pixelwise.classes import ClassMap
+from pixelwise.data.sample import Sample
+from pixelwise.scoring.confusion import ConfusionMatrix
+from pixelwise.scoring.scores import summarise
+from pixelwise.training.alignment import check_alignment
+from pixelwise.training.watchdog import (
+    DeadChannels,
+    Watchdog,
+    check_normalisation,
+    check_rate,
+    check_validation,
+)
+
+CLASSES = ClassMap.build(("background", "road", "car"))
+HEALTHY = [(1.1, 1.0), (0.8, 0.85), (0.6, 0.7), (0.5, 0.62), (0.45, 0.6), (0.42, 0.61)]
+"""Training and validation loss of a run in which nothing is wrong."""
+
+
+def dog():
+    return Watchdog(CLASSES, "exclusive", (0.7, 0.25, 0.05))
+
+
+def history(losses):
+    return [{"train_loss": train, "val_loss": val} for train, val in losses]
+
+
+def scores(prediction):
+    mask = np.repeat([0, 1, 2], [70, 25, 5]).astype(np.uint8).reshape(10, 10)
+    confusion = ConfusionMatrix(3)
+    confusion.add(np.asarray(prediction, np.uint8).reshape(10, 10), mask)
+    return summarise(confusion, CLASSES)
+
+
+GOOD = scores(np.repeat([0, 1, 2], [68, 26, 6]))
+
+
+def kinds(alarms):
+    return [alarm.kind for alarm in alarms]
+
+
+def after(losses, found=GOOD, fraction=0.6):
+    return kinds(dog().after_epoch(history(losses), found, fraction))
+
+
+@pytest.mark.parametrize("count", range(1, len(HEALTHY) + 1))
+def test_a_healthy_run_hears_nothing(count):
+    watchdog = dog()
+    watchdog.saw_batch(torch.tensor([[[0, 1], [2, 255]]]))
+    assert watchdog.after_first_epoch() == []
+    assert after(HEALTHY[:count]) == []
+
+
+def test_a_loss_that_rises_names_the_rate():
+    assert after([(1.0, 1.0), (1.4, 1.3), (1.9, 1.8)]) == ["rate-too-high"]
+
+
+def test_a_loss_that_does_not_move_is_flat():
+    assert after([(1.1, 1.1), (1.099, 1.1), (1.098, 1.1)]) == ["loss-flat"]
+
+
+def test_a_validation_loss_that_rises_while_training_falls_is_overfitting():
+    losses = [(1.0, 0.9), (0.6, 0.7), (0.4, 0.8), (0.2, 1.0), (0.1, 1.3)]
+    assert after(losses) == ["overfitting"]
+
+
+def test_output_of_one_class_alone_is_named():
+    (alarm,) = dog().after_epoch(history(HEALTHY[:3]), scores(np.zeros(100)), 0.3)
+    assert alarm.kind == "constant-output"
+    assert "background" in alarm.text
+
+
+def test_the_first_epochs_may_be_of_one_class():
+    assert after(HEALTHY[:2], scores(np.zeros(100)), 0.1) == []
+
+
+def test_a_class_that_is_never_predicted_is_named_with_its_share():
+    prediction = np.repeat([0, 1], [70, 30])
+    (alarm,) = dog().after_epoch(history(HEALTHY[:4]), scores(prediction), 0.5)
+    assert alarm.kind == "class-never-predicted"
+    assert "car" in alarm.text
+    assert "5.00%" in alarm.text
+    assert after(HEALTHY[:4], scores(prediction), 0.2) == []  # rare classes come late
+
+
+def test_a_class_that_no_crop_shows_is_named():
+    watchdog = dog()
+    watchdog.saw_batch(torch.zeros(4, 8, 8, dtype=torch.long))
+    watchdog.saw_batch(torch.ones(4, 8, 8, dtype=torch.long))
+    (alarm,) = watchdog.after_first_epoch()
+    assert alarm.kind == "class-never-sampled"
+    assert "car" in alarm.text
+    assert "road" not in alarm.text
+
+
+def test_crops_that_are_void_all_over_are_counted():
+    watchdog = dog()
+    watchdog.saw_batch(torch.full((3, 8, 8), 255))
+    watchdog.saw_batch(torch.tensor([0, 1, 2, 255]).repeat(1, 8, 2))
+    (alarm,) = watchdog.after_first_epoch()
+    assert alarm.kind == "void-crops"
+    assert "3 of 4" in alarm.text
+
+
+def test_every_alarm_is_said_once():
+    watchdog = dog()
+    flat = history([(1.1, 1.1)] * 3)
+    assert len(watchdog.after_epoch(flat, GOOD, 0.5)) == 1
+    assert watchdog.after_epoch([*flat, *flat], GOOD, 0.6) == []
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU())
+
+
+def test_a_rate_that_moves_nothing_is_known_before_the_first_step():
+    assert kinds(check_rate(network(), 1e-8, 1000)) == ["rate-too-low"]
+    assert check_rate(network(), 1e-3, 100) == []
+
+
+def test_images_in_other_units_are_known_before_the_first_step():
+    images = torch.randn(4, 3, 16, 16)
+    assert check_normalisation(images) == []
+    assert check_normalisation(images * 1.8 + 1) == []
+    assert kinds(check_normalisation(images * 60 + 120)) == ["normalisation"]
+    assert kinds(check_normalisation(images / 255)) == ["normalisation"]
+
+
+def test_validation_images_that_are_trained_on_or_of_another_world_are_named():
+    same = [100.0, 120.0, 110.0]
+    assert check_validation(same, [105.0, 118.0], 40.0, 0) == []
+    assert kinds(check_validation(same, same, 40.0, 2)) == ["leak"]
+    assert kinds(check_validation(same, [220.0, 230.0], 40.0, 0)) == ["alien-validation"]
+
+
+def test_channels_that_never_rise_above_zero_are_dead():
+    model, images = network(), torch.randn(2, 3, 16, 16)
+    with DeadChannels(model) as channels:
+        model(images)
+    assert channels.alarms() == []
+    nn.init.constant_(model[2].bias, -1000)
+    with DeadChannels(model) as channels:
+        model(images)
+    (alarm,) = channels.alarms()
+    assert alarm.kind == "dead-activations"
+    assert "100%" in alarm.text
+    assert not model[1]._forward_hooks
+
+
+def things(count=12, size=(120, 150)):
+    """Pictures of bright things of various shapes on a noisy ground, and their masks."""
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        smooth = gaussian_filter(rng.random(size), 9)
+        mask = (smooth > np.quantile(smooth, 0.7)).astype(np.uint8)
+        image = 60 + 90 * mask[..., None] + rng.normal(0, 12, (*size, 3))
+        yield Sample(str(number), np.clip(image, 0, 255).astype(np.uint8), mask, "exclusive")
+
+
+def with_masks(change):
+    return [dataclasses.replace(sample, mask=change(sample.mask)) for sample in things()]
+
+
+def test_labels_that_lie_on_the_things_are_right():
+    assert check_alignment(things()) == []
+
+
+@pytest.mark.parametrize(("shift", "words"), [((0, 9), "to the left"), ((-8, 6), "down")])
+def test_labels_that_were_moved_are_told_how_to_move_back(shift, words):
+    (alarm,) = check_alignment(with_masks(lambda mask: np.roll(mask, shift, (0, 1))))
+    assert alarm.kind == "labels-shifted"
+    assert words in alarm.text
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (np.fliplr, "mirrored left and right"),
+        (np.flipud, "mirrored top and bottom"),
+        (lambda mask: mask[::-1, ::-1], "turned upside down"),
+    ],
+)
+def test_labels_that_were_turned_are_told_how(change, words):
+    (alarm,) = check_alignment(with_masks(change))
+    assert alarm.kind == "labels-turned"
+    assert words in alarm.text
+
+
+def test_labels_of_nothing_in_the_image_are_not_called_shifted():
+    pairs = list(things())
+    others = [
+        dataclasses.replace(sample, mask=pairs[(number + 3) % len(pairs)].mask)
+        for number, sample in enumerate(pairs)
+    ]
+    assert check_alignment(others) == []
