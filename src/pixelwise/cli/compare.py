@@ -104,20 +104,20 @@ def _print_ranking(comparison: Comparison) -> None:
     from pixelwise.reporting.ranking import against_best, verdict
 
     table = Table(box=None, pad_edge=False)
-    table.add_column("model")
-    table.add_column("mean IoU", justify="right")
-    table.add_column("95 %", justify="right")
-    table.add_column("against the best")
-    for title in ("ms/image", "parameters", "MB"):
-        table.add_column(title, justify="right")
+    table.add_column("model", overflow="fold")
+    table.add_column("mean IoU", justify="right", no_wrap=True)
+    table.add_column("95 %", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for title in ("ms/image", "weights", "MB"):
+        table.add_column(title, justify="right", no_wrap=True)
     for model in comparison.models:
         ranked, memory = model.ranked, model.memory_mb
         interval = ranked.interval
         table.add_row(
             model.name,
-            f"{ranked.value:.4f}",
-            f"{interval.low:.4f} to {interval.high:.4f}" if interval else "-",
-            against_best(ranked),
+            f"{ranked.value:.3f}",
+            f"{interval.low:.3f} to {interval.high:.3f}" if interval else "-",
+            against_best(ranked, is_short=True),
             f"{model.ms_per_image:.3g}",
             with_unit(model.parameters),
             "-" if memory is None else f"{memory:.4g}",

@@ -60,6 +60,10 @@ def command(
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    selftest: Annotated[
+        bool,
+        typer.Option("--selftest", help="Learn one batch by heart first; stop where that fails."),
+    ] = False,
     seed: Annotated[int | None, typer.Option(help="Of everything random. [default: 0]")] = None,
     device: Annotated[
         str | None, typer.Option(help="auto, cpu, cuda or mps. [default: auto]")
@@ -89,6 +93,7 @@ def command(
             recipe=recipe,
             overrides=set_ or (),
             resume=resume,
+            selftest=selftest,
             seed=seed,
             device=device,
             listener=listener,

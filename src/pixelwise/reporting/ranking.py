@@ -208,12 +208,23 @@ def _test(comparison: Comparison) -> Iterator[str]:
         )
 
 
-def against_best(ranked: Ranked) -> str:
-    """How a model stands to the best one, in words."""
+def against_best(ranked: Ranked, *, is_short: bool = False) -> str:
+    """How a model stands to the best one, in words.
+
+    Args:
+        ranked: Its place.
+        is_short: Without interval and p-value.
+    """
     if ranked.behind is None or ranked.p_value is None:
         return "best"
     if ranked.is_like_best:
-        return f"no difference ({-ranked.behind.value:+.3f}, p = {ranked.p_value:.2g})"
+        return (
+            "no difference"
+            if is_short
+            else f"no difference ({-ranked.behind.value:+.3f}, p = {ranked.p_value:.2g})"
+        )
+    if is_short:
+        return f"behind by {ranked.behind.value:.3f}"
     p_value = "p < 0.01" if ranked.p_value < 0.01 else f"p = {ranked.p_value:.2g}"
     return f"behind by {ranked.behind.value:.3f}{_range(ranked.behind.interval)}, {p_value}"
 
@@ -246,11 +257,8 @@ def write_ranking(
         charts=[(f"Mean IoU against {words}", _chart(comparison, cost, words))
                 for cost, words in COSTS.items() if comparison.front(cost)],
         names=[model.name for model in models],
-        classes=[
-            (name, colour, values := [model.per_class[name] for model in models],
-             max((value for value in values if value is not None), default=None))
-            for name, colour in zip(class_map.names, class_map.colours, strict=True)
-        ],
+        classes=[(name, colour, [model.per_class[name] for model in models])
+                 for name, colour in zip(class_map.names, class_map.colours, strict=True)],
         legend=list(zip(class_map.names, class_map.colours, strict=True)),
         shots=[(sample.name, _pictures(sample, models, predictors)) for sample in samples],
     )  # fmt: skip

@@ -9,7 +9,7 @@ from pathlib import Path
 from pixelwise.classes import Strays
 from pixelwise.config import Recipe, load_recipe, validated
 from pixelwise.data.dataset import open_dataset
-from pixelwise.errors import ConfigError, ModelFileError
+from pixelwise.errors import ConfigError, ModelFileError, TrainingError
 from pixelwise.evaluation import score_samples
 from pixelwise.files import make_folder, write_text
 from pixelwise.modelfile import MODEL_NAME, load_model_file, save_model_file
@@ -20,6 +20,7 @@ from pixelwise.reporting.report import REPORT_NAME, RunFacts, write_report
 from pixelwise.training.checkpoint import CHECKPOINT_NAME
 from pixelwise.training.events import Drawn, Listener, Said, ignore_events
 from pixelwise.training.loop import Outcome, Trainer
+from pixelwise.training.selftest import overfit_one_batch
 from pixelwise.training.setup import Prepared, prepare
 
 RECIPE_NAME = "recipe.yaml"
@@ -47,6 +48,7 @@ def train(
     recipe: Path | Recipe | None = None,
     overrides: Sequence[str] = (),
     resume: bool = False,
+    selftest: bool = False,
     seed: int | None = None,
     device: str | None = None,
     listener: Listener = ignore_events,
@@ -73,6 +75,7 @@ def train(
         recipe: A YAML file or a recipe to start from; the arguments here override it.
         overrides: ``section.key=value``, as ``--set`` on the command line.
         resume: Go on with the run in ``out`` from its checkpoint, with its own recipe.
+        selftest: Learn one batch by heart first, and stop where that fails.
         seed: Of weights, order, crops and dropout.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         listener: Told of what happens; see :mod:`pixelwise.training.events`.
@@ -136,6 +139,8 @@ def train(
         folder = _new_folder(out, chosen.model.name, dataset.path.resolve().name)
     listener(Said("data", dataset.notes))
     prepared = prepare(chosen, dataset, listener)
+    if selftest:
+        _require_self_test(prepared, listener)
     if not resume:
         make_folder(folder)
         prepared.recipe.data.format = dataset.format.name
@@ -146,6 +151,14 @@ def train(
         trainer.resume()
     trainer.run()
     return _finish(prepared, trainer, listener)
+
+
+def _require_self_test(prepared: Prepared, listener: Listener) -> None:
+    """Refuse to train where one batch cannot even be learnt by heart."""
+    result = overfit_one_batch(prepared)
+    if not result.is_passed:
+        raise TrainingError(result.text)
+    listener(Said("self-test", (result.text,)))
 
 
 def _base_recipe(recipe: Path | Recipe | None, overrides: Sequence[str]) -> Recipe:

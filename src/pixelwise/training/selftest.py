@@ -1,0 +1,85 @@
+"""Can model and labels meet? One batch learnt by heart before the training, and forgotten again."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+
+import torch
+
+from pixelwise.data.batches import Chance, random_for
+from pixelwise.training.setup import Prepared, forward_loss
+
+MAX_STEPS = 150
+"""Steps at most; a small batch is learnt by heart in fewer where anything can be learnt."""
+
+ENOUGH = 0.25
+"""The loss must fall to this share of its first value."""
+
+RATE = 3e-3
+"""Adam's learning rate: higher than most trainings', for nothing but this batch is at stake."""
+
+
+@dataclass(frozen=True)
+class SelfTest:
+    """What the batch gave.
+
+    Attributes:
+        first: Its loss before the first step.
+        last: Its lowest loss.
+        steps: Steps that were made.
+    """
+
+    first: float
+    last: float
+    steps: int
+
+    @property
+    def is_passed(self) -> bool:
+        """The batch was learnt."""
+        return self.last <= ENOUGH * self.first
+
+    @property
+    def text(self) -> str:
+        """The result in one line."""
+        fall = f"the loss of one batch went from {self.first:.4f} to {self.last:.4f}"
+        if self.is_passed:
+            return f"{fall} in {self.steps} steps: model and labels can meet"
+        return (
+            f"{fall} in {self.steps} steps, and should have fallen to a quarter: model and labels "
+            "do not meet. Look at image and mask pairs with: pixelwise data show; or take a model "
+            "with more filters"
+        )
+
+
+def overfit_one_batch(prepared: Prepared) -> SelfTest:
+    """Learn one batch by heart; the model is left as it was.
+
+    Args:
+        prepared: Data, model and recipe.
+    """
+    model = prepared.model
+    weights = copy.deepcopy(model.state_dict())
+    batch = next(prepared.batches.epoch(0))
+    optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
+    model.train()
+    first, lowest, step = math.nan, math.inf, 0
+    try:
+        for step in range(1, MAX_STEPS + 1):
+            # The same chance at every step: neither jitter nor dropout may stand in the way.
+            torch.manual_seed(0)
+            loss = forward_loss(prepared, batch, random_for(Chance.STEP, 0))
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            value = loss.item()
+            first = value if step == 1 else first
+            lowest = min(lowest, value)
+            if lowest <= ENOUGH * first or not math.isfinite(value):
+                break
+    finally:
+        model.load_state_dict(weights)
+        model.zero_grad(set_to_none=True)
+    return SelfTest(first, lowest, step)
