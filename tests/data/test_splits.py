@@ -7,7 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixelwise.data.sample import Record
-from pixelwise.data.splits import group_keys, joined_groups, named_splits, sequence_of
+from pixelwise.data.splits import (
+    assign_splits,
+    group_keys,
+    joined_groups,
+    named_splits,
+    sequence_of,
+)
 from pixelwise.data.stratification import deal
 from pixelwise.errors import ConfigError, DataError
 
@@ -154,3 +160,18 @@ def test_a_large_group_goes_where_there_is_room_for_it():
     parts = deal(groups, (0.7, 0.15, 0.15), 0)
     assert parts[0] == 0
     assert [parts.count(part) for part in range(3)] == [11, 15, 15]
+
+
+def test_the_windows_of_one_scene_are_drawn_together():
+    records = [
+        Record(f"scene{scene}/r{row:05d}_c00000", Path(f"scene{scene}.tif"), window=(row, 0, 8, 8))
+        for scene in range(6)
+        for row in range(0, 64, 8)
+    ]
+    drawn, _ = assign_splits(records, "50/25/25", seed=3)
+    splits = {record.image: set() for record in drawn}
+    for record in drawn:
+        splits[record.image].add(record.split)
+    assert all(len(found) == 1 for found in splits.values())
+    assert {next(iter(found)) for found in splits.values()} == {"train", "val", "test"}
+    assert [record.name for record in drawn] == [record.name for record in records]

@@ -45,7 +45,8 @@ def model(name, value, *, p_value=None, behind=None, ms=10.0, parameters=1000, b
     )
     return ComparedModel(
         ranked=ranked, test=test, test_interval=None, parameters=parameters, gmacs=0.1,
-        per_class={"class-0": 0.9, "class-1": None, "class-2": value}, ms_per_image=ms, memory_mb=memory, epochs=2.0,
+        per_class={"class-0": 0.9, "class-1": None, "class-2": value},
+        ms_per_image=ms, memory_mb=memory, epochs=2.0,
         seconds=3.0, images_per_s=4.0, runs=(f"out/{name}-seed0",),
     )  # fmt: skip
 

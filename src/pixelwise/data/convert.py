@@ -40,7 +40,7 @@ def convert_dataset(
     if dataset.label_mode in target.label_modes:
         target = formats.create(to, label_mode=dataset.label_mode)
     # Files of different folders may share a name, and what is written lies in one folder.
-    stems = file_names([record.name.rsplit("/", 1)[-1] for record in dataset.records])
+    stems = file_names([_plain_name(record) for record in dataset.records])
     records = [
         dataclasses.replace(
             record,
@@ -61,3 +61,9 @@ def convert_dataset(
     with folder_written_aside(out) as aside:
         target.write(aside, samples(), class_map)
         (aside / CARD_NAME).write_text(card.to_yaml(), encoding="utf-8")
+
+
+def _plain_name(record: Record) -> str:
+    """The last part of a record's name; a window keeps the name of its scene."""
+    parts = record.name.split("/")
+    return "-".join(parts[-2:]) if record.window else parts[-1]

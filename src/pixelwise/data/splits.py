@@ -131,13 +131,16 @@ def draw_splits(
     """Draw a split for each record; every wanted split gets one image where there are enough.
 
     Args:
-        records: Sorted by name.
+        records: Sorted by name; the windows of one raster go together where there are several.
         shares: Those of train, val and test.
         seed: Seed of the draw.
 
     Returns:
         The records with their splits, sorted by name.
     """
+    scenes = {record.image for record in records if record.window}
+    if len(scenes) > 1:
+        return _draw_scenes(records, shares, seed)
     shuffled = list(records)
     random.Random(seed).shuffle(shuffled)
     count = len(shuffled)
@@ -255,6 +258,16 @@ def sequence_of(name: str) -> str:
     if bare == stem and stem.isalnum() and not any(map(str.isdigit, stem.rstrip("0123456789"))):
         bare = stem.rstrip("0123456789")
     return "/".join([*folders, bare] if bare else folders) or name
+
+
+def _draw_scenes(
+    records: Sequence[Record], shares: tuple[float, float, float], seed: int
+) -> tuple[Record, ...]:
+    """The windows of one raster go together: neighbours that are parted would flatter the score."""
+    whole = {record.image: dataclasses.replace(record, window=None) for record in records[::-1]}
+    ordered = sorted(whole.values(), key=lambda record: record.name)
+    split_of = {record.image: record.split for record in draw_splits(ordered, shares, seed)}
+    return tuple(dataclasses.replace(record, split=split_of[record.image]) for record in records)
 
 
 def _counts(records: Sequence[Record]) -> str:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 
 WIDTH, HEIGHT = 460, 260
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 14, 42
@@ -160,10 +161,10 @@ def scatter_chart(dots: Sequence[Dot], across: str, up: str) -> str:
         if dot.whisker:
             low, high = (place(dot.x, end)[1] for end in dot.whisker)
             parts.append(
-                f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{low:.1f}" y2="{high:.1f}"/>'
+                f'<line class="whisker" x1="{x:.1f}" x2="{x:.1f}" y1="{low:.1f}" y2="{high:.1f}"/>'
             )
         parts.append(_dot((x, y), "mark" if index in front else "one"))
-    parts += _labels([dot.name for dot in dots], places)
+    parts += _labels([dot.name for dot in dots], places, steps)
     parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, across))
     return _svg(f"{up} over {across}", parts)
 
@@ -237,16 +238,21 @@ def _stairs(points: Sequence[Point]) -> list[Point]:
     return [*steps, (WIDTH - RIGHT, steps[-1][1])]
 
 
-def _labels(names: Sequence[str], places: Sequence[Point]) -> list[str]:
-    """Names beside their points, where there is room: no two over each other, as far as it goes."""
+def _labels(names: Sequence[str], places: Sequence[Point], line: Sequence[Point]) -> list[str]:
+    """Names beside their points, as far as there is room over no other name, point or line."""
     taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in places]
+    taken += [
+        (min(one[0], two[0]) - 1, min(one[1], two[1]) - 1,
+         max(one[0], two[0]) + 1, max(one[1], two[1]) + 1)
+        for one, two in pairwise(line)
+    ]  # fmt: skip
     parts = []
     for name, (x, y) in zip(names, places, strict=True):
         shown = name if len(name) <= MAX_LABEL else f"{name[: MAX_LABEL - 1]}…"
         width = LETTER_PX * len(shown)
         boxes = [
             (left, baseline - 11, left + width, baseline)
-            for baseline in (y + 4 + shift for shift in (0, -13, 13, -26, 26, -39, 39))
+            for baseline in (y + 4 + shift for shift in (0, -11, 12, -23, 24, -36, 37))
             for left in (x + 9, x - 9 - width)
         ]
         inside = [

@@ -26,11 +26,11 @@ FEW_IMAGES = 20
 """On fewer images than this, the intervals themselves are rough."""
 
 COSTS = {
-    "ms_per_image": "ms to predict an image",
-    "parameters": "parameters",
-    "memory_mb": "MB of memory to predict",
+    "ms_per_image": ("time", "ms to predict an image"),
+    "parameters": ("size", "parameters"),
+    "memory_mb": ("memory", "MB to predict an image"),
 }
-"""What the score is drawn against, by the fields of :class:`ComparedModel`."""
+"""What the score is drawn against, and its unit, by the fields of :class:`ComparedModel`."""
 
 
 @dataclass(frozen=True)
@@ -254,8 +254,8 @@ def write_ranking(
               for place, model in enumerate(models, start=1)],
         has_test=any(model.test is not None for model in models),
         has_seeds=any(len(model.ranked.by_seed) > 1 for model in models),
-        charts=[(f"Mean IoU against {words}", _chart(comparison, cost, words))
-                for cost, words in COSTS.items() if comparison.front(cost)],
+        charts=[(f"Mean IoU against {words}", _chart(comparison, cost, unit))
+                for cost, (words, unit) in COSTS.items() if comparison.front(cost)],
         names=[model.name for model in models],
         classes=[(name, colour, [model.per_class[name] for model in models])
                  for name, colour in zip(class_map.names, class_map.colours, strict=True)],
@@ -264,14 +264,14 @@ def write_ranking(
     )  # fmt: skip
 
 
-def _chart(comparison: Comparison, cost: str, words: str) -> str:
+def _chart(comparison: Comparison, cost: str, unit: str) -> str:
     dots = []
     for model in comparison.models:
         value, interval = getattr(model, cost), model.ranked.interval
         if value is not None:
             whisker = (interval.low, interval.high) if interval else None
             dots.append(Dot(model.name, max(float(value), 1e-6), model.ranked.value, whisker))
-    return scatter_chart(dots, words, "mean IoU")
+    return scatter_chart(dots, unit, "mean IoU")
 
 
 def _pictures(

@@ -140,7 +140,10 @@ def write_review_page(
             (given or "nothing", suggested or "nothing", count)
             for (given, suggested), count in changes.most_common()
         ],
-        legend=[*zip(class_map.names, class_map.colours, strict=True), ("edge of the region", MARK_COLOUR)],
+        legend=[
+            *zip(class_map.names, class_map.colours, strict=True),
+            ("edge of the region", MARK_COLOUR),
+        ],
         entries=suspect_pictures(suspects, load, class_map),
     )
 

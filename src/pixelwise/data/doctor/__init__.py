@@ -289,6 +289,8 @@ def _load(
 
 
 def _image_of(record: Record, found: list[Observation]) -> Array | None:
+    if record.window is not None:  # a part of a scene that may be larger than memory
+        return None
     try:
         return read_image(record.image)
     except DataError as error:

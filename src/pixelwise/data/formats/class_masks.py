@@ -74,9 +74,7 @@ class ClassMasks(Format):
             pictures = by_stem(image_files(images), "image")
             for stem, image in sorted(pictures.items()):
                 lacking = [
-                    path
-                    for path, plane in zip(classes, planes, strict=True)
-                    if stem not in plane
+                    path for path, plane in zip(classes, planes, strict=True) if stem not in plane
                 ]
                 if lacking:
                     error = FormatError(
