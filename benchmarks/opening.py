@@ -28,8 +28,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pixelwise.data.cache import MEMORY_SHARE, MemoryCache
-from pixelwise.data.cache_folder import FREE_SHARE, LOCATION_VARIABLE, MAX_BYTES
+from pixelwise.data.caching.folder import FREE_SHARE, LOCATION_VARIABLE, MAX_BYTES
+from pixelwise.data.caching.memory import MEMORY_SHARE, MemoryCache
 from pixelwise.data.dataset import open_dataset
 from pixelwise.data.formats import formats
 from pixelwise.data.sample import Sample

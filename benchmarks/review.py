@@ -33,7 +33,7 @@ from pixelwise import load_model, review_labels
 from pixelwise.config import load_recipe
 from pixelwise.data.dataset import open_dataset
 from pixelwise.data.digits import write_digits
-from pixelwise.data.splitting import plan_split
+from pixelwise.data.splitting.plans import plan_split
 from pixelwise.review import records_to_review
 from pixelwise.review_folds import review_folds, train_folds
 from pixelwise.scoring.suspects import Suspect

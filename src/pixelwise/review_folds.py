@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pixelwise.config import Recipe, load_recipe
 from pixelwise.data.dataset import Dataset
-from pixelwise.data.split_cards import write_cards
-from pixelwise.data.splitting import SplitPlan
+from pixelwise.data.splitting.cards import write_cards
+from pixelwise.data.splitting.plans import SplitPlan
 from pixelwise.errors import ConfigError
 from pixelwise.prediction.predictor import load_model
 from pixelwise.review import answers, check_top, counted
@@ -68,7 +68,7 @@ def train_folds(
     Args:
         dataset: The data.
         data: The path that it was opened by; what its card says is kept.
-        plan: The divisions, as :func:`~pixelwise.data.splitting.plan_split` makes folds.
+        plan: The divisions, as :func:`~pixelwise.data.splitting.plans.plan_split` makes folds.
         recipe: Of every training.
         out: The folder for the cards and the runs.
         minutes: Budget of each training; ``None`` leaves what the recipe says.

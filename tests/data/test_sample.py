@@ -13,7 +13,7 @@ from PIL import Image
 
 from pixelwise.classes import ClassMap
 from pixelwise.data import reading as reading_module
-from pixelwise.data.coding import to_class_ids
+from pixelwise.data.masks.coding import to_class_ids
 from pixelwise.data.reading import read_grey_mask, read_image, read_mask_values
 from pixelwise.data.sample import check_same_size
 from pixelwise.errors import DataError, MaskError

@@ -14,7 +14,7 @@ import typer
 
 if TYPE_CHECKING:
     from pixelwise.classes import Strays
-    from pixelwise.data.splitting import SplitPlan
+    from pixelwise.data.splitting.plans import SplitPlan
     from pixelwise.scoring.intervals import Interval
     from pixelwise.scoring.scores import Scores
 

@@ -156,8 +156,8 @@ def split(
 ) -> None:
     """Divide a data set and write a card that names the images of each split: it never drifts."""
     from pixelwise.data.dataset import open_dataset
-    from pixelwise.data.split_cards import require_new, write_cards
-    from pixelwise.data.splitting import plan_split
+    from pixelwise.data.splitting.cards import require_new, write_cards
+    from pixelwise.data.splitting.plans import plan_split
 
     dataset = open_dataset(data, format=format, ignore=ignore or (), strays=stray_rule(strays))
     require_new(out, folds)

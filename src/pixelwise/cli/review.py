@@ -155,8 +155,8 @@ def _by_folds(
     device: str,
 ) -> list[Suspect]:
     """What the models doubt that are trained without the images."""
-    from pixelwise.data.split_cards import require_new
-    from pixelwise.data.splitting import plan_split
+    from pixelwise.data.splitting.cards import require_new
+    from pixelwise.data.splitting.plans import plan_split
     from pixelwise.review_folds import CARD_NAME, recipe_of, review_folds, train_folds
 
     recipe = recipe_of(model)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from pixelwise.classes import IGNORE_INDEX, ClassMap, Colour, LabelMode, Strays, numbered_names
 from pixelwise.config import AugmentationRecipe, Bands, read_yaml, validated
-from pixelwise.data.splits import SplitName
+from pixelwise.data.splitting.splits import SplitName
 from pixelwise.errors import ConfigError
 
 CARD_NAME = "dataset.yaml"

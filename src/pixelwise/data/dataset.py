@@ -10,12 +10,12 @@ from pathlib import Path
 
 from pixelwise.classes import ClassMap, LabelMode, Strays
 from pixelwise.config import DEFAULT_SPLIT, AugmentationRecipe
+from pixelwise.data.caching.disk import DiskCache, open_cache
 from pixelwise.data.card import DatasetCard, find_card
 from pixelwise.data.digits import write_digits
-from pixelwise.data.disk_cache import DiskCache, open_cache
 from pixelwise.data.formats import Format, detect_format
 from pixelwise.data.sample import Record, Sample
-from pixelwise.data.splits import SPLITS, assign_splits, named_splits
+from pixelwise.data.splitting.splits import SPLITS, assign_splits, named_splits
 from pixelwise.data.watching import is_watched, refuse
 from pixelwise.errors import ConfigError, DataError, FormatError
 

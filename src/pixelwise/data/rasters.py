@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pixelwise.data.annotations.shapes import BoolArray
 from pixelwise.data.bounds import require_decodable
 from pixelwise.data.reading import (
     Array,
@@ -27,7 +28,6 @@ from pixelwise.data.reading import (
     quietly,
     with_channels,
 )
-from pixelwise.data.shapes import BoolArray
 from pixelwise.errors import DataError, FormatError, MissingExtraError
 
 WINDOW_PX = 1024

@@ -16,7 +16,7 @@ from pixelwise.data.dataset import Dataset, open_dataset
 from pixelwise.data.preprocessing import Preprocessing
 from pixelwise.data.reading import LARGEST_VALUE, Array
 from pixelwise.data.sample import Sample
-from pixelwise.data.splits import SPLITS
+from pixelwise.data.splitting.splits import SPLITS
 from pixelwise.data.statistics import DatasetStatistics
 from pixelwise.errors import ConfigError
 from pixelwise.reporting.samples import SampleRow, draw_samples

@@ -12,7 +12,7 @@ from pixelwise.classes import IGNORE_INDEX, ClassMap, LabelMode
 from pixelwise.config import AugmentationRecipe, Recipe
 from pixelwise.data.augmentation import TensorSample, jitter, to_tensors
 from pixelwise.data.batches import TrainingBatches, crops_per_image
-from pixelwise.data.cache import MemoryCache
+from pixelwise.data.caching.memory import MemoryCache
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.doctor.passing import PassingLook
 from pixelwise.data.enhancement import Enhancement, enhance

@@ -9,6 +9,7 @@ from pathlib import Path
 from pixelwise.classes import Strays
 from pixelwise.config import Recipe, load_recipe, validated
 from pixelwise.data.dataset import open_dataset
+from pixelwise.devices import processor_for_training
 from pixelwise.errors import ConfigError, ModelFileError, TrainingError
 from pixelwise.evaluation import score_samples
 from pixelwise.files import make_folder, write_text
@@ -138,19 +139,20 @@ def train(
     if not resume:
         folder = _new_folder(out, chosen.model.name, dataset.path.resolve().name)
     listener(Said("data", dataset.notes))
-    prepared = prepare(chosen, dataset, listener)
-    if selftest:
-        _require_self_test(prepared, listener)
-    if not resume:
-        make_folder(folder)
-        prepared.recipe.data.format = dataset.format.name
-        prepared.recipe.data.split = dataset.drawn_split
-        write_text(folder / RECIPE_NAME, prepared.recipe.to_yaml())
-    trainer = Trainer(prepared, folder, listener)
-    if resume:
-        trainer.resume()
-    trainer.run()
-    return _finish(prepared, trainer, listener)
+    with processor_for_training():
+        prepared = prepare(chosen, dataset, listener)
+        if selftest:
+            _require_self_test(prepared, listener)
+        if not resume:
+            make_folder(folder)
+            prepared.recipe.data.format = dataset.format.name
+            prepared.recipe.data.split = dataset.drawn_split
+            write_text(folder / RECIPE_NAME, prepared.recipe.to_yaml())
+        trainer = Trainer(prepared, folder, listener)
+        if resume:
+            trainer.resume()
+        trainer.run()
+        return _finish(prepared, trainer, listener)
 
 
 def _require_self_test(prepared: Prepared, listener: Listener) -> None:

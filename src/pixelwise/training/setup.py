@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pixelwise.config import Recipe
 from pixelwise.data.batches import Batch, Chance, TrainingBatches, random_for
-from pixelwise.data.cache import MemoryCache
+from pixelwise.data.caching.memory import MemoryCache
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.doctor.passing import PassingLook
 from pixelwise.data.sample import Sample
@@ -22,7 +22,6 @@ from pixelwise.devices import (
     choose_device,
     is_out_of_memory,
     measure_bfloat16_speedup,
-    prepare_processor,
 )
 from pixelwise.errors import ConfigError, TrainingError
 from pixelwise.modelfile import ModelCard, TrainingData, current_versions
@@ -105,8 +104,6 @@ def prepare(recipe: Recipe, dataset: Dataset, listener: Listener) -> Prepared:
     if recipe.training.epochs is not None and recipe.training.minutes is not None:
         raise ConfigError("a training takes epochs or minutes. Got both. Leave one out")
     device = choose_device(recipe.training.device)
-    if device.type == "cpu":
-        prepare_processor()
     reasons = settle_bands_and_size(recipe, dataset)
     doctor = PassingLook(dataset.class_map)
     training, validation = (

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 
 from pixelwise.data.batches import Batch
-from pixelwise.data.duplicates import MAX_DISTANCE, perceptual_hash
 from pixelwise.data.preprocessing import normalise
 from pixelwise.data.sample import Sample
+from pixelwise.data.splitting.duplicates import MAX_DISTANCE, perceptual_hash
 from pixelwise.scoring.scores import Scores
 from pixelwise.training.alignment import check_alignment
 from pixelwise.training.events import Listener, Said

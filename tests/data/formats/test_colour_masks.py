@@ -7,11 +7,11 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from pixelwise.classes import ClassMap
-from pixelwise.data.coding import VOID_COLOUR, colours_to_class_ids
-from pixelwise.data.colour_tables import label_map_text, read_colour_table
 from pixelwise.data.convert import convert_dataset
 from pixelwise.data.dataset import open_dataset
 from pixelwise.data.formats import Truth, formats
+from pixelwise.data.masks.coding import VOID_COLOUR, colours_to_class_ids
+from pixelwise.data.masks.colour_tables import label_map_text, read_colour_table
 from pixelwise.data.sample import Record, Sample
 from pixelwise.errors import ConfigError, DataError, FormatError, MaskError
 

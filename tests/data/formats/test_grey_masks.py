@@ -10,7 +10,7 @@ from PIL import Image
 from pixelwise.classes import ClassMap
 from pixelwise.data.dataset import open_dataset
 from pixelwise.data.formats import Truth, formats
-from pixelwise.data.mask_kinds import MAX_LOOKED_AT
+from pixelwise.data.masks.kinds import MAX_LOOKED_AT
 from pixelwise.data.sample import Record, Sample
 from pixelwise.errors import DataError, MaskError
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pixelwise.classes import ClassMap, LabelMode, Strays
-from pixelwise.data.cache import MemoryCache
+from pixelwise.data.caching.memory import MemoryCache
 from pixelwise.data.card import find_card
 from pixelwise.data.dataset import Dataset, open_dataset
 from pixelwise.data.doctor.files import alpha_in_mask, colours_in_mask, diagnose, left_out
@@ -43,7 +43,7 @@ from pixelwise.data.reading import (
     read_mask_values,
 )
 from pixelwise.data.sample import Record, Sample
-from pixelwise.data.splits import SPLITS
+from pixelwise.data.splitting.splits import SPLITS
 from pixelwise.data.watching import Watch, watched
 from pixelwise.errors import DataError, FormatError, MaskError, PixelwiseError
 

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pixelwise.classes import BACKGROUND_NAMES, ClassMap, colour_of
-from pixelwise.data.coding import hex_of
-from pixelwise.data.mask_kinds import black_and_white
+from pixelwise.data.masks.coding import hex_of
+from pixelwise.data.masks.kinds import black_and_white
 from pixelwise.data.reading import read_mask_colours, read_mask_values
 from pixelwise.data.sample import Record
 from pixelwise.errors import DataError

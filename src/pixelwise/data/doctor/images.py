@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from pixelwise.data.doctor.findings import Finding, Observation, make_finding
-from pixelwise.data.duplicates import perceptual_hash
 from pixelwise.data.reading import LARGEST_VALUE, Array, is_rotated
 from pixelwise.data.sample import Record
+from pixelwise.data.splitting.duplicates import perceptual_hash
 
 EVERY = 4
 """Brightness is judged on every so many-th row and column."""
@@ -30,7 +30,8 @@ class ImageFacts:
         dtype: Of its pixels.
         channels: How many.
         content: A hash of its pixels.
-        look: What it looks like, as :func:`~pixelwise.data.duplicates.perceptual_hash` says.
+        look: What it looks like, as
+            :func:`~pixelwise.data.splitting.duplicates.perceptual_hash` says.
         peak: The value that 99.5 % of its pixels do not exceed.
         is_constant: All pixels are alike.
     """

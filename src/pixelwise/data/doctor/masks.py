@@ -14,7 +14,7 @@ from pixelwise.classes import BACKGROUND_NAMES, IGNORE_INDEX, ClassMap, Colour
 from pixelwise.data.doctor.findings import Finding, Observation, make_finding, shrink_marks
 from pixelwise.data.doctor.images import content_hash
 from pixelwise.data.sample import Record, Sample
-from pixelwise.data.splits import SPLITS
+from pixelwise.data.splitting.splits import SPLITS
 
 STRIDE_PX = 16
 """The deepest features of most networks have one value for so many pixels across."""

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import shapely
 
+from pixelwise.data.annotations.shapes import Ring, paint_polygon
 from pixelwise.data.doctor.findings import Observation, shrink_marks
 from pixelwise.data.sample import Record
-from pixelwise.data.shapes import Ring, paint_polygon
 
 TOLERANCE_PX = 1.0
 """Corners may lie so far outside: tools count pixels from their centres or from their edges."""

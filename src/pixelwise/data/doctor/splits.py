@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from pixelwise.data.doctor.findings import Example, Finding, Tally, make_finding
 from pixelwise.data.doctor.images import ImageFacts
 from pixelwise.data.doctor.masks import MaskFacts
-from pixelwise.data.duplicates import groups_of_equal, near_duplicate_groups
 from pixelwise.data.sample import Record
-from pixelwise.data.splits import sequence_of
+from pixelwise.data.splitting.duplicates import groups_of_equal, near_duplicate_groups
+from pixelwise.data.splitting.splits import sequence_of
 
 MAX_NAMES = 6
 

@@ -13,7 +13,7 @@ import numpy as np
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.doctor.findings import Example, Finding, Tally, make_finding
 from pixelwise.data.doctor.masks import ClassRow, MaskFacts
-from pixelwise.data.mask_kinds import mask_storage
+from pixelwise.data.masks.kinds import mask_storage
 from pixelwise.data.reading import read_mask_values
 from pixelwise.data.sample import Record
 from pixelwise.errors import DataError

@@ -8,14 +8,6 @@ from pathlib import Path
 from typing import ClassVar
 
 from pixelwise.classes import ClassMap
-from pixelwise.data.coding import (
-    colours_to_class_ids,
-    to_class_ids,
-    to_colours,
-    to_stored_values,
-    with_void_value,
-)
-from pixelwise.data.colour_tables import find_colour_table, read_colour_table
 from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
 from pixelwise.data.layouts import (
     IMAGE_FOLDERS,
@@ -28,7 +20,15 @@ from pixelwise.data.layouts import (
     named_folder,
     pair_by_stem,
 )
-from pixelwise.data.mask_kinds import look_at_folder
+from pixelwise.data.masks.coding import (
+    colours_to_class_ids,
+    to_class_ids,
+    to_colours,
+    to_stored_values,
+    with_void_value,
+)
+from pixelwise.data.masks.colour_tables import find_colour_table, read_colour_table
+from pixelwise.data.masks.kinds import look_at_folder
 from pixelwise.data.reading import read_image, read_mask_colours, read_mask_values
 from pixelwise.data.sample import Record, Sample, check_same_size
 from pixelwise.data.writing import stem_of, write_image, write_mask, write_pixels

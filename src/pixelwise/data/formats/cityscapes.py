@@ -11,7 +11,6 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from pixelwise.classes import IGNORE_INDEX, ClassMap, Colour
-from pixelwise.data.coding import to_class_ids, to_stored_values, with_void_value
 from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
 from pixelwise.data.layouts import (
     SPLIT_FOLDERS,
@@ -21,7 +20,8 @@ from pixelwise.data.layouts import (
     named_folder,
     subfolders,
 )
-from pixelwise.data.mask_kinds import spread
+from pixelwise.data.masks.coding import to_class_ids, to_stored_values, with_void_value
+from pixelwise.data.masks.kinds import spread
 from pixelwise.data.reading import read_image, read_mask_values
 from pixelwise.data.sample import Record, Sample, check_same_size
 from pixelwise.data.watching import refuse

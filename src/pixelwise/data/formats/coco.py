@@ -17,12 +17,9 @@ from pydantic import BaseModel, FailFast
 
 from pixelwise.classes import ClassMap, LabelMode
 from pixelwise.config import validated
-from pixelwise.data.finding import ImageFinder, split_in_folders, split_in_words
-from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
-from pixelwise.data.reading import read_image
-from pixelwise.data.rle import decode_runs, encode_runs, pack_counts, unpack_counts
-from pixelwise.data.sample import Record, Sample, check_stated_size
-from pixelwise.data.shapes import (
+from pixelwise.data.annotations.finding import ImageFinder, split_in_folders, split_in_words
+from pixelwise.data.annotations.rle import decode_runs, encode_runs, pack_counts, unpack_counts
+from pixelwise.data.annotations.shapes import (
     BoolArray,
     Shape,
     classes_of,
@@ -30,6 +27,9 @@ from pixelwise.data.shapes import (
     paint_shapes,
     shapes_of,
 )
+from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
+from pixelwise.data.reading import read_image
+from pixelwise.data.sample import Record, Sample, check_stated_size
 from pixelwise.data.watching import refuse
 from pixelwise.data.writing import write_image
 from pixelwise.errors import ConfigError, DataError, FormatError, MaskError

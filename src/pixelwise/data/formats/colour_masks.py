@@ -7,22 +7,22 @@ from pathlib import Path
 from typing import ClassVar
 
 from pixelwise.classes import BACKGROUND_NAMES, ClassMap, colour_code, colour_of
-from pixelwise.data.coding import (
+from pixelwise.data.formats import Truth, formats
+from pixelwise.data.formats.mask_folders import MaskFolders
+from pixelwise.data.masks.coding import (
     VOID_COLOUR,
     colours_to_class_ids,
     hex_of,
     to_colours,
     void_colours_of,
 )
-from pixelwise.data.colour_tables import (
+from pixelwise.data.masks.colour_tables import (
     LABEL_MAP,
     find_colour_table,
     label_map_text,
     read_colour_table,
 )
-from pixelwise.data.formats import Truth, formats
-from pixelwise.data.formats.mask_folders import MaskFolders
-from pixelwise.data.mask_kinds import MAX_CODES, MaskKind, colours_in
+from pixelwise.data.masks.kinds import MAX_CODES, MaskKind, colours_in
 from pixelwise.data.reading import UInt8Array, read_mask_colours
 from pixelwise.data.sample import Record, Sample
 from pixelwise.data.writing import write_pixels

@@ -11,7 +11,9 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 import numpy as np
 
 from pixelwise.classes import ClassMap, LabelMode
-from pixelwise.data.annotations import (
+from pixelwise.data.annotations.cvat_file import CvatFile, CvatImage, is_cvat, read_cvat
+from pixelwise.data.annotations.cvat_shapes import WITH_AREA, WITHOUT_AREA, cvat_shape
+from pixelwise.data.annotations.files import (
     VOID_LABEL,
     annotation_places,
     class_label,
@@ -22,14 +24,12 @@ from pixelwise.data.annotations import (
     record_name,
     written_regions,
 )
-from pixelwise.data.cvat_file import CvatFile, CvatImage, is_cvat, read_cvat
-from pixelwise.data.cvat_shapes import WITH_AREA, WITHOUT_AREA, cvat_shape
+from pixelwise.data.annotations.rle import encode_runs
+from pixelwise.data.annotations.shapes import BoolArray, Shape, paint_shapes
 from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
 from pixelwise.data.layouts import IMAGE_FOLDERS, SPLIT_FOLDERS
 from pixelwise.data.reading import IMAGE_SUFFIXES, read_image
-from pixelwise.data.rle import encode_runs
 from pixelwise.data.sample import Record, Sample, check_stated_size
-from pixelwise.data.shapes import BoolArray, Shape, paint_shapes
 from pixelwise.data.watching import refuse
 from pixelwise.data.writing import write_image
 from pixelwise.errors import DataError, FormatError, MaskError

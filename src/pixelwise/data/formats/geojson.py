@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from pixelwise.classes import BACKGROUND_NAMES, IGNORE_INDEX, ClassMap
-from pixelwise.data.annotations import (
+from pixelwise.data.annotations.files import (
     VOID_LABEL,
     annotation_places,
     class_label,
@@ -17,14 +17,15 @@ from pixelwise.data.annotations import (
     labelled_class_map,
     written_regions,
 )
-from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
-from pixelwise.data.geojson_layers import (
+from pixelwise.data.annotations.geojson_layers import (
     FOREGROUND,
     GEOJSON_SUFFIXES,
     feature_collection,
     place_layer,
     read_layer,
 )
+from pixelwise.data.annotations.shapes import paint_shapes
+from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
 from pixelwise.data.layouts import (
     ANNOTATION_SUFFIXES,
     IMAGE_FOLDERS,
@@ -38,7 +39,6 @@ from pixelwise.data.layouts import (
 from pixelwise.data.rasters import WINDOW_PX, Grid, read_grid, read_window, write_raster
 from pixelwise.data.reading import TIFF_SUFFIXES
 from pixelwise.data.sample import Record, Sample
-from pixelwise.data.shapes import paint_shapes
 from pixelwise.data.watching import refuse
 from pixelwise.data.writing import stem_of
 from pixelwise.errors import DataError, FormatError

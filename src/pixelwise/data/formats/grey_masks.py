@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from pixelwise.classes import BACKGROUND_NAMES, ClassMap
-from pixelwise.data.coding import to_stored_values
 from pixelwise.data.formats import Truth, formats
 from pixelwise.data.formats.mask_folders import MaskFolders, value_refusal
-from pixelwise.data.mask_kinds import (
+from pixelwise.data.masks.coding import to_stored_values
+from pixelwise.data.masks.kinds import (
     MaskKind,
     are_grey_levels,
     black_and_white,

@@ -15,7 +15,7 @@ from PIL import Image
 from pydantic import BaseModel, FiniteFloat
 
 from pixelwise.classes import BACKGROUND_NAMES, IGNORE_INDEX, ClassMap, LabelMode
-from pixelwise.data.annotations import (
+from pixelwise.data.annotations.files import (
     VOID_LABEL,
     Place,
     annotation_places,
@@ -29,11 +29,11 @@ from pixelwise.data.annotations import (
     read_json,
     record_name,
 )
+from pixelwise.data.annotations.labelme_shapes import paint_labelme, polygons_of
+from pixelwise.data.annotations.shapes import BoolArray, Shape, paint_shapes, unpainted_id
 from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
-from pixelwise.data.labelme_shapes import paint_labelme, polygons_of
 from pixelwise.data.reading import IMAGE_SUFFIXES, UInt8Array, decoding, read_image
 from pixelwise.data.sample import Record, Sample, check_stated_size
-from pixelwise.data.shapes import BoolArray, Shape, paint_shapes, unpainted_id
 from pixelwise.data.watching import refuse
 from pixelwise.data.writing import stem_of, write_image
 from pixelwise.errors import DataError, FormatError, MaskError

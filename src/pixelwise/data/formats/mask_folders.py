@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import ClassVar
 
 from pixelwise.classes import IGNORE_INDEX, ClassMap
-from pixelwise.data.coding import to_class_ids
 from pixelwise.data.formats import NO, Confidence, Format, Truth
 from pixelwise.data.layouts import (
     IMAGE_FOLDERS,
@@ -18,7 +17,8 @@ from pixelwise.data.layouts import (
     listed_records,
     pair_by_stem,
 )
-from pixelwise.data.mask_kinds import MaskKind, look_at_folder
+from pixelwise.data.masks.coding import to_class_ids
+from pixelwise.data.masks.kinds import MaskKind, look_at_folder
 from pixelwise.data.reading import UInt8Array, read_image, read_mask_values
 from pixelwise.data.sample import Record, Sample, check_same_size
 from pixelwise.data.writing import stem_of, write_image

@@ -11,7 +11,6 @@ import numpy.typing as npt
 from scipy.ndimage import label
 
 from pixelwise.classes import ClassMap
-from pixelwise.data.coding import to_class_ids
 from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
 from pixelwise.data.layouts import (
     IMAGE_FOLDERS,
@@ -22,9 +21,10 @@ from pixelwise.data.layouts import (
     split_folders,
     subfolders,
 )
+from pixelwise.data.masks.coding import to_class_ids
+from pixelwise.data.masks.sparse_png import read_object_rows
 from pixelwise.data.reading import Array, read_image, read_mask_values
 from pixelwise.data.sample import Record, Sample, check_same_size
-from pixelwise.data.sparse_png import read_object_rows
 from pixelwise.data.watching import refuse
 from pixelwise.data.writing import stem_of, write_image, write_mask
 from pixelwise.errors import FormatError

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from pixelwise.classes import BACKGROUND_NAMES, IGNORE_INDEX, ClassMap, LabelMode
-from pixelwise.data.annotations import (
+from pixelwise.data.annotations.files import (
     Place,
     annotation_places,
     class_label,
@@ -19,9 +19,7 @@ from pixelwise.data.annotations import (
     modified_at,
     read_text,
 )
-from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
-from pixelwise.data.layouts import IMAGE_FOLDERS, by_stem, image_files
-from pixelwise.data.polygon_lists import (
+from pixelwise.data.annotations.polygon_lists import (
     NAME,
     Region,
     read_lists,
@@ -29,9 +27,11 @@ from pixelwise.data.polygon_lists import (
     shape_of,
     write_list,
 )
+from pixelwise.data.annotations.shapes import paint_shapes, shapes_of, trace_regions, unpainted_id
+from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
+from pixelwise.data.layouts import IMAGE_FOLDERS, by_stem, image_files
 from pixelwise.data.reading import read_image
 from pixelwise.data.sample import Record, Sample
-from pixelwise.data.shapes import paint_shapes, shapes_of, trace_regions, unpainted_id
 from pixelwise.data.watching import refuse
 from pixelwise.data.writing import stem_of, write_image
 from pixelwise.errors import DataError, FormatError, MaskError

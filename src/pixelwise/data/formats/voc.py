@@ -9,17 +9,17 @@ from typing import ClassVar
 
 from pixelwise.classes import IGNORE_INDEX, ClassMap, Colour, colour_code
 from pixelwise.config import validated
-from pixelwise.data.coding import (
+from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
+from pixelwise.data.layouts import by_stem, image_files, mask_files, named_folder
+from pixelwise.data.masks.coding import (
     VOID_COLOUR,
     colours_to_class_ids,
     to_class_ids,
     to_stored_values,
     with_void_value,
 )
-from pixelwise.data.colour_tables import find_colour_table, read_colour_table
-from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
-from pixelwise.data.layouts import by_stem, image_files, mask_files, named_folder
-from pixelwise.data.mask_kinds import (
+from pixelwise.data.masks.colour_tables import find_colour_table, read_colour_table
+from pixelwise.data.masks.kinds import (
     colours_in,
     look_at_masks,
     mask_storage,
@@ -29,7 +29,7 @@ from pixelwise.data.mask_kinds import (
 )
 from pixelwise.data.reading import UInt8Array, read_image, read_mask_colours, read_mask_values
 from pixelwise.data.sample import Record, Sample, check_same_size
-from pixelwise.data.splits import SPLITS
+from pixelwise.data.splitting.splits import SPLITS
 from pixelwise.data.watching import refuse
 from pixelwise.data.writing import stem_of, write_image, write_mask
 from pixelwise.errors import FormatError

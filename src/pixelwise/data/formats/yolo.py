@@ -18,13 +18,15 @@ from pixelwise.classes import (
     LabelMode,
     numbered_names,
 )
-from pixelwise.data.datayaml import SPLIT_KEYS, DataFile, data_files, find_data_file, said_by
-from pixelwise.data.finding import files_below, split_in_folders
-from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
-from pixelwise.data.layouts import end_inside, image_files
-from pixelwise.data.reading import IMAGE_SUFFIXES, read_image
-from pixelwise.data.sample import Record, Sample
-from pixelwise.data.shapes import (
+from pixelwise.data.annotations.datayaml import (
+    SPLIT_KEYS,
+    DataFile,
+    data_files,
+    find_data_file,
+    said_by,
+)
+from pixelwise.data.annotations.finding import files_below, split_in_folders
+from pixelwise.data.annotations.shapes import (
     Ring,
     Shape,
     classes_of,
@@ -34,6 +36,10 @@ from pixelwise.data.shapes import (
     trace_regions,
     unpainted_id,
 )
+from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
+from pixelwise.data.layouts import end_inside, image_files
+from pixelwise.data.reading import IMAGE_SUFFIXES, read_image
+from pixelwise.data.sample import Record, Sample
 from pixelwise.data.watching import refuse
 from pixelwise.data.writing import stem_of, write_image
 from pixelwise.errors import DataError, FormatError, MaskError

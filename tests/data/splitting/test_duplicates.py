@@ -6,13 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pixelwise.data.duplicates import (
+from pixelwise.data.reading import read_image
+from pixelwise.data.splitting.duplicates import (
     MAX_DISTANCE,
     groups_of_equal,
     near_duplicate_groups,
     perceptual_hash,
 )
-from pixelwise.data.reading import read_image
 
 HASHES = st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 40), max_size=40)
 

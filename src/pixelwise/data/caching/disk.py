@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 
 from pixelwise.classes import ClassMap
-from pixelwise.data.cache_folder import OFF, CacheFolder, users_cache
-from pixelwise.data.cache_keys import Stamp, content_key, method_of, stamp
+from pixelwise.data.caching.folder import OFF, CacheFolder, users_cache
+from pixelwise.data.caching.keys import Stamp, content_key, method_of, stamp
+from pixelwise.data.caching.packing import pack, unpack
 from pixelwise.data.formats import Format
-from pixelwise.data.packing import pack, unpack
 from pixelwise.data.sample import Record, Sample
 
 SLOW_S, SLOW_S_PER_BYTE = 1e-3, 3e-9

@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from pixelwise.data.cache import MemoryCache
+from pixelwise.data.caching.memory import MemoryCache
 
 
 class Maker:

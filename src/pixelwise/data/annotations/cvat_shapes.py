@@ -1,7 +1,7 @@
 """CVAT's shapes to pixels: a pixel belongs to a shape when its centre is inside.
 
-Coordinates are those of :mod:`pixelwise.data.shapes`; a rotation is in degrees, clockwise as seen
-on the screen, about the middle of the shape.
+Coordinates are those of :mod:`pixelwise.data.annotations.shapes`; a rotation is in degrees,
+clockwise as seen on the screen, about the middle of the shape.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pixelwise.data.rle import decode_runs
-from pixelwise.data.shapes import BoolArray, Ring, Shape
+from pixelwise.data.annotations.rle import decode_runs
+from pixelwise.data.annotations.shapes import BoolArray, Ring, Shape
 from pixelwise.errors import MaskError
 
 Attributes = Mapping[str, str]

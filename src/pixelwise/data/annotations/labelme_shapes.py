@@ -1,7 +1,7 @@
 """LabelMe's shapes to pixels and back, by the rule of its own ``labelme.utils.shape_to_mask``.
 
 LabelMe draws with Pillow: corners are cut to whole pixels, and the outline belongs to the region.
-This is not the rule of :mod:`pixelwise.data.shapes`, whose corners lie between pixels.
+This is not the rule of :mod:`pixelwise.data.annotations.shapes`, whose corners lie between pixels.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 from scipy.ndimage import binary_fill_holes, find_objects, label
 
+from pixelwise.data.annotations.shapes import MAX_POINTS, BoolArray, Ring, trace_regions
 from pixelwise.data.reading import UInt8Array
-from pixelwise.data.shapes import MAX_POINTS, BoolArray, Ring, trace_regions
 from pixelwise.data.watching import note_polygon
 from pixelwise.errors import MaskError
 

@@ -10,8 +10,8 @@ from PIL import Image
 
 from pixelwise.data.convert import convert_dataset
 from pixelwise.data.dataset import open_dataset
-from pixelwise.data.split_cards import write_cards
-from pixelwise.data.splitting import plan_split
+from pixelwise.data.splitting.cards import write_cards
+from pixelwise.data.splitting.plans import plan_split
 from pixelwise.errors import ConfigError, DataError, OutputError
 
 

@@ -15,7 +15,6 @@ from PIL import Image
 
 from pixelwise.classes import IGNORE_INDEX, MAX_CLASSES, ClassMap, Colour, numbered_names
 from pixelwise.data.bounds import PILLOW_FORMATS
-from pixelwise.data.colour_tables import find_colour_table
 from pixelwise.data.layouts import (
     end_inside,
     folder_pairs,
@@ -23,6 +22,7 @@ from pixelwise.data.layouts import (
     list_files,
     listed_entries,
 )
+from pixelwise.data.masks.colour_tables import find_colour_table
 from pixelwise.data.reading import (
     MASK_SUFFIXES,
     TIFF_SUFFIXES,

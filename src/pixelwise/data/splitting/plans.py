@@ -9,11 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from pixelwise.config import DEFAULT_SPLIT
-from pixelwise.data.cache import MemoryCache
+from pixelwise.data.caching.memory import MemoryCache
 from pixelwise.data.dataset import Dataset
-from pixelwise.data.duplicates import groups_of_equal, near_duplicate_groups, perceptual_hash
 from pixelwise.data.sample import Record, Sample
-from pixelwise.data.splits import (
+from pixelwise.data.splitting.duplicates import (
+    groups_of_equal,
+    near_duplicate_groups,
+    perceptual_hash,
+)
+from pixelwise.data.splitting.splits import (
     SPLITS,
     SplitName,
     draw_splits,
@@ -21,7 +25,7 @@ from pixelwise.data.splits import (
     joined_groups,
     parse_split,
 )
-from pixelwise.data.stratification import BoolArray, deal
+from pixelwise.data.splitting.stratification import BoolArray, deal
 from pixelwise.errors import ConfigError
 
 HALF = 128
@@ -80,7 +84,8 @@ def plan_split(
             70/15/15.
         folds: Make so many divisions, each with another fold for validation and no test images but
             the folder's; ``shares`` are then of no account.
-        group_by: What belongs together, as :func:`~pixelwise.data.splits.group_keys` takes it.
+        group_by: What belongs together, as
+            :func:`~pixelwise.data.splitting.splits.group_keys` takes it.
         stratify: Give every split its share of the images that show a class.
         keep_duplicates: Near-duplicates belong together too.
         redraw: The folder's test images are drawn anew as well.

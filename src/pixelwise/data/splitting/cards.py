@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pixelwise.data.card import DatasetCard, card_of, find_card
 from pixelwise.data.dataset import Dataset
-from pixelwise.data.splitting import SplitPlan
+from pixelwise.data.splitting.plans import SplitPlan
 from pixelwise.errors import ConfigError, OutputError
 from pixelwise.files import written_aside
 

@@ -7,14 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixelwise.data.sample import Record
-from pixelwise.data.splits import (
+from pixelwise.data.splitting.splits import (
     assign_splits,
     group_keys,
     joined_groups,
     named_splits,
     sequence_of,
 )
-from pixelwise.data.stratification import deal
+from pixelwise.data.splitting.stratification import deal
 from pixelwise.errors import ConfigError, DataError
 
 

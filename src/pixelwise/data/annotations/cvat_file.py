@@ -13,8 +13,8 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import iterparse
 
 from pixelwise.classes import Colour
-from pixelwise.data.annotations import head_of
-from pixelwise.data.cvat_shapes import WITH_AREA, WITHOUT_AREA, Drawn
+from pixelwise.data.annotations.cvat_shapes import WITH_AREA, WITHOUT_AREA, Drawn
+from pixelwise.data.annotations.files import head_of
 from pixelwise.errors import DataError, FormatError
 
 HEX_COLOUR = re.compile(r"#([0-9a-fA-F]{2})([0-9a-fA-F]{2})([0-9a-fA-F]{2})")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pycocotools import mask as reference
 
-from pixelwise.data.rle import decode_runs, encode_runs, pack_counts, unpack_counts
+from pixelwise.data.annotations.rle import decode_runs, encode_runs, pack_counts, unpack_counts
 from pixelwise.errors import MaskError
 
 ORIGIN = Path("a.json")

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel
 
-from pixelwise.data.annotations import checked, read_json
+from pixelwise.data.annotations.files import checked, read_json
+from pixelwise.data.annotations.shapes import BoolArray, Ring, Shape, trace_regions
 from pixelwise.data.rasters import (
     LONGITUDE_LATITUDE,
     Grid,
@@ -21,7 +22,6 @@ from pixelwise.data.rasters import (
     known_crs,
     transformed,
 )
-from pixelwise.data.shapes import BoolArray, Ring, Shape, trace_regions
 from pixelwise.errors import FormatError
 
 GEOJSON_SUFFIXES = (".geojson", ".json")

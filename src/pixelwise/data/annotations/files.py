@@ -22,6 +22,7 @@ from pixelwise.classes import (
     LabelMode,
 )
 from pixelwise.config import validated
+from pixelwise.data.annotations.shapes import BoolArray, classes_of, shapes_of, unpainted_id
 from pixelwise.data.layouts import (
     IMAGE_FOLDERS,
     MASK_FOLDERS,
@@ -30,7 +31,6 @@ from pixelwise.data.layouts import (
     split_folders,
 )
 from pixelwise.data.reading import IMAGE_SUFFIXES, UInt8Array
-from pixelwise.data.shapes import BoolArray, classes_of, shapes_of, unpainted_id
 from pixelwise.errors import ConfigError, DataError, FormatError
 
 Schema = TypeVar("Schema", bound=BaseModel)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import shapely
 
-from pixelwise.data.shapes import BoolArray, Ring, Shape, paint_polygon
+from pixelwise.data.annotations.shapes import BoolArray, Ring, Shape, paint_polygon
 from pixelwise.errors import FormatError
 
 NAME = re.compile(r"[^\s\[\]{},;:\"](?:[^\[\]{}\r\n]*[^\s\[\]{}])?")

@@ -17,13 +17,15 @@ import tifffile
 from PIL import Image
 
 from pixelwise.classes import ClassMap
-from pixelwise.data import cache_folder, cache_keys, disk_cache
-from pixelwise.data.cache_folder import CacheFolder
+from pixelwise.data.caching import disk as disk_cache
+from pixelwise.data.caching import folder as cache_folder
+from pixelwise.data.caching import keys as cache_keys
+from pixelwise.data.caching.disk import DiskCache, open_cache
+from pixelwise.data.caching.folder import CacheFolder
+from pixelwise.data.caching.packing import pack, unpack
 from pixelwise.data.convert import convert_dataset
 from pixelwise.data.dataset import open_dataset
-from pixelwise.data.disk_cache import DiskCache, open_cache
 from pixelwise.data.formats import Truth, formats
-from pixelwise.data.packing import pack, unpack
 from pixelwise.data.sample import Record, Sample
 from pixelwise.data.watching import watched
 from pixelwise.errors import DataError

@@ -13,8 +13,8 @@ from PIL import Image, PngImagePlugin
 
 from pixelwise.data.dataset import open_dataset
 from pixelwise.data.formats import object_masks
+from pixelwise.data.masks.sparse_png import read_object_rows
 from pixelwise.data.reading import read_mask_values
-from pixelwise.data.sparse_png import read_object_rows
 from pixelwise.errors import DataError, MaskError
 
 

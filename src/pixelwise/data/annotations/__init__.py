@@ -1,0 +1,1 @@
+"""Annotation files of labelling tools: finding, reading and drawing what they hold."""

@@ -1,0 +1,1 @@
+"""What was decoded once, kept: in memory and on disk."""

@@ -1,0 +1,1 @@
+"""Mask files: what their values mean, and reading many small ones fast."""

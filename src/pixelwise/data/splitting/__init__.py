@@ -1,0 +1,1 @@
+"""Which image is for training, validation, test: given, drawn, grouped, kept by name."""
