@@ -54,6 +54,7 @@ class _Entry:
     candidate: Candidate
     runs: list[Path] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
     counts: dict[str, Counts] = field(default_factory=dict)
     num_seen: int = 0
 
@@ -150,6 +151,35 @@ def compare(
     )  # fmt: skip
 
 
+def compare_runs(
+    runs: Sequence[Path],
+    dataset: Dataset,
+    folder: Path,
+    *,
+    budget: str,
+    device: str = "auto",
+    listener: Listener = ignore_events,
+) -> Comparison:
+    """Rank runs that were trained under one budget elsewhere, and write their page.
+
+    Args:
+        runs: Their folders; a run is called by its folder's name.
+        dataset: What they were trained on, with the splits of their trainings.
+        folder: Where page and scores go.
+        budget: What each was trained for, in words.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        listener: Told of what happens.
+
+    Raises:
+        PixelwiseError: None of them can be scored, or the folder cannot be written.
+    """
+    chosen = choose_device(device)
+    entries = [_Entry(Candidate(run.name, run.name, None, run), [run]) for run in runs]
+    for entry in entries:
+        _score(entry, dataset, folder, chosen, listener)
+    return _finish(entries, dataset, folder, chosen, budget=budget, seeds=1, shared=())
+
+
 def _check_budget(
     candidates: Sequence[Candidate], minutes: float | None, epochs: int | None, seeds: int
 ) -> None:
@@ -184,6 +214,9 @@ def _trained(plan: Plan, listener: Listener) -> list[_Entry]:
     for entry in entries.values():
         if entry.candidate.run:
             entry.runs.append(entry.candidate.run)
+            entry.remarks.append("a run that was finished before, with its own budget")
+        elif entry.candidate.is_own_recipe:
+            entry.remarks.append("with its own recipe")
     return list(entries.values())
 
 
@@ -310,16 +343,12 @@ def _compared(
     predictor: Predictor,
     cost: tuple[float | None, float],
 ) -> ComparedModel:
-    remarks = []
+    remarks = [*entry.remarks]
     if entry.errors:
         number = f"{len(entry.errors)} of {len(entry.errors) + len(entry.runs)} seeds"
         remarks.append(f"{number} failed: {entry.errors[0]}")
     if entry.num_seen:
         remarks.append(f"trained on {entry.num_seen} of these images: its score is too good")
-    if entry.candidate.run:
-        remarks.append("a run that was finished before, with its own budget")
-    if entry.candidate.is_own_recipe:
-        remarks.append("with its own recipe")
     test = entry.counts.get("test")
     by_class = iou(entry.counts["val"].sum(0)).mean(0)
     histories = [rows for run in entry.runs if (rows := _history(run))]

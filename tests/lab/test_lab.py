@@ -127,8 +127,8 @@ def test_a_budget_is_named_as_what_differs(digits, tmp_path):
     assert short.asked_epochs is None
 
 
-def test_a_comparison_trains_all_and_draws_one_page(digits, tmp_path):
-    results, page = compare_article(
+def test_a_comparison_trains_all_and_ranks_them_on_one_page(digits, tmp_path):
+    results, comparison = compare_article(
         "A1",
         data=digits,
         minutes=0.02,
@@ -136,8 +136,11 @@ def test_a_comparison_trains_all_and_draws_one_page(digits, tmp_path):
         overrides=["training.batch_size=4"],
     )
     assert [entry.name for entry in results] == ["a1-encoder-decoder", "a1-stacked-fcn"]
-    assert page.read_bytes()[:4] == b"\x89PNG"
-    summary = json.loads((tmp_path / "compare" / "comparison.json").read_text())
-    assert all(entry["ms_per_image"] > 0 for entry in summary)
+    assert {model.name for model in comparison.models} == {entry.name for entry in results}
+    scores = {entry.name: entry.our_figures["mean_iou"] for entry in results}
+    for model in comparison.models:
+        assert model.ranked.value == pytest.approx(scores[model.name], abs=1e-6)
+        assert model.remarks == ()
+    assert "A1 by its own recipes, 0.02 minutes each" in Path(comparison.page).read_text("utf-8")
     with pytest.raises(ConfigError, match="new folder"):
         compare_article("A1", data=digits, out=tmp_path / "compare")

@@ -93,10 +93,11 @@ def command(
     if as_json:
         print_json(comparison.to_json())
         return
-    _print_ranking(comparison)
+    print_ranking(comparison)
 
 
-def _print_ranking(comparison: Comparison) -> None:
+def print_ranking(comparison: Comparison) -> None:
+    """The ranking as a table, what it means in words, and where its page lies."""
     from rich.console import Console
     from rich.table import Table
 

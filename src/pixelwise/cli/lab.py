@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from pixelwise.cli.compare import print_ranking
 from pixelwise.cli.console import AsJson, print_json, say
 from pixelwise.cli.listening import listening
 from pixelwise.files import write_text
@@ -98,7 +99,7 @@ def compare(
     from pixelwise.lab.compare import compare_article
 
     with listening() as listener:
-        results, page = compare_article(
+        results, comparison = compare_article(
             article,
             data=data,
             minutes=minutes,
@@ -107,12 +108,10 @@ def compare(
             listener=listener,
         )
     if as_json:
-        print_json({"page": str(page), "results": [asdict(result) for result in results]})
+        figures = [asdict(result) for result in results]
+        print_json({**comparison.to_json(), "results": figures})
         return
-    for result in sorted(results, key=lambda result: -result.our_figures["mean_iou"]):
-        score = result.our_figures["mean_iou"]
-        say(f"{result.name:<28} mean IoU {score:.4f}  {result.parameters:>12,} parameters")
-    say(f"page: {page}")
+    print_ranking(comparison)
 
 
 @app.command("table")

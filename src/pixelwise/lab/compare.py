@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
+from pixelwise.comparison import PAGE_NAME, compare_runs
 from pixelwise.data.dataset import open_dataset
 from pixelwise.errors import ConfigError
-from pixelwise.files import write_text
 from pixelwise.lab.catalog import entries_of
 from pixelwise.lab.run import LabResult, run_entry
-from pixelwise.prediction.costs import latencies_ms
 from pixelwise.prediction.predictor import load_model
-from pixelwise.reporting.comparison import Compared, draw_comparison
+from pixelwise.reporting.ranking import Comparison
 from pixelwise.training.events import Listener, Said, ignore_events
-
-NUM_IMAGES = 5
-"""Validation images that every system predicts on the page."""
-
-PAGE_NAME = "comparison.png"
 
 
 def compare_article(
@@ -31,8 +23,8 @@ def compare_article(
     out: Path | None = None,
     overrides: Sequence[str] = (),
     listener: Listener = ignore_events,
-) -> tuple[list[LabResult], Path]:
-    """Train every system of an article for the same time, on the same data, and draw them.
+) -> tuple[list[LabResult], Comparison]:
+    """Train every system of an article for the same time, on the same data, and rank them.
 
     Args:
         article: ``A1`` to ``A5``, or ``beyond``.
@@ -43,7 +35,7 @@ def compare_article(
         listener: Told of what happens.
 
     Returns:
-        The results and the page.
+        The results beside the articles' figures, and the ranking; its page is in the folder.
 
     Raises:
         PixelwiseError: The article, the data or the folder cannot be used.
@@ -65,32 +57,13 @@ def compare_article(
                 listener=listener,
             )
         )
-    compared = [_predicted(result, data or "digits") for result in results]
-    page = folder / PAGE_NAME
-    draw_comparison(compared, f"{article.upper()}, {minutes:g} minutes each", page)
-    summary = [
-        {**asdict(result), "ms_per_image": entry.ms_per_image}
-        for result, entry in zip(results, compared, strict=True)
-    ]
-    write_text(folder / "comparison.json", json.dumps(summary, indent=2) + "\n")
-    return results, page
-
-
-def _predicted(result: LabResult, data: Path | str) -> Compared:
-    """Predict the first validation images, and take the time."""
-    predictor = load_model(result.folder)
-    trained = predictor.card.data
-    dataset = open_dataset(data, split=trained.split, split_seed=trained.split_seed)
-    samples = [dataset.load(record) for record in dataset.split("val")[:NUM_IMAGES]]
-    (ms_per_image,) = latencies_ms([predictor], [sample.image for sample in samples])
-    return Compared(
-        name=result.name,
-        mean_iou=result.our_figures["mean_iou"],
-        parameters=result.parameters,
-        gmacs=result.gmacs,
-        ms_per_image=ms_per_image,
-        per_class=result.per_class,
-        class_map=predictor.card.class_map,
-        samples=samples,
-        probabilities=[predictor.probabilities(sample.image) for sample in samples],
+    trained = load_model(results[0].folder).card.data
+    dataset = open_dataset(data or "digits", split=trained.split, split_seed=trained.split_seed)
+    comparison = compare_runs(
+        [Path(result.folder) for result in results],
+        dataset,
+        folder,
+        budget=f"{article.upper()} by its own recipes, {minutes:g} minutes each",
+        listener=listener,
     )
+    return results, comparison
