@@ -109,9 +109,7 @@ def main() -> int:
             try:
                 for epochs in EPOCHS:
                     out = folder / "runs" / f"{name}-{epochs}"
-                    losses = losses_of(
-                        name, data[side_of(name)][load_entry(name).data], out, epochs
-                    )
+                    losses = losses_of(name, data[side_of(name)][kind], out, epochs)
                     learns = losses[-1] < MUST_FALL_TO * losses[0]
                     if learns:
                         break

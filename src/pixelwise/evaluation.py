@@ -177,9 +177,13 @@ def _require_same_draw(predictor: Predictor, dataset: Dataset) -> None:
     if is_same_data and dataset.drawn_split and draw != (trained.split, trained.split_seed):
         raise DataError(
             f"{dataset.path} must be split as when the model was trained on it, "
-            f"{trained.split} with seed {trained.split_seed}. Got {draw[0]} with seed {draw[1]}. "
-            "Give evaluate the path instead, or open it with that split and split_seed"
+            f"{_words_of_draw(trained.split, trained.split_seed)}. Got {_words_of_draw(*draw)}. "
+            "Give evaluate the path instead, or open it with those splits"
         )
+
+
+def _words_of_draw(shares: str | None, seed: int) -> str:
+    return f"{shares} with seed {seed}" if shares else "as a card or the folder names the images"
 
 
 def score_samples(

@@ -155,3 +155,13 @@ def test_every_format_that_is_written_is_found_again_by_looking(tmp_path, name):
     again, reason = detect_format(out)
     assert again.name == name
     assert reason
+
+
+def test_what_a_card_says_of_the_images_goes_along(tmp_path, make_index_dataset):
+    source = make_index_dataset(tmp_path / "in", num_images=3)
+    card = "bands: [3, 1]\naugmentation: {orientation: fixed}\n"
+    (source / "dataset.yaml").write_text(card)
+    convert_dataset(open_dataset(source), tmp_path / "out", "colour-masks")
+    converted = open_dataset(tmp_path / "out")
+    assert converted.bands == (3, 1)
+    assert converted.augmentation.orientation == "fixed"

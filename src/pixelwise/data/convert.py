@@ -57,7 +57,14 @@ def convert_dataset(
                 on_written(number, len(records))
 
     class_map = target.stored(dataset.class_map)
-    card = card_of(class_map, format=to, label_mode=dataset.label_mode)
+    varied = dataset.augmentation
+    card = card_of(
+        class_map,
+        format=to,
+        label_mode=dataset.label_mode,
+        bands=dataset.bands,
+        augmentation=varied if varied.model_dump(exclude_none=True) else None,
+    )
     with folder_written_aside(out) as aside:
         target.write(aside, samples(), class_map)
         (aside / CARD_NAME).write_text(card.to_yaml(), encoding="utf-8")

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-import pydantic_core
 from pydantic import BaseModel, FailFast
 
 from pixelwise.classes import ClassMap, LabelMode
 from pixelwise.config import validated
+from pixelwise.data.annotations.files import read_json
 from pixelwise.data.annotations.finding import ImageFinder, split_in_folders, split_in_words
 from pixelwise.data.annotations.rle import decode_runs, encode_runs, pack_counts, unpack_counts
 from pixelwise.data.annotations.shapes import (
@@ -263,13 +263,7 @@ def _labels_of(path: Path) -> _Labels:
 
 @lru_cache(maxsize=8)
 def _parsed(path: Path, mtime_ns: int) -> _Labels:  # noqa: ARG001  a key of the cache
-    try:
-        raw = pydantic_core.from_json(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise FormatError(
-            f"{path} must be a readable JSON file. Got: {reason[:120]}. Export it again"
-        ) from error
+    raw = read_json(path)
     try:
         content = validated(_Content, raw, str(path))
     except ConfigError as error:
