@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from pixelwise.comparison import compare as compare
     from pixelwise.config import Recipe as Recipe
     from pixelwise.config import load_recipe as load_recipe
+    from pixelwise.data.convert import convert_data as convert_data
     from pixelwise.data.dataset import Dataset as Dataset
     from pixelwise.data.dataset import open_dataset as open_dataset
     from pixelwise.data.digits import make_digits as make_digits
+    from pixelwise.data.doctor import check_data as check_data
     from pixelwise.errors import PixelwiseError as PixelwiseError
     from pixelwise.evaluation import evaluate as evaluate
     from pixelwise.models import create_model as create_model
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from pixelwise.prediction.predictor import load_model as load_model
     from pixelwise.review import review_labels as review_labels
     from pixelwise.scoring.scores import Scores as Scores
+    from pixelwise.training.preview import show_data as show_data
     from pixelwise.training.session import train as train
 
 _HOMES = {
@@ -35,7 +38,9 @@ _HOMES = {
     "Predictor": "pixelwise.prediction.predictor",
     "Recipe": "pixelwise.config",
     "Scores": "pixelwise.scoring.scores",
+    "check_data": "pixelwise.data.doctor",
     "compare": "pixelwise.comparison",
+    "convert_data": "pixelwise.data.convert",
     "create_model": "pixelwise.models",
     "evaluate": "pixelwise.evaluation",
     "list_models": "pixelwise.models",
@@ -45,6 +50,7 @@ _HOMES = {
     "open_dataset": "pixelwise.data.dataset",
     "predict": "pixelwise.prediction.folders",
     "review_labels": "pixelwise.review",
+    "show_data": "pixelwise.training.preview",
     "train": "pixelwise.training.session",
 }
 

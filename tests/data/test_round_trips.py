@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from pixelwise.classes import IGNORE_INDEX, ClassMap
-from pixelwise.data.convert import convert_dataset
+from pixelwise.data.convert import convert_data
 from pixelwise.data.dataset import open_dataset
 from pixelwise.data.formats import Truth, detect_format, formats
 from pixelwise.data.sample import Record, Sample
@@ -113,10 +113,10 @@ def test_a_converted_data_set_keeps_names_classes_and_splits(tmp_path, make_inde
     target = formats.create(name)
     if target.refusal(Truth.of(sample, target.stored(dataset.class_map))):
         with pytest.raises(FormatError, match=f"cannot be written as {name}"):
-            convert_dataset(dataset, tmp_path / "out", name)
+            convert_data(dataset, tmp_path / "out", name)
         assert not (tmp_path / "out").exists()
         return
-    convert_dataset(dataset, tmp_path / "out", name)
+    convert_data(dataset, tmp_path / "out", name)
     again = open_dataset(tmp_path / "out")
     assert again.format.name == name
     assert again.class_map.names == dataset.class_map.names
@@ -161,7 +161,7 @@ def test_what_a_card_says_of_the_images_goes_along(tmp_path, make_index_dataset)
     source = make_index_dataset(tmp_path / "in", num_images=3)
     card = "bands: [3, 1]\naugmentation: {orientation: fixed}\n"
     (source / "dataset.yaml").write_text(card)
-    convert_dataset(open_dataset(source), tmp_path / "out", "colour-masks")
+    convert_data(open_dataset(source), tmp_path / "out", "colour-masks")
     converted = open_dataset(tmp_path / "out")
     assert converted.bands == (3, 1)
     assert converted.augmentation.orientation == "fixed"

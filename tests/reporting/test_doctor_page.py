@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixelwise.data.doctor import examine
+from pixelwise.data.doctor import check_data
 from pixelwise.reporting.doctor import MARK_COLOUR, write_doctor_page
 
 
@@ -39,7 +39,7 @@ def picture_of(attributes):
 @pytest.fixture
 def page_of(tmp_path):
     def make(folder):
-        examination = examine(folder)
+        examination = check_data(folder)
         write_doctor_page(examination, tmp_path / "page.html")
         return examination, Page((tmp_path / "page.html").read_text(encoding="utf-8"))
 

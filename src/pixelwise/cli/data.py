@@ -104,7 +104,7 @@ def convert(
     strays: StrayValues = None,
 ) -> None:
     """Write a data set in another format, pixel by pixel the same, with its classes and splits."""
-    from pixelwise.data.convert import convert_dataset
+    from pixelwise.data.convert import convert_data
     from pixelwise.data.dataset import open_dataset
 
     dataset = open_dataset(data, format=format, ignore=ignore or (), strays=stray_rule(strays))
@@ -112,7 +112,7 @@ def convert(
         note(line)
     keep_splits = dataset.drawn_split is None
     with progress_bar("writing") as on_written:
-        convert_dataset(dataset, out, to, keep_splits=keep_splits, on_written=on_written)
+        convert_data(dataset, out, to, keep_splits=keep_splits, on_written=on_written)
     say(f"{out}: {len(dataset.records)} images as {to}")
 
 
@@ -204,10 +204,10 @@ def check(
 ) -> None:
     """Read every file and say what is wrong, the worst first; exit 1 where training would stop."""
     from pixelwise.cli.examination import print_examination
-    from pixelwise.data.doctor import examine
+    from pixelwise.data.doctor import check_data
 
     with progress_bar("looking at") as on_progress:
-        examination = examine(
+        examination = check_data(
             data,
             format=format,
             ignore=ignore or (),

@@ -13,7 +13,7 @@ from pixelwise.data.sample import Record, Sample
 from pixelwise.files import file_names, folder_written_aside
 
 
-def convert_dataset(
+def convert_data(
     dataset: Dataset,
     out: Path,
     to: str,

@@ -23,7 +23,7 @@ from pixelwise.data.caching import keys as cache_keys
 from pixelwise.data.caching.disk import DiskCache, open_cache
 from pixelwise.data.caching.folder import CacheFolder
 from pixelwise.data.caching.packing import pack, unpack
-from pixelwise.data.convert import convert_dataset
+from pixelwise.data.convert import convert_data
 from pixelwise.data.dataset import open_dataset
 from pixelwise.data.formats import Truth, formats
 from pixelwise.data.sample import Record, Sample
@@ -100,7 +100,7 @@ def test_of_every_format_the_second_opening_decodes_nothing_and_gives_the_same(
         sources.append(folder)
     sources.append(_grey(make_index_dataset(tmp_path / "grey", num_images=3, num_classes=2)))
     source = next(source for source in map(open_dataset, sources) if _holds(name, source))
-    convert_dataset(source, tmp_path / "out", name)
+    convert_data(source, tmp_path / "out", name)
     if source.label_mode == "overlapping":  # whose card says what is void, which nothing is
         (tmp_path / "out" / "dataset.yaml").unlink()
     plain = load_all(tmp_path / "out", cache=False)

@@ -10,7 +10,7 @@ from doctored import boxes, make_clean, photograph, save
 from PIL import Image, ImageFilter
 
 from pixelwise.classes import STRAYS
-from pixelwise.data.doctor import examine
+from pixelwise.data.doctor import check_data
 from pixelwise.data.doctor.catalogue import CATALOGUE, SEVERITIES
 from pixelwise.errors import ConfigError, DataError
 
@@ -210,7 +210,7 @@ def test_each_damage_is_found_and_named(clean, kind):
     base, damage, told = DAMAGES[kind]
     folder = clean(**BASES[base])
     damage(folder)
-    found = {finding.kind: finding for finding in examine(folder).findings}
+    found = {finding.kind: finding for finding in check_data(folder).findings}
     assert kind in found, list(found)
     text = "\n".join((found[kind].title, *found[kind].details))
     assert told in text
@@ -219,7 +219,7 @@ def test_each_damage_is_found_and_named(clean, kind):
 
 @pytest.mark.parametrize("base", ["index", "named", "two"])
 def test_a_clean_folder_gives_no_finding(clean, base):
-    examination = examine(clean(**BASES[base]))
+    examination = check_data(clean(**BASES[base]))
     assert [(one.kind, one.details) for one in examination.findings] == []
     assert not examination.is_refused
     assert examination.num_images == {"train": 6, "val": 6}
@@ -231,7 +231,7 @@ def test_colours_among_masks_of_numbers_are_found(clean):
     palette = np.array([(0, 0, 0), (200, 30, 30), (30, 30, 200)], np.uint8)
     for path in all_masks(folder)[1:]:
         edit(path, lambda mask: palette[mask])
-    (finding,) = (one for one in examine(folder).findings if one.kind == "mixed-mask-storage")
+    (finding,) = (one for one in check_data(folder).findings if one.kind == "mixed-mask-storage")
     assert finding.details == ("train/masks/000.png: numbers",)
 
 
@@ -240,16 +240,16 @@ def test_smoothed_colour_masks_are_read_as_the_colours_that_stand_out(clean):
     palette = np.array([(0, 0, 0), (200, 30, 30), (30, 30, 200)], np.uint8)
     for path in all_masks(folder):
         edit(path, lambda mask: palette[mask])
-    assert not examine(folder).is_refused
+    assert not check_data(folder).is_refused
     Image.open(first(folder)).filter(ImageFilter.BoxBlur(1)).save(first(folder))
-    examination = examine(folder)
+    examination = check_data(folder)
     assert {row.colour for row in examination.classes} == {tuple(c) for c in palette.tolist()}
     (finding,) = (one for one in examination.findings if one.kind == "anti-aliased-masks")
     assert finding.files == (first(folder),)
 
 
 def test_black_and_white_masks_are_only_worth_knowing(clean):
-    examination = examine(clean((0, 255, 255)))
+    examination = check_data(clean((0, 255, 255)))
     assert [one.kind for one in examination.findings] == ["black-and-white-masks"]
     assert [row.name for row in examination.classes] == ["background", "foreground"]
 
@@ -260,7 +260,7 @@ def test_one_bad_file_does_not_hide_the_others(clean):
         (folder / f"train/masks/{number:03}.png").unlink()
     for number in (3, 4):
         (folder / f"train/images/{number:03}.png").write_bytes(b"")
-    found = {one.kind: one for one in examine(folder).findings}
+    found = {one.kind: one for one in check_data(folder).findings}
     assert len(found["image-without-mask"].files) == 3
     assert len(found["corrupt-image"].files) == 2
 
@@ -275,13 +275,13 @@ def test_findings_come_in_the_order_of_their_harm(clean):
             put(folder / f"train/masks/{path}.png", slice(None), 255)
         else:
             save(folder / f"train/masks/{path}.png", boxes(RNG)[:50])
-    kinds = [one.kind for one in examine(folder).findings]
+    kinds = [one.kind for one in check_data(folder).findings]
     assert kinds == ["size-mismatch", "all-void", "exif-rotation"]
 
 
 def test_an_unknown_layout_is_a_finding_and_no_error(tmp_path):
     (tmp_path / "notes.txt").write_text("nothing here")
-    examination = examine(tmp_path)
+    examination = check_data(tmp_path)
     assert [one.kind for one in examination.findings] == ["unknown-layout"]
     assert examination.is_refused
     assert examination.dataset is None
@@ -289,18 +289,18 @@ def test_an_unknown_layout_is_a_finding_and_no_error(tmp_path):
 
 def test_a_path_that_does_not_exist_is_an_error(tmp_path):
     with pytest.raises(DataError, match="does not exist"):
-        examine(tmp_path / "nowhere")
+        check_data(tmp_path / "nowhere")
 
 
 def test_a_wrong_card_is_an_error(clean):
     with pytest.raises(ConfigError, match="klasses"):
-        examine(clean(card="klasses: [a]\n"))
+        check_data(clean(card="klasses: [a]\n"))
 
 
 def test_smoothed_masks_are_marked_along_their_edges(clean):
     folder = clean((0, 255, 255))
     smooth(first(folder))
-    (finding,) = (one for one in examine(folder).findings if one.kind == "anti-aliased-masks")
+    (finding,) = (one for one in check_data(folder).findings if one.kind == "anti-aliased-masks")
     stored = np.asarray(Image.open(first(folder)))
     expected = (stored != 0) & (stored != 255)
     np.testing.assert_array_equal(finding.examples[0].marks, expected)
@@ -309,7 +309,7 @@ def test_smoothed_masks_are_marked_along_their_edges(clean):
 
 def test_counts_of_a_class_are_those_of_its_masks(clean):
     folder = clean()
-    examination = examine(folder)
+    examination = check_data(folder)
     for row in examination.classes:
         for split in ("train", "val"):
             masks = [np.asarray(Image.open(path)) for path in (folder / split / "masks").iterdir()]
@@ -319,7 +319,7 @@ def test_counts_of_a_class_are_those_of_its_masks(clean):
 
 def test_progress_counts_every_image(clean):
     steps = []
-    examine(clean(), on_progress=lambda done, total: steps.append((done, total)))
+    check_data(clean(), on_progress=lambda done, total: steps.append((done, total)))
     assert steps == [(number, 12) for number in range(1, 13)]
 
 

@@ -10,7 +10,7 @@ from doctored import boxes, make_clean, photograph, save
 from pixelwise.classes import ClassMap
 from pixelwise.data.card import find_card
 from pixelwise.data.dataset import open_dataset
-from pixelwise.data.doctor import examine
+from pixelwise.data.doctor import check_data
 from pixelwise.data.doctor.cards import write_card
 from pixelwise.data.doctor.passing import PassingLook
 from pixelwise.data.sample import Sample
@@ -30,7 +30,7 @@ def smoothed(tmp_path):
 
 def test_the_card_gives_the_same_classes_back(tmp_path):
     folder = make_clean(tmp_path / "data")
-    examination = examine(folder)
+    examination = check_data(folder)
     write_card(examination, tmp_path / "card.yaml")
     dataset = open_dataset(tmp_path / "card.yaml")
     assert dataset.class_map == examination.dataset.class_map
@@ -41,7 +41,7 @@ def test_the_card_gives_the_same_classes_back(tmp_path):
 
 
 def test_what_was_refused_can_be_read_with_the_card(smoothed, tmp_path):
-    examination = examine(smoothed)
+    examination = check_data(smoothed)
     assert examination.is_refused
     assert examination.is_guessed
     card_file = tmp_path / "card.yaml"
@@ -51,13 +51,13 @@ def test_what_was_refused_can_be_read_with_the_card(smoothed, tmp_path):
     assert "void border" in card_file.read_text() or "void: it counts nowhere" in (
         card_file.read_text()
     )
-    again = examine(card_file)
+    again = check_data(card_file)
     assert not again.is_refused
     assert [one.kind for one in again.findings] == ["strays-decided"]
 
 
 def test_a_card_is_never_written_over(tmp_path):
-    examination = examine(make_clean(tmp_path / "data"))
+    examination = check_data(make_clean(tmp_path / "data"))
     (tmp_path / "card.yaml").write_text("mine")
     with pytest.raises(OutputError, match="must be a new file"):
         write_card(examination, tmp_path / "card.yaml")
@@ -67,7 +67,7 @@ def test_a_card_is_never_written_over(tmp_path):
 def test_no_card_is_written_of_an_unknown_layout(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="known layout"):
-        write_card(examine(tmp_path / "empty"), tmp_path / "card.yaml")
+        write_card(check_data(tmp_path / "empty"), tmp_path / "card.yaml")
 
 
 def test_the_command_exits_with_1_where_something_is_refused(smoothed, tmp_path, run_cli):

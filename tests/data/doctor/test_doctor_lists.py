@@ -3,7 +3,7 @@
 import pytest
 from doctored import make_clean
 
-from pixelwise.data.doctor import examine
+from pixelwise.data.doctor import check_data
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def listed(tmp_path):
 
 
 def found_in(folder):
-    examination = examine(folder)
+    examination = check_data(folder)
     return {one.kind: one for one in examination.findings}, examination
 
 

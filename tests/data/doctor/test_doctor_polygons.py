@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from doctored import photograph, save
 
-from pixelwise.data.doctor import examine
+from pixelwise.data.doctor import check_data
 from pixelwise.data.doctor.shapes import crosses_itself
 
 BOX = [[10, 10], [40, 10], [40, 40], [10, 40]]
@@ -42,7 +42,7 @@ def test_bad_polygons_are_found_in_a_format_that_has_them(tmp_path):
         label(tmp_path, str(number), BOX)
     label(tmp_path, "4", BOX, BOW_TIE)
     label(tmp_path, "5", BOX, [[50, 50], [90, 50], [90, 60]])
-    found = {one.kind: one for one in examine(tmp_path).findings}
+    found = {one.kind: one for one in check_data(tmp_path).findings}
     assert found["self-intersecting-polygons"].details == ("4.json: 1 of 2 polygons in 4.png",)
     assert found["self-intersecting-polygons"].examples[0].marks.any()
     assert found["polygons-outside-image"].details == (

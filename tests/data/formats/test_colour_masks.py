@@ -7,7 +7,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from pixelwise.classes import ClassMap
-from pixelwise.data.convert import convert_dataset
+from pixelwise.data.convert import convert_data
 from pixelwise.data.dataset import open_dataset
 from pixelwise.data.formats import Truth, formats
 from pixelwise.data.masks.coding import VOID_COLOUR, colours_to_class_ids
@@ -264,7 +264,7 @@ def test_a_name_that_a_label_map_cannot_hold_is_kept_by_the_card_alone(tmp_path,
     save_pair(tmp_path / "in", "a", [[RED, BLACK]])
     write_card(tmp_path / "in", classes=[{"name": name, "colour": list(RED)},
                                          {"name": "other", "colour": list(BLACK)}])  # fmt: skip
-    convert_dataset(open_dataset(tmp_path / "in"), tmp_path / "out", "colour-masks")
+    convert_data(open_dataset(tmp_path / "in"), tmp_path / "out", "colour-masks")
     assert not (tmp_path / "out/labelmap.txt").exists()
     again = open_dataset(tmp_path / "out")
     assert again.class_map.names == (name, "other")
@@ -275,6 +275,6 @@ def test_void_colours_stay_through_a_card(tmp_path, save_pair):
     save_pair(tmp_path / "in", "a", [[RED, BLACK, BLUE]])
     write_card(tmp_path / "in", void_colours=[list(BLUE)])
     dataset = open_dataset(tmp_path / "in")
-    convert_dataset(dataset, tmp_path / "out", "colour-masks")
+    convert_data(dataset, tmp_path / "out", "colour-masks")
     (tmp_path / "out/labelmap.txt").unlink()
     assert open_dataset(tmp_path / "out").class_map == dataset.class_map

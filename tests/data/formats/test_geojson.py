@@ -14,7 +14,7 @@ import shapely
 import shapely.geometry
 
 from pixelwise.classes import ClassMap
-from pixelwise.data.convert import convert_dataset
+from pixelwise.data.convert import convert_data
 from pixelwise.data.dataset import open_dataset
 from pixelwise.data.formats import detect_format, formats
 from pixelwise.data.reading import read_image
@@ -126,7 +126,7 @@ def test_real_footprints_come_to_the_same_pixels_from_any_reference_system(build
 @pytest.mark.real_data
 def test_real_footprints_are_kept_in_place_when_they_are_converted(buildings, tmp_path):
     dataset = open_dataset(buildings)
-    convert_dataset(dataset, tmp_path / "out", "geojson", keep_splits=False)
+    convert_data(dataset, tmp_path / "out", "geojson", keep_splits=False)
     again = open_dataset(tmp_path / "out")
     (old,), (new,) = dataset.records, again.records
     np.testing.assert_array_equal(again.load(new).mask, dataset.load(old).mask)
@@ -477,7 +477,7 @@ def test_the_windows_of_a_large_scene_are_parts_of_the_whole(large):
 def test_the_windows_of_a_large_scene_are_written_as_pictures_of_their_own(large, tmp_path, to):
     folder, expected = large
     dataset = open_dataset(folder)
-    convert_dataset(dataset, tmp_path / "out", to)
+    convert_data(dataset, tmp_path / "out", to)
     again = open_dataset(tmp_path / "out")
     assert len(again.records) == 4
     masks = [again.load(record).mask for record in again.records]
@@ -506,7 +506,7 @@ def test_any_georeference_survives_writing_and_reading(tmp_path, crs):
     shapes(tmp_path / "in/a.geojson", geometry, crs=None)
     dataset, masks = masks_of(tmp_path / "in")
     assert 0.2 < masks["a"].mean() < 0.6
-    convert_dataset(dataset, tmp_path / "out", "geojson", keep_splits=False)
+    convert_data(dataset, tmp_path / "out", "geojson", keep_splits=False)
     again, written = masks_of(tmp_path / "out")
     np.testing.assert_array_equal(written["images/a"], masks["a"])
     with rasterio.open(again.records[0].image) as raster:

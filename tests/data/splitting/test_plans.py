@@ -8,7 +8,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from pixelwise.data.convert import convert_dataset
+from pixelwise.data.convert import convert_data
 from pixelwise.data.dataset import open_dataset
 from pixelwise.data.splitting.cards import write_cards
 from pixelwise.data.splitting.plans import plan_split
@@ -222,7 +222,7 @@ def test_converting_lays_the_images_in_the_splits_of_the_card(folder, tmp_path):
     dataset = open_dataset(folder)
     plan = plan_split(dataset, stratify=True)
     (card,) = write_cards(plan, dataset, folder, tmp_path / "dataset.yaml")
-    convert_dataset(open_dataset(card), tmp_path / "out", "index-masks")
+    convert_data(open_dataset(card), tmp_path / "out", "index-masks")
     converted = {
         record.name.rsplit("/")[-1]: record.split
         for record in open_dataset(tmp_path / "out").records

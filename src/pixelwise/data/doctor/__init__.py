@@ -47,7 +47,7 @@ from pixelwise.data.splitting.splits import SPLITS
 from pixelwise.data.watching import Watch, watched
 from pixelwise.errors import DataError, FormatError, MaskError, PixelwiseError
 
-__all__ = ["Examination", "Finding", "examine"]
+__all__ = ["Examination", "Finding", "check_data"]
 
 _UNKNOWN = "(unknown)"
 _NO_CLASSES = ClassMap.build((_UNKNOWN,), values=(-1,), ignore=())
@@ -111,7 +111,7 @@ class _Look:
     is_usable: bool
 
 
-def examine(
+def check_data(
     path: Path | str,
     *,
     format: str | None = None,  # noqa: A002  the word that the command line and the card use
