@@ -13,7 +13,8 @@ from PIL import Image
 
 import pixelwise.evaluation
 from pixelwise.classes import ClassMap, numbered_names
-from pixelwise.cli import app, console, main
+from pixelwise.cli import console, main
+from pixelwise.cli.application import app
 from pixelwise.cli.listening import _step_texts
 from pixelwise.data.dataset import open_dataset
 from pixelwise.errors import ModelFileError

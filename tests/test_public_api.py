@@ -4,8 +4,6 @@ import ast
 import importlib
 import inspect
 import pkgutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -89,33 +87,6 @@ def test_there_is_something_to_document():
     found = [path for name in MODULES for path, _ in public_members(name)]
     assert len(found) > 100
     assert "pixelwise.prediction.predictor.Predictor.predict" in found
-
-
-def modules_loaded_by(statement):
-    code = f"import sys\n{statement}\nprint(*sorted(sys.modules), file=sys.stderr)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
-    return set(done.stderr.split()), done.stdout
-
-
-def test_importing_pixelwise_loads_no_torch():
-    loaded, output = modules_loaded_by("import pixelwise; dir(pixelwise)")
-    assert "pixelwise" in loaded
-    assert not loaded & {"torch", "torchvision", "sklearn", "matplotlib", "PIL", "typer"}
-    assert output == ""
-
-
-def test_help_loads_no_torch():
-    loaded, output = modules_loaded_by(
-        "sys.argv = ['pixelwise', '--help']\n"
-        "from pixelwise.cli import main\n"
-        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code"
-    )
-    assert "pixelwise.cli" in loaded
-    assert not loaded & {"torch", "torchvision", "sklearn", "matplotlib"}
-    assert "evaluate" in output
 
 
 def speakers(tree):

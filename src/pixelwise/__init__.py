@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from pixelwise.prediction.predictor import Predictor as Predictor
     from pixelwise.prediction.predictor import load_model as load_model
     from pixelwise.review import review_labels as review_labels
+    from pixelwise.runs import report_run as report_run
+    from pixelwise.runs import report_runs as report_runs
     from pixelwise.scoring.scores import Scores as Scores
     from pixelwise.training.preview import show_data as show_data
     from pixelwise.training.session import train as train
@@ -49,6 +51,8 @@ _HOMES = {
     "make_digits": "pixelwise.data.digits",
     "open_dataset": "pixelwise.data.dataset",
     "predict": "pixelwise.prediction.folders",
+    "report_run": "pixelwise.runs",
+    "report_runs": "pixelwise.runs",
     "review_labels": "pixelwise.review",
     "show_data": "pixelwise.training.preview",
     "train": "pixelwise.training.session",

@@ -6,7 +6,6 @@ trained again and what was interrupted goes on, so repeating the command resumes
 
 from __future__ import annotations
 
-import csv
 import json
 import statistics
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ import numpy as np
 import torch
 
 from pixelwise.classes import Strays
-from pixelwise.config import load_recipe
+from pixelwise.config import Recipe, load_recipe
 from pixelwise.data.dataset import Dataset, open_dataset
 from pixelwise.devices import choose_device
 from pixelwise.errors import ConfigError, ModelFileError, OutputError, PixelwiseError, TrainingError
@@ -34,7 +33,8 @@ from pixelwise.scoring.measures import Counts, iou, mean_iou
 from pixelwise.scoring.ranking import Ranked, over_seeds, rank_models
 from pixelwise.training.candidates import Candidate, parse_candidates
 from pixelwise.training.events import Listener, Said, ignore_events
-from pixelwise.training.plan import Plan, failure, train_or_resume
+from pixelwise.training.plan import Plan, differences, failure, train_or_resume
+from pixelwise.training.run_folder import SCORES_NAME, read_history, recipe_in
 
 PAGE_NAME = "comparison.html"
 RESULT_NAME = "comparison.json"
@@ -163,7 +163,7 @@ def compare_runs(
     """Rank runs that were trained under one budget elsewhere, and write their page.
 
     Args:
-        runs: Their folders; a run is called by its folder's name.
+        runs: Their folders; a run is called by its folder's name, the same name again by a number.
         dataset: What they were trained on, with the splits of their trainings.
         folder: Where page and scores go.
         budget: What each was trained for, in words.
@@ -174,7 +174,9 @@ def compare_runs(
         PixelwiseError: None of them can be scored, or the folder cannot be written.
     """
     chosen = choose_device(device)
-    entries = [_Entry(Candidate(run.name, run.name, None, run), [run]) for run in runs]
+    # Absolute, for a path is then never taken for the name of a model.
+    candidates = parse_candidates([run.resolve() for run in runs], Recipe())
+    entries = [_Entry(one, [run]) for one, run in zip(candidates, runs, strict=True)]
     for entry in entries:
         _score(entry, dataset, folder, chosen, listener)
     return _finish(entries, dataset, folder, chosen, budget=budget, seeds=1, shared=())
@@ -200,7 +202,7 @@ def _trained(plan: Plan, listener: Listener) -> list[_Entry]:
     runs = list(plan.runs())
     for number, (candidate, seed, run) in enumerate(runs, start=1):
         entry = entries[candidate.name]
-        if (run / "scores.json").is_file():
+        if (run / SCORES_NAME).is_file():
             entry.runs.append(run)
             continue
         title = f"run {number} of {len(runs)}"
@@ -312,13 +314,15 @@ def _finish(
         device=device.type,
         shared=tuple(line for line in shared if line),
         models=models,
+        differences=differences({model.name: recipe_in(Path(model.runs[0])) for model in models}),
         failed=failed,
         folder=str(folder),
         page=str(folder / PAGE_NAME),
     )
     records = dataset.split("val")
     shown = records[:: max(1, len(records) // NUM_SHOTS)][:NUM_SHOTS]
-    write_ranking(comparison, predictors, [dataset.load(record) for record in shown])
+    histories = {model.name: [read_history(Path(run)) for run in model.runs] for model in models}
+    write_ranking(comparison, predictors, [dataset.load(record) for record in shown], histories)
     write_text(folder / RESULT_NAME, json.dumps(comparison.to_json(), indent=2) + "\n")
     return comparison
 
@@ -351,8 +355,8 @@ def _compared(
         remarks.append(f"trained on {entry.num_seen} of these images: its score is too good")
     test = entry.counts.get("test")
     by_class = iou(entry.counts["val"].sum(0)).mean(0)
-    histories = [rows for run in entry.runs if (rows := _history(run))]
-    speeds = [float(row["images_per_s"]) for rows in histories for row in rows]
+    histories = [rows for run in entry.runs if (rows := read_history(run))]
+    speeds = [row["images_per_s"] for rows in histories for row in rows]
     return ComparedModel(
         ranked=ranked,
         test=None if test is None else float(SCORE(test.sum(0))),
@@ -366,19 +370,10 @@ def _compared(
         memory_mb=cost[0],
         ms_per_image=cost[1],
         epochs=statistics.fmean(map(len, histories)) if histories else None,
-        seconds=statistics.fmean(float(rows[-1]["elapsed_s"]) for rows in histories)
+        seconds=statistics.fmean(rows[-1]["elapsed_s"] for rows in histories)
         if histories
         else None,
         images_per_s=statistics.median(speeds) if speeds else None,
         runs=tuple(map(str, entry.runs)),
         remarks=tuple(remarks),
     )
-
-
-def _history(run: Path) -> list[dict[str, str]]:
-    """The rows of a run's history; none for a model file without its run."""
-    path = run / "history.csv"
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 import yaml
 from pydantic import (
@@ -341,29 +341,43 @@ def validated(schema: type[Schema], content: Any, origin: str) -> Schema:
     except ValidationError as error:
         # Where one of several shapes is allowed, the deepest error is of the shape that was meant.
         first = max(error.errors(), key=lambda entry: len(entry["loc"]))
-        where = ".".join(str(part) for part in first["loc"])
+        # Of several shapes, the place names the one that was tried; nobody wrote that name.
+        *parents, last = (part for part in first["loc"] or ("",) if part != "[key]")
+        place = [*(part for part in parents if not str(part)[:1].isupper()), last]
+        where = ".".join(map(str, place))
         if first["type"] == "extra_forbidden":
-            known = _keys_at(schema, first["loc"][:-1])
+            known = _keys_at(schema, place[:-1])
             close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
             known_keys = f"Known: {', '.join(known)}" if known else "Leave it out"
             advice = f"Did you mean {close[0]!r}?" if close else known_keys
             raise ConfigError(f"{origin}: {where} must be a known key. {advice}") from error
-        got = repr(first["input"])
-        raise ConfigError(
-            f"{origin}: {where}: {_sentence(first['msg'])}. Got {got[:80]}"
-        ) from error
+        what = f"{origin}: {where}" if where else origin
+        # Our own checks say what they got; those of pydantic do not.
+        got = "" if first["type"] == "value_error" else f". Got {first['input']!r}"[:90]
+        raise ConfigError(f"{what}: {_sentence(first['msg'])}{got}") from error
 
 
-def _keys_at(schema: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+def _keys_at(schema: type[BaseModel], location: Sequence[int | str]) -> list[str]:
     """The keys that are allowed at a place inside a schema."""
     for part in location:
-        field = schema.model_fields.get(str(part))
-        inner = field.annotation if field else None
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+        if isinstance(part, int):
+            continue  # an entry of a list, all of which are alike
+        field = schema.model_fields.get(part)
+        inner = _model_in(field.annotation) if field else None
+        if inner is None:
             return []
         schema = inner
     return list(schema.model_fields)
 
 
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model that an annotation names, itself or inside ``list[str | Model] | None``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    inside = (_model_in(part) for part in get_args(annotation))
+    return next((model for model in inside if model is not None), None)
+
+
 def _sentence(message: str) -> str:
-    return message.removeprefix("Value error, ").rstrip(".")
+    text = message.removeprefix("Value error, ").removeprefix("Input ").rstrip(".")
+    return text[0].lower() + text[1:] if text else message

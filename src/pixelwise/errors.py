@@ -37,7 +37,7 @@ class UnknownNameError(ConfigError):
         kind: What the name should name, such as ``"model"``.
         name: The name that was got.
         known: The names that exist.
-        hint: What to do to see them all; ``None`` to list up to ten of them.
+        hint: What to do to see them all; ``None`` lists them here.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class UnknownNameError(ConfigError):
         close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
         if close:
             parts.append(f"Did you mean {close[0]!r}?")
-        parts.append(hint or f"Known: {', '.join(sorted(known)[:10])}")
+        parts.append(hint or f"Known: {', '.join(sorted(known))}")
         super().__init__(" ".join(parts))
 
 

@@ -73,6 +73,19 @@ def write_text(target: Path, text: str) -> None:
 
 
 @contextmanager
+def writing(target: Path) -> Iterator[None]:
+    """Turn what goes wrong in writing to ``target`` into one line.
+
+    Raises:
+        OutputError: The disk is full, or the place cannot be written to.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise _output_error(target, error) from error
+
+
+@contextmanager
 def folder_written_aside(target: Path) -> Iterator[Path]:
     """Give a temporary folder beside ``target``, which becomes ``target`` when the block succeeds.
 

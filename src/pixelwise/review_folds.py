@@ -15,7 +15,8 @@ from pixelwise.prediction.predictor import load_model
 from pixelwise.review import answers, check_top, counted
 from pixelwise.scoring.suspects import MIN_AREA_PX, Answer, Suspect, find_suspects
 from pixelwise.training.events import Listener, Said, ignore_events
-from pixelwise.training.session import RECIPE_NAME, train
+from pixelwise.training.run_folder import RECIPE_NAME
+from pixelwise.training.session import train
 
 CARD_NAME = "split.yaml"
 """The cards of the folds are ``split-fold1.yaml`` and so on."""

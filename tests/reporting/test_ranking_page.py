@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from pixelwise.prediction.predictor import load_model
-from pixelwise.reporting.charts import Dot, pareto_front, scatter_chart, with_unit
+from pixelwise.reporting.charts import (
+    HEIGHT,
+    LEFT,
+    WIDTH,
+    Dot,
+    pareto_front,
+    scatter_chart,
+    with_unit,
+)
 from pixelwise.reporting.ranking import (
     ComparedModel,
     Comparison,
@@ -140,7 +148,7 @@ def test_a_scatter_chart_names_every_point_inside_its_frame(num_dots):
     labels = re.findall(r'<text x="([\d.-]+)" y="([\d.-]+)">model', chart)
     assert len(labels) == num_dots
     assert len(set(labels)) == num_dots
-    assert all(52 <= float(x) <= 460 and 0 <= float(y) <= 260 for x, y in labels)
+    assert all(LEFT <= float(x) <= WIDTH and 0 <= float(y) <= HEIGHT for x, y in labels)
     assert "nan" not in chart
 
 

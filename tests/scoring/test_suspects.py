@@ -196,3 +196,31 @@ def test_the_best_of_many_are_those_of_the_whole_ranking():
     assert suspects_of(answers, top=7, min_area_px=1) == whole[:7]
     scores = [one.score for one in whole]
     assert scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.parametrize("mode", ["exclusive", "overlapping"])
+def test_a_missing_thing_is_more_doubt_than_a_long_fringe(mode):
+    """The depth of what is denied counts, recounted here pixel by pixel."""
+
+    def answered(labelled, said):
+        if mode == "exclusive":
+            return sure_of(said, 2), labelled
+        planes = np.where(said, 0.9, 0.1)[None].astype(np.float32)
+        return planes, (labelled * 255)[None].astype(np.uint8)
+
+    class_map = ClassMap.build(["ground", "cell"] if mode == "exclusive" else ["cell"])
+    confidence = Confidence(class_map, mode)
+    truth = np.zeros((40, 60), np.uint8)
+    truth[20:40] = 1
+    fringed, missing = truth.copy(), truth.copy()
+    fringed[18:20] = 1  # 120 pixels, two deep
+    missing[4:13, 4:13] = 1  # 81 pixels, up to five deep
+    assert confidence.doubt(*answered(truth, truth)) == 0
+    fringe = confidence.doubt(*answered(truth, fringed))
+    thing = confidence.doubt(*answered(truth, missing))
+    certainty = 0.8
+    assert fringe == pytest.approx(certainty * 60 * (1 + 1), rel=1e-3)
+    depths = sum(min(row, column, 10 - row, 10 - column)
+                 for row in range(1, 10) for column in range(1, 10))  # fmt: skip
+    assert thing == pytest.approx(certainty * depths, rel=1e-3)
+    assert thing > fringe

@@ -63,7 +63,7 @@ def test_a_run_folder_holds_everything_the_design_names(whole_run):
     names = {path.name for path in outcome.folder.iterdir()}
     assert names == {
         "recipe.yaml", "model.safetensors", "last.ckpt", "history.csv", "scores.json",
-        "curves.png", "pictures", "report.html",
+        "curves.png", "pictures", "report.html", "notes.json",
     }  # fmt: skip
     assert not list(outcome.folder.rglob(".*"))
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -9,6 +10,7 @@ from scipy.ndimage import gaussian_filter
 from torch import nn
 
 from pixelwise.classes import ClassMap
+from pixelwise.data.dataset import open_dataset
 from pixelwise.data.sample import Sample
 from pixelwise.scoring.confusion import ConfusionMatrix
 from pixelwise.scoring.scores import summarise
@@ -16,6 +18,7 @@ from pixelwise.training.alignment import check_alignment
 from pixelwise.training.watchdog import (
     DeadChannels,
     Watchdog,
+    check_images,
     check_normalisation,
     check_rate,
     check_validation,
@@ -64,8 +67,40 @@ def test_a_loss_that_rises_names_the_rate():
     assert after([(1.0, 1.0), (1.4, 1.3), (1.9, 1.8)]) == ["rate-too-high"]
 
 
+def test_a_loss_that_explodes_in_the_first_epoch_names_the_rate():
+    assert after([(698.9, 2.0)]) == ["rate-too-high"]
+    assert after([(4.0, 2.0)]) == []  # fresh networks may begin above guessing
+
+
 def test_a_loss_that_does_not_move_is_flat():
-    assert after([(1.1, 1.1), (1.099, 1.1), (1.098, 1.1)]) == ["loss-flat"]
+    still = [(1.1, 1.1), (1.099, 1.1), (1.098, 1.1)]
+    assert after(still) == ["loss-flat"]
+    assert after(still, fraction=0.1) == []  # the rate still rises
+
+
+def test_a_class_that_only_validation_shows_is_named():
+    watchdog = Watchdog(CLASSES, "exclusive", (0.75, 0.25, 0.0))
+    (alarm,) = watchdog.after_epoch(history(HEALTHY[:1]), GOOD, 0.1)
+    assert alarm.kind == "class-not-in-training"
+    assert "car" in alarm.text
+
+
+def test_images_of_one_colour_are_named():
+    blank, full = np.full((8, 8, 3), 7, np.uint8), np.arange(192, dtype=np.uint8).reshape(8, 8, 3)
+    (alarm,) = check_images([blank, full])
+    assert alarm.kind == "constant-images"
+    assert "1 of 2" in alarm.text
+    assert check_images([blank, full, full, full]) == []
+
+
+@pytest.mark.parametrize("value", [-3.4e38, 1e7])
+def test_values_that_stand_for_missing_data_are_named(value):
+    image = np.random.default_rng(0).normal(100, 20, (20, 20, 2)).astype(np.float32)
+    assert check_images([image]) == []
+    image[3, 4, 0] = value
+    (alarm,) = check_images([image])
+    assert alarm.kind == "extreme-values"
+    assert f"{value:.3g}" in alarm.text
 
 
 def test_a_validation_loss_that_rises_while_training_falls_is_overfitting():
@@ -74,13 +109,14 @@ def test_a_validation_loss_that_rises_while_training_falls_is_overfitting():
 
 
 def test_output_of_one_class_alone_is_named():
-    (alarm,) = dog().after_epoch(history(HEALTHY[:3]), scores(np.zeros(100)), 0.3)
+    (alarm,) = dog().after_epoch(history(HEALTHY[:3]), scores(np.zeros(100)), 0.5)
     assert alarm.kind == "constant-output"
     assert "background" in alarm.text
 
 
 def test_the_first_epochs_may_be_of_one_class():
-    assert after(HEALTHY[:2], scores(np.zeros(100)), 0.1) == []
+    assert after(HEALTHY[:2], scores(np.zeros(100)), 0.5) == []
+    assert after(HEALTHY[:3], scores(np.zeros(100)), 0.3) == []
 
 
 def test_a_class_that_is_never_predicted_is_named_with_its_share():
@@ -182,12 +218,19 @@ def test_labels_that_were_moved_are_told_how_to_move_back(shift, words):
     assert words in alarm.text
 
 
+def turned_like(quarters):
+    """A quarter turn, squeezed into the sides that the mask has."""
+    return lambda mask: cv2.resize(np.rot90(mask, quarters), mask.shape[::-1], interpolation=0)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         (np.fliplr, "mirrored left and right"),
         (np.flipud, "mirrored top and bottom"),
         (lambda mask: mask[::-1, ::-1], "turned upside down"),
+        (turned_like(1), "turned to the right by a quarter"),
+        (turned_like(-1), "turned to the left by a quarter"),
     ],
 )
 def test_labels_that_were_turned_are_told_how(change, words):
@@ -196,10 +239,26 @@ def test_labels_that_were_turned_are_told_how(change, words):
     assert words in alarm.text
 
 
-def test_labels_of_nothing_in_the_image_are_not_called_shifted():
+def test_labels_of_other_images_are_called_so_and_not_shifted():
     pairs = list(things())
     others = [
         dataclasses.replace(sample, mask=pairs[(number + 3) % len(pairs)].mask)
         for number, sample in enumerate(pairs)
     ]
-    assert check_alignment(others) == []
+    assert kinds(check_alignment(others)) == ["labels-of-others"]
+    same = [dataclasses.replace(sample, mask=pairs[0].mask) for sample in pairs]
+    assert check_alignment(same) == []  # of a fixed camera, any mask fits any image
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("name", ["camvid", "nuclei"])
+def test_real_labels_lie_on_their_own_images_and_on_no_others(name, test_data):
+    dataset = open_dataset(test_data / name, cache=False)
+    records = dataset.split("train")
+    samples = [dataset.load(record) for record in records[:: len(records) // 12][:12]]
+    assert check_alignment(samples) == []
+    others = [
+        dataclasses.replace(sample, image=samples[place - 1].image)
+        for place, sample in enumerate(samples)
+    ]
+    assert kinds(check_alignment(others)) == ["labels-of-others"]

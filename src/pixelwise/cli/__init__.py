@@ -8,38 +8,59 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
 
-import typer
-
-from pixelwise.cli import compare, data, evaluate, lab, models, predict, review, train
 from pixelwise.errors import PixelwiseError
 
-app = typer.Typer(
-    name="pixelwise",
-    help="Semantic segmentation: a folder of labelled images in, a trusted model out.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.add_typer(data.app, name="data")
-app.add_typer(lab.app, name="lab")
-for verb in (train, evaluate, predict, compare, models, review):
-    app.command(verb.NAME)(verb.command)
+VERBS = {
+    "data": "Make, check, show, split and convert data sets.",
+    "train": "Train a model on a folder of labelled images.",
+    "evaluate": "Score a model on labelled images, with intervals.",
+    "predict": "Segment images of any size.",
+    "compare": "Train models under one budget and rank them on one page.",
+    "report": "Write a run's report anew, or put several side by side.",
+    "review": "Find where the labels are likely wrong.",
+    "models": "List the models and what they cost.",
+    "lab": "Train the systems of the articles as they did.",
+}
+"""Every verb, which is a module here, and what it does; in the order of a project."""
+
+OPTIONS = {
+    "--debug": "Show the traceback of an error.",
+    "--install-completion": "Install completion for the current shell.",
+    "--show-completion": "Show that completion, to copy or change it.",
+    "-h, --help": "Show this message and exit.",
+}
+"""What may stand before the verb."""
+
+OVERVIEW = """\
+Usage: pixelwise [OPTIONS] VERB ...
+
+  Semantic segmentation: a folder of labelled images in, a trusted model out.
+
+Verbs:
+{verbs}
+
+Options:
+{options}
+
+What a verb takes: pixelwise VERB --help"""
 
 
-@app.callback()
-def options(
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-) -> None:
-    """Semantic segmentation: a folder of labelled images in, a trusted model out."""
-    if debug:
-        os.environ["PIXELWISE_DEBUG"] = "1"
+def overview() -> str:
+    """What ``pixelwise --help`` prints."""
+    return OVERVIEW.format(verbs=_listed(VERBS), options=_listed(OPTIONS))
 
 
 def main() -> None:
     """Run the command line and exit with its code."""
     try:
+        if sys.argv[1:] in (["--help"], ["-h"]):
+            # Importing Typer alone takes four times as long as starting Python.
+            sys.stdout.write(f"{overview()}\n")
+            sys.stdout.flush()
+            sys.exit(0)
+        from pixelwise.cli.application import app
+
         app(prog_name="pixelwise")
     except PixelwiseError as error:
         if os.environ.get("PIXELWISE_DEBUG"):
@@ -54,3 +75,7 @@ def main() -> None:
         # The reader of a pipe has gone: nothing is left to say, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+def _listed(entries: dict[str, str]) -> str:
+    return "\n".join(f"  {name:20}  {what}" for name, what in entries.items())

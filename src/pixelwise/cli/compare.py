@@ -24,8 +24,6 @@ from pixelwise.cli.listening import listening
 if TYPE_CHECKING:
     from pixelwise.reporting.ranking import Comparison
 
-NAME = "compare"
-
 
 def command(
     data: DataPath,

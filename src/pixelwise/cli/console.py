@@ -24,7 +24,11 @@ AsJson = Annotated[
 DeviceName = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 DataPath = Annotated[str, typer.Argument(help="A folder, a dataset card, or 'digits'.")]
 FormatName = Annotated[
-    str | None, typer.Option("--format", help="The label format, where looking does not find it.")
+    str | None,
+    typer.Option(
+        "--format",
+        help="The label format, where looking does not find it; see: pixelwise data formats.",
+    ),
 ]
 IgnoredValues = Annotated[
     list[int] | None,

@@ -94,11 +94,39 @@ def digits(
     say(f"{out}: {train} + {val} pictures, {height} x {width}, {classes} classes ({seconds:.1f} s)")
 
 
+@app.command("formats")
+def formats_(as_json: AsJson = False) -> None:
+    """List the label formats: how their files lie, and which label modes they can hold."""
+    from pixelwise.data.formats import formats
+
+    known = [formats.create(name) for name in formats.names()]
+    if as_json:
+        print_json([
+            {"name": one.name, "layout": one.layout, "label_modes": one.label_modes}
+            for one in known
+        ])  # fmt: skip
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("name", "layout", "labels", box=None, pad_edge=False)
+    for one in known:
+        # As text and not as markup: a layout may hold square brackets.
+        table.add_row(one.name, Text(one.layout), ", ".join(one.label_modes))
+    Console(highlight=False).print(table)
+
+
 @app.command("convert")
 def convert(
     data: DataPath,
     out: Annotated[Path, typer.Argument(help="The folder to make.", show_default=False)],
-    to: Annotated[str, typer.Option("--to", help="The format to write.", show_default=False)],
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to", help="The format to write; see: pixelwise data formats.", show_default=False
+        ),
+    ],
     format: FormatName = None,  # noqa: A002  the option is called --format
     ignore: IgnoredValues = None,
     strays: StrayValues = None,

@@ -23,8 +23,6 @@ from pixelwise.cli.console import (
     stray_rule,
 )
 
-NAME = "evaluate"
-
 
 def command(
     model: ModelPath,
@@ -74,6 +72,7 @@ def command(
         split=chosen,
         run=RunFacts(notes=dataset.notes),
         command=("pixelwise", "evaluate", str(model), data, "--split", chosen),
+        review_command=("pixelwise", "review", str(model), data, "--split", chosen),
     )
     note(f"report: {page}")
     if like is not None and not as_json:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def _print_lines(event: Event) -> None:
     """Print what is worth a line of its own."""
-    from pixelwise.training.events import Drawn, EpochEnded, Said
+    from pixelwise.training.events import Alarmed, Drawn, EpochEnded, Said
 
     if isinstance(event, Said):
         note(f"{event.title}:")
@@ -22,6 +22,8 @@ def _print_lines(event: Event) -> None:
             note(f"  {line}")
     elif isinstance(event, EpochEnded):
         note(_epoch_line(event.row, event.epochs, event.eta_s))
+    elif isinstance(event, Alarmed):
+        note(f"watch out: {event.text} [{event.kind}]")
     elif isinstance(event, Drawn):
         note("pictures:")
         for path in event.paths:

@@ -9,8 +9,6 @@ import typer
 
 from pixelwise.cli.console import AsJson, parse_size, print_json
 
-NAME = "models"
-
 
 def command(
     channels: Annotated[int, typer.Option(help="Channels of the images.", min=1)] = 3,

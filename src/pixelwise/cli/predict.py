@@ -9,8 +9,6 @@ import typer
 
 from pixelwise.cli.console import AsJson, DeviceName, ModelPath, note, print_json, progress_bar, say
 
-NAME = "predict"
-
 
 def command(
     model: ModelPath,
@@ -28,7 +26,9 @@ def command(
     """Segment images of any size; the results have exactly the size of their images.
 
     With several --save, each kind gets a folder of its own. A broken image is reported, the others
-    are still done, and the exit code is 1.
+    are still done, and the exit code is 1. A TIFF or .npy above 33 million pixels may be larger
+    than memory: its results are TIFF files with its georeference, and after a kill the same command
+    goes on where it stopped.
     """
     from pixelwise.prediction.folders import predict
     from pixelwise.prediction.predictor import load_model

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from pixelwise.prediction.predictor import Predictor
     from pixelwise.scoring.suspects import Suspect
 
-NAME = "review"
-
 MAX_LINES = 10
 """Regions that are printed; the page and ``--json`` have all."""
 

@@ -21,8 +21,6 @@ from pixelwise.cli.console import (
 )
 from pixelwise.cli.listening import listening
 
-NAME = "train"
-
 
 def command(
     data: Annotated[

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as geometry
 
 from pixelwise.classes import IGNORE_INDEX, LabelMode
 from pixelwise.config import AugmentationRecipe
@@ -114,10 +112,10 @@ def _turn(
     flips_columns, flips_rows = rng.random(2) < 0.5
     turns = rng.random() < 0.5
     if recipe.orientation in ("mirrored", "free") and flips_columns:
-        image, mask = geometry.horizontal_flip(image), geometry.horizontal_flip(mask)
+        image, mask = image.flip(-1), mask.flip(-1)
     if recipe.orientation == "free":
         if flips_rows:
-            image, mask = geometry.vertical_flip(image), geometry.vertical_flip(mask)
+            image, mask = image.flip(-2), mask.flip(-2)
         if turns:  # with both flips, a transposition reaches all eight positions of a square
             image, mask = image.transpose(-1, -2), mask.transpose(-1, -2)
     return image, mask
@@ -143,10 +141,6 @@ def _padded(
 
 def _resize_mask(mask: Tensor, size: tuple[int, int], label_mode: LabelMode) -> Tensor:
     """Resize pixel-aligned: nearest-exact takes the centre, plain nearest is half a pixel off."""
-    planes = mask if mask.ndim == 3 else mask[None]
-    resized: Tensor
-    if label_mode == "exclusive":
-        resized = geometry.resize(planes, list(size), interpolation=InterpolationMode.NEAREST_EXACT)
-    else:
-        resized = resize_image(planes, size)
-    return resized if mask.ndim == 3 else resized[0]
+    if label_mode == "overlapping":
+        return resize_image(mask, size)
+    return torch.nn.functional.interpolate(mask[None, None], size, mode="nearest-exact")[0, 0]

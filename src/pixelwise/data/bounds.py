@@ -80,14 +80,11 @@ def require_decodable_picture(path: Path, picture: Image.Image, is_deep: bool) -
         )
 
 
-def require_decodable_tiff(path: Path, file: tifffile.TiffFile) -> tifffile.TiffPage:
-    """Refuse a TIFF of several pages, or that is or unpacks to more than can be decoded at once.
-
-    Returns:
-        Its first page; further ones are smaller copies of it, for fast zooming.
+def single_page(path: Path, file: tifffile.TiffFile) -> tifffile.TiffPage:
+    """The one page of a TIFF; further ones are smaller copies of it, for fast zooming.
 
     Raises:
-        DataError: It is one of these.
+        DataError: There are several.
     """
     if len(file.pages) > MAX_TIFF_PAGES or any(
         not (page.keyframe and page.keyframe.is_reduced) for page in file.pages[1:]
@@ -95,16 +92,33 @@ def require_decodable_tiff(path: Path, file: tifffile.TiffFile) -> tifffile.Tiff
         raise DataError(
             f"{path} must hold one page. Got {len(file.pages)}. Save the page you want alone"
         )
-    page: tifffile.TiffPage = file.pages[0].aspage()
+    return file.pages[0].aspage()
+
+
+def require_decodable_tiff(path: Path, file: tifffile.TiffFile) -> tifffile.TiffPage:
+    """Refuse a TIFF of several pages, or that is or unpacks to more than can be decoded at once.
+
+    Returns:
+        Its page.
+
+    Raises:
+        DataError: It is one of these.
+    """
+    page = single_page(path, file)
     num_bytes = np.dtype(page.dtype).itemsize * (3 if page.colormap is not None else 1)
     require_decodable(path, page.shape, num_bytes)
-    if page.compression in PICTURES_IN_TIFF:
-        _require_small_tiles(path, file, page)
+    require_honest_tiles(path, file, page)
     return page
 
 
-def _require_small_tiles(path: Path, file: tifffile.TiffFile, page: tifffile.TiffPage) -> None:
-    """Refuse a TIFF with a tile whose own header promises more than the tile has room for."""
+def require_honest_tiles(path: Path, file: tifffile.TiffFile, page: tifffile.TiffPage) -> None:
+    """Refuse a TIFF with a tile whose own header promises more than the tile has room for.
+
+    Raises:
+        DataError: There is one.
+    """
+    if page.compression not in PICTURES_IN_TIFF:
+        return
     height, width = page.tilelength or page.rowsperstrip, page.tilewidth or page.imagewidth
     room = 4 * min(height, page.imagelength + TILE_PX) * min(width, page.imagewidth + TILE_PX)
     for segment, _ in file.filehandle.read_segments(page.dataoffsets, page.databytecounts):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pixelwise.classes import ClassMap, LabelMode, Strays
-from pixelwise.config import DEFAULT_SPLIT, AugmentationRecipe
+from pixelwise.config import DEFAULT_SPLIT, AugmentationRecipe, DataRecipe
 from pixelwise.data.caching.disk import DiskCache, open_cache
 from pixelwise.data.card import DatasetCard, find_card
 from pixelwise.data.digits import write_digits
@@ -206,6 +206,25 @@ def open_dataset(
         card.augmentation or AugmentationRecipe(),
         card.bands,
         kept,
+    )
+
+
+def open_as_in(recipe: DataRecipe) -> Dataset:
+    """Open the data set of a recipe, with the splits that it says.
+
+    Raises:
+        PixelwiseError: As :func:`open_dataset`, or the recipe names no data.
+    """
+    if recipe.path is None:
+        raise ConfigError("DATA must be a folder of labelled images, or a dataset card. Got none")
+    return open_dataset(
+        recipe.path,
+        format=recipe.format,
+        ignore=recipe.ignore,
+        label_mode=recipe.label_mode,
+        strays=recipe.strays,
+        split=recipe.split,
+        split_seed=recipe.split_seed,
     )
 
 

@@ -13,9 +13,7 @@ from typing import Literal, Self
 import numpy as np
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as geometry
+from torch import Tensor, nn
 
 from pixelwise.config import Letterbox, Resize, ShortestSide
 from pixelwise.data.enhancement import Enhancement, enhance
@@ -147,7 +145,7 @@ def restore_size(logits: Tensor, preprocessing: Preprocessing, height: int, widt
     logits = logits[:, : fitted[0], : fitted[1]]
     if fitted == (height, width):
         return logits
-    return torch.nn.functional.interpolate(
+    return nn.functional.interpolate(
         logits[None], (height, width), mode="bilinear", align_corners=False
     )[0]
 
@@ -179,10 +177,9 @@ def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
     """
     if size == image.shape[-2:]:
         return image
-    resized: Tensor = geometry.resize(
-        image, list(size), interpolation=InterpolationMode.BILINEAR, antialias=True
-    )
-    return resized
+    return nn.functional.interpolate(
+        image[None], size, mode="bilinear", align_corners=False, antialias=True
+    )[0]
 
 
 def pad_image(image: Tensor, size: tuple[int, int]) -> Tensor:
@@ -194,9 +191,11 @@ def pad_image(image: Tensor, size: tuple[int, int]) -> Tensor:
     """
     if size == image.shape[-2:]:
         return image
-    missing = [0, 0, size[1] - image.shape[-1], size[0] - image.shape[-2]]
-    padded: Tensor = geometry.pad(image, missing, padding_mode="edge")
-    return padded
+    rows, columns = (
+        torch.arange(longer).clamp(max=side - 1)
+        for longer, side in zip(size, image.shape[-2:], strict=True)
+    )
+    return image.index_select(-2, rows).index_select(-1, columns)
 
 
 def normalise(image: Tensor, preprocessing: Preprocessing) -> Tensor:

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +21,8 @@ from pixelwise.data.bounds import (
     require_decodable_picture,
     require_decodable_tiff,
 )
+from pixelwise.data.tiff_pages import shown_pixels, tiff_orientation
 from pixelwise.errors import DataError, MaskError, PixelwiseError
-
-if TYPE_CHECKING:
-    import tifffile
 
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".npy"}
@@ -174,7 +172,7 @@ def is_rotated(path: Path) -> bool:
         import tifffile
 
         with tifffile.TiffFile(path) as file:
-            return _tiff_orientation(file) != 1
+            return tiff_orientation(file) != 1
     with Image.open(path, formats=PILLOW_FORMATS) as picture:
         return _orientation(picture) != 1
 
@@ -277,10 +275,6 @@ def _orientation(picture: Image.Image) -> int:
     return int(picture.getexif().get(ExifTags.Base.Orientation, 1))
 
 
-def _tiff_orientation(file: tifffile.TiffFile) -> int:
-    return int(file.pages[0].aspage().tags.valueof(ExifTags.Base.Orientation.value, default=1))
-
-
 def _upright(pixels: Array, orientation: int) -> Array:
     """Turn stored pixels as their EXIF orientation, 1 to 8, says."""
     if orientation in (5, 6, 7, 8):
@@ -332,17 +326,28 @@ def _pillow_pixels(picture: Image.Image) -> Array:
     return np.asarray(picture.convert("RGB"))
 
 
+def npy_header(path: Path, file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether it lies column by column, and type of a ``.npy``; its pixels begin behind.
+
+    Raises:
+        DataError: It is of a version that nobody writes.
+        ValueError: It is no ``.npy``.
+    """
+    version = np.lib.format.read_magic(file)
+    if version not in ((1, 0), (2, 0)):
+        raise DataError(f"{path} must be of .npy version 1 or 2. Got {version}. Save it anew")
+    read_header = (
+        np.lib.format.read_array_header_1_0
+        if version == (1, 0)
+        else np.lib.format.read_array_header_2_0
+    )
+    shape, is_by_column, dtype = read_header(file)
+    return shape, is_by_column, dtype
+
+
 def _read_npy(path: Path) -> Array:
     with path.open("rb") as file:
-        version = np.lib.format.read_magic(file)
-        if version not in ((1, 0), (2, 0)):
-            raise DataError(f"{path} must be of .npy version 1 or 2. Got {version}. Save it anew")
-        read_header = (
-            np.lib.format.read_array_header_1_0
-            if version == (1, 0)
-            else np.lib.format.read_array_header_2_0
-        )
-        shape, _, dtype = read_header(file)
+        shape, _, dtype = npy_header(path, file)
         require_decodable(path, shape, dtype.itemsize)
         # numpy makes room for what the header promises before it looks how much there is.
         num_missing = math.prod(shape) * dtype.itemsize - (path.stat().st_size - file.tell())
@@ -357,19 +362,8 @@ def _read_tiff(path: Path, *, as_stored: bool) -> Array:
 
     with tifffile.TiffFile(path) as file:
         page = require_decodable_tiff(path, file)
-        pixels = page.asarray()
-        if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and pixels.ndim == 3:
-            pixels = np.moveaxis(pixels, 0, -1)
-        if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-            white = True if pixels.dtype == np.bool_ else np.iinfo(pixels.dtype).max
-            pixels = white ^ pixels
-        is_palette = page.photometric == tifffile.PHOTOMETRIC.PALETTE
-        if is_palette and not as_stored and page.colormap is not None:
-            pixels = np.moveaxis(page.colormap[:, pixels] // 256, 0, -1).astype(np.uint8)
-        alpha = {int(tifffile.EXTRASAMPLE.UNASSALPHA), int(tifffile.EXTRASAMPLE.ASSOCALPHA)}
-        if page.extrasamples and int(page.extrasamples[-1]) in alpha and pixels.ndim == 3:
-            pixels = pixels[..., :-1]
-        return _upright(np.asarray(pixels), _tiff_orientation(file))
+        pixels = shown_pixels(page, page.asarray(), as_stored=as_stored)
+        return _upright(pixels, tiff_orientation(file))
 
 
 def with_channels(pixels: Array, path: Path) -> Array:

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import torch
+
 from pixelwise.config import Recipe, load_recipe, overridden
 from pixelwise.devices import choose_device
 from pixelwise.errors import ConfigError, DataError
@@ -40,6 +42,7 @@ class LabResult:
         seconds: Of training, validation included.
         seed: Of everything random.
         device: That computed.
+        cores: Of the processor, that computed or fed the device.
         remarks: What differs.
         folder: The run.
     """
@@ -59,6 +62,7 @@ class LabResult:
     seconds: float
     seed: int
     device: str
+    cores: int
     remarks: tuple[str, ...]
     folder: str
 
@@ -129,6 +133,7 @@ def run_entry(
         seconds=round(outcome.seconds, 1),
         seed=used.training.seed,
         device=choose_device(used.training.device).type,
+        cores=torch.get_num_threads(),
         remarks=(*entry.remarks, *_changes(entry.recipe, recipe, minutes)),
         folder=str(folder),
     )

@@ -38,7 +38,7 @@ def _section(result: LabResult) -> str:
     asked = "" if result.asked_epochs in (None, result.epochs) else f" of {result.asked_epochs}"
     setting = (
         f"{result.title} ({result.article}). Data: {result.data}, {height} x {width}, "
-        f"{result.epochs}{asked} epochs, {result.seconds:.0f} s on {result.device}, "
+        f"{result.epochs}{asked} epochs, {result.seconds:.0f} s on {_machine(result)}, "
         f"seed {result.seed}."
     )
     lines = [
@@ -56,6 +56,10 @@ def _section(result: LabResult) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _machine(result: LabResult) -> str:
+    return f"{result.cores} cores" if result.device == "cpu" else result.device
 
 
 def _shown(value: float | None) -> str:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pixelwise.data.image_rows import LayoutError
 from pixelwise.data.layouts import image_files
 from pixelwise.data.reading import IMAGE_SUFFIXES, read_image
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.files import make_folder
+from pixelwise.prediction.large_images import num_steps, predict_large
 from pixelwise.prediction.predictor import Predictor
-from pixelwise.prediction.writers import save_kind, write_prediction
+from pixelwise.prediction.writers import SaveKind, save_kind, write_prediction
 
 
 @dataclass(frozen=True)
@@ -37,14 +39,17 @@ def predict(
 ) -> Predictions:
     """Segment files and folders of images and write the results.
 
-    An image that cannot be read is reported, and the others are still done.
+    An image that cannot be read is reported, and the others are still done. A TIFF or ``.npy`` of
+    more than :data:`pixelwise.prediction.large_images.LARGE_PIXELS` may be larger than memory: its
+    results are TIFF files, and the same call goes on after a kill where it stopped.
 
     Args:
         predictor: The model.
         inputs: Image files and folders; folders are searched with all that is inside them.
         out: Where to write; what lay below an input folder lies alike below this one.
         save: What to write; see :data:`pixelwise.prediction.writers.SAVE_KINDS`.
-        on_progress: Called with how many images are done and how many there are.
+        on_progress: Called with how many images are done and how many there are; of large ones
+            each row of tiles counts.
 
     Raises:
         DataError: An input does not exist, or there is no image in any of them.
@@ -56,30 +61,66 @@ def predict(
     folders = {kind: out / kind if len(kinds) > 1 else out for kind in kinds}
     jobs = _jobs([Path(entry) for entry in inputs], out, (out, *folders.values()))
     make_folder(out)
-    card = predictor.card
+    steps = {stem: num_steps(path) for stem, path in jobs.items()}
+    total = sum(num or 1 for num in steps.values())
     written: list[Path] = []
     failed: list[str] = []
-    for done, (stem, path) in enumerate(jobs.items(), start=1):
+    num_before = 0
+    for stem, path in jobs.items():
+
+        def progress(done: int, before: int = num_before) -> None:
+            if on_progress:
+                on_progress(before + done, total)
+
         try:
-            image = read_image(path)
-            logits = predictor.logits(image, str(path))
+            if steps[stem]:
+                written += _predict_large(predictor, path, out, folders, stem, progress)
+            else:
+                written += _predict_whole(predictor, path, folders, stem)
         except DataError as error:
             failed.append(str(error))
-        else:
-            probabilities = predictor.to_probabilities(logits)
-            for kind, folder in folders.items():
-                written += write_prediction(
-                    folder,
-                    stem,
-                    kind,
-                    image=image,
-                    probabilities=probabilities,
-                    class_map=card.class_map,
-                    label_mode=card.label_mode,
-                )
-        if on_progress:
-            on_progress(done, len(jobs))
+        progress(steps[stem] or 1)
+        num_before += steps[stem] or 1
     return Predictions(tuple(written), tuple(failed))
+
+
+def _predict_large(
+    predictor: Predictor,
+    path: Path,
+    out: Path,
+    folders: Mapping[SaveKind, Path],
+    stem: str,
+    on_step: Callable[[int], None],
+) -> list[Path]:
+    """Predict row of tiles by row of tiles, or at once where that alone can be done."""
+    partial = (out / stem).with_name(f".{Path(stem).name}.partial")
+    try:
+        return predict_large(predictor, path, folders, stem, partial=partial, on_step=on_step)
+    except LayoutError as refusal:
+        try:
+            return _predict_whole(predictor, path, folders, stem)
+        except DataError:
+            raise refusal from None
+
+
+def _predict_whole(
+    predictor: Predictor, path: Path, folders: Mapping[SaveKind, Path], stem: str
+) -> list[Path]:
+    image = read_image(path)
+    probabilities = predictor.to_probabilities(predictor.logits(image, str(path)))
+    return [
+        written
+        for kind, folder in folders.items()
+        for written in write_prediction(
+            folder,
+            stem,
+            kind,
+            image=image,
+            probabilities=probabilities,
+            class_map=predictor.card.class_map,
+            label_mode=predictor.card.label_mode,
+        )
+    ]
 
 
 def _jobs(inputs: Sequence[Path], out: Path, folders: Sequence[Path]) -> dict[str, Path]:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pixelwise.data.preprocessing import normalise, prepare_image, restore_size
+from pixelwise.data.preprocessing import Preprocessing, normalise, prepare_image, restore_size
 from pixelwise.data.reading import Array, UInt8Array
 from pixelwise.devices import choose_device
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.modelfile import ModelCard, load_model_file
 from pixelwise.models import SegmentationModel
-from pixelwise.prediction.tiling import segment_tiled
+from pixelwise.prediction.scaled_rows import segment_scaled_parts
+from pixelwise.prediction.tiling import Part, segment_parts, segment_tiled
 
 MIN_TILE_PX = 512
 """Images up to this size go through whole even where training saw smaller crops: the networks are
@@ -55,7 +58,7 @@ class Predictor:
         self.card = card
         model.to(self.device).to(memory_format=torch.channels_last)
         self.model = model
-        self._autocast = precision == "bfloat16"
+        self.precision = precision
         height, width = card.training_size
         self.tile = tile or (max(height, MIN_TILE_PX), max(width, MIN_TILE_PX))
         if min(self.tile) < 1:
@@ -147,45 +150,113 @@ class Predictor:
         Raises:
             DataError: Type, bands or channels are not those of the training images.
         """
+        return self._prepared(image, self.card.preprocessing, name)
+
+    def _prepared(self, image: Array, preprocessing: Preprocessing, name: str) -> Tensor:
         if image.ndim == 2:
             image = image[..., None]
         if image.ndim != 3 or 0 in image.shape:
             raise DataError(f"{name} must be (H, W) or (H, W, C). Got the shape {image.shape}")
-        dtype = self.card.preprocessing.dtype
+        dtype = preprocessing.dtype
         if str(image.dtype) != dtype:
             raise DataError(
                 f"{name} must be {dtype}, as the images that the model was trained on. "
                 f"Got {image.dtype}. Convert it, or train a model on such images"
             )
-        return prepare_image(image, self.card.preprocessing, self.card.in_channels, name)
+        return prepare_image(image, preprocessing, self.card.in_channels, name)
+
+    @torch.no_grad()
+    def segment_rows(
+        self,
+        read_rows: Callable[[int, int], Array],
+        size: tuple[int, int],
+        *,
+        first_row: int = 0,
+        name: str = "image",
+    ) -> Iterator[Part]:
+        """Raw scores of an image that is read row by row, the same as :meth:`logits` has them.
+
+        At a scale below 1 they are the same but for rounding in the last digits.
+
+        Args:
+            read_rows: Gives the rows from one to before another, (rows, W, C), as for
+                :meth:`predict`. It is asked from top to bottom; neighbours overlap.
+            size: Height and width of the image.
+            first_row: Rows above it are left out.
+            name: The image's name, for messages.
+
+        Yields:
+            Finished parts; see :func:`pixelwise.prediction.tiling.segment_parts`.
+
+        Raises:
+            ConfigError: The model's preprocessing needs the whole image; see
+                :func:`whole_image_step`.
+            DataError: Type or channels are not those of the training images.
+        """
+        step = whole_image_step(self.card.preprocessing)
+        if step is not None:
+            raise ConfigError(f"{name} must be predicted as a whole, for the model's step: {step}")
+        unscaled = self.card.preprocessing.model_copy(update={"scale": 1.0})
+        fitted = self.card.preprocessing.fitted_size(*size)
+
+        def read(start: int, stop: int) -> Tensor:
+            return self._prepared(read_rows(start, stop), unscaled, name)
+
+        many: dict[str, Any] = {"batch_size": self._tiles_at_once, "first_row": first_row}
+        with self._evaluating():
+            if fitted == size:
+                yield from segment_parts(self._forward, read, size, self.tile, **many)
+            else:
+                yield from segment_scaled_parts(
+                    self._forward, read, size, fitted, self.tile, **many
+                )
 
     @torch.no_grad()
     def _segment(self, images: list[Tensor], sizes: list[tuple[int, int]]) -> Iterator[Tensor]:
         """Segment prepared images of one working size; logits have the sizes given."""
-        was_training = self.model.training
-        self.model.eval()
-        try:
-            height, width = images[0].shape[-2:]
-            batch = normalise(torch.stack(images).to(self.device), self.card.preprocessing)
+        height, width = images[0].shape[-2:]
+        with self._evaluating():
             if height <= self.tile[0] and width <= self.tile[1]:
-                results = list(self._forward(batch))
+                results = list(self._forward(torch.stack(images)))
             else:
-                tiles_at_once = max(1, MAX_BATCH_PIXELS // (self.tile[0] * self.tile[1]))
                 results = [
-                    segment_tiled(self._forward, image, self.tile, batch_size=tiles_at_once)
-                    for image in batch
+                    segment_tiled(self._forward, image, self.tile, batch_size=self._tiles_at_once)
+                    for image in images
                 ]
-        finally:
-            self.model.train(was_training)
         for logits, size in zip(results, sizes, strict=True):
             yield restore_size(logits, self.card.preprocessing, *size)
 
+    @property
+    def _tiles_at_once(self) -> int:
+        return max(1, MAX_BATCH_PIXELS // (self.tile[0] * self.tile[1]))
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            yield
+        finally:
+            self.model.train(was_training)
+
     def _forward(self, batch: Tensor) -> Tensor:
+        """Logits, float32 on the CPU, of images in stored units."""
+        batch = normalise(batch.to(self.device), self.card.preprocessing)
         batch = batch.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             logits: Tensor = self.model(batch)
         # To the processor at once: full-size planes of a large image would fill an accelerator.
         return logits.float().cpu()
+
+
+def whole_image_step(preprocessing: Preprocessing) -> str | None:
+    """A step of a model's preprocessing for which some rows of an image are too few.
+
+    Returns:
+        The step in words; ``None`` where there is none.
+    """
+    others = preprocessing.model_copy(update={"bands": None, "scale": 1.0}).describe()
+    return others[0] if others else None
 
 
 def load_model(path: Path | str, *, device: str = "auto") -> Predictor:

@@ -65,39 +65,73 @@ def write_prediction(
     Raises:
         OutputError: A file cannot be written.
     """
-    exclusive = label_mode == "exclusive"
-    classes = probabilities.argmax(0).astype(np.uint8) if exclusive else None
-    planes = class_picture(classes if classes is not None else probabilities)
-    palette = class_map.colours if exclusive else ((0, 0, 0), *class_map.colours)
-    if kind == "index":
-        return [_save(folder / f"{stem}.png", index_picture(planes, palette))]
     if kind == "overlay":
-        picture = overlay_picture(image, planes, palette, hide=None if exclusive else 0)
+        picture = class_overlay(image, probabilities, class_map, label_mode)
         entries = list(zip(class_map.names, class_map.colours, strict=True))
         return [_save(folder / f"{stem}_overlay.png", with_legend(picture, entries))]
-    if kind == "probabilities":
-        return [
-            _save(
-                folder / f"{stem}_{part}.png",
-                Image.fromarray(np.round(plane * 65535).astype(np.uint16)),
-            )
-            for part, plane in zip(file_names(class_map.names), probabilities, strict=True)
-        ]
-    if classes is not None and class_map.num_classes == 2:
-        return [_save(folder / f"{stem}.png", Image.fromarray((classes * 255).astype(np.uint8)))]
+    palette = index_palette(class_map, label_mode)
     return [
         _save(
-            folder / f"{stem}_{part}.png",
-            Image.fromarray(
-                np.where(
-                    classes == index if classes is not None else probabilities[index] > THRESHOLD,
-                    255,
-                    0,
-                ).astype(np.uint8)
-            ),
+            folder / f"{stem}{ending}.png",
+            index_picture(plane, palette) if kind == "index" else Image.fromarray(plane),
         )
-        for index, part in enumerate(file_names(class_map.names))
+        for ending, plane in prediction_planes(kind, probabilities, class_map, label_mode)
     ]
+
+
+def prediction_planes(
+    kind: SaveKind,
+    probabilities: npt.NDArray[np.float32],
+    class_map: ClassMap,
+    label_mode: LabelMode,
+) -> list[tuple[str, Array]]:
+    """What the files of a kind hold, pixel by pixel, so that parts of an image can be drawn alone.
+
+    Args:
+        kind: Any but ``overlay``.
+        probabilities: float32 (K, H, W).
+        class_map: The classes.
+        label_mode: Of the model.
+
+    Returns:
+        For each file the ending of its name, and (H, W), uint8 or uint16.
+    """
+    exclusive = label_mode == "exclusive"
+    parts = [f"_{part}" for part in file_names(class_map.names)]
+    if kind == "probabilities":
+        levels = np.round(probabilities * 65535).astype(np.uint16)
+        return list(zip(parts, levels, strict=True))
+    classes = class_numbers(probabilities, label_mode)
+    if kind == "index":
+        return [("", classes)]
+    if exclusive and class_map.num_classes == 2:
+        return [("", classes * np.uint8(255))]
+    return [
+        (
+            part,
+            np.where(
+                classes == index if exclusive else probabilities[index] > THRESHOLD, 255, 0
+            ).astype(np.uint8),
+        )
+        for index, part in enumerate(parts)
+    ]
+
+
+def class_numbers(probabilities: npt.NDArray[np.float32], label_mode: LabelMode) -> UInt8Array:
+    """What an index picture holds: class ids, or of overlapping labels 1 + the likeliest class.
+
+    Args:
+        probabilities: float32 (K, H, W).
+        label_mode: Of the model.
+    """
+    if label_mode == "exclusive":
+        return np.asarray(probabilities.argmax(0), np.uint8)
+    return class_picture(probabilities)
+
+
+def index_palette(class_map: ClassMap, label_mode: LabelMode) -> tuple[Colour, ...]:
+    """A colour for each number of :func:`class_numbers`."""
+    return class_map.colours if label_mode == "exclusive" else ((0, 0, 0), *class_map.colours)
 
 
 def viewable(image: Array, *, like: Array | None = None) -> UInt8Array:
@@ -120,6 +154,32 @@ def viewable(image: Array, *, like: Array | None = None) -> UInt8Array:
     return np.broadcast_to(image.astype(np.uint8), (*image.shape[:2], 3))
 
 
+def class_overlay(
+    image: Array,
+    probabilities: npt.NDArray[np.float32],
+    class_map: ClassMap,
+    label_mode: LabelMode,
+    *,
+    like: Array | None = None,
+) -> Image.Image:
+    """The image tinted by what was predicted, without a legend.
+
+    Args:
+        image: (H, W, C).
+        probabilities: float32 (K, H, W).
+        class_map: The classes.
+        label_mode: Of the model.
+        like: Decides brightness and contrast instead of the image; see :func:`viewable`.
+    """
+    return overlay_picture(
+        image,
+        class_numbers(probabilities, label_mode),
+        index_palette(class_map, label_mode),
+        hide=None if label_mode == "exclusive" else 0,
+        like=like,
+    )
+
+
 def overlay_picture(
     image: Array,
     classes: UInt8Array,
@@ -127,6 +187,7 @@ def overlay_picture(
     *,
     hide: int | None = None,
     opacity: float = OVERLAY_OPACITY,
+    like: Array | None = None,
 ) -> Image.Image:
     """The image with each pixel tinted in the colour of its class.
 
@@ -136,8 +197,9 @@ def overlay_picture(
         palette: A colour per class number.
         hide: A class number that is left untinted.
         opacity: How much of the colour covers the image, 0 to 1.
+        like: Decides brightness and contrast instead of the image; see :func:`viewable`.
     """
-    base = viewable(image).astype(np.float32)
+    base = viewable(image, like=like).astype(np.float32)
     table = np.zeros((256, 3), np.float32)
     table[: len(palette)] = palette
     cover = np.full(classes.shape, opacity, np.float32)

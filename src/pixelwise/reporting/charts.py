@@ -8,16 +8,22 @@ from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 
-WIDTH, HEIGHT = 460, 260
-LEFT, RIGHT, TOP, BOTTOM = 52, 12, 14, 42
+from pixelwise.reporting.labels import (
+    LETTER_PX,
+    LINE_PX,
+    Box,
+    Point,
+    box_of_line,
+    distance_to_box,
+    place_labels,
+)
+
+WIDTH, HEIGHT = 380, 250
+"""Little more than a telephone shows: a chart that is shrunk much can no longer be read."""
+
+LEFT, RIGHT, TOP, BOTTOM = 52, 14, 30, 46
 NUM_TICKS = 5
 MAX_LABEL = 28
-LETTER_PX = 6.6
-"""A letter's mean width at the size of the charts' text; a label's place is reckoned with it."""
-
-Point = tuple[float, float]
-Box = tuple[float, float, float, float]
-"""Left, top, right and bottom."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +92,11 @@ def line_chart(
         )
 
     parts = _rungs([(value, place((x_low, value))[1]) for value in ticks(y_low, y_high)])
+    # What is counted, such as epochs, has no halves.
+    is_counted = x_range is None and all(float(x).is_integer() for x, _ in points)
     for value in ticks(x_low, x_high):
-        x, _ = place((value, y_low))
-        parts.append(_text(x, HEIGHT - BOTTOM + 17, _short(value)))
+        if float(value).is_integer() or not is_counted:
+            parts.append(_mark_across(place((value, y_low))[0], _short(value)))
     for line in lines:
         drawn = " ".join("{:.1f},{:.1f}".format(*place(point)) for point in line.points)
         parts.append(f'<polyline class="{line.style}" points="{drawn}"/>')
@@ -96,8 +104,7 @@ def line_chart(
             parts.append(_dot(place(line.points[0]), line.style))
     if mark:
         parts.append(_dot(place(mark), "mark"))
-    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, across))
-    parts.append(_legend(lines))
+    parts += [*_titles(across, up), _legend(lines, LETTER_PX * len(up))]
     return _svg(f"{up} over {across}", parts)
 
 
@@ -111,17 +118,16 @@ def bar_chart(bars: Sequence[tuple[str, float]], across: str, up: str) -> str:
     """
     width = (WIDTH - LEFT - RIGHT) / max(1, len(bars))
     room = HEIGHT - TOP - BOTTOM
-    parts = []
+    parts = _titles(across, up)
     for number, (name, value) in enumerate(bars):
-        x, high = LEFT + number * width, value * (room - 14)
+        x, high = LEFT + number * width, value * (room - LINE_PX)
         top, middle = HEIGHT - BOTTOM - high, x + width / 2
         parts.append(
             f'<rect class="column" x="{x + width * 0.15:.1f}" y="{top:.1f}" '
             f'width="{width * 0.7:.1f}" height="{high:.1f}" rx="3"/>'
         )
         parts.append(_text(middle, top - 5, f"{value:.2f}"))
-        parts.append(_text(middle, HEIGHT - BOTTOM + 17, name))
-    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, across))
+        parts.append(_mark_across(middle, name))
     return _svg(f"{up} by {across}", parts)
 
 
@@ -151,21 +157,24 @@ def scatter_chart(dots: Sequence[Dot], across: str, up: str) -> str:
 
     parts = _rungs([(value, place(x_low, value)[1]) for value in ticks(y_low, y_high)])
     for value in _log_ticks(x_low, x_high):
-        parts.append(_text(place(value, y_low)[0], HEIGHT - BOTTOM + 17, with_unit(value)))
+        parts.append(_mark_across(place(value, y_low)[0], with_unit(value)))
     front = set(pareto_front([(dot.x, dot.y) for dot in dots]))
     steps = _stairs(sorted(place(dots[index].x, dots[index].y) for index in front))
     drawn = " ".join(f"{x:.1f},{y:.1f}" for x, y in steps)
     parts.append(f'<polyline class="aid" points="{drawn}"/>')
     places = [place(dot.x, dot.y) for dot in dots]
+    drawn_over = [box_of_line(one, two) for one, two in pairwise(steps)]
     for index, (dot, (x, y)) in enumerate(zip(dots, places, strict=True)):
+        drawn_over.append((x - 5, y - 5, x + 5, y + 5))
         if dot.whisker:
             low, high = (place(dot.x, end)[1] for end in dot.whisker)
+            drawn_over.append(box_of_line((x, low), (x, high)))
             parts.append(
                 f'<line class="whisker" x1="{x:.1f}" x2="{x:.1f}" y1="{low:.1f}" y2="{high:.1f}"/>'
             )
         parts.append(_dot((x, y), "mark" if index in front else "one"))
-    parts += _labels([dot.name for dot in dots], places, steps)
-    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, across))
+    parts += _labels([dot.name for dot in dots], places, drawn_over)
+    parts += _titles(across, up)
     return _svg(f"{up} over {across}", parts)
 
 
@@ -238,37 +247,21 @@ def _stairs(points: Sequence[Point]) -> list[Point]:
     return [*steps, (WIDTH - RIGHT, steps[-1][1])]
 
 
-def _labels(names: Sequence[str], places: Sequence[Point], line: Sequence[Point]) -> list[str]:
-    """Names beside their points, as far as there is room over no other name, point or line."""
-    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in places]
-    taken += [
-        (min(one[0], two[0]) - 1, min(one[1], two[1]) - 1,
-         max(one[0], two[0]) + 1, max(one[1], two[1]) + 1)
-        for one, two in pairwise(line)
-    ]  # fmt: skip
+def _labels(names: Sequence[str], places: Sequence[Point], drawn: Sequence[Box]) -> list[str]:
+    """Names beside their points, with a line to those that found no room there."""
+    texts = [name if len(name) <= MAX_LABEL else f"{name[: MAX_LABEL - 1]}…" for name in names]
+    boxes = place_labels(texts, places, drawn, (LEFT, LINE_PX, WIDTH, HEIGHT - BOTTOM + 4))
     parts = []
-    for name, (x, y) in zip(names, places, strict=True):
-        shown = name if len(name) <= MAX_LABEL else f"{name[: MAX_LABEL - 1]}…"
-        width = LETTER_PX * len(shown)
-        boxes = [
-            (left, baseline - 11, left + width, baseline)
-            for baseline in (y + 4 + shift for shift in (0, -11, 12, -23, 24, -36, 37))
-            for left in (x + 9, x - 9 - width)
-        ]
-        inside = [
-            box
-            for box in boxes
-            if box[0] >= LEFT and box[2] <= WIDTH and box[1] >= 0 and box[3] <= HEIGHT - BOTTOM
-        ] or boxes
-        free = [box for box in inside if not any(_overlap(box, other) for other in taken)]
-        box = (free or inside)[0]
-        taken.append(box)
-        parts.append(f'<text x="{box[0]:.1f}" y="{box[3]:.1f}">{escape(shown)}</text>')
+    for text, (x, y), box in zip(texts, places, boxes, strict=True):
+        if distance_to_box((x, y), box) > LINE_PX:
+            end_x = min(max(box[0], x), box[2])
+            end_y = box[1] if box[1] > y else box[3]
+            parts.append(
+                f'<line class="lead" x1="{x:.1f}" y1="{y:.1f}" x2="{end_x:.1f}" y2="{end_y:.1f}"/>'
+            )
+        baseline = box[3] - 4
+        parts.append(f'<text x="{box[0]:.1f}" y="{baseline:.1f}">{escape(text)}</text>')
     return parts
-
-
-def _overlap(one: Box, other: Box) -> bool:
-    return one[0] < other[2] and one[2] > other[0] and one[1] < other[3] and one[3] > other[1]
 
 
 def _span(values: Sequence[float]) -> Point:
@@ -287,20 +280,34 @@ def _text(x: float, y: float, text: str) -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="middle">{escape(text)}</text>'
 
 
+def _mark_across(x: float, text: str) -> str:
+    """A value of the horizontal axis, moved to where the chart has it."""
+    return _text(min(x, WIDTH - LETTER_PX * len(text) / 2), HEIGHT - BOTTOM + 20, text)
+
+
+def _titles(across: str, up: str) -> list[str]:
+    """What the axes are: below, and level above the vertical one."""
+    return [
+        _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, across),
+        f'<text x="0" y="13">{escape(up)}</text>',
+    ]
+
+
 def _dot(place: Point, style: str) -> str:
     return f'<circle class="{style}" cx="{place[0]:.1f}" cy="{place[1]:.1f}" r="4"/>'
 
 
-def _legend(lines: Sequence[Line]) -> str:
-    parts, x = [], LEFT + 6
+def _legend(lines: Sequence[Line], taken_px: float) -> str:
+    """The lines' names in the first row, after as much as its title takes."""
+    parts, x = [], max(LEFT + 6, taken_px + 20)
     for line in lines:
         if not line.name:
             continue
         parts.append(
-            f'<line class="{line.style}" x1="{x}" x2="{x + 18}" y1="{TOP - 5}" y2="{TOP - 5}"/>'
-            f'<text x="{x + 23}" y="{TOP - 1}">{escape(line.name)}</text>'
+            f'<line class="{line.style}" x1="{x:.1f}" x2="{x + 18:.1f}" y1="9" y2="9"/>'
+            f'<text x="{x + 23:.1f}" y="13">{escape(line.name)}</text>'
         )
-        x += 40 + 7 * len(line.name)
+        x += 36 + LETTER_PX * len(line.name)
     return "".join(parts)
 
 

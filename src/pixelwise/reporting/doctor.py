@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +16,8 @@ from pixelwise.data.doctor.masks import STRIDE_PX
 from pixelwise.data.reading import UInt8Array, read_image
 from pixelwise.data.sample import Record
 from pixelwise.errors import PixelwiseError
-from pixelwise.files import write_text
 from pixelwise.prediction.writers import overlay_picture, viewable
+from pixelwise.reporting.page import data_uri, shrunk, write_page
 from pixelwise.reporting.plots import colour_truth
 
 THUMBNAIL_PX = 320
@@ -67,11 +64,9 @@ def write_doctor_page(examination: Examination, path: Path, *, seed: int = 0) ->
     Raises:
         OutputError: The file cannot be written.
     """
-    from jinja2 import Environment
-
-    source = files("pixelwise.reporting").joinpath("doctor.html").read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    page = environment.from_string(source).render(
+    write_page(
+        path,
+        "doctor.html",
         examination=examination,
         dataset=examination.dataset,
         total=sum(examination.num_images.values()),
@@ -86,7 +81,6 @@ def write_doctor_page(examination: Examination, path: Path, *, seed: int = 0) ->
         max_details=MAX_DETAILS,
         stride_px=STRIDE_PX,
     )
-    write_text(path, page)
 
 
 def _pictures(finding: Finding) -> list[Picture]:
@@ -100,7 +94,7 @@ def _marked(example: Example) -> Picture:
         image = viewable(read_image(example.image))
     except PixelwiseError:
         return Picture(None, caption)
-    small = _shrunk(image)
+    small = _thumbnail(image)
     if example.marks is not None:
         marks = Image.fromarray(example.marks).resize(small.size, Image.Resampling.NEAREST)
         small = overlay_picture(
@@ -110,7 +104,7 @@ def _marked(example: Example) -> Picture:
             hide=0,
             opacity=MARK_OPACITY,
         )
-    return Picture(_uri(small), caption)
+    return Picture(data_uri(small), caption)
 
 
 def _middle_cut(caption: str) -> str:
@@ -133,10 +127,10 @@ def _samples(examination: Examination, seed: int) -> list[tuple[Picture, Picture
             sample = dataset.load(record)
         except PixelwiseError:  # it was readable a moment ago: somebody is mending
             continue
-        image = _shrunk(viewable(sample.image))
-        truth = _shrunk(colour_truth(sample, dataset.class_map))
+        image = _thumbnail(viewable(sample.image))
+        truth = _thumbnail(colour_truth(sample, dataset.class_map))
         caption = f"{_middle_cut(record.name)} · {record.split} · {_size(sample.image)}"
-        pairs.append((Picture(_uri(image), caption), Picture(_uri(truth), "its mask")))
+        pairs.append((Picture(data_uri(image), caption), Picture(data_uri(truth), "its mask")))
     return pairs
 
 
@@ -145,13 +139,5 @@ def _size(image: np.ndarray) -> str:
     return f"{width} x {height}, {channels} channel{'s' if channels > 1 else ''}, {image.dtype}"
 
 
-def _shrunk(pixels: UInt8Array) -> Image.Image:
-    picture = Image.fromarray(pixels)
-    picture.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
-    return picture
-
-
-def _uri(picture: Image.Image) -> str:
-    content = io.BytesIO()
-    picture.save(content, "JPEG", quality=88)
-    return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode('ascii')}"
+def _thumbnail(pixels: UInt8Array) -> Image.Image:
+    return shrunk(pixels, THUMBNAIL_PX)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from pixelwise.data.sample import Sample
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.prediction.writers import viewable
 from pixelwise.reporting.charts import Dot, pareto_front, scatter_chart, with_unit
+from pixelwise.reporting.curves import History, colour_of, curve_charts
 from pixelwise.reporting.page import data_uri, shrunk, write_page
 from pixelwise.reporting.plots import colour_prediction, colour_truth
 from pixelwise.scoring.intervals import Interval
@@ -91,6 +92,8 @@ class Comparison:
         failed: (name, error) of what could not be trained or scored.
         folder: Where the runs and the page are.
         page: The page.
+        differences: By ``section.key`` of the recipes, the value of each model, where they differ;
+            of several seeds, that of the first.
     """
 
     data: str
@@ -104,6 +107,7 @@ class Comparison:
     failed: tuple[tuple[str, str], ...]
     folder: str
     page: str
+    differences: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def front(self, cost: str) -> list[str]:
         """The models that none beats in score and in a cost, the cheapest first.
@@ -230,7 +234,10 @@ def against_best(ranked: Ranked, *, is_short: bool = False) -> str:
 
 
 def write_ranking(
-    comparison: Comparison, predictors: Sequence[Predictor], samples: Sequence[Sample]
+    comparison: Comparison,
+    predictors: Sequence[Predictor],
+    samples: Sequence[Sample],
+    histories: Mapping[str, Sequence[History]] | None = None,
 ) -> None:
     """Write the page of a comparison.
 
@@ -238,6 +245,7 @@ def write_ranking(
         comparison: What is said; its ``page`` is written.
         predictors: One per model, in the same order.
         samples: Images that each of them predicts.
+        histories: By the model's name, the rows of ``history.csv`` of each of its runs.
 
     Raises:
         OutputError: The page cannot be written.
@@ -256,6 +264,10 @@ def write_ranking(
         has_seeds=any(len(model.ranked.by_seed) > 1 for model in models),
         charts=[(f"Mean IoU against {words}", _chart(comparison, cost, unit))
                 for cost, (words, unit) in COSTS.items() if comparison.front(cost)],
+        curves=curve_charts([(histories or {}).get(model.name, ()) for model in models]),
+        lines=[(model.name, colour_of(place)) for place, model in enumerate(models)],
+        differences=[(key, [values[model.name] for model in models])
+                     for key, values in comparison.differences.items()],
         names=[model.name for model in models],
         classes=[(name, colour, [model.per_class[name] for model in models])
                  for name, colour in zip(class_map.names, class_map.colours, strict=True)],

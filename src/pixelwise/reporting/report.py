@@ -18,6 +18,7 @@ from pixelwise.models import count_gmacs
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.prediction.writers import viewable
 from pixelwise.reporting.charts import Line, bar_chart, line_chart
+from pixelwise.reporting.doubts import review_worst
 from pixelwise.reporting.page import data_uri, shrunk, write_page
 from pixelwise.reporting.plots import colour_prediction, colour_truth
 from pixelwise.reporting.verdict import verdict
@@ -82,6 +83,7 @@ def write_report(
     split: str,
     run: RunFacts | None = None,
     command: Sequence[str],
+    review_command: Sequence[str],
 ) -> None:
     """Write the report of a model on a split.
 
@@ -94,6 +96,7 @@ def write_report(
         split: That was scored.
         run: Of the training.
         command: Words of a command that makes the same.
+        review_command: Words of the command that reviews the labels of all images.
 
     Raises:
         OutputError: The page cannot be written.
@@ -110,7 +113,7 @@ def write_report(
         verdict=verdict(scores),
         alarms=run.alarms,
         headlines=_headlines(scores, detail),
-        definition=DEFINITION[scores.label_mode].capitalize(),
+        definition=DEFINITION[scores.label_mode],
         curves=_curves(run),
         classes=[
             (row, colour, border[1])
@@ -122,6 +125,7 @@ def write_report(
         matrix=_matrix(detail, class_map),
         shots=_shots(detail, predictor, load),
         legend=_legend(card),
+        review=review_worst(scores, predictor, load, review_command),
         measures=_measures(detail),
         objects=detail.objects,
         like=[(name, detail.like[name], words) for name, words in convention_names().items()],
@@ -162,7 +166,7 @@ def _curves(run: RunFacts) -> list[str]:
     losses = [Line("training", column("train_loss"), "two"), Line("validation", column("val_loss"))]
     return [
         line_chart(losses, "epoch", "loss"),
-        line_chart([Line("mean IoU", ious)], "epoch", "validation", mark=best),
+        line_chart([Line("", ious)], "epoch", "validation mean IoU", mark=best),
     ]
 
 
@@ -280,7 +284,7 @@ def _facts(
     ]
     how = [("command", shlex.join(command))]
     if run.seconds is not None:
-        how.append(("training", f"{len(run.history)} epochs in {run.seconds:.0f} s"))
+        how.append(("training", f"{_counted(len(run.history), 'epoch')} in {run.seconds:.0f} s"))
     if run.best_epoch is not None:
         how.append(("kept", f"epoch {run.best_epoch}"))
     if scores.seen_in_training is not None:
@@ -300,4 +304,8 @@ def _sees(sees_px: int | None) -> str:
 def _preprocessing(card: ModelCard) -> str:
     steps = card.preprocessing.model_dump(exclude_defaults=True, mode="json")
     shown = [f"{key} {value}" for key, value in steps.items() if key not in ("mean", "std")]
-    return f"{card.in_channels} channels, " + ", ".join(shown)
+    return f"{_counted(card.in_channels, 'channel')}, " + ", ".join(shown)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' if number > 1 else ''}"

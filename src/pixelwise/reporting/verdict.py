@@ -45,6 +45,9 @@ def _overall(scores: Scores) -> Iterator[str]:
 
 
 def _classes(scores: Scores) -> Iterator[str]:
+    if scores.absent_classes:
+        names = ", ".join(scores.absent_classes)
+        yield f"Not in these masks, so not counted: {names}."
     shown = [entry for entry in scores.per_class if entry.iou is not None]
     if len(shown) < 2:
         return

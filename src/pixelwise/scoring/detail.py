@@ -18,6 +18,7 @@ from pixelwise.scoring.confusion import HALF
 from pixelwise.scoring.conventions import convention_names, figure_like
 from pixelwise.scoring.measures import Counts, Values
 from pixelwise.scoring.objects import ObjectCounts, ObjectRow
+from pixelwise.scoring.suspects import Confidence
 
 COVERAGES = tuple(number / 20 for number in range(1, 21))
 """Shares of the surest decisions for which the risk is given."""
@@ -31,11 +32,13 @@ class ImageScores:
         name: Of its record.
         mean_iou: Over the classes that its mask shows; ``None`` where that is none.
         accuracy: Share of its decisions that are right; ``None`` where none is labelled.
+        doubt: How much of its labels the model denies; see :meth:`Confidence.doubt`.
     """
 
     name: str
     mean_iou: float | None
     accuracy: float | None
+    doubt: float
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ class Detail:
         like: The figures by other libraries' conventions.
         counts: int64 (N, 4, K) of the same images, as :mod:`pixelwise.scoring.measures` takes them,
             so that models can be compared image by image; left out of plain data.
+        confidence: How sure the model was of what is labelled, for a review of the labels; left out
+            of plain data.
     """
 
     boundary_iou: float | None
@@ -74,11 +79,12 @@ class Detail:
     confusion: tuple[tuple[int, ...], ...] | None
     like: dict[str, float | None]
     counts: Counts = field(repr=False, compare=False)
+    confidence: Confidence = field(repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         content = asdict(self)
-        del content["counts"]
+        del content["counts"], content["confidence"]
         return content
 
 
@@ -103,7 +109,9 @@ class DetailCounts:
         self._objects = ObjectCounts(class_map)
         self._reliability = Reliability()
         self._temperature = TemperatureFit()
+        self._confidence = Confidence(class_map, label_mode)
         self._names: list[str] = []
+        self._doubts: list[float] = []
 
     def add(
         self,
@@ -123,6 +131,8 @@ class DetailCounts:
             mask: As in a sample.
         """
         self._names.append(name)
+        self._confidence.add(probabilities, mask)
+        self._doubts.append(self._confidence.doubt(probabilities, mask))
         if self._label_mode == "exclusive":
             labelled = mask != IGNORE_INDEX
             self._borders[0].add(prediction, mask)
@@ -172,12 +182,15 @@ class DetailCounts:
             if len(coverage)
             else (),
             per_image=tuple(
-                ImageScores(name, _number(mean), _number(right))
-                for name, mean, right in zip(self._names, per_image_iou, accuracy, strict=True)
+                ImageScores(name, _number(mean), _number(right), doubt)
+                for name, mean, right, doubt in zip(
+                    self._names, per_image_iou, accuracy, self._doubts, strict=True
+                )
             ),
             confusion=None if confusion is None else tuple(map(tuple, confusion.tolist())),
             like={name: _number(figure_like(name, per_image)) for name in convention_names()},
             counts=per_image,
+            confidence=self._confidence,
         )
 
     def _by_class(self, name: str) -> Values:

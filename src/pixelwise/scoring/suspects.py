@@ -131,10 +131,40 @@ class Confidence:
         """
         questions = _questions(self._class_map, self._label_mode, probabilities, mask)
         for sums, pixels, question in zip(self._sums, self._pixels, questions, strict=True):
-            for choice, probability in enumerate(question.probabilities):
-                own = probability[question.chosen == choice]
-                sums[choice] += own.sum(dtype=np.float64)
-                pixels[choice] += own.size
+            is_labelled = question.chosen != IGNORE_INDEX
+            chosen = question.chosen[is_labelled]
+            own = np.take_along_axis(question.probabilities[:, is_labelled], chosen[None], axis=0)
+            sums += np.bincount(chosen, own[0], len(sums))
+            pixels += np.bincount(chosen, minlength=len(pixels))
+
+    def doubt(self, probabilities: Probabilities, mask: UInt8Array) -> float:
+        """How much of an image a model denies, to tell which images are worth a second look.
+
+        No threshold is needed: where another choice is likelier than what is labelled, their
+        probabilities' differences are added up, each times its distance in pixels from what is not
+        denied. A fringe is thin and weighs little; one missed thing outweighs it.
+
+        Args:
+            probabilities: float32 (K, H, W).
+            mask: As in a sample; void counts nowhere.
+
+        Returns:
+            0 or more, the most over the classes where labels overlap.
+        """
+        found = 0.0
+        for question in _questions(self._class_map, self._label_mode, probabilities, mask):
+            chosen = question.chosen
+            likeliest = question.probabilities.argmax(0)
+            is_denied = (likeliest != chosen) & (chosen != IGNORE_INDEX)
+            if not is_denied.any():
+                continue
+            depth = distance_to(~is_denied).clip(max=max(chosen.shape))[is_denied]
+            best = question.probabilities.max(0)[is_denied]
+            own = np.take_along_axis(
+                question.probabilities[:, is_denied], chosen[is_denied][None], axis=0
+            )[0]
+            found = max(found, float(((best - own) * depth).sum(dtype=np.float64)))
+        return found
 
     @property
     def thresholds(self) -> npt.NDArray[np.float64]:
@@ -256,9 +286,30 @@ def find_suspects(
             "the masks must hold labelled pixels to look at again. All are void. "
             "Check the void value, or choose another split with --split"
         )
+    return likeliest_suspects(confidence, look(), top=top, min_area_px=min_area_px)
+
+
+def likeliest_suspects(
+    confidence: Confidence,
+    answers: Iterable[Answer],
+    *,
+    top: int = 50,
+    min_area_px: int = MIN_AREA_PX,
+) -> list[Suspect]:
+    """The regions of some images that are labelled wrong most likely.
+
+    Args:
+        confidence: How sure the model is of every class.
+        answers: The images; consumed once.
+        top: How many are kept.
+        min_area_px: Smaller regions are left out.
+
+    Returns:
+        As :func:`find_suspects`.
+    """
     found = (
         suspect
-        for answer in look()
+        for answer in answers
         for suspect in confidence.suspects(answer, min_area_px=min_area_px)
     )
     return nsmallest(top, found, key=_rank)

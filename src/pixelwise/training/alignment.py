@@ -32,22 +32,38 @@ digits: 5.5 to 10 where masks were moved or turned, 2 to 4 where they belonged t
 
 MIN_IMAGES = 4
 
+OWN = 2.0
+"""A mask meets the edges of its own image by so many deviations better than those of the others.
+Measured on CamVid, nuclei, digits and drawn shapes: 32 to 123, and -0.5 to 0.2 with the masks of
+other images."""
+
+MIN_OTHERS = 8
+"""Fewer images than this say nothing of how masks meet the edges of other images."""
+
+ALIKE = 0.5
+"""Masks whose borders correlate by more than this, on average, fit one another's images too."""
+
 FloatArray = npt.NDArray[np.float32]
+Pairs = list[tuple[FloatArray, FloatArray]]
+"""Edges of images and borders of their masks."""
 
 TURNS: dict[str, Callable[[FloatArray], FloatArray]] = {
     "mirrored left and right": np.fliplr,
     "mirrored top and bottom": np.flipud,
     "turned upside down": lambda border: border[::-1, ::-1],
     "transposed": np.transpose,
+    "turned to the left by a quarter": np.rot90,
+    "turned to the right by a quarter": lambda border: np.rot90(border, -1),
 }
 """How masks get turned against their images: rows and columns mixed up, another origin."""
 
 
 def check_alignment(samples: Iterable[Sample]) -> list[Alarm]:
-    """Say that the masks are shifted or turned against their images.
+    """Say that the masks are shifted or turned against their images, or belong to other images.
 
     The borders in the masks are laid over the edges in the images (gradient), at every shift; where
-    labels are right, no other shift and no turn meets more edges than none.
+    labels are right, no other shift and no turn meets more edges than none, and those of no other
+    image do.
 
     Args:
         samples: Some images with their masks; a few dozen are enough.
@@ -60,13 +76,13 @@ def check_alignment(samples: Iterable[Sample]) -> list[Alarm]:
     best = np.unravel_index(int(plain.argmax()), plain.shape)
     down, right = (int(place) - REACH_PX for place in best)
     turned = {
-        words: _meetings([(edge, turn(border)) for edge, border in pairs])[REACH_PX, REACH_PX]
+        words: _meeting((edge, turn(border)) for edge, border in pairs)
         for words, turn in TURNS.items()
     }
     words = max(turned, key=turned.__getitem__)
     found = max(plain.max(), turned[words])
     if found < CLEARLY * here or found - mean < SURE * spread:
-        return []
+        return _check_pairing(pairs)
     if turned[words] > plain.max():
         kind, how = "labels-turned", words
     elif max(abs(down), abs(right)) >= SHIFTED_PX:
@@ -79,6 +95,31 @@ def check_alignment(samples: Iterable[Sample]) -> list[Alarm]:
             "the borders in the masks fit the edges in the images best when the masks are "
             f"{how} (on images of {SIDE_PX} pixels a side). Check how images and masks were "
             "exported",
+        )
+    ]
+
+
+def _check_pairing(pairs: Pairs) -> list[Alarm]:
+    """Say that masks meet the edges of other images as well as those of their own."""
+    if len(pairs) < MIN_OTHERS:
+        return []
+    planes = (np.stack(side).reshape(len(pairs), -1) for side in zip(*pairs, strict=True))
+    edges, borders = planes
+    borders = borders / np.linalg.norm(borders, axis=1, keepdims=True)
+    is_other = ~np.eye(len(pairs), dtype=np.bool_)
+    if (borders @ borders.T)[is_other].mean() > ALIKE:
+        return []
+    meetings = borders @ edges.T
+    own = np.trace(meetings)
+    others = [np.trace(np.roll(meetings, step, axis=1)) for step in range(1, len(pairs))]
+    if own - np.mean(others) > OWN * np.std(others):
+        return []
+    return [
+        Alarm(
+            "labels-of-others",
+            "the borders in the masks fit the edges of other images as well as those of their own: "
+            "masks and images may be paired wrongly, or lie far apart. Look at some pairs with: "
+            "pixelwise data show",
         )
     ]
 
@@ -106,7 +147,7 @@ def _grey(image: Array) -> FloatArray:
     return np.asarray(image.astype(np.float32).mean(-1), np.float32)
 
 
-def _meetings(pairs: list[tuple[FloatArray, FloatArray]]) -> npt.NDArray[np.float64]:
+def _meetings(pairs: Pairs) -> npt.NDArray[np.float64]:
     """How well borders moved by (down, right) meet edges, over all images, none in the middle."""
     total = np.zeros((SIDE_PX, SIDE_PX))
     for edge, border in pairs:
@@ -114,6 +155,11 @@ def _meetings(pairs: list[tuple[FloatArray, FloatArray]]) -> npt.NDArray[np.floa
         total += np.fft.irfft2(spectrum, edge.shape) / np.linalg.norm(border)
     shifted = np.roll(total, (REACH_PX, REACH_PX), axis=(0, 1))
     return np.asarray(shifted[: 2 * REACH_PX + 1, : 2 * REACH_PX + 1])
+
+
+def _meeting(pairs: Iterable[tuple[FloatArray, FloatArray]]) -> float:
+    """The same where nothing is moved."""
+    return sum(float((edge * border).sum() / np.linalg.norm(border)) for edge, border in pairs)
 
 
 def _words(down: int, right: int) -> str:

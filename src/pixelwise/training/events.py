@@ -75,6 +75,21 @@ class EpochEnded:
 
 
 @dataclass(frozen=True)
+class Alarmed:
+    """Something is likely wrong; see :mod:`pixelwise.training.watchdog`.
+
+    Attributes:
+        epoch: After which epoch it was seen; 0 before the first step.
+        kind: A stable name.
+        text: What is wrong and what to try, in one line.
+    """
+
+    epoch: int
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Drawn:
     """Pictures were written.
 
@@ -85,7 +100,7 @@ class Drawn:
     paths: tuple[Path, ...]
 
 
-Event = Said | Decoded | Stepped | EpochEnded | Drawn
+Event = Said | Decoded | Stepped | EpochEnded | Alarmed | Drawn
 Listener = Callable[[Event], None]
 
 

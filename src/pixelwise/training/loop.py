@@ -28,6 +28,7 @@ from pixelwise.reporting.plots import draw_curves
 from pixelwise.scoring.scores import Scores
 from pixelwise.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from pixelwise.training.events import EpochEnded, Listener, Said, Stepped
+from pixelwise.training.run_folder import HISTORY_NAME
 from pixelwise.training.setup import Prepared, forward_loss
 from pixelwise.training.watch import Watch
 
@@ -81,7 +82,7 @@ class Trainer:
         self.device = prepared.device
         self.optimizer = _optimizer(self.model, self.recipe)
         self.progress = Progress(data=prepared.dataset.state)
-        self.watch = Watch(prepared, listener)
+        self.watch = Watch(prepared, folder, listener)
         self._check_stop: Callable[[], None] = _go_on
         self._is_consistent = True
         self._losses: list[tuple[Tensor, int]] = []
@@ -251,7 +252,8 @@ class Trainer:
         scores = self.watch.watch_activations(
             lambda: score_samples(
                 predictor, iter(cache), len(cache), on_progress=lambda *_: self._check_stop()
-            )
+            ),
+            progress.epoch + 1,
         )
         self._validation_s = time.perf_counter() - began
         assert scores.loss is not None
@@ -319,7 +321,7 @@ class Trainer:
         writer = csv.DictWriter(text, list(self.progress.history[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.progress.history)
-        write_text(self.folder / "history.csv", text.getvalue())
+        write_text(self.folder / HISTORY_NAME, text.getvalue())
 
 
 def _go_on() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from pixelwise.errors import ConfigError, OutputError, PixelwiseError
 from pixelwise.training.candidates import Candidate
 from pixelwise.training.checkpoint import CHECKPOINT_NAME
 from pixelwise.training.events import Listener
-from pixelwise.training.session import RECIPE_NAME, train
+from pixelwise.training.run_folder import RECIPE_NAME
+from pixelwise.training.session import train
 
 SHARED = {
     "data": ("scale",),
@@ -131,6 +132,26 @@ class Plan:
             f"class weights {training.class_weights}, precision {training.precision}",
             ", ".join(f"{key} {value}" for key, value in varied),
         )
+
+
+def differences(recipes: Mapping[str, Recipe | None]) -> dict[str, dict[str, Any]]:
+    """The choices in which recipes differ.
+
+    Args:
+        recipes: By the name of what was trained with each; ``None`` where none is known.
+
+    Returns:
+        By ``section.key``, in the order of a recipe, the value of each; ``None`` where its recipe
+        is not known or leaves it open.
+    """
+    known = {name: recipe.model_dump(mode="json") for name, recipe in recipes.items() if recipe}
+    found: dict[str, dict[str, Any]] = {}
+    for section, entries in next(iter(known.values()), {}).items():
+        for key in entries:
+            values = {name: content[section][key] for name, content in known.items()}
+            if len({str(value) for value in values.values()}) > 1:
+                found[f"{section}.{key}"] = {name: values.get(name) for name in recipes}
+    return found
 
 
 def train_or_resume(recipe: Recipe, run: Path, listener: Listener) -> str | None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
-from pixelwise.data.batches import Chance, random_for
+from pixelwise.classes import IGNORE_INDEX
+from pixelwise.data.batches import Batch, Chance, random_for
 from pixelwise.training.setup import Prepared, forward_loss
 
 MAX_STEPS = 150
@@ -26,7 +27,7 @@ class SelfTest:
     """What the batch gave.
 
     Attributes:
-        first: Its loss before the first step.
+        first: Its loss before the first step; not a number where no crop is labelled.
         last: Its lowest loss.
         steps: Steps that were made.
     """
@@ -38,11 +39,16 @@ class SelfTest:
     @property
     def is_passed(self) -> bool:
         """The batch was learnt."""
-        return self.last <= ENOUGH * self.first
+        return math.isfinite(self.first) and self.last <= ENOUGH * self.first
 
     @property
     def text(self) -> str:
         """The result in one line."""
+        if not self.steps:
+            return (
+                "the crops of an epoch must hold labelled pixels. They are void all over. Check "
+                "the void value (--ignore), or train on larger crops (--size)"
+            )
         fall = f"the loss of one batch went from {self.first:.4f} to {self.last:.4f}"
         if self.is_passed:
             return f"{fall} in {self.steps} steps: model and labels can meet"
@@ -54,14 +60,17 @@ class SelfTest:
 
 
 def overfit_one_batch(prepared: Prepared) -> SelfTest:
-    """Learn one batch by heart; the model is left as it was.
+    """Learn the first batch with a label by heart; the model is left as it was.
 
     Args:
         prepared: Data, model and recipe.
     """
     model = prepared.model
     weights = copy.deepcopy(model.state_dict())
-    batch = next(prepared.batches.epoch(0))
+    labelled = (batch for batch in prepared.batches.epoch(0) if _is_labelled(batch))
+    batch = next(labelled, None)
+    if batch is None:
+        return SelfTest(math.nan, math.nan, 0)
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
     model.train()
     first, lowest, step = math.nan, math.inf, 0
@@ -83,3 +92,8 @@ def overfit_one_batch(prepared: Prepared) -> SelfTest:
         model.load_state_dict(weights)
         model.zero_grad(set_to_none=True)
     return SelfTest(first, lowest, step)
+
+
+def _is_labelled(batch: Batch) -> bool:
+    is_void = batch.mask == IGNORE_INDEX if batch.mask.ndim == 3 else ~batch.valid.bool()
+    return not bool(is_void.all())

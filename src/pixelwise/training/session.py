@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pixelwise.classes import Strays
 from pixelwise.config import Recipe, load_recipe, validated
-from pixelwise.data.dataset import open_dataset
+from pixelwise.data.dataset import open_as_in
 from pixelwise.devices import processor_for_training
 from pixelwise.errors import ConfigError, ModelFileError, TrainingError
 from pixelwise.evaluation import score_samples
@@ -17,15 +17,16 @@ from pixelwise.modelfile import MODEL_NAME, load_model_file, save_model_file
 from pixelwise.models import FRESH_ONLY
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.reporting.plots import draw_class_grid, draw_segmentation
-from pixelwise.reporting.report import REPORT_NAME, RunFacts, write_report
+from pixelwise.reporting.report import REPORT_NAME
 from pixelwise.training.checkpoint import CHECKPOINT_NAME
 from pixelwise.training.events import Drawn, Listener, Said, ignore_events
 from pixelwise.training.loop import Outcome, Trainer
+from pixelwise.training.run_folder import HISTORY_NAME, NOTES_NAME, RECIPE_NAME, SCORES_NAME
+from pixelwise.training.run_report import write_run_report
 from pixelwise.training.selftest import overfit_one_batch
 from pixelwise.training.setup import Prepared, prepare
 
-RECIPE_NAME = "recipe.yaml"
-RUN_FILES = (RECIPE_NAME, CHECKPOINT_NAME, MODEL_NAME, "history.csv", "scores.json")
+RUN_FILES = (RECIPE_NAME, CHECKPOINT_NAME, MODEL_NAME, HISTORY_NAME, SCORES_NAME, NOTES_NAME)
 """A folder that holds any of them is not written over."""
 
 NUM_PICTURES = 3
@@ -83,7 +84,8 @@ def train(
 
     Returns:
         The run's folder, with ``recipe.yaml``, ``model.safetensors``, ``last.ckpt``,
-        ``history.csv``, ``scores.json``, ``curves.png`` and ``pictures/``.
+        ``history.csv``, ``scores.json``, ``notes.json``, ``report.html``, ``curves.png`` and
+        ``pictures/``.
 
     Raises:
         PixelwiseError: The data, the recipe or the folder cannot be used.
@@ -127,15 +129,7 @@ def train(
     chosen = _with(chosen, given)
     if chosen.data.path is None:
         raise ConfigError("train needs DATA: a folder of labelled images, or a dataset card")
-    dataset = open_dataset(
-        chosen.data.path,
-        format=chosen.data.format,
-        ignore=chosen.data.ignore,
-        label_mode=chosen.data.label_mode,
-        strays=chosen.data.strays,
-        split=chosen.data.split,
-        split_seed=chosen.data.split_seed,
-    )
+    dataset = open_as_in(chosen.data)
     if not resume:
         folder = _new_folder(out, chosen.model.name, dataset.path.resolve().name)
     listener(Said("data", dataset.notes))
@@ -221,12 +215,20 @@ def _finish(prepared: Prepared, trainer: Trainer, listener: Listener) -> Outcome
         card.model_copy(update={"temperature": scores.detail.temperature}),
     )
     write_text(
-        folder / "scores.json", json.dumps({"split": "val", **scores.to_json()}, indent=2) + "\n"
+        folder / SCORES_NAME, json.dumps({"split": "val", **scores.to_json()}, indent=2) + "\n"
     )
     progress = trainer.progress
     assert progress.best_epoch is not None
     outcome = Outcome(folder, scores, progress.best_epoch + 1, progress.epoch, progress.elapsed_s)
-    _write_report(prepared, trainer, predictor, outcome)
+    places = {record.name: place for place, record in enumerate(prepared.dataset.split("val"))}
+    write_run_report(
+        folder,
+        scores,
+        predictor,
+        prepared.dataset,
+        prepared.recipe,
+        lambda name: cache[places[name]],
+    )
     listener(
         Drawn(
             (
@@ -252,28 +254,3 @@ def _draw_pictures(prepared: Prepared, predictor: Predictor, folder: Path) -> li
             draw(sample, probabilities, prepared.dataset.class_map, path)
             pictures.append(path)
     return pictures
-
-
-def _write_report(
-    prepared: Prepared, trainer: Trainer, predictor: Predictor, outcome: Outcome
-) -> None:
-    """The run's page."""
-    cache, recipe = prepared.validation, prepared.recipe
-    places = {record.name: place for place, record in enumerate(prepared.dataset.split("val"))}
-    write_report(
-        outcome.folder / REPORT_NAME,
-        outcome.scores,
-        predictor,
-        lambda name: cache[places[name]],
-        title=f"{recipe.model.name} on {prepared.dataset.path.resolve().name}",
-        split="val",
-        run=RunFacts(
-            history=trainer.progress.history,
-            best_epoch=outcome.best_epoch,
-            seconds=outcome.seconds,
-            recipe=recipe.to_yaml(),
-            notes=(*prepared.dataset.notes, *prepared.reasons),
-            alarms=trainer.watch.alarms,
-        ),
-        command=("pixelwise", "train", "--recipe", str(outcome.folder / RECIPE_NAME)),
-    )

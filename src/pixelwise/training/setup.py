@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Sequence
@@ -137,7 +138,7 @@ def prepare(recipe: Recipe, dataset: Dataset, listener: Listener) -> Prepared:
     # The trial may have moved batch statistics: the training starts from fresh ones.
     model.load_state_dict(_build(recipe, dataset, statistics, device).state_dict())
     listener(Said("chosen from the data and this machine", tuple(reasons)))
-    return prepared
+    return dataclasses.replace(prepared, reasons=reasons)
 
 
 def _describe_void(dataset: Dataset, statistics: DatasetStatistics) -> list[str]:

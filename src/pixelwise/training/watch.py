@@ -1,10 +1,12 @@
-"""The watchdog beside the loop: what it looks at, and when; findings go to the listener once."""
+"""The watchdog beside the loop: what it looks at, and when; each finding is said and kept once."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
+import numpy as np
 import torch
 
 from pixelwise.data.batches import Batch
@@ -13,12 +15,14 @@ from pixelwise.data.sample import Sample
 from pixelwise.data.splitting.duplicates import MAX_DISTANCE, perceptual_hash
 from pixelwise.scoring.scores import Scores
 from pixelwise.training.alignment import check_alignment
-from pixelwise.training.events import Listener, Said
+from pixelwise.training.events import Alarmed, Listener
+from pixelwise.training.run_folder import Notes, load_notes, save_notes
 from pixelwise.training.setup import Prepared
 from pixelwise.training.watchdog import (
     Alarm,
     DeadChannels,
     Watchdog,
+    check_images,
     check_normalisation,
     check_rate,
     check_validation,
@@ -27,28 +31,30 @@ from pixelwise.training.watchdog import (
 NUM_LOOKED_AT = 32
 """Images of each split that are compared with their masks, and with the other split."""
 
-TITLE = "watch out"
-
 
 class Watch:
     """Looks at one training.
 
     Attributes:
-        alarms: What was said, in one line each.
+        notes: The run's, with what was said before an interruption.
 
     Args:
         prepared: Data and model.
+        folder: The run's folder.
         listener: Told of every finding.
     """
 
-    def __init__(self, prepared: Prepared, listener: Listener) -> None:
-        self.alarms: list[str] = []
+    def __init__(self, prepared: Prepared, folder: Path, listener: Listener) -> None:
+        before = load_notes(folder)
+        self.notes = Notes(before.reasons or tuple(prepared.reasons), before.alarms)
+        self._folder = folder
         self._prepared = prepared
         self._listener = listener
         self._watchdog = Watchdog(
             prepared.dataset.class_map,
             prepared.card.label_mode,
             prepared.statistics.class_frequencies,
+            {alarm.kind for alarm in before.alarms},
         )
 
     def before_training(self, num_steps: int | None) -> None:
@@ -58,19 +64,27 @@ class Watch:
             num_steps: Steps of the training; ``None`` where the clock decides.
         """
         prepared = self._prepared
+        save_notes(self._folder, self.notes)
         rate = prepared.recipe.training.learning_rate
         if rate is not None and num_steps is not None:
-            self._say(check_rate(prepared.model, rate, num_steps))
+            self._say_fresh(check_rate(prepared.model, rate, num_steps))
         training, validation = (
             _spread(samples) for samples in (prepared.training, prepared.validation)
         )
-        self._say(check_alignment(training))
+        empty = check_images([sample.image for sample in training])
+        self._say_fresh(empty)
+        if empty:
+            return  # of such images, nothing else is worth saying
+        self._say_fresh(check_alignment(training))
         batch = next(prepared.batches.epoch(0))
-        self._say(check_normalisation(normalise(batch.image, prepared.card.preprocessing)))
+        self._say_fresh(check_normalisation(normalise(batch.image, prepared.card.preprocessing)))
         leaked = _num_near(training, validation)
-        means = [[float(sample.image.mean()) for sample in some] for some in (training, validation)]
+        means = [
+            [float(sample.image.mean(dtype=np.float64)) for sample in some]
+            for some in (training, validation)
+        ]
         deviation = float(torch.tensor(prepared.statistics.std).mean())
-        self._say(check_validation(means[0], means[1], deviation, leaked))
+        self._say_fresh(check_validation(means[0], means[1], deviation, leaked))
 
     def saw(self, batch: Batch) -> None:
         """Note a batch of the first epoch."""
@@ -86,26 +100,36 @@ class Watch:
             scores: Of the last validation.
             fraction: Share of the training that is done.
         """
-        if len(history) == 1:
-            self._say(self._watchdog.after_first_epoch())
-        self._say(self._watchdog.after_epoch(history, scores, fraction))
+        epoch = len(history)
+        # Of an epoch that was cut by the clock or by an interruption, nobody has seen all crops.
+        is_whole = self._watchdog.num_crops == self._prepared.batches.crops_per_epoch
+        if epoch == 1 and is_whole:
+            self._say(self._watchdog.after_first_epoch(), epoch)
+        self._say(self._watchdog.after_epoch(history, scores, fraction), epoch)
 
-    def watch_activations(self, score: Callable[[], Scores]) -> Scores:
+    def watch_activations(self, score: Callable[[], Scores], epoch: int) -> Scores:
         """Score while the channels of the network are watched; dead ones are said.
 
         Args:
             score: Runs the network over the validation images.
+            epoch: Which has ended, from 1.
         """
         with DeadChannels(self._prepared.model) as channels:
             scores = score()
-        self._say(self._watchdog.fresh(channels.alarms()))
+        self._say_fresh(channels.alarms(), epoch)
         return scores
 
-    def _say(self, alarms: Iterable[Alarm]) -> None:
-        lines = tuple(alarm.text for alarm in alarms)
-        if lines:
-            self.alarms += lines
-            self._listener(Said(TITLE, lines))
+    def _say_fresh(self, found: Iterable[Alarm], epoch: int = 0) -> None:
+        self._say(self._watchdog.fresh(found), epoch)
+
+    def _say(self, found: Iterable[Alarm], epoch: int) -> None:
+        """Say and keep what was found."""
+        said = tuple(Alarmed(epoch, alarm.kind, alarm.text) for alarm in found)
+        if said:
+            self.notes = Notes(self.notes.reasons, (*self.notes.alarms, *said))
+            save_notes(self._folder, self.notes)
+        for alarm in said:
+            self._listener(alarm)
 
 
 def _spread(samples: Sequence[Sample]) -> list[Sample]:

@@ -16,19 +16,28 @@ import torch
 from torch import Tensor, nn
 
 from pixelwise.classes import IGNORE_INDEX, ClassMap, LabelMode
+from pixelwise.data.reading import Array
 from pixelwise.scoring.scores import Scores
 
 EPOCHS_OF_GRACE = 2
 """Epochs before outputs are judged: the first ones of any run may be all of one class."""
 
 SHARE_OF_GRACE = 0.4
-"""Share of the training before a class may be missed: rare ones come late."""
+"""Share of the training before a class may be missed: rare ones come late, and slow learners say
+all of one class for long."""
 
 FLAT_FALL = 0.01
 """A loss that has fallen by less than this share over the epochs of grace is flat."""
 
+RISING_SHARE = 0.25
+"""Share of the training in which the rate rises by default: a loss may be flat so long, for of few
+images an epoch is a single step."""
+
 RISE = 1.5
 """A training loss above so many times its first value, or a validation loss above its best."""
+
+EXPLODED = 10.0
+"""A first epoch with a mean loss of so many times that of guessing went astray within it."""
 
 VOID_CROPS = 0.5
 """More wholly void crops than this share are worth a word."""
@@ -42,6 +51,12 @@ share of a typical weight, the network cannot get away from where it started."""
 
 ODD_MEAN, ODD_DEVIATION = 3.0, (0.02, 10.0)
 """Normalised images have mean 0 and deviation 1, or lie between 0 and 1: far from these."""
+
+EXTREME, EXTREMELY = 1e30, 1e4
+"""Values beyond this, or beyond so many times what 99 % of an image stay below, measure nothing."""
+
+CONSTANT_SHARE = 0.25
+"""More images of a single colour than this share are no accident."""
 
 ALIEN = 1.5
 """Validation images whose mean differs by so many deviations of the training images are others."""
@@ -68,14 +83,16 @@ class Watchdog:
         class_map: The classes.
         label_mode: Of the masks.
         class_frequencies: Share of the training pixels that is of each class.
+        said: Kinds that were said already, and are not said again.
+        num_crops: How many crops of the first epoch were seen.
     """
 
     class_map: ClassMap
     label_mode: LabelMode
     class_frequencies: Sequence[float]
-    _said: set[str] = field(default_factory=set)
+    said: set[str] = field(default_factory=set)
+    num_crops: int = 0
     _sampled: Tensor | None = None
-    _crops: int = 0
     _void_crops: int = 0
 
     def saw_batch(self, mask: Tensor, valid: Tensor | None = None) -> None:
@@ -93,7 +110,7 @@ class Watchdog:
             shown = (mask > 0).any(0).flatten(1).any(1)
             if valid is not None:
                 self._void_crops += int((~valid.bool()).flatten(1).all(1).sum())
-        self._crops += len(mask)
+        self.num_crops += len(mask)
         self._sampled = shown if self._sampled is None else self._sampled | shown
 
     def after_first_epoch(self) -> list[Alarm]:
@@ -110,13 +127,13 @@ class Watchdog:
             scores: Of the last epoch's validation.
             fraction: Share of the training that is done.
         """
-        found = [*self._losses(history), *self._outputs(scores, len(history), fraction)]
+        found = [*self._losses(history, fraction), *self._outputs(scores, len(history), fraction)]
         return self.fresh(found)
 
     def fresh(self, found: Iterable[Alarm]) -> list[Alarm]:
         """Those that were not said before."""
-        fresh = [alarm for alarm in found if alarm.kind not in self._said]
-        self._said.update(alarm.kind for alarm in fresh)
+        fresh = [alarm for alarm in found if alarm.kind not in self.said]
+        self.said.update(alarm.kind for alarm in fresh)
         return fresh
 
     def _sampling(self) -> Iterator[Alarm]:
@@ -135,24 +152,36 @@ class Watchdog:
                 f"no crop of the first epoch showed {', '.join(missed)}, which the training masks "
                 "do hold. Train on larger crops (--size), or on more images of it",
             )
-        if self._void_crops > VOID_CROPS * self._crops:
+        if self._void_crops > VOID_CROPS * self.num_crops:
             yield Alarm(
                 "void-crops",
-                f"{self._void_crops} of {self._crops} crops of the first epoch are void all over: "
-                "nothing is learnt from them. Train on larger crops (--size), or check the void "
-                "value (--ignore)",
+                f"{self._void_crops} of {self.num_crops} crops of the first epoch are void all "
+                "over: nothing is learnt from them. Train on larger crops (--size), or check the "
+                "void value (--ignore)",
             )
 
-    def _losses(self, history: Sequence[dict[str, float]]) -> Iterator[Alarm]:
+    def _losses(self, history: Sequence[dict[str, float]], fraction: float) -> Iterator[Alarm]:
         trained = [row["train_loss"] for row in history]
         scored = [row["val_loss"] for row in history]
-        if len(history) > EPOCHS_OF_GRACE and trained[-1] > RISE * trained[0]:
+        guessing = math.log(self.class_map.num_classes if self.label_mode == "exclusive" else 2)
+        if trained[0] > EXPLODED * max(guessing, math.log(2)):
+            yield Alarm(
+                "rate-too-high",
+                f"the training loss of the first epoch is {trained[0]:.3g}, and mere guessing has "
+                f"{guessing:.2g}. The rate is too high: a tenth of it is worth a try (--set "
+                "training.learning_rate=...)",
+            )
+        elif len(history) > EPOCHS_OF_GRACE and trained[-1] > RISE * trained[0]:
             yield Alarm(
                 "rate-too-high",
                 f"the training loss has risen from {trained[0]:.4f} to {trained[-1]:.4f}. The rate "
                 "is too high: a third of it is worth a try (--set training.learning_rate=...)",
             )
-        elif len(history) > EPOCHS_OF_GRACE and min(trained[1:]) > (1 - FLAT_FALL) * trained[0]:
+        elif (
+            len(history) > EPOCHS_OF_GRACE
+            and fraction > RISING_SHARE
+            and min(trained[1:]) > (1 - FLAT_FALL) * trained[0]
+        ):
             yield Alarm(
                 "loss-flat",
                 f"the training loss has not fallen in {len(history)} epochs ({trained[0]:.4f} to "
@@ -171,10 +200,20 @@ class Watchdog:
             )
 
     def _outputs(self, scores: Scores, epochs: int, fraction: float) -> Iterator[Alarm]:
+        shares = dict(zip(self.class_map.names, self.class_frequencies, strict=True))
+        foreign = [row.name for row in scores.per_class if row.pixels and not shares[row.name]]
+        if foreign:
+            yield Alarm(
+                "class-not-in-training",
+                f"the validation masks show {', '.join(foreign)}, which no training mask shows: it "
+                "cannot be learnt, and counts as wrong. Draw the splits anew with: pixelwise data "
+                "split",
+            )
         shown = [entry for entry in scores.per_class if entry.pixels]
         predicted = [entry for entry in scores.per_class if entry.precision is not None]
         is_constant = len(predicted) <= (1 if self.label_mode == "exclusive" else 0)
-        if epochs > EPOCHS_OF_GRACE and is_constant and len(shown) > len(predicted):
+        is_past = epochs > EPOCHS_OF_GRACE and fraction > SHARE_OF_GRACE
+        if is_past and is_constant and len(shown) > len(predicted):
             what = predicted[0].name if predicted else "nothing"
             yield Alarm(
                 "constant-output",
@@ -182,8 +221,8 @@ class Watchdog:
                 "(--set training.class_weights=balanced), or the rate may be too high or too low",
             )
             return
-        missed = [entry.name for entry in shown if entry.precision is None or not entry.recall]
-        if epochs > EPOCHS_OF_GRACE and fraction > SHARE_OF_GRACE and missed:
+        missed = [row.name for row in shown if shares[row.name] and not row.recall]
+        if is_past and missed:
             pixels = sum(entry.pixels for entry in shown)
             rare = max(entry.pixels for entry in shown if entry.name in missed) / pixels
             yield Alarm(
@@ -215,6 +254,45 @@ def check_rate(model: nn.Module, learning_rate: float, num_steps: int) -> list[A
             "will be learnt. Raise it, or train for longer",
         )
     ]
+
+
+def check_images(images: Sequence[Array]) -> list[Alarm]:
+    """Say that images hold nothing, as after an export that failed, or values that stand for none.
+
+    Args:
+        images: Some of the training images, (H, W, C).
+    """
+    extreme = [value for image in images if (value := _extreme(image)) is not None]
+    if extreme:
+        return [
+            Alarm(
+                "extreme-values",
+                f"{len(extreme)} of {len(images)} training images hold values such as "
+                f"{extreme[0]:.3g}, far beyond all their others: a mark for missing data, perhaps. "
+                "Beside them everything else looks alike. Save such pixels as NaN or 0",
+            )
+        ]
+    num_constant = sum(bool((image == image[:1, :1]).all()) for image in images)
+    if num_constant <= CONSTANT_SHARE * len(images):
+        return []
+    return [
+        Alarm(
+            "constant-images",
+            f"{num_constant} of {len(images)} training images are of a single colour: nothing can "
+            "be learnt from them. Look at them with: pixelwise data show",
+        )
+    ]
+
+
+def _extreme(image: Array) -> float | None:
+    """The largest value of an image of fractions, where it cannot be a measurement."""
+    if image.dtype.kind != "f":
+        return None
+    sizes = np.abs(image)
+    largest, usual = float(sizes.max()), float(np.quantile(sizes, 0.99))
+    if largest > EXTREME or 0 < EXTREMELY * usual < largest:
+        return float(image.flat[int(sizes.argmax())])
+    return None
 
 
 def check_normalisation(images: Tensor) -> list[Alarm]:

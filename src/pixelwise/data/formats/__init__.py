@@ -196,5 +196,8 @@ def _nothing_found(folder: Path) -> str:
     got = (
         ", ".join(contents[:6]) + (", ..." if len(contents) > 6 else "") if contents else "nothing"
     )
-    layouts = "; ".join(f"{name}: {formats.create(name).layout}" for name in formats.names())
-    return f"{folder} must hold images with masks. Got {got}. Known layouts: {layouts}"
+    usual = formats.create("index-masks").layout
+    return (
+        f"{folder} must hold images with masks. Got {got}. Lay them as {usual}, or as one of: "
+        f"{', '.join(formats.names())}. How those lie: pixelwise data formats"
+    )

@@ -1,0 +1,67 @@
+"""The Typer application: every verb of :data:`pixelwise.cli.VERBS`, and what holds for all."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from pixelwise.cli import OPTIONS, VERBS, overview
+
+# The arguments below are click's; where Typer has click from differs between its versions.
+
+
+class WithOverview(TyperGroup):
+    """Says of itself what ``pixelwise --help`` says, however it is asked."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
+        """Write the one overview there is."""
+        formatter.write(overview())
+
+
+class WithWholeLines(TyperGroup):
+    """Lists its commands with all that the first line of their docstring says."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
+        """Write the list; click itself would cut the lines."""
+        rows = [
+            (name, command.get_short_help_str(limit=1000))
+            for name, command in self.commands.items()
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+app = typer.Typer(
+    cls=WithOverview,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    # As markup, hints in square brackets such as [default: index] would vanish from the help.
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help=OPTIONS["--debug"])] = False,
+) -> None:
+    """What holds for all verbs."""
+    if debug:
+        os.environ["PIXELWISE_DEBUG"] = "1"
+
+
+def _add(verb: str) -> None:
+    """Add a module's command, or its group of commands."""
+    module = importlib.import_module(f"pixelwise.cli.{verb}")
+    if hasattr(module, "app"):
+        app.add_typer(module.app, name=verb, cls=WithWholeLines)
+    else:
+        app.command(verb)(module.command)
+
+
+for verb in VERBS:
+    _add(verb)

@@ -1,0 +1,71 @@
+"""``pixelwise report``: finished runs to pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pixelwise.cli.compare import print_ranking
+from pixelwise.cli.console import (
+    AsJson,
+    DeviceName,
+    note,
+    print_json,
+    print_scores,
+    progress_bar,
+    say,
+)
+from pixelwise.cli.listening import listening
+
+
+def command(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of trainings.", metavar="RUN...")],
+    data: Annotated[
+        str | None,
+        typer.Option(help="Where the data lie now. [default: as in the recipe]"),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of one run the page to write, of several the folder for it. [default: "
+            "RUN/report.html; runs/report-DATA]"
+        ),
+    ] = None,
+    device: DeviceName = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Write the report of a run anew, or put several side by side on one page. Nothing is trained.
+
+    Runs side by side must be of the same data, splits and classes.
+    """
+    if len(runs) > 1:
+        _side_by_side(runs, data, out, device, as_json)
+        return
+    from pixelwise.runs import report_run
+
+    with progress_bar("scoring") as on_progress:
+        written = report_run(runs[0], data=data, out=out, device=device, on_progress=on_progress)
+    for line in written.notes:
+        note(line)
+    if as_json:
+        print_json({"page": str(written.page), "split": "val", **written.scores.to_json()})
+        return
+    print_scores(written.scores)
+    say(f"page: {written.page}")
+
+
+def _side_by_side(
+    runs: list[Path], data: str | None, out: Path | None, device: str, as_json: bool
+) -> None:
+    from pixelwise.runs import report_runs
+
+    with listening() as listener:
+        comparison = report_runs(runs, data=data, out=out, device=device, listener=listener)
+    for name, error in comparison.failed:
+        note(f"not ranked: {name}: {error}")
+    if as_json:
+        print_json(comparison.to_json())
+        return
+    print_ranking(comparison)

@@ -1,0 +1,264 @@
+"""Images larger than memory: read, segmented and written row of tiles by row of tiles.
+
+What comes out is the same, to the last bit of the class ids, as of the whole image in tiles; where
+the file names pixels that hold nothing, they are void in the result.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pixelwise.classes import IGNORE_INDEX
+from pixelwise.data.image_rows import (
+    ImageRows,
+    LayoutError,
+    Rows,
+    SlidingRows,
+    open_rows,
+    size_in_header,
+    world_file,
+)
+from pixelwise.data.reading import Array
+from pixelwise.errors import DataError
+from pixelwise.files import write_text
+from pixelwise.modelfile import ModelCard, current_versions
+from pixelwise.prediction.partial_files import TILE_PX, Layer, PartialFiles
+from pixelwise.prediction.predictor import Predictor, whole_image_step
+from pixelwise.prediction.writers import (
+    SaveKind,
+    class_overlay,
+    index_palette,
+    prediction_planes,
+)
+
+LARGE_PIXELS = 2**25
+"""Images of more pixels, about 5,800 x 5,800, are predicted in rows of tiles, into TIFF files."""
+
+NUM_LOOKS = 16
+"""So many places of an image decide how bright an overlay is."""
+
+LOOK_ROWS = 8
+
+
+def num_steps(path: Path) -> int | None:
+    """Rows of tiles in the result of a large image; ``None`` of one that is predicted at once."""
+    size = size_in_header(path)
+    if size is None or size[0] * size[1] <= LARGE_PIXELS:
+        return None
+    return -(-size[0] // TILE_PX)
+
+
+def predict_large(
+    predictor: Predictor,
+    path: Path,
+    folders: Mapping[SaveKind, Path],
+    stem: str,
+    *,
+    partial: Path,
+    on_step: Callable[[int], None],
+) -> list[Path]:
+    """Segment an image in rows of tiles; after a kill, the same call goes on where it stopped.
+
+    Files are TIFF in compressed tiles, with the georeference of the image. ``index`` has void as
+    its nodata value where the image has one. ``overlay`` has no legend, so that it lies where the
+    image lies.
+
+    Args:
+        predictor: The model.
+        path: TIFF or ``.npy``.
+        folders: What to write, and where.
+        stem: Name of the files, without suffix; may hold folders.
+        partial: A folder for what is done so far; it is there only until all is.
+        on_step: Called with how many rows of tiles are done.
+
+    Returns:
+        The files written.
+
+    Raises:
+        LayoutError: The file or the model needs the whole image at once.
+        DataError: The image is damaged, or is none that the model was trained on.
+        OutputError: A result cannot be written.
+    """
+    step = whole_image_step(predictor.card.preprocessing)
+    if step is not None:
+        raise LayoutError(
+            f"{path} must be predicted as a whole, for the model's step: {step}. It does not fit "
+            "into memory. Cut it, or train a model without that step"
+        )
+    with open_rows(path) as image:
+        drawing = _Drawing(predictor, image, folders, stem)
+        size = (image.height, image.width)
+        files = PartialFiles(partial, _task(predictor, path, folders), drawing.layers, size)
+        try:
+            _predict(predictor, image, drawing, files, on_step)
+        except DataError:
+            files.discard()
+            raise
+        written = files.finish(image.georeference)
+        beside = None if image.georeference else world_file(path)
+        if beside is not None:
+            for file in written:
+                write_text(file.with_suffix(beside.suffix), beside.read_text(encoding="utf-8"))
+        return written
+
+
+def _predict(
+    predictor: Predictor,
+    image: ImageRows,
+    drawing: _Drawing,
+    files: PartialFiles,
+    on_step: Callable[[int], None],
+) -> None:
+    """Segment what is not done yet."""
+    on_step(-(-files.num_rows // TILE_PX))
+    if files.num_rows == image.height:
+        return
+    window = SlidingRows(image)
+    waiting = _Waiting(files, drawing.layers, (image.height, image.width))
+    for top, left, logits in predictor.segment_rows(
+        lambda start, stop: window.move(start, stop).pixels,
+        (image.height, image.width),
+        first_row=files.num_rows,
+        name=str(image.path),
+    ):
+        probabilities = predictor.to_probabilities(logits)
+        rows = window.part(top, left, *logits.shape[-2:])
+        if waiting.add(left, drawing.draw(probabilities, rows)):
+            on_step(-(-files.num_rows // TILE_PX))
+
+
+class _Drawing:
+    """What the files of a large image hold.
+
+    Attributes:
+        layers: The files.
+    """
+
+    def __init__(
+        self, predictor: Predictor, image: ImageRows, folders: Mapping[SaveKind, Path], stem: str
+    ) -> None:
+        self._predictor = predictor
+        self._kinds = tuple(folders)
+        self._like = _looks(image) if "overlay" in folders else None
+        card = predictor.card
+        nothing = np.zeros((card.class_map.num_classes, 1, 1), np.float32)
+        self.layers: list[Layer] = []
+        for kind, folder in folders.items():
+            if kind == "overlay":
+                self.layers.append(Layer(folder / f"{stem}_overlay.tif", "uint8", num_samples=3))
+                continue
+            is_index = kind == "index"
+            self.layers += [
+                Layer(
+                    folder / f"{stem}{ending}.tif",
+                    str(plane.dtype),
+                    palette=index_palette(card.class_map, card.label_mode) if is_index else None,
+                    void=IGNORE_INDEX if is_index and image.has_void else None,
+                )
+                for ending, plane in _planes(kind, nothing, card)
+            ]
+
+    def draw(self, probabilities: npt.NDArray[np.float32], rows: Rows) -> list[Array]:
+        """The pixels of each layer, of a part of the image; those that hold nothing are void, or 0.
+
+        Args:
+            probabilities: float32 (K, H, W).
+            rows: That part of the image.
+        """
+        card = self._predictor.card
+        drawn: list[Array] = []
+        for kind in self._kinds:
+            if kind == "overlay":
+                picture = class_overlay(
+                    rows.pixels, probabilities, card.class_map, card.label_mode, like=self._like
+                )
+                drawn.append(np.array(picture))
+            else:
+                drawn += [plane for _, plane in _planes(kind, probabilities, card)]
+        if rows.is_void is not None:
+            for layer, plane in zip(self.layers, drawn, strict=True):
+                plane[rows.is_void] = layer.void or 0
+        return drawn
+
+
+def _planes(
+    kind: SaveKind, probabilities: npt.NDArray[np.float32], card: ModelCard
+) -> list[tuple[str, Array]]:
+    return prediction_planes(kind, probabilities, card.class_map, card.label_mode)
+
+
+class _Waiting:
+    """Finished parts, until they fill a row of tiles of the files."""
+
+    def __init__(self, files: PartialFiles, layers: list[Layer], size: tuple[int, int]) -> None:
+        self._files = files
+        self._layers = layers
+        self._height, self._width = size
+        self._num_waiting = 0
+        self._rows = [np.zeros(self._shape(layer, 0), layer.dtype) for layer in layers]
+
+    def _shape(self, layer: Layer, num_rows: int) -> tuple[int, ...]:
+        return (num_rows, self._width, 3)[: 2 + (layer.num_samples > 1)]
+
+    def add(self, left: int, planes: list[Array]) -> bool:
+        """Add the next part; whether rows were written."""
+        num_rows, num_columns = planes[0].shape[:2]
+        if left == 0:
+            self._rows = [
+                np.concatenate([rows, np.empty(self._shape(layer, num_rows), layer.dtype)])
+                for rows, layer in zip(self._rows, self._layers, strict=True)
+            ]
+        for rows, plane in zip(self._rows, planes, strict=True):
+            rows[-num_rows:, left : left + num_columns] = plane
+        if left + num_columns < self._width:
+            return False
+        was = self._files.num_rows
+        while (
+            len(self._rows[0]) >= TILE_PX
+            or 0 < len(self._rows[0]) == self._height - self._files.num_rows
+        ):
+            self._files.append([rows[:TILE_PX] for rows in self._rows])
+            self._rows = [rows[TILE_PX:] for rows in self._rows]
+        return self._files.num_rows > was
+
+
+def _looks(image: ImageRows) -> Array:
+    """Some rows from top to bottom, which say how bright the image is."""
+    places = np.linspace(0, max(0, image.height - LOOK_ROWS), NUM_LOOKS).astype(int)
+    return np.concatenate(
+        [
+            image.read(start, min(start + LOOK_ROWS, image.height)).pixels
+            for start in dict.fromkeys(places.tolist())
+        ]
+    )
+
+
+def _task(predictor: Predictor, path: Path, folders: Mapping[SaveKind, Path]) -> dict[str, Any]:
+    """Whatever the results depend on, as JSON holds it."""
+    state = path.stat()
+    return {
+        "versions": current_versions(),
+        "model": _fingerprint(predictor),
+        "device": predictor.device.type,
+        "precision": predictor.precision,
+        "tile": list(predictor.tile),
+        "image": [str(path.resolve()), state.st_size, state.st_mtime_ns],
+        "save": {kind: str(folder.resolve()) for kind, folder in folders.items()},
+    }
+
+
+def _fingerprint(predictor: Predictor) -> str:
+    """A hash of weights and card."""
+    digest = hashlib.sha256(predictor.card.model_dump_json().encode())
+    for name, tensor in predictor.model.state_dict().items():
+        digest.update(name.encode())
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        digest.update(flat.view(torch.uint8).numpy().data)
+    return digest.hexdigest()

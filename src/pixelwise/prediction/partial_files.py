@@ -1,0 +1,221 @@
+"""Results that grow row by row: finished rows wait on the disk until they become TIFF files.
+
+While an image is predicted, a hidden folder beside the results holds one file of compressed tiles
+for each result and a journal. The journal's first line says what is being done; each further line
+says that one more row of tiles is on the disk. A killed run is taken up behind the last whole line.
+When all rows are there, the tiles are copied into TIFF files, which are renamed into place.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+
+from pixelwise.classes import Colour
+from pixelwise.data.image_rows import NODATA_TAG, Tag
+from pixelwise.data.reading import Array
+from pixelwise.files import make_folder, writing, written_aside
+
+TILE_PX = 256
+"""Side of the tiles of the files; their rows are what is journalled."""
+
+COMPRESSION_LEVEL = 6
+
+MAX_CLASSIC_BYTES = 2**32 - 2**26
+"""Larger files are BigTIFF; room is left for tags."""
+
+ASCII = 2
+"""How a TIFF calls text."""
+
+JOURNAL = "journal.jsonl"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One file to be.
+
+    Attributes:
+        path: The file.
+        dtype: uint8 or uint16.
+        num_samples: Per pixel: 1, or 3 for colours.
+        palette: A colour for each value; ``None`` for levels and colours.
+        void: The value of pixels that hold nothing, if it is said to readers.
+    """
+
+    path: Path
+    dtype: str
+    num_samples: int = 1
+    palette: tuple[Colour, ...] | None = None
+    void: int | None = None
+
+
+class PartialFiles:
+    """The results of one image, as far as they are done.
+
+    Args:
+        folder: Of the parts; it is made here and removed by :meth:`finish`.
+        task: What is being done, as JSON can hold it. Where another task lies in the folder, it is
+            begun anew.
+        layers: The files to be.
+        size: Height and width in pixels.
+
+    Raises:
+        OutputError: The folder cannot be written to.
+    """
+
+    def __init__(
+        self, folder: Path, task: dict[str, Any], layers: Sequence[Layer], size: tuple[int, int]
+    ) -> None:
+        self._folder = folder
+        self._layers = layers
+        self._height, self._width = size
+        self._parts = [folder / f"{number}.tiles" for number in range(len(layers))]
+        self._journal = folder / JOURNAL
+        with writing(folder):
+            known = self._known_sizes(task)
+            if known is None:
+                self._begin(task)
+            self._sizes = known or [[] for _ in layers]
+
+    @property
+    def num_rows(self) -> int:
+        """Rows that are done, from the top: a whole number of tiles, or all."""
+        num_across = -(-self._width // TILE_PX)
+        return min(len(self._sizes[0]) // num_across * TILE_PX, self._height)
+
+    def append(self, rows: Sequence[Array]) -> None:
+        """Keep the next row of tiles; when this returns, it is on the disk.
+
+        Args:
+            rows: For each layer (TILE_PX, W) or (TILE_PX, W, 3); the last ones may be fewer.
+
+        Raises:
+            OutputError: The disk is full.
+        """
+        line = []
+        with writing(self._folder):
+            for path, layer, pixels in zip(self._parts, self._layers, rows, strict=True):
+                tiles = [_compressed(tile) for tile in _tiles(pixels.astype(layer.dtype))]
+                _append(path, b"".join(tiles))
+                line.append([len(tile) for tile in tiles])
+            _append(self._journal, json.dumps(line).encode() + b"\n")
+        for sizes, added in zip(self._sizes, line, strict=True):
+            sizes += added
+
+    def finish(self, georeference: Sequence[Tag]) -> list[Path]:
+        """Make the files and remove the parts.
+
+        Args:
+            georeference: Tags that say where the image lies.
+
+        Returns:
+            The files.
+
+        Raises:
+            OutputError: The disk is full.
+        """
+        for layer, part, sizes in zip(self._layers, self._parts, self._sizes, strict=True):
+            self._assemble(layer, part, sizes, georeference)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        return [layer.path for layer in self._layers]
+
+    def discard(self) -> None:
+        """Remove the parts: there is nothing to go on with."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _known_sizes(self, task: dict[str, Any]) -> list[list[int]] | None:
+        """Sizes of the tiles on the disk, by layer; ``None`` where another task or none is there.
+
+        What a killed run left behind its last whole line is cut off.
+        """
+        if not self._journal.is_file():
+            return None
+        lines = self._journal.read_bytes().split(b"\n")[:-1]  # behind the last end of line: a part
+        try:
+            said, *rows = [json.loads(line) for line in lines]
+        except ValueError:
+            return None
+        if said != task:
+            return None
+        sizes = [[size for row in rows for size in row[index]] for index in range(len(self._parts))]
+        needed = [sum(each) for each in sizes]
+        for path, num_bytes in zip(self._parts, needed, strict=True):
+            if not path.is_file() or path.stat().st_size < num_bytes:
+                return None
+        for path, num_bytes in zip(self._parts, needed, strict=True):
+            os.truncate(path, num_bytes)
+        os.truncate(self._journal, sum(len(line) + 1 for line in lines))
+        return sizes
+
+    def _begin(self, task: dict[str, Any]) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+        make_folder(self._folder)
+        for path in self._parts:
+            path.touch()
+        _append(self._journal, json.dumps(task).encode() + b"\n")
+
+    def _assemble(
+        self, layer: Layer, part: Path, sizes: Sequence[int], georeference: Sequence[Tag]
+    ) -> None:
+        tags = list(georeference)
+        if layer.void is not None:
+            tags.append((NODATA_TAG, ASCII, 0, str(layer.void), True))
+        shape: tuple[int, ...] = (self._height, self._width)
+        colours: dict[str, Any] = {"photometric": "minisblack"}
+        if layer.palette is not None:
+            colours = {"photometric": "palette", "colormap": _colour_table(layer.palette)}
+        elif layer.num_samples > 1:
+            colours = {"photometric": "rgb", "planarconfig": "contig"}
+            shape = (*shape, layer.num_samples)
+        is_big = sum(sizes) > MAX_CLASSIC_BYTES
+        with (
+            written_aside(layer.path) as aside,
+            tifffile.TiffWriter(aside, bigtiff=is_big, byteorder="<") as writer,
+        ):
+            writer.write(
+                _chunks(part, sizes), shape=shape, dtype=layer.dtype, tile=(TILE_PX, TILE_PX),
+                compression="zlib", extratags=tags, metadata=None, software="pixelwise", **colours,
+            )  # fmt: skip
+
+
+def _append(path: Path, content: bytes) -> None:
+    with path.open("ab") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _tiles(rows: Array) -> Iterator[Array]:
+    """The tiles of some rows; those at the edges are filled up with their last row and column."""
+    missing = (TILE_PX - rows.shape[0], -rows.shape[1] % TILE_PX)
+    if any(missing):
+        rows = np.pad(rows, [(0, side) for side in (*missing, 0)[: rows.ndim]], mode="edge")
+    for left in range(0, rows.shape[1], TILE_PX):
+        yield rows[:, left : left + TILE_PX]
+
+
+def _compressed(tile: Array) -> bytes:
+    little_endian = tile.astype(tile.dtype.newbyteorder("<"), copy=False)
+    return zlib.compress(little_endian.tobytes(), COMPRESSION_LEVEL)
+
+
+def _chunks(path: Path, sizes: Sequence[int]) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        for size in sizes:
+            yield file.read(size)
+
+
+def _colour_table(palette: Sequence[Colour]) -> Array:
+    """A palette as TIFF holds it, uint16 (3, 256); values without a colour are black."""
+    table = np.zeros((3, 256), np.uint16)
+    table[:, : len(palette)] = np.array(palette, np.uint16).T * 257
+    return table

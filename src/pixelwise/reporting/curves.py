@@ -1,0 +1,59 @@
+"""How several trainings went, each measure of all of them in one chart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pixelwise.classes import Colour
+from pixelwise.reporting.charts import Line, line_chart
+
+History = Sequence[Mapping[str, Any]]
+"""The rows of a run's ``history.csv``."""
+
+COLOURS: tuple[Colour, ...] = (
+    (61, 133, 198), (217, 119, 43), (47, 163, 124), (198, 91, 157),
+    (166, 138, 28), (106, 111, 214), (201, 79, 79), (127, 136, 148),
+)  # fmt: skip
+"""Of the lines, light enough for a dark page and dark enough for a light one."""
+
+CHARTS = (
+    ("epoch", "epoch", "val_mean_iou", "validation mean IoU"),
+    ("elapsed_s", "seconds of training", "val_mean_iou", "validation mean IoU"),
+    ("epoch", "epoch", "val_loss", "validation loss"),
+    ("epoch", "epoch", "train_loss", "training loss"),
+)
+"""Column and name of the horizontal axis, column and name of the vertical one."""
+
+
+def colour_of(place: int) -> Colour:
+    """The colour of a model's lines; there are so many, then they come again."""
+    return COLOURS[place % len(COLOURS)]
+
+
+def curve_charts(models: Sequence[Sequence[History]]) -> list[str]:
+    """One chart per measure; the lines of a model's seeds have one colour.
+
+    Args:
+        models: The histories of each model's runs, in the order of the page.
+
+    Returns:
+        ``<svg>...</svg>``, whose lines have the classes ``run-0`` and so on; none without history.
+    """
+    charts = []
+    for across, across_words, up, up_words in CHARTS:
+        lines = [
+            Line("", points, f"run-{place % len(COLOURS)}")
+            for place, histories in enumerate(models)
+            for rows in histories
+            if (points := _points(rows, across, up))
+        ]
+        if lines:
+            charts.append(line_chart(lines, across_words, up_words))
+    return charts
+
+
+def _points(rows: History, across: str, up: str) -> list[tuple[float, float]]:
+    pairs = [(float(row[across]), float(row[up])) for row in rows]
+    return [pair for pair in pairs if all(map(math.isfinite, pair))]

@@ -1,0 +1,72 @@
+"""The report of a run: its validation scores, and what its folder says of the training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pixelwise.config import Recipe
+from pixelwise.data.dataset import Dataset
+from pixelwise.data.sample import Sample
+from pixelwise.prediction.predictor import Predictor
+from pixelwise.reporting.report import REPORT_NAME, RunFacts, write_report
+from pixelwise.scoring.scores import Scores
+from pixelwise.training.events import Alarmed
+from pixelwise.training.run_folder import RECIPE_NAME, load_notes, read_history
+
+
+def write_run_report(
+    folder: Path,
+    scores: Scores,
+    predictor: Predictor,
+    dataset: Dataset,
+    recipe: Recipe,
+    load: Callable[[str], Sample],
+    *,
+    path: Path | None = None,
+    notes: tuple[str, ...] = (),
+) -> Path:
+    """Write the page of a run, after its training or later.
+
+    Args:
+        folder: The run's.
+        scores: Detailed ones of the validation split.
+        predictor: The run's model.
+        dataset: What it was trained on.
+        recipe: The run's.
+        load: Gives the validation sample of a name.
+        path: The page; ``None`` takes ``report.html`` in the run's folder.
+        notes: What else is to be said of the data.
+
+    Returns:
+        The page.
+
+    Raises:
+        OutputError: It cannot be written.
+        ModelFileError: The run's history is damaged.
+    """
+    path = path or folder / REPORT_NAME
+    history, kept = read_history(folder), load_notes(folder)
+    write_report(
+        path,
+        scores,
+        predictor,
+        load,
+        title=f"{recipe.model.name} on {dataset.path.resolve().name}",
+        split="val",
+        run=RunFacts(
+            history=history,
+            best_epoch=max((int(row["epoch"]) for row in history if row["is_best"]), default=None),
+            seconds=history[-1]["elapsed_s"] if history else None,
+            recipe=recipe.to_yaml(),
+            notes=(*dataset.notes, *notes, *kept.reasons),
+            alarms=tuple(map(_words, kept.alarms)),
+        ),
+        command=("pixelwise", "train", "--recipe", str(folder / RECIPE_NAME)),
+        review_command=("pixelwise", "review", str(folder), str(recipe.data.path)),
+    )
+    return path
+
+
+def _words(alarm: Alarmed) -> str:
+    return f"{alarm.text} (after epoch {alarm.epoch})" if alarm.epoch else alarm.text
