@@ -20,11 +20,17 @@ STRAYS: tuple[Strays, ...] = get_args(Strays)
 IGNORE_INDEX = 255
 """The class id of void pixels in every mask in memory; they count in no loss and no score."""
 
+HALF = 128
+"""A soft mask, 0 to 255, is of a class from this value on: one half."""
+
 MAX_CLASSES = 255
 """Class ids are uint8 and 255 is void, so ids run from 0 to 254."""
 
 BACKGROUND_NAMES = ("background", "_background_")
 """A class of one of these names is what no labelled shape covers."""
+
+StoredValue = Annotated[int, Field(ge=-(2**31), lt=2**31)]
+"""A number that a mask file stores."""
 
 _Byte = Annotated[int, Field(ge=0, le=255)]
 Colour = tuple[_Byte, _Byte, _Byte]
@@ -45,8 +51,8 @@ class ClassMap(BaseModel):
 
     names: tuple[str, ...] = Field(min_length=1, max_length=MAX_CLASSES)
     colours: tuple[Colour, ...]
-    values: tuple[int, ...]
-    ignore: tuple[int, ...] = (IGNORE_INDEX,)
+    values: tuple[StoredValue, ...]
+    ignore: tuple[StoredValue, ...] = (IGNORE_INDEX,)
     void_colours: tuple[Colour, ...] = ()
 
     @classmethod

@@ -78,6 +78,20 @@ def test_a_tiff_of_honest_pictures_is_read(tmp_path, compression, tile):
     assert read_image(path).shape == (40, 50, 3)
 
 
+@pytest.mark.parametrize("compression", ["lzw", "deflate", "zstd", "lzma", "packbits"])
+def test_a_tiff_that_fills_its_tiles_is_read(tmp_path, compression):
+    tifffile.imwrite(tmp_path / "picture.tif", PIXELS, photometric="rgb", compression=compression)
+    np.testing.assert_array_equal(read_image(tmp_path / "picture.tif"), PIXELS)
+
+
+@pytest.mark.parametrize("compression", ["lerc", "jpegxl", "jpegxr"])
+def test_a_tiff_of_tiles_whose_headers_nobody_reads_is_refused_by_name(tmp_path, compression):
+    path = tmp_path / "picture.tif"
+    tifffile.imwrite(path, PIXELS, photometric="rgb", compression=compression)
+    with pytest.raises(DataError, match=rf"picture\.tif must be .*(?i:{compression})"):
+        read_image(path)
+
+
 def test_a_tile_that_promises_more_than_its_room_is_refused(tmp_path):
     path = tmp_path / "picture.tif"
     tifffile.imwrite(path, PIXELS, photometric="rgb", compression="jpeg", tile=(16, 16))

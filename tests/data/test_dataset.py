@@ -85,6 +85,8 @@ def test_a_card_may_give_the_void_value_alone(tmp_path, make_index_dataset):
         ({"classes": ["a", "a"]}, r"dataset\.yaml.*names must differ. Got a twice"),
         ({"classes": ["a", "b"], "ignore": [1]}, r"class or void, not both\. Got \[1\]"),
         ({"classes": [{"name": "a", "colour": [0, 300, 0]}]}, r"dataset\.yaml.*255.*Got 300"),
+        ({"classes": ["a", {"name": "b", "value": 10**20}]}, r"dataset\.yaml: classes.*Got 1000"),
+        ({"ignore": [-(10**20)]}, r"dataset\.yaml: ignore.*Got -1000"),
         ({"path": "elsewhere"}, r"dataset\.yaml: path must be a folder\. Got elsewhere"),
         ({"format": "index"}, r"format must be a known name\. Got 'index'"),
         ({"split": "70/70"}, r"add up to 100.*'70/70'"),
@@ -97,6 +99,12 @@ def test_a_wrong_card_is_refused_in_one_line(tmp_path, make_index_dataset, card,
     with pytest.raises(ConfigError, match=message) as refused:
         open_dataset(tmp_path)
     assert "\n" not in str(refused.value)
+
+
+def test_a_void_value_that_no_mask_can_store_is_refused(tmp_path, make_index_dataset):
+    make_index_dataset(tmp_path)
+    with pytest.raises(ConfigError, match=r"--ignore: ignore.*Got 1000"):
+        open_dataset(tmp_path, ignore=(10**20,))
 
 
 def test_a_value_outside_the_card_is_refused_with_file_and_value(tmp_path, make_index_dataset):
@@ -187,6 +195,24 @@ def test_the_fingerprint_is_that_of_the_data_wherever_it_lies(tmp_path, make_ind
         (tmp_path / f"here/{kind}/000.png").rename(tmp_path / f"here/{kind}/renamed.png")
     renamed = open_dataset(tmp_path / "here").fingerprint
     assert len({first, changed, renamed}) == 3
+
+
+def test_the_state_changes_with_the_content_of_any_file_and_not_with_its_place(
+    tmp_path, make_index_dataset
+):
+    folder = make_index_dataset(tmp_path / "here", num_images=3)
+    for path in folder.glob("masks/*.png"):  # uncompressed, so that an edit keeps the size
+        Image.open(path).save(path, compress_level=0)
+    first = open_dataset(folder)
+    states = {first.state}
+    shutil.copytree(folder, tmp_path / "there")
+    assert open_dataset(tmp_path / "there").state == first.state
+    path = folder / "masks/001.png"
+    Image.fromarray(np.asarray(Image.open(path))[::-1]).save(path, compress_level=0)
+    changed = open_dataset(folder)
+    assert changed.fingerprint == first.fingerprint
+    states |= {changed.state, open_dataset(folder, split_seed=1).state}
+    assert len(states) == 3
 
 
 def test_digits_are_made_on_the_spot_without_a_network(tmp_path, monkeypatch):

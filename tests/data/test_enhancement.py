@@ -130,6 +130,15 @@ def test_stretched_values_are_those_that_percentiles_give(dtype, by_band):
     assert (tops == LARGEST[dtype]).all() if by_band else (tops[:-1] < LARGEST[dtype]).any()
 
 
+@pytest.mark.parametrize("by_band", [False, True])
+def test_few_spots_on_black_are_stretched_by_their_smallest_and_largest_value(by_band):
+    image = np.zeros((100, 100, 2), np.uint16)
+    image[0, :50, 0] = np.arange(50) + 1000
+    stretched = stretch_contrast(image, by_band=by_band)
+    expected = np.round(image / 1049 * 65535)
+    np.testing.assert_allclose(stretched, expected, atol=1)
+
+
 def test_a_flat_band_is_left_alone_when_others_are_stretched():
     image = image_of()
     image[..., 1] = 77

@@ -302,6 +302,30 @@ def test_void_and_class_values_hold_for_object_masks_too(tmp_path):
     )
 
 
+@pytest.mark.parametrize("strays", ["refuse", "nearest", "void"])
+@pytest.mark.parametrize(
+    ("first", "second", "ids"), [(0, 255, [0, 1]), (0, 700, [0, 1]), (1, 0, [1, 0])]
+)
+def test_a_card_may_give_objects_any_value(tmp_path, first, second, ids, strays):
+    object_folder(tmp_path, "a", [np.eye(4, 6) * 255])
+    classes = f"[{{name: one, value: {first}}}, {{name: other, value: {second}}}]"
+    (tmp_path / "dataset.yaml").write_text(f"classes: {classes}\nignore: []\n")
+    dataset = open_dataset(tmp_path, strays=strays)
+    expected = np.where(np.eye(4, 6) > 0, ids[1], ids[0])
+    np.testing.assert_array_equal(dataset.load(dataset.records[0]).mask, expected)
+
+
+def test_what_becomes_of_objects_without_a_class_is_said_as_for_other_masks(tmp_path):
+    object_folder(tmp_path, "a", [np.eye(4, 6) * 255])
+    (tmp_path / "dataset.yaml").write_text("classes: [background]\n")
+    dataset = open_dataset(tmp_path)
+    with pytest.raises(MaskError, match=r"Got 1 \(4 pixels"):
+        dataset.load(dataset.records[0])
+    dataset = open_dataset(tmp_path, strays="void")
+    expected = np.where(np.eye(4, 6) > 0, 255, 0)
+    np.testing.assert_array_equal(dataset.load(dataset.records[0]).mask, expected)
+
+
 def test_a_folder_without_masks_is_refused_but_in_test(tmp_path):
     object_folder(tmp_path / "train", "a", [np.eye(4, 6)])
     object_folder(tmp_path / "test", "b", [np.eye(4, 6)])
@@ -360,9 +384,17 @@ def test_class_masks_survive_writing_and_reading(tmp_path_factory, mask, colour,
     sample = dataset.load(dataset.records[0])
     assert dataset.class_map.names == tuple(names)
     np.testing.assert_array_equal(sample.image, image if colour else image[..., None])
-    for plane, written in zip(sample.mask, mask, strict=True):
-        # A plane whose brightest value is 1 is a black and white one of 0 and 1.
-        np.testing.assert_array_equal(plane, written * 255 if written.max() == 1 else written)
+    # Masks of nothing but 0 and 1 are black and white.
+    np.testing.assert_array_equal(sample.mask, mask * 255 if mask.max() == 1 else mask)
+
+
+def test_a_faint_soft_mask_stays_faint_in_a_folder_of_soft_masks(tmp_path):
+    make_class_mask_folders(tmp_path, ["cat"])
+    image = np.zeros((4, 5), np.uint8)
+    for stem, largest in (("a", 1), ("b", 0), ("c", 180)):
+        write_class_masks(tmp_path, stem, image, np.full((1, 4, 5), largest, np.uint8), ["cat"])
+    dataset = open_dataset(tmp_path)
+    assert [int(dataset.load(record).mask.max()) for record in dataset.records] == [1, 0, 180]
 
 
 @pytest.mark.real_data

@@ -25,7 +25,7 @@ from pixelwise.data import bounds
 from pixelwise.data.card import CARD_NAME, card_of, find_card
 from pixelwise.data.formats import Truth, detect_format, formats
 from pixelwise.data.formats.camvid import CAMVID
-from pixelwise.data.reading import read_grey_mask, read_image, read_mask_values
+from pixelwise.data.reading import MASK_SUFFIXES, read_grey_mask, read_image, read_mask_values
 from pixelwise.data.sample import Record, Sample
 from pixelwise.errors import PixelwiseError
 
@@ -278,7 +278,7 @@ def chunk(kind, content):
     return struct.pack(">I", len(content)) + kind + content + ending
 
 
-def png(width, height, *, colour=2, depth=8, before=b"", content=b"\0" * 100):
+def png(width, height, *, colour=2, depth=8, before=b"", content=b"\0" * 300):
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n"
@@ -348,6 +348,7 @@ def bombs():
         "truncated.tif": tiff({256: 25_000, 257: 25_000, 278: 25_000}),
         "strip.tif": tiff({279: 2**31 - 1}),
         "deflated.tif": tiff({273: "END", 279: len(zeros)}, tail=zeros, compression="zlib"),
+        "clear.png": png(40_000, 40_000, colour=6),
         "tile.tif": jpeg[:frame] + struct.pack(">HH", 30_000, 30_000) + jpeg[frame + 4 :],
         "huge.npy": array_file((10**6, 10**6)),
         "truncated.npy": array_file((40_000, 40_000)),
@@ -379,6 +380,21 @@ for path in map(Path, sys.argv[1:]):
     print(path.name, grown // 1024, answer, sep="\t")
 """
 
+CHECK_ALL = """
+import resource, sys
+import imagecodecs, tifffile
+from pixelwise.data.doctor import check_data
+
+resource.setrlimit(resource.RLIMIT_AS, (5 * 1024**3, 5 * 1024**3))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+examination = check_data(sys.argv[1])
+grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+print(grown // 1024)
+for finding in examination.findings:
+    if finding.kind == "corrupt-mask":
+        print(*(path.stem for path in finding.files), sep="\\n")
+"""
+
 UNHARMED = ("pixels.png", "strip.tif")
 """What their headers promise is there, and the rest is never unpacked."""
 
@@ -398,3 +414,25 @@ def test_a_small_file_that_stands_for_gigabytes_takes_no_memory(tmp_path):
         assert (message == "read") == (name in UNHARMED), (name, message)
         assert message == "read" or name in message
     assert answer.stderr == ""
+
+
+def test_the_doctor_names_masks_that_stand_for_gigabytes_and_decodes_none(tmp_path):
+    held = {f"sound{n}.png": png(8, 8, colour=0, content=b"\0\1" * 36) for n in range(3)}
+    # What is truncated promises no more than may be decoded at once.
+    bad = {
+        name: content
+        for name, content in bombs().items()
+        if Path(name).suffix in MASK_SUFFIXES and not name.startswith("truncated")
+    }
+    for name, content in (held | bad).items():
+        mask = tmp_path / "masks" / f"{name.replace('.', '-')}{Path(name).suffix}"
+        image = tmp_path / "images" / f"{mask.stem}.png"
+        for path, stored in ((mask, content), (image, png(8, 8))):
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(stored)
+    answer = subprocess.run(
+        [sys.executable, "-c", CHECK_ALL, tmp_path], capture_output=True, text=True, check=True
+    )
+    grown_mib, *named = answer.stdout.splitlines()
+    assert int(grown_mib) < 256
+    assert set(named) == {name.replace(".", "-") for name in set(bad) - set(UNHARMED)}

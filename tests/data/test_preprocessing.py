@@ -22,7 +22,13 @@ from pixelwise.config import (
 )
 from pixelwise.data.dataset import open_dataset
 from pixelwise.data.enhancement import Enhancement
-from pixelwise.data.preprocessing import Preprocessing, prepare_image, restore_size
+from pixelwise.data.preprocessing import (
+    Preprocessing,
+    pad_image,
+    prepare_image,
+    resize_image,
+    restore_size,
+)
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.modelfile import ModelCard, TrainingData
 from pixelwise.models import SegmentationModel
@@ -320,3 +326,26 @@ def test_the_recipe_and_the_model_file_begin_with_the_same_steps():
     defaults = DataRecipe()
     for name, value in Enhancement():
         assert getattr(defaults, name) == value
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+@pytest.mark.parametrize("num_channels", [1, 3, 5])
+@pytest.mark.parametrize("size", [(5, 5), (20, 30), (41, 67), (1, 7), (1, 1), (6, 1)])
+def test_images_are_resized_as_pillow_resizes_them(dtype, num_channels, size):
+    # torch, and so torchvision, is no reference: it fails at 1 x 1 and is wrong by 100 at 6 x 1.
+    image = np.random.default_rng(0).integers(0, 256, (21, 32, num_channels), dtype=np.uint8)
+    for channels in (torch.from_numpy(image).permute(2, 0, 1),
+                     torch.from_numpy(image.transpose(2, 0, 1).copy())):  # fmt: skip
+        resized = resize_image(channels.to(dtype), size)
+        assert resized.dtype == dtype
+        for index in range(num_channels):
+            picture = Image.fromarray(image[..., index].copy()).resize(size[::-1], Image.BILINEAR)
+            np.testing.assert_allclose(resized[index].float(), np.asarray(picture), atol=1)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_images_are_filled_up_as_numpy_does_with_edges(dtype):
+    image = torch.arange(24).reshape(2, 3, 4).to(dtype)
+    padded = pad_image(image, (5, 9))
+    assert padded.dtype == dtype
+    np.testing.assert_array_equal(padded, np.pad(image, ((0, 0), (0, 2), (0, 5)), mode="edge"))

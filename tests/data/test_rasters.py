@@ -10,6 +10,7 @@ import pytest
 import rasterio
 import tifffile
 
+from pixelwise.data.image_rows import open_rows
 from pixelwise.data.rasters import (
     LONGITUDE_LATITUDE,
     WINDOW_PX,
@@ -20,7 +21,7 @@ from pixelwise.data.rasters import (
     transformed,
     write_raster,
 )
-from pixelwise.data.reading import read_image
+from pixelwise.data.reading import read_image, read_mask_colours
 from pixelwise.errors import DataError, FormatError, MissingExtraError
 
 UTM = rasterio.CRS.from_epsg(32616)
@@ -87,6 +88,14 @@ def test_windows_cover_every_pixel_once(size, num_windows):
     assert (covered == 1).all()
 
 
+@pytest.mark.parametrize("side", [1025, 1030, 2048, 2050, 3073])
+def test_no_window_is_a_sliver(side):
+    sizes = {window[2:] for window in Grid(side, 1025, None, (1, 0, 0, 0, 1, 0)).windows()}
+    heights, widths = ({size[axis] for size in sizes} for axis in (0, 1))
+    assert widths == {512, 513}
+    assert max(heights) - min(heights) <= 1
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "int16", "float64"])
 @pytest.mark.parametrize("num_bands", [1, 3, 4, 7])
 def test_every_depth_and_number_of_bands_comes_in_as_read_image_reads_it(
@@ -100,6 +109,61 @@ def test_every_depth_and_number_of_bands_comes_in_as_read_image_reads_it(
     assert is_valid.all()
     part, _ = read_window(path, (2, 3, 5, 7))
     np.testing.assert_array_equal(part, pixels[2:7, 3:10])
+
+
+@pytest.mark.parametrize("photometric", ["MINISWHITE", "MINISBLACK"])
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_few_bits_come_in_as_read_image_reads_them(tmp_path, photometric, bits):
+    values = RNG.integers(0, 2**bits, (1, 6, 8)).astype(np.uint8)
+    path = write(tmp_path / "a.tif", values, nbits=bits, photometric=photometric)
+    white = 2**bits - 1
+    shown = white - values[0] if photometric == "MINISWHITE" else values[0]
+    pixels, _ = read_window(path, None)
+    np.testing.assert_array_equal(pixels[..., 0], shown * 255 if bits == 1 else shown)
+    np.testing.assert_array_equal(pixels, read_image(path))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "nodata"), [("float32", -3.4028234663852886e38), ("float32", -9999), ("uint16", 7)]
+)
+def test_pixels_without_data_are_zero_for_every_reader(tmp_path, dtype, nodata):
+    bands = RNG.integers(10, 255, (2, 6, 8)).astype(dtype)
+    bands[:, 2, 3] = nodata
+    bands[0, 4, 4] = nodata  # one band alone is measured there
+    path = write(tmp_path / "a.tif", bands, nodata=nodata)
+    expected = np.moveaxis(bands, 0, -1).copy()
+    expected[2, 3] = 0
+    pixels, is_valid = read_window(path, None)
+    np.testing.assert_array_equal(pixels, expected)
+    np.testing.assert_array_equal(read_image(path), expected)
+    assert np.argwhere(~is_valid).tolist() == [[2, 3]]
+    with open_rows(path) as rows:
+        np.testing.assert_array_equal(rows.read(0, 6).pixels, expected)
+
+
+def test_white_stays_white_in_pictures_of_bytes(tmp_path):
+    bands = np.full((3, 6, 8), 255, np.uint8)
+    bands[:, 2] = 9
+    path = write(tmp_path / "a.tif", bands, nodata=255, photometric="rgb")
+    np.testing.assert_array_equal(read_image(path), np.moveaxis(bands, 0, -1))
+    np.testing.assert_array_equal(read_window(path, None)[0], read_image(path))
+    assert (read_mask_colours(path)[0] == 0xFFFFFF).all()
+
+
+def test_alpha_is_left_out_wherever_it_lies(tmp_path):
+    path = tmp_path / "a.tif"
+    pixels = RNG.integers(1, 255, (6, 8, 5)).astype(np.uint8)
+    pixels[2, 3, 3] = 0
+    tifffile.imwrite(
+        path, pixels, photometric="rgb", planarconfig="contig",
+        extrasamples=["unassalpha", "unspecified"],
+        extratags=[(33550, 12, 3, (0.5, 0.5, 0.0), True)],
+    )  # fmt: skip
+    np.testing.assert_array_equal(read_image(path), pixels[..., [0, 1, 2, 4]])
+    np.testing.assert_array_equal(read_window(path, None)[0], read_image(path))
+    with open_rows(path) as rows:
+        is_void = rows.read(0, 6).is_void
+    assert np.argwhere(is_void).tolist() == [[2, 3]]
 
 
 @pytest.mark.parametrize("photometric", ["miniswhite", "palette", "rgb with alpha"])

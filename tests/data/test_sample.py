@@ -1,5 +1,6 @@
 import struct
 import threading
+import tracemalloc
 import warnings
 import zlib
 
@@ -237,6 +238,7 @@ def test_sixteen_bit_masks_keep_their_values(tmp_path):
         (np.array([[0, 65535]], np.uint16), [[0, 255]]),
         (np.array([[0, 0]], np.uint8), [[0, 0]]),
         (np.array([[False, True]]), [[0, 255]]),
+        (np.array([[0, 0]], np.uint16), [[0, 0]]),
     ],
 )
 def test_grey_masks_mean_the_same_in_every_depth(tmp_path, stored, expected):
@@ -244,6 +246,20 @@ def test_grey_masks_mean_the_same_in_every_depth(tmp_path, stored, expected):
     mask = read_grey_mask(tmp_path / "mask.png")
     assert mask.dtype == np.uint8
     np.testing.assert_array_equal(mask, expected)
+
+
+def test_faint_grey_beside_brighter_masks_stays_faint(tmp_path):
+    Image.fromarray(np.array([[0, 1]], np.uint8)).save(tmp_path / "faint.png")
+    Image.fromarray(np.array([[0, 200]], np.uint16)).save(tmp_path / "deep.png")
+    assert read_grey_mask(tmp_path / "faint.png", lambda: 77).tolist() == [[0, 1]]
+    assert read_grey_mask(tmp_path / "faint.png", lambda: 1).tolist() == [[0, 255]]
+    assert read_grey_mask(tmp_path / "deep.png", lambda: 60_000).tolist() == [[0, 0]]
+
+
+def test_a_grey_mask_of_8_bits_in_16_is_refused_rather_than_black(tmp_path):
+    Image.fromarray(np.array([[0, 255]], np.uint16)).save(tmp_path / "mask.png")
+    with pytest.raises(MaskError, match=r"mask\.png must count from 0 to 65535.*Got 0 to 255"):
+        read_grey_mask(tmp_path / "mask.png")
 
 
 def test_a_grey_mask_below_zero_is_refused(tmp_path):
@@ -258,6 +274,33 @@ def test_stored_values_become_class_ids_and_void_becomes_255(tmp_path):
     ids = to_class_ids(values, class_map, tmp_path / "mask.png")
     assert ids.dtype == np.uint8
     np.testing.assert_array_equal(ids, [[0, 1, 2], [255, 255, 0]])
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", ">u2", "i2", "i4", "u4", "i8"])
+def test_values_mean_the_same_in_every_type(tmp_path, dtype):
+    class_map = ClassMap.build(("a", "b"), values=(7, 3), ignore=(255, -1, 70_000))
+    values = np.array([[7, 3, 100], [3, 7, 0]], dtype)
+    expected = np.array([[0, 1, 0], [1, 0, 1]])
+    path = tmp_path / "mask.png"
+    assert (to_class_ids(values, class_map, path, "nearest") == expected).all()
+    expected[values % 100 == 0] = 255
+    assert (to_class_ids(values, class_map, path, "void") == expected).all()
+    with pytest.raises(MaskError, match=r"Got 0 \(1 pixels, nearest class 3\), 100 \(1 pixels"):
+        to_class_ids(values, class_map, path)
+
+
+@pytest.mark.parametrize(("dtype", "most_bytes"), [(np.uint8, 3), (np.uint16, 4)])
+def test_a_mask_takes_little_more_memory_than_its_file_says(tmp_path, dtype, most_bytes):
+    side = 3000
+    path = tmp_path / "mask.npy"
+    np.save(path, np.zeros((side, side), dtype))
+    tracemalloc.start()
+    values = read_mask_values(path)
+    to_class_ids(values, ClassMap.build(("a", "b")), path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert values.dtype == dtype
+    assert peak < (most_bytes + 1) * side**2
 
 
 def test_a_value_outside_the_class_map_is_refused_with_its_pixel_count(tmp_path):
@@ -386,6 +429,23 @@ def test_grey_masks_of_few_bits_keep_the_numbers_in_the_file(tmp_path, bits):
     assert (read_mask_values(tmp_path / "mask.png") == values).all()
     # As an image, the same file is grey from black to white.
     assert read_image(tmp_path / "mask.png").max() == 255
+
+
+def test_a_tiff_of_one_bit_is_read_as_a_png_of_one_bit(tmp_path):
+    values = RNG.integers(0, 2, (5, 7)).astype(bool)
+    for name in ("mask.png", "mask.tif"):
+        Image.fromarray(values).save(tmp_path / name)
+        np.testing.assert_array_equal(read_mask_values(tmp_path / name), values)
+        np.testing.assert_array_equal(read_image(tmp_path / name)[..., 0], values * 255)
+    Image.fromarray(values).save(tmp_path / "fax.tif", compression="group4")
+    np.testing.assert_array_equal(read_mask_values(tmp_path / "fax.tif"), values)
+
+
+def test_class_ids_stay_what_they_are_where_white_is_zero(tmp_path):
+    ids = RNG.integers(0, 3, (5, 7), np.uint8)
+    tifffile.imwrite(tmp_path / "mask.tif", ids, photometric="miniswhite")
+    np.testing.assert_array_equal(read_mask_values(tmp_path / "mask.tif"), ids)
+    np.testing.assert_array_equal(read_image(tmp_path / "mask.tif")[..., 0], 255 - ids)
 
 
 def write_grey_png(path, values, bits):

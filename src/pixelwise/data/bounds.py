@@ -29,7 +29,11 @@ PILLOW_FORMATS = ("PNG", "JPEG", "BMP", "DIB", "WEBP", "GIF")
 """What Pillow may take a file for, whatever its suffix; it knows many more, some of which run
 other programs."""
 
-PICTURES_IN_TIFF = (6, 7, 33003, 33004, 33005, 33007, 34712, 34933, 50001)
+FILLS_IN_TIFF = frozenset({1, 2, 3, 4, 5, 8, 32771, 32773, 32946, 34925, 50000})
+"""Ways of compressing a tile of a TIFF that end where its room does: none, fax, LZW, deflate,
+PackBits, LZMA and Zstandard."""
+
+PICTURES_IN_TIFF = frozenset({6, 7, 33003, 33004, 33005, 33007, 34712, 34892, 34933, 50001})
 """Ways of compressing a tile of a TIFF as a picture with a header of its own, of a kind in
 ``TILE_FORMATS``."""
 
@@ -115,10 +119,16 @@ def require_honest_tiles(path: Path, file: tifffile.TiffFile, page: tifffile.Tif
     """Refuse a TIFF with a tile whose own header promises more than the tile has room for.
 
     Raises:
-        DataError: There is one.
+        DataError: There is one, or nobody here knows such headers.
     """
-    if page.compression not in PICTURES_IN_TIFF:
+    if page.compression in FILLS_IN_TIFF:
         return
+    if page.compression not in PICTURES_IN_TIFF:
+        name = getattr(page.compression, "name", page.compression)
+        raise DataError(
+            f"{path} must be compressed by deflate, LZW, Zstandard or JPEG, or not at all. Got "
+            f"{name}. Save it anew: gdal_translate -co COMPRESS=DEFLATE"
+        )
     height, width = page.tilelength or page.rowsperstrip, page.tilewidth or page.imagewidth
     room = 4 * min(height, page.imagelength + TILE_PX) * min(width, page.imagewidth + TILE_PX)
     for segment, _ in file.filehandle.read_segments(page.dataoffsets, page.databytecounts):

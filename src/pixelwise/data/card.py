@@ -9,7 +9,15 @@ from typing import Any, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from pixelwise.classes import IGNORE_INDEX, ClassMap, Colour, LabelMode, Strays, numbered_names
+from pixelwise.classes import (
+    IGNORE_INDEX,
+    ClassMap,
+    Colour,
+    LabelMode,
+    StoredValue,
+    Strays,
+    numbered_names,
+)
 from pixelwise.config import AugmentationRecipe, Bands, read_yaml, validated
 from pixelwise.data.splitting.splits import SplitName
 from pixelwise.errors import ConfigError
@@ -31,7 +39,7 @@ class ClassEntry(BaseModel):
 
     name: str
     colour: Colour | None = None
-    value: int | None = None
+    value: StoredValue | None = None
 
 
 class DatasetCard(BaseModel):
@@ -58,7 +66,7 @@ class DatasetCard(BaseModel):
     path: str | None = None
     format: str | None = None
     classes: list[str | ClassEntry] | None = None
-    ignore: list[int] | None = None
+    ignore: list[StoredValue] | None = None
     void_colours: list[Colour] | None = None
     label_mode: LabelMode | None = None
     strays: Strays | None = None

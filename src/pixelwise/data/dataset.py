@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pixelwise.classes import ClassMap, LabelMode, Strays
-from pixelwise.config import DEFAULT_SPLIT, AugmentationRecipe, DataRecipe
+from pixelwise.config import DEFAULT_SPLIT, AugmentationRecipe, DataRecipe, validated
 from pixelwise.data.caching.disk import DiskCache, open_cache
+from pixelwise.data.caching.keys import content_of
 from pixelwise.data.card import DatasetCard, find_card
 from pixelwise.data.digits import write_digits
 from pixelwise.data.formats import Format, detect_format
@@ -92,14 +93,24 @@ class Dataset:
 
     @property
     def state(self) -> str:
-        """A hash of all that decides what is learnt from it: files, splits and classes."""
-        splits = [(record.name, record.split) for record in self.records]
-        content = f"{self.fingerprint}{splits}{self.class_map.model_dump_json()}"
-        return hashlib.sha256(content.encode()).hexdigest()[:16]
+        """A hash of all that decides what is learnt from it: files, splits and classes.
+
+        All files are read for it, once as long as they stay as they are; of files too large for
+        that the place and the time count.
+        """
+        digest = hashlib.sha256(self.class_map.model_dump_json().encode())
+        for record in self.records:
+            parts = (record.name, record.split, record.window, record.entry)
+            files = [content_of(path) for path in (record.image, *record.masks)]
+            digest.update(f"{parts}{files}\0".encode())
+        return digest.hexdigest()[:16]
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the names and file sizes: the same data set, wherever it lies."""
+        """A hash of the names and file sizes: whether it may be the same data set, elsewhere.
+
+        Nothing is read for it, and labels that are edited can keep their size. See :attr:`state`.
+        """
         digest = hashlib.sha256()
         for record in self.records:
             digest.update(f"{record.name}\0".encode())
@@ -256,10 +267,11 @@ def with_void(class_map: ClassMap, voids: tuple[int, ...]) -> ClassMap:
     keep = [index for index, value in enumerate(class_map.values) if value not in voids]
     if not keep:
         raise ConfigError(f"--ignore must leave at least one class. Got {list(voids)}")
-    return ClassMap.build(
-        [class_map.names[index] for index in keep],
-        colours=[class_map.colours[index] for index in keep],
-        values=[class_map.values[index] for index in keep],
-        ignore=tuple(dict.fromkeys((*class_map.ignore, *voids))),
-        void_colours=class_map.void_colours,
-    )
+    content = {
+        "names": [class_map.names[index] for index in keep],
+        "colours": [class_map.colours[index] for index in keep],
+        "values": [class_map.values[index] for index in keep],
+        "ignore": list(dict.fromkeys((*class_map.ignore, *voids))),
+        "void_colours": class_map.void_colours,
+    }
+    return validated(ClassMap, content, "--ignore")

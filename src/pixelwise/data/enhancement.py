@@ -149,9 +149,13 @@ def stretch_contrast(image: Array, *, by_band: bool = False) -> Array:
 
     Returns:
         The same shape and type; the 1st percentile is 0, the 99th the type's largest value, 1 of
-        float32. What has one value alone is returned as it is.
+        float32. Where these two are one value, as of a black picture with few spots, the smallest
+        and the largest value take their place; what has one value alone is returned as it is.
     """
-    low, high = np.percentile(image, STRETCH, axis=(0, 1) if by_band else None)
+    axis = (0, 1) if by_band else None
+    low, high = np.percentile(image, STRETCH, axis=axis)
+    is_narrow = high <= low
+    low, high = np.where(is_narrow, [image.min(axis), image.max(axis)], [low, high])
     largest = LARGEST_VALUE[str(image.dtype)]
     is_flat = high <= low
     gain = np.divide(largest, high - low, out=np.zeros_like(high), where=~np.asarray(is_flat))

@@ -11,22 +11,30 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
-import tifffile
 
 from pixelwise.data.bounds import require_honest_tiles, single_page
 from pixelwise.data.reading import (
     TIFF_SUFFIXES,
     Array,
+    BoolArray,
     decoding,
     npy_header,
     with_channels,
 )
-from pixelwise.data.tiff_pages import has_alpha, shown_pixels, tiff_orientation
+from pixelwise.data.tiff_pages import (
+    alpha_samples,
+    nodata_of,
+    shown_pixels,
+    tiff_orientation,
+    where_nodata,
+)
 from pixelwise.errors import DataError
+
+if TYPE_CHECKING:
+    import tifffile
 
 JPEG_COMPRESSIONS = (6, 7, 34892, 33007)
 """Ways of compressing tiles whose tables lie beside them."""
@@ -39,11 +47,6 @@ GEOREFERENCE_TAGS = (33550, 33922, 34264, 34735, 34736, 34737, 50844)
 
 WORLD_FILE_SUFFIXES = (".tfw", ".tifw", ".wld")
 """Of text files beside a TIFF that say where it lies, for want of tags."""
-
-NODATA_TAG = 42113
-"""GDAL's: the value of pixels that hold nothing, as text."""
-
-BoolArray = npt.NDArray[np.bool_]
 
 
 class LayoutError(DataError):
@@ -91,7 +94,6 @@ class ImageRows:
     has_void: bool
     _stored: _Stored
     _page: tifffile.TiffPage | None = None
-    _nodata: float | None = None
 
     def read(self, start: int, stop: int) -> Rows:
         """Read rows; whoever goes downwards decodes nothing twice.
@@ -105,24 +107,11 @@ class ImageRows:
         """
         with decoding(self.path):
             stored = self._stored(start, stop)
-            is_void = self._void_of(stored) if self.has_void else None
+            is_void = None
             if self._page is not None:
+                is_void = _void_of(self._page, stored) if self.has_void else None
                 stored = shown_pixels(self._page, stored)
             return Rows(with_channels(stored, self.path), is_void)
-
-    def _void_of(self, stored: Array) -> BoolArray:
-        """Nodata in every band, or alpha of 0."""
-        samples = stored[..., None] if stored.ndim == 2 else stored
-        if self._page is not None and _is_planar(self._page):
-            samples = np.moveaxis(samples, 0, -1)
-        is_void = np.zeros(samples.shape[:2], bool)
-        if self._page is not None and has_alpha(self._page):
-            is_void |= samples[..., -1] == 0
-            samples = samples[..., :-1]
-        if self._nodata is not None:
-            is_nothing = np.isnan(samples) if math.isnan(self._nodata) else samples == self._nodata
-            is_void |= is_nothing.all(-1)
-        return is_void
 
 
 class SlidingRows:
@@ -198,6 +187,8 @@ def size_in_header(path: Path) -> tuple[int, int] | None:
                 with path.open("rb") as file:
                     shape, _, _ = npy_header(path, file)
                 return (shape[0], shape[1]) if len(shape) in (2, 3) else None
+            import tifffile
+
             with tifffile.TiffFile(path) as tiff:
                 page = tiff.pages[0].aspage()
                 return int(page.imagelength), int(page.imagewidth)
@@ -221,6 +212,8 @@ def open_rows(path: Path) -> Iterator[ImageRows]:
             if path.suffix.lower() == ".npy":
                 rows = _npy_rows(path, stack.enter_context(path.open("rb")))
             else:
+                import tifffile
+
                 rows = _tiff_rows(path, stack.enter_context(tifffile.TiffFile(path)))
         yield rows
 
@@ -243,24 +236,26 @@ def _tiff_rows(path: Path, file: tifffile.TiffFile) -> ImageRows:
             f"{path} must be one upright image to be read in parts. Got the axes {page.axes} and "
             f"the orientation {tiff_orientation(file)}. Save it anew, upright"
         )
-    nodata = _nodata_of(page)
     tags = (page.tags.get(code) for code in GEOREFERENCE_TAGS)
     georeference = tuple(
         (tag.code, int(tag.dtype), tag.count, tag.value, True) for tag in tags if tag is not None
     )
     # Of a plain picture alpha says how it is shown; of a raster on the earth, where it has data.
-    has_void = nodata is not None or (bool(georeference) and has_alpha(page))
+    has_void = nodata_of(page) is not None or bool(georeference and alpha_samples(page))
     stored = _raw_rows(page) or _Pieces(path, file, page)
-    return ImageRows(
-        path, page.imagelength, page.imagewidth, georeference, has_void, stored, page, nodata
-    )
+    return ImageRows(path, page.imagelength, page.imagewidth, georeference, has_void, stored, page)
 
 
-def _nodata_of(page: tifffile.TiffPage) -> float | None:
-    try:
-        return float(str(page.tags.valueof(NODATA_TAG, default="")).strip("\0 ").replace(",", "."))
-    except ValueError:
-        return None
+def _void_of(page: tifffile.TiffPage, stored: Array) -> BoolArray:
+    """Nodata in every band, or alpha of 0."""
+    samples = np.moveaxis(stored, 0, -1) if _is_planar(page) else stored
+    is_void = np.zeros(samples.shape[:2], np.bool_)
+    alpha = alpha_samples(page)
+    if alpha:
+        is_void |= (samples[..., alpha] == 0).any(-1)
+        samples = np.delete(samples, alpha, -1)
+    without_data = where_nodata(page, samples)
+    return is_void if without_data is None else is_void | without_data
 
 
 def _is_planar(page: tifffile.TiffPage) -> bool:

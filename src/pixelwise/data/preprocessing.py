@@ -177,9 +177,15 @@ def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
     """
     if size == image.shape[-2:]:
         return image
-    return nn.functional.interpolate(
+    if size[1] == 1 < size[0]:  # torch 2.15 fills a single column with its first pixel
+        return resize_image(image.mT, (1, size[0])).mT
+    dtype = image.dtype
+    if size == (1, 1):  # and breaks off where it makes one uint8 pixel of three channels
+        image = image.float()
+    resized = nn.functional.interpolate(
         image[None], size, mode="bilinear", align_corners=False, antialias=True
     )[0]
+    return resized if resized.dtype == dtype else resized.round().to(dtype)
 
 
 def pad_image(image: Tensor, size: tuple[int, int]) -> Tensor:

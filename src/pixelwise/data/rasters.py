@@ -7,6 +7,7 @@ memory: nothing here reads more of it than a window.
 from __future__ import annotations
 
 import importlib
+import itertools
 import math
 import re
 from collections.abc import Iterator
@@ -19,15 +20,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pixelwise.data.annotations.shapes import BoolArray
 from pixelwise.data.bounds import require_decodable
+from pixelwise.data.quiet import quietly
 from pixelwise.data.reading import (
     Array,
+    BoolArray,
     decoding,
     is_rotated,
-    quietly,
     with_channels,
 )
+from pixelwise.data.tiff_pages import white_of
 from pixelwise.errors import DataError, FormatError, MissingExtraError
 
 WINDOW_PX = 1024
@@ -99,14 +101,15 @@ class Grid:
     def windows(self) -> list[Window | None]:
         """The windows that it is read in, row by row; ``None`` alone where it is read whole.
 
-        They begin at multiples of ``WINDOW_PX``; those at the right and lower edge are smaller.
+        They are as few as ``WINDOW_PX`` allows, and of one size but for a pixel: a sliver at the
+        edge would count in a training as much as any other image.
         """
         if max(self.height, self.width) <= WINDOW_PX:
             return [None]
         return [
-            (row, column, min(WINDOW_PX, self.height - row), min(WINDOW_PX, self.width - column))
-            for row in range(0, self.height, WINDOW_PX)
-            for column in range(0, self.width, WINDOW_PX)
+            (row, column, height, width)
+            for row, height in _parts(self.height)
+            for column, width in _parts(self.width)
         ]
 
     def part(self, window: Window | None) -> Grid:
@@ -117,6 +120,13 @@ class Grid:
         (corner,) = self.to_coordinates(np.array([(column, row)], float)).tolist()
         a, b, _, d, e, _ = self.to_world
         return Grid(height, width, self.crs, (a, b, corner[0], d, e, corner[1]))
+
+
+def _parts(side: int) -> list[tuple[int, int]]:
+    """Start and length of the parts of a side, as few as ``WINDOW_PX`` allows and equally long."""
+    count = math.ceil(side / WINDOW_PX)
+    edges = [side * number // count for number in range(count + 1)]
+    return [(start, stop - start) for start, stop in itertools.pairwise(edges)]
 
 
 def read_grid(path: Path) -> Grid:
@@ -162,7 +172,8 @@ def read_window(path: Path, window: Window | None) -> tuple[Array, BoolArray]:
 
     Returns:
         (H, W, C), uint8, uint16 or float32, without alpha; and bool (H, W), where it has data: no
-        pixel of its mask or its alpha, no pixel with the nodata value or NaN in every band.
+        pixel of its mask or its alpha, no pixel with the nodata value or NaN in every band. Pixels
+        with the nodata value are 0, but in bytes.
 
     Raises:
         DataError: It cannot be read, or is too large to be decoded at once.
@@ -182,10 +193,16 @@ def read_window(path: Path, window: Window | None) -> tuple[Array, BoolArray]:
         is_valid = raster.dataset_mask(window=place) > 0
         if stored.dtype.kind == "f":
             is_valid &= ~np.isnan(stored).all(0)
+        num_bits = _num_bits(raster)
         if raster.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES":
-            stored = np.iinfo(stored.dtype).max - stored
-        elif raster.colorinterp[0] == rasterio.enums.ColorInterp.palette:
+            stored = white_of(stored.dtype, num_bits) - stored
+        elif raster.colorinterp[0] == rasterio.enums.ColorInterp.palette and num_bits > 1:
             stored = np.moveaxis(_palette(raster)[stored[0]], -1, 0)
+        if num_bits == 1:  # to GDAL, black and white are a palette
+            stored = stored > 0
+        # What lies under alpha or a mask is a picture still, and a byte is a level of grey.
+        if raster.nodata is not None and raster.dtypes[0] != "uint8":
+            stored[:, ~is_valid] = 0
         pixels = with_channels(np.moveaxis(stored, 0, -1), path)
         return np.require(pixels, requirements=["C", "W"]), is_valid
 
@@ -283,7 +300,10 @@ def _portions(
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """The dataset of a GeoTIFF, by the one driver of GDAL that reads no other files or servers."""
+    """The dataset of a GeoTIFF, by one driver alone: others follow what a file names elsewhere.
+
+    What GDAL reads beside the file is part of the cache's key; see ``caching.keys``.
+    """
     rasterio = _rasterio()
     with decoding(path), rasterio.Env(), rasterio.open(path, driver="GTiff") as raster:
         yield raster
@@ -291,6 +311,11 @@ def _opened(path: Path) -> Iterator[Any]:
 
 def _itemsize(raster: Any) -> int:
     return max(int(np.dtype(dtype).itemsize) for dtype in raster.dtypes)
+
+
+def _num_bits(raster: Any) -> int:
+    """Of each number in the file, which GDAL gives out in bytes."""
+    return int(raster.tags(1, ns="IMAGE_STRUCTURE").get("NBITS", 8 * _itemsize(raster)))
 
 
 def _palette(raster: Any) -> npt.NDArray[np.uint8]:

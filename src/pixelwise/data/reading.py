@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
-import warnings
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,6 +19,7 @@ from pixelwise.data.bounds import (
     require_decodable_picture,
     require_decodable_tiff,
 )
+from pixelwise.data.quiet import quietly
 from pixelwise.data.tiff_pages import shown_pixels, tiff_orientation
 from pixelwise.errors import DataError, MaskError, PixelwiseError
 
@@ -41,6 +40,7 @@ LARGEST_VALUE = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
 """The largest value of each type that images come in; float images are taken as 0 to 1."""
 
 Array = npt.NDArray[Any]
+BoolArray = npt.NDArray[np.bool_]
 UInt8Array = npt.NDArray[np.uint8]
 
 
@@ -65,13 +65,14 @@ def read_image(path: Path) -> Array:
         return np.require(pixels, requirements=["C", "W"])
 
 
-def read_mask_values(path: Path) -> npt.NDArray[np.int64]:
+def read_mask_values(path: Path) -> Array:
     """Read a mask file as the integers that are stored in it.
 
     Palette images give their indices, not their colours.
 
     Returns:
-        int64 (H, W).
+        (H, W), of the integer type that they are stored in, at most 8 bytes: as int64 a mask of
+        bytes would take eight times the memory.
 
     Raises:
         MaskError: The mask has colours or fractions, or is not of two dimensions.
@@ -90,29 +91,48 @@ def read_mask_values(path: Path) -> npt.NDArray[np.int64]:
                 "Save the mask without scaling or smoothing"
             )
         return whole
-    return values.astype(np.int64)
+    if values.dtype == np.bool_:
+        return values.astype(np.uint8)
+    # What no signed integer holds could be compared with no class.
+    kind = np.int64 if values.dtype == np.uint64 else values.dtype.newbyteorder("=")
+    return values.astype(kind, copy=False)
 
 
-def read_grey_mask(path: Path) -> UInt8Array:
+def read_grey_mask(path: Path, largest_beside: Callable[[], int] | None = None) -> UInt8Array:
     """Read a soft mask of one class, where black is no and white is yes.
 
     What is white follows from the depth of the file: 255, or 65535 of 16 bits. A file of 8 bits
-    that holds 0 and 1 alone is taken as no and yes.
+    that holds 0 and 1 alone is taken as no and yes, unless those beside it hold more.
+
+    Args:
+        path: The file.
+        largest_beside: Asked for the largest number in the masks of its folder, where its own do
+            not tell how they count; ``None`` leaves it to them.
 
     Returns:
         uint8 (H, W), 0..255 for 0..1.
 
     Raises:
-        MaskError: The mask has colours, fractions or more than 16 bits.
+        MaskError: The mask has colours, fractions or more than 16 bits, or 16 bits that hold 8.
         DataError: The file cannot be read.
     """
     with decoding(path):
         values = _one_plane(_read_pixels(path, as_stored=False), path)
     if values.dtype == np.bool_:
         return values.astype(np.uint8) * np.uint8(255)
+    largest = int(values.max(initial=0))
+
+    def are_all_within(limit: int) -> bool:
+        return largest <= limit and (largest_beside is None or largest_beside() <= limit)
+
     if values.dtype == np.uint8:
-        return values * np.uint8(255) if values.max(initial=0) == 1 else values
+        return values * np.uint8(255) if largest == 1 and are_all_within(1) else values
     if values.dtype.kind == "u" and values.dtype.itemsize == 2:
+        if largest and are_all_within(255):
+            raise MaskError(
+                f"{path} must count from 0 to 65535, as it has 16 bits. Got 0 to {largest}, which "
+                "would be black. Save the masks with 8 bits, or scaled"
+            )
         return np.asarray(values // 257, np.uint8)
     raise MaskError(
         f"{path} must hold grey of 8 or 16 bits. Got {values.dtype}, {values.min()} to "
@@ -120,11 +140,11 @@ def read_grey_mask(path: Path) -> UInt8Array:
     )
 
 
-def read_mask_colours(path: Path) -> npt.NDArray[np.int64]:
+def read_mask_colours(path: Path) -> npt.NDArray[np.int32]:
     """Read a mask file as the colours that are seen in it; alpha is left out.
 
     Returns:
-        int64 (H, W): red * 65536 + green * 256 + blue, as
+        int32 (H, W): red * 65536 + green * 256 + blue, as
         :func:`pixelwise.classes.colour_code` counts.
 
     Raises:
@@ -142,8 +162,11 @@ def read_mask_colours(path: Path) -> npt.NDArray[np.int64]:
             f"{path} must hold red, green and blue of 8 bits. Got {pixels.dtype} of the shape "
             f"{pixels.shape}. Save the mask as an RGB PNG"
         )
-    red, green, blue = np.moveaxis(pixels.astype(np.int64), -1, 0)
-    return np.asarray(red << 16 | green << 8 | blue)
+    codes = pixels[..., 0].astype(np.int32)
+    for channel in (1, 2):
+        codes <<= 8
+        codes |= pixels[..., channel]
+    return codes
 
 
 def _one_plane(values: Array, path: Path) -> Array:
@@ -204,36 +227,6 @@ def decoding(path: Path) -> Iterator[None]:
         ) from error
 
 
-class _Quiet:
-    """Hides warnings while any thread decodes.
-
-    ``catch_warnings`` alone would leave them hidden for good: each of two threads puts back what
-    it found, and the second found the filters of the first.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._num_inside = 0
-        self._hidden = ExitStack()
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._num_inside:
-                self._hidden.enter_context(warnings.catch_warnings())
-                warnings.simplefilter("ignore")
-            self._num_inside += 1
-
-    def __exit__(self, *error: object) -> None:
-        with self._lock:
-            self._num_inside -= 1
-            if not self._num_inside:
-                self._hidden.close()
-
-
-quietly = _Quiet()
-"""``with quietly:`` hides the warnings of decoders and encoders, in every thread."""
-
-
 def _read_pixels(path: Path, *, as_stored: bool) -> Array:
     """The pixels of a file, upright, in full depth and without alpha.
 
@@ -255,8 +248,8 @@ def _read_pixels(path: Path, *, as_stored: bool) -> Array:
             pixels = _read_deep_png(path)
         elif as_stored and picture.mode in ("1", "P", "L"):
             # Pillow spreads grey of 2 and 4 bits over 0..255: the step between two levels.
-            step = {"L;2": 85, "L;4": 17}.get(raw_mode, 1)
-            pixels = np.asarray(picture) // np.uint8(step)
+            step = {"L;2": 85, "L;4": 17}.get(raw_mode)
+            pixels = np.asarray(picture) // np.uint8(step) if step else np.asarray(picture)
         else:
             pixels = _pillow_pixels(picture)
     return _upright(pixels, orientation)
@@ -369,6 +362,8 @@ def _read_tiff(path: Path, *, as_stored: bool) -> Array:
 def with_channels(pixels: Array, path: Path) -> Array:
     """(H, W) or (H, W, C) of any number type to (H, W, C), uint8, uint16 or float32.
 
+    Of one bit, no and yes become black and white, 0 and 255.
+
     Raises:
         DataError: It is no image, or holds no numbers.
     """
@@ -382,7 +377,7 @@ def with_channels(pixels: Array, path: Path) -> Array:
     if pixels.dtype.kind == "u" and pixels.dtype.itemsize <= 2:
         return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     if pixels.dtype == np.bool_:
-        return pixels.astype(np.uint8)
+        return np.where(pixels, np.uint8(255), np.uint8(0))
     if pixels.dtype.kind not in "iuf":
         raise DataError(f"{path} must hold numbers. Got {pixels.dtype}. Save it as float32")
     return np.nan_to_num(pixels.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 
 from pixelwise.classes import LabelMode
+from pixelwise.data.caching.unchanged import content_hash
 from pixelwise.data.reading import Array, UInt8Array, is_rotated
 from pixelwise.errors import MaskError
 
@@ -36,16 +36,10 @@ class Record:
     @property
     def key(self) -> str:
         """A hash of the image's content: the same image, under whatever name it lies."""
-        digest = _content_hash(self.image, self.image.stat().st_mtime_ns)
+        digest = content_hash(self.image)
         if self.window is not None:
             digest = hashlib.sha256(f"{digest}{self.window}".encode()).hexdigest()
         return digest[:12]
-
-
-@lru_cache(maxsize=64)  # the windows of a scene of gigabytes share its file
-def _content_hash(path: Path, mtime_ns: int) -> str:  # noqa: ARG001  a key of the cache
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pixelwise.classes import IGNORE_INDEX, ClassMap
+from pixelwise.data.masks.counting import count_values
 from pixelwise.data.reading import Array
 from pixelwise.data.sample import Sample
 from pixelwise.errors import DataError, MaskError
@@ -131,7 +132,7 @@ def _count(mask: np.ndarray, num_classes: int) -> tuple[np.ndarray, float]:
     """Pixels of each class (soft ones by their share), and of void, in a mask of either mode."""
     if mask.ndim == 3:
         return mask.sum(axis=(1, 2), dtype=np.float64) / 255, 0.0
-    histogram = np.bincount(mask.ravel(), minlength=IGNORE_INDEX + 1)
+    histogram = count_values(mask)
     return histogram[:num_classes].astype(np.float64), float(histogram[IGNORE_INDEX])
 
 

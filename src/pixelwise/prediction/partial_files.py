@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 
 from pixelwise.classes import Colour
-from pixelwise.data.image_rows import NODATA_TAG, Tag
+from pixelwise.data.image_rows import Tag
 from pixelwise.data.reading import Array
+from pixelwise.data.tiff_pages import NODATA_TAG
 from pixelwise.files import make_folder, writing, written_aside
 
 TILE_PX = 256
@@ -166,6 +166,8 @@ class PartialFiles:
     def _assemble(
         self, layer: Layer, part: Path, sizes: Sequence[int], georeference: Sequence[Tag]
     ) -> None:
+        import tifffile
+
         tags = list(georeference)
         if layer.void is not None:
             tags.append((NODATA_TAG, ASCII, 0, str(layer.void), True))

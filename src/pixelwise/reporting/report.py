@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pixelwise.classes import IGNORE_INDEX, ClassMap, Colour
+from pixelwise.classes import HALF, IGNORE_INDEX, ClassMap, Colour
 from pixelwise.data.reading import UInt8Array
 from pixelwise.data.sample import Sample
 from pixelwise.modelfile import ModelCard
@@ -22,7 +22,6 @@ from pixelwise.reporting.doubts import review_worst
 from pixelwise.reporting.page import data_uri, shrunk, write_page
 from pixelwise.reporting.plots import colour_prediction, colour_truth
 from pixelwise.reporting.verdict import verdict
-from pixelwise.scoring.confusion import HALF
 from pixelwise.scoring.conventions import convention_names
 from pixelwise.scoring.detail import Detail, ImageScores
 from pixelwise.scoring.scores import DEFINITION, Scores

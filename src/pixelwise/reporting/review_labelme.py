@@ -12,13 +12,13 @@ import numpy as np
 import shapely
 from scipy.ndimage import binary_fill_holes
 
+from pixelwise.classes import HALF
 from pixelwise.data.annotations.shapes import trace_regions
 from pixelwise.data.card import CARD_NAME, card_of
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.formats import formats
 from pixelwise.data.sample import Record, Sample
 from pixelwise.files import file_names, folder_written_aside
-from pixelwise.scoring.confusion import HALF
 from pixelwise.scoring.suspects import Suspect
 
 FORMAT_NAME = "labelme"

@@ -6,12 +6,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pixelwise.classes import IGNORE_INDEX
+from pixelwise.classes import HALF, IGNORE_INDEX
 from pixelwise.data.reading import UInt8Array
 from pixelwise.scoring.measures import Counts
-
-HALF = 128
-"""A soft mask, 0..255, is of a class from this value on: one half."""
 
 MAX_IN_A_BYTE = 15
 """So many classes, each with each and with void, number at most 256 pairs: one byte."""

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pixelwise.classes import IGNORE_INDEX, ClassMap, LabelMode
+from pixelwise.classes import HALF, IGNORE_INDEX, ClassMap, LabelMode
 from pixelwise.data.reading import UInt8Array
 from pixelwise.scoring import measures
 from pixelwise.scoring.boundary import BoundaryCounts
 from pixelwise.scoring.calibration import Reliability, TemperatureFit
-from pixelwise.scoring.confusion import HALF
 from pixelwise.scoring.conventions import convention_names, figure_like
 from pixelwise.scoring.measures import Counts, Values
 from pixelwise.scoring.objects import ObjectCounts, ObjectRow

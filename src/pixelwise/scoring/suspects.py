@@ -16,12 +16,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import find_objects, label
 
-from pixelwise.classes import IGNORE_INDEX, ClassMap, LabelMode
+from pixelwise.classes import HALF, IGNORE_INDEX, ClassMap, LabelMode
 from pixelwise.data.reading import UInt8Array
 from pixelwise.data.sample import Sample
 from pixelwise.errors import DataError
 from pixelwise.scoring.boundary import BoolArray, distance_to
-from pixelwise.scoring.confusion import HALF
 
 BORDER_PX = 5
 """A label's border is drawn roughly: nearer to it, a disagreement weighs less, by the square."""

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from pixelwise.classes import HALF
 from pixelwise.data.reading import Array
 from pixelwise.data.sample import Sample
 from pixelwise.scoring.boundary import class_edges
-from pixelwise.scoring.confusion import HALF
 from pixelwise.training.watchdog import Alarm
 
 SIDE_PX = 256

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
-from pixelwise.classes import IGNORE_INDEX, ClassMap, LabelMode
+from pixelwise.classes import HALF, IGNORE_INDEX, ClassMap, LabelMode
 from pixelwise.config import AugmentationRecipe, Recipe
 from pixelwise.data.augmentation import TensorSample, jitter, to_tensors
 from pixelwise.data.batches import TrainingBatches, crops_per_image
@@ -21,7 +21,6 @@ from pixelwise.data.reading import LARGEST_VALUE
 from pixelwise.data.sample import Record, Sample
 from pixelwise.data.statistics import DatasetStatistics, conform_channels, measure
 from pixelwise.errors import ConfigError, DataError
-from pixelwise.scoring.confusion import HALF
 from pixelwise.training.events import Decoded, Listener
 
 

@@ -20,6 +20,7 @@ from pixelwise.classes import ClassMap
 from pixelwise.data.caching import disk as disk_cache
 from pixelwise.data.caching import folder as cache_folder
 from pixelwise.data.caching import keys as cache_keys
+from pixelwise.data.caching import unchanged
 from pixelwise.data.caching.disk import DiskCache, open_cache
 from pixelwise.data.caching.folder import CacheFolder
 from pixelwise.data.caching.packing import pack, unpack
@@ -36,7 +37,7 @@ def everything_is_slow_and_settled(monkeypatch):
     """What is decoded is kept however fast it was, and files count as old at once."""
     monkeypatch.setattr(disk_cache, "SLOW_S", 0)
     monkeypatch.setattr(disk_cache, "SLOW_S_PER_BYTE", 0)
-    monkeypatch.setattr(cache_keys, "SETTLED_S", -1)
+    monkeypatch.setattr(unchanged, "SETTLED_S", -1)
     cache_folder._say_once.cache_clear()
 
 
@@ -191,6 +192,37 @@ def test_a_changed_file_is_decoded_again_and_no_other(folder, kept_in, monkeypat
     assert all(map(is_equal, fresh, again))
 
 
+@pytest.mark.parametrize("name", ["coco", "cvat", "geojson", "labelme", "polygon-text", "yolo"])
+def test_labels_that_are_replaced_with_size_and_time_kept_are_read_again(
+    tmp_path, kept_in, make_index_dataset, name
+):
+    """As by ``cp -p`` or ``tar``; nothing stale is kept for later processes either."""
+    folder = make_index_dataset(tmp_path / "in", num_images=3, num_classes=2)
+    convert_data(open_dataset(folder), tmp_path / "old", name)
+    for path in folder.glob("masks/*.png"):
+        Image.fromarray(np.asarray(Image.open(path))[::-1]).save(path)
+    convert_data(open_dataset(folder), tmp_path / "new", name)
+    load_all(tmp_path / "old")
+    labels = [path for path in (tmp_path / "old").rglob("*") if path.suffix in LABEL_SUFFIXES]
+    for path in labels:
+        content = (tmp_path / "new" / path.relative_to(tmp_path / "old")).read_bytes()
+        length = max(len(content), path.stat().st_size)
+        path.write_bytes(path.read_bytes().ljust(length))
+    load_all(tmp_path / "old")
+    for path in labels:
+        before = path.stat()
+        time.sleep(0.02)  # more than a tick of the file system's clock
+        content = (tmp_path / "new" / path.relative_to(tmp_path / "old")).read_bytes()
+        path.write_bytes(content.ljust(before.st_size))
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert path.stat().st_size == before.st_size
+    fresh = load_all(tmp_path / "new", cache=False)
+    assert all(map(is_equal, fresh, load_all(tmp_path / "old")))
+
+
+LABEL_SUFFIXES = (".json", ".geojson", ".xml", ".txt")
+
+
 def test_other_classes_options_windows_and_names_are_other_samples(
     folder, kept_in, monkeypatch, tmp_path
 ):
@@ -224,7 +256,8 @@ def test_the_files_beside_a_tiff_that_place_or_mask_it_belong_to_it(tmp_path):
     image.write_bytes(b"pixels")
     record = Record("a", image)
     seen = {cache_keys.stamp(record, "").key}, {cache_keys.content_key(record, "", tmp_path)}
-    for number, name in enumerate(("a.tif.aux.xml", "a.tif.msk", "a.tfw"), start=2):
+    beside = ("a.tif.aux.xml", "a.tif.msk", "a.tfw", "a.tab", "a.aux", "a.RPB", "a_RPC.TXT")
+    for number, name in enumerate(beside, start=2):
         (tmp_path / name).write_text("placed")
         seen[0].add(cache_keys.stamp(record, "").key)
         seen[1].add(cache_keys.content_key(record, "", tmp_path))
@@ -269,12 +302,12 @@ def test_a_copied_moved_or_touched_data_set_is_found_by_its_content(folder, kept
 
 def test_files_are_not_read_again_to_find_a_sample(folder, kept_in, monkeypatch):
     load_all(folder)
-    monkeypatch.setattr(cache_keys, "_content_hash", lambda path: pytest.fail(f"{path} was read"))
+    monkeypatch.setattr(cache_keys, "content_of", lambda path: pytest.fail(f"{path} was read"))
     load_all(folder)
 
 
 def test_a_file_that_changed_just_now_is_known_by_its_content_alone(folder, kept_in, monkeypatch):
-    monkeypatch.setattr(cache_keys, "SETTLED_S", 60)
+    monkeypatch.setattr(unchanged, "SETTLED_S", 60)
     load_all(folder)
     assert not list(kept_in.glob("*.link"))
     names = decodes(monkeypatch, open_dataset(folder))
@@ -444,6 +477,17 @@ def test_a_data_set_larger_than_the_bound_is_kept_in_part(folder, tmp_path, monk
     assert len(names) == 1
 
 
+def test_a_file_larger_than_the_room_is_passed_over_and_smaller_ones_are_kept(tmp_path):
+    for num_small in (0, 1):
+        cache = CacheFolder(tmp_path / str(num_small), max_bytes=20 * 4096)
+        for number in range(num_small):
+            assert cache.write(f"{number:064}.sample", bytes(100))
+        assert not cache.write(f"{'b' * 64}.sample", bytes(30 * 4096))
+        assert cache.write(f"{'c' * 64}.sample", bytes(10 * 4096))
+        assert not cache.write(f"{'d' * 64}.sample", bytes(12 * 4096))
+        assert cache.write(f"{'e' * 64}.sample", bytes(100))
+
+
 def test_files_of_others_in_the_cache_folder_are_left_alone(folder, tmp_path):
     (tmp_path / "cache").mkdir()
     mine = tmp_path / "cache" / "notes.sample"
@@ -521,7 +565,7 @@ def test_what_is_read_as_fast_as_it_is_decoded_is_not_kept(folder, kept_in, monk
     monkeypatch.setattr(disk_cache, "_LINK_WORTH_BYTES", 0)  # as of files that are long to hash
     load_all(folder)
     assert [path.suffix for path in kept_in.iterdir()] == [".link"] * 3
-    monkeypatch.setattr(cache_keys, "_content_hash", lambda path: pytest.fail(f"{path} was read"))
+    monkeypatch.setattr(cache_keys, "content_of", lambda path: pytest.fail(f"{path} was read"))
     load_all(folder)
 
 

@@ -326,7 +326,7 @@ def test_progress_counts_every_image(clean):
 def test_every_kind_of_finding_has_a_test_and_an_advice():
     elsewhere = {
         "unknown-layout", "unreadable-labels", "doubly-listed", "listed-file-missing",
-        "label-refused", "mixed-mask-storage", "self-intersecting-polygons",
+        "label-refused", "mixed-mask-storage", "split-not-said", "self-intersecting-polygons",
         "polygons-outside-image",
     }  # fmt: skip
     assert set(DAMAGES) | elsewhere == set(CATALOGUE)

@@ -122,6 +122,15 @@ def test_the_fast_part_is_silent_on_clean_samples():
     assert look.lines() == ()
 
 
+def test_sparse_pictures_that_differ_in_few_pixels_are_not_called_the_same():
+    look = PassingLook(ClassMap.build(("background", "spot")))
+    for place, split in enumerate(("train", "val"), start=1):
+        mask = np.zeros((64, 64), np.uint8)
+        mask[place, 1] = 1
+        look.look(exclusive(split, mask[..., None] * 200, mask), split)
+    assert look.lines() == ()
+
+
 @pytest.mark.real_data
 def test_the_fast_part_costs_little_beside_reading(test_data):
     dataset = open_dataset(test_data / "camvid")

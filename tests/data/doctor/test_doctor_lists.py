@@ -47,6 +47,18 @@ def test_an_image_that_two_lists_name_is_said(listed):
     assert "train/a/000.png" in found["doubly-listed"].details[0]
 
 
+def test_each_image_of_no_split_is_said_where_others_have_one(tmp_path):
+    made, folder = make_clean(tmp_path / "made"), tmp_path / "data"
+    folder.mkdir()
+    for split, name in (("train", "train"), ("val", "extra")):
+        (made / split / "images").rename(folder / name)
+        (made / split / "masks").rename(folder / f"{name}_labels")
+    found, examination = found_in(folder)
+    assert len(found["split-not-said"].details) == 6
+    assert "extra/000.png" in found["split-not-said"].details[0]
+    assert examination.is_refused
+
+
 def test_labels_that_cannot_be_read_are_a_finding(tmp_path):
     folder = make_clean(tmp_path / "data")
     (folder / "dataset.yaml").write_text("format: coco\n")

@@ -1,5 +1,6 @@
 """COCO files are read as pycocotools reads them, wherever their images lie, and written for it."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -247,9 +248,10 @@ def test_the_folders_of_the_images_say_the_splits_of_a_single_file(tmp_path):
 def test_splits_that_only_some_files_say_are_refused(tmp_path):
     save_image(tmp_path / "a.png")
     save_json(tmp_path / "train.json", content_of())
-    save_json(tmp_path / "more.json", content_of())
-    with pytest.raises(FormatError, match=r"split of every image or of none"):
-        Coco().records(tmp_path)
+    save_image(tmp_path / "b.png")
+    save_json(tmp_path / "more.json", content_of(file_name="b.png"))
+    with pytest.raises(FormatError, match=r"split of every image or of none.* 1 of 2, .*b\.png"):
+        open_dataset(tmp_path)
 
 
 RUNS = {"size": [8, 10], "counts": [80]}
@@ -262,6 +264,7 @@ BAD_ANNOTATIONS = {
     "two corners": (annotation([[1, 1, 2, 2]]), "id 11 must have polygons .* Got 4 numbers"),
     "an odd number": (annotation([[*square(1, 1, 2), 3]]), "Got 9 numbers"),
     "not a number": (annotation([[float("nan")] * 6]), "finite corners"),
+    "beyond all images": (annotation([[-1e308, -1e308, 1e308, 1e308, 3, 9]]), "finite corners"),
     "text": (annotation([["one"] * 6]), "valid number"),
     "another size": (annotation({**RUNS, "size": [10, 8]}), "height and width"),
     "a huge size": (annotation({**RUNS, "size": [10**9, 10**9]}), "height and width"),
@@ -399,7 +402,7 @@ def test_a_changed_value_gives_a_mask_or_an_error_of_ours(tmp_path_factory, chan
         try:
             for key in place[:-1]:
                 inside = inside[key]
-            inside[place[-1]] = value
+            inside[place[-1]] = copy.deepcopy(value)  # a later change may reach into it
         except (KeyError, IndexError, TypeError):  # an earlier change took the place away
             continue
     save_json(folder / "coco.json", content)

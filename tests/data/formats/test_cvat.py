@@ -97,6 +97,13 @@ def test_ellipses_hold_the_pixels_whose_centre_is_inside(tmp_path):
     assert np.array_equal(read(tmp_path) == 2, centres_in(turned))
 
 
+def test_files_of_other_kinds_do_not_hide_an_annotation_file(tmp_path):
+    lay(tmp_path, image(shape("box", "car", **BOX)))
+    for number in range(25):
+        (tmp_path / f"{number:02}.txt").write_text("a note")
+    assert detect_format(tmp_path)[0].name == "cvat"
+
+
 def test_polygons_and_masks_are_painted_where_they_say(tmp_path):
     points = "2.00,3.00;6.00,3.00;6.00,8.00;2.00,8.00"
     runs = {"rle": "1, 2, 2, 1", "left": 10, "top": 9, "width": 3, "height": 2}
@@ -145,13 +152,13 @@ def test_lines_and_points_are_refused_unless_their_label_is_for_them(tmp_path):
 
 
 def test_subsets_are_splits_and_images_lie_in_their_folders(tmp_path):
-    files = ("Train/0001.png", "Validation/sub/0001.png", "default/0002.png", "sub/0003.png")
+    files = ("Train/0001.png", "Validation/sub/0001.png", "testing/0002.png", "sub/0003.png")
     lay(
         tmp_path,
         image(subset="Train"),
         image(name="sub/0001.png", subset="Validation"),
         image(name="sub/0003.png", subset="Train"),
-        image(name="0002.png", subset="default"),
+        image(name="0002.png", subset="testing"),
         files=[f"images/{file}" for file in files],
     )
     records = Cvat().records(tmp_path)
@@ -159,8 +166,20 @@ def test_subsets_are_splits_and_images_lie_in_their_folders(tmp_path):
         ("images/Train/0001", "train"),
         ("images/Validation/sub/0001", "val"),
         ("images/sub/0003", "train"),
-        ("images/default/0002", None),
+        ("images/testing/0002", "test"),
     }
+
+
+def test_images_of_no_split_among_images_of_one_are_refused(tmp_path):
+    lay(
+        tmp_path,
+        image(subset="Train"),
+        image(name="0002.png", subset="default"),
+        files=["images/Train/0001.png", "images/default/0002.png"],
+    )
+    message = r"every image or of none\. Got none for 1 of 2, such as .*default/0002\.png"
+    with pytest.raises(FormatError, match=message):
+        open_dataset(tmp_path)
 
 
 def test_an_image_without_shapes_is_background_and_a_missing_one_is_refused(tmp_path):

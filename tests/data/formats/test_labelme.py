@@ -199,6 +199,14 @@ def test_splits_are_read_and_unlabelled_images_and_foreign_json_are_left_out(tmp
     ]
 
 
+def test_a_format_that_is_named_is_found_behind_any_number_of_foreign_files(tmp_path):
+    for number in range(22):
+        (tmp_path / f"000{number:02}_meta.json").write_text("{}")
+    annotate(tmp_path, [shape("cat", TRIANGLE)], stem="0001")
+    dataset = open_dataset(tmp_path, format="labelme")
+    assert [record.name for record in dataset.records] == ["0001"]
+
+
 def test_a_missing_image_is_refused_by_name(tmp_path):
     path = annotate(tmp_path, [shape("car", TRIANGLE)], image="0001.jpg", imageData="AAAA")
     (tmp_path / "0001.png").unlink()

@@ -1,10 +1,12 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from pixelwise.classes import ClassMap
+from pixelwise.data.annotations.polygon_lists import _rows
 from pixelwise.data.dataset import open_dataset
 from pixelwise.data.formats import detect_format
 from pixelwise.data.formats.polygon_text import PolygonText
@@ -265,6 +267,17 @@ def test_a_cell_may_be_longer_than_the_csv_module_allows(tmp_path):
     corners = ", ".join(f"{2 + 4 * index / 20_000} 3" for index in range(20_000))
     table(tmp_path, f'ImageId;wkt\na;"POLYGON (({corners}, 6 8, 2 8, 2 3))"\n')
     assert np.array_equal(read(tmp_path)[0], expected((1, 3, 8, 2, 6)))
+
+
+def test_a_table_read_meanwhile_does_not_shorten_the_cells_of_another():
+    small = 'ImageId,wkt\na,"POLYGON ((0 0, 4 0, 4 4, 0 0))"\n'
+    corners = ", ".join(f"{index} {index % 97}" for index in range(20_000))
+    rows = _rows(small, Path("small.csv"))
+    next(rows)
+    other = _rows(f'ImageId,wkt\na,"POLYGON (({corners}))"\n', Path("large.csv"))
+    next(other)
+    assert len(list(rows)) == 1
+    assert len(list(other)) == 1
 
 
 def write(folder, mask, class_map):

@@ -63,6 +63,26 @@ def test_lists_say_the_splits_and_what_they_leave_out_is_left_out(tmp_path, pair
     assert splits == {"a": "train", "b": "val", "c": "test"}
 
 
+def test_lists_are_found_in_any_case_and_training_may_be_all_but_validation(tmp_path, pair):
+    for stem in ("a", "b", "c", "d"):
+        pair(tmp_path, stem, [[0, 1]])
+    write_lists(tmp_path, Trainval=["a", "b", "c"], Validation=["b"])
+    splits = {record.name: record.split for record in open_dataset(tmp_path).records}
+    assert splits == {"a": "train", "b": "val", "c": "train"}
+
+
+def test_a_list_of_another_name_is_refused_if_its_images_would_be_left_out(tmp_path, pair):
+    for stem in ("a", "b", "c"):
+        pair(tmp_path, stem, [[0, 1]])
+    write_lists(tmp_path, default=["a", "b", "c", "unlabelled"])  # as CVAT lists all
+    assert len(open_dataset(tmp_path).records) == 3
+    write_lists(tmp_path, train=["a"], val=["b"], again=["a", "b", "unlabelled"])
+    assert len(open_dataset(tmp_path).records) == 2
+    write_lists(tmp_path, fold3=["b", "c"])
+    with pytest.raises(FormatError, match=r"fold3\.txt must be called after .* lists c, which"):
+        open_dataset(tmp_path)
+
+
 def test_a_listed_image_without_a_mask_is_refused_with_its_list(tmp_path, pair):
     pair(tmp_path, "a", [[0, 1]])
     write_lists(tmp_path, train=["a", "b"])

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import json
 import shutil
@@ -12,6 +13,7 @@ from pixelwise.data.convert import convert_data
 from pixelwise.data.dataset import open_dataset
 from pixelwise.data.splitting.cards import write_cards
 from pixelwise.data.splitting.plans import plan_split
+from pixelwise.data.splitting.splits import assign_splits
 from pixelwise.errors import ConfigError, DataError, OutputError
 
 
@@ -88,6 +90,33 @@ def test_without_groups_the_draw_is_that_of_training(tmp_path, make_index_datase
     dataset = open_dataset(make_index_dataset(tmp_path, num_images=17), split_seed=5)
     plan = plan_split(dataset, seed=5, keep_duplicates=False)
     assert splits_of(plan.divisions[0]) == {record.name: record.split for record in dataset.records}
+
+
+@pytest.fixture
+def scenes(folder):
+    """20 scenes of 4 windows each."""
+    dataset = open_dataset(folder)
+    records = [
+        dataclasses.replace(record, name=f"{record.name}/r{row}", window=(row, 0, 10, 40))
+        for record in dataset.records
+        for row in (0, 10, 20, 30)
+    ]
+    assigned, _ = assign_splits(
+        [dataclasses.replace(record, split=None) for record in records], "70/15/15", 5
+    )
+    return dataclasses.replace(dataset, records=assigned)
+
+
+@pytest.mark.parametrize("options", [{}, {"stratify": True}, {"folds": 3}])
+def test_windows_of_one_scene_are_never_parted(scenes, options):
+    plan = plan_split(scenes, seed=5, keep_duplicates=False, **options)
+    assert "the windows of one raster kept together: 20 rasters" in plan.notes
+    for division in plan.divisions:
+        splits = splits_of(division)
+        for record in scenes.records:
+            assert splits[record.name] == splits[record.name.rsplit("/", 1)[0] + "/r0"]
+    if not options:  # the draw is that of training
+        assert splits == {record.name: record.split for record in scenes.records}
 
 
 def test_what_was_kept_together_and_reached_is_said(folder):

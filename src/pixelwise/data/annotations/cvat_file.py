@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
 
@@ -15,6 +14,7 @@ from defusedxml.ElementTree import iterparse
 from pixelwise.classes import Colour
 from pixelwise.data.annotations.cvat_shapes import WITH_AREA, WITHOUT_AREA, Drawn
 from pixelwise.data.annotations.files import head_of
+from pixelwise.data.caching.unchanged import kept_while_unchanged
 from pixelwise.errors import DataError, FormatError
 
 HEX_COLOUR = re.compile(r"#([0-9a-fA-F]{2})([0-9a-fA-F]{2})([0-9a-fA-F]{2})")
@@ -72,13 +72,12 @@ def is_cvat(path: Path) -> bool:
     return path.suffix.lower() == ".xml" and b"<annotations" in head_of(path)
 
 
-@lru_cache(maxsize=8)
-def read_cvat(path: Path, mtime_ns: int) -> CvatFile:  # noqa: ARG001  a key of the cache
+@kept_while_unchanged
+def read_cvat(path: Path) -> CvatFile:
     """Read a file; what was read last is kept, as every image asks for it.
 
     Args:
         path: The file.
-        mtime_ns: When it was written.
 
     Raises:
         FormatError: It is no XML, defines entities, or is of CVAT for video.

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from pixelwise.data.annotations.rle import decode_runs
-from pixelwise.data.annotations.shapes import BoolArray, Ring, Shape
+from pixelwise.data.annotations.shapes import MAX_COORDINATE, Ring, Shape
+from pixelwise.data.reading import BoolArray
 from pixelwise.errors import MaskError
 
 Attributes = Mapping[str, str]
@@ -154,7 +155,7 @@ def _number(attributes: Attributes, name: str, origin: Path) -> float:
         number = float(text)
     except ValueError as error:
         raise _wrong(name, text, origin) from error
-    if not abs(number) < 1e9:  # also what is no number at all: squares of it must stay finite
+    if not abs(number) <= MAX_COORDINATE:  # nor is NaN
         raise _wrong(name, text, origin)
     return number
 

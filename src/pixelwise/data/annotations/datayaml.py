@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from pixelwise.classes import MAX_CLASSES, numbered_names
 from pixelwise.config import read_yaml
+from pixelwise.data.caching.unchanged import kept_while_unchanged
 from pixelwise.data.card import CARD_NAME
-from pixelwise.errors import ConfigError, DataError, FormatError
+from pixelwise.errors import ConfigError, FormatError
 
 SPLIT_KEYS = ("train", "val", "test")
 """The keys under which it names images."""
@@ -62,23 +62,15 @@ def find_data_file(folder: Path) -> Path | None:
     return found[0] if found else None
 
 
+@kept_while_unchanged
 def said_by(data_file: Path) -> DataFile:
-    """What a file says, read once as long as it stays as it is.
+    """What a file says.
 
     Raises:
         FormatError: It is of another task, or its names or images are no such.
         ConfigError: It is no YAML.
         DataError: It is not there any more.
     """
-    try:
-        mtime_ns = data_file.stat().st_mtime_ns
-    except OSError as error:
-        raise DataError(f"{data_file} must exist. It does not. Check the path") from error
-    return _parsed(data_file, mtime_ns)
-
-
-@lru_cache(maxsize=8)
-def _parsed(data_file: Path, mtime_ns: int) -> DataFile:  # noqa: ARG001  a key of the cache
     content = read_yaml(data_file)
     if "kpt_shape" in content:
         raise FormatError(

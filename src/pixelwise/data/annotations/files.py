@@ -6,6 +6,7 @@ What the formats share that hold shapes with labels instead of masks.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -22,7 +23,7 @@ from pixelwise.classes import (
     LabelMode,
 )
 from pixelwise.config import validated
-from pixelwise.data.annotations.shapes import BoolArray, classes_of, shapes_of, unpainted_id
+from pixelwise.data.annotations.shapes import classes_of, shapes_of, unpainted_id
 from pixelwise.data.layouts import (
     IMAGE_FOLDERS,
     MASK_FOLDERS,
@@ -30,7 +31,7 @@ from pixelwise.data.layouts import (
     named_folder,
     split_folders,
 )
-from pixelwise.data.reading import IMAGE_SUFFIXES, UInt8Array
+from pixelwise.data.reading import IMAGE_SUFFIXES, BoolArray, UInt8Array
 from pixelwise.errors import ConfigError, DataError, FormatError
 
 Schema = TypeVar("Schema", bound=BaseModel)
@@ -42,7 +43,7 @@ ANNOTATION_FOLDERS = (*MASK_FOLDERS, "polygons", "annotation", "json", "jsons", 
 """Names of a folder of annotation files, the likeliest first."""
 
 NUM_EXAMPLES = 20
-"""Files of a folder that are looked into before it is said what kind they are."""
+"""Files of a suffix that are looked into before a folder is said to be of no kind."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,9 @@ class Place:
     split: str | None
 
 
-def annotation_places(folder: Path, is_annotation: Callable[[Path], bool]) -> list[Place]:
+def annotation_places(
+    folder: Path, is_annotation: Callable[[Path], bool], most: int | None = None
+) -> list[Place]:
     """Where the annotation files of a data set lie: one place for each split, or one in all.
 
     They lie beside their images, or in a folder of their own: ``images/`` and ``labels/``, either
@@ -69,6 +72,7 @@ def annotation_places(folder: Path, is_annotation: Callable[[Path], bool]) -> li
     Args:
         folder: The data set.
         is_annotation: Says of a file whether it is one.
+        most: So many files of each suffix are asked about in a folder; ``None`` is all.
 
     Returns:
         The first folder of each split that holds one; splits without any are left out.
@@ -76,7 +80,7 @@ def annotation_places(folder: Path, is_annotation: Callable[[Path], bool]) -> li
     found = []
     for split, images, candidates in _candidates(folder):
         for candidate in candidates:
-            if any(map(is_annotation, _first_files(candidate))):
+            if any(map(is_annotation, _files(candidate, most))):
                 homes = dict.fromkeys((candidate, *images))
                 found.append(Place(candidate, tuple(homes), split))
                 break
@@ -100,13 +104,14 @@ def _candidates(folder: Path) -> Iterator[tuple[str | None, tuple[Path, ...], li
         yield split, homes, [root, *named, *homes]
 
 
-def _first_files(folder: Path) -> Iterator[Path]:
-    """Some of the files of a folder that are no images, by name."""
-    if not folder.is_dir():
-        return
-    files = (path for path in sorted(folder.iterdir()) if path.suffix.lower() not in IMAGE_SUFFIXES)
-    for path, _ in zip(files, range(NUM_EXAMPLES), strict=False):
-        yield path
+def _files(folder: Path, most: int | None) -> Iterator[Path]:
+    """The files of a folder that are no images, by name, so many of each suffix."""
+    counts: Counter[str] = Counter()
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        suffix = path.suffix.lower()
+        if suffix not in IMAGE_SUFFIXES and (most is None or counts[suffix] < most):
+            counts[suffix] += 1
+            yield path
 
 
 def files_of_kind(folder: Path, suffixes: Sequence[str]) -> list[Path]:
@@ -184,18 +189,6 @@ def read_bytes(path: Path) -> bytes:
     """
     try:
         return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} must be readable. Got: {error.strerror}. Check it") from error
-
-
-def modified_at(path: Path) -> int:
-    """When a file was written, in nanoseconds: the key under which what was read of it is kept.
-
-    Raises:
-        DataError: It is not there any more.
-    """
-    try:
-        return path.stat().st_mtime_ns
     except OSError as error:
         raise DataError(f"{path} must be readable. Got: {error.strerror}. Check it") from error
 

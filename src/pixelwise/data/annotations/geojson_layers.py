@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +12,8 @@ import numpy.typing as npt
 from pydantic import BaseModel
 
 from pixelwise.data.annotations.files import checked, read_json
-from pixelwise.data.annotations.shapes import BoolArray, Ring, Shape, trace_regions
+from pixelwise.data.annotations.shapes import Ring, Shape, trace_regions
+from pixelwise.data.caching.unchanged import kept_while_unchanged
 from pixelwise.data.rasters import (
     LONGITUDE_LATITUDE,
     Grid,
@@ -22,6 +22,7 @@ from pixelwise.data.rasters import (
     known_crs,
     transformed,
 )
+from pixelwise.data.reading import BoolArray
 from pixelwise.errors import FormatError
 
 GEOJSON_SUFFIXES = (".geojson", ".json")
@@ -101,6 +102,7 @@ class Layer:
             yield Shape(class_name(self.labels[index]), rings)
 
 
+@kept_while_unchanged
 def read_layer(path: Path) -> Layer:
     """Read the polygons of a GeoJSON file; it is kept in memory for the next time.
 
@@ -110,12 +112,7 @@ def read_layer(path: Path) -> Layer:
         FormatError: It is no GeoJSON, holds points or lines, or is in an unknown reference system.
         DataError: It cannot be read.
     """
-    return _read_layer(path, path.stat().st_mtime_ns if path.is_file() else 0)
-
-
-@lru_cache(maxsize=16)
-def _read_layer(path: Path, mtime_ns: int) -> Layer:
-    if mtime_ns and path.stat().st_size > MAX_GEOJSON_BYTES:
+    if path.stat().st_size > MAX_GEOJSON_BYTES:
         raise FormatError(
             f"{path} must have at most {MAX_GEOJSON_BYTES // 1024**2} MiB. "
             f"Got {path.stat().st_size // 1024**2}. Cut it into a GeoJSON for each raster"
@@ -135,6 +132,7 @@ def _read_layer(path: Path, mtime_ns: int) -> Layer:
     return Layer(crs, labels, polygons, _boxes(polygons))
 
 
+@kept_while_unchanged
 def place_layer(path: Path, raster: Path, grid: Grid) -> Layer:
     """Bring the polygons of a GeoJSON to the pixels of a raster; the result is kept in memory.
 
@@ -152,12 +150,7 @@ def place_layer(path: Path, raster: Path, grid: Grid) -> Layer:
         FormatError: The raster names no reference system though the GeoJSON does, or the shapes lie
             elsewhere.
     """
-    return _place_layer(path, path.stat().st_mtime_ns if path.is_file() else 0, raster, grid)
-
-
-@lru_cache(maxsize=16)
-def _place_layer(path: Path, mtime_ns: int, raster: Path, grid: Grid) -> Layer:
-    layer = _read_layer(path, mtime_ns)
+    layer = read_layer(path)
     if grid.crs is None and layer.crs is not None:
         raise FormatError(
             f"{raster} must name its reference system, for the shapes of {path.name} are in "

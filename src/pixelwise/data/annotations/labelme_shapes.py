@@ -16,8 +16,8 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 from scipy.ndimage import binary_fill_holes, find_objects, label
 
-from pixelwise.data.annotations.shapes import MAX_POINTS, BoolArray, Ring, trace_regions
-from pixelwise.data.reading import UInt8Array
+from pixelwise.data.annotations.shapes import MAX_POINTS, Ring, trace_regions
+from pixelwise.data.reading import BoolArray, UInt8Array
 from pixelwise.data.watching import note_polygon
 from pixelwise.errors import MaskError
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import shapely
 
-from pixelwise.data.annotations.shapes import BoolArray, Ring, Shape, paint_polygon
+from pixelwise.data.annotations.shapes import Ring, Shape, paint_polygon
+from pixelwise.data.reading import BoolArray
 from pixelwise.errors import FormatError
 
 NAME = re.compile(r"[^\s\[\]{},;:\"](?:[^\[\]{}\r\n]*[^\s\[\]{}])?")
@@ -239,13 +240,11 @@ def _rows(text: str, origin: Path) -> Iterator[list[str]]:
     """The cells of a table."""
     first = text.split("\n", 1)[0]
     separator = max(",;\t", key=first.count)
-    limit = csv.field_size_limit(MAX_FIELD)
+    csv.field_size_limit(MAX_FIELD)  # of the process: another thread may need it, so it stays
     try:
         yield from csv.reader(io.StringIO(text), delimiter=separator)
     except csv.Error as error:
         raise FormatError(f"{origin} must hold a table. Got: {error}. Export it again") from error
-    finally:
-        csv.field_size_limit(limit)
 
 
 def _wkt_column(columns: list[str], rows: list[list[str]]) -> int | None:

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from pixelwise.data.annotations.shapes import BoolArray
+from pixelwise.data.reading import BoolArray
 from pixelwise.errors import MaskError
 
 Order = Literal["rows", "columns"]

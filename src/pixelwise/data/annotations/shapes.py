@@ -16,17 +16,19 @@ import numpy.typing as npt
 import shapely
 
 from pixelwise.classes import BACKGROUND_NAMES, IGNORE_INDEX, MAX_CLASSES, ClassMap, LabelMode
-from pixelwise.data.reading import UInt8Array
+from pixelwise.data.reading import BoolArray, UInt8Array
 from pixelwise.data.watching import note_polygon
 from pixelwise.errors import FormatError, MaskError
 
 Ring = npt.NDArray[np.float64]
 """The corners of a polygon, float64 (P, 2) of (x, y); the last one joins the first."""
 
-BoolArray = npt.NDArray[np.bool_]
-
 MAX_POINTS = 500_000
 """Corners of one shape; a shape with more is refused as damaged."""
+
+MAX_COORDINATE = 1e9
+"""Pixels that a corner may lie from the image's, so that products of coordinates stay exact enough
+and finite."""
 
 CROSSINGS_AT_ONCE = 1_000_000
 """Edges are cut into rows in portions of about so many, which bounds the memory to some 50 MB."""
@@ -129,7 +131,8 @@ def paint_polygon(
         Row and column of the first pixel of its box, and the box as bool (h, w).
 
     Raises:
-        MaskError: It has more than ``MAX_POINTS`` corners, or one that is no number.
+        MaskError: It has more than ``MAX_POINTS`` corners, or one that is no number or farther
+            than ``MAX_COORDINATE``.
     """
     if sum(map(len, rings)) > MAX_POINTS:
         raise MaskError(
@@ -140,8 +143,11 @@ def paint_polygon(
     if not rings:
         return (0, 0), np.zeros((0, 0), np.bool_)
     corners = np.concatenate(rings)
-    if not np.isfinite(corners).all():
-        raise MaskError(f"{origin} must hold shapes with finite corners. Got one that is not")
+    if not (np.abs(corners) <= MAX_COORDINATE).all():  # nor is NaN
+        raise MaskError(
+            f"{origin} must hold shapes with finite corners within {MAX_COORDINATE:,.0f} pixels. "
+            "Got one that is not. Mend or remove the shape"
+        )
     note_polygon(rings, size)
     ends = np.concatenate([np.roll(ring, -1, axis=0) for ring in rings])
     low, high = corners.min(0), corners.max(0)
@@ -224,6 +230,12 @@ def _edges(region: BoolArray) -> npt.NDArray[np.float64]:
         pair = np.stack([start, stop], 1)
         ends.append(pair if is_flat else pair[..., ::-1])
     return np.concatenate(ends).astype(np.float64)
+
+
+def bounding_box(region: BoolArray) -> tuple[slice, slice]:
+    """Rows and columns of the smallest box around a region, bool (H, W), that is not empty."""
+    rows, columns = np.flatnonzero(region.any(1)), np.flatnonzero(region.any(0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def shapes_of(

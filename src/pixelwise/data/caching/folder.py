@@ -40,8 +40,8 @@ class CacheFolder:
 
     Every file is written aside and renamed, so that processes may share the folder; those that
     write at once may each exceed the bound by a twentieth. What this object has used is not
-    removed by it: once that alone fills the folder, nothing more is kept. Where nothing can be
-    written, that is said once, and the work goes on.
+    removed by it: once that alone fills the folder, only what fits beside it is kept. Where nothing
+    can be written, that is said once, and the work goes on.
 
     Args:
         path: The folder; it is made when something is kept, and only its owner may look inside.
@@ -54,7 +54,8 @@ class CacheFolder:
         self._opened_ns = time.time_ns()
         self._lock = threading.Lock()
         self._room: int | None = None  # bytes until the folder is looked through again
-        self._is_full = False
+        self._is_used_up = False  # nothing more can be removed
+        self._is_writable = True
 
     def read(self, name: str) -> bytes | None:
         """The content of a file; ``None`` where it is not kept."""
@@ -82,7 +83,7 @@ class CacheFolder:
         except OSError as error:
             reason = error.__cause__ or error
             _say_once(self.path, getattr(reason, "strerror", None) or str(reason))
-            self._is_full = True
+            self._is_writable = False
             return False
         return True
 
@@ -90,13 +91,14 @@ class CacheFolder:
         """Account for a file to be written; the folder is looked through now and then."""
         num_bytes = max(num_bytes, _BLOCK_BYTES)
         with self._lock:
-            if self._is_full:
+            if not self._is_writable:
                 return False
-            if self._room is None or self._room < num_bytes:
+            if self._room is None or (self._room < num_bytes and not self._is_used_up):
                 self._room = self._make_room(num_bytes)
-            self._is_full = self._room < num_bytes
+            if self._room < num_bytes:
+                return False
             self._room -= num_bytes
-            return not self._is_full
+            return True
 
     def _make_room(self, needed: int) -> int:
         """Remove what was used least recently, but nothing that was used since the opening.
@@ -111,13 +113,14 @@ class CacheFolder:
         files = sorted(_files_of(self.path), key=lambda file: file.used_ns)
         used = sum(file.num_bytes for file in files)
         bound = self._bound(used)
-        slice_bytes = max(bound // 20, needed)
+        slice_bytes = max(bound // 20, needed if needed <= bound else 0)
         for file in files:
             if used + slice_bytes <= bound or file.used_ns >= self._opened_ns:
                 break
             with suppress(OSError):  # another process was faster, or still reads it
                 file.path.unlink()
                 used -= file.num_bytes
+        self._is_used_up = used + slice_bytes > bound
         return min(slice_bytes, bound - used)
 
     def _bound(self, used: int) -> int:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
-from functools import cache, lru_cache
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
 from pixelwise.classes import ClassMap
+from pixelwise.data.caching.unchanged import content_hash, state_of
 from pixelwise.data.formats import Format
 from pixelwise.data.reading import TIFF_SUFFIXES
 from pixelwise.data.sample import Record
@@ -20,15 +20,10 @@ HASHED_BYTES = 64 * 1024**2
 """Files above this size are known by their path, size and time alone: to read a scene of gigabytes
 for its hash would take longer than to decode a window of it."""
 
-REMEMBERED_BYTES = 1024**2
-"""Files above this size may hold the labels or the pixels of many records: they are hashed once."""
-
-SETTLED_S = 2.0
-"""A file that changed more recently may change again within the same tick of its clock."""
-
 _DECODERS = ("imagecodecs", "numpy", "pillow", "rasterio", "tifffile", "torchvision")
-_BESIDE_NAME = (".aux.xml", ".msk", ".ovr")  # what GDAL takes with NAME.tif
-_WORLD_FILES = (".tfw", ".TFW", ".tifw", ".TIFW", ".wld", ".WLD")
+_BESIDE_NAME = (".aux.xml", ".msk", ".ovr", ".aux")  # what GDAL takes with NAME.tif
+_BESIDE_STEM = (".tfw", ".tifw", ".wld", ".tab", ".aux", ".rpb", "_rpc.txt")
+_BESIDE_STEM_ANY_CASE = (*_BESIDE_STEM, *map(str.upper, _BESIDE_STEM))
 _NOT_DECODED = frozenset({"image", "masks", "split"})  # the files are hashed, the split is no input
 
 
@@ -59,17 +54,13 @@ def stamp(record: Record, method: str) -> Stamp:
     Raises:
         OSError: A file is missing.
     """
-    now_ns = time.time_ns()
-    parts, num_bytes, newest_ns = [method, _described(record)], 0, 0
-    for path in _files(record):
-        status = path.stat()
-        # The time of the last change of the entry tells of files that were replaced with their
-        # time kept; nothing but the system sets it.
-        times = (status.st_mtime_ns, status.st_ctime_ns)
-        parts.append(f"{path.absolute()} {status.st_size} {times}")
-        num_bytes += status.st_size
-        newest_ns = max(newest_ns, *times)
-    return Stamp(_hash(parts), num_bytes, now_ns - newest_ns > SETTLED_S * 1e9)
+    states = {path: state_of(path) for path in _files(record)}
+    parts = (f"{path.absolute()} {tuple(state)}" for path, state in states.items())
+    return Stamp(
+        _hash([method, _described(record), *parts]),
+        sum(state.num_bytes for state in states.values()),
+        all(state.is_settled for state in states.values()),
+    )
 
 
 def content_key(record: Record, method: str, data_folder: Path) -> str:
@@ -78,7 +69,7 @@ def content_key(record: Record, method: str, data_folder: Path) -> str:
     Raises:
         OSError: A file cannot be read.
     """
-    files = (f"{_name(path, data_folder)} {_content_hash(path)}" for path in _files(record))
+    files = (f"{_name(path, data_folder)} {content_of(path)}" for path in _files(record))
     return _hash([method, _described(record), *files])
 
 
@@ -88,8 +79,9 @@ def _files(record: Record) -> Iterator[Path]:
     yield from record.masks
     if record.image.suffix.lower() in TIFF_SUFFIXES:
         beside = (record.image.with_name(record.image.name + ending) for ending in _BESIDE_NAME)
-        world = (record.image.with_suffix(suffix) for suffix in _WORLD_FILES)
-        yield from (path for path in (*beside, *world) if path.exists())
+        bare = record.image.with_suffix("").name
+        also = (record.image.with_name(bare + ending) for ending in _BESIDE_STEM_ANY_CASE)
+        yield from (path for path in (*beside, *also) if path.exists())
 
 
 def _name(path: Path, data_folder: Path) -> str:
@@ -104,20 +96,16 @@ def _described(record: Record) -> str:
     )
 
 
-def _content_hash(path: Path) -> str:
-    now_ns = time.time_ns()
-    status = path.stat()
-    state = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    if status.st_size > HASHED_BYTES:
-        return f"{path.absolute()} {state}"
-    if status.st_size < REMEMBERED_BYTES or now_ns - max(state[1:]) < SETTLED_S * 1e9:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    return _remembered_hash(path, *state)
+def content_of(path: Path) -> str:
+    """A hash of a file's content; of a file too large to be read for it, its place and state.
 
-
-@lru_cache(maxsize=64)
-def _remembered_hash(path: Path, *state: int) -> str:  # noqa: ARG001  the state is part of the key
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    Raises:
+        OSError: It cannot be read.
+    """
+    state = state_of(path)
+    if state.num_bytes > HASHED_BYTES:
+        return f"{path.absolute()} {tuple(state)}"
+    return content_hash(path)
 
 
 @cache

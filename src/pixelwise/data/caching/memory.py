@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -36,6 +37,7 @@ class MemoryCache(Sequence[Item], Generic[Item]):
         self._size_of = size_of
         self._room = _free_bytes() * MEMORY_SHARE if budget_bytes is None else budget_bytes
         self._kept: dict[int, Item] = {}
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return self._count
@@ -53,9 +55,10 @@ class MemoryCache(Sequence[Item], Generic[Item]):
             return self._kept[index]
         item = self._make(index)
         size = self._size_of(item)
-        if size <= self._room:
-            self._room -= size
-            self._kept[index] = item
+        with self._lock:
+            if index not in self._kept and size <= self._room:  # another thread may have made it
+                self._room -= size
+                self._kept[index] = item
         return item
 
     def in_parallel(self, on_made: Callable[[int, int], None] | None = None) -> Iterator[Item]:

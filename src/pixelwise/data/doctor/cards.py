@@ -11,7 +11,7 @@ import yaml
 
 from pixelwise.classes import Strays
 from pixelwise.data.card import card_of
-from pixelwise.data.doctor import Examination
+from pixelwise.data.doctor.examination import Examination
 from pixelwise.data.doctor.masks import ClassRow
 from pixelwise.errors import DataError, OutputError
 from pixelwise.files import write_text

@@ -74,6 +74,12 @@ CATALOGUE: Mapping[str, Kind] = {
         "Lists that name files which are not there",
         "Mend the list or add the file",
     ),
+    "split-not-said": Kind(
+        "refused",
+        "Images of which no split is said, though it is of others",
+        "Name their folder, subset or list after a split, or write a card with pixelwise data "
+        "split",
+    ),
     "lossy-mask-file": Kind(
         "refused",
         "Masks in a format that alters values, such as JPEG",

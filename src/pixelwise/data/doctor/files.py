@@ -8,9 +8,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from pixelwise.data.bounds import PILLOW_FORMATS, require_decodable_picture
 from pixelwise.data.doctor.findings import Observation
 from pixelwise.data.doctor.strays import stored_values
-from pixelwise.data.reading import MASK_SUFFIXES, TIFF_SUFFIXES, Array, is_rotated, read_image
+from pixelwise.data.reading import (
+    MASK_SUFFIXES,
+    TIFF_SUFFIXES,
+    Array,
+    decoding,
+    is_rotated,
+    read_image,
+)
 from pixelwise.data.sample import Record
 from pixelwise.data.watching import Refused
 from pixelwise.errors import DataError, PixelwiseError
@@ -109,16 +117,17 @@ def alpha_in_mask(record: Record) -> list[Observation]:
         if path.suffix.lower() in MASK_SUFFIXES - TIFF_SUFFIXES - {".npy"}:
             try:
                 found += _alpha(record, path)
-            except (OSError, SyntaxError, ValueError):  # said of its own, as a corrupt file
+            except DataError:  # said of its own, as a corrupt file
                 continue
     # Of a mask per object one line is enough.
     return found[:1]
 
 
 def _alpha(record: Record, path: Path) -> list[Observation]:
-    with Image.open(path) as picture:
+    with decoding(path), Image.open(path, formats=PILLOW_FORMATS) as picture:
         if picture.mode not in ("LA", "RGBA", "PA"):
             return []
+        require_decodable_picture(path, picture, is_deep=False)
         alpha = np.asarray(picture.getchannel("A"))
         levels = np.asarray(picture.convert("RGB"))
     is_drawn = bool((alpha != alpha.flat[0]).any())

@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pixelwise.data.doctor.catalogue import CATALOGUE, SEVERITIES, Severity
-
-BoolArray = npt.NDArray[np.bool_]
+from pixelwise.data.reading import BoolArray
 
 MAX_EXAMPLES = 6
 """Pictures that a finding keeps."""

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from pixelwise.classes import BACKGROUND_NAMES, ClassMap, colour_of
 from pixelwise.data.masks.coding import hex_of
+from pixelwise.data.masks.counting import commonest
 from pixelwise.data.masks.kinds import black_and_white
 from pixelwise.data.reading import read_mask_colours, read_mask_values
 from pixelwise.data.sample import Record
@@ -50,9 +51,7 @@ def guess_class_map(records: Sequence[Record], *, in_colour: bool = False) -> Cl
             stored = (read_mask_colours if in_colour else read_mask_values)(record.masks[0])
         except DataError:
             return Counter()
-        codes, counts = np.unique(stored, return_counts=True)
-        frequent = np.argsort(-counts, kind="stable")[:MAX_CODES]
-        return Counter(dict(zip(codes[frequent].tolist(), counts[frequent].tolist(), strict=True)))
+        return Counter(commonest(stored, MAX_CODES))
 
     total: Counter[int] = Counter()
     with ThreadPoolExecutor() as threads:

@@ -10,17 +10,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import find_objects, label
 
-from pixelwise.classes import BACKGROUND_NAMES, IGNORE_INDEX, ClassMap, Colour
+from pixelwise.classes import BACKGROUND_NAMES, HALF, IGNORE_INDEX, ClassMap, Colour
 from pixelwise.data.doctor.findings import Finding, Observation, make_finding, shrink_marks
 from pixelwise.data.doctor.images import content_hash
+from pixelwise.data.masks.counting import count_values
+from pixelwise.data.reading import BoolArray
 from pixelwise.data.sample import Record, Sample
 from pixelwise.data.splitting.splits import SPLITS
 
 STRIDE_PX = 16
 """The deepest features of most networks have one value for so many pixels across."""
-
-HALF = 128
-"""A pixel of an overlapping mask is of the class from here on."""
 
 SMALL_SHARE, SMALL_COUNT = 0.10, 10
 """Small regions are worth saying from this share and this number of a class's regions on."""
@@ -95,9 +94,9 @@ def look_at_mask(
     """What one mask shows."""
     num_classes, mask = class_map.num_classes, sample.mask
     if sample.label_mode == "exclusive":
-        histogram = np.bincount(mask.ravel(), minlength=IGNORE_INDEX + 1)
+        histogram = count_values(mask)
         pixels, void = histogram[:num_classes], int(histogram[IGNORE_INDEX])
-        planes: Iterable[npt.NDArray[np.bool_]] = (mask == index for index in range(num_classes))
+        planes: Iterable[BoolArray] = (mask == index for index in range(num_classes))
         ground = background_id(class_map)
     else:
         pixels, void = (mask >= HALF).sum((1, 2)), 0
@@ -112,9 +111,7 @@ def look_at_mask(
     return facts, _of_one_mask(record, facts, ground, marks)
 
 
-def _count_regions(
-    plane: npt.NDArray[np.bool_], marks: npt.NDArray[np.bool_]
-) -> tuple[int, int, int]:
+def _count_regions(plane: BoolArray, marks: BoolArray) -> tuple[int, int, int]:
     """Connected regions, the small ones among them and their pixels; small ones are marked."""
     parts, count = label(plane, structure=_NEIGHBOURS)
     is_small = np.array(
@@ -130,7 +127,7 @@ def _count_regions(
 
 
 def _of_one_mask(
-    record: Record, facts: MaskFacts, ground: int | None, marks: npt.NDArray[np.bool_]
+    record: Record, facts: MaskFacts, ground: int | None, marks: BoolArray
 ) -> list[Observation]:
     file = record.masks[0] if len(record.masks) == 1 else record.image
     if facts.void == facts.size:

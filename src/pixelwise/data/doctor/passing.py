@@ -6,10 +6,11 @@ from collections import defaultdict
 
 import numpy as np
 
-from pixelwise.classes import IGNORE_INDEX, ClassMap
+from pixelwise.classes import ClassMap
 from pixelwise.data.doctor.catalogue import CATALOGUE
 from pixelwise.data.doctor.images import EVERY
-from pixelwise.data.doctor.masks import HALF, background_id
+from pixelwise.data.doctor.masks import background_id
+from pixelwise.data.masks.counting import classes_shown
 from pixelwise.data.sample import Sample
 
 MAX_NAMES = 3
@@ -45,28 +46,21 @@ class PassingLook:
         if (coarse == coarse[:1, :1]).all() and (image == image[:1, :1]).all():
             self._names["constant-images"].append(sample.name)
             return
-        # Every sixteenth pixel is alike in no two photographs: sensors are never that still.
-        key = hash((image.shape, coarse.tobytes()))
+        key = hash((image.shape, image.tobytes()))
         other = self._splits.setdefault(key, (split, sample.name))
         if other[0] != split:
             names = f"{other[1]} ({other[0]}) = {sample.name} ({split})"
             self._names["duplicates-across-splits"].append(names)
 
     def _look_at_mask(self, sample: Sample, split: str) -> None:
-        mask = sample.mask
-        if sample.label_mode == "overlapping":
-            present = {index for index, plane in enumerate(mask) if plane.max(initial=0) >= HALF}
-            is_empty = not present
-        else:
-            first = int(mask.flat[0])
-            values = {first} if (mask == first).all() else _values(mask)
-            if values == {IGNORE_INDEX}:
-                self._names["all-void"].append(sample.name)
-                return
-            present = values - {IGNORE_INDEX}
-            is_empty = present == {self._ground}
+        is_shown = classes_shown(sample.mask, self._class_map.num_classes)
+        present = set(np.flatnonzero(is_shown).tolist())
+        is_exclusive = sample.label_mode == "exclusive"
+        if is_exclusive and not present:
+            self._names["all-void"].append(sample.name)
+            return
         self._shown[split] |= present
-        if is_empty:
+        if not present or (is_exclusive and present == {self._ground}):
             self._names["empty-masks"].append(sample.name)
 
     def lines(self) -> tuple[str, ...]:
@@ -82,10 +76,6 @@ class PassingLook:
             "class-missing-in-validation": [names[index] for index in sorted(lacking)],
         }
         return tuple(_line(kind, found[kind]) for kind in CATALOGUE if found.get(kind))
-
-
-def _values(mask: np.ndarray) -> set[int]:
-    return set(np.flatnonzero(np.bincount(mask.ravel(), minlength=IGNORE_INDEX + 1)).tolist())
 
 
 def _line(kind: str, names: list[str]) -> str:

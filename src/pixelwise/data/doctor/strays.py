@@ -10,9 +10,15 @@ from scipy.ndimage import binary_dilation
 
 from pixelwise.classes import IGNORE_INDEX, Strays
 from pixelwise.data.dataset import Dataset
-from pixelwise.data.doctor.findings import BoolArray, Observation, shrink_marks
+from pixelwise.data.doctor.findings import Observation, shrink_marks
 from pixelwise.data.formats import formats
-from pixelwise.data.reading import Array, UInt8Array, read_image, read_mask_values
+from pixelwise.data.reading import (
+    Array,
+    BoolArray,
+    UInt8Array,
+    read_image,
+    read_mask_values,
+)
 from pixelwise.data.sample import Record, Sample
 from pixelwise.errors import DataError, PixelwiseError
 

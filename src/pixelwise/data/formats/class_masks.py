@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -22,6 +23,7 @@ from pixelwise.data.layouts import (
     split_folders,
     subfolders,
 )
+from pixelwise.data.masks.kinds import look_at_masks
 from pixelwise.data.reading import UInt8Array, read_grey_mask, read_image
 from pixelwise.data.sample import Record, Sample, check_same_size
 from pixelwise.data.watching import refuse
@@ -107,6 +109,7 @@ class ClassMasks(Format):
         """Decode the image and stack its masks in the order of the class map."""
         image = read_image(record.image)
         by_class = {path.parent.name: path for path in record.masks}
+        folders = tuple(path.parent for path in record.masks)
         planes = []
         for name in class_map.names:
             if name not in by_class:
@@ -114,7 +117,7 @@ class ClassMasks(Format):
                     f"{record.image} must have a mask of class {name!r}. Got masks of "
                     f"{', '.join(sorted(by_class))}. Name the mask folders as the class map does"
                 )
-            plane = read_grey_mask(by_class[name])
+            plane = read_grey_mask(by_class[name], partial(_largest_in, folders))
             check_same_size(record.image, image, by_class[name], plane)
             planes.append(plane)
         return Sample(record.name, image, np.stack(planes), "overlapping")
@@ -135,6 +138,17 @@ class ClassMasks(Format):
             write_image(home / IMAGE_FOLDERS[0], record, sample)
             for name, plane in zip(class_map.names, sample.mask, strict=True):
                 write_mask(home / MASK_FOLDERS[0] / name / stem_of(record), plane)
+
+
+def _largest_in(folders: tuple[Path, ...]) -> int:
+    """The largest number in some of the masks of these folders."""
+    return _largest_as_of(folders, tuple(folder.stat().st_mtime_ns for folder in folders))
+
+
+@lru_cache(maxsize=16)
+def _largest_as_of(folders: tuple[Path, ...], changed_ns: tuple[int, ...]) -> int:  # noqa: ARG001
+    look = look_at_masks([path for folder in folders for path in mask_files(folder)])
+    return max(look.values, default=0) if look else 0
 
 
 def make_class_mask_folders(folder: Path, names: Sequence[str]) -> None:

@@ -7,7 +7,6 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -20,19 +19,20 @@ from pixelwise.data.annotations.files import read_json
 from pixelwise.data.annotations.finding import ImageFinder, split_in_folders, split_in_words
 from pixelwise.data.annotations.rle import decode_runs, encode_runs, pack_counts, unpack_counts
 from pixelwise.data.annotations.shapes import (
-    BoolArray,
     Shape,
+    bounding_box,
     classes_of,
     labels_to_name,
     paint_shapes,
     shapes_of,
 )
+from pixelwise.data.caching.unchanged import kept_while_unchanged
 from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
-from pixelwise.data.reading import read_image
+from pixelwise.data.reading import BoolArray, read_image
 from pixelwise.data.sample import Record, Sample, check_stated_size
 from pixelwise.data.watching import refuse
 from pixelwise.data.writing import write_image
-from pixelwise.errors import ConfigError, DataError, FormatError, MaskError
+from pixelwise.errors import ConfigError, FormatError, MaskError
 from pixelwise.files import write_text
 
 HEAD_BYTES = 16_384
@@ -120,13 +120,6 @@ class Coco(Format):
         finder = ImageFinder(folder)
         found = [_records_of(path, folder, finder) for path in files]
         records = [record for of_file in found for record in of_file]
-        splits = {record.split for record in records}
-        if None in splits and len(splits) > 1:
-            unsaid = next(record for record in records if record.split is None)
-            raise FormatError(
-                f"{folder} must say the split of every image or of none. Got none for "
-                f"{unsaid.image}. Name its annotation file or its folder after the split"
-            )
         return sorted(records, key=lambda record: record.name)
 
     def class_map(
@@ -252,17 +245,9 @@ def _records_of(path: Path, folder: Path, finder: ImageFinder) -> list[Record]:
     return records
 
 
+@kept_while_unchanged
 def _labels_of(path: Path) -> _Labels:
-    """An annotation file, read once as long as it stays as it is."""
-    try:
-        mtime_ns = path.stat().st_mtime_ns
-    except OSError as error:
-        raise DataError(f"{path} must exist. It does not. Check the path") from error
-    return _parsed(path, mtime_ns)
-
-
-@lru_cache(maxsize=8)
-def _parsed(path: Path, mtime_ns: int) -> _Labels:  # noqa: ARG001  a key of the cache
+    """An annotation file."""
     raw = read_json(path)
     try:
         content = validated(_Content, raw, str(path))
@@ -339,13 +324,17 @@ def _bitmap(runs: _Runs, size: tuple[int, int], annotation: _Annotation, path: P
 
 def _region_entries(region: BoolArray) -> dict[str, Any]:
     """Segmentation, box and area of a region, as COCO stores them."""
-    rows, columns = np.flatnonzero(region.any(1)), np.flatnonzero(region.any(0))
-    top, left = int(rows[0]), int(columns[0])
+    rows, columns = bounding_box(region)
     return {
         "segmentation": {
             "size": list(region.shape),
             "counts": pack_counts(encode_runs(region, "columns")),
         },
-        "bbox": [left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1],
+        "bbox": [
+            columns.start,
+            rows.start,
+            columns.stop - columns.start,
+            rows.stop - rows.start,
+        ],
         "area": int(region.sum()),
     }

@@ -8,27 +8,25 @@ from pathlib import Path
 from typing import ClassVar, TextIO
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-import numpy as np
-
 from pixelwise.classes import ClassMap, LabelMode
 from pixelwise.data.annotations.cvat_file import CvatFile, CvatImage, is_cvat, read_cvat
 from pixelwise.data.annotations.cvat_shapes import WITH_AREA, WITHOUT_AREA, cvat_shape
 from pixelwise.data.annotations.files import (
+    NUM_EXAMPLES,
     VOID_LABEL,
     annotation_places,
     class_label,
     files_of_kind,
     find_image,
     labelled_class_map,
-    modified_at,
     record_name,
     written_regions,
 )
 from pixelwise.data.annotations.rle import encode_runs
-from pixelwise.data.annotations.shapes import BoolArray, Shape, paint_shapes
+from pixelwise.data.annotations.shapes import Shape, bounding_box, paint_shapes
 from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
 from pixelwise.data.layouts import IMAGE_FOLDERS, SPLIT_FOLDERS
-from pixelwise.data.reading import IMAGE_SUFFIXES, read_image
+from pixelwise.data.reading import IMAGE_SUFFIXES, BoolArray, read_image
 from pixelwise.data.sample import Record, Sample, check_stated_size
 from pixelwise.data.watching import refuse
 from pixelwise.data.writing import write_image
@@ -59,7 +57,7 @@ class Cvat(Format):
 
     def detect(self, folder: Path) -> Confidence:
         """Sure when an XML file begins like CVAT's."""
-        places = annotation_places(folder, is_cvat)
+        places = annotation_places(folder, is_cvat, NUM_EXAMPLES)
         if not places:
             return NO
         where = places[0].annotations.relative_to(folder)
@@ -71,7 +69,7 @@ class Cvat(Format):
         for place in annotation_places(folder, is_cvat):
             for path in filter(is_cvat, files_of_kind(place.annotations, (".xml",))):
                 try:
-                    entries = read_cvat(path, modified_at(path)).images
+                    entries = read_cvat(path).images
                 except DataError as error:
                     refuse("corrupt-mask", error, path)
                     continue
@@ -96,10 +94,7 @@ class Cvat(Format):
         ignore: Sequence[int] = (),  # noqa: ARG002
     ) -> ClassMap:
         """Background, then the labels of the tasks with their colours, in their order."""
-        files = [
-            read_cvat(path, modified_at(path))
-            for path in sorted({record.masks[0] for record in records})
-        ]
+        files = [read_cvat(path) for path in sorted({record.masks[0] for record in records})]
         declared = [label for file in files for label in file.labels]
         names = [label.name for label in declared if label.kind not in WITHOUT_AREA]
         drawn = {
@@ -117,7 +112,7 @@ class Cvat(Format):
         """Decode the image and paint its shapes, from the lowest to the highest."""
         (path,) = record.masks
         image = read_image(record.image)
-        file = read_cvat(path, modified_at(path))
+        file = read_cvat(path)
         entry = file.images.get(record.entry or "")
         if entry is None:
             raise MaskError(f"{path} must hold {record.image}. It does not any more. Open it anew")
@@ -217,18 +212,17 @@ def _image_element(
 
 
 def _mask_attributes(label: str, region: BoolArray) -> dict[str, str]:
-    rows, columns = np.flatnonzero(region.any(1)), np.flatnonzero(region.any(0))
-    (top, bottom), (left, right) = rows[[0, -1]].tolist(), columns[[0, -1]].tolist()
-    runs = encode_runs(region[top : bottom + 1, left : right + 1], "rows")
+    rows, columns = box = bounding_box(region)
+    runs = encode_runs(region[box], "rows")
     return {
         "label": label,
         "source": "manual",
         "occluded": "0",
         "rle": ", ".join(map(str, runs)),
-        "left": str(left),
-        "top": str(top),
-        "width": str(right - left + 1),
-        "height": str(bottom - top + 1),
+        "left": str(columns.start),
+        "top": str(rows.start),
+        "width": str(columns.stop - columns.start),
+        "height": str(rows.stop - rows.start),
         "z_order": "0",
     }
 

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from pixelwise.classes import BACKGROUND_NAMES, IGNORE_INDEX, ClassMap
 from pixelwise.data.annotations.files import (
+    NUM_EXAMPLES,
     VOID_LABEL,
     annotation_places,
     class_label,
@@ -68,7 +69,7 @@ class GeoJson(Format):
 
     def detect(self, folder: Path) -> Confidence:
         """Sure when GeoTIFF and GeoJSON lie as they should, unless there are masks as well."""
-        for _, rasters, layers in _places(folder):
+        for _, rasters, layers in _places(folder, NUM_EXAMPLES):
             if rasters and layers:
                 home, kind = layers[0].parent, layers[0].suffix
                 masks = named_folder(home, MASK_FOLDERS)
@@ -163,13 +164,16 @@ class GeoJson(Format):
             write_text(home / "labels" / f"{stem}{GEOJSON_SUFFIXES[0]}", json.dumps(content))
 
 
-def _places(folder: Path) -> list[tuple[str | None, list[Path], list[Path]]]:
+def _places(
+    folder: Path, most: int | None = None
+) -> list[tuple[str | None, list[Path], list[Path]]]:
     """Split, rasters and GeoJSON files of each place that holds a GeoJSON.
 
-    A GeoJSON beside the split folders is for all of them.
+    A GeoJSON beside the split folders is for all of them. Where to look is as of
+    :func:`annotation_places`.
     """
     found = []
-    for place in annotation_places(folder, _is_geojson):
+    for place in annotation_places(folder, _is_geojson, most):
         # Masks as pictures may lie beside the GeoJSON, so the folder of images goes first.
         homes = [home for home in place.images if home != place.annotations]
         rasters = (image_files(home, TIFF_SUFFIXES) for home in (*homes, place.annotations))

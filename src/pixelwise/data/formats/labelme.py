@@ -16,6 +16,7 @@ from pydantic import BaseModel, FiniteFloat
 
 from pixelwise.classes import BACKGROUND_NAMES, IGNORE_INDEX, ClassMap, LabelMode
 from pixelwise.data.annotations.files import (
+    NUM_EXAMPLES,
     VOID_LABEL,
     Place,
     annotation_places,
@@ -30,9 +31,9 @@ from pixelwise.data.annotations.files import (
     record_name,
 )
 from pixelwise.data.annotations.labelme_shapes import paint_labelme, polygons_of
-from pixelwise.data.annotations.shapes import BoolArray, Shape, paint_shapes, unpainted_id
+from pixelwise.data.annotations.shapes import Shape, bounding_box, paint_shapes, unpainted_id
 from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
-from pixelwise.data.reading import IMAGE_SUFFIXES, UInt8Array, decoding, read_image
+from pixelwise.data.reading import IMAGE_SUFFIXES, BoolArray, UInt8Array, decoding, read_image
 from pixelwise.data.sample import Record, Sample, check_stated_size
 from pixelwise.data.watching import refuse
 from pixelwise.data.writing import stem_of, write_image
@@ -101,7 +102,7 @@ class Labelme(Format):
 
     def detect(self, folder: Path) -> Confidence:
         """Sure when JSON files hold shapes and name an image."""
-        places = annotation_places(folder, _is_labelme)
+        places = annotation_places(folder, _is_labelme, NUM_EXAMPLES)
         if not places:
             return NO
         where = " and ".join(f"{place.annotations.relative_to(folder)}/" for place in places)
@@ -293,12 +294,14 @@ def _shapes_of(
     differs = painted != mask
     for value in np.unique(mask[differs]).tolist():
         region = differs & (mask == value)
-        rows, columns = np.flatnonzero(region.any(1)), np.flatnonzero(region.any(0))
-        (top, bottom), (left, right) = rows[[0, -1]].tolist(), columns[[0, -1]].tolist()
+        rows, columns = box = bounding_box(region)
         content = io.BytesIO()
-        Image.fromarray(region[top : bottom + 1, left : right + 1]).save(content, "PNG")
+        Image.fromarray(region[box]).save(content, "PNG")
         picture = base64.b64encode(content.getvalue()).decode("ascii")
-        corners = [[float(left), float(top)], [float(right), float(bottom)]]
+        corners = [
+            [float(columns.start), float(rows.start)],
+            [float(columns.stop - 1), float(rows.stop - 1)],
+        ]
         shapes.append(_entry(labels[value], "mask", corners, picture))
     return shapes
 

@@ -100,12 +100,10 @@ class ObjectMasks(Format):
     def load(self, record: Record, class_map: ClassMap) -> Sample:
         """Decode the image and merge its objects."""
         image = read_image(record.image)
-        is_object = _merged(record, image)
-        if class_map.values[:2] == (0, 1):
-            ids = is_object.view(np.uint8)
-        else:
-            stored = is_object.astype(np.int64)
-            ids = to_class_ids(stored, class_map, record.image.parent.parent)
+        # Black is stored as 0, and whatever is not as the value of the class of objects.
+        value = next(filter(None, class_map.values), 1)
+        stored = np.where(_merged(record, image), np.min_scalar_type(value).type(value), 0)
+        ids = to_class_ids(stored, class_map, record.image.parent.parent, self.strays)
         return Sample(record.name, image, ids, "exclusive")
 
     def refusal(self, truth: Truth) -> str | None:

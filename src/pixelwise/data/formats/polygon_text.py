@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
 
 from pixelwise.classes import BACKGROUND_NAMES, IGNORE_INDEX, ClassMap, LabelMode
 from pixelwise.data.annotations.files import (
+    NUM_EXAMPLES,
     Place,
     annotation_places,
     class_label,
     files_of_kind,
     head_of,
     labelled_class_map,
-    modified_at,
     read_text,
 )
 from pixelwise.data.annotations.polygon_lists import (
@@ -28,6 +27,7 @@ from pixelwise.data.annotations.polygon_lists import (
     write_list,
 )
 from pixelwise.data.annotations.shapes import paint_shapes, shapes_of, trace_regions, unpainted_id
+from pixelwise.data.caching.unchanged import kept_while_unchanged
 from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
 from pixelwise.data.layouts import IMAGE_FOLDERS, by_stem, image_files
 from pixelwise.data.reading import read_image
@@ -73,7 +73,7 @@ class PolygonText(Format):
     def detect(self, folder: Path) -> Confidence:
         """Sure when text files begin like lists of points, or a table holds WKT."""
         for is_kind, what in ((_is_list, "lists of points"), (_is_table, "a table of WKT")):
-            places = annotation_places(folder, is_kind)
+            places = annotation_places(folder, is_kind, NUM_EXAMPLES)
             if places:
                 where = places[0].annotations.relative_to(folder)
                 return Confidence(0.9, f"polygons as {what} in {where}/")
@@ -196,7 +196,7 @@ def _table_pairs(place: Place) -> list[_Pair]:
         if not _is_table(path):
             continue
         try:
-            table = _table(path, modified_at(path))
+            table = _table(path)
         except DataError as error:
             refuse("corrupt-mask", error, path)
             continue
@@ -247,8 +247,8 @@ def _refuse_unpaired(
         refuse("mask-without-image", error, path)
 
 
-@lru_cache(maxsize=8)
-def _table(path: Path, mtime_ns: int) -> dict[str, list[Region]]:  # noqa: ARG001  a key of the cache
+@kept_while_unchanged
+def _table(path: Path) -> dict[str, list[Region]]:
     return read_table(read_text(path), path)
 
 
@@ -268,7 +268,7 @@ def _regions(record: Record) -> list[Region]:
     (path,) = record.masks
     if path.suffix.lower() in LIST_SUFFIXES:
         return read_lists(read_text(path), path)
-    return _table(path, modified_at(path)).get(record.entry or "", [])
+    return _table(path).get(record.entry or "", [])
 
 
 def _class_of(region: Region, class_map: ClassMap, path: Path) -> str | None:

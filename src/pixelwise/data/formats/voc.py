@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from pixelwise.classes import IGNORE_INDEX, ClassMap, Colour, colour_code
 from pixelwise.config import validated
 from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
-from pixelwise.data.layouts import by_stem, image_files, mask_files, named_folder
+from pixelwise.data.layouts import (
+    SPLIT_FOLDERS,
+    by_stem,
+    image_files,
+    mask_files,
+    named_folder,
+)
 from pixelwise.data.masks.coding import (
     VOID_COLOUR,
     colours_to_class_ids,
@@ -29,7 +35,6 @@ from pixelwise.data.masks.kinds import (
 )
 from pixelwise.data.reading import UInt8Array, read_image, read_mask_colours, read_mask_values
 from pixelwise.data.sample import Record, Sample, check_same_size
-from pixelwise.data.splitting.splits import SPLITS
 from pixelwise.data.watching import refuse
 from pixelwise.data.writing import stem_of, write_image, write_mask
 from pixelwise.errors import FormatError
@@ -38,6 +43,8 @@ IMAGES = "JPEGImages"
 MASKS = ("SegmentationClassPNG", "SegmentationClass")
 """labelme lays arrays into the second where it lays PNGs into the first."""
 LISTS = Path("ImageSets/Segmentation")
+TRAIN_AND_VAL = "trainval"
+"""The list of both together; where there is none of the first alone, it stands for that."""
 CLASS_NAMES = "class_names.txt"
 
 NAMES = (
@@ -65,7 +72,7 @@ PALETTE = tuple(map(_palette_colour, range(IGNORE_INDEX + 1)))
 class Voc(Format):
     """``JPEGImages`` and ``SegmentationClass``; images without a mask have other labels in VOC.
 
-    ``ImageSets/Segmentation/train.txt`` and its like say the splits, and what they do not list is
+    ``ImageSets/Segmentation/train.txt`` and its like say the splits, and what no list names is
     left out. Masks are numbers in palette PNGs, or RGB in the colours of the classes.
     """
 
@@ -88,7 +95,7 @@ class Voc(Format):
         mask_folder = named_folder(folder, MASKS) or folder / MASKS[-1]
         masks = by_stem(mask_files(mask_folder), "mask")
         images = by_stem(image_files(folder / IMAGES), "image")
-        splits = _splits(folder)
+        splits = _splits(folder, masks.keys() & images.keys())
         records = []
         for stem, mask in sorted(masks.items()):
             if stem not in images:
@@ -98,11 +105,10 @@ class Voc(Format):
                 )
                 refuse("mask-without-image", error, mask)
             elif splits is None or stem in splits:
-                split = splits[stem] if splits else None
+                split = splits[stem].split if splits else None
                 records.append(Record(stem, images[stem], (mask,), split))
-        for stem, split in (splits or {}).items():
+        for stem, (split, listing) in (splits or {}).items():
             if stem not in masks and split != "test":
-                listing = folder / LISTS / f"{split}.txt"
                 error = FormatError(
                     f"{listing} must list images with masks. Got {stem}, and there is no "
                     f"{mask_folder / stem}.png. Add the mask, or mend the list"
@@ -182,26 +188,51 @@ class Voc(Format):
         (folder / CLASS_NAMES).write_text(names, encoding="utf-8")
 
 
-def _splits(folder: Path) -> dict[str, str] | None:
+class _Listing(NamedTuple):
+    split: str
+    path: Path
+
+
+def _splits(folder: Path, labelled: Set[str]) -> dict[str, _Listing] | None:
     """The split of each listed stem; ``None`` where no list says one.
 
+    A list of another name is passed over if the others name its images too, as ``trainval`` does,
+    or if it names all images, as CVAT's ``default`` does.
+
     Raises:
-        FormatError: An image is in two lists.
+        FormatError: An image is in the lists of two splits, or in none but one of another name.
     """
-    found: dict[str, str] = {}
-    lists = [(split, folder / LISTS / f"{split}.txt") for split in SPLITS]
-    for split, path in lists:
-        if not path.is_file():
-            continue
-        for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines():
-            stem = line.strip().rsplit("/", 1)[-1]
-            if stem and found.setdefault(stem, split) != split:
+    lists = {path: _listed_stems(path) for path in sorted((folder / LISTS).glob("*.txt"))}
+    split_of = {path: SPLIT_FOLDERS.get(path.stem.lower()) for path in lists}
+    is_halved = "train" in split_of.values()
+    found: dict[str, _Listing] = {}
+    for path, split in split_of.items():
+        for stem in lists[path] if split else ():
+            assert split
+            other = found.setdefault(stem, _Listing(split, path))
+            if other.split != split:
                 error = FormatError(
                     f"{folder / LISTS} must list every image once. Got {stem} in "
-                    f"{found[stem]}.txt and {split}.txt. Remove it from one"
+                    f"{other.path.name} and {path.name}. Remove it from one"
                 )
                 refuse("doubly-listed", error, path)
+    for path in (path for path, split in split_of.items() if split is None):
+        unlisted = [stem for stem in lists[path] if stem not in found]
+        if path.stem.lower() == TRAIN_AND_VAL and not is_halved:
+            found |= dict.fromkeys(unlisted, _Listing("train", path))
+        elif labelled & set(unlisted) and not labelled <= set(lists[path]):
+            error = FormatError(
+                f"{path} must be called after its split: train, val, test or {TRAIN_AND_VAL}. It "
+                f"lists {min(labelled & set(unlisted))}, which no such list does. Rename or "
+                "remove it"
+            )
+            refuse("split-not-said", error, path)
     return found or None
+
+
+def _listed_stems(path: Path) -> list[str]:
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    return [stem for line in lines if (stem := line.strip().rsplit("/", 1)[-1])]
 
 
 def _named_class_map(path: Path) -> ClassMap:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +18,18 @@ from pixelwise.classes import (
     colour_code,
     colour_of,
 )
+from pixelwise.data.masks.counting import SMALL_TYPES, Codes, blocks
 from pixelwise.data.reading import UInt8Array
 from pixelwise.errors import MaskError
 
 VOID_COLOUR: Colour = (224, 224, 192)
 """What means void in colour masks where nobody says it: the border of VOC's objects."""
+
+
+STRAY = np.int16(-1)
+"""Stands for no class and not void until it is said what becomes of it; 255, void, as uint8."""
+
+_LookUp = Callable[[Codes], npt.NDArray[np.int16]]
 
 
 @dataclass(frozen=True)
@@ -48,12 +56,12 @@ class _Coding:
 
 
 def to_class_ids(
-    values: npt.NDArray[np.int64], class_map: ClassMap, path: Path, strays: Strays = "refuse"
+    values: Codes, class_map: ClassMap, path: Path, strays: Strays = "refuse"
 ) -> UInt8Array:
     """Translate stored values into class ids; void values become 255.
 
     Args:
-        values: int64 (H, W).
+        values: (H, W), of any integer type of at most 8 bytes, signed where it takes them all.
         class_map: What the values mean.
         path: The mask's file, for messages.
         strays: What becomes of values that are neither a class nor void.
@@ -74,7 +82,7 @@ def to_class_ids(
 
 
 def colours_to_class_ids(
-    codes: npt.NDArray[np.int64],
+    codes: Codes,
     class_map: ClassMap,
     path: Path,
     strays: Strays = "refuse",
@@ -83,7 +91,7 @@ def colours_to_class_ids(
     """Translate colours into class ids; void colours become 255.
 
     Args:
-        codes: int64 (H, W) as of :func:`pixelwise.classes.colour_code`.
+        codes: (H, W), integers as of :func:`pixelwise.classes.colour_code`.
         class_map: What the colours mean.
         path: The mask's file, for messages.
         strays: What becomes of colours that are neither a class nor void; the nearest is of the
@@ -179,18 +187,19 @@ def _squared_distance(codes: npt.NDArray[np.int64], code: int) -> npt.NDArray[np
     return np.asarray(planes[0] + planes[1] + planes[2])
 
 
-def _translated(
-    codes: npt.NDArray[np.int64], coding: _Coding, path: Path, strays: Strays
-) -> UInt8Array:
+def _translated(codes: Codes, coding: _Coding, path: Path, strays: Strays) -> UInt8Array:
     """The class ids of codes; what becomes of stray ones is as in :func:`to_class_ids`."""
-    order = np.argsort(coding.codes)
-    known, ids = coding.codes[order], coding.ids[order]
-    position = np.minimum(np.searchsorted(known, codes), len(known) - 1)
-    found = ids[position]
-    is_stray = known[position] != codes
+    look_up = _table_of(coding, codes.dtype) if codes.dtype in SMALL_TYPES else _search_in(coding)
+    found, is_stray = np.empty(codes.shape, np.uint8), np.empty(codes.shape, np.bool_)
+    for rows in blocks(codes):
+        ids = look_up(codes[rows])
+        np.less(ids, 0, out=is_stray[rows])
+        found[rows] = ids.astype(np.uint8)  # void, for stray ones
     if not is_stray.any():
         return found
-    stray, index, counts = np.unique(codes[is_stray], return_inverse=True, return_counts=True)
+    stray, index, counts = np.unique(
+        codes[is_stray].astype(np.int64), return_inverse=True, return_counts=True
+    )
     nearest = _nearest(stray, coding)
     if strays == "refuse":
         commonest = np.argsort(-counts, kind="stable")[:5]
@@ -205,8 +214,29 @@ def _translated(
             f"{coding.advice(int(stray[commonest[0]]))}, or with --strays nearest or "
             "--strays void what becomes of all such pixels"
         )
-    found[is_stray] = IGNORE_INDEX if strays == "void" else coding.ids[nearest][index]
+    if strays == "nearest":
+        found[is_stray] = coding.ids[nearest][index]
     return found
+
+
+def _table_of(coding: _Coding, dtype: np.dtype[Any]) -> _LookUp:
+    """Class ids by a table of every value of a small type; ``STRAY`` is what is no class's."""
+    table = np.full(np.iinfo(dtype).max + 1, STRAY, np.int16)
+    is_held = (coding.codes >= 0) & (coding.codes < len(table))
+    table[coding.codes[is_held]] = coding.ids[is_held]
+    return lambda codes: table.take(codes)
+
+
+def _search_in(coding: _Coding) -> _LookUp:
+    """As :func:`_table_of`, for types of more values than a table has room for."""
+    order = np.argsort(coding.codes)
+    known, ids = coding.codes[order], coding.ids[order].astype(np.int16)
+
+    def look_up(codes: Codes) -> npt.NDArray[np.int16]:
+        position = np.minimum(np.searchsorted(known, codes), len(known) - 1)
+        return np.where(known[position] == codes, ids[position], STRAY)
+
+    return look_up
 
 
 def _nearest(stray: npt.NDArray[np.int64], coding: _Coding) -> npt.NDArray[np.int64]:

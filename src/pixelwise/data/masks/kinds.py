@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from pixelwise.classes import IGNORE_INDEX, MAX_CLASSES, ClassMap, Colour, numbered_names
-from pixelwise.data.bounds import PILLOW_FORMATS
+from pixelwise.data.bounds import PILLOW_FORMATS, require_decodable_picture
+from pixelwise.data.caching.unchanged import FileState, state_of
 from pixelwise.data.layouts import (
     end_inside,
     folder_pairs,
@@ -23,6 +23,7 @@ from pixelwise.data.layouts import (
     listed_entries,
 )
 from pixelwise.data.masks.colour_tables import find_colour_table
+from pixelwise.data.masks.counting import Codes, commonest
 from pixelwise.data.reading import (
     MASK_SUFFIXES,
     TIFF_SUFFIXES,
@@ -50,7 +51,8 @@ MAX_PIXELS_LOOKED_AT = 100_000_000
 """No further file is looked at after so many pixels: the masks of aerial scenes are large."""
 
 MAX_CODES = 1000
-"""Values or colours that are kept of a file that was looked at; a photograph holds a million."""
+"""Values or colours that are kept of a file that was looked at, the commonest; a photograph holds a
+million."""
 
 MIN_GREY_STEP = 17
 """Grey levels are so far apart or farther, as 16 evenly spread ones are; class ids are nearer."""
@@ -112,7 +114,7 @@ def look_at_masks(files: Sequence[Path], *, has_table: bool = False) -> Look | N
         if sum(file.num_pixels for file in seen) > MAX_PIXELS_LOOKED_AT:
             break
         try:
-            seen.append(_look_at_file(path, path.stat().st_mtime_ns))
+            seen.append(_look_at_file(path, state_of(path)))
         except (DataError, OSError):
             continue
     return _look(seen, has_table=has_table, is_lossless=bool(lossless)) if files else None
@@ -156,14 +158,14 @@ def _is_grey(code: int) -> bool:
 
 
 @lru_cache(maxsize=256)  # three formats ask
-def _look_at_file(path: Path, changed_ns: int) -> _Seen:  # noqa: ARG001  a key of the cache
+def _look_at_file(path: Path, state: FileState) -> _Seen:  # noqa: ARG001  a key of the cache
     storage = mask_storage(path)
     codes = read_mask_colours(path) if storage == "colours" else read_mask_values(path)
-    return _Seen(storage, frozenset(np.unique(codes)[:MAX_CODES].tolist()), codes.size)
+    return _Seen(storage, frozenset(commonest(codes, MAX_CODES)), codes.size)
 
 
 def mask_storage(path: Path) -> MaskStorage:
-    """How a mask file stores its pixels, from its header alone.
+    """How a mask file stores its pixels.
 
     A palette in which each number stands for its own grey is none.
 
@@ -184,7 +186,7 @@ def mask_storage(path: Path) -> MaskStorage:
                 return "colours" if page.samplesperpixel >= 3 else "numbers"
         with Image.open(path, formats=PILLOW_FORMATS) as picture:
             if picture.mode == "P":
-                levels = picture.getpalette("RGB") or []
+                levels = _palette_levels(path, picture)
                 is_grey = all(level == index // 3 for index, level in enumerate(levels))
                 return "numbers" if is_grey else "palette"
             return "numbers" if len(picture.getbands()) < 3 else "colours"
@@ -199,8 +201,14 @@ def read_palette(path: Path) -> tuple[Colour, ...]:
     if path.suffix.lower() in {".npy", *TIFF_SUFFIXES}:
         return ()
     with decoding(path), Image.open(path, formats=PILLOW_FORMATS) as picture:
-        levels = (picture.getpalette("RGB") or []) if picture.mode == "P" else []
+        levels = _palette_levels(path, picture) if picture.mode == "P" else []
     return tuple(zip(levels[::3], levels[1::3], levels[2::3], strict=True))
+
+
+def _palette_levels(path: Path, picture: Image.Image) -> list[int]:
+    """Red, green and blue of each number; Pillow decodes the picture to say them."""
+    require_decodable_picture(path, picture, is_deep=False)
+    return picture.getpalette("RGB") or []
 
 
 def values_in(records: Sequence[Record]) -> set[int]:
@@ -221,11 +229,9 @@ def colours_in(records: Sequence[Record]) -> set[int]:
     return _codes_in(records, read_mask_colours, MAX_CODES)
 
 
-def _codes_in(
-    records: Sequence[Record], read: Callable[[Path], npt.NDArray[np.int64]], most: int
-) -> set[int]:
+def _codes_in(records: Sequence[Record], read: Callable[[Path], Codes], most: int) -> set[int]:
     def codes_of(record: Record) -> set[int]:
-        return set(np.unique(read(record.masks[0]))[:most].tolist())
+        return set(commonest(read(record.masks[0]), most))
 
     with ThreadPoolExecutor() as threads:
         return set().union(*threads.map(codes_of, records))

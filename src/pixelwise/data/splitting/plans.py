@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +10,9 @@ import numpy as np
 from pixelwise.config import DEFAULT_SPLIT
 from pixelwise.data.caching.memory import MemoryCache
 from pixelwise.data.dataset import Dataset
-from pixelwise.data.sample import Record, Sample
+from pixelwise.data.masks.counting import classes_shown
+from pixelwise.data.reading import BoolArray
+from pixelwise.data.sample import Record
 from pixelwise.data.splitting.duplicates import (
     groups_of_equal,
     near_duplicate_groups,
@@ -24,12 +25,10 @@ from pixelwise.data.splitting.splits import (
     group_keys,
     joined_groups,
     parse_split,
+    scene_groups,
 )
-from pixelwise.data.splitting.stratification import BoolArray, deal
+from pixelwise.data.splitting.stratification import deal
 from pixelwise.errors import ConfigError
-
-HALF = 128
-"""From here on a soft mask, 0 to 255, shows its class."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +74,9 @@ def plan_split(
     """Divide a data set; every image is decoded once.
 
     The test images that the folder gives stay test images, together with what belongs to them; all
-    others are drawn anew. Without groups, near-duplicates and stratification the draw is the one
-    that training makes by itself.
+    others are drawn anew. The windows of one raster belong together where there are several. Where
+    nothing else does, and without stratification, the draw is the one that training makes by
+    itself.
 
     Args:
         dataset: What to divide.
@@ -99,12 +99,16 @@ def plan_split(
     wanted = _checked(shares or dataset.drawn_split or DEFAULT_SPLIT, folds)
     records = dataset.records
     linked, notes = _grouped_by(records, group_by)
+    scenes = scene_groups(records)
+    if scenes:
+        notes.append(f"the windows of one raster kept together: {len(scenes)} rasters")
     hashes, presence = _look_at(dataset, on_progress)
     if keep_duplicates:
         duplicates = near_duplicate_groups(hashes)
         linked += duplicates
         notes.append(_duplicate_note(duplicates, records))
-    groups = joined_groups(len(records), linked)
+    groups = joined_groups(len(records), [*scenes, *linked])
+    is_as_training = len(groups) == len(joined_groups(len(records), scenes))
     is_given = dataset.drawn_split is None
     free, kept = _without_test(groups, records) if is_given and not redraw else (groups, [])
     if is_given:
@@ -114,7 +118,7 @@ def plan_split(
         wanted = _without_test_share(wanted)
     aim = (1 / folds,) * folds if folds else wanted
     _require_enough(free, sum(share > 0 for share in aim), group_by)
-    if folds or stratify or any(len(group) > 1 for group in free):
+    if folds or stratify or not is_as_training:
         parts = deal(free, aim, seed, presence if stratify else None)
     else:
         parts = _as_in_training(free, records, wanted, seed)
@@ -169,18 +173,12 @@ def _look_at(
 
     def look(index: int) -> tuple[int, BoolArray]:
         sample = dataset.load(dataset.records[index])
-        return perceptual_hash(sample.image), _shown(sample, dataset.class_map.num_classes)
+        shown = classes_shown(sample.mask, dataset.class_map.num_classes)
+        return perceptual_hash(sample.image), shown
 
     seen = MemoryCache(look, len(dataset.records), size_of=lambda _: 0).in_parallel(on_progress)
     hashes, presence = zip(*seen, strict=True)
     return list(hashes), np.stack(presence)
-
-
-def _shown(sample: Sample, num_classes: int) -> BoolArray:
-    """The classes that a mask shows: bool (num_classes,)."""
-    if sample.label_mode == "overlapping":
-        return np.asarray((sample.mask >= HALF).any(axis=(1, 2)))
-    return np.bincount(sample.mask.ravel(), minlength=num_classes)[:num_classes] > 0
 
 
 def _without_test(
@@ -215,9 +213,11 @@ def _as_in_training(
     shares: tuple[float, float, float],
     seed: int,
 ) -> list[int]:
-    """The parts of groups of one image, drawn as training draws them."""
-    single = [dataclasses.replace(records[index], split=None) for (index,) in groups]
-    return [SPLITS.index(record.split or "train") for record in draw_splits(single, shares, seed)]
+    """The parts of images, or of scenes, drawn as training draws them."""
+    chosen = sorted(index for group in groups for index in group)
+    drawn = draw_splits([records[index] for index in chosen], shares, seed)
+    split_of = {index: record.split for index, record in zip(chosen, drawn, strict=True)}
+    return [SPLITS.index(split_of[group[0]]) for group in groups]
 
 
 def _parts(

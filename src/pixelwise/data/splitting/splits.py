@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import random
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Literal
 
 from pixelwise.data.layouts import IMAGE_FOLDERS, SPLIT_FOLDERS
 from pixelwise.data.sample import Record
-from pixelwise.errors import ConfigError, DataError
+from pixelwise.data.watching import refuse
+from pixelwise.errors import ConfigError, DataError, FormatError
 
 SplitName = Literal["train", "val", "test"]
 """What a split is called; a mistyped one is refused where a card is read."""
@@ -103,6 +105,9 @@ def assign_splits(
 
     Returns:
         The records with their splits, sorted by name, and what was done, in words.
+
+    Raises:
+        FormatError: Some records have a split and some have none: those would be left out.
     """
     ordered = sorted(records, key=lambda record: record.name)
     shares = parse_split(split)
@@ -110,6 +115,14 @@ def assign_splits(
     if set(given) == {None}:
         drawn = draw_splits(ordered, shares, seed)
         return drawn, [f"splits drawn with seed {seed} from {split}: {_counts(drawn)}"]
+    unsaid = [record for record in ordered if record.split is None]
+    if unsaid:
+        error = FormatError(
+            f"{origin} must say the split of every image or of none. Got none for {len(unsaid)} of "
+            f"{len(ordered)}, such as {unsaid[0].image}. Call its subset, folder or annotation "
+            "file train, val or test, or move it elsewhere"
+        )
+        refuse("split-not-said", error, *(record.image for record in unsaid))
     notes = [f"splits as {origin} gives them: {_counts(ordered)}"]
     if given["train"] > 1 and not given["val"]:
         inside = [record for record in ordered if record.split == "train"]
@@ -131,19 +144,16 @@ def draw_splits(
     """Draw a split for each record; every wanted split gets one image where there are enough.
 
     Args:
-        records: Sorted by name; the windows of one raster go together where there are several.
+        records: Sorted by name; those of a scene go together, as of :func:`scene_groups`.
         shares: Those of train, val and test.
         seed: Seed of the draw.
 
     Returns:
-        The records with their splits, sorted by name.
+        The records with their splits, in the same order.
     """
-    scenes = {record.image for record in records if record.window}
-    if len(scenes) > 1:
-        return _draw_scenes(records, shares, seed)
-    shuffled = list(records)
-    random.Random(seed).shuffle(shuffled)
-    count = len(shuffled)
+    groups = joined_groups(len(records), scene_groups(records))
+    random.Random(seed).shuffle(groups)
+    count = len(groups)
     wanted = [share > 0 for share in shares]
     num_val, num_test = (
         max(round(count * share), 1) if share > 0 and count >= sum(wanted) else 0
@@ -155,11 +165,22 @@ def draw_splits(
         )
     num_train = count - num_val - num_test
     names = ["train"] * num_train + ["val"] * num_val + ["test"] * num_test
-    drawn = [
-        dataclasses.replace(record, split=name)
-        for record, name in zip(shuffled, names, strict=True)
-    ]
-    return tuple(sorted(drawn, key=lambda record: record.name))
+    split_of = {index: name for group, name in zip(groups, names, strict=True) for index in group}
+    return tuple(
+        dataclasses.replace(record, split=split_of[index]) for index, record in enumerate(records)
+    )
+
+
+def scene_groups(records: Sequence[Record]) -> list[list[int]]:
+    """Indices of the windows of each raster: neighbours that are parted would flatter the score.
+
+    Of one raster alone they have to be parted, and there is no group.
+    """
+    windows: dict[Path, list[int]] = defaultdict(list)
+    for index, record in enumerate(records):
+        if record.window:
+            windows[record.image].append(index)
+    return list(windows.values()) if len(windows) > 1 else []
 
 
 GROUPINGS = ("parent", "scene")
@@ -258,16 +279,6 @@ def sequence_of(name: str) -> str:
     if bare == stem and stem.isalnum() and not any(map(str.isdigit, stem.rstrip("0123456789"))):
         bare = stem.rstrip("0123456789")
     return "/".join([*folders, bare] if bare else folders) or name
-
-
-def _draw_scenes(
-    records: Sequence[Record], shares: tuple[float, float, float], seed: int
-) -> tuple[Record, ...]:
-    """The windows of one raster go together: neighbours that are parted would flatter the score."""
-    whole = {record.image: dataclasses.replace(record, window=None) for record in records[::-1]}
-    ordered = sorted(whole.values(), key=lambda record: record.name)
-    split_of = {record.image: record.split for record in draw_splits(ordered, shares, seed)}
-    return tuple(dataclasses.replace(record, split=split_of[record.image]) for record in records)
 
 
 def _counts(records: Sequence[Record]) -> str:
