@@ -99,9 +99,14 @@ class ClassMap(BaseModel):
         return self
 
     @property
-    def is_unnamed(self) -> bool:
+    def is_numbered(self) -> bool:
         """Nobody named the classes: they are called ``class-0`` and so on."""
         return self.names == numbered_names(self.num_classes)
+
+    @property
+    def is_unnamed(self) -> bool:
+        """Nobody named the classes: they are called by their numbers or by their colours."""
+        return self.is_numbered or any(name.startswith("#") for name in self.names)
 
     @property
     def num_classes(self) -> int:

@@ -37,7 +37,7 @@ def fit_to_model(predictor: Predictor, dataset: Dataset) -> Dataset:
             f"{dataset.path} must have {card.label_mode} labels, as the model. "
             f"Got {dataset.label_mode} ones ({dataset.format.name}). Choose another data set"
         )
-    if dataset.class_map.is_unnamed:
+    if dataset.class_map.is_numbered:
         _require_classes_kept(card.class_map, dataset)
         void = dict.fromkeys((*card.class_map.ignore, *dataset.class_map.ignore))
         class_map = card.class_map.model_copy(

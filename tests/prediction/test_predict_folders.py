@@ -116,13 +116,13 @@ def test_broken_images_are_reported_by_name_and_the_others_done(tmp_path, predic
 
 
 @pytest.mark.parametrize("names", [("a.png", "a.jpg"), ("deep/a.png", "deep/a.tif")])
-def test_two_images_of_one_name_in_a_folder_are_refused(tmp_path, predictor, names):
-    for name in names:
+def test_two_images_of_one_name_in_a_folder_keep_their_suffix(tmp_path, predictor, names):
+    for name in (*names, "b.png"):
         save_image(tmp_path / "in" / name)
-    with pytest.raises(ConfigError) as refusal:
-        predict(predictor, [tmp_path / "in"], tmp_path / "out")
-    assert all(name in str(refusal.value) for name in names)
-    assert not (tmp_path / "out").exists()
+    done = predict(predictor, [tmp_path / "in"], tmp_path / "out")
+    expected = {tmp_path / "out" / f"{name}.png" for name in (*names, "b")}
+    assert set(done.written) == expected
+    assert all(path.is_file() for path in expected)
 
 
 def test_two_inputs_with_an_image_of_one_name_are_refused(tmp_path, predictor):

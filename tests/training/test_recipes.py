@@ -69,7 +69,7 @@ def test_the_dataset_card_decides_what_may_be_varied():
     assert recipe.augmentation.orientation == "fixed"
     assert recipe.augmentation.brightness == 0
     assert recipe.augmentation.contrast == pytest.approx(0.2)
-    assert "orientation fixed (dataset card)" in reasons
+    assert "orientation fixed (as the data set says)" in reasons
 
 
 @pytest.mark.parametrize(("unevenness", "orientation"), [(0.02, "free"), (0.9, "mirrored")])

@@ -23,6 +23,9 @@ from pixelwise.errors import ConfigError, DataError, FormatError
 BUILT_IN = Path("digits")
 """The data set that needs no files: made on the spot, without a network."""
 
+NAMELESS = "called by what the masks store; pixelwise data check --write drafts a card to name them"
+"""What is said of classes that nobody named."""
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -197,7 +200,8 @@ def open_dataset(
         f"format {found.name}: {reason}",
         f"{len(assigned)} images, {class_map.num_classes} {found.label_mode} classes: "
         + ", ".join(class_map.names[:12])
-        + (", ..." if class_map.num_classes > 12 else ""),
+        + (", ..." if class_map.num_classes > 12 else "")
+        + (f"; {NAMELESS}" if class_map.is_unnamed else ""),
         *split_notes,
     ]
     if class_map.values != tuple(range(class_map.num_classes)):
@@ -214,10 +218,18 @@ def open_dataset(
         split_seed,
         "train" in given and "val" not in given,
         tuple(notes),
-        card.augmentation or AugmentationRecipe(),
+        _augmentation(card, found),
         card.bands,
         kept,
     )
+
+
+def _augmentation(card: DatasetCard, found: Format) -> AugmentationRecipe:
+    """What may be varied, as the card says, and as the format knows where the card is silent."""
+    said = card.augmentation or AugmentationRecipe()
+    if said.orientation is None and found.is_seen_from_above:
+        return said.model_copy(update={"orientation": "free"})
+    return said
 
 
 def open_as_in(recipe: DataRecipe) -> Dataset:

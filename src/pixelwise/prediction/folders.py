@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,7 +125,10 @@ def _predict_whole(
 
 
 def _jobs(inputs: Sequence[Path], out: Path, folders: Sequence[Path]) -> dict[str, Path]:
-    """Every image by the stem of its result, below each of the folders, which ``out`` holds."""
+    """Every image by the stem of its result, below each of the folders, which ``out`` holds.
+
+    Images of one folder that differ in their suffix alone keep it: ``a.jpg.png``, ``a.png.png``.
+    """
     jobs: dict[str, Path] = {}
     for entry in inputs:
         if entry.is_dir():
@@ -138,12 +142,14 @@ def _jobs(inputs: Sequence[Path], out: Path, folders: Sequence[Path]) -> dict[st
             found = [(Path(entry.name), entry)]
         else:
             raise DataError(f"{entry} must be an image or a folder. It does not exist")
+        alike = Counter(relative.with_suffix("") for relative, _ in found)
         for relative, path in found:
-            stem = relative.with_suffix("").as_posix()
+            bare = relative.with_suffix("")
+            stem = (relative if alike[bare] > 1 else bare).as_posix()
             if stem in jobs:
                 raise ConfigError(
                     f"results must not overwrite each other. {jobs[stem]} and {path} would both be "
-                    f"written to {out / stem}.png. Predict them into two folders"
+                    f"written to {folders[0] / stem}.png. Predict them into two folders"
                 )
             if path.resolve().parent in [(folder / stem).parent.resolve() for folder in folders]:
                 raise ConfigError(

@@ -226,7 +226,7 @@ def _fill_augmentation(
         if getattr(recipe, name) is None:
             value = advised.get(name, getattr(defaults, name))
             setattr(recipe, name, value)
-            source = " (dataset card)" if name in advised else ""
+            source = " (as the data set says)" if name in advised else ""
             if name == "orientation" and not source:
                 source = f" (upper and lower halves differ by {unevenness:.0%})"
             taken.append(f"{name} {value}{source}")

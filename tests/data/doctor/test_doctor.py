@@ -323,11 +323,48 @@ def test_progress_counts_every_image(clean):
     assert steps == [(number, 12) for number in range(1, 13)]
 
 
+def kinds_of(folder, **options):
+    return {finding.kind: finding for finding in check_data(folder, **options).findings}
+
+
+def test_what_makes_a_training_stop_is_refused_though_every_file_is_sound(tmp_path):
+    make_clean(tmp_path / "one")
+    shutil.rmtree(tmp_path / "one" / "val")
+    for name in range(1, 6):
+        for what in ("images", "masks"):
+            (tmp_path / "one" / "train" / what / f"{name:03}.png").unlink()
+    found = kinds_of(tmp_path / "one")["no-images-to-compare"]
+    assert found.severity == "refused"
+    assert "none for val of 1 images" in found.details[0]
+    few = kinds_of(make_clean(tmp_path / "few", card="bands: [4, 1]\n"))["too-few-bands"]
+    assert len(few.details) == 12
+    assert "3 bands, and the card asks for 4" in few.details[0]
+
+
+def test_a_few_pixels_of_another_value_are_strays_of_classes_that_nobody_named(clean):
+    folder = clean()
+    put(first(folder), (slice(0, 5), slice(0, 5)), 177)
+    found = kinds_of(folder)
+    assert "grey-levels" not in found
+    assert "25 pixels" in found["stray-values"].details[0]
+    assert "177 (25" in found["stray-values"].details[0]
+
+
+def test_classes_that_the_card_forgot_are_no_damage(tmp_path):
+    folder = make_clean(tmp_path / "data", (0, 1, 2), "classes: [ground]\n")
+    for path in all_masks(folder):
+        edit(path, lambda mask: np.where(mask > 0, mask + 3 * (np.arange(mask.shape[1]) // 16), 0)
+             .astype(np.uint8))  # fmt: skip
+    found = kinds_of(folder)
+    assert "stray-values" in found
+    assert not {"jpeg-damaged-masks", "anti-aliased-masks"} & set(found)
+
+
 def test_every_kind_of_finding_has_a_test_and_an_advice():
     elsewhere = {
         "unknown-layout", "unreadable-labels", "doubly-listed", "listed-file-missing",
         "label-refused", "mixed-mask-storage", "split-not-said", "self-intersecting-polygons",
-        "polygons-outside-image",
+        "polygons-outside-image", "no-images-to-compare", "too-few-bands",
     }  # fmt: skip
     assert set(DAMAGES) | elsewhere == set(CATALOGUE)
     for kind in CATALOGUE.values():

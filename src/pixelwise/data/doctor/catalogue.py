@@ -149,6 +149,16 @@ CATALOGUE: Mapping[str, Kind] = {
         "Images whose numbers of channels cannot go together",
         "Convert one kind; only grey and colour go together by themselves",
     ),
+    "too-few-bands": Kind(
+        "refused",
+        "Images with fewer bands than the dataset card asks for",
+        "Mend the bands in the card, or leave them out",
+    ),
+    "no-images-to-compare": Kind(
+        "refused",
+        "No images to train on, or none to validate with",
+        "Add labelled images; a single large scene can be cut into several files",
+    ),
     "nothing-to-learn": Kind(
         "refused",
         "Training masks that leave nothing to learn",
@@ -173,12 +183,13 @@ CATALOGUE: Mapping[str, Kind] = {
     "near-duplicates-across-splits": Kind(
         "harmful",
         "Images that look nearly the same in several splits: scores come out too high",
-        "Keep pictures that are alike in one split",
+        "Keep pictures that are alike in one split: pixelwise data split DATA --out split.yaml",
     ),
     "sequence-across-splits": Kind(
         "harmful",
         "Sequences or scenes, by their names, that are cut across splits: scores come out too high",
-        "Where neighbouring frames or tiles are alike, keep each sequence in one split",
+        "Where neighbouring frames or tiles are alike, keep each sequence in one split: pixelwise "
+        "data split DATA --group-by REGEX --out split.yaml",
     ),
     "contradictory-masks": Kind(
         "harmful",
@@ -259,8 +270,8 @@ CATALOGUE: Mapping[str, Kind] = {
     "regions-below-stride": Kind(
         "notable",
         "Images with regions smaller than 16 px, the stride of most networks",
-        "Networks blur what is so small: train at a larger scale (--set data.scale=2), or "
-        "with a model of small stride",
+        "Networks blur what is so small: train at full scale (--set data.scale=1) and with a "
+        "model of small stride, such as stacked-fcn or dilated",
     ),
     "eight-bits-in-sixteen": Kind(
         "notable",

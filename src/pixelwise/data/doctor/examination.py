@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -255,7 +255,9 @@ def _look(dataset: Dataset, record: Record) -> _Look:
     else:
         with watched() as watch:
             sample, image, is_usable = _load(dataset, record, found)
-        found += look_at_polygons(record, watch.polygons)
+        # Shapes on a map go on beyond the edge of its tiles, and are cut there by design.
+        is_map = dataset.format.is_seen_from_above
+        found += look_at_polygons(record, watch.polygons, may_leave=is_map)
     image_facts = mask_facts = None
     if image is not None:
         image_facts, seen = look_at_image(record.image, image)
@@ -296,6 +298,22 @@ def _image_of(record: Record, found: list[Observation]) -> Array | None:
         return None
 
 
+def _not_trainable(
+    dataset: Dataset, pictures: Sequence[tuple[Record, ImageFacts]]
+) -> Iterator[Finding]:
+    """What makes a training stop although every file is sound."""
+    there = {record.split for record in dataset.records}
+    lacking = [split for split in ("train", "val") if split not in there]
+    if lacking:
+        detail = f"none for {' and '.join(lacking)} of {len(dataset.records)} images"
+        yield make_finding("no-images-to-compare", [detail])
+    most = max(dataset.bands or (0,))
+    few = [(record.image, facts.channels) for record, facts in pictures if facts.channels < most]
+    if few:
+        lines = [f"{path.name}: {count} bands, and the card asks for {most}" for path, count in few]
+        yield make_finding("too-few-bands", lines, [path for path, _ in few])
+
+
 def _conclude(
     path: Path,
     dataset: Dataset,
@@ -316,6 +334,7 @@ def _conclude(
     found = [
         *complaints,
         *mixed_kinds(pictures),
+        *_not_trainable(dataset, pictures),
         *mixed_storage(dataset, tally),
         *look_across_splits(images, tally),
         *(look_at_classes(rows, num_images, dataset.label_mode) if masks else []),

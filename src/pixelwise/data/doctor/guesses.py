@@ -9,7 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
-from pixelwise.classes import BACKGROUND_NAMES, ClassMap, colour_of
+from pixelwise.classes import (
+    BACKGROUND_NAMES,
+    IGNORE_INDEX,
+    ClassMap,
+    colour_of,
+    numbered_names,
+)
 from pixelwise.data.masks.coding import hex_of
 from pixelwise.data.masks.counting import commonest
 from pixelwise.data.masks.kinds import black_and_white
@@ -26,6 +32,9 @@ scatter."""
 
 EXPLAINED_SHARE = 0.8
 """Where the likely classes cover less of the masks, no guess is made."""
+
+STRAY_SHARE, MAX_STRAYS = 0.01, 3
+"""Of masks that count their classes from 0, other values hold no more pixels and are no more."""
 
 MAX_GUESSED = 32
 MAX_CODES = 5000
@@ -58,6 +67,8 @@ def guess_class_map(records: Sequence[Record], *, in_colour: bool = False) -> Cl
         for counts in threads.map(histogram, records):
             total.update(counts)
             total = Counter(dict(total.most_common(10 * MAX_CODES)))
+    if not in_colour and (last := _last_counted(total)) is not None:
+        return ClassMap.build(numbered_names(last + 1))
     codes = _outstanding(total, in_colour=in_colour)
     if not codes or (not in_colour and not 0 <= codes[0] <= codes[-1] <= 255):
         return None
@@ -69,6 +80,18 @@ def guess_class_map(records: Sequence[Record], *, in_colour: bool = False) -> Cl
         return black_and_white()
     names = [f"grey-{code}" if code else BACKGROUND_NAMES[0] for code in codes]
     return ClassMap.build(names, values=codes, ignore=() if 255 in codes else (255,))
+
+
+def _last_counted(counts: Counter[int]) -> int | None:
+    """The largest of class ids that count from 0, where hardly any pixel holds another value."""
+    labelled = Counter({code: count for code, count in counts.items() if code != IGNORE_INDEX})
+    last = 0
+    while labelled.get(last + 1) or labelled.get(last + 2):  # an id may be in no mask
+        last += 1 if labelled.get(last + 1) else 2
+    beyond = sum(count for code, count in labelled.items() if not 0 <= code <= last)
+    is_counted = last > 0 and 0 < beyond <= STRAY_SHARE * labelled.total()
+    num_beyond = sum(not 0 <= code <= last for code in labelled)
+    return last if is_counted and num_beyond <= MAX_STRAYS else None
 
 
 def _outstanding(counts: Counter[int], *, in_colour: bool) -> list[int]:

@@ -85,7 +85,7 @@ def background_id(class_map: ClassMap) -> int | None:
     for index, name in enumerate(class_map.names):
         if name in BACKGROUND_NAMES:
             return index
-    return 0 if class_map.is_unnamed and class_map.num_classes > 1 else None
+    return 0 if class_map.is_numbered and class_map.num_classes > 1 else None
 
 
 def look_at_mask(
@@ -189,8 +189,8 @@ def look_at_classes(
             f"{row.name}: {_told(row.images)} images" for row in missing if "train" in num_images
         ],
         "class-hardly-present": [
-            f"{row.name}: {row.share['train']:.4%} of the labelled pixels of train, in "
-            f"{row.images['train']:,} of {num_images['train']:,} images"
+            f"{row.name}: in {row.images['train']:,} of {num_images['train']:,} training images, "
+            f"{row.share['train']:.4%} of their labelled pixels"
             for row in there
             if row.share["train"] < RARE_SHARE
             or row.images["train"] < min(RARE_IMAGES, num_images["train"])

@@ -17,12 +17,15 @@ TOLERANCE_PX = 1.0
 Polygon = tuple[Sequence[Ring], tuple[int, int]]
 
 
-def look_at_polygons(record: Record, polygons: Sequence[Polygon]) -> list[Observation]:
+def look_at_polygons(
+    record: Record, polygons: Sequence[Polygon], *, may_leave: bool = False
+) -> list[Observation]:
     """What is wrong with the polygons of one image.
 
     Args:
         record: The image.
         polygons: Rings and the size of the image, as they were painted.
+        may_leave: That they leave the image is no fault.
     """
     if not polygons:
         return []
@@ -46,7 +49,7 @@ def look_at_polygons(record: Record, polygons: Sequence[Polygon]) -> list[Observ
             )
         )
     excesses = [excess for rings, size in polygons if (excess := _excess(rings, size)) > 0]
-    if excesses:
+    if excesses and not may_leave:
         detail = (
             f"{len(excesses):,} of {len(polygons):,} polygons in {record.image.name}, "
             f"by up to {max(excesses):,.1f} px"

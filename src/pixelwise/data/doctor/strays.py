@@ -25,6 +25,9 @@ from pixelwise.errors import DataError, PixelwiseError
 FEW = 4
 """Fewer stray values than this are values on their own, and not a smear."""
 
+SOLID_SHARE = 0.5
+"""Of the strays so many are as the pixels to their right and below, where they are regions."""
+
 FRINGE_PX = 2
 FRINGE_SHARE = 0.85
 """Smoothed edges lie this near to a border, with this share of them at least."""
@@ -92,11 +95,20 @@ def _kind_of(
         is_white = bool((stored[strays] == 255).all())
         if is_white and not (stored == 1).any():
             return "white-is-no-class"
-    if distinct < FEW:
+    if distinct < FEW or (stored is not None and _is_solid(stored, strays)):
         return "stray-values"
     near_border = binary_dilation(_borders(nearest), iterations=FRINGE_PX - 1)
     is_fringe = near_border[strays].mean() >= FRINGE_SHARE
     return "anti-aliased-masks" if is_fringe else "jpeg-damaged-masks"
+
+
+def _is_solid(stored: Array, strays: BoolArray) -> bool:
+    """Most strays are like their neighbours, as drawn regions are; what is smeared differs."""
+    planes = stored[..., None] if stored.ndim == 2 else stored
+    like_right = (planes[:-1, :-1] == planes[:-1, 1:]).all(-1)
+    like_below = (planes[:-1, :-1] == planes[1:, :-1]).all(-1)
+    inner = strays[:-1, :-1]
+    return bool(inner.any()) and bool((like_right & like_below)[inner].mean() >= SOLID_SHARE)
 
 
 def _borders(mask: UInt8Array) -> BoolArray:

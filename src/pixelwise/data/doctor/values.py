@@ -81,7 +81,7 @@ def _showing(masks: Masks, index: int) -> list[tuple[Record, MaskFacts, int]]:
 
 def _gaps(dataset: Dataset, masks: Masks, rows: Sequence[ClassRow]) -> list[Finding]:
     """Values behind a gap, where nobody has named the classes and so every number became one."""
-    if not dataset.class_map.is_unnamed:
+    if not dataset.class_map.is_numbered:
         return []
     present = [index for index, row in enumerate(rows) if any(row.pixels.values())]
     for before, after in itertools.pairwise(present):

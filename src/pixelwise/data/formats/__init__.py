@@ -76,6 +76,8 @@ class Format(ABC):
     """What it can be read as, the usual one first."""
     layout: ClassVar[str]
     """The folder that it expects, in one line, for messages."""
+    is_seen_from_above: ClassVar[bool] = False
+    """Its images are maps, which have no up and down."""
 
     def __init__(self, label_mode: LabelMode | None = None, strays: Strays = "refuse") -> None:
         if label_mode not in (None, *self.label_modes):
@@ -120,7 +122,7 @@ class Format(ABC):
     def refusal(self, truth: Truth) -> str | None:
         """Why it cannot hold such a truth, as the end of a sentence; ``None`` where it can."""
         if truth.label_mode not in self.label_modes:
-            return f"it holds {' or '.join(self.label_modes)} labels"
+            return f"{self.name} holds {' or '.join(self.label_modes)} labels alone"
         return None
 
     def write(

@@ -63,6 +63,7 @@ class GeoJson(Format):
 
     name: ClassVar[str] = "geojson"
     label_modes = ("exclusive", "overlapping")
+    is_seen_from_above: ClassVar[bool] = True
     layout: ClassVar[str] = (
         "NAME.tif + NAME.geojson, images/NAME.tif + labels/NAME.geojson, or *.tif + one GeoJSON"
     )

@@ -51,7 +51,7 @@ class ObjectMasks(Format):
             images = [image_files(_image_folder(path)) for path in masked]
             if masked and all(len(found) == 1 for found in images):
                 return Confidence(
-                    0.9, f"a folder per image, with its objects in {masked[0].name}/masks/"
+                    0.9, f"a folder per image, its objects, in {masked[0].name}/masks/, are merged"
                 )
         return NO
 
