@@ -67,7 +67,7 @@ class MemoryCache(Sequence[Item], Generic[Item]):
         Args:
             on_made: Called with how many are made and how many there are.
         """
-        # More threads than cores only wait for the interpreter's lock: of samples that are read back
+        # More threads than cores only wait for the interpreter: of samples that are read back
         # from the disk, six threads on two cores were measured to take half as long again as two.
         num_threads = os.cpu_count() or 1
         # A window of futures and not one per item: results that wait would hold every item.
