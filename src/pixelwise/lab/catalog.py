@@ -16,6 +16,7 @@ FOLDER = resources.files("pixelwise.lab") / "entries"
 MEASURES = {
     "loss": "validation loss",
     "mean_iou": "mean IoU",
+    "some_iou": "IoU, averaging not stated",
     "pixel_accuracy": "pixel accuracy",
     "binary_accuracy": "binary accuracy (A1)",
     "recall": "recall (A1)",
