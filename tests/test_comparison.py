@@ -57,7 +57,7 @@ def test_the_same_model_twice_is_no_difference_in_words(data, tmp_path):
     assert [model.ranked.is_like_best for model in comparison.models] == [True, True]
     assert comparison.models[0].ranked.value == comparison.models[1].ranked.value
     assert comparison.models[1].ranked.p_value == 1
-    assert comparison.to_json()["verdict"][0].startswith("No difference")
+    assert comparison.to_json()["verdict"][0].startswith("4 images are too few to compare models")
 
 
 def test_a_model_that_fails_is_listed_and_the_others_go_on(twice):
@@ -194,6 +194,7 @@ def test_a_run_that_has_seen_the_validation_images_is_marked(data, tmp_path, mak
         )
         comparison = compare(data, [tmp_path / "old"], out=tmp_path / "out", device="cpu")
     assert any("too good" in remark for remark in comparison.models[0].remarks)
+    assert comparison.models[0].num_seen == {"val": 3, "test": 3}
 
 
 def test_a_run_of_other_classes_is_listed_with_its_error(data, twice, tmp_path, make_index_dataset):

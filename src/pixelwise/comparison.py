@@ -56,7 +56,7 @@ class _Entry:
     errors: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     counts: dict[str, Counts] = field(default_factory=dict)
-    num_seen: int = 0
+    num_seen: dict[str, int] = field(default_factory=dict)
 
 
 def compare(
@@ -240,7 +240,8 @@ def _score(
             entry.errors.append(failure(error))
             continue
         scored.append(run)
-        entry.num_seen = max(entry.num_seen, content["num_seen"])
+        for name, num_seen in content["num_seen"].items():
+            entry.num_seen[name] = max(entry.num_seen.get(name, 0), num_seen)
         for name in splits:
             by_split[name].append(np.array(content["counts"][name], np.int64))
     entry.runs = scored
@@ -265,18 +266,20 @@ def _counts(
     if kept.is_file():
         try:
             content: dict[str, Any] = json.loads(kept.read_text("utf-8"))
-            if content["key"] == key and content["counts"].keys() == set(splits):
+            if content["key"] == key and content["counts"].keys() == content[
+                "num_seen"
+            ].keys() == set(splits):
                 return content
         except (ValueError, KeyError, TypeError, AttributeError):
             pass  # cut by a kill, or of another version: it is counted anew
     listener(Said("scoring", (f"{run} on {' and '.join(splits)}",)))
     predictor = load_model(run, device=str(device))
-    counts, num_seen = {}, 0
+    counts, num_seen = {}, {}
     for name in splits:
         scores = evaluate(predictor, dataset, name, detailed=True)
         assert scores.detail
         counts[name] = scores.detail.counts.tolist()
-        num_seen += scores.seen_in_training or 0
+        num_seen[name] = scores.seen_in_training or 0
     content = {"key": key, "num_seen": num_seen, "counts": counts}
     write_text(kept, json.dumps(content) + "\n")
     return content
@@ -351,8 +354,8 @@ def _compared(
     if entry.errors:
         number = f"{len(entry.errors)} of {len(entry.errors) + len(entry.runs)} seeds"
         remarks.append(f"{number} failed: {entry.errors[0]}")
-    if entry.num_seen:
-        remarks.append(f"trained on {entry.num_seen} of these images: its score is too good")
+    if num_seen := sum(entry.num_seen.values()):
+        remarks.append(f"trained on {num_seen} of these images: its score is too good")
     test = entry.counts.get("test")
     by_class = iou(entry.counts["val"].sum(0)).mean(0)
     histories = [rows for run in entry.runs if (rows := read_history(run))]
@@ -376,4 +379,5 @@ def _compared(
         images_per_s=statistics.median(speeds) if speeds else None,
         runs=tuple(map(str, entry.runs)),
         remarks=tuple(remarks),
+        num_seen=dict(entry.num_seen),
     )

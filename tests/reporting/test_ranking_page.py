@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -69,9 +70,36 @@ def comparison(*models, folder="out", failed=(), num_images=50, num_test_images=
 
 def test_a_clear_winner_is_named_with_its_lead():
     words = verdict(comparison(model("good", 0.8), model("bad", 0.6, behind=0.2, p_value=0.001)))
-    assert words[0].startswith("good is the best: mean IoU 0.800 (95 %: 0.750 to 0.850)")
+    assert words[0].startswith(
+        "good: these weights score higher on these images: mean IoU 0.800 (95 %: 0.750 to 0.850)"
+    )
     assert "ahead of bad by 0.200" in words[0]
     assert any("another seed" in sentence for sentence in words)
+
+
+def test_with_several_seeds_a_model_is_the_best():
+    words = verdict(
+        comparison(
+            model("good", 0.8, by_seed=(0.79, 0.81)),
+            model("bad", 0.6, behind=0.2, p_value=0.001, by_seed=(0.59, 0.61)),
+        )
+    )
+    assert words[0].startswith("good is the best: mean IoU")
+
+
+def test_few_images_compare_nothing():
+    models = model("good", 0.8), model("bad", 0.6, behind=0.2, p_value=0.001)
+    words = verdict(comparison(*models, num_images=5))
+    assert words[0].startswith("5 images are too few to compare models")
+
+
+def test_a_model_that_has_seen_the_images_is_neither_crowned_nor_quoted():
+    leaked = replace(model("leaked", 0.9, test=0.98), num_seen={"val": 40, "test": 4})
+    words = verdict(
+        comparison(leaked, model("honest", 0.8, behind=0.1, p_value=0.001), num_test_images=4)
+    )
+    assert words[0].startswith("No model is named best: leaked trained on images of this split")
+    assert not any("0.980" in sentence or "0.900" in sentence for sentence in words)
 
 
 def test_no_difference_is_said_and_the_cheapest_of_those_alike_is_named():
@@ -82,7 +110,7 @@ def test_no_difference_is_said_and_the_cheapest_of_those_alike_is_named():
             model("bad", 0.5, behind=0.3, p_value=0.001, ms=1),
         )
     )
-    assert "No difference between the best, large and small" in words[0]
+    assert "No difference could be shown between the best, large and small" in words[0]
     assert "the fastest is small, 3 ms an image, and the smallest too, 9k parameters" in words[1]
 
 
@@ -106,7 +134,7 @@ def test_the_figure_of_the_test_images_is_the_one_to_quote():
 
 
 def test_each_place_is_put_into_words():
-    assert against_best(model("a", 0.8).ranked) == "best"
+    assert against_best(model("a", 0.8).ranked) == "highest"
     assert against_best(model("b", 0.8, behind=0.0, p_value=1.0).ranked).startswith("no difference")
     words = against_best(model("c", 0.7, behind=0.1, p_value=0.002).ranked)
     assert words == "behind by 0.100 (95 %: 0.090 to 0.110), p < 0.01"

@@ -254,6 +254,18 @@ def test_what_went_wrong_in_training_stands_at_the_top_and_the_curves_below(tmp_
     assert sum(len(one["points"].split()) == 2 for one in charts) >= 3
 
 
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_a_loss_that_is_no_finite_number_does_not_cost_the_report(value, tmp_path):
+    history = [
+        {"epoch": epoch, "train_loss": 1.0 / epoch, "val_loss": loss, "val_mean_iou": 0.3}
+        for epoch, loss in ((1, 0.9), (2, value), (3, 0.8))
+    ]
+    page, _ = page_of(SCENES, tmp_path / "report.html", RunFacts(history, 1))
+    charts = [attributes["points"] for tag, attributes in page.tags if tag == "polyline"]
+    assert not [points for points in charts if "nan" in points or "inf" in points]
+    assert [len(points.split()) for points in charts].count(2) >= 1
+
+
 def words_of(samples, **changes):
     return verdict(dataclasses.replace(scores_of(samples), **changes))
 

@@ -148,3 +148,22 @@ def test_images_add_up_whatever_their_order():
         back.add(prediction, mask)
     assert np.array_equal(forth.boundary_iou, back.boundary_iou)
     assert np.array_equal(forth.surface_dice, back.surface_dice)
+
+
+def test_a_class_that_the_masks_never_show_counts_in_no_border_score():
+    mask = np.zeros((100, 100), np.uint8)
+    mask[20:80, 20:80] = 1
+    prediction = mask.copy()
+    prediction[5, 5] = 2
+    found = counted(prediction, mask)
+    assert np.isnan([found.boundary_iou[2], found.surface_dice[2], found.trimap_iou[2]]).all()
+
+
+def test_an_edge_that_void_hides_counts_nowhere():
+    mask = np.zeros((100, 100), np.uint8)
+    mask[25:75, 25:75] = VOID
+    mask[30:70, 30:70] = 1
+    prediction = np.where(mask == 1, 1, 0).astype(np.uint8)
+    prediction[67:70, 40:45] = 0
+    found = counted(prediction, mask, 2)
+    assert np.isnan([found.boundary_iou[1], *found.surface_dice]).all()

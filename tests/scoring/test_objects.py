@@ -68,3 +68,13 @@ def test_what_is_found_is_what_a_loop_finds(seed):
     covered = sum(row.covered * (mask == 1).sum() for row in found if row.objects == count)
     if len(found) == 1:
         assert covered == pytest.approx(((mask == 1) & (prediction == 1)).sum())
+
+
+def test_what_is_predicted_on_void_does_not_enlarge_a_region():
+    mask = np.zeros((100, 100), np.uint8)
+    square(mask, 25, 25, 30, 255)
+    square(mask, 30, 30, 20)
+    prediction = np.zeros_like(mask)
+    square(prediction, 25, 25, 30)
+    (row,) = rows(prediction, mask)
+    assert row.found == 1

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pixelwise.scoring.intervals import paired_bootstrap
-from pixelwise.scoring.measures import mean_iou
+from pixelwise.scoring.measures import exclusive_accuracy, mean_iou
 from pixelwise.scoring.ranking import holm, rank_models
 
 
@@ -75,7 +75,23 @@ def test_one_image_tells_nothing_apart():
 
 def test_holms_correction_is_that_of_the_textbook():
     # Four values, each times the number of those that are not smaller, never falling.
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([]) == []
-    assert holm([0.9, 0.8]) == [1.0, 1.0]
-    assert holm([0.0])[0] > 0  # no resample of 2000 does not mean impossible
+    assert holm([0.01, 0.04, 0.03, 0.005], 4) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([], 0) == []
+    assert holm([0.9, 0.8], 2) == [1.0, 1.0]
+    assert holm([0.01, 0.02], 3) == pytest.approx([0.03, 0.04])  # of three pairs that could be
+
+
+@pytest.mark.parametrize("num_images", [5, 20])
+@pytest.mark.parametrize("num_models", [2, 5])
+def test_equal_models_are_seldom_told_apart(num_models, num_images):
+    rng = np.random.default_rng(0)
+    wrong = 0
+    for _ in range(40):
+        right = rng.integers(600, 900, num_images)
+        counts = {}
+        for name in map(str, range(num_models)):
+            rights = right + rng.normal(0, 30, num_images).round().astype(int)
+            counts[name] = np.zeros((num_images, 1, 4, 2), np.int64)
+            counts[name][:, 0, 0, 0], counts[name][:, 0, 2, 0] = rights, 1000 - rights
+        wrong += any(not entry.is_like_best for entry in rank_models(counts, exclusive_accuracy))
+    assert wrong / 40 <= 0.1

@@ -15,8 +15,8 @@ from pixelwise.data.sample import Sample
 from pixelwise.scoring.confusion import ConfusionMatrix
 from pixelwise.scoring.scores import summarise
 from pixelwise.training.alignment import check_alignment
+from pixelwise.training.dead_channels import DeadChannels
 from pixelwise.training.watchdog import (
-    DeadChannels,
     Watchdog,
     check_images,
     check_normalisation,
@@ -191,6 +191,43 @@ def test_channels_that_never_rise_above_zero_are_dead():
     assert alarm.kind == "dead-activations"
     assert "100%" in alarm.text
     assert not model[1]._forward_hooks
+
+
+class OneLayerAtTwoWidths(nn.Module):
+    """One ReLU behind layers of 4 and of 16 channels, as a bottleneck of a resnet50 has it."""
+
+    def __init__(self):
+        super().__init__()
+        self.narrow, self.wide, self.relu = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 16, 1), nn.ReLU()
+
+    def forward(self, images):
+        return self.relu(self.wide(self.relu(self.narrow(images))))
+
+
+def test_a_layer_that_is_used_at_two_widths_is_watched_at_each():
+    model, images = OneLayerAtTwoWidths(), torch.randn(2, 3, 16, 16)
+    nn.init.constant_(model.wide.bias, -1000)
+    with DeadChannels(model) as channels:
+        model(images)
+    assert kinds(channels.alarms()) == ["dead-activations"]
+
+
+def test_what_goes_wrong_in_the_watching_is_said_and_ends_nothing(monkeypatch):
+    calls = []
+
+    def fail(*_):
+        calls.append(1)
+        raise RuntimeError("no such width")
+
+    monkeypatch.setattr(DeadChannels, "_note", fail)
+    model, images = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()), torch.randn(2, 3, 16, 16)
+    with DeadChannels(model) as channels:
+        model(images)
+        model(images)
+    (alarm,) = channels.alarms()
+    assert alarm.kind == "activations-unwatched"
+    assert "no such width" in alarm.text
+    assert len(calls) == 1
 
 
 def things(count=12, size=(120, 150)):

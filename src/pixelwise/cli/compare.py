@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +24,10 @@ from pixelwise.cli.listening import listening
 
 if TYPE_CHECKING:
     from pixelwise.reporting.ranking import Comparison
+
+
+PIPED_WIDTH = 200
+"""Letters in a line where no terminal says how many there are."""
 
 
 def command(
@@ -121,7 +126,8 @@ def print_ranking(comparison: Comparison) -> None:
             with_unit(model.parameters),
             "-" if memory is None else f"{memory:.4g}",
         )
-    Console(highlight=False).print(table)
+    # Into a file or a pipe, names are not folded to fit a terminal that is not there.
+    Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH).print(table)
     say()
     for sentence in verdict(comparison):
         say(sentence)

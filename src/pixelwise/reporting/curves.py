@@ -47,13 +47,14 @@ def curve_charts(models: Sequence[Sequence[History]]) -> list[str]:
             Line("", points, f"run-{place % len(COLOURS)}")
             for place, histories in enumerate(models)
             for rows in histories
-            if (points := _points(rows, across, up))
+            if (points := points_of(rows, across, up))
         ]
         if lines:
             charts.append(line_chart(lines, across_words, up_words))
     return charts
 
 
-def _points(rows: History, across: str, up: str) -> list[tuple[float, float]]:
+def points_of(rows: History, across: str, up: str) -> list[tuple[float, float]]:
+    """The (across, up) values of two columns, without those that are no finite number."""
     pairs = [(float(row[across]), float(row[up])) for row in rows]
     return [pair for pair in pairs if all(map(math.isfinite, pair))]

@@ -23,6 +23,9 @@ NUM_SHOTS = 5
 SHOT_PX = 900
 """Longest side of a picture: a page of many models stays one that can be sent."""
 
+MIN_IMAGES = 6
+"""On fewer images no permutation of two models is rarer than 5 %."""
+
 FEW_IMAGES = 20
 """On fewer images than this, the intervals themselves are rough."""
 
@@ -54,6 +57,7 @@ class ComparedModel:
         images_per_s: Of training, median.
         runs: Where the models lie.
         remarks: What should be known when it is compared.
+        num_seen: By split, images that it was trained on: its score on them is not quoted.
     """
 
     ranked: Ranked
@@ -69,6 +73,7 @@ class ComparedModel:
     images_per_s: float | None
     runs: tuple[str, ...]
     remarks: tuple[str, ...] = ()
+    num_seen: dict[str, int] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -145,6 +150,13 @@ def verdict(comparison: Comparison) -> list[str]:
 
 
 def _ranking(comparison: Comparison) -> Iterator[str]:
+    seen = [model.name for model in comparison.models if model.num_seen.get("val")]
+    if seen:
+        yield (
+            f"No model is named best: {_listed(seen)} trained on images of this split. Compare "
+            "again without it."
+        )
+        return
     best, *others = comparison.models
     images = f"on {comparison.num_images} validation images"
     score = f"mean IoU {best.ranked.value:.3f}{_range(best.ranked.interval)}"
@@ -152,23 +164,33 @@ def _ranking(comparison: Comparison) -> Iterator[str]:
     if not others:
         yield f"{best.name} reaches {score} {images}."
         return
+    if comparison.num_images < MIN_IMAGES:
+        yield (
+            f"{comparison.num_images} images are too few to compare models: the highest figure is "
+            f"{best.name}'s, {score}."
+        )
+        return
     if len(alike) == 1:
         second = others[0]
         assert second.ranked.behind is not None
+        is_one = all(len(model.ranked.by_seed) == 1 for model in comparison.models)
+        behind = second.ranked.behind
+        what = "these weights score higher on these images" if is_one else "is the best"
         yield (
-            f"{best.name} is the best: {score} {images}, ahead of {second.name} by "
-            f"{second.ranked.behind.value:.3f}{_range(second.ranked.behind.interval)}."
+            f"{best.name}{':' if is_one else ''} {what}: {score} {images}, ahead of "
+            f"{second.name} by {behind.value:.3f}{_range(behind.interval)}."
         )
         return
     names = _listed([model.name for model in alike])
     if len(alike) == len(comparison.models):
         yield (
-            f"No difference between {names} {images}: the highest figure is {best.name}'s, {score}."
+            f"No difference could be shown between {names} {images}: the highest figure "
+            f"is {best.name}'s, {score}."
         )
     else:
         yield (
-            f"No difference between the best, {names}, {images}; the others are behind. The "
-            f"highest figure is {best.name}'s, {score}."
+            f"No difference could be shown between the best, {names}, {images}; the others are "
+            f"behind. The highest figure is {best.name}'s, {score}."
         )
     fastest = min(alike, key=lambda model: model.ms_per_image)
     smallest = min(alike, key=lambda model: model.parameters)
@@ -182,7 +204,7 @@ def _ranking(comparison: Comparison) -> Iterator[str]:
 
 def _caution(comparison: Comparison) -> Iterator[str]:
     best = comparison.models[0]
-    if comparison.num_images < FEW_IMAGES:
+    if MIN_IMAGES <= comparison.num_images < FEW_IMAGES:
         yield f"{comparison.num_images} images are few: the intervals are rough ones."
     if len(comparison.models) > 1 and all(
         len(model.ranked.by_seed) == 1 for model in comparison.models
@@ -205,7 +227,7 @@ def _caution(comparison: Comparison) -> Iterator[str]:
 
 def _test(comparison: Comparison) -> Iterator[str]:
     best = comparison.models[0]
-    if best.test is not None:
+    if best.test is not None and not any(best.num_seen.values()):
         yield (
             f"On the {comparison.num_test_images} test images, by which nothing was chosen, "
             f"{best.name} reaches {best.test:.3f}{_range(best.test_interval)}: the figure to quote."
@@ -220,12 +242,12 @@ def against_best(ranked: Ranked, *, is_short: bool = False) -> str:
         is_short: Without interval and p-value.
     """
     if ranked.behind is None or ranked.p_value is None:
-        return "best"
+        return "highest"
     if ranked.is_like_best:
         return (
-            "no difference"
+            "not told apart"
             if is_short
-            else f"no difference ({-ranked.behind.value:+.3f}, p = {ranked.p_value:.2g})"
+            else f"no difference shown ({-ranked.behind.value:+.3f}, p = {ranked.p_value:.2g})"
         )
     if is_short:
         return f"behind by {ranked.behind.value:.3f}"

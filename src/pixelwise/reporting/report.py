@@ -18,6 +18,7 @@ from pixelwise.models import count_gmacs
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.prediction.writers import viewable
 from pixelwise.reporting.charts import Line, bar_chart, line_chart
+from pixelwise.reporting.curves import points_of
 from pixelwise.reporting.doubts import review_worst
 from pixelwise.reporting.page import data_uri, shrunk, write_page
 from pixelwise.reporting.plots import colour_prediction, colour_truth
@@ -158,15 +159,16 @@ def _curves(run: RunFacts) -> list[str]:
         return []
 
     def column(name: str) -> list[tuple[float, float]]:
-        return [(float(row["epoch"]), float(row[name])) for row in run.history]
+        return points_of(run.history, "epoch", name)
 
     ious = column("val_mean_iou")
     best = next((point for point in ious if point[0] == run.best_epoch), None)
     losses = [Line("training", column("train_loss"), "two"), Line("validation", column("val_loss"))]
-    return [
-        line_chart(losses, "epoch", "loss"),
-        line_chart([Line("", ious)], "epoch", "validation mean IoU", mark=best),
-    ]
+    losses = [line for line in losses if line.points]
+    charts = [line_chart(losses, "epoch", "loss")] if losses else []
+    if ious:
+        charts.append(line_chart([Line("", ious)], "epoch", "validation mean IoU", mark=best))
+    return charts
 
 
 def _matrix(detail: Detail, class_map: ClassMap) -> list[tuple[str, list[float]]]:

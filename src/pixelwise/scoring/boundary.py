@@ -2,7 +2,8 @@
 
 Everything is counted per image and class into arrays that add up, so that a split's figure does not
 depend on order or batches. Void pixels count nowhere, and a region's edge against void is no
-boundary: nobody said that the region ends there.
+boundary: nobody said that the region ends there. Where void leaves a shown class no edge at all in
+an image, that image says nothing about the class's edge, and both are left out together.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class BoundaryCounts:
 
     def __init__(self, num_classes: int) -> None:
         self.num_classes = num_classes
+        self._pixels = np.zeros(num_classes, np.int64)
         self._bands = np.zeros((2, num_classes), np.int64)
         self._trimap: Counts = np.zeros((num_classes, num_classes), np.int64)
         self._surfaces = np.zeros((2, num_classes), np.int64)
@@ -53,14 +55,17 @@ class BoundaryCounts:
             truth, guess = mask == index, (prediction == index) & ~void
             if not truth.any() and not guess.any():
                 continue
+            self._pixels[index] += np.count_nonzero(truth)
             bands = [inner_band(region, void, width) for region in (truth, guess)]
-            self._bands[:, index] += [
-                np.count_nonzero(bands[0] & bands[1]), np.count_nonzero(bands[0] | bands[1]),
-            ]  # fmt: skip
+            if not _is_hidden(truth, bands[0], void):
+                self._bands[:, index] += [
+                    np.count_nonzero(bands[0] & bands[1]), np.count_nonzero(bands[0] | bands[1]),
+                ]  # fmt: skip
             contours = [
                 inner_band(region, void, 1, frame_is_edge=False) for region in (truth, guess)
             ]
-            self._surfaces[:, index] += _within(*contours)
+            if not _is_hidden(truth, contours[0], void):
+                self._surfaces[:, index] += _within(*contours)
         distance = distance_to(class_edges(mask))
         near = np.where(distance < TRIMAP_PX, mask, np.uint8(IGNORE_INDEX))
         self._trimap += count_pairs(prediction, near, self.num_classes)
@@ -71,12 +76,12 @@ class BoundaryCounts:
 
     @property
     def boundary_iou(self) -> Values:
-        """IoU (K,) of the bands inside the edges; NaN for a class that is nowhere.
+        """IoU (K,) of the bands inside the edges; NaN for a class that the masks never show.
 
         Reference:
             Cheng et al., Boundary IoU (2021), arXiv:2103.16562.
         """
-        return _shares(*self._bands)
+        return np.where(self._pixels > 0, _shares(*self._bands), np.nan)
 
     @property
     def trimap_iou(self) -> Values:
@@ -96,11 +101,13 @@ class BoundaryCounts:
     def surface_dice(self) -> Values:
         """Share (K,) of both boundaries that lies within the tolerance of the other.
 
+        NaN for a class that the masks never show.
+
         Reference:
             Nikolov et al., Deep learning to achieve clinically applicable segmentation (2018),
             arXiv:1809.04430.
         """
-        return _shares(*self._surfaces)
+        return np.where(self._pixels > 0, _shares(*self._surfaces), np.nan)
 
     @property
     def accuracy_by_distance(self) -> list[tuple[str, float, int]]:
@@ -155,6 +162,11 @@ def distance_to(places: BoolArray) -> npt.NDArray[np.float32]:
         return np.full(places.shape, np.inf, np.float32)
     away = cv2.distanceTransform((~places).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     return np.asarray(away, np.float32)
+
+
+def _is_hidden(truth: BoolArray, edge: BoolArray, void: BoolArray) -> bool:
+    """Void took the whole edge of a region that the mask shows."""
+    return bool(truth.any() and not edge.any() and void.any())
 
 
 def _within(truth: BoolArray, guess: BoolArray) -> tuple[int, int]:

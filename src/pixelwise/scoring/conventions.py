@@ -18,12 +18,14 @@ TINY = 1e-6
 """What milesial's Dice adds above and below the line."""
 
 
-def figure_like(name: str, per_image: Counts) -> float:
+def figure_like(name: str, per_image: Counts, *, has_background: bool = True) -> float:
     """The score by another library's convention.
 
     Args:
         name: One of :func:`convention_names`.
         per_image: Counts (N, 4, K) of each image.
+        has_background: The first class is the rest of the image, as it is for exclusive labels;
+            what leaves class 0 out then leaves it out.
 
     Returns:
         Its figure; NaN where its code would give that.
@@ -35,7 +37,10 @@ def figure_like(name: str, per_image: Counts) -> float:
         raise UnknownNameError("--like", name, _CONVENTIONS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # means of nothing are what they give
-        return float(_CONVENTIONS[name][1](per_image))
+        figure = _CONVENTIONS[name][1]
+        if figure in _WITHOUT_BACKGROUND and has_background:
+            per_image = per_image[..., 1:]
+        return float(figure(per_image))
 
 
 def convention_names() -> dict[str, str]:
@@ -61,7 +66,11 @@ def _absent_is_0(per_image: Counts) -> float:
 
 def _absent_is_1(per_image: Counts) -> float:
     shares = _union_share(per_image.sum(0))
-    return float(np.where(np.isnan(shares), 1.0, shares).mean())
+    return float(_nan_as_1(shares).mean())
+
+
+def _nan_as_1(shares: Values) -> Values:
+    return np.where(np.isnan(shares), 1.0, shares)
 
 
 def _nan_spreads(per_image: Counts) -> float:
@@ -73,13 +82,16 @@ def _pooled(per_image: Counts) -> float:
     return float(hits / (hits + extra + missed))
 
 
+def _smp_pooled(per_image: Counts) -> float:
+    return float(_nan_as_1(_union_share(per_image.sum((0, 2))[:, None])).mean())
+
+
 def _pooled_by_image(per_image: Counts) -> float:
-    hits, extra, missed, _ = per_image.sum(2).T.astype(np.float64)
-    return float((hits / (hits + extra + missed)).mean())
+    return float(_nan_as_1(_union_share(per_image.sum(2)[..., None])).mean())
 
 
-def _absent_is_0_by_image(per_image: Counts) -> float:
-    return float(np.nan_to_num(_union_share(per_image)).mean(0).mean())
+def _absent_is_1_by_image(per_image: Counts) -> float:
+    return float(_nan_as_1(_union_share(per_image)).mean())
 
 
 def _monai(per_image: Counts) -> float:
@@ -89,11 +101,11 @@ def _monai(per_image: Counts) -> float:
 
 
 def _nnunet(per_image: Counts) -> float:
-    return float(np.nanmean(_union_share(per_image)[:, 1:], axis=0).mean())
+    return float(np.nanmean(_union_share(per_image), axis=0).mean())
 
 
 def _milesial(per_image: Counts) -> float:
-    hits, extra, missed, _ = np.moveaxis(per_image[..., 1:].astype(np.float64), 1, 0)
+    hits, extra, missed, _ = np.moveaxis(per_image.astype(np.float64), 1, 0)
     inter, whole = 2 * hits, 2 * hits + extra + missed
     whole = np.where(whole == 0, inter, whole)
     return float(((inter + TINY) / (whole + TINY)).mean())
@@ -101,15 +113,17 @@ def _milesial(per_image: Counts) -> float:
 
 _CONVENTIONS: dict[str, tuple[str, Callable[[Counts], float]]] = {
     "mmseg": ("IoU over the split, classes that are nowhere left out (also HF)", _nan_skipped),
-    "smp-macro": ("IoU over the split, a class that is nowhere counts 0", _absent_is_0),
-    "smp-micro": ("IoU of all classes' pixels together", _pooled),
-    "smp-macro-imagewise": ("IoU per image, a class not in it counts 0", _absent_is_0_by_image),
+    "smp-macro": ("IoU over the split, a class that is nowhere counts 1", _absent_is_1),
+    "smp-micro": ("IoU of all classes' pixels together", _smp_pooled),
+    "smp-macro-imagewise": ("IoU per image, a class not in it counts 1", _absent_is_1_by_image),
     "smp-micro-imagewise": ("IoU of all classes' pixels together, per image", _pooled_by_image),
     "torchvision": ("IoU over the split, not a number where a class is nowhere", _nan_spreads),
     "torchgeo": ("IoU of all classes' pixels together", _pooled),
-    "paddleseg": ("IoU over the split, a class that is nowhere counts 1", _absent_is_1),
+    "paddleseg": ("IoU over the split, a class that is nowhere counts 0", _absent_is_0),
     "monai": ("IoU per image over the classes that its mask shows", _monai),
     "nnunet": ("IoU per image without class 0, then per class, then their mean", _nnunet),
     "keras": ("IoU over the split, a class that is nowhere counts 0", _absent_is_0),
     "milesial": ("Dice per image without class 0, a class not in it counts 1", _milesial),
 }
+
+_WITHOUT_BACKGROUND = (_nnunet, _milesial)

@@ -187,7 +187,12 @@ class DetailCounts:
                 )
             ),
             confusion=None if confusion is None else tuple(map(tuple, confusion.tolist())),
-            like={name: _number(figure_like(name, per_image)) for name in convention_names()},
+            like={
+                name: _number(
+                    figure_like(name, per_image, has_background=self._label_mode == "exclusive")
+                )
+                for name in convention_names()
+            },
             counts=per_image,
             confidence=self._confidence,
         )

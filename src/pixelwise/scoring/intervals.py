@@ -4,8 +4,15 @@ Images are drawn with replacement, as many as there are; the interval holds the 
 the measure then gives (the percentile method). Pixels of an image go together, for they are not
 independent; so do the two models' counts of an image, in the paired form.
 
+A resample that lacks a class of the split would be another mean: it is left out. There is no
+interval where fewer than two images show what is measured, or more than 5 % of the resamples are
+left out: so few images show a class that these resamples cannot say how sure it is.
+
+The p-value of two models is that of a permutation: were they alike, each image's two counts could
+be swapped. It is the share of such swaps that give a difference at least as large.
+
 Reference:
-    Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
+    Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapters 13 and 15.
 """
 
 from __future__ import annotations
@@ -14,16 +21,34 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
+from pixelwise.scoring import measures
 from pixelwise.scoring.measures import Counts, Values
 
 LEVEL = 0.95
 NUM_RESAMPLES = 2000
+NUM_SWAPS = 10_000
+"""Permutations; all of them where there are no more, which is up to 13 images."""
+
+MIN_DEFINED = 0.95
+"""Share of the resamples that must be defined."""
+
 NUM_AT_ONCE = 200
 """Resamples whose counts are held at once, which bounds the memory."""
 
 Measure = Callable[[Values], Values]
 """Of counts (..., 4, K), in any leading shape."""
+
+ROUNDING = 1e-12
+"""Differences closer than this are equal."""
+
+_OF_PIXELS: tuple[Measure, ...] = (
+    measures.exclusive_accuracy,
+    measures.overlapping_accuracy,
+    measures.frequency_weighted_iou,
+)
+"""Measures that are no mean over classes: one that is missing does not shift them."""
 
 
 @dataclass(frozen=True)
@@ -40,18 +65,13 @@ class Difference:
 
     Attributes:
         value: First minus second.
-        interval: Of the difference.
-        p_value: Two-sided, from the share of resamples on the other side of zero; 1 for equal ones.
+        interval: Of the difference by bootstrap; ``None`` where there is none.
+        p_value: Two-sided, by permutation of whole images; 1 for equal ones.
     """
 
     value: float
-    interval: Interval
+    interval: Interval | None
     p_value: float
-
-    @property
-    def is_significant(self) -> bool:
-        """The interval leaves out zero."""
-        return self.interval.low > 0 or self.interval.high < 0
 
 
 def bootstrap(per_image: Counts, measure: Measure, *, seed: int = 0) -> Interval | None:
@@ -63,12 +83,13 @@ def bootstrap(per_image: Counts, measure: Measure, *, seed: int = 0) -> Interval
         seed: Of the draw; the same one gives the same interval.
 
     Returns:
-        The interval; ``None`` for fewer than two images, or where the measure is not defined.
+        The interval; ``None`` where the images do not suffice, see the module.
     """
-    if len(per_image) < 2:
+    if not _is_shown_twice(measure(per_image.astype(np.float64))):
         return None
-    values = np.concatenate([measure(sums) for (sums,) in _resamples([per_image], seed)])
-    return _interval(values)
+    shown = _shown(per_image.sum(0))
+    values = [_held(measure, sums, shown) for (sums,) in _resamples([per_image], seed)]
+    return _interval(np.concatenate(values))
 
 
 def bootstrap_classes(
@@ -79,7 +100,9 @@ def bootstrap_classes(
     if len(per_image) < 2:
         return [None] * num_classes
     values = np.concatenate([measure(sums) for (sums,) in _resamples([per_image], seed)])
-    return [_interval(values[:, index]) for index in range(num_classes)]
+    is_enough = [_is_shown_twice(column) for column in measure(per_image.astype(np.float64)).T]
+    return [_interval(values[:, index]) if is_enough[index] else None
+            for index in range(num_classes)]  # fmt: skip
 
 
 def paired_bootstrap(
@@ -99,14 +122,57 @@ def paired_bootstrap(
     if first.shape != second.shape:
         raise ValueError(f"both must be of the same images. Got {first.shape}, {second.shape}")
     value = float(measure(first.sum(0)) - measure(second.sum(0)))
-    if len(first) < 2:
-        return Difference(value, Interval(-np.inf, np.inf), 1.0)
-    values = np.concatenate(
-        [measure(ours) - measure(theirs) for ours, theirs in _resamples([first, second], seed)]
-    )
-    interval = _interval(values) or Interval(-np.inf, np.inf)
-    below, above = float((values <= 0).mean()), float((values >= 0).mean())
-    return Difference(value, interval, min(1.0, 2 * min(below, above)))
+    if not _is_shown_twice(measure(first.astype(np.float64)) - measure(second.astype(np.float64))):
+        return Difference(value, None, 1.0)
+    shown = _shown(first.sum(0))
+    values = [
+        _held(measure, ours, shown) - measure(theirs)
+        for ours, theirs in _resamples([first, second], seed)
+    ]
+    p_value = _swap_p_value(first, second, measure, seed)
+    return Difference(value, _interval(np.concatenate(values)), p_value)
+
+
+def _swap_p_value(first: Counts, second: Counts, measure: Measure, seed: int) -> float:
+    """Share of the swaps of images between two models that differ as much, two-sided."""
+    count = len(first)
+    total = first.sum(0) + second.sum(0)
+    change = (second - first).reshape(count, -1).astype(np.float64)
+    observed = abs(float(measure(first.sum(0)) - measure(second.sum(0))))
+    is_exact = 2**count <= NUM_SWAPS
+    num_swaps = 2**count if is_exact else NUM_SWAPS
+    rng = np.random.default_rng(seed)
+    num_larger = 0
+    for start in range(0, num_swaps, NUM_AT_ONCE):
+        numbers = np.arange(start, min(start + NUM_AT_ONCE, num_swaps))
+        swaps = (
+            numbers[:, None] >> np.arange(count) & 1
+            if is_exact
+            else rng.integers(0, 2, (len(numbers), count))
+        )
+        ours = first.sum(0) + (swaps @ change).reshape(-1, *first.shape[1:])
+        found = np.abs(measure(ours) - measure(total - ours))
+        num_larger += int((found >= observed - ROUNDING).sum())
+    return num_larger / num_swaps if is_exact else (1 + num_larger) / (1 + num_swaps)
+
+
+def _is_shown_twice(by_image: Values) -> bool:
+    return int(np.count_nonzero(~np.isnan(by_image))) > 1
+
+
+def _shown(counts: Values | Counts) -> npt.NDArray[np.bool_]:
+    """Classes (..., K) of which counts (..., 4, K) hold a pixel of the masks."""
+    shown: npt.NDArray[np.bool_] = counts[..., 0, :] + counts[..., 2, :] > 0
+    return shown
+
+
+def _held(measure: Measure, sums: Values, shown: npt.NDArray[np.bool_]) -> Values:
+    """The measure (B,) of counts (B, ..., 4, K); NaN where a class is missing that it averages."""
+    values = measure(sums)
+    if measure in _OF_PIXELS:
+        return values
+    is_whole = (_shown(sums) == shown).reshape(len(sums), -1).all(1)
+    return np.where(is_whole, values, np.nan)
 
 
 def _resamples(sets: list[Counts], seed: int) -> Iterator[list[Values]]:
@@ -126,7 +192,7 @@ def _resamples(sets: list[Counts], seed: int) -> Iterator[list[Values]]:
 
 def _interval(values: Values) -> Interval | None:
     defined = values[~np.isnan(values)]
-    if not len(defined):
+    if len(defined) < MIN_DEFINED * len(values):
         return None
     low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(low), float(high))

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import label
 
-from pixelwise.classes import BACKGROUND_NAMES, ClassMap
+from pixelwise.classes import BACKGROUND_NAMES, IGNORE_INDEX, ClassMap
 from pixelwise.data.reading import UInt8Array
 
 SIZES_PX = {"small": 32**2, "medium": 96**2, "large": None}
@@ -52,10 +52,11 @@ class ObjectCounts:
         self._counts = np.zeros((class_map.num_classes, len(SIZES_PX), 4), np.int64)
 
     def add(self, prediction: UInt8Array, mask: UInt8Array) -> None:
-        """Count one image; both are class ids (H, W)."""
+        """Count one image; both are class ids (H, W), and void counts nowhere."""
+        labelled = mask != IGNORE_INDEX
         for index, name in enumerate(self._names):
             if name not in BACKGROUND_NAMES:
-                self.add_class(index, prediction == index, mask == index)
+                self.add_class(index, (prediction == index) & labelled, mask == index)
 
     def add_class(
         self, index: int, guess: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]

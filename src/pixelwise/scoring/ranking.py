@@ -1,9 +1,10 @@
 """Which of several models is the best, and which of the others cannot be told apart from it.
 
-Models are compared on the same images by the paired bootstrap of
-:mod:`pixelwise.scoring.intervals`. Where a model was trained with several seeds, a resample's value
-is the mean over the seeds; the interval says what other images would give, the spread over the
-seeds what another training would.
+Models are compared on the same images by the paired permutation of
+:mod:`pixelwise.scoring.intervals`. The best was chosen by the same figures, so the correction is
+for all pairs that could have been asked. Where a model was trained with several seeds, the
+value is the mean over the seeds; the interval says what other images would give, the spread over
+the seeds what another training would.
 
 Reference:
     Holm, A simple sequentially rejective multiple test procedure (1979).
@@ -19,7 +20,6 @@ import numpy as np
 
 from pixelwise.scoring.intervals import (
     LEVEL,
-    NUM_RESAMPLES,
     Difference,
     Interval,
     Measure,
@@ -37,10 +37,10 @@ class Ranked:
         name: Of the model.
         value: The measure, mean over the seeds.
         by_seed: The measure of each seed.
-        interval: 95 % interval of the value by bootstrap over images; ``None`` of one image.
+        interval: 95 % interval of the value by bootstrap over images; ``None`` where there is none.
         behind: How much better the best model is; ``None`` for the best itself.
-        p_value: Two-sided, corrected for the number of comparisons by Holm's method; ``None`` for
-            the best itself.
+        p_value: Two-sided, corrected for the number of pairs of models by Holm's method; ``None``
+            for the best itself.
     """
 
     name: str
@@ -85,7 +85,8 @@ def rank_models(counts: Mapping[str, Counts], measure: Measure) -> list[Ranked]:
         paired_bootstrap(*_equally_many(counts[best.name], counts[entry.name]), mean)
         for entry in others
     ]
-    corrected = holm([difference.p_value for difference in differences])
+    num_pairs = math.comb(len(entries), 2)
+    corrected = holm([difference.p_value for difference in differences], num_pairs)
     return [
         best,
         *(
@@ -105,20 +106,20 @@ def over_seeds(measure: Measure) -> Measure:
     return mean
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
+def holm(p_values: Sequence[float], num_asked: int) -> list[float]:
     """Correct p-values for being several, so that one wrong finding among them stays unlikely.
 
     Args:
-        p_values: As a bootstrap gives them; 0 counts as one resample of all.
+        p_values: Of the comparisons that are reported.
+        num_asked: Comparisons that could have been reported, no fewer.
 
     Returns:
         In the same order, each at least as large as it was, none above 1.
     """
-    floored = [max(value, 1 / NUM_RESAMPLES) for value in p_values]
-    corrected = [0.0] * len(floored)
+    corrected = [0.0] * len(p_values)
     largest = 0.0
-    for place, index in enumerate(np.argsort(floored, kind="stable").tolist()):
-        largest = max(largest, min(1.0, (len(floored) - place) * floored[index]))
+    for place, index in enumerate(np.argsort(p_values, kind="stable").tolist()):
+        largest = max(largest, min(1.0, (num_asked - place) * p_values[index]))
         corrected[index] = largest
     return corrected
 

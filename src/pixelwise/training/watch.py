@@ -15,12 +15,12 @@ from pixelwise.data.sample import Sample
 from pixelwise.data.splitting.duplicates import MAX_DISTANCE, perceptual_hash
 from pixelwise.scoring.scores import Scores
 from pixelwise.training.alignment import check_alignment
+from pixelwise.training.dead_channels import DeadChannels
 from pixelwise.training.events import Alarmed, Listener
 from pixelwise.training.run_folder import Notes, load_notes, save_notes
 from pixelwise.training.setup import Prepared
 from pixelwise.training.watchdog import (
     Alarm,
-    DeadChannels,
     Watchdog,
     check_images,
     check_normalisation,

@@ -42,9 +42,6 @@ EXPLODED = 10.0
 VOID_CROPS = 0.5
 """More wholly void crops than this share are worth a word."""
 
-DEAD_SHARE = 0.8
-"""A layer is dead when more of its channels than this share never rise above zero."""
-
 MOVE = 0.05
 """Adam moves a weight by about the rate in each step: when all steps together move less than this
 share of a typical weight, the network cannot get away from where it started."""
@@ -345,54 +342,3 @@ def check_validation(
             )
         )
     return found
-
-
-class DeadChannels:
-    """Counts, while it is entered, the channels of activations that never rise above zero.
-
-    Args:
-        model: The network; its activation layers are watched.
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        self._alive: dict[str, Tensor] = {}
-        self._layers = {
-            name: layer for name, layer in model.named_modules() if isinstance(layer, nn.ReLU)
-        }
-        self._hooks: list[torch.utils.hooks.RemovableHandle] = []
-
-    def __enter__(self) -> DeadChannels:
-        for name, layer in self._layers.items():
-
-            def note(_: nn.Module, __: object, output: Tensor, name: str = name) -> None:
-                alive = (output > 0).any(0).flatten(1).any(1) if output.ndim > 2 else None
-                if alive is not None:
-                    before = self._alive.get(name)
-                    self._alive[name] = alive if before is None else before | alive
-
-            self._hooks.append(layer.register_forward_hook(note))
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for hook in self._hooks:
-            hook.remove()
-
-    def alarms(self) -> list[Alarm]:
-        """What was seen."""
-        dead = {
-            name: 1 - float(alive.float().mean())
-            for name, alive in self._alive.items()
-            if 1 - float(alive.float().mean()) > DEAD_SHARE
-        }
-        if not dead:
-            return []
-        worst = max(dead, key=dead.__getitem__)
-        return [
-            Alarm(
-                "dead-activations",
-                f"{dead[worst]:.0%} of the channels of {worst} are zero on every image"
-                + (f", and {len(dead) - 1} more layers are alike" if len(dead) > 1 else "")
-                + ": they have died and learn no more. Start anew with a lower rate, or with "
-                "normalization=batch",
-            )
-        ]
