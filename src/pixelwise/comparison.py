@@ -19,6 +19,7 @@ import torch
 from pixelwise.classes import Strays
 from pixelwise.config import Recipe, load_recipe
 from pixelwise.data.dataset import Dataset, open_dataset
+from pixelwise.data.sample import spread
 from pixelwise.devices import choose_device
 from pixelwise.errors import ConfigError, ModelFileError, OutputError, PixelwiseError, TrainingError
 from pixelwise.evaluation import evaluate
@@ -323,7 +324,7 @@ def _finish(
         page=str(folder / PAGE_NAME),
     )
     records = dataset.split("val")
-    shown = records[:: max(1, len(records) // NUM_SHOTS)][:NUM_SHOTS]
+    shown = spread(records, NUM_SHOTS)
     histories = {model.name: [read_history(Path(run)) for run in model.runs] for model in models}
     write_ranking(comparison, predictors, [dataset.load(record) for record in shown], histories)
     write_text(folder / RESULT_NAME, json.dumps(comparison.to_json(), indent=2) + "\n")
@@ -335,8 +336,7 @@ def _costs(
 ) -> tuple[list[Predictor], list[tuple[float | None, float]]]:
     """A predictor of each model, and what it takes: memory in MB, ms per image."""
     records = dataset.split("val")
-    timed = records[:: max(1, len(records) // NUM_TIMED)][:NUM_TIMED]
-    images = [dataset.load(record).image for record in timed]
+    images = [dataset.load(record).image for record in spread(records, NUM_TIMED)]
     largest = max(images, key=lambda image: image.size)
     memory = [peak_memory_mb(entry.runs[0], largest, device) for entry in entries]
     predictors = [load_model(entry.runs[0], device=str(device)) for entry in entries]

@@ -164,9 +164,14 @@ def evaluate(
         detailed=detailed,
         on_progress=on_progress,
     )
-    trained_on = set(predictor.card.data.images)
-    num_seen = sum(record.key in trained_on for record in records)
+    seen = trained_on(predictor)
+    num_seen = sum(record.key in seen for record in records)
     return dataclasses.replace(scores, seen_in_training=num_seen)
+
+
+def trained_on(predictor: Predictor) -> frozenset[str]:
+    """The keys of the records that a model was trained on, under whatever name."""
+    return frozenset(predictor.card.data.images)
 
 
 def _require_same_draw(predictor: Predictor, dataset: Dataset) -> None:

@@ -10,7 +10,7 @@ from pixelwise.data.dataset import Dataset
 from pixelwise.data.reading import Array
 from pixelwise.data.sample import Record, Sample
 from pixelwise.errors import ConfigError, DataError
-from pixelwise.evaluation import fit_to_model, open_for_model
+from pixelwise.evaluation import fit_to_model, open_for_model, trained_on
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.scoring.suspects import MIN_AREA_PX, Answer, Suspect, find_suspects
 
@@ -93,7 +93,8 @@ def records_to_review(
     """
     records = sorted(dataset.split(split or "all"), key=lambda record: record.name)
     if split is None:
-        records = [record for record in records if not was_trained_on(predictor, record)]
+        seen = trained_on(predictor)
+        records = [record for record in records if record.key not in seen]
     if not records:
         raise DataError(
             f"{dataset.path} must hold images that the model was not trained on. It was trained "
@@ -101,11 +102,6 @@ def records_to_review(
             "have not seen them, or all the same with --split all"
         )
     return tuple(records)
-
-
-def was_trained_on(predictor: Predictor, record: Record) -> bool:
-    """Whether a model was trained on an image, under whatever name."""
-    return record.key in predictor.card.data.images
 
 
 def answers(predictor: Predictor, samples: Iterable[Sample]) -> Iterator[Answer]:

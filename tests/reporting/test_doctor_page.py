@@ -3,32 +3,14 @@
 import base64
 import io
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from parsed_page import Page
 from PIL import Image
 
 from pixelwise.data.doctor import check_data
 from pixelwise.reporting.doctor import MARK_COLOUR, write_doctor_page
-
-
-class Page(HTMLParser):
-    """Every tag with its attributes, and the text."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.text = [], ""
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-
-    def handle_data(self, content):
-        self.text += content
-
-    def images(self):
-        return [attributes for tag, attributes in self.tags if tag == "img"]
 
 
 def picture_of(attributes):

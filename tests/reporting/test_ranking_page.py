@@ -3,10 +3,10 @@
 import json
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from parsed_page import Page
 
 from pixelwise.prediction.predictor import load_model
 from pixelwise.reporting.charts import (
@@ -27,21 +27,6 @@ from pixelwise.reporting.ranking import (
 )
 from pixelwise.scoring.intervals import Difference, Interval
 from pixelwise.scoring.ranking import Ranked
-
-
-class Page(HTMLParser):
-    """Every tag with its attributes, and the text."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.text = [], ""
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-
-    def handle_data(self, content):
-        self.text += content
 
 
 def model(name, value, *, p_value=None, behind=None, ms=10.0, parameters=1000, by_seed=None,

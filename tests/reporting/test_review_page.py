@@ -4,10 +4,10 @@ import base64
 import io
 import json
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from parsed_page import Page
 from PIL import Image
 
 from pixelwise.classes import ClassMap
@@ -27,21 +27,6 @@ def suspect_at(name, box, given="background", suggested="cell", region=None, sco
     region = np.ones(box[2:], bool) if region is None else region
     area = int(region.sum())
     return Suspect(name, box, given, suggested, area, 0.93, score, region)
-
-
-class Page(HTMLParser):
-    """Every tag with its attributes, and the text."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.text = [], ""
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-
-    def handle_data(self, content):
-        self.text += content
 
 
 def picture_of(uri):

@@ -121,10 +121,12 @@ def _by_model(
     predictor: Predictor, dataset: Dataset, split: str | None, top: int
 ) -> tuple[list[Suspect], list[str]]:
     """What the model itself doubts, and what is to be said of that."""
-    from pixelwise.review import records_to_review, review_labels, was_trained_on
+    from pixelwise.evaluation import trained_on
+    from pixelwise.review import records_to_review, review_labels
 
     records = records_to_review(predictor, dataset, split)
-    num_seen = sum(was_trained_on(predictor, record) for record in records)
+    seen = trained_on(predictor)
+    num_seen = sum(record.key in seen for record in records)
     left = len(dataset.records) - len(records)
     notes = [f"{len(records)} images looked at"]
     if split is None and left:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from pixelwise.classes import LabelMode
 from pixelwise.data.caching.unchanged import content_hash
 from pixelwise.data.reading import Array, UInt8Array, is_rotated
 from pixelwise.errors import MaskError
+
+Item = TypeVar("Item")
+
+
+def spread(items: Sequence[Item], count: int) -> list[Item]:
+    """At most so many items, evenly spread over all of them, the first and the last among them."""
+    last, steps = len(items) - 1, max(1, min(count, len(items)) - 1)
+    return [items[round(step * last / steps)] for step in range(min(count, len(items)))]
 
 
 @dataclass(frozen=True)

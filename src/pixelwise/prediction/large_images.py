@@ -201,7 +201,6 @@ class _Waiting:
         self._files = files
         self._layers = layers
         self._height, self._width = size
-        self._num_waiting = 0
         self._rows = [np.zeros(self._shape(layer, 0), layer.dtype) for layer in layers]
 
     def _shape(self, layer: Layer, num_rows: int) -> tuple[int, ...]:

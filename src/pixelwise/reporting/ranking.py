@@ -14,6 +14,7 @@ from pixelwise.reporting.charts import Dot, pareto_front, scatter_chart, with_un
 from pixelwise.reporting.curves import History, colour_of, curve_charts
 from pixelwise.reporting.page import data_uri, shrunk, write_page
 from pixelwise.reporting.plots import colour_prediction, colour_truth
+from pixelwise.reporting.verdict import FEW_IMAGES
 from pixelwise.scoring.intervals import Interval
 from pixelwise.scoring.ranking import Ranked
 
@@ -25,9 +26,6 @@ SHOT_PX = 900
 
 MIN_IMAGES = 6
 """On fewer images no permutation of two models is rarer than 5 %."""
-
-FEW_IMAGES = 20
-"""On fewer images than this, the intervals themselves are rough."""
 
 COSTS = {
     "ms_per_image": ("time", "ms to predict an image"),

@@ -15,6 +15,8 @@ RARE_SHARE = 0.01
 WEAK_IOU = 0.5
 BORDER_GAP = 0.2
 FEW_IMAGES = 20
+"""On fewer images than this, the intervals themselves are rough."""
+
 MISCALIBRATED = 0.05
 
 

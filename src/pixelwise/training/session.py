@@ -9,6 +9,7 @@ from pathlib import Path
 from pixelwise.classes import Strays
 from pixelwise.config import Recipe, load_recipe, validated
 from pixelwise.data.dataset import open_as_in
+from pixelwise.data.sample import spread
 from pixelwise.devices import processor_for_training
 from pixelwise.errors import ConfigError, ModelFileError, TrainingError
 from pixelwise.evaluation import score_samples
@@ -243,10 +244,8 @@ def _finish(prepared: Prepared, trainer: Trainer, listener: Listener) -> Outcome
 
 def _draw_pictures(prepared: Prepared, predictor: Predictor, folder: Path) -> list[Path]:
     """Draw some validation images into a run's folder."""
-    cache, pictures = prepared.validation, []
-    step = max(1, len(cache) // NUM_PICTURES)
-    for index in range(0, len(cache), step)[:NUM_PICTURES]:
-        sample = cache[index]
+    pictures = []
+    for sample in spread(prepared.validation, NUM_PICTURES):
         probabilities = predictor.probabilities(sample.image)
         stem = sample.name.replace("/", "-")
         for draw, kind in ((draw_segmentation, "segmentation"), (draw_class_grid, "classes")):

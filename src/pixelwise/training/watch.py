@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import torch
 
 from pixelwise.data.batches import Batch
 from pixelwise.data.preprocessing import normalise
-from pixelwise.data.sample import Sample
+from pixelwise.data.sample import Sample, spread
 from pixelwise.data.splitting.duplicates import MAX_DISTANCE, perceptual_hash
 from pixelwise.scoring.scores import Scores
 from pixelwise.training.alignment import check_alignment
@@ -69,7 +68,7 @@ class Watch:
         if rate is not None and num_steps is not None:
             self._say_fresh(check_rate(prepared.model, rate, num_steps))
         training, validation = (
-            _spread(samples) for samples in (prepared.training, prepared.validation)
+            spread(samples, NUM_LOOKED_AT) for samples in (prepared.training, prepared.validation)
         )
         empty = check_images([sample.image for sample in training])
         self._say_fresh(empty)
@@ -130,13 +129,6 @@ class Watch:
             save_notes(self._folder, self.notes)
         for alarm in said:
             self._listener(alarm)
-
-
-def _spread(samples: Sequence[Sample]) -> list[Sample]:
-    """Some of the samples, evenly over all."""
-    step = max(1, len(samples) // NUM_LOOKED_AT)
-    places = itertools.islice(range(0, len(samples), step), NUM_LOOKED_AT)
-    return [samples[place] for place in places]
 
 
 def _num_near(training: Sequence[Sample], validation: Sequence[Sample]) -> int:

@@ -327,8 +327,9 @@ def check_validation(
         found.append(
             Alarm(
                 "leak",
-                f"{num_leaked} of {len(val_means)} validation images are nearly the same as a "
-                "training image: the score will be too good. Part them with: pixelwise data split",
+                f"{num_leaked} of the {len(val_means)} validation images looked at are nearly the "
+                "same as a training image: the score will be too good. Part them with: "
+                "pixelwise data split",
             )
         )
     away = abs(float(np.mean(val_means)) - float(np.mean(train_means))) / max(deviation, 1e-9)

@@ -21,9 +21,9 @@ from pixelwise.data.layouts import (
     subfolders,
 )
 from pixelwise.data.masks.coding import to_class_ids, to_stored_values, with_void_value
-from pixelwise.data.masks.kinds import spread
+from pixelwise.data.masks.kinds import MAX_LOOKED_AT
 from pixelwise.data.reading import read_image, read_mask_values
-from pixelwise.data.sample import Record, Sample, check_same_size
+from pixelwise.data.sample import Record, Sample, check_same_size, spread
 from pixelwise.data.watching import refuse
 from pixelwise.data.writing import stem_of, write_image, write_mask
 from pixelwise.errors import FormatError
@@ -186,7 +186,7 @@ def _has_train_ids(record: Record) -> bool:
 def _has_class(records: Sequence[Record]) -> bool:
     """Some of the masks, a few spread over all, hold more than ids that are void."""
     classes = [label.label_id for label in CLASSES]
-    for record in spread(records):
+    for record in spread(records, MAX_LOOKED_AT):
         ids = range(len(CLASSES)) if _has_train_ids(record) else classes
         if np.isin(read_mask_values(record.masks[0]), list(ids)).any():
             return True

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -31,10 +31,8 @@ from pixelwise.data.reading import (
     read_mask_colours,
     read_mask_values,
 )
-from pixelwise.data.sample import Record
+from pixelwise.data.sample import Record, spread
 from pixelwise.errors import DataError, MaskError
-
-Item = TypeVar("Item")
 
 MaskKind = Literal["index", "grey", "colour"]
 """``index``: numbers that count classes. ``grey``: grey levels far apart, each of them a class.
@@ -96,7 +94,7 @@ def look_at_folder(folder: Path) -> Look | None:
         files = [path for _, masks, _ in pairs for path in image_files(masks)]
     else:
         entries = [entry for path in list_files(folder) for _, entry in listed_entries(path)]
-        found = [end_inside(folder, entry) for entry in spread(entries)]
+        found = [end_inside(folder, entry) for entry in spread(entries, MAX_LOOKED_AT)]
         files = [path for path in found if path is not None and path.is_file()]
     return look_at_masks(files, has_table=find_colour_table(folder) is not None)
 
@@ -110,7 +108,7 @@ def look_at_masks(files: Sequence[Path], *, has_table: bool = False) -> Look | N
     """
     lossless = [path for path in files if path.suffix.lower() in MASK_SUFFIXES]
     seen: list[_Seen] = []
-    for path in spread(lossless or files):
+    for path in spread(lossless or files, MAX_LOOKED_AT):
         if sum(file.num_pixels for file in seen) > MAX_PIXELS_LOOKED_AT:
             break
         try:
@@ -139,12 +137,6 @@ def _look(seen: Sequence[_Seen], *, has_table: bool, is_lossless: bool) -> Look:
     has_palette = any(file.storage == "palette" for file in others)
     is_grey = are_grey_levels(values) and not has_palette and values != {IGNORE_INDEX}
     return Look("grey" if is_grey or not is_lossless else "index", frozenset(values))
-
-
-def spread(items: Sequence[Item], count: int = MAX_LOOKED_AT) -> list[Item]:
-    """At most so many items, evenly spread over all of them."""
-    places = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
-    return [items[place] for place in places.tolist()]
 
 
 def are_grey_levels(values: Iterable[int]) -> bool:
