@@ -1,5 +1,6 @@
 """The contract of every registered model; a new one is tested here without an edit."""
 
+import copy
 import functools
 import inspect
 
@@ -21,8 +22,12 @@ from pixelwise.modelfile import (
 from pixelwise.models import create_model, list_models, summarise_models
 from pixelwise.models.blocks import MaxPool
 
-SMP = ["smp:unet:resnet18", "smp:fpn:tu-mobilenetv3_small_100"]
-"""Two of the endless family, tested as the registered ones are."""
+SMP = [
+    "smp:unet:resnet18",
+    "smp:fpn:tu-mobilenetv3_small_100",
+    "smp:deeplabv3plus:resnet18",
+]
+"""Some of the endless family, tested as the registered ones are."""
 
 every_model = pytest.mark.parametrize("name", [*list_models(), *SMP])
 every_registered_model = pytest.mark.parametrize("name", list_models())
@@ -140,7 +145,19 @@ def test_no_pixel_beyond_the_stated_receptive_field_matters(name):
     model(image)[..., middle, middle].sum().backward()
     rows = image.grad[0, 0].abs().amax(1).nonzero().flatten()
     seen = max(middle - int(rows.min()), int(rows.max()) - middle)
-    assert reach - grid <= seen <= reach + grid
+    # Nothing beyond it; how near to it is tested for all pixels in test_receptive_field.py.
+    assert reach - grid <= seen <= reach
+
+
+@every_model
+@pytest.mark.parametrize("size", [17, 64])
+def test_a_batch_of_one_image_is_trained_on(name, size):
+    model = fresh(name).train()
+    outputs = model.training_logits(random_image(1, 3, size, size))
+    torch.stack([logits.square().mean() for logits in outputs]).sum().backward()
+    gradients = [weights.grad for weights in model.parameters() if weights.grad is not None]
+    assert gradients
+    assert all(gradient.isfinite().all() for gradient in gradients)
 
 
 @every_model
@@ -199,10 +216,12 @@ def test_evaluation_is_deterministic(name):
 
 @every_model
 def test_an_image_in_a_batch_gets_the_logits_it_gets_alone(name):
-    images = random_image(3, 1, 17, 16)
+    # Rounding in single precision may move a maximum, and SegNet puts values where those were.
+    images = random_image(3, 1, 17, 16).double()
+    model = copy.deepcopy(shared(name)).double()
     with torch.no_grad():
-        together = shared(name)(images)
-        alone = torch.cat([shared(name)(image[None]) for image in images])
+        together = model(images)
+        alone = torch.cat([model(image[None]) for image in images])
     assert relative_difference(together, alone) < 1e-5
 
 
@@ -240,8 +259,14 @@ def test_a_saved_model_comes_back_with_equal_logits(name, tmp_path):
 
 @every_model
 def test_channels_last_gives_the_same_logits(name):
-    image = random_image(2, 1, 33, 20).repeat(1, 3, 1, 1) * torch.tensor([1.0, 2, 3])[:, None, None]
-    model = fresh(name)
+    if name == "segnet-basic":
+        pytest.skip("of equal maxima the layout of the memory decides which place is kept")
+    # Rounding in single precision may move a maximum, and SegNet puts values where those were.
+    image = (
+        random_image(2, 1, 33, 20).double().repeat(1, 3, 1, 1)
+        * torch.tensor([1.0, 2, 3])[:, None, None]
+    )
+    model = fresh(name).double()
     with torch.no_grad():
         expected = model(image)
         model.to(memory_format=torch.channels_last)
