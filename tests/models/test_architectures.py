@@ -1,4 +1,4 @@
-"""The four networks against the figures of their articles (A1, A2, A3)."""
+"""The networks of fixed size against the figures of their articles (A1, A2, A3)."""
 
 import functools
 import math
@@ -16,6 +16,7 @@ ARTICLES = {
     "encoder-decoder": (1, 3, (60, 60), 74_595),
     "unet": (1, 1, (256, 256), 31_031_685),
     "unet-elu": (3, 1, (128, 128), 1_941_105),
+    "segnet-basic": (3, 12, (360, 480), 5_464_140),
 }
 every_article = pytest.mark.parametrize("name", list(ARTICLES))
 
@@ -163,7 +164,7 @@ def fans(layer):
 
 def is_glorot(name, key, layer):
     return (
-        name in ("stacked-fcn", "encoder-decoder")
+        name in ("stacked-fcn", "encoder-decoder", "segnet-basic")
         or isinstance(layer, nn.ConvTranspose2d)
         or (name == "unet-elu" and key == "head")
     )
@@ -179,7 +180,7 @@ def initialised(name, *, glorot):
     ]
 
 
-@pytest.mark.parametrize("name", ["stacked-fcn", "encoder-decoder", "unet-elu"])
+@pytest.mark.parametrize("name", ["stacked-fcn", "encoder-decoder", "unet-elu", "segnet-basic"])
 def test_glorot_weights_fill_their_bounds_evenly(name):
     layers = initialised(name, glorot=True)
     assert layers
@@ -216,7 +217,8 @@ def test_he_weights_have_the_spread_of_their_inputs(name):
 def test_every_bias_starts_at_zero(name):
     biases = [weights for key, weights in built(name).named_parameters() if key.endswith("bias")]
     assert len(biases) == sum(
-        isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)) for layer in built(name).modules()
+        isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d))
+        for layer in built(name).modules()
     )
     assert not any(bias.any() for bias in biases)
 

@@ -7,7 +7,7 @@ import torch
 import torchvision
 from torch import nn
 
-from pixelwise.errors import ConfigError, DownloadError
+from pixelwise.errors import ConfigError
 from pixelwise.models import count_gmacs, create_model, summarise_models
 from pixelwise.models.blocks import Dropout
 
@@ -97,6 +97,78 @@ def test_each_switch_of_a3_changes_what_it_says_and_nothing_else(arguments, para
     assert model(torch.zeros(1, 3, 17, 20)).shape == (1, 1, 17, 20)
 
 
+def described(part):
+    """What the switches decide of every layer, in the order in which they were put together."""
+    return [
+        (
+            type(layer).__name__,
+            getattr(layer, "kernel_size", None),
+            getattr(layer, "dilation", None),
+            getattr(layer, "padding_mode", None),
+            getattr(layer, "chance", None),
+            getattr(layer, "mode", None),
+        )
+        for layer in part.modules()
+        if not next(layer.children(), None)
+    ]
+
+
+def a3_layers(
+    activation="elu",
+    normalization="none",
+    dropout=0.3,
+    up="transposed",
+    merge="concatenate",  # joins layers, and is none
+    padding="zeros",
+    depth=5,
+):
+    """A3's network, written down a second time as :func:`described` lists it."""
+    bare = (None, None, None)
+    after = [({"elu": "ELU", "relu": "ReLU"}[activation], *bare, None, None)]
+    if normalization != "none":
+        batch = ("BatchNorm2d", *bare, None, None)
+        after.insert(0 if normalization == "batch-before" else 1, batch)
+
+    def convolved(side, mode=padding):
+        kind = "_EvenConvolution" if side == 2 else "Conv2d"
+        return (kind, (side, side), (1, 1), mode, None, None)
+
+    def block(chance):
+        dropped = ("Dropout", *bare, pytest.approx(chance), None)
+        return [convolved(3), *after, dropped, convolved(3), *after]
+
+    shares = [dropout * (1 + level // 2) / (1 + (depth - 1) // 2) for level in range(depth)]
+    if up == "transposed":
+        doubled = [("ConvTranspose2d", (2, 2), (1, 1), "zeros", None, None)]
+    else:
+        doubled = [("Upsample", *bare, None, up), convolved(2), *after]
+    down = [layer for share in shares[:-1] for layer in block(share)]
+    back = [layer for share in shares[-2::-1] for layer in block(share)]
+    pool = ("MaxPool2d", 2, 1, None, None, None)
+    return [*down, pool, *block(shares[-1]), *doubled * (depth - 1), *back, convolved(1, "zeros")]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"activation": "relu"},
+        {"normalization": "batch"},
+        {"normalization": "batch-before"},
+        {"dropout": 0.0},
+        {"dropout": 0.6, "depth": 3},
+        {"up": "nearest"},
+        {"up": "bilinear"},
+        {"up": "bilinear", "padding": "replicate", "normalization": "batch"},
+        {"merge": "add"},
+        {"padding": "replicate"},
+        {"depth": 4},
+    ],
+)
+def test_each_switch_of_a3_reaches_every_layer_that_it_names(arguments):
+    assert described(on_meta("unet-elu", 1, 3, **arguments)) == a3_layers(**arguments)
+
+
 def test_resunet_adds_a_projection_of_the_input_to_every_block_downwards():
     plain, residual = (on_meta(name, 1, 3) for name in ("unet-elu", "resunet"))
     widths = [3, 16, 32, 64, 128, 256]
@@ -141,14 +213,6 @@ def test_a_classifier_of_another_kind_is_refused():
         create_model("fcn8s", 3, encoder="resnet18").load_classifier(state)
 
 
-@pytest.mark.parametrize("size", [32, 64, 96, 160])
-def test_alexnets_maps_cover_the_image_cell_by_cell(size):
-    model = create_model("fcn8s", 2, encoder="alexnet").eval()
-    with torch.no_grad():
-        maps = model.encoder(torch.zeros(1, 3, size, size))
-    assert [feature_map.shape[-1] for feature_map in maps] == [size // 8, size // 16, size // 32]
-
-
 def test_fcn8s_adds_the_scores_of_three_levels():
     torch.manual_seed(0)
     model = create_model("fcn8s", 2, encoder="resnet18").eval()
@@ -185,6 +249,16 @@ def test_segnet_has_vgg16s_thirteen_convolutions_on_both_sides():
     assert widths(model.encoder) == vgg
     decoder = [512, 512, 512, 512, 512, 256, 256, 256, 128, 128, 64, 64, 11]
     assert [*widths(model.decoder), *widths(model.head)] == decoder
+
+
+@pytest.mark.parametrize(("name", "down", "back"), [("segnet", 13, 12), ("segnet-basic", 4, 0)])
+def test_segnets_convolutions_are_activated_where_the_papers_are(name, down, back):
+    model = on_meta(name, 11, 3)
+    counts = [
+        sum(isinstance(layer, nn.ReLU) for layer in part.modules())
+        for part in (model.encoder, model.decoder, model.head)
+    ]
+    assert counts == [down, back, 0]
 
 
 def test_the_weights_of_vgg16_with_normalisation_go_into_segnets_encoder(monkeypatch):
@@ -274,59 +348,37 @@ def test_icnet_trains_three_outputs_and_gives_one():
     assert not torch.equal(middle, low)
 
 
-@pytest.mark.parametrize("name", ["fcn8s", "icnet"])
-def test_an_unknown_encoder_is_refused_with_names_near_it(name):
-    with pytest.raises(ConfigError, match="resnet50") as refusal:
-        create_model(name, 2, encoder="resnet5")
-    assert "resnet5'" in str(refusal.value)
+def test_icnet_fuses_through_a_dilated_convolution_and_relu():
+    torch.manual_seed(0)
+    model = create_model("icnet", 3, encoder="resnet18").eval()
+    assert [name for name, *_ in described(model.reduce)] == ["Conv2d", "BatchNorm2d", "ReLU"]
+    for fusion in (model.fuse_low, model.fuse_high):
+        (kind, kernel, dilation, *_), batch = described(fusion.coarse)
+        assert (kind, kernel, dilation, batch[0]) == ("Conv2d", (3, 3), (2, 2), "BatchNorm2d")
+        coarse_channels, fine_channels = fusion.coarse[0].in_channels, fusion.fine[0].in_channels
+        coarse, fine = torch.randn(1, coarse_channels, 4, 5), torch.randn(1, fine_channels, 8, 10)
+        with torch.no_grad():
+            fused, enlarged = fusion(coarse, fine)
+            together = fusion.coarse(enlarged) + fusion.fine(fine)
+        assert (together < 0).any()
+        assert torch.equal(fused, together.clamp(min=0))
 
 
-@pytest.mark.parametrize(
-    ("name", "encoder"), [("fcn8s", "vit_tiny_patch16_224"), ("icnet", "vgg11")]
-)
-def test_an_encoder_of_another_kind_is_refused(name, encoder):
-    with pytest.raises(ConfigError, match="encoder"):
-        create_model(name, 2, encoder=encoder)
-
-
-@pytest.mark.parametrize(
-    ("name", "arguments"),
-    [
-        ("fcn8s", {"encoder": "resnet18"}),
-        ("fcn8s", {"encoder": "vgg16"}),
-        ("icnet", {}),
-        ("segnet", {}),
-        ("smp:unet:resnet18", {}),
-    ],
-)
-def test_pretrained_weights_that_cannot_be_fetched_are_never_replaced_by_random_ones(
-    name, arguments, monkeypatch, tmp_path
-):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    for opener in ("torch.hub.urlopen", "urllib.request.urlopen"):
-        monkeypatch.setattr(opener, _offline)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(DownloadError, match="leave out pretrained"):
-        create_model(name, 2, pretrained=True, **arguments)
-
-
-def _offline(*_, **__):
-    raise OSError("no network in a test")
-
-
-@pytest.mark.parametrize(
-    "name", ["smp:unet", "smp:", "smp:unet:", "smp:yonet:resnet18", "smp:unet:resnet5"]
-)
-def test_a_name_that_the_bridge_cannot_cross_is_refused(name):
-    with pytest.raises(ConfigError, match="smp:"):
-        create_model(name, 2)
-
-
-def test_arguments_go_through_the_bridge():
-    model = create_model("smp:unet:resnet18", 2, decoder_channels=(64, 32, 16, 8, 8))
-    assert model.network.decoder.blocks[0].conv1[0].out_channels == 64
+def test_icnet_adds_the_means_of_four_grids_to_its_deepest_map():
+    torch.manual_seed(0)
+    model = create_model("icnet", 3, encoder="resnet18").eval()
+    seen = []
+    model.low.register_forward_hook(lambda _, __, output: seen.append(output))
+    model.reduce.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        model(torch.randn(1, 3, 192, 192))
+    deepest, pooled = seen
+    assert deepest.shape[-2:] == (6, 6)
+    expected = deepest.clone()
+    for grid in (1, 2, 3, 6):
+        cells = deepest.unflatten(3, (grid, -1)).unflatten(2, (grid, -1)).mean((3, 5))
+        expected += nn.functional.interpolate(cells, (6, 6), mode="bilinear")
+    torch.testing.assert_close(pooled, expected)
 
 
 @pytest.mark.parametrize(

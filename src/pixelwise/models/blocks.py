@@ -84,11 +84,19 @@ def convolution_block(
     initialise: Initialise,
     activation: Activation = "relu",
     normalization: Normalization = "none",
+    dilation: int = 1,
     padding: Padding = "zeros",
 ) -> nn.Sequential:
     """A 'same' convolution, its activation, and batch normalisation before or after that."""
     layers: list[nn.Module] = [
-        convolution(in_channels, out_channels, kernel_size, initialise=initialise, padding=padding),
+        convolution(
+            in_channels,
+            out_channels,
+            kernel_size,
+            initialise=initialise,
+            dilation=dilation,
+            padding=padding,
+        ),
         _ACTIVATIONS[activation](),
     ]
     if normalization != "none":
@@ -167,12 +175,12 @@ def bilinear_transposed_convolution(channels: int, factor: int) -> nn.ConvTransp
     Reference:
         Long et al., Fully Convolutional Networks (2015), arXiv:1411.4038, section 3.3.
     """
-    layer = nn.ConvTranspose2d(
+    layer = _EdgeRepeatingTransposedConvolution(
         channels,
         channels,
         2 * factor,
         stride=factor,
-        padding=factor // 2,
+        padding=factor // 2 + factor,  # and the repeated edge, enlarged, is cut off again
         groups=channels,
         bias=False,
     )
@@ -180,6 +188,14 @@ def bilinear_transposed_convolution(channels: int, factor: int) -> nn.ConvTransp
     with torch.no_grad():
         layer.weight.copy_((nearness[:, None] * nearness).expand_as(layer.weight))
     return layer
+
+
+class _EdgeRepeatingTransposedConvolution(nn.ConvTranspose2d):
+    """Repeats the edge first; with zeros beyond it, the output fades towards the border."""
+
+    def forward(self, feature_map: Tensor, output_size: list[int] | None = None) -> Tensor:
+        padded = nn.functional.pad(feature_map, (1, 1, 1, 1), mode="replicate")
+        return super().forward(padded, output_size)
 
 
 class MaxPool(nn.Module):

@@ -54,10 +54,7 @@ class Dilated(SegmentationModel):
         )
         self.context = nn.Sequential(
             *(
-                nn.Sequential(
-                    convolution(filters, filters, 3, initialise=he_normal, dilation=dilation),
-                    nn.ReLU(),
-                )
+                convolution_block(filters, filters, initialise=he_normal, dilation=dilation)
                 for dilation in dilations
             )
         )

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from pixelwise.config import Positive, Share
 from pixelwise.models import SegmentationModel, models
 from pixelwise.models.blocks import Activation, Normalization, convolution, glorot_uniform
+from pixelwise.models.receptive_field import seen_px
 from pixelwise.models.stacked_fcn import hidden_convolutions
 
 POOL_AFTER = (2, 4)
@@ -39,7 +40,6 @@ class EncoderDecoder(SegmentationModel):
 
     article = "A1 Simple semantic segmentation, model 2"
     stride = 4
-    sees_px = 46
     learning_rate = 3e-3
 
     def __init__(
@@ -70,6 +70,7 @@ class EncoderDecoder(SegmentationModel):
                 layers.append(nn.Upsample(scale_factor=2, mode=up))
         layers.append(convolution(filters, num_classes, 3, initialise=glorot_uniform))
         self.layers = nn.Sequential(*layers)
+        self.sees_px = seen_px(self.layers, self.stride)
 
     def segment(self, image: Tensor) -> Tensor:
         """Segment images whose sides are multiples of 4; (N, C, H, W) to (N, K, H, W)."""

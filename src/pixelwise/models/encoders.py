@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any
 
 import torch
@@ -158,18 +160,24 @@ class TimmEncoder(Encoder):
         pretrained: bool = False,
     ) -> None:
         super().__init__()
-        self.body = create_encoder(name, in_channels, pretrained=pretrained, features_only=True)
-        reductions = self.body.feature_info.reduction()
-        # Of several maps at a stride the deepest one is taken.
-        last = {reduction: place for place, reduction in enumerate(reductions)}
-        if not set(strides) <= set(last):
-            raise ConfigError(
-                f"encoder must give feature maps at strides {_listed(strides)}. {name!r} gives "
-                f"them at {_listed(reductions)}. Choose a convolutional one, such as resnet50"
-            )
-        self._places = [last[stride] for stride in strides]
-        channels = self.body.feature_info.channels()
-        self.channels = tuple(channels[place] for place in self._places)
+
+        def check(network: Any) -> None:
+            reductions = network.feature_info.reduction()
+            # Of several maps at a stride the deepest one is taken.
+            last = {reduction: place for place, reduction in enumerate(reductions)}
+            if not set(strides) <= set(last):
+                raise ConfigError(
+                    f"encoder must give feature maps at strides {_listed(strides)}. {name!r} gives "
+                    f"them at {_listed(reductions)}. Choose a convolutional one, such as resnet50"
+                )
+            self._places = [last[stride] for stride in strides]
+            channels = network.feature_info.channels()
+            self.channels = tuple(channels[place] for place in self._places)
+            _check_maps(network, name, in_channels, strides, self._places, self.channels)
+
+        self.body = create_encoder(
+            name, in_channels, pretrained=pretrained, check=check, features_only=True
+        )
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """(N, C, H, W), sides multiples of the last stride, to one map per stride."""
@@ -177,13 +185,55 @@ class TimmEncoder(Encoder):
         return [maps[place] for place in self._places]
 
 
-def create_encoder(name: str, in_channels: int, *, pretrained: bool, **arguments: Any) -> Any:
+def _check_maps(
+    network: nn.Module,
+    name: str,
+    in_channels: int,
+    strides: Sequence[int],
+    places: Sequence[int],
+    channels: Sequence[int],
+) -> None:
+    """Run a network of timm on shapes alone: the maps must be what it says, at any multiple.
+
+    Raises:
+        ConfigError: They are not; such as (N, H, W, C), or at the sizes of its training alone.
+    """
+    sizes = [(2 * strides[-1], 3 * strides[-1]), (5 * strides[-1], 7 * strides[-1])]
+    on_shapes = copy.deepcopy(network).to("meta").eval()
+    for height, width in sizes:
+        expected = [
+            (1, count, height // stride, width // stride)
+            for count, stride in zip(channels, strides, strict=True)
+        ]
+        try:
+            with torch.no_grad():
+                maps = on_shapes(torch.empty(1, in_channels, height, width, device="meta"))
+            got = str([tuple(maps[place].shape) for place in places])
+        except (RuntimeError, AssertionError, TypeError, ValueError, AttributeError) as error:
+            got = " ".join(str(error).split())[:120]
+        if got != str(expected):
+            raise ConfigError(
+                f"encoder must turn an image of {height} x {width} px into maps of shape "
+                f"{expected}. {name!r} gives {got}. Choose a convolutional one, such as resnet50"
+            )
+
+
+def create_encoder(
+    name: str,
+    in_channels: int,
+    *,
+    pretrained: bool,
+    check: Callable[[Any], None] = lambda _: None,
+    **arguments: Any,
+) -> Any:
     """A network of timm, without its classifier.
 
     Args:
         name: As timm names it.
         in_channels: Channels of the image.
         pretrained: Start from timm's weights; they are downloaded.
+        check: Raises where the network does not suit; it gets one with fresh weights, so that
+            nothing is fetched for one that does not.
         **arguments: Further ones for timm, such as ``output_stride``.
 
     Raises:
@@ -200,18 +250,19 @@ def create_encoder(name: str, in_channels: int, *, pretrained: bool, **arguments
     if not arguments.get("features_only"):
         arguments["num_classes"] = 0
 
-    def build() -> Any:
+    def build(*, pretrained: bool) -> Any:
         return timm.create_model(name, in_chans=in_channels, pretrained=pretrained, **arguments)
 
-    if pretrained:
-        return fetched(build, name)
     try:
-        network = build()
+        network = build(pretrained=False)
     except (RuntimeError, AttributeError, TypeError, ValueError, AssertionError) as error:
         raise ConfigError(
             f"encoder must be a convolutional network, such as resnet50. {name!r} cannot be "
             f"taken apart: {' '.join(str(error).split())[:120]}"
         ) from error
+    check(network)
+    if pretrained:
+        return fetched(lambda: build(pretrained=True), name)
     # timm lets residual branches start at zero. Until they have grown, only the 1 x 1 convolutions
     # of stride 2 beside them see the image, and those skip three pixels of four.
     for layer in network.modules():
@@ -225,17 +276,27 @@ def _listed(numbers: Sequence[int]) -> str:
 
 
 def fetched(build: Callable[[], Any], what: str) -> Any:
-    """Build something with downloaded weights.
+    """Build something with downloaded weights; without them it was built before.
 
     Raises:
+        ConfigError: There are none, or they do not fit.
         DownloadError: They cannot be fetched.
     """
+    from huggingface_hub.errors import HfHubHTTPError
+
+    # Its bases are OSError and that of all errors of the client that the hub's library speaks by.
+    hub_errors: tuple[Any, ...] = HfHubHTTPError.__bases__
     try:
         return build()
-    except Exception as error:  # each library that fetches has errors of its own
+    except (OSError, HTTPException, *hub_errors) as error:
         raise DownloadError(
             f"the pretrained weights of {what!r} must be fetched, and cannot be. "
             f"Go online, or leave out pretrained ({' '.join(str(error).split())[:120]})"
+        ) from error
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise ConfigError(
+            f"pretrained must be left out for {what!r}: its weights are missing or do not fit "
+            f"({' '.join(str(error).split())[:120]})"
         ) from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -13,6 +14,9 @@ from pixelwise.models.encoders import create_encoder
 
 FUSED = 128
 """Channels of every fusion."""
+
+RESNET_STEM = ("conv1", "bn1", "act1", "maxpool", "layer1")
+"""What timm calls the parts of a ResNet down to a quarter of the size."""
 
 HIGH_FILTERS = (32, 32, 64)
 """Of the three stride-2 convolutions of the full-size branch."""
@@ -152,12 +156,14 @@ def _divided(
     Returns:
         The shared part, the rest, and the channels of both.
     """
-    network = create_encoder(name, in_channels, pretrained=pretrained, output_stride=8)
-    try:
-        begin = [network.conv1, network.bn1, network.act1, network.maxpool, network.layer1]
-        first, *others = network.layer2
-        rest = [*others, network.layer3, network.layer4]
-    except AttributeError as error:
-        raise ConfigError(f"encoder of icnet must be a ResNet. Got {name!r}") from error
+
+    def check(network: Any) -> None:
+        if not all(hasattr(network, part) for part in (*RESNET_STEM, "layer2", "layer3", "layer4")):
+            raise ConfigError(f"encoder of icnet must be a ResNet. Got {name!r}")
+
+    network = create_encoder(name, in_channels, pretrained=pretrained, check=check, output_stride=8)
+    begin = [getattr(network, part) for part in RESNET_STEM]
+    first, *others = network.layer2
+    rest = [*others, network.layer3, network.layer4]
     channels = network.feature_info[2]["num_chs"]
     return nn.Sequential(*begin, first), nn.Sequential(*rest), channels, network.num_features

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 from typing import Literal
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from pixelwise.models import SegmentationModel, models
 from pixelwise.models.blocks import (
+    Initialise,
     MaxPool,
     bed_of_nails,
     convolution,
@@ -19,6 +21,7 @@ from pixelwise.models.blocks import (
     unpool,
 )
 from pixelwise.models.encoders import fetch_torchvision_weights
+from pixelwise.models.receptive_field import seen_px
 
 STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 """Filters and number of convolutions of VGG16's five stages."""
@@ -31,11 +34,11 @@ Unpool = Literal["indices", "nearest", "bed-of-nails", "transposed"]
 
 
 def normalised_convolution(
-    in_channels: int, out_channels: int, *, has_activation: bool = True
+    in_channels: int, out_channels: int, *, initialise: Initialise, has_activation: bool = True
 ) -> nn.Sequential:
     """A 3 x 3 convolution, batch normalisation and, in the encoder, relu."""
     layers: list[nn.Module] = [
-        convolution(in_channels, out_channels, 3, initialise=he_normal),
+        convolution(in_channels, out_channels, 3, initialise=initialise),
         nn.BatchNorm2d(out_channels),
     ]
     return nn.Sequential(*layers, nn.ReLU()) if has_activation else nn.Sequential(*layers)
@@ -68,17 +71,14 @@ class SegNet(SegmentationModel):
         self.encoder = nn.ModuleList()
         self.decoder = nn.ModuleList()
         self.pool = MaxPool()
+        unit = partial(normalised_convolution, initialise=he_normal)
         before = in_channels
         for stage, (filters, count) in enumerate(STAGES):
             widths = [before, *[filters] * count]
-            self.encoder.append(
-                nn.Sequential(*(normalised_convolution(*pair) for pair in pairwise(widths)))
-            )
+            self.encoder.append(nn.Sequential(*(unit(*pair) for pair in pairwise(widths))))
             # The head is the last convolution of the first stage.
             back = [*[filters] * count, *([before] if stage else [])]
-            self.decoder.insert(
-                0, nn.Sequential(*(normalised_convolution(*pair) for pair in pairwise(back)))
-            )
+            self.decoder.insert(0, nn.Sequential(*(unit(*pair) for pair in pairwise(back))))
             before = filters
         self.head = convolution(STAGES[0][0], num_classes, 3, initialise=glorot_uniform)
         if pretrained:
@@ -130,20 +130,21 @@ class SegNetBasic(SegmentationModel):
     article = "A4 Three algorithms, its own network"
     stride = 2 ** (len(BASIC_FILTERS) - 1)
     smallest_px = 2 * stride
-    sees_px = 68
 
     def __init__(
         self, num_classes: int, in_channels: int = 3, *, unpool: Unpool = "indices"
     ) -> None:
         super().__init__()
         self.encoder = nn.ModuleList(
-            normalised_convolution(*pair) for pair in pairwise([in_channels, *BASIC_FILTERS])
+            normalised_convolution(*pair, initialise=glorot_uniform)
+            for pair in pairwise([in_channels, *BASIC_FILTERS])
         )
         self.pool = MaxPool()
         deepest = BASIC_FILTERS[-1]
         back = [deepest, *reversed(BASIC_FILTERS)]
         self.decoder = nn.ModuleList(
-            normalised_convolution(*pair, has_activation=False) for pair in pairwise(back)
+            normalised_convolution(*pair, initialise=glorot_uniform, has_activation=False)
+            for pair in pairwise(back)
         )
         self.unpool = unpool
         self.up = nn.ModuleList(
@@ -151,6 +152,11 @@ class SegNetBasic(SegmentationModel):
             for filters in reversed(BASIC_FILTERS[1:])
         )
         self.head = convolution(BASIC_FILTERS[0], num_classes, 1, initialise=glorot_uniform)
+        *pooled, last_down = self.encoder
+        *doubled, last_up = self.decoder
+        down = [layer for stage in pooled for layer in (stage, self.pool)]
+        back_up = [layer for stage in doubled for layer in (stage, unpool)]
+        self.sees_px = seen_px([*down, last_down, *back_up, last_up, self.head], self.stride)
 
     def segment(self, image: Tensor) -> Tensor:
         """Segment images whose sides are multiples of 8; (N, C, H, W) to (N, K, H, W)."""

@@ -25,6 +25,7 @@ from pixelwise.models.blocks import (
     he_normal,
     transposed_convolution,
 )
+from pixelwise.models.receptive_field import seen_px
 
 
 class UShape(SegmentationModel):
@@ -55,8 +56,10 @@ class UShape(SegmentationModel):
         self.head = head
         self.merge = merge
         self.stride = 2 ** len(self.encoder)
-        # Two 3 x 3 convolutions at every level downwards and upwards, a pooling between levels.
-        self.sees_px = 13 * self.stride - 8
+        # Skips see less than the way through the bottleneck.
+        down = [layer for block in self.encoder for layer in (block, self.pool)]
+        back_up = [layer for pair in zip(self.up, self.decoder, strict=True) for layer in pair]
+        self.sees_px = seen_px([*down, bottleneck, *back_up, head], self.stride)
 
     def segment(self, image: Tensor) -> Tensor:
         """Segment images whose sides are multiples of the stride; (N, C, H, W) to (N, K, H, W)."""
