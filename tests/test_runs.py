@@ -8,11 +8,11 @@ import shutil
 import pytest
 
 from pixelwise import comparison, report_run, report_runs, train
+from pixelwise.comparison.plan import differences
 from pixelwise.config import load_recipe
 from pixelwise.errors import ConfigError, DataError, ModelFileError
 from pixelwise.training import session
 from pixelwise.training.events import Alarmed, EpochEnded
-from pixelwise.training.plan import differences
 from pixelwise.training.run_folder import Notes, load_notes, read_history, save_notes
 
 SHORT = {"model": "unet-elu", "epochs": 2, "batch_size": 2, "device": "cpu"}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pixelwise.classes import ClassMap as ClassMap
-    from pixelwise.comparison import compare as compare
+    from pixelwise.comparison.compare import compare as compare
     from pixelwise.config import Recipe as Recipe
     from pixelwise.config import load_recipe as load_recipe
     from pixelwise.data.convert import convert_data as convert_data
@@ -41,7 +41,7 @@ _HOMES = {
     "Recipe": "pixelwise.config",
     "Scores": "pixelwise.scoring.scores",
     "check_data": "pixelwise.data.doctor",
-    "compare": "pixelwise.comparison",
+    "compare": "pixelwise.comparison.compare",
     "convert_data": "pixelwise.data.convert",
     "create_model": "pixelwise.models",
     "evaluate": "pixelwise.evaluation",

@@ -16,7 +16,8 @@ from pixelwise.data.dataset import Dataset, open_dataset, with_void
 from pixelwise.data.sample import Sample
 from pixelwise.errors import DataError
 from pixelwise.prediction.predictor import Predictor
-from pixelwise.scoring.confusion import ConfusionMatrix, KerasCounts, OverlapCounts
+from pixelwise.scoring.confusion import ConfusionMatrix, OverlapCounts
+from pixelwise.scoring.conventions import KerasCounts
 from pixelwise.scoring.detail import DetailCounts
 from pixelwise.scoring.scores import Scores, summarise
 

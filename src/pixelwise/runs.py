@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pixelwise.comparison import compare_runs
+from pixelwise.comparison.compare import compare_runs
 from pixelwise.config import Recipe
 from pixelwise.data.dataset import open_as_in
 from pixelwise.errors import ConfigError, DataError

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import pixelwise.comparison as comparison_module
+import pixelwise.comparison.compare as comparison_module
 from pixelwise import compare, open_dataset
 from pixelwise.data.doctor import check_data
 from pixelwise.reporting.charts import Dot, Line, bar_chart, line_chart, scatter_chart

@@ -54,8 +54,8 @@ def test_the_temperature_by_which_logits_were_scaled_is_found(factor):
     shares = np.exp(logits) / np.exp(logits).sum(0)
     target = (rng.random(20_000) > shares.cumsum(0)).sum(0)
     fit = TemperatureFit(per_image=5000)
-    for part in np.array_split(np.arange(20_000), 4):
-        fit.add(logits[:, part] * factor, target[part].astype(np.uint8))
+    for number, part in enumerate(np.array_split(np.arange(20_000), 4)):
+        fit.add(logits[:, part] * factor, target[part].astype(np.uint8), str(number))
     assert fit.temperature() == pytest.approx(factor, rel=0.05)
 
 
@@ -64,9 +64,71 @@ def test_the_temperature_of_overlapping_decisions_is_found():
     logits = rng.normal(0, 2, 40_000)
     target = (rng.random(40_000) < 1 / (1 + np.exp(-logits))).astype(float)
     fit = TemperatureFit(per_image=40_000)
-    fit.add(logits * 2, target)
+    fit.add(logits * 2, target, "one")
     assert fit.temperature() == pytest.approx(2, rel=0.05)
 
 
 def test_without_a_labelled_pixel_the_temperature_is_1():
     assert TemperatureFit().temperature() == 1.0
+    assert TemperatureFit().calibration_error_at(2.0) == 0.0
+
+
+def drawn_images(num_images, num_pixels, rng):
+    """Logits twice as large as they should be, and what they say in truth, of some images."""
+    for number in range(num_images):
+        logits = rng.normal(0, 2, (3, num_pixels))
+        shares = np.exp(logits) / np.exp(logits).sum(0)
+        target = (rng.random(num_pixels) > shares.cumsum(0)).sum(0)
+        yield 2 * logits, target.astype(np.uint8), f"image{number}"
+
+
+@pytest.mark.parametrize("in_all", [2000, 200_000])
+def test_the_temperature_does_not_hang_on_the_order_of_the_images(in_all):
+    images = list(drawn_images(12, 1500, np.random.default_rng(5)))
+    fits = [TemperatureFit(per_image=1000, in_all=in_all) for _ in range(2)]
+    for forward, backward in zip(images, images[::-1], strict=True):
+        fits[0].add(*forward)
+        fits[1].add(*backward)
+    assert fits[0].temperature() == fits[1].temperature()
+    assert fits[0].temperature() == pytest.approx(2, rel=0.15)
+
+
+def test_no_more_pixels_than_the_budget_are_kept():
+    fit = TemperatureFit(per_image=1000, in_all=3000)
+    for image in drawn_images(40, 1000, np.random.default_rng(6)):
+        fit.add(*image)
+        assert sum(map(len, fit._lots)) <= 6000
+    fit.temperature()
+    assert sum(map(len, fit._lots)) == 3000
+
+
+def test_the_error_that_a_temperature_leaves_is_measured():
+    fit = TemperatureFit(per_image=50_000)
+    for image in drawn_images(2, 50_000, np.random.default_rng(7)):
+        fit.add(*image)
+    assert fit.calibration_error_at(1.0) > 0.05
+    assert fit.calibration_error_at(2.0) < 0.01
+
+
+def test_a_temperature_does_not_mend_images_that_are_off_in_both_directions():
+    rng = np.random.default_rng(8)
+    fit, reliability = TemperatureFit(per_image=4000), Reliability()
+    for number in range(20):
+        sure, accuracy = ((0.9, 0.65), (0.65, 0.9))[number % 2]
+        is_right = rng.random(4000) < accuracy
+        logits = np.zeros((2, 4000))
+        logits[0] = np.log(sure / (1 - sure))
+        fit.add(logits, (~is_right).astype(np.uint8), str(number))
+        reliability.add(np.full(4000, sure), is_right)
+    error = reliability.expected_calibration_error
+    assert error == pytest.approx(0.25, abs=0.02)
+    assert fit.calibration_error_at(fit.temperature()) > 0.5 * error
+    assert reliability.overconfidence == pytest.approx(0, abs=0.02)
+
+
+def test_overconfidence_has_the_sign_of_what_is_wrong():
+    for sure, accuracy in ((0.9, 0.6), (0.6, 0.9)):
+        reliability = Reliability()
+        is_right = np.arange(1000) < 1000 * accuracy
+        reliability.add(np.full(1000, sure), is_right)
+        assert reliability.overconfidence == pytest.approx(sure - accuracy)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, multilabel_confusion_matrix
 
-from pixelwise.scoring.confusion import ConfusionMatrix, KerasCounts, OverlapCounts
+from pixelwise.scoring.confusion import ConfusionMatrix, OverlapCounts
+from pixelwise.scoring.conventions import KerasCounts
 
 VOID = 255
 

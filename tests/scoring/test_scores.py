@@ -7,7 +7,8 @@ import pytest
 from sklearn.metrics import f1_score, jaccard_score, precision_score, recall_score
 
 from pixelwise.classes import ClassMap, numbered_names
-from pixelwise.scoring.confusion import ConfusionMatrix, KerasCounts, OverlapCounts
+from pixelwise.scoring.confusion import ConfusionMatrix, OverlapCounts
+from pixelwise.scoring.conventions import KerasCounts
 from pixelwise.scoring.scores import summarise
 
 

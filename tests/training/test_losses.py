@@ -8,6 +8,7 @@ from pixelwise.errors import ConfigError
 from pixelwise.training.losses import (
     binary_cross_entropy_loss,
     class_weights,
+    constant_loss,
     cross_entropy_loss,
 )
 
@@ -102,3 +103,31 @@ def test_weights_in_the_recipe_are_taken_as_they_are_one_for_each_class():
     assert weights.tolist() == [1, 3]
     with pytest.raises(ConfigError, match=r"each of the 2 classes\. Got 3"):
         class_weights((1.0, 3.0, 1.0), [0.5, 0.5], "overlapping")
+
+
+def test_no_constant_logits_have_a_lower_loss_than_the_stated_one():
+    _, mask = some_exclusive()
+    labelled = mask[mask != 255]
+    shares = [float((labelled == number).mean()) for number in range(4)]
+    lowest = constant_loss(shares, "exclusive")
+
+    def loss_of(logits):
+        planes = torch.tensor(logits).view(1, 4, 1, 1).expand(2, 4, 5, 3)
+        return float(cross_entropy_loss(planes, torch.tensor(mask)))
+
+    best = [math.log(share) for share in shares]
+    assert loss_of(best) == pytest.approx(lowest)
+    for index in range(4):
+        other = list(best)
+        other[index] += 0.1
+        assert loss_of(other) > lowest
+
+
+def test_of_overlapping_labels_the_constant_is_each_class_s_mean_coverage():
+    mask = torch.rand(3, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    shares = mask.mean((0, 2, 3))
+    valid = torch.ones(3, 4, 4, dtype=torch.bool)
+    planes = shares.logit().view(1, 2, 1, 1).expand_as(mask)
+    assert constant_loss(shares.tolist(), "overlapping") == pytest.approx(
+        float(binary_cross_entropy_loss(planes, mask, valid)), rel=1e-5
+    )

@@ -73,7 +73,7 @@ def command(
     The ranking is by mean IoU on the validation images; a test split is scored beside it. Repeat
     the command to go on with what was interrupted, or with further models.
     """
-    from pixelwise.comparison import compare
+    from pixelwise.comparison.compare import compare
 
     with listening() as listener:
         comparison = compare(

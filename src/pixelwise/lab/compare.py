@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pixelwise.comparison import PAGE_NAME, compare_runs
+from pixelwise.comparison.compare import PAGE_NAME, compare_runs
 from pixelwise.data.dataset import open_dataset
 from pixelwise.errors import ConfigError
 from pixelwise.lab.catalog import entries_of

@@ -105,6 +105,7 @@ def write_report(
     assert detail is not None
     run = run or RunFacts()
     class_map = card.class_map
+    met = _met(scores)
     write_page(
         path,
         "report.html",
@@ -121,10 +122,10 @@ def write_report(
                 scores.per_class, class_map.colours, detail.boundary_per_class, strict=True
             )
         ],
-        names=class_map.names,
-        matrix=_matrix(detail, class_map),
+        names=[class_map.names[index] for index in met],
+        matrix=_matrix(detail, class_map, met),
         shots=_shots(detail, predictor, load),
-        legend=_legend(card),
+        legend=_legend(card, met),
         review=review_worst(scores, predictor, load, review_command),
         measures=_measures(detail),
         objects=detail.objects,
@@ -171,13 +172,20 @@ def _curves(run: RunFacts) -> list[str]:
     return charts
 
 
-def _matrix(detail: Detail, class_map: ClassMap) -> list[tuple[str, list[float]]]:
-    if detail.confusion is None or class_map.num_classes > MAX_MATRIX:
+def _met(scores: Scores) -> list[int]:
+    """The classes that are in the masks or in the predictions; the others have nothing to show."""
+    rows = enumerate(scores.per_class)
+    return [index for index, row in rows if row.pixels or row.precision is not None]
+
+
+def _matrix(
+    detail: Detail, class_map: ClassMap, met: Sequence[int]
+) -> list[tuple[str, list[float]]]:
+    """By class, the shares of its pixels that were predicted as each."""
+    if detail.confusion is None or len(met) > MAX_MATRIX:
         return []
-    return [
-        (name, [count / max(1, sum(row)) for count in row])
-        for name, row in zip(class_map.names, detail.confusion, strict=True)
-    ]
+    rows = [(class_map.names[index], detail.confusion[index]) for index in met]
+    return [(name, [row[index] / max(1, sum(row)) for index in met]) for name, row in rows]
 
 
 def _measures(detail: Detail) -> list[tuple[str, str]]:
@@ -204,9 +212,10 @@ def _measures(detail: Detail) -> list[tuple[str, str]]:
     return charts
 
 
-def _legend(card: ModelCard) -> list[tuple[str, Colour]]:
+def _legend(card: ModelCard, met: Sequence[int]) -> list[tuple[str, Colour]]:
+    class_map = card.class_map
     return [
-        *zip(card.class_map.names, card.class_map.colours, strict=True),
+        *((class_map.names[index], class_map.colours[index]) for index in met),
         ("wrong class", WRONG_COLOUR),
         *([("missed", MISSED_COLOUR)] if card.label_mode == "overlapping" else []),
     ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from pixelwise.scoring.detail import Detail
 from pixelwise.scoring.scores import ClassScores, Scores
 
@@ -18,6 +20,8 @@ FEW_IMAGES = 20
 """On fewer images than this, the intervals themselves are rough."""
 
 MISCALIBRATED = 0.05
+MENDED = 0.5
+"""A temperature that leaves less than this share of the calibration error mends it."""
 
 
 def verdict(scores: Scores) -> list[str]:
@@ -61,27 +65,34 @@ def _classes(scores: Scores) -> Iterator[str]:
     reasons = []
     if weakest.pixels < RARE_SHARE * pixels:
         reasons.append(f"it is rare, {weakest.pixels / pixels:.2%} of the labelled pixels")
-    if weakest.precision is None:
-        reasons.append("it is never predicted")
-    elif weakest.recall is not None and weakest.recall < weakest.precision:
-        reasons.append(f"{1 - weakest.recall:.0%} of it is missed")
-    else:
-        reasons.append(f"{1 - weakest.precision:.0%} of what is called so is something else")
-    confused = _taken_for(weakest, scores)
-    if confused:
-        reasons.append(f"it is mostly taken for {confused}")
+    reasons.append(_fault(weakest, scores))
     yield f"{weakest.name} is found badly, IoU {weakest.iou or 0.0:.3f}: {', '.join(reasons)}."
 
 
-def _taken_for(entry: ClassScores, scores: Scores) -> str | None:
-    """The class that most of the missed pixels were predicted as."""
+def _fault(entry: ClassScores, scores: Scores) -> str:
+    """Whether a class is missed or seen where it is not, and with which class it is confused."""
+    if entry.precision is None:
+        return "it is never predicted" + _mostly("taken for", _rival(entry, scores, axis=1))
+    if entry.recall is not None and entry.recall < entry.precision:
+        rival = _mostly("taken for", _rival(entry, scores, axis=1))
+        return f"{1 - entry.recall:.0%} of it is missed{rival}"
+    rival = _mostly("in truth", _rival(entry, scores, axis=0))
+    return f"{1 - entry.precision:.0%} of what is called so is something else{rival}"
+
+
+def _mostly(words: str, rival: str | None) -> str:
+    return f", mostly {words} {rival}" if rival else ""
+
+
+def _rival(entry: ClassScores, scores: Scores, axis: int) -> str | None:
+    """The class that takes most of its missed pixels (axis 1), or of those called so (axis 0)."""
     if scores.detail is None or scores.detail.confusion is None:
         return None
     names = [other.name for other in scores.per_class]
     index = names.index(entry.name)
-    row = list(scores.detail.confusion[index])
-    row[index] = 0
-    return names[row.index(max(row))] if any(row) else None
+    confused = np.array(scores.detail.confusion).take(index, axis=1 - axis)
+    confused[index] = 0
+    return names[int(confused.argmax())] if confused.any() else None
 
 
 def _detail(scores: Scores) -> Iterator[str]:
@@ -101,13 +112,27 @@ def _detail(scores: Scores) -> Iterator[str]:
                 f"Small objects (below 32 x 32 pixels) are found in {found[0]:.0%} of the cases, "
                 f"larger ones in {found[1]:.0%}."
             )
-    if detail.calibration_error > MISCALIBRATED:
-        words = "too sure of itself" if detail.temperature > 1 else "less sure than it could be"
-        yield (
-            f"The model is {words}: its probabilities are off by {detail.calibration_error:.1%} on "
-            f"average. A temperature of {detail.temperature:.2f} mends most of it; train keeps the "
-            "one of its validation images in the model file."
+    yield from _calibration(detail)
+
+
+def _calibration(detail: Detail) -> Iterator[str]:
+    if detail.calibration_error <= MISCALIBRATED:
+        return
+    words = "too sure of itself" if detail.overconfidence > 0 else "less sure than it could be"
+    left = detail.calibration_error_left
+    if left < MENDED * detail.calibration_error:
+        mended = (
+            f"A temperature of {detail.temperature:.2f}, fitted on these images, leaves "
+            f"{left:.1%}; train keeps the one of its validation images in the model file."
         )
+    else:
+        mended = (
+            "No single temperature mends that: it is off by different amounts on different images."
+        )
+    yield (
+        f"The model is {words}: its probabilities are off by {detail.calibration_error:.1%} on "
+        f"average. {mended}"
+    )
 
 
 def _borders(scores: Scores, detail: Detail) -> Iterator[str]:

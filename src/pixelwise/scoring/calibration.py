@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp
+from scipy.special import expit, logsumexp, softmax
 
 from pixelwise.scoring.measures import Values
 
@@ -68,6 +69,12 @@ class Reliability:
         return math.fsum(abs(sure - right) * count / total for sure, right, count in self.curve)
 
     @property
+    def overconfidence(self) -> float:
+        """Mean confidence less the share that is right; above 0, it is too sure of itself."""
+        surplus = self._confidence.sum() - self._right.sum()
+        return float(surplus / max(1, int(self._pixels.sum())))
+
+    @property
     def risk_coverage(self) -> tuple[Values, Values]:
         """(coverage, risk): of the surest share of the decisions, how many are wrong."""
         pixels, right = self._pixels[::-1].cumsum(), self._right[::-1].cumsum()
@@ -79,28 +86,44 @@ class Reliability:
 class TemperatureFit:
     """Collects a sample of logits and finds the one number that they should be divided by.
 
+    Which pixels are drawn hangs on the names of the images and not on their order, and however many
+    images there are, no more than the budget is kept.
+
     Args:
         per_image: Pixels that are drawn from each image, so that large ones do not rule.
-        seed: Of the draw.
+        in_all: Pixels that are kept of all images.
     """
 
-    def __init__(self, per_image: int = 2000, seed: int = 0) -> None:
+    def __init__(self, per_image: int = 2000, in_all: int = 200_000) -> None:
         self._per_image = per_image
-        self._rng = np.random.default_rng(seed)
-        self._logits: list[npt.NDArray[np.float64]] = []
-        self._targets: list[npt.NDArray[np.float64]] = []
+        self._in_all = in_all
+        self._logits: list[npt.NDArray[np.float32]] = []
+        self._targets: list[npt.NDArray[np.float32]] = []
+        self._lots: list[npt.NDArray[np.float64]] = []
 
-    def add(self, logits: FloatArray, target: npt.NDArray[np.generic]) -> None:
+    def add(self, logits: FloatArray, target: npt.NDArray[np.generic], name: str) -> None:
         """Draw from one image.
 
         Args:
             logits: Exclusive: (K, N) of the labelled pixels. Overlapping: (N,) of any decisions.
             target: Exclusive: class ids (N,). Overlapping: (N,), 0 to 1.
+            name: Of the image.
         """
-        count = logits.shape[-1]
-        drawn = self._rng.permutation(count)[: self._per_image]
-        self._logits.append(logits[..., drawn].astype(np.float64))
-        self._targets.append(target[drawn].astype(np.float64))
+        rng = np.random.default_rng(crc32(name.encode()))
+        drawn = rng.permutation(logits.shape[-1])[: self._per_image]
+        self._logits.append(logits[..., drawn].astype(np.float32))
+        self._targets.append(target[drawn].astype(np.float32))
+        self._lots.append(rng.random(len(drawn)))
+        if sum(map(len, self._lots)) > 2 * self._in_all:
+            self._keep_lowest_lots()
+
+    def _keep_lowest_lots(self) -> None:
+        """Put what was collected together: in the order of the lots, as many as are kept."""
+        lots = np.concatenate(self._lots)
+        kept = lots.argsort()[: self._in_all]
+        self._lots = [lots[kept]]
+        self._logits = [np.concatenate(self._logits, axis=-1)[..., kept]]
+        self._targets = [np.concatenate(self._targets)[kept]]
 
     def temperature(self) -> float:
         """The temperature with the least cross-entropy; 1 where nothing was collected.
@@ -108,18 +131,38 @@ class TemperatureFit:
         Reference:
             Guo et al., On Calibration of Modern Neural Networks (2017), arXiv:1706.04599.
         """
-        if not sum(target.size for target in self._targets):
+        if not sum(map(len, self._lots)):
             return 1.0
-        logits = np.concatenate(self._logits, axis=-1)
-        target = np.concatenate(self._targets)
+        self._keep_lowest_lots()
+        logits, target = self._logits[0], self._targets[0]
 
         def loss(log_temperature: float) -> float:
-            scaled = logits / math.exp(log_temperature)
+            scaled = logits / np.float32(math.exp(log_temperature))
             if logits.ndim == 1:
-                return float((np.logaddexp(0, scaled) - target * scaled).mean())
-            chosen = scaled[target.astype(np.intp), np.arange(target.size)]
-            return float((logsumexp(scaled, axis=0) - chosen).mean())
+                each = np.logaddexp(0, scaled) - target * scaled
+            else:
+                each = logsumexp(scaled, axis=0) - scaled[self._chosen]
+            return float(each.mean(dtype=np.float64))
 
         bounds = tuple(math.log(edge) for edge in TEMPERATURES)
         found = minimize_scalar(loss, bounds=bounds, method="bounded")
         return float(math.exp(found.x))
+
+    def calibration_error_at(self, temperature: float) -> float:
+        """The expected calibration error that is left of the sample with a temperature."""
+        reliability = Reliability()
+        if sum(map(len, self._lots)):
+            self._keep_lowest_lots()
+            scaled, target = self._logits[0] / np.float32(temperature), self._targets[0]
+            if scaled.ndim == 1:
+                reliability.add(expit(np.abs(scaled)), (scaled > 0) == (target >= 0.5))
+            else:
+                surest = scaled.argmax(0)
+                reliability.add(softmax(scaled, axis=0).max(0), surest == target)
+        return reliability.expected_calibration_error
+
+    @property
+    def _chosen(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """Where the logits of the labelled classes are."""
+        target = self._targets[0].astype(np.intp)
+        return target, np.arange(target.size)

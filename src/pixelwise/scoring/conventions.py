@@ -10,7 +10,9 @@ import warnings
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 
+from pixelwise.data.reading import UInt8Array
 from pixelwise.errors import UnknownNameError
 from pixelwise.scoring.measures import Counts, Values
 
@@ -127,3 +129,44 @@ _CONVENTIONS: dict[str, tuple[str, Callable[[Counts], float]]] = {
 }
 
 _WITHOUT_BACKGROUND = (_nnunet, _milesial)
+
+
+class KerasCounts:
+    """Article A1's four figures, counted as its framework counts them on soft masks.
+
+    Positive for recall and precision is every target above 0; for accuracy a decision is right only
+    where the target is exactly 0 or 1 and equals it, so grey edge pixels never count as right.
+    """
+
+    def __init__(self) -> None:
+        self._equal = self._decisions = 0
+        self._true_positives = self._predicted = self._positives = 0
+        self._loss = 0.0
+
+    def add(self, probabilities: npt.NDArray[np.float32], mask: UInt8Array) -> None:
+        """Count one image.
+
+        Args:
+            probabilities: float32 (K, H, W).
+            mask: uint8 (K, H, W), 0..255 for 0..1.
+        """
+        prediction = probabilities > 0.5
+        positive = mask > 0
+        self._equal += int((prediction & (mask == 255)).sum() + (~prediction & ~positive).sum())
+        self._decisions += mask.size
+        self._true_positives += int((prediction & positive).sum())
+        self._predicted += int(prediction.sum())
+        self._positives += int(positive.sum())
+        target = mask / 255
+        # Keras clips probabilities by this much before it takes the logarithm.
+        clipped = np.clip(probabilities.astype(np.float64), 1e-7, 1 - 1e-7)
+        self._loss -= float((target * np.log(clipped) + (1 - target) * np.log1p(-clipped)).sum())
+
+    def figures(self) -> dict[str, float]:
+        """``loss``, ``binary_accuracy``, ``recall`` and ``precision``; 0 for no pixel."""
+        return {
+            "loss": self._loss / max(1, self._decisions),
+            "binary_accuracy": self._equal / max(1, self._decisions),
+            "recall": self._true_positives / max(1, self._positives),
+            "precision": self._true_positives / max(1, self._predicted),
+        }

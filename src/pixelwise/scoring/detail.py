@@ -53,7 +53,9 @@ class Detail:
         objects: Recall of connected objects by class and size.
         calibration_error: Expected calibration error, 15 bins.
         reliability: (mean confidence, share that is right, decisions) of each bin.
+        overconfidence: Mean confidence less accuracy; below 0 the model is too timid.
         temperature: What the logits should be divided by so that confidence means accuracy.
+        calibration_error_left: The calibration error with that temperature, on a sample of pixels.
         risk_coverage: (share of the surest decisions, share of those that is wrong).
         per_image: Every image, in the order in which it was scored.
         confusion: Row the mask's class, column the predicted one; ``None`` for overlapping labels.
@@ -72,7 +74,9 @@ class Detail:
     objects: tuple[ObjectRow, ...]
     calibration_error: float
     reliability: tuple[tuple[float, float, int], ...]
+    overconfidence: float
     temperature: float
+    calibration_error_left: float
     risk_coverage: tuple[tuple[float, float], ...]
     per_image: tuple[ImageScores, ...]
     confusion: tuple[tuple[int, ...], ...] | None
@@ -138,7 +142,7 @@ class DetailCounts:
             self._objects.add(prediction, mask)
             sure = probabilities.max(0)[labelled]
             self._reliability.add(sure, (prediction == mask)[labelled])
-            self._temperature.add(logits[:, labelled], mask[labelled])
+            self._temperature.add(logits[:, labelled], mask[labelled], name)
             return
         truth = mask >= HALF
         for index, borders in enumerate(self._borders):
@@ -146,7 +150,7 @@ class DetailCounts:
             self._objects.add_class(index, prediction[index], truth[index])
         sure = np.where(prediction, probabilities, 1 - probabilities)
         self._reliability.add(sure, prediction == truth)
-        self._temperature.add(logits.reshape(-1), mask.reshape(-1) / 255)
+        self._temperature.add(logits.reshape(-1), mask.reshape(-1) / 255, name)
 
     def detail(self, per_image: Counts, confusion: Counts | None) -> Detail:
         """What was collected.
@@ -162,6 +166,7 @@ class DetailCounts:
             "overlapping": measures.overlapping_accuracy,
         }[self._label_mode](per_image)
         per_image_iou = measures.mean_iou(per_image)
+        temperature = self._temperature.temperature()
         return Detail(
             boundary_iou=_mean(rows[0]),
             trimap_iou=_mean(rows[1]),
@@ -174,7 +179,9 @@ class DetailCounts:
             objects=tuple(self._objects.rows),
             calibration_error=self._reliability.expected_calibration_error,
             reliability=tuple(self._reliability.curve),
-            temperature=self._temperature.temperature(),
+            overconfidence=self._reliability.overconfidence,
+            temperature=temperature,
+            calibration_error_left=self._temperature.calibration_error_at(temperature),
             risk_coverage=tuple(
                 (share, float(np.interp(share, coverage, risk))) for share in COVERAGES
             )

@@ -10,7 +10,8 @@ import numpy as np
 
 from pixelwise.classes import ClassMap, LabelMode
 from pixelwise.scoring import measures
-from pixelwise.scoring.confusion import ConfusionMatrix, KerasCounts, OverlapCounts
+from pixelwise.scoring.confusion import ConfusionMatrix, OverlapCounts
+from pixelwise.scoring.conventions import KerasCounts
 from pixelwise.scoring.detail import Detail
 from pixelwise.scoring.intervals import Interval, Measure, bootstrap, bootstrap_classes
 

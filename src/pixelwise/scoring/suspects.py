@@ -94,6 +94,23 @@ class _Question:
     names: tuple[str | None, ...]
     probabilities: Probabilities
     chosen: UInt8Array
+    _distances: dict[int, npt.NDArray[np.floating]] = field(default_factory=dict)
+    _parts: dict[int, tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]] = field(
+        default_factory=dict
+    )
+
+    def distance_from(self, choice: int) -> npt.NDArray[np.floating]:
+        """Of each pixel, in px, from what is labelled so; worked out once for each choice."""
+        if choice not in self._distances:
+            self._distances[choice] = distance_to(self.chosen == choice)
+        return self._distances[choice]
+
+    def parts_of(self, choice: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+        """What is labelled so in connected parts, numbered from 1, and the area of each."""
+        if choice not in self._parts:
+            parts, _ = label(self.chosen == choice)
+            self._parts[choice] = parts, np.bincount(parts.ravel())
+        return self._parts[choice]
 
 
 def _questions(
@@ -218,11 +235,11 @@ def _regions(
     probability = question.probabilities[suggested]
     certainty = probability - question.probabilities[given]
     # Only from what is labelled as the suggested class can a border be off by so much.
-    away = distance_to(question.chosen == suggested)
+    away = question.distance_from(suggested)
     inner = certainty * np.square((away / border_px).clip(0, 1))
     whole, discounted = (np.bincount(numbers, each.ravel()) for each in (certainty, inner))
     # Where a labelled part is doubted as a whole, its border is not the matter, however thin it is.
-    is_whole = _coverage(numbered, areas, question.chosen == given) ** WHOLE_POWER
+    is_whole = _coverage(numbered, areas, *question.parts_of(given)) ** WHOLE_POWER
     sums = (is_whole * whole + (1 - is_whole) * discounted).clip(0)
     scores = sums / areas.clip(1) * np.sqrt(sums)
     confidences = np.bincount(numbers, probability.ravel()) / areas.clip(1)
@@ -242,14 +259,15 @@ def _regions(
 
 
 def _coverage(
-    numbered: npt.NDArray[np.int32], areas: npt.NDArray[np.int64], labelled: BoolArray
+    numbered: npt.NDArray[np.int32],
+    areas: npt.NDArray[np.int64],
+    parts: npt.NDArray[np.int32],
+    part_areas: npt.NDArray[np.int64],
 ) -> npt.NDArray[np.float64]:
     """How much of the connected labelled part that it lies in each region takes, 0 to 1."""
-    parts, _ = label(labelled)
-    part_areas = np.bincount(parts.ravel())
     part_of = np.zeros(len(areas), np.int64)
-    part_of[numbered[labelled]] = parts[labelled]  # a region lies in one part: all of it agrees
-    part_of[0] = 0
+    inside = numbered > 0
+    part_of[numbered[inside]] = parts[inside]  # a region lies in one part: all of it agrees
     return np.asarray((areas / part_areas[part_of].clip(1)).clip(0, 1))
 
 

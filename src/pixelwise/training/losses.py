@@ -74,6 +74,22 @@ def batch_loss(
     return binary_cross_entropy_loss(logits, mask, batch.valid, class_weights=class_weights)
 
 
+def constant_loss(frequencies: Sequence[float], label_mode: LabelMode) -> float:
+    """The lowest loss that a prediction which ignores the image can have: it says how often.
+
+    Args:
+        frequencies: Share of the labelled pixels that is of each class, 0 to 1.
+        label_mode: Of the masks.
+
+    Returns:
+        In nats per labelled pixel (overlapping: per pixel and class); for no class weights.
+    """
+    shares = torch.tensor(frequencies, dtype=torch.float64)
+    if label_mode == "exclusive":
+        return float(torch.special.entr(shares).sum())
+    return float((torch.special.entr(shares) + torch.special.entr(1 - shares)).mean())
+
+
 def class_weights(
     choice: Literal["none", "balanced"] | Sequence[float],
     frequencies: Sequence[float],

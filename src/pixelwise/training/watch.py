@@ -53,6 +53,7 @@ class Watch:
             prepared.dataset.class_map,
             prepared.card.label_mode,
             prepared.statistics.class_frequencies,
+            prepared.class_weights is not None,
             {alarm.kind for alarm in before.alarms},
         )
 

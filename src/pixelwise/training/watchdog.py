@@ -8,6 +8,7 @@ compares labels with images.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -36,6 +37,9 @@ images an epoch is a single step."""
 RISE = 1.5
 """A training loss above so many times its first value, or a validation loss above its best."""
 
+NUM_LATEST = 3
+"""Epochs after the best one that must tell of overfitting, by their median: one may be noise."""
+
 EXPLODED = 10.0
 """A first epoch with a mean loss of so many times that of guessing went astray within it."""
 
@@ -54,6 +58,8 @@ EXTREME, EXTREMELY = 1e30, 1e4
 
 CONSTANT_SHARE = 0.25
 """More images of a single colour than this share are no accident."""
+
+BALANCED = "--set training.class_weights=balanced"
 
 ALIEN = 1.5
 """Validation images whose mean differs by so many deviations of the training images are others."""
@@ -80,6 +86,7 @@ class Watchdog:
         class_map: The classes.
         label_mode: Of the masks.
         class_frequencies: Share of the training pixels that is of each class.
+        is_weighted: The loss weighs the classes already.
         said: Kinds that were said already, and are not said again.
         num_crops: How many crops of the first epoch were seen.
     """
@@ -87,6 +94,7 @@ class Watchdog:
     class_map: ClassMap
     label_mode: LabelMode
     class_frequencies: Sequence[float]
+    is_weighted: bool = False
     said: set[str] = field(default_factory=set)
     num_crops: int = 0
     _sampled: Tensor | None = None
@@ -186,14 +194,18 @@ class Watchdog:
                 "do, try another learning rate",
             )
         best = min(range(len(scored)), key=scored.__getitem__)
-        is_past = len(scored) - 1 - best >= EPOCHS_OF_GRACE + 1
-        if is_past and scored[-1] > RISE * scored[best] and trained[-1] < trained[best]:
+        latest = scored[best + 1 :][-NUM_LATEST:]
+        if (
+            len(latest) == NUM_LATEST
+            and statistics.median(latest) > RISE * scored[best]
+            and trained[-1] < trained[best]
+        ):
             yield Alarm(
                 "overfitting",
                 f"the validation loss has risen from {scored[best]:.4f} (epoch {best + 1}) to "
-                f"{scored[-1]:.4f} while the training loss fell: the model learns the images by "
-                "heart. More images, stronger augmentation, or fewer epochs would help; the best "
-                "epoch is kept",
+                f"{statistics.median(latest):.4f} while the training loss fell: the model learns "
+                "the images by heart. More images, stronger augmentation, or fewer epochs would "
+                "help; the best epoch is kept",
             )
 
     def _outputs(self, scores: Scores, epochs: int, fraction: float) -> Iterator[Alarm]:
@@ -212,21 +224,24 @@ class Watchdog:
         is_past = epochs > EPOCHS_OF_GRACE and fraction > SHARE_OF_GRACE
         if is_past and is_constant and len(shown) > len(predicted):
             what = predicted[0].name if predicted else "nothing"
+            drowned = "" if self.is_weighted else f"rare classes may be drowned ({BALANCED}), or "
             yield Alarm(
                 "constant-output",
-                f"every validation pixel is predicted as {what}. Rare classes may be drowned "
-                "(--set training.class_weights=balanced), or the rate may be too high or too low",
+                f"every validation pixel is predicted as {what}: {drowned}the rate may be too "
+                "high or too low",
             )
             return
         missed = [row.name for row in shown if shares[row.name] and not row.recall]
         if is_past and missed:
             pixels = sum(entry.pixels for entry in shown)
             rare = max(entry.pixels for entry in shown if entry.name in missed) / pixels
+            remedies = "More images of it" + (
+                " or larger crops" if self.is_weighted else f", larger crops or {BALANCED}"
+            )
             yield Alarm(
                 "class-never-predicted",
                 f"{', '.join(missed)} is never predicted right, at most {rare:.2%} of the labelled "
-                "pixels each. More images of it, larger crops or --set "
-                "training.class_weights=balanced would help",
+                f"pixels each. {remedies} would help",
             )
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from pixelwise.comparison.candidates import parse_candidates
 from pixelwise.config import Recipe
 from pixelwise.errors import ConfigError, ModelFileError, UnknownNameError
-from pixelwise.training.candidates import parse_candidates
 
 
 def parsed(models, **base):

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from pixelwise import compare, load_model, open_dataset, train
-from pixelwise import comparison as module
+from pixelwise.comparison import compare as module
 from pixelwise.errors import ConfigError, TrainingError, UnknownNameError
 from pixelwise.evaluation import evaluate
 from pixelwise.scoring.measures import mean_iou

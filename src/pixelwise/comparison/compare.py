@@ -17,6 +17,8 @@ import numpy as np
 import torch
 
 from pixelwise.classes import Strays
+from pixelwise.comparison.candidates import Candidate, parse_candidates
+from pixelwise.comparison.plan import Plan, differences, failure, train_or_resume
 from pixelwise.config import Recipe, load_recipe
 from pixelwise.data.dataset import Dataset, open_dataset
 from pixelwise.data.sample import spread
@@ -32,9 +34,7 @@ from pixelwise.reporting.ranking import NUM_SHOTS, ComparedModel, Comparison, wr
 from pixelwise.scoring.intervals import bootstrap
 from pixelwise.scoring.measures import Counts, iou, mean_iou
 from pixelwise.scoring.ranking import Ranked, over_seeds, rank_models
-from pixelwise.training.candidates import Candidate, parse_candidates
 from pixelwise.training.events import Listener, Said, ignore_events
-from pixelwise.training.plan import Plan, differences, failure, train_or_resume
 from pixelwise.training.run_folder import SCORES_NAME, read_history, recipe_in
 
 PAGE_NAME = "comparison.html"

@@ -1,0 +1,1 @@
+"""Several models trained under one budget on the same data, and ranked."""
