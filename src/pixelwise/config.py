@@ -175,6 +175,8 @@ class TrainingRecipe(_Section):
         seed: Of weights, order, crops and dropout.
         device: ``auto`` takes CUDA, then MPS, then the CPU.
         precision: ``float32`` or ``bfloat16`` (autocast).
+        memory_format: How images and weights lie in memory, ``channels_last`` or ``contiguous``;
+            ``None`` takes what is faster for this model on this machine.
     """
 
     epochs: Positive | None = None
@@ -194,6 +196,7 @@ class TrainingRecipe(_Section):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["float32", "bfloat16"] | None = None
+    memory_format: Literal["channels_last", "contiguous"] | None = None
 
 
 class AugmentationRecipe(_Section):

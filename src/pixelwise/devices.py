@@ -16,6 +16,13 @@ MIN_SPEEDUP = 1.2
 """bfloat16 is taken only where it is faster than float32 by this factor."""
 
 
+MEMORY_FORMATS = {
+    "channels_last": torch.channels_last,
+    "contiguous": torch.contiguous_format,
+}
+"""How (N, C, H, W) lies in memory: the channels of a pixel together, or the pixels of a channel."""
+
+
 def choose_device(name: str = "auto") -> torch.device:
     """The device of that name; ``auto`` takes CUDA, then MPS, then the CPU.
 

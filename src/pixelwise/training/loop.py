@@ -29,7 +29,7 @@ from pixelwise.scoring.scores import Scores
 from pixelwise.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from pixelwise.training.events import EpochEnded, Listener, Said, Stepped
 from pixelwise.training.run_folder import HISTORY_NAME
-from pixelwise.training.setup import Prepared, forward_loss
+from pixelwise.training.setup import Prepared, arrange, forward_loss
 from pixelwise.training.watch import Watch
 
 CHECKPOINT_EVERY_S = 60.0
@@ -255,6 +255,7 @@ class Trainer:
             ),
             progress.epoch + 1,
         )
+        arrange(self.model, self.recipe)  # predicting may have laid the weights out otherwise
         self._validation_s = time.perf_counter() - began
         assert scores.loss is not None
         rank = {
