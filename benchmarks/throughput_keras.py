@@ -21,10 +21,10 @@ NUM_PARAMETERS = 74_595
 """Of either network, at 1 channel and 3 classes: so many as ours."""
 
 
-def read(data: Path) -> tuple[np.ndarray, np.ndarray]:
-    """The training images (N, H, W, 1) and masks (N, H, W, K), 0 to 1, float32."""
-    images = sorted((data / "train" / "images").glob("*.png"))
-    classes = sorted(path for path in (data / "train" / "masks").iterdir())
+def read(data: Path, split: str = "train") -> tuple[np.ndarray, np.ndarray]:
+    """The images (N, H, W, 1) and masks (N, H, W, K) of a split, 0 to 1, float32."""
+    images = sorted((data / split / "images").glob("*.png"))
+    classes = sorted(path for path in (data / split / "masks").iterdir())
     load = keras.utils.load_img
 
     def grey(path: Path) -> np.ndarray:

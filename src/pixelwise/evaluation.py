@@ -167,7 +167,10 @@ def evaluate(
     )
     seen = trained_on(predictor)
     num_seen = sum(record.key in seen for record in records)
-    return dataclasses.replace(scores, seen_in_training=num_seen)
+    is_same_data = dataset.fingerprint == predictor.card.data.fingerprint
+    return dataclasses.replace(
+        scores, seen_in_training=num_seen, selected_on=is_same_data and chosen == "val"
+    )
 
 
 def trained_on(predictor: Predictor) -> frozenset[str]:

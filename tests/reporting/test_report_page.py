@@ -347,6 +347,12 @@ def test_masks_of_one_class_say_nothing_of_a_weakest_one():
     assert any(one.endswith(f"not counted: {NASTY}, dirt, nowhere.") for one in words)
 
 
+def test_images_that_chose_the_epoch_are_said():
+    said = [any("chosen by these very images" in one for one in words_of(SCENES, selected_on=is_so))
+            for is_so in (True, False, None)]  # fmt: skip
+    assert said == [True, False, False]
+
+
 def test_images_that_were_trained_on_are_said():
     assert any("3 of these images were trained on" in one
                for one in words_of(SCENES, seen_in_training=3))  # fmt: skip

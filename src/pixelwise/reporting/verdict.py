@@ -43,6 +43,11 @@ def _overall(scores: Scores) -> Iterator[str]:
     )
     if scores.images < FEW_IMAGES:
         yield f"{scores.images} images are few: the interval is a rough one."
+    if scores.selected_on:
+        yield (
+            "Epoch and temperature of the model were chosen by these very images: on a test split "
+            "the numbers will be a little lower, and fairer."
+        )
     if scores.seen_in_training:
         yield (
             f"{scores.seen_in_training} of these images were trained on, so that these numbers are "

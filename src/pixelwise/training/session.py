@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -209,6 +210,7 @@ def _finish(prepared: Prepared, trainer: Trainer, listener: Listener) -> Outcome
         precision=prepared.recipe.training.precision or "float32",
     )
     scores = score_samples(predictor, iter(cache), len(cache), detailed=True)
+    scores = dataclasses.replace(scores, selected_on=True)
     assert scores.detail is not None
     save_model_file(
         folder / MODEL_NAME,
