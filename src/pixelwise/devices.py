@@ -72,6 +72,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
+@torch.enable_grad()  # predicting asks too, where gradients are off
 def measure_bfloat16_speedup(device: torch.device) -> float:
     """How many times faster a training step of a convolution is in bfloat16 than in float32.
 

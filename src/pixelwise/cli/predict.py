@@ -21,6 +21,13 @@ def command(
         ),
     ] = None,
     device: DeviceName = "auto",
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="auto, torch or openvino. auto begins with torch; where there is enough to do, it "
+            "tries the others and takes the fastest that decides alike."
+        ),
+    ] = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Segment images of any size; the results have exactly the size of their images.
@@ -35,7 +42,15 @@ def command(
 
     predictor = load_model(model, device=device)
     with progress_bar("predicting") as on_progress:
-        done = predict(predictor, inputs, out, save=save or ["index"], on_progress=on_progress)
+        done = predict(
+            predictor,
+            inputs,
+            out,
+            save=save or ["index"],
+            engine=engine,
+            on_progress=on_progress,
+            note=note,
+        )
     for message in done.failed:
         note(f"error: {message}")
     if as_json:

@@ -12,6 +12,7 @@ from pixelwise.data.layouts import image_files
 from pixelwise.data.reading import IMAGE_SUFFIXES, read_image
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.files import make_folder
+from pixelwise.prediction.engine_checks import Note
 from pixelwise.prediction.large_images import num_steps, predict_large
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.prediction.writers import SaveKind, save_kind, write_prediction
@@ -36,7 +37,9 @@ def predict(
     out: Path | str,
     *,
     save: Sequence[str] = ("index",),
+    engine: str = "auto",
     on_progress: Callable[[int, int], None] | None = None,
+    note: Note | None = None,
 ) -> Predictions:
     """Segment files and folders of images and write the results.
 
@@ -49,19 +52,35 @@ def predict(
         inputs: Image files and folders; folders are searched with all that is inside them.
         out: Where to write; what lay below an input folder lies alike below this one.
         save: What to write; see :data:`pixelwise.prediction.writers.SAVE_KINDS`.
+        engine: What computes, here instead of the predictor's own; see :class:`Predictor`. Less
+            than some ten seconds of work are the same with ``auto`` and ``torch``.
         on_progress: Called with how many images are done and how many there are; of large ones
             each row of tiles counts.
+        note: Told in a line which engine was chosen, and which has failed.
 
     Raises:
         DataError: An input does not exist, or there is no image in any of them.
-        ConfigError: Two inputs would be written to one file, or an input would be overwritten.
+        ConfigError: Two inputs would be written to one file, or an input would be overwritten; or
+            the device rules the engine out.
+        MissingExtraError: The engine is not installed.
         OutputError: A result cannot be written.
     """
     kinds = dict.fromkeys(save_kind(kind) for kind in save)
     out = Path(out)
     folders = {kind: out / kind if len(kinds) > 1 else out for kind in kinds}
     jobs = _jobs([Path(entry) for entry in inputs], out, (out, *folders.values()))
-    make_folder(out)
+    with predictor.using_engine(engine, note):
+        make_folder(out)
+        return _predict_all(predictor, jobs, out, folders, on_progress)
+
+
+def _predict_all(
+    predictor: Predictor,
+    jobs: Mapping[str, Path],
+    out: Path,
+    folders: Mapping[SaveKind, Path],
+    on_progress: Callable[[int, int], None] | None,
+) -> Predictions:
     steps = {stem: num_steps(path) for stem, path in jobs.items()}
     total = sum(num or 1 for num in steps.values())
     written: list[Path] = []

@@ -247,6 +247,7 @@ def _task(predictor: Predictor, path: Path, folders: Mapping[SaveKind, Path]) ->
         "model": _fingerprint(predictor),
         "device": predictor.device.type,
         "precision": predictor.precision,
+        "engine": predictor.engine,
         "tile": list(predictor.tile),
         "image": [str(path.resolve()), state.st_size, state.st_mtime_ns],
         "save": {kind: str(folder.resolve()) for kind, folder in folders.items()},

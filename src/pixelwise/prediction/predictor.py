@@ -19,6 +19,9 @@ from pixelwise.devices import choose_device
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.modelfile import ModelCard, load_model_file
 from pixelwise.models import SegmentationModel
+from pixelwise.prediction.engine_checks import Note
+from pixelwise.prediction.engine_choice import AutoEngine, EngineChoice, engine_by_name
+from pixelwise.prediction.engines import Engine, TorchEngine
 from pixelwise.prediction.scaled_rows import segment_scaled_parts
 from pixelwise.prediction.tiling import Part, segment_parts, segment_tiled
 
@@ -43,6 +46,15 @@ class Predictor:
         precision: ``float32``, or ``bfloat16`` where the device is faster in it.
         tile: Height and width in pixels, at working scale, above which an image is cut into tiles;
             ``None`` takes the training size, at least 512.
+        engine: What computes: ``torch``; ``openvino``; or ``auto``, which tries the others where
+            there is enough to predict and takes the fastest that decides as torch does. Only
+            ``torch`` gives the same logits to the last bit whenever it is asked.
+        note: Told in a line what ``auto`` chose, and which engine has failed.
+
+    Raises:
+        UnknownNameError: There is no such engine.
+        ConfigError: A tile without pixels; an engine that the device or the precision rule out.
+        MissingExtraError: The engine is not installed.
     """
 
     def __init__(
@@ -53,6 +65,8 @@ class Predictor:
         device: str | torch.device = "auto",
         precision: str = "float32",
         tile: tuple[int, int] | None = None,
+        engine: str = "torch",
+        note: Note | None = None,
     ) -> None:
         self.device = device if isinstance(device, torch.device) else choose_device(device)
         self.card = card
@@ -63,6 +77,47 @@ class Predictor:
         self.tile = tile or (max(height, MIN_TILE_PX), max(width, MIN_TILE_PX))
         if min(self.tile) < 1:
             raise ConfigError(f"tile must be at least 1 x 1. Got {self.tile}")
+        self._engines: dict[str, Engine] = {}
+        self._use_engine(engine, note)
+
+    @property
+    def engine(self) -> str:
+        """The name of the engine that was asked for."""
+        return self._engine_name
+
+    @property
+    def engine_choices(self) -> tuple[EngineChoice, ...]:
+        """What the engine ``auto`` has chosen, by batch shape, and why."""
+        auto = self._engines.get("auto")
+        return tuple(auto.choices) if isinstance(auto, AutoEngine) else ()
+
+    @contextmanager
+    def using_engine(self, name: str, note: Note | None = None) -> Iterator[None]:
+        """Compute with another engine while the context lasts; what it has learnt is kept.
+
+        Args:
+            name: As ``engine`` of the predictor itself.
+            note: As there.
+
+        Raises:
+            PixelwiseError: As there.
+        """
+        before = self._engine_name, self._note
+        self._use_engine(name, note)
+        try:
+            yield
+        finally:
+            self._use_engine(*before)
+
+    def _use_engine(self, name: str, note: Note | None) -> None:
+        if name not in self._engines:
+            reference = TorchEngine(self.model, self.device, self.precision)
+            self._engines[name] = engine_by_name(name, reference, self.decide, self._say)
+        self._engine_name, self._note = name, note
+
+    def _say(self, line: str) -> None:
+        if self._note is not None:
+            self._note(line)
 
     def predict(self, image: Array) -> npt.NDArray[np.uint8] | npt.NDArray[np.bool_]:
         """Segment one image.
@@ -241,12 +296,8 @@ class Predictor:
 
     def _forward(self, batch: Tensor) -> Tensor:
         """Logits, float32 on the CPU, of images in stored units."""
-        batch = normalise(batch.to(self.device), self.card.preprocessing)
-        batch = batch.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            logits: Tensor = self.model(batch)
-        # To the processor at once: full-size planes of a large image would fill an accelerator.
-        return logits.float().cpu()
+        images = normalise(batch.to(self.device), self.card.preprocessing)
+        return self._engines[self._engine_name](images)
 
 
 def whole_image_step(preprocessing: Preprocessing) -> str | None:
