@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIXELWISE := $(BIN)/pixelwise
 
-.PHONY: run test check fix bench lab wheel clean
+.PHONY: run test check fix bench bench-guard lab wheel clean
 .DEFAULT_GOAL := run
 
 # The stamp is as old as the last install: a change of the requirements installs anew.
@@ -32,6 +32,9 @@ fix: $(VENV)/installed  ## what lint and format can mend by themselves
 
 bench: $(VENV)/installed  ## the figures of the README's results table
 	$(BIN)/python benchmarks/results.py
+
+bench-guard: $(VENV)/installed  ## ratios of speed against the stored ones; fails where one is worse
+	$(BIN)/python benchmarks/guard.py
 
 lab: $(VENV)/installed  ## every system of the articles for a short while; fails where one does not learn
 	$(BIN)/python benchmarks/lab.py

@@ -27,13 +27,15 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
+from measuring import in_a_process, make_model, peak_bytes, results_file
+
 SIDE_PX = 20_000
 FITTING_PX = 2048
 SEAM_PX = 4096
 MEMORY_GIB = 1.5
 SPEED_SHARE = 0.8
 TILE_PX = 256
-RESULTS = Path(__file__).parent / "results" / "large_image.json"
+RESULTS = results_file("large_image")
 
 GEOREFERENCE = [
     (33550, "d", 3, (0.5, 0.5, 0.0), True),
@@ -64,31 +66,8 @@ def make_image(path: Path, side: int) -> None:
     )  # fmt: skip
 
 
-def make_model(path: Path) -> None:
-    """A small U-Net with random weights."""
-    import torch
-
-    from pixelwise.classes import ClassMap, numbered_names
-    from pixelwise.data.preprocessing import Preprocessing
-    from pixelwise.modelfile import ModelCard, TrainingData, current_versions, save_model_file
-    from pixelwise.models import create_model
-
-    torch.manual_seed(0)
-    arguments = {"filters": 4}
-    card = ModelCard(
-        architecture="unet-elu", arguments=arguments, in_channels=3,
-        class_map=ClassMap.build(numbered_names(3)), label_mode="exclusive",
-        preprocessing=Preprocessing(dtype="uint8", mean=(120.0,) * 3, std=(50.0,) * 3),
-        training_size=(256, 256), scores=None, versions=current_versions(),
-        data=TrainingData(fingerprint="", images=(), split=None, split_seed=0),
-    )  # fmt: skip
-    save_model_file(path, create_model("unet-elu", 3, 3, **arguments), card)
-
-
 def predict_here(model: Path, image: Path, out: Path, device: str, large_px: int | None) -> None:
     """The child: predict one image and print seconds and peak memory."""
-    import resource
-
     from pixelwise.prediction import large_images
     from pixelwise.prediction.folders import predict
     from pixelwise.prediction.predictor import load_model
@@ -101,8 +80,8 @@ def predict_here(model: Path, image: Path, out: Path, device: str, large_px: int
     done = predict(predictor, [image], out)
     seconds = time.perf_counter() - started
     assert not done.failed, done.failed
-    peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"seconds": seconds, "peak_bytes": peak_bytes, "file": str(done.written[0])}))
+    found = {"seconds": seconds, "peak_bytes": peak_bytes(), "file": str(done.written[0])}
+    print(json.dumps(found))
 
 
 class Runs:
@@ -121,8 +100,7 @@ class Runs:
     def predict(self, name: str, image: Path, large_px: int | None = None) -> dict[str, Any]:
         """Predict to the end."""
         command = self.command(name, image, large_px)
-        printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-        found: dict[str, Any] = json.loads(printed)
+        found = in_a_process(command[1:])
         print(f"{name}: {found['seconds']:.1f} s, peak {found['peak_bytes'] / 2**30:.2f} GiB")
         return found
 
@@ -143,12 +121,8 @@ def measure(folder: Path, side: int, device: str) -> dict[str, Any]:
     sides = {"one tile": 512, "fits": FITTING_PX, "seams": min(side, SEAM_PX), "large": side}
     images = {name: folder / f"{name.replace(' ', '-')}.tif" for name in sides}
     for name, path in images.items():
-        # In a process of its own: a child's peak begins with what its parent holds.
-        subprocess.run(
-            [sys.executable, __file__, "--make", str(path), str(sides[name])], check=True
-        )
-    model = str(folder / "model.safetensors")
-    subprocess.run([sys.executable, __file__, "--make", model, "0"], check=True)
+        make_image(path, sides[name])
+    make_model(folder / "model.safetensors", size=(256, 256), num_classes=3, filters=4)
     base = runs.predict("one-tile", images["one tile"])
     fits = [runs.predict(f"fits-{turn}", images["fits"]) for turn in range(3)]
     whole = runs.predict("whole", images["seams"], 10**12)
@@ -204,9 +178,6 @@ def main() -> None:
         model, image, out, device, large_px = sys.argv[2:]
         limit = None if large_px == "None" else int(large_px)
         return predict_here(Path(model), Path(image), Path(out), device, limit)
-    if sys.argv[1:2] == ["--make"]:
-        path, side = Path(sys.argv[2]), int(sys.argv[3])
-        return make_image(path, side) if side else make_model(path)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--side", type=int, default=SIDE_PX, help="pixels")
     parser.add_argument("--device", default="cpu")

@@ -18,8 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,13 +26,13 @@ from pathlib import Path
 
 import numpy as np
 
+from measuring import DATA, in_a_process, peak_bytes, print_table
 from pixelwise.data.caching.folder import FREE_SHARE, LOCATION_VARIABLE, MAX_BYTES
 from pixelwise.data.caching.memory import MEMORY_SHARE, MemoryCache
 from pixelwise.data.dataset import open_dataset
 from pixelwise.data.formats import formats
 from pixelwise.data.sample import Sample
 
-DATA = Path(__file__).parents[2] / "shared/data/nuclei"
 ARTICLE_SIZE = (128, 128)
 
 Work = Callable[[], int]
@@ -96,21 +94,16 @@ def measure(way: str, folder: Path) -> None:
     """Do one way in this process and print what it took, as JSON."""
     work = WAYS[way](folder)
     formats.names()  # which imports them
-    before_bytes, before_s = _peak_bytes(), time.process_time()
+    before_bytes, before_s = peak_bytes(), time.process_time()
     started = time.perf_counter()
     foreground = work()
     result = {
         "taken_s": time.perf_counter() - started,
         "processor_s": time.process_time() - before_s,
-        "more_bytes": _peak_bytes() - before_bytes,
+        "more_bytes": peak_bytes() - before_bytes,
         "foreground": foreground,
     }
     print(json.dumps(result))
-
-
-def _peak_bytes() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _homes(folder: Path) -> list[Path]:
@@ -118,18 +111,10 @@ def _homes(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir())
 
 
-def _in_a_process(way: str, folder: Path, cache: Path) -> dict[str, float]:
-    done = subprocess.run(
-        [sys.executable, __file__, str(folder), "--measure", way],
-        env={**os.environ, LOCATION_VARIABLE: str(cache)},
-        stdout=subprocess.PIPE,
-        check=False,
-        text=True,
-    )
-    if done.returncode:
-        sys.exit(done.returncode)
-    result: dict[str, float] = json.loads(done.stdout)
-    return result
+def open_once(way: str, folder: Path, cache: Path) -> dict[str, float]:
+    """What one way takes, in a process of its own that keeps decoded samples in ``cache``."""
+    words = [__file__, str(folder), "--measure", way]
+    return in_a_process(words, {LOCATION_VARIABLE: str(cache)})
 
 
 def compare(folder: Path, num_images: int, repeats: int) -> None:
@@ -147,23 +132,23 @@ def compare(folder: Path, num_images: int, repeats: int) -> None:
             data.mkdir()
             for home in _homes(folder)[:num_images]:
                 (data / home.name).symlink_to(home.resolve())
-            article.append(_in_a_process("article", data, cache))
-            first.append(_in_a_process("ours", data, cache))
-            second.append(_in_a_process("ours", data, cache))
-            passing.append(_in_a_process("passing", data, cache))
+            article.append(open_once("article", data, cache))
+            first.append(open_once("ours", data, cache))
+            second.append(open_once("ours", data, cache))
+            passing.append(open_once("passing", data, cache))
             on_disk = sum(file.stat().st_size for file in cache.iterdir())
     if len({result["foreground"] for result in (*first, *second, *passing)}) > 1:
         sys.exit("the openings must give the same masks. They do not")
-    title = f"{num_images} images, best of {repeats}"
-    print(f"\n| {title} | s | times as fast | processor s | times less |")
-    print("|---|---|---|---|---|")
     slowest_s, most_s = _best(article)
-    for name, rows in results.items():
-        taken_s, processor_s = _best(rows)
-        print(
-            f"| {name} | {taken_s:.2f} | {slowest_s / taken_s:.0f} "
-            f"| {processor_s:.2f} | {most_s / processor_s:.0f} |"
-        )
+
+    def cells(name: str) -> tuple[str, ...]:
+        taken_s, processor_s = _best(results[name])
+        faster, less = slowest_s / taken_s, most_s / processor_s
+        return name, f"{taken_s:.2f}", f"{faster:.0f}", f"{processor_s:.2f}", f"{less:.0f}"
+
+    title = f"{num_images} images, best of {repeats}"
+    print()
+    print_table((title, "s", "times as fast", "processor s", "times less"), map(cells, results))
     peaks = (max(row["more_bytes"] for row in rows) / 1e6 for rows in results.values())
     print(
         "\nmemory above the imports, in the same order: " + ", ".join(f"{p:.0f} MB" for p in peaks)
@@ -179,7 +164,7 @@ def _best(rows: list[dict[str, float]]) -> tuple[float, float]:
 def main() -> None:
     """Measure every number of images."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, nargs="?", default=DATA)
+    parser.add_argument("folder", type=Path, nargs="?", default=DATA / "nuclei")
     parser.add_argument("--images", type=int, nargs="+", default=[60, 180])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--measure", choices=WAYS, help="one way, in this process")

@@ -20,10 +20,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from measuring import print_table
 
 DATA = Path(os.environ.get("PIXELWISE_TEST_DATA", "../shared/data"))
 
@@ -127,20 +129,22 @@ def main() -> None:
     print(f"1,200 images of digits made and written: {seconds:.2f} s (median of 5, MNIST source)")
     results = [_measure(row, options.out) for row in chosen]
     print(f"\n{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
-    print("| data, model | figure | to reach | reached | seconds of training |")
-    print("|---|---|---|---|---|")
-    for row, result in zip(chosen, results, strict=True):
-        for figure, value in result["figures"].items():
-            verdict = "" if value >= row.targets[figure] else " (missed)"
-            print(
-                f"| {row.what} | {figure} | {row.targets[figure]} | {value:.4f}{verdict} "
-                f"| {result['seconds']:.0f} |"
-            )
+    headings = ("data, model", "figure", "to reach", "reached", "seconds of training")
+    print_table(headings, _cells(chosen, results))
     path = options.out / "results.json"
     known = json.loads(path.read_text()) if path.is_file() else {}
     known.update({row.name: result for row, result in zip(chosen, results, strict=True)})
     path.write_text(json.dumps(known, indent=2) + "\n")
     print(f"written to {path}")
+
+
+def _cells(rows: list[Row], results: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
+    """A line of the table for each figure."""
+    for row, result in zip(rows, results, strict=True):
+        for figure, value in result["figures"].items():
+            verdict = "" if value >= row.targets[figure] else " (missed)"
+            reached, seconds = f"{value:.4f}{verdict}", f"{result['seconds']:.0f}"
+            yield row.what, figure, str(row.targets[figure]), reached, seconds
 
 
 def _seconds_of_digits(out: Path) -> float:

@@ -29,6 +29,7 @@ import numpy.typing as npt
 from PIL import Image
 from scipy.ndimage import distance_transform_edt, label
 
+from measuring import DATA, print_table
 from pixelwise import load_model, review_labels
 from pixelwise.config import load_recipe
 from pixelwise.data.dataset import open_dataset
@@ -45,8 +46,6 @@ FOLDS = 3
 RANKS = (10, 20, 50)
 MIN_OBJECT_PX = 40
 """Smaller objects are left as they are."""
-
-ROOT = Path(__file__).parents[1]
 
 BoolArray = npt.NDArray[np.bool_]
 Planes = npt.NDArray[np.uint8]
@@ -170,7 +169,7 @@ def main() -> None:
     """Plant, train, review, count, and print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", choices=["digits", "nuclei"])
-    parser.add_argument("--source", type=Path, default=ROOT / "../shared/data/nuclei")
+    parser.add_argument("--source", type=Path, default=DATA / "nuclei")
     parser.add_argument("--minutes", type=float, default=1.0, help="of each fold")
     parser.add_argument("--folds", type=int, default=FOLDS)
     parser.add_argument("--num-train", type=int, default=400, help="digits: pictures")
@@ -190,7 +189,7 @@ def main() -> None:
         if options.model:
             planted = unseen(planted, folder / "data", options.model)
         suspects = review(folder, options, num_found=2 * max(len(planted), max(RANKS)))
-        print_table(options, planted, suspects, time.perf_counter() - started)
+        print_found(options, planted, suspects, time.perf_counter() - started)
 
 
 def unseen(planted: list[Planted], data: Path, model: Path) -> list[Planted]:
@@ -215,7 +214,7 @@ def review(folder: Path, options: Any, num_found: int) -> list[Suspect]:
     return review_folds(dataset, folds, top=num_found, device="cpu")
 
 
-def print_table(
+def print_found(
     options: Any, planted: list[Planted], suspects: list[Suspect], seconds: float
 ) -> None:
     """Print what was planted and what of it was found."""
@@ -227,16 +226,20 @@ def print_table(
         assert number is not None
         kinds[planted[number].kind] += 1
     cells = [sum(hit is not None for hit in hits[:rank]) / rank for rank in RANKS]
-    precise = " | ".join(f"{cell:.2f}" for cell in cells)
-    headings = " | ".join(f"precision at {rank}" for rank in RANKS)
     how = options.model or f"{options.folds} folds of {options.minutes:g} min"
-    print(f"{num} errors planted; {how}, {seconds:.0f} s")
-    print(f"\n| data | planted | {headings} | of the planted, among the first {num} |")
-    print(f"|{'---|' * (len(RANKS) + 3)}")
-    print(f"| {options.data} | {num} | {precise} | {len(found) / num:.2f} |\n")
-    print("| kind | planted | found |\n|---|---|---|")
-    for kind, count in kinds.items():
-        print(f"| {kind} | {sum(error.kind == kind for error in planted)} | {count} |")
+    print(f"{num} errors planted; {how}, {seconds:.0f} s\n")
+    headings = [f"precision at {rank}" for rank in RANKS]
+    precise = [f"{cell:.2f}" for cell in cells]
+    print_table(
+        ("data", "planted", *headings, f"of the planted, among the first {num}"),
+        [(options.data, str(num), *precise, f"{len(found) / num:.2f}")],
+    )
+    print()
+    rows = [
+        (kind, str(sum(error.kind == kind for error in planted)), str(count))
+        for kind, count in kinds.items()
+    ]
+    print_table(("kind", "planted", "found"), rows)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ image are made on the spot.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import resource
@@ -21,7 +20,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -29,9 +27,17 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from measuring import make_model, print_table, versions_of, write_results
+
 PYTHON, TORCH = "python -c pass", 'python -c "import torch"'
 HELP, PREDICT = "pixelwise --help", "pixelwise predict (64 x 64, unet-elu)"
 PEER = "segmentation_models_pytorch"
+
+PIXELWISE = [sys.executable, "-c", "from pixelwise.cli import main; main()"]
+"""As the installed script does it; -m would look for the package first."""
+
+HELP_AND_PYTHON = {PYTHON: [sys.executable, "-c", "pass"], HELP: [*PIXELWISE, "--help"]}
+"""The help, and what it is held against."""
 
 HELP_AT_MOST = 4.0
 """Times a bare interpreter."""
@@ -49,46 +55,20 @@ class Taken(NamedTuple):
 
 def commands(folder: Path) -> dict[str, list[str]]:
     """What is measured; those that need a package are left out where it is not installed."""
-    python = sys.executable
-    # As the installed script does it; -m would look for the package first.
-    pixelwise = [python, "-c", "from pixelwise.cli import main; main()"]
-    model, image = make_model(folder / "model.safetensors"), make_image(folder / "image.png")
+    model = make_model(folder / "model.safetensors", size=(64, 64))
+    image = make_image(folder / "image.png")
     found = {
-        PYTHON: [python, "-c", "pass"],
-        TORCH: [python, "-c", "import torch"],
-        'python -c "import pixelwise"': [python, "-c", "import pixelwise"],
-        HELP: [*pixelwise, "--help"],
-        "pixelwise predict --help": [*pixelwise, "predict", "--help"],
-        PREDICT: [*pixelwise, "predict", str(model), str(image), "--out", str(folder / "out")],
+        **HELP_AND_PYTHON,
+        TORCH: [sys.executable, "-c", "import torch"],
+        'python -c "import pixelwise"': [sys.executable, "-c", "import pixelwise"],
+        "pixelwise predict --help": [*PIXELWISE, "predict", "--help"],
+        PREDICT: [*PIXELWISE, "predict", str(model), str(image), "--out", str(folder / "out")],
     }
     if find_spec(PEER):
-        found[f'python -c "import {PEER}"'] = [python, "-c", f"import {PEER}"]
+        found[f'python -c "import {PEER}"'] = [sys.executable, "-c", f"import {PEER}"]
     else:
         print(f"{PEER} is not installed: pip install {PEER.replace('_', '-')}")
     return found
-
-
-def make_model(path: Path) -> Path:
-    """A small model with random weights."""
-    from pixelwise.classes import ClassMap
-    from pixelwise.data.preprocessing import Preprocessing
-    from pixelwise.modelfile import ModelCard, TrainingData, current_versions, save_model_file
-    from pixelwise.models import create_model
-
-    names = ("background", "thing")
-    card = ModelCard(
-        architecture="unet-elu",
-        in_channels=3,
-        class_map=ClassMap.build(names),
-        label_mode="exclusive",
-        preprocessing=Preprocessing(dtype="uint8", mean=(127,) * 3, std=(60,) * 3),
-        training_size=(64, 64),
-        scores=None,
-        data=TrainingData(fingerprint="", images=(), split=None, split_seed=0),
-        versions=current_versions(),
-    )
-    save_model_file(path, create_model("unet-elu", len(names), 3), card)
-    return path
 
 
 def make_image(path: Path) -> Path:
@@ -98,21 +78,21 @@ def make_image(path: Path) -> Path:
     return path
 
 
-def measure(todo: dict[str, list[str]], repeats: int, bytecode: Path) -> dict[str, Taken]:
-    """Medians of each command."""
-    # An installed package has its bytecode; a checkout has none where a variable forbids it.
-    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(bytecode)}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+def in_turns(todo: dict[str, list[str]], num_turns: int) -> dict[str, list[Taken]]:
+    """What each command takes, turn by turn; a first turn, which fills caches, is left out."""
     taken: dict[str, list[Taken]] = {name: [] for name in todo}
-    for turn in range(repeats + 1):
-        for name, command in todo.items():
-            started, processor_s = time.perf_counter(), _processor_s()
-            subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True)
-            if turn:
-                clock_s = time.perf_counter() - started
-                taken[name].append(Taken(clock_s, _processor_s() - processor_s))
-    return {name: Taken(*map(statistics.median, zip(*all_of, strict=True)))
-            for name, all_of in taken.items()}  # fmt: skip
+    with tempfile.TemporaryDirectory() as bytecode:
+        # An installed package has its bytecode; a checkout has none where a variable forbids it.
+        environment = {**os.environ, "PYTHONPYCACHEPREFIX": bytecode}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        for turn in range(num_turns + 1):
+            for name, command in todo.items():
+                started, processor_s = time.perf_counter(), _processor_s()
+                subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True)
+                if turn:
+                    clock_s = time.perf_counter() - started
+                    taken[name].append(Taken(clock_s, _processor_s() - processor_s))
+    return taken
 
 
 def _processor_s() -> float:
@@ -121,35 +101,34 @@ def _processor_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def versions() -> dict[str, str]:
-    """Of what was measured."""
-    found = {"python": platform.python_version()}
-    for name in ("pixelwise", "torch", "typer", PEER):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
-
-
 def main() -> None:
     """Print a table and write benchmarks/results/start.json."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=9)
     repeats = parser.parse_args().repeats
     with tempfile.TemporaryDirectory() as folder:
-        medians = measure(commands(Path(folder)), repeats, Path(folder) / "bytecode")
-    print(f"\n{platform.machine()}, {os.cpu_count()} cores, " + ", ".join(
-        f"{name} {number}" for name, number in versions().items()
-    ))  # fmt: skip
-    print(f"\n| command | ms, median of {repeats} | of bare Python | of torch | processor ms |")
-    print("|---|---|---|---|---|")
-    for name, taken in medians.items():
-        of_python, of_torch = (taken.clock_s / medians[base].clock_s for base in (PYTHON, TORCH))
-        clock_ms, processor_ms = (1000 * seconds for seconds in taken)
-        print(
-            f"| {name} | {clock_ms:.0f} | {of_python:.1f} | {of_torch:.2f} | {processor_ms:.0f} |"
-        )
+        turns = in_turns(commands(Path(folder)), repeats)
+    medians = {
+        name: Taken(*map(statistics.median, zip(*taken, strict=True)))
+        for name, taken in turns.items()
+    }
+    versions = versions_of("pixelwise", "torch", "typer", PEER)
+    told = ", ".join(f"{name} {number}" for name, number in versions.items())
+    print(f"\n{platform.machine()}, {os.cpu_count()} cores, {told}\n")
+    headings = ("command", f"ms, median of {repeats}", "of bare Python", "of torch", "processor ms")
+    print_table(
+        headings,
+        [
+            (
+                name,
+                f"{1000 * taken.clock_s:.0f}",
+                f"{taken.clock_s / medians[PYTHON].clock_s:.1f}",
+                f"{taken.clock_s / medians[TORCH].clock_s:.2f}",
+                f"{1000 * taken.processor_s:.0f}",
+            )
+            for name, taken in medians.items()
+        ],
+    )
     for what, place in (("clock", 0), ("processor", 1)):
         help_ratio = medians[HELP][place] / medians[PYTHON][place]
         more_s = medians[PREDICT][place] - medians[TORCH][place]
@@ -159,12 +138,10 @@ def main() -> None:
         )
     content = {
         "repeats": repeats,
-        "versions": versions(),
+        "versions": versions,
         "medians": {name: taken._asdict() for name, taken in medians.items()},
     }
-    target = Path(__file__).parent / "results" / "start.json"
-    target.parent.mkdir(exist_ok=True)
-    target.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_results("start", content)
 
 
 if __name__ == "__main__":

@@ -23,14 +23,12 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from measuring import DATA, HERE, print_table, versions_of, write_results
 from pixelwise.data.caching.folder import LOCATION_VARIABLE
 
-HERE = Path(__file__).parent
-DATA = Path(os.environ.get("PIXELWISE_TEST_DATA", HERE.parents[1] / "shared/data"))
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "pixelwise-benchmarks"
 """Where Keras gets an environment of its own, which is kept for the next time."""
 
@@ -229,15 +227,20 @@ def rows_of(case: Case, speeds: dict[str, list[float]], peak_gflops: float) -> l
 
 def print_rows(rows: list[dict[str, Any]]) -> None:
     """Print the table."""
-    print("| network, crop, batch | contestant | images/s | times pixelwise | share of peak |")
-    print("|---|---|---|---|---|")
+    headings = ("network, crop, batch", "contestant", "images/s", "times pixelwise")
+    lines = []
     for row in rows:
         height, width = row["size"]
-        of_ours = "-" if row["of_pixelwise"] is None else f"{row['of_pixelwise']:.2f}"
-        print(
-            f"| {row['model']}, {height} x {width}, {row['batch_size']} | {row['contestant']} "
-            f"| {row['images_per_s']:.3g} | {of_ours} | {row['share_of_peak']:.0%} |"
+        lines.append(
+            (
+                f"{row['model']}, {height} x {width}, {row['batch_size']}",
+                row["contestant"],
+                f"{row['images_per_s']:.3g}",
+                "-" if row["of_pixelwise"] is None else f"{row['of_pixelwise']:.2f}",
+                f"{row['share_of_peak']:.0%}",
+            )
         )
+    print_table((*headings, "share of peak"), lines)
 
 
 def main() -> None:
@@ -252,7 +255,7 @@ def main() -> None:
         options.repeats, options.epochs = 1, 2
     has_keras = any("keras" in CASES[name].contestants for name in options.cases)
     python = keras_python() if has_keras else None
-    rows, peaks, versions = [], [], {"python": platform.python_version()}
+    rows, peaks, versions = [], [], versions_of("pixelwise")
     measured = []
     for name in options.cases:
         speeds, case_peaks, found = run_case(CASES[name], options, python)
@@ -262,7 +265,6 @@ def main() -> None:
     peak_gflops = statistics.median(peaks)
     for case, speeds in measured:
         rows += rows_of(case, speeds, peak_gflops)
-    versions["pixelwise"] = version("pixelwise")
     print(
         f"\n{platform.machine()}, {os.cpu_count()} cores, float32, peak {peak_gflops:.0f} GFLOP/s"
     )
@@ -278,9 +280,7 @@ def main() -> None:
         "versions": versions,
         "rows": rows,
     }
-    target = HERE / "results" / "throughput.json"
-    target.parent.mkdir(exist_ok=True)
-    target.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_results("throughput", content)
 
 
 if __name__ == "__main__":

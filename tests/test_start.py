@@ -21,9 +21,9 @@ except SystemExit as end:
 
 # torchvision brings torch's compiler with it, which takes longer to import than torch.
 NOT_FOR_PREDICTING = {
-    "cv2", "defusedxml", "imagecodecs", "jinja2", "matplotlib", "openvino", "pandas", "rasterio", "rich",
-    "scipy", "segmentation_models_pytorch", "shapely", "skimage", "sklearn", "sympy", "tifffile",
-    "timm", "torch._dynamo", "torch._inductor", "torchvision",
+    "cv2", "defusedxml", "imagecodecs", "jinja2", "matplotlib", "openvino", "pandas", "rasterio",
+    "rich", "scipy", "segmentation_models_pytorch", "shapely", "skimage", "sklearn", "sympy",
+    "tifffile", "timm", "torch._dynamo", "torch._inductor", "torchvision",
 }  # fmt: skip
 
 

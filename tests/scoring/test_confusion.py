@@ -204,3 +204,29 @@ def test_the_figures_are_defined_where_nothing_is_positive_or_predicted():
     keras.add(np.zeros((1, 2, 2), np.float32), np.zeros((1, 2, 2), np.uint8))
     assert keras.figures()["binary_accuracy"] == 1.0
     assert keras.figures()["recall"] == keras.figures()["precision"] == 0.0
+
+
+def test_the_counts_of_each_image_are_kept_apart_and_those_given_stay_as_they_were():
+    rng = np.random.default_rng(3)
+    images = [(ids(rng, (6, 7), 3), ids(rng, (6, 7), 3, 0.2)) for _ in range(4)]
+    confusion, overlap = ConfusionMatrix(3), OverlapCounts(3)
+    for counts in (confusion, overlap):
+        assert counts.per_image.shape == (0, 4, 3)
+    expected = []
+    for number, (prediction, mask) in enumerate(images, start=1):
+        before = confusion.per_image
+        confusion.add(prediction, mask)
+        rows = [
+            ((prediction == c) & (mask == c), (prediction == c) & (mask != c) & (mask != VOID),
+             (prediction != c) & (mask == c), (prediction != c) & (mask != c) & (mask != VOID))
+            for c in range(3)
+        ]  # fmt: skip
+        expected.append([[int(row[part].sum()) for row in rows] for part in range(4)])
+        assert confusion.per_image.tolist() == expected
+        assert len(before) == number - 1
+        classes = np.arange(3)[:, None, None]
+        soft = (mask == classes).astype(np.uint8) * 255
+        overlap.add(prediction == classes, soft)
+        assert len(overlap.per_image) == number
+        hits = [int(((prediction == c) & (mask == c)).sum()) for c in range(3)]
+        assert overlap.per_image[-1, 0].tolist() == hits

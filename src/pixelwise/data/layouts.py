@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from pixelwise.data.reading import IMAGE_SUFFIXES, MASK_SUFFIXES
@@ -37,18 +37,20 @@ ANNOTATION_SUFFIXES = ("annot", "_annot", "_labels", "_label", "_masks", "_mask"
 
 def image_files(folder: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> list[Path]:
     """The image files right inside a folder, sorted by name whatever the file system's order."""
+    return [folder / name for name in sorted(_image_names(folder, suffixes))]
+
+
+def _image_names(folder: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> Iterator[str]:
+    """The names of the image files right inside a folder, in the file system's order."""
     if not folder.is_dir():
-        return []
+        return
+    endings = tuple(suffixes)
     # The listing says what is a file; to ask of each of thousands takes three times as long.
     with os.scandir(folder) as entries:
-        names = sorted(
-            entry.name
-            for entry in entries
-            if entry.name.lower().endswith(tuple(suffixes))
-            and not entry.name.startswith(".")
-            and entry.is_file()
-        )
-    return [folder / name for name in names]
+        for entry in entries:
+            is_image = entry.name.lower().endswith(endings) and not entry.name.startswith(".")
+            if is_image and entry.is_file():
+                yield entry.name
 
 
 def mask_files(folder: Path, *, takes_lossy: bool = False) -> list[Path]:
@@ -77,9 +79,17 @@ def _is_lossless(mask: Path) -> bool:
 
 def subfolders(folder: Path) -> list[Path]:
     """The folders right inside a folder, sorted by name; hidden ones are left out."""
-    return sorted(
-        path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
-    )
+    # Folders of 100,000 images are asked a dozen times: no path is made, no file looked at.
+    with os.scandir(folder) as entries:
+        names = [
+            entry.name for entry in entries if entry.name[0] != "." and _leads_to_folder(entry)
+        ]
+    return sorted(folder / name for name in names)
+
+
+def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    """It is a folder, or a link to one; a link that leads nowhere or to itself is none."""
+    return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and Path(entry).is_dir())
 
 
 def split_folders(folder: Path) -> dict[str | None, Path]:
@@ -228,7 +238,7 @@ def folder_pairs(folder: Path) -> list[tuple[Path, Path, str | None]]:
 
 def _is_flat(mask_folder: Path) -> bool:
     """Masks lie right in the folder; folders inside it are one per class, another format."""
-    return bool(image_files(mask_folder)) or not subfolders(mask_folder)
+    return any(_image_names(mask_folder)) or not subfolders(mask_folder)
 
 
 def list_files(folder: Path) -> list[Path]:

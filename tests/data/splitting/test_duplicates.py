@@ -5,6 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from pixelwise.data.reading import read_image
 from pixelwise.data.splitting.duplicates import (
@@ -111,6 +113,16 @@ def test_groups_across_blocks_are_joined():
     hashes = np.concatenate([unrelated, unrelated[::-1] ^ np.uint64(0b101)]).tolist()
     groups = near_duplicate_groups(hashes)
     assert groups == [[index, 5999 - index] for index in range(3000)]
+
+
+@pytest.mark.parametrize("num_free_bits", [10, 16, 24])
+def test_pictures_that_are_mostly_alike_are_grouped_as_by_comparing_all(num_free_bits):
+    """Of such hashes most bits are equal, so that no part of them tells many apart."""
+    rng = np.random.default_rng(num_free_bits)
+    hashes = np.unique(rng.integers(0, 2**num_free_bits, 700, np.uint64) | np.uint64(1 << 60))
+    is_near = np.bitwise_count(hashes[:, None] ^ hashes) <= 4
+    _, labels = connected_components(coo_matrix(is_near), directed=False)
+    assert near_duplicate_groups(hashes.tolist(), 4) == groups_of_equal(labels.tolist())
 
 
 def test_thousands_of_equal_hashes_are_one_group():

@@ -79,7 +79,7 @@ def annotation_places(
     """
     found = []
     for split, images, candidates in _candidates(folder):
-        for candidate in candidates:
+        for candidate in dict.fromkeys(candidates):
             if any(map(is_annotation, _files(candidate, most))):
                 homes = dict.fromkeys((candidate, *images))
                 found.append(Place(candidate, tuple(homes), split))
@@ -106,10 +106,15 @@ def _candidates(folder: Path) -> Iterator[tuple[str | None, tuple[Path, ...], li
 
 def _files(folder: Path, most: int | None) -> Iterator[Path]:
     """The files of a folder that are no images, by name, so many of each suffix."""
+    if not folder.is_dir():
+        return
+    # By the bare names: to make paths of 100,000 images and to sort those takes ten times as long.
+    images = tuple(IMAGE_SUFFIXES)
+    others = [name for name in os.listdir(folder) if not name.lower().endswith(images)]  # noqa: PTH208
     counts: Counter[str] = Counter()
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+    for path in (folder / name for name in sorted(others)):
         suffix = path.suffix.lower()
-        if suffix not in IMAGE_SUFFIXES and (most is None or counts[suffix] < most):
+        if most is None or counts[suffix] < most:
             counts[suffix] += 1
             yield path
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Generic, TypeVar, overload
+
+from pixelwise.data.parallel import in_parallel
 
 Item = TypeVar("Item")
 
@@ -67,23 +68,7 @@ class MemoryCache(Sequence[Item], Generic[Item]):
         Args:
             on_made: Called with how many are made and how many there are.
         """
-        # More threads than cores only wait for the interpreter: of samples that are read back
-        # from the disk, six threads on two cores were measured to take half as long again as two.
-        num_threads = os.cpu_count() or 1
-        # A window of futures and not one per item: results that wait would hold every item.
-        ahead = 4 * num_threads
-        with ThreadPoolExecutor(num_threads) as threads:
-            futures: list[Future[Item]] = []
-            try:
-                for index in range(self._count):
-                    while len(futures) < min(ahead, self._count - index):
-                        futures.append(threads.submit(self.__getitem__, index + len(futures)))
-                    item = futures.pop(0).result()
-                    if on_made:
-                        on_made(index + 1, self._count)
-                    yield item
-            finally:
-                threads.shutdown(cancel_futures=True)
+        return in_parallel(lambda index: self[index], self._count, on_made)
 
 
 def _free_bytes() -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +18,7 @@ from pixelwise.classes import (
 from pixelwise.data.masks.coding import hex_of
 from pixelwise.data.masks.counting import commonest
 from pixelwise.data.masks.kinds import black_and_white
+from pixelwise.data.parallel import in_parallel
 from pixelwise.data.reading import read_mask_colours, read_mask_values
 from pixelwise.data.sample import Record
 from pixelwise.errors import DataError
@@ -55,18 +55,18 @@ def guess_class_map(records: Sequence[Record], *, in_colour: bool = False) -> Cl
     if any(len(record.masks) != 1 for record in records):
         return None
 
-    def histogram(record: Record) -> Counter[int]:
+    def histogram(index: int) -> Counter[int]:
+        path = records[index].masks[0]
         try:
-            stored = (read_mask_colours if in_colour else read_mask_values)(record.masks[0])
+            stored = (read_mask_colours if in_colour else read_mask_values)(path)
         except DataError:
             return Counter()
         return Counter(commonest(stored, MAX_CODES))
 
     total: Counter[int] = Counter()
-    with ThreadPoolExecutor() as threads:
-        for counts in threads.map(histogram, records):
-            total.update(counts)
-            total = Counter(dict(total.most_common(10 * MAX_CODES)))
+    for counts in in_parallel(histogram, len(records)):
+        total.update(counts)
+        total = Counter(dict(total.most_common(10 * MAX_CODES)))
     if not in_colour and (last := _last_counted(total)) is not None:
         return ClassMap.build(numbered_names(last + 1))
     codes = _outstanding(total, in_colour=in_colour)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +23,7 @@ from pixelwise.data.layouts import (
 )
 from pixelwise.data.masks.colour_tables import find_colour_table
 from pixelwise.data.masks.counting import Codes, commonest
+from pixelwise.data.parallel import in_parallel
 from pixelwise.data.reading import (
     MASK_SUFFIXES,
     TIFF_SUFFIXES,
@@ -222,11 +222,13 @@ def colours_in(records: Sequence[Record]) -> set[int]:
 
 
 def _codes_in(records: Sequence[Record], read: Callable[[Path], Codes], most: int) -> set[int]:
-    def codes_of(record: Record) -> set[int]:
-        return set(commonest(read(record.masks[0]), most))
+    def codes_of(index: int) -> set[int]:
+        return set(commonest(read(records[index].masks[0]), most))
 
-    with ThreadPoolExecutor() as threads:
-        return set().union(*threads.map(codes_of, records))
+    found: set[int] = set()
+    for codes in in_parallel(codes_of, len(records)):
+        found |= codes
+    return found
 
 
 def numbered_class_map(values: Iterable[int], folder: Path) -> ClassMap:

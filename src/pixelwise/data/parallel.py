@@ -1,0 +1,44 @@
+"""Many things made at a time, in order, of which few wait at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+AHEAD_PER_THREAD = 4
+"""So many items for each thread are made or wait before they are asked for."""
+
+
+def in_parallel(
+    make: Callable[[int], Item],
+    count: int,
+    on_made: Callable[[int, int], None] | None = None,
+) -> Iterator[Item]:
+    """Every item in order, several made at a time; memory does not grow with their number.
+
+    Args:
+        make: Makes the item of an index.
+        count: How many there are.
+        on_made: Called with how many are made and how many there are.
+    """
+    # More threads than cores only wait for the interpreter: of samples that are read back
+    # from the disk, six threads on two cores were measured to take half as long again as two.
+    num_threads = os.cpu_count() or 1
+    # A window of futures and not one per item: results that wait would hold every item.
+    ahead = AHEAD_PER_THREAD * num_threads
+    with ThreadPoolExecutor(num_threads) as threads:
+        futures: list[Future[Item]] = []
+        try:
+            for index in range(count):
+                while len(futures) < min(ahead, count - index):
+                    futures.append(threads.submit(make, index + len(futures)))
+                item = futures.pop(0).result()
+                if on_made:
+                    on_made(index + 1, count)
+                yield item
+        finally:
+            threads.shutdown(cancel_futures=True)
