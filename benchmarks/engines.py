@@ -111,7 +111,7 @@ def prepare(name: str, shape: tuple[int, ...], folder: Path) -> Contest:
     if is_openvino_installed():
         engines["OpenVINO"] = OpenVinoEngine(model)
     else:
-        print("OpenVINO is left out: it is not installed. pip install 'pixelwise[export]'")
+        print("OpenVINO is left out: it is not installed. pip install '.[export]'")
     onnx = onnx_engine(model, images, folder)
     if onnx is not None:
         engines["ONNX Runtime"] = onnx
@@ -143,7 +143,7 @@ def rows_of(contest: Contest, times: dict[str, list[float]]) -> list[dict[str, A
             "contestant": name,
             "ms": median,
             "times_channels_last": medians["torch, channels last"] / median,
-            "agreement": agreement(decide, contest.engines[name](contest.images), truth),
+            "agreement": agreement(decide, contest.engines[name](contest.images), truth).share,
             "repeats_ms": times[name],
             **({"chosen": contest.chosen} if name == "pixelwise" else {}),
         }

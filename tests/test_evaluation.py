@@ -372,6 +372,7 @@ def trained_on_the_train_split_of(dataset):
     return TrainingData(
         fingerprint=dataset.fingerprint,
         images=tuple(record.key for record in dataset.split("train")),
+        selected_by=tuple(record.key for record in dataset.split("val")),
         split=dataset.drawn_split,
         split_seed=dataset.split_seed,
     )
@@ -384,8 +385,9 @@ def test_images_that_the_model_was_trained_on_are_counted_under_any_name(tmp_pat
     predictor = predictor_of(ClassMap.build(numbered_names(3)), data=data)
     assert evaluate(predictor, tmp_path / "first").seen_in_training == 0
     assert evaluate(predictor, tmp_path / "first", "train").seen_in_training == 6
-    assert evaluate(predictor, tmp_path / "first", "val").selected_on
-    assert evaluate(predictor, tmp_path / "first", "train").selected_on is False
+    splits = ("val", "train", "all")
+    selected = [evaluate(predictor, tmp_path / "first", split).selected_on for split in splits]
+    assert selected == [2, 0, 2]
     (tmp_path / "first").rename(tmp_path / "moved")
     for kind in ("images", "masks"):  # names change places, contents stay what they are
         folder = tmp_path / "moved" / kind

@@ -79,6 +79,15 @@ class TrainingError(PixelwiseError, RuntimeError):
     """Training cannot start or cannot go on."""
 
 
+def how_to_install(extra: str) -> str:
+    """The command that brings an optional dependency, in words.
+
+    Args:
+        extra: Of pixelwise, which is installed from its folder and not from an index.
+    """
+    return f"pip install '.[{extra}]' in the folder of pixelwise"
+
+
 class MissingExtraError(PixelwiseError, ImportError):
     """An optional dependency is not installed.
 
@@ -91,5 +100,5 @@ class MissingExtraError(PixelwiseError, ImportError):
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(
             f"{purpose} needs the package {package!r}, which is not installed. "
-            f"Install it with: pip install 'pixelwise[{extra}]'"
+            f"Install it: {how_to_install(extra)}"
         )

@@ -167,10 +167,10 @@ def evaluate(
     )
     seen = trained_on(predictor)
     num_seen = sum(record.key in seen for record in records)
-    is_same_data = dataset.fingerprint == predictor.card.data.fingerprint
-    return dataclasses.replace(
-        scores, seen_in_training=num_seen, selected_on=is_same_data and chosen == "val"
-    )
+    selected_by = predictor.card.data.selected_by
+    keys = [record.key for record in records]
+    num_selected_on = None if selected_by is None else len(set(selected_by).intersection(keys))
+    return dataclasses.replace(scores, seen_in_training=num_seen, selected_on=num_selected_on)
 
 
 def trained_on(predictor: Predictor) -> frozenset[str]:
@@ -220,7 +220,8 @@ def score_samples(
     confusion = ConfusionMatrix(class_map.num_classes)
     overlap, keras = OverlapCounts(class_map.num_classes), KerasCounts()
     loss = _MeanCrossEntropy()
-    details = DetailCounts(class_map, predictor.card.label_mode) if detailed else None
+    card = predictor.card
+    details = DetailCounts(class_map, card.label_mode, card.temperature) if detailed else None
     waiting: list[Sample] = []
     first = ""
 
@@ -241,8 +242,7 @@ def score_samples(
             keras.add(np.asarray(logits.sigmoid().numpy(), np.float32), sample.mask)
         if details:
             probabilities = predictor.to_probabilities(logits)
-            scaled = (logits / predictor.card.temperature).numpy()
-            details.add(sample.name, scaled, probabilities, prediction, sample.mask)
+            details.add(sample.name, logits.numpy(), probabilities, prediction, sample.mask)
         first = first or sample.name
         done += 1
         if on_progress:

@@ -38,6 +38,8 @@ class TrainingData(BaseModel):
         fingerprint: Hash of names and sizes, as :attr:`Dataset.fingerprint`.
         images: The keys of the images that were trained on, as :attr:`Record.key`, so that a test
             image can be told from one that was seen.
+        selected_by: The keys of the validation images, by which epoch and temperature were chosen;
+            ``None`` where the file does not say.
         split: The shares of a drawn split, ``None`` where the folder gave them.
         split_seed: The seed of the draw.
     """
@@ -46,6 +48,7 @@ class TrainingData(BaseModel):
 
     fingerprint: str
     images: tuple[str, ...]
+    selected_by: tuple[str, ...] | None = None
     split: str | None
     split_seed: int
 

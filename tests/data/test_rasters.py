@@ -359,7 +359,7 @@ def test_without_rasterio_the_extra_is_named(tmp_path, monkeypatch):
         return original(name, *arguments)
 
     monkeypatch.setattr(importlib, "import_module", without)
-    with pytest.raises(MissingExtraError, match=r"pip install 'pixelwise\[geo\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install '\.\[geo\]'"):
         read_grid(path)
 
 

@@ -10,6 +10,7 @@ from fake_engines import Clock, FakeEngine, decide, small_model, torch_engine
 from pixelwise.prediction import engine_choice
 from pixelwise.prediction.engine_checks import CheckedEngine, agreement, percent
 from pixelwise.prediction.engine_choice import AutoEngine
+from pixelwise.prediction.engines import KEPT_SHAPES
 
 SHAPE = (1, 3, 4, 4)
 
@@ -61,10 +62,11 @@ def test_the_fastest_engine_that_agrees_computes_from_then_on():
         pytest.approx(2.5),
         None,
     ]
-    assert [trial.agreement for trial in choice.trials] == [1, 1, pytest.approx(0.6875)]
+    shares = [trial.agreement.share for trial in choice.trials]
+    assert shares == [1, 1, pytest.approx(0.6875)]
     assert said == [choice.describe()]
-    assert "fast 2.50 times as fast, 100 % of the pixels decided alike" in said[0]
-    assert "fastest, and wrong only 68.75 % of the pixels decided alike" in said[0]
+    assert "fast was 2.50 times as fast, decided 100 % of the pixels alike" in said[0]
+    assert "fastest, and wrong decided 68.75 % of the pixels alike" in said[0]
     before = [engine.num_calls for engine in (slow, fast, fastest)]
     for _ in range(64):
         auto(torch.zeros(SHAPE))
@@ -170,7 +172,9 @@ def test_an_engine_that_decides_otherwise_later_is_given_up_and_torchs_answer_ta
     for _ in range(5):
         assert torch.equal(checked(torch.zeros(SHAPE)), reference(torch.zeros(SHAPE)))
     assert engine.num_calls == 2
-    assert said == ["engine fake decided only 68.75 % of the pixels alike. torch float32 goes on"]
+    (line,) = said
+    assert line.startswith("engine fake decided only 68.75 % of the pixels alike")
+    assert line.endswith("torch float32 goes on")
     assert checked.name == "torch float32"
 
 
@@ -182,6 +186,16 @@ def test_an_engine_that_fails_later_is_given_up_and_torchs_answer_taken():
         assert torch.equal(checked(torch.zeros(SHAPE)), reference(torch.zeros(SHAPE)))
     assert engine.num_calls == 2
     assert said == ["engine fake failed: MemoryError. torch float32 goes on"]
+
+
+def test_images_of_ever_other_sizes_are_left_to_torch_and_that_is_said_once():
+    checked, engine, _, said = checked_with()
+    for width in range(4, 4 + KEPT_SHAPES + 3):
+        checked(torch.zeros(1, 3, 4, width))
+    assert engine.num_calls == KEPT_SHAPES
+    assert [f"compiled for {KEPT_SHAPES} sizes" in line for line in said] == [True]
+    checked(torch.zeros(SHAPE))
+    assert engine.num_calls == KEPT_SHAPES + 1
 
 
 def test_an_interrupt_is_no_failure_of_the_engine():
@@ -196,7 +210,30 @@ def test_overlapping_pixels_agree_where_all_their_classes_do():
     truth = torch.ones(1, 2, 5, 5)
     logits = truth.clone()
     logits[0, 0, 0, 0] = logits[0, 1, 0, 0] = logits[0, 1, 4, 4] = -1
-    assert agreement(lambda planes: (planes > 0).numpy(), logits, truth) == 23 / 25
+    assert agreement(lambda planes: (planes > 0).numpy(), logits, truth).share == 23 / 25
+
+
+def test_an_engine_that_loses_a_small_class_altogether_does_not_agree():
+    truth = torch.zeros(1, 3, 256, 256)
+    truth[:, 0] = 1
+    truth[:, 2, 100:108, 100:108] = 2
+    lost = truth.clone()
+    lost[:, 2] = 0
+    found = agreement(decide, lost, truth)
+    assert found.share > 0.999
+    assert found.class_iou < 0.1
+    assert not found.is_enough
+    assert "one class with an IoU of only" in found.describe()
+
+
+def test_a_few_pixels_of_a_small_class_may_differ():
+    truth = torch.zeros(1, 2, 256, 256)
+    truth[:, 0] = 1
+    truth[:, 1, 100:103, 100:103] = 2
+    nearly = truth.clone()
+    nearly[:, 1, 100, 100:102] = 0
+    assert agreement(decide, nearly, truth).is_enough
+    assert agreement(decide, truth, truth).class_iou == 1
 
 
 @pytest.mark.parametrize(
@@ -206,10 +243,10 @@ def test_what_is_not_all_never_reads_as_100_percent(share, text):
     assert percent(share) == text
 
 
-def candidate_names(monkeypatch, *, speedup, has_bfloat16, said):
+def candidate_names(monkeypatch, *, speedup, has_bfloat16, said, allows_bfloat16=True):
     monkeypatch.setattr(engine_choice, "measure_bfloat16_speedup", lambda _: speedup)
     monkeypatch.setattr(engine_choice, "has_bfloat16", lambda: has_bfloat16)
-    found = engine_choice._candidates(torch_engine(small_model()), said.append)
+    found = engine_choice._candidates(torch_engine(small_model()), said.append, allows_bfloat16)
     return [engine.name for engine in found]
 
 
@@ -230,11 +267,16 @@ def test_bfloat16_is_tried_only_where_the_machine_is_fast_in_it(
     assert said == []
 
 
+def test_where_values_matter_bfloat16_is_no_candidate(monkeypatch):
+    options = {"speedup": 3.0, "has_bfloat16": True, "said": [], "allows_bfloat16": False}
+    assert candidate_names(monkeypatch, **options) == ["OpenVINO float32"]
+
+
 def test_without_openvino_the_extra_is_named_where_it_could_help(monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     said = []
     assert candidate_names(monkeypatch, speedup=0.2, has_bfloat16=False, said=said) == []
-    assert ["pip install 'pixelwise[export]'" in line for line in said] == [True]
+    assert ["pip install '.[export]'" in line for line in said] == [True]
 
 
 def test_an_openvino_that_cannot_be_loaded_is_said_and_torch_still_tried(monkeypatch):
@@ -244,7 +286,7 @@ def test_an_openvino_that_cannot_be_loaded_is_said_and_torch_still_tried(monkeyp
     monkeypatch.setattr(engine_choice, "measure_bfloat16_speedup", lambda _: 3.0)
     monkeypatch.setattr(engine_choice, "has_bfloat16", broken)
     said = []
-    found = engine_choice._candidates(torch_engine(small_model()), said.append)
+    found = engine_choice._candidates(torch_engine(small_model()), said.append, True)
     assert [engine.name for engine in found] == ["torch bfloat16"]
     assert ["libtbb" in line for line in said] == [True]
 
@@ -252,6 +294,6 @@ def test_an_openvino_that_cannot_be_loaded_is_said_and_torch_still_tried(monkeyp
 @torch.no_grad()
 def test_this_machine_can_be_asked_while_gradients_are_off():
     said = []
-    found = engine_choice._candidates(torch_engine(small_model()), said.append)
+    found = engine_choice._candidates(torch_engine(small_model()), said.append, True)
     assert "OpenVINO float32" in [engine.name for engine in found]
     assert said == []

@@ -318,9 +318,9 @@ def test_a_class_that_is_seen_where_it_is_not_is_told_by_what_is_there_in_truth(
     ("overconfidence", "left", "expected"),
     [
         (0.1, 0.02, "too sure of itself: its probabilities are off by 20.0% on average. "),
-        (0.1, 0.02, "A temperature of 1.70, fitted on these images, leaves 2.0%"),
+        (0.1, 0.02, "A temperature of 1.70 in place of the model's 1.10 leaves 2.0%."),
         (-0.1, 0.02, "less sure than it could be"),
-        (0.1, 0.15, "No temperature mends that"),
+        (0.1, 0.15, "Another temperature does not mend that."),
     ],
 )  # fmt: skip
 def test_a_model_whose_probabilities_are_off_is_told_what_a_temperature_would_do(
@@ -331,6 +331,7 @@ def test_a_model_whose_probabilities_are_off_is_told_what_a_temperature_would_do
         scores.detail,
         calibration_error=0.2,
         overconfidence=overconfidence,
+        model_temperature=1.1,
         temperature=1.7,
         calibration_error_left=left,
     )
@@ -348,8 +349,9 @@ def test_masks_of_one_class_say_nothing_of_a_weakest_one():
 
 
 def test_images_that_chose_the_epoch_are_said():
-    said = [any("chosen by these very images" in one for one in words_of(SCENES, selected_on=is_so))
-            for is_so in (True, False, None)]  # fmt: skip
+    said = [any(f"chosen by {number} of these images" in one
+                for one in words_of(SCENES, selected_on=number))
+            for number in (4, 0, None)]  # fmt: skip
     assert said == [True, False, False]
 
 

@@ -132,3 +132,19 @@ def test_overconfidence_has_the_sign_of_what_is_wrong():
         is_right = np.arange(1000) < 1000 * accuracy
         reliability.add(np.full(1000, sure), is_right)
         assert reliability.overconfidence == pytest.approx(sure - accuracy)
+
+
+def test_what_a_temperature_leaves_counts_large_images_by_their_size():
+    fit, reliability = TemperatureFit(per_image=500), Reliability()
+    rng = np.random.default_rng(9)
+    for number, (count, sure, accuracy) in enumerate(
+        [(200_000, 0.95, 0.8)] + [(1000, 0.9, 0.9)] * 9
+    ):
+        is_right = rng.random(count) < accuracy
+        logits = np.zeros((2, count))
+        logits[0] = np.log(sure / (1 - sure))
+        fit.add(logits, (~is_right).astype(np.uint8), str(number))
+        reliability.add(np.full(count, sure), is_right)
+    error = reliability.expected_calibration_error
+    assert error == pytest.approx(0.144, abs=0.01)
+    assert fit.calibration_error_at(1.0) == pytest.approx(error, abs=0.03)

@@ -110,6 +110,7 @@ def print_scores(scores: Scores) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from pixelwise.reporting.verdict import caveats
     from pixelwise.scoring.scores import DEFINITION
 
     console = Console(highlight=False)
@@ -152,11 +153,8 @@ def print_scores(scores: Scores) -> None:
         )
     if scores.absent_classes:
         console.print(f"not in these masks, so not counted: {', '.join(scores.absent_classes)}")
-    if scores.seen_in_training:
-        console.print(
-            f"{scores.seen_in_training} of these images were trained on: what the model does with "
-            "new ones is worse"
-        )
+    for caveat in caveats(scores):
+        console.print(caveat)
     console.print(f"({DEFINITION[scores.label_mode]})", style="dim")
     if scores.keras:
         figures = ", ".join(

@@ -17,7 +17,7 @@ Item = TypeVar("Item")
 
 
 def spread(items: Sequence[Item], count: int) -> list[Item]:
-    """At most so many items, evenly spread over all of them, the first and the last among them."""
+    """At most so many items, evenly spread; of two and more the first and the last of all."""
     last, steps = len(items) - 1, max(1, min(count, len(items)) - 1)
     return [items[round(step * last / steps)] for step in range(min(count, len(items)))]
 

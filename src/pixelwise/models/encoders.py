@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -185,6 +186,10 @@ class TimmEncoder(Encoder):
         return [maps[place] for place in self._places]
 
 
+_SUITABLE: set[tuple[str, int, tuple[int, ...]]] = set()
+"""Networks that :func:`_check_maps` has let pass: each is run once in a process."""
+
+
 def _check_maps(
     network: nn.Module,
     name: str,
@@ -198,6 +203,9 @@ def _check_maps(
     Raises:
         ConfigError: They are not; such as (N, H, W, C), or at the sizes of its training alone.
     """
+    key = (name, in_channels, tuple(strides))
+    if key in _SUITABLE:
+        return
     sizes = [(2 * strides[-1], 3 * strides[-1]), (5 * strides[-1], 7 * strides[-1])]
     on_shapes = copy.deepcopy(network).to("meta").eval()
     for height, width in sizes:
@@ -216,6 +224,7 @@ def _check_maps(
                 f"encoder must turn an image of {height} x {width} px into maps of shape "
                 f"{expected}. {name!r} gives {got}. Choose a convolutional one, such as resnet50"
             )
+    _SUITABLE.add(key)
 
 
 def create_encoder(
@@ -280,9 +289,10 @@ def fetched(build: Callable[[], Any], what: str) -> Any:
 
     Raises:
         ConfigError: There are none, or they do not fit.
-        DownloadError: They cannot be fetched.
+        DownloadError: They cannot be fetched, or came damaged.
     """
     from huggingface_hub.errors import HfHubHTTPError
+    from safetensors import SafetensorError
 
     # Its bases are OSError and that of all errors of the client that the hub's library speaks by.
     hub_errors: tuple[Any, ...] = HfHubHTTPError.__bases__
@@ -293,7 +303,20 @@ def fetched(build: Callable[[], Any], what: str) -> Any:
             f"the pretrained weights of {what!r} must be fetched, and cannot be. "
             f"Go online, or leave out pretrained ({' '.join(str(error).split())[:120]})"
         ) from error
-    except (KeyError, ValueError, RuntimeError) as error:
+    except (
+        SafetensorError,
+        EOFError,
+        UnpicklingError,
+        KeyError,
+        ValueError,
+        RuntimeError,
+    ) as error:
+        is_damaged = isinstance(error, (SafetensorError, EOFError, UnpicklingError))
+        if is_damaged or "invalid hash" in str(error):
+            raise DownloadError(
+                f"the pretrained weights of {what!r} must be whole. The file is damaged: delete it "
+                f"from the cache and try again ({' '.join(str(error).split())[:200]})"
+            ) from error
         raise ConfigError(
             f"pretrained must be left out for {what!r}: its weights are missing or do not fit "
             f"({' '.join(str(error).split())[:120]})"

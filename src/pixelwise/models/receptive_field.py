@@ -47,16 +47,21 @@ def _leaves(layers: Iterable[Layer]) -> Iterable[Layer]:
 def _inputs(layer: Layer, first: int, last: int) -> tuple[int, int]:
     """The first and the last input that the outputs from first to last depend on."""
     if isinstance(layer, nn.Conv2d):
+        assert layer.stride == (1, 1), "a convolution that samples down is not worked out here"
         spread = layer.dilation[0] * (layer.kernel_size[0] - 1)
         return first - spread // 2, last + (spread + 1) // 2
     if isinstance(layer, (nn.MaxPool2d, MaxPool)):
+        assert isinstance(layer, MaxPool) or layer.kernel_size == layer.stride == 2
         return 2 * first, 2 * last + 1
     if isinstance(layer, nn.Upsample):
+        assert layer.scale_factor == 2
         layer = layer.mode
     if layer == "bilinear":
         return (first - 1) // 2, (last + 1) // 2
     if layer == "bed-of-nails":
         return (first + 1) // 2, last // 2
+    if isinstance(layer, nn.ConvTranspose2d):
+        assert layer.kernel_size == layer.stride == (2, 2)
     if isinstance(layer, (nn.ConvTranspose2d, str)):  # 2 x 2 at a stride of 2, or copies
         return first // 2, last // 2
     return first, last

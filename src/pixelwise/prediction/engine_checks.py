@@ -5,16 +5,24 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from pixelwise.prediction.engines import Engine
+from pixelwise.prediction.engines import KEPT_SHAPES, Engine
 
 MIN_AGREEMENT = 0.999
 """An engine is taken only where it decides this share of the pixels as torch in float32 does."""
+
+MIN_CLASS_IOU = 0.99
+"""And where both find every class in the same place, as intersection over union: a rare class that
+is lost altogether is a small share of the pixels."""
+
+SLACK_PX = 4
+"""So many pixels of a class may differ in a batch, however small the class is."""
 
 Decide = Callable[[Tensor], npt.NDArray[Any]]
 """Maps logits (K, H, W) to class ids (H, W), or to yes and no (K, H, W)."""
@@ -34,6 +42,9 @@ class CheckedEngine:
         reference: torch in float32.
         decide: Makes decisions of logits.
         note: Told when the engine is given up, once.
+
+    Attributes:
+        name: Of what computes.
     """
 
     def __init__(self, engine: Engine, reference: Engine, decide: Decide, note: Note) -> None:
@@ -42,11 +53,17 @@ class CheckedEngine:
         self._decide = decide
         self._note = note
         self._num_batches: Counter[tuple[int, ...]] = Counter()
+        self._has_said_more = False
         self.name = engine.name
+
+    @property
+    def is_given_up(self) -> bool:
+        """The engine is let go, and torch goes on alone."""
+        return self._engine is None
 
     def __call__(self, images: Tensor) -> Tensor:
         """Segment a batch; see :class:`pixelwise.prediction.engines.Engine`."""
-        if self._engine is None:
+        if self._engine is None or self._is_one_shape_too_many(images):
             return self._reference(images)
         try:
             logits = self._engine(images)
@@ -57,10 +74,23 @@ class CheckedEngine:
         if self._num_batches[shape].bit_count() > 1:  # no power of two
             return logits
         truth = self._reference(images)
-        share = agreement(self._decide, logits, truth)
-        if share < MIN_AGREEMENT:
-            return self._give_up(images, f"decided only {percent(share)} of the pixels alike")
+        found = agreement(self._decide, logits, truth)
+        if not found.is_enough:
+            return self._give_up(images, f"decided only {found.describe()}")
         return logits
+
+    def _is_one_shape_too_many(self, images: Tensor) -> bool:
+        """To compile for ever other shapes takes longer than torch does."""
+        known = self._num_batches
+        if tuple(images.shape) in known or len(known) < KEPT_SHAPES:
+            return False
+        if not self._has_said_more:
+            self._has_said_more = True
+            self._note(
+                f"engine {self.name} is compiled for {KEPT_SHAPES} sizes of images: "
+                f"{self._reference.name} computes the others"
+            )
+        return True
 
     def _give_up(self, images: Tensor, why: str) -> Tensor:
         self._engine = None
@@ -69,22 +99,59 @@ class CheckedEngine:
         return self._reference(images)
 
 
-def agreement(decide: Decide, logits: Tensor, truth: Tensor) -> float:
-    """Share of the pixels of a batch that are decided alike; overlapping: in all their classes.
+@dataclass(frozen=True)
+class Agreement:
+    """How far two engines decide alike on a batch.
+
+    Attributes:
+        share: Of the pixels, 0 to 1; overlapping: alike in all their classes.
+        class_iou: Of the class about which they differ most, the intersection over union of both
+            decisions, :data:`SLACK_PX` pixels let pass; 1 where they differ about none.
+    """
+
+    share: float
+    class_iou: float
+
+    @property
+    def is_enough(self) -> bool:
+        """An engine that agrees so far may take torch's place."""
+        return self.share >= MIN_AGREEMENT and self.class_iou >= MIN_CLASS_IOU
+
+    def describe(self) -> str:
+        """In words, without a full stop."""
+        pixels = f"{percent(self.share)} of the pixels alike"
+        if self.class_iou >= MIN_CLASS_IOU:
+            return pixels
+        return f"{pixels}, and one class with an IoU of only {percent(self.class_iou)}"
+
+
+NO_AGREEMENT = Agreement(0.0, 0.0)
+
+
+def agreement(decide: Decide, logits: Tensor, truth: Tensor) -> Agreement:
+    """How far the decisions of an engine are those of another one.
 
     Args:
         decide: Makes decisions of logits.
         logits: float32 (N, K, H, W).
         truth: The same, of the engine that is trusted.
-
-    Returns:
-        0 to 1.
     """
-    shares = []
-    for own, other in zip(logits, truth, strict=True):
-        same = decide(own) == decide(other)
-        shares.append(np.mean(same.all(0) if same.ndim == 3 else same))
-    return float(np.mean(shares))
+    own, other = (np.stack([decide(planes) for planes in batch]) for batch in (logits, truth))
+    same = own == other
+    share = float(np.mean(same.all(1) if same.ndim == 4 else same))
+    if same.all():
+        return Agreement(share, 1.0)
+    if same.ndim == 3:
+        classes = np.union1d(own[~same], other[~same])
+        pairs = [(own == number, other == number) for number in classes]
+    else:
+        pairs = [(own[:, number], other[:, number]) for number in range(own.shape[1])]
+    return Agreement(share, min(_iou(first, second) for first, second in pairs))
+
+
+def _iou(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> float:
+    union, differing = int((first | second).sum()), int((first ^ second).sum())
+    return 1 - max(0, differing - SLACK_PX) / max(1, union)
 
 
 def percent(share: float) -> str:

@@ -11,17 +11,18 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from pixelwise.devices import MIN_SPEEDUP, measure_bfloat16_speedup
-from pixelwise.errors import ConfigError, UnknownNameError
+from pixelwise.errors import ConfigError, UnknownNameError, how_to_install
 from pixelwise.prediction.engine_checks import (
-    MIN_AGREEMENT,
+    NO_AGREEMENT,
+    Agreement,
     CheckedEngine,
     Decide,
     Note,
     agreement,
     in_one_line,
-    percent,
 )
 from pixelwise.prediction.engines import (
+    EXTRA,
     Engine,
     OpenVinoEngine,
     TorchEngine,
@@ -55,29 +56,29 @@ class Trial:
 
     Attributes:
         engine: Its name.
-        agreement: Share of the pixels that both decide alike, 0 to 1.
+        agreement: How far both decide alike.
         speedup: How many times faster it was; ``None`` where it was not measured.
         error: What it failed with; ``None`` where it did not.
     """
 
     engine: str
-    agreement: float = 0.0
+    agreement: Agreement = NO_AGREEMENT
     speedup: float | None = None
     error: str | None = None
 
     @property
     def is_passed(self) -> bool:
         """It agrees, and is fast enough to be taken."""
-        return self.agreement >= MIN_AGREEMENT and (self.speedup or 0.0) >= MIN_GAIN
+        return self.agreement.is_enough and (self.speedup or 0.0) >= MIN_GAIN
 
     def describe(self) -> str:
         """What is to be said of it, without a full stop."""
         if self.error is not None:
             return f"{self.engine} failed ({self.error})"
-        alike = f"{percent(self.agreement)} of the pixels decided alike"
+        alike = f"decided {self.agreement.describe()}"
         if self.speedup is None:
-            return f"{self.engine} only {alike}"
-        return f"{self.engine} {self.speedup:.2f} times as fast, {alike}"
+            return f"{self.engine} {alike}: too few"
+        return f"{self.engine} was {self.speedup:.2f} times as fast, {alike}"
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,14 @@ class EngineChoice:
         return f"engine for batches of {shape}: {self.engine}. Against torch float32: {tried}"
 
 
-def engine_by_name(name: str, reference: TorchEngine, decide: Decide, note: Note) -> Engine:
+def engine_by_name(
+    name: str,
+    reference: TorchEngine,
+    decide: Decide,
+    note: Note,
+    *,
+    allows_bfloat16: bool = True,
+) -> Engine:
     """The engine that was asked for.
 
     Args:
@@ -110,6 +118,7 @@ def engine_by_name(name: str, reference: TorchEngine, decide: Decide, note: Note
         reference: torch, whose decisions the others must share.
         decide: Makes decisions of logits.
         note: Told what was chosen, and what has failed.
+        allows_bfloat16: ``auto`` may compute in it; decisions are the same, values are not.
 
     Raises:
         UnknownNameError: There is none of that name.
@@ -127,7 +136,9 @@ def engine_by_name(name: str, reference: TorchEngine, decide: Decide, note: Note
             f"Got {reference.precision!r}. Use the engine 'torch'"
         )
     if name == "auto":
-        return AutoEngine(reference, lambda: _candidates(reference, note), decide, note)
+        return AutoEngine(
+            reference, lambda: _candidates(reference, note, allows_bfloat16), decide, note
+        )
     if reference.device.type != "cpu":
         raise ConfigError(
             "device must be cpu with the engine 'openvino'. "
@@ -137,20 +148,20 @@ def engine_by_name(name: str, reference: TorchEngine, decide: Decide, note: Note
     return CheckedEngine(OpenVinoEngine(reference.model), reference, decide, note)
 
 
-def _candidates(reference: TorchEngine, note: Note) -> list[Engine]:
+def _candidates(reference: TorchEngine, note: Note, allows_bfloat16: bool) -> list[Engine]:
     """The engines that may be faster than torch in float32 on this machine."""
     found: list[Engine] = []
-    if measure_bfloat16_speedup(reference.device) >= MIN_SPEEDUP:
+    if allows_bfloat16 and measure_bfloat16_speedup(reference.device) >= MIN_SPEEDUP:
         found.append(TorchEngine(reference.model, reference.device, "bfloat16"))
     if reference.device.type != "cpu":
         return found
     if not is_openvino_installed():
         if not found:
-            note("OpenVINO may predict faster on this processor: pip install 'pixelwise[export]'")
+            note(f"OpenVINO may predict faster on this processor: {how_to_install(EXTRA)}")
         return found
     try:
         found.append(OpenVinoEngine(reference.model))
-        if has_bfloat16():
+        if allows_bfloat16 and has_bfloat16():
             found.append(OpenVinoEngine(reference.model, "bfloat16"))
     except Exception as error:  # whatever another library raises, torch goes on
         note(f"OpenVINO cannot be used, torch goes on: {in_one_line(error)}")
@@ -245,7 +256,7 @@ class AutoEngine:
         running = {
             index: engine
             for index, engine in enumerate(candidates)
-            if trials[index].agreement >= MIN_AGREEMENT
+            if trials[index].agreement.is_enough
         }
         if not running:
             return trials

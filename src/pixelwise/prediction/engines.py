@@ -26,6 +26,9 @@ Precision = Literal["float32", "bfloat16"]
 KEPT_SHAPES = 4
 """So many compiled batch shapes are kept: full batches and last ones, of two sizes of image."""
 
+EXTRA = "export"
+"""The extra of pixelwise that brings OpenVINO."""
+
 HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
 
@@ -158,7 +161,7 @@ def import_openvino() -> ModuleType:
         with _without_telemetry():
             return importlib.import_module("openvino")
     except ImportError as error:
-        raise MissingExtraError("openvino", "export", "the engine 'openvino'") from error
+        raise MissingExtraError("openvino", EXTRA, "the engine 'openvino'") from error
 
 
 @contextmanager

@@ -37,7 +37,7 @@ def predict(
     out: Path | str,
     *,
     save: Sequence[str] = ("index",),
-    engine: str = "auto",
+    engine: str | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     note: Note | None = None,
 ) -> Predictions:
@@ -52,8 +52,10 @@ def predict(
         inputs: Image files and folders; folders are searched with all that is inside them.
         out: Where to write; what lay below an input folder lies alike below this one.
         save: What to write; see :data:`pixelwise.prediction.writers.SAVE_KINDS`.
-        engine: What computes, here instead of the predictor's own; see :class:`Predictor`. Less
-            than some ten seconds of work are the same with ``auto`` and ``torch``.
+        engine: What computes; see :class:`Predictor`. ``None`` takes the one that the predictor was
+            made with, and ``auto`` where it was made with none. Less than some ten seconds of work
+            are the same with ``auto`` and ``torch``. Where probabilities are saved, ``auto`` keeps
+            to float32.
         on_progress: Called with how many images are done and how many there are; of large ones
             each row of tiles counts.
         note: Told in a line which engine was chosen, and which has failed.
@@ -69,7 +71,9 @@ def predict(
     out = Path(out)
     folders = {kind: out / kind if len(kinds) > 1 else out for kind in kinds}
     jobs = _jobs([Path(entry) for entry in inputs], out, (out, *folders.values()))
-    with predictor.using_engine(engine, note):
+    own = predictor.engine if predictor.has_engine_of_choice else "auto"
+    shows_values = "probabilities" in kinds
+    with predictor.using_engine(engine or own, note, allows_bfloat16=not shows_values):
         make_folder(out)
         return _predict_all(predictor, jobs, out, folders, on_progress)
 

@@ -19,7 +19,7 @@ from pixelwise.devices import choose_device
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.modelfile import ModelCard, load_model_file
 from pixelwise.models import SegmentationModel
-from pixelwise.prediction.engine_checks import Note
+from pixelwise.prediction.engine_checks import CheckedEngine, Note
 from pixelwise.prediction.engine_choice import AutoEngine, EngineChoice, engine_by_name
 from pixelwise.prediction.engines import Engine, TorchEngine
 from pixelwise.prediction.scaled_rows import segment_scaled_parts
@@ -48,7 +48,8 @@ class Predictor:
             ``None`` takes the training size, at least 512.
         engine: What computes: ``torch``; ``openvino``; or ``auto``, which tries the others where
             there is enough to predict and takes the fastest that decides as torch does. Only
-            ``torch`` gives the same logits to the last bit whenever it is asked.
+            ``torch`` gives the same logits to the last bit whenever it is asked. ``None`` is
+            ``torch``, but lets :func:`pixelwise.predict` choose.
         note: Told in a line what ``auto`` chose, and which engine has failed.
 
     Raises:
@@ -65,55 +66,70 @@ class Predictor:
         device: str | torch.device = "auto",
         precision: str = "float32",
         tile: tuple[int, int] | None = None,
-        engine: str = "torch",
+        engine: str | None = None,
         note: Note | None = None,
     ) -> None:
         self.device = device if isinstance(device, torch.device) else choose_device(device)
         self.card = card
         model.to(self.device).to(memory_format=torch.channels_last)
         self.model = model
-        self.precision = precision
         height, width = card.training_size
         self.tile = tile or (max(height, MIN_TILE_PX), max(width, MIN_TILE_PX))
         if min(self.tile) < 1:
             raise ConfigError(f"tile must be at least 1 x 1. Got {self.tile}")
-        self._engines: dict[str, Engine] = {}
-        self._use_engine(engine, note)
+        self.has_engine_of_choice = engine is not None
+        self._reference = TorchEngine(model, self.device, precision)
+        self._engines: dict[tuple[str, bool], Engine] = {}
+        self._use_engine((engine or "torch", True), note)
+
+    @property
+    def precision(self) -> str:
+        """``float32`` or ``bfloat16``, as it was made."""
+        return self._reference.precision
 
     @property
     def engine(self) -> str:
         """The name of the engine that was asked for."""
-        return self._engine_name
+        return self._engine_key[0]
 
     @property
     def engine_choices(self) -> tuple[EngineChoice, ...]:
         """What the engine ``auto`` has chosen, by batch shape, and why."""
-        auto = self._engines.get("auto")
-        return tuple(auto.choices) if isinstance(auto, AutoEngine) else ()
+        engines = self._engines.values()
+        return tuple(
+            choice for auto in engines if isinstance(auto, AutoEngine) for choice in auto.choices
+        )
 
     @contextmanager
-    def using_engine(self, name: str, note: Note | None = None) -> Iterator[None]:
+    def using_engine(
+        self, name: str, note: Note | None = None, *, allows_bfloat16: bool = True
+    ) -> Iterator[None]:
         """Compute with another engine while the context lasts; what it has learnt is kept.
 
         Args:
             name: As ``engine`` of the predictor itself.
             note: As there.
+            allows_bfloat16: ``auto`` may compute in it: decisions are the same, probabilities are
+                only nearly so.
 
         Raises:
             PixelwiseError: As there.
         """
-        before = self._engine_name, self._note
-        self._use_engine(name, note)
+        before = self._engine_key, self._note
+        self._use_engine((name, allows_bfloat16), note)
         try:
             yield
         finally:
             self._use_engine(*before)
 
-    def _use_engine(self, name: str, note: Note | None) -> None:
-        if name not in self._engines:
-            reference = TorchEngine(self.model, self.device, self.precision)
-            self._engines[name] = engine_by_name(name, reference, self.decide, self._say)
-        self._engine_name, self._note = name, note
+    def _use_engine(self, key: tuple[str, bool], note: Note | None) -> None:
+        known = self._engines.get(key)
+        if known is None or (isinstance(known, CheckedEngine) and known.is_given_up):
+            name, allows_bfloat16 = key
+            self._engines[key] = engine_by_name(
+                name, self._reference, self.decide, self._say, allows_bfloat16=allows_bfloat16
+            )
+        self._engine_key, self._note = key, note
 
     def _say(self, line: str) -> None:
         if self._note is not None:
@@ -297,7 +313,7 @@ class Predictor:
     def _forward(self, batch: Tensor) -> Tensor:
         """Logits, float32 on the CPU, of images in stored units."""
         images = normalise(batch.to(self.device), self.card.preprocessing)
-        return self._engines[self._engine_name](images)
+        return self._engines[self._engine_key](images)
 
 
 def whole_image_step(preprocessing: Preprocessing) -> str | None:

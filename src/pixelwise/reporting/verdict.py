@@ -43,10 +43,15 @@ def _overall(scores: Scores) -> Iterator[str]:
     )
     if scores.images < FEW_IMAGES:
         yield f"{scores.images} images are few: the interval is a rough one."
+    yield from caveats(scores)
+
+
+def caveats(scores: Scores) -> Iterator[str]:
+    """Why the numbers are better than what new images will give, one sentence for each reason."""
     if scores.selected_on:
         yield (
-            "Epoch and temperature of the model were chosen by these very images: on a test split "
-            "the numbers will be a little lower, and fairer."
+            f"Epoch or temperature of the model were chosen by {scores.selected_on} of these "
+            "images: on images that chose nothing the numbers are usually a little lower."
         )
     if scores.seen_in_training:
         yield (
@@ -117,26 +122,26 @@ def _detail(scores: Scores) -> Iterator[str]:
                 f"Small objects (below 32 x 32 pixels) are found in {found[0]:.0%} of the cases, "
                 f"larger ones in {found[1]:.0%}."
             )
-    yield from _calibration(detail)
+    yield from _calibration(scores, detail)
 
 
-def _calibration(detail: Detail) -> Iterator[str]:
+def _calibration(scores: Scores, detail: Detail) -> Iterator[str]:
     if detail.calibration_error <= MISCALIBRATED:
         return
     words = "too sure of itself" if detail.overconfidence > 0 else "less sure than it could be"
     left = detail.calibration_error_left
-    if left < MENDED * detail.calibration_error:
-        mended = (
-            f"A temperature of {detail.temperature:.2f}, fitted on these images, leaves "
-            f"{left:.1%}; train keeps the one of its validation images in the model file."
-        )
-    else:
-        mended = (
-            "No single temperature mends that: it is off by different amounts on different images."
-        )
+    is_mended = left < MENDED * detail.calibration_error
+    remedy = (
+        f"A temperature of {detail.temperature:.2f} in place of the model's "
+        f"{detail.model_temperature:.2f} leaves {left:.1%}."
+        if is_mended
+        else "Another temperature does not mend that."
+    )
+    if is_mended and scores.selected_on and detail.model_temperature == 1.0:
+        remedy += " It is in the model file now."  # what train does after its last validation
     yield (
         f"The model is {words}: its probabilities are off by {detail.calibration_error:.1%} on "
-        f"average. {mended}"
+        f"average. {remedy}"
     )
 
 

@@ -28,22 +28,33 @@ class Reliability:
     """How sure the model was, and how often it was right, over a split."""
 
     def __init__(self) -> None:
-        self._pixels = np.zeros(FINE_BINS, np.int64)
-        self._right = np.zeros(FINE_BINS, np.int64)
+        # Whole numbers up to 2 ** 53 are exact in float64.
+        self._pixels = np.zeros(FINE_BINS, np.float64)
+        self._right = np.zeros(FINE_BINS, np.float64)
         self._confidence = np.zeros(FINE_BINS, np.float64)
 
-    def add(self, confidence: FloatArray, is_right: npt.NDArray[np.bool_]) -> None:
+    def add(
+        self,
+        confidence: FloatArray,
+        is_right: npt.NDArray[np.bool_],
+        weights: FloatArray | None = None,
+    ) -> None:
         """Count decisions.
 
         Args:
             confidence: Probability of what was decided, 0 to 1, any shape; void left out.
             is_right: Whether that was the truth, the same shape.
+            weights: How many decisions each stands for, (N,); one where there are none.
         """
         sure = confidence.ravel().astype(np.float64)
         bins = np.minimum((sure * FINE_BINS).astype(np.intp), FINE_BINS - 1)
-        self._pixels += np.bincount(bins, minlength=FINE_BINS)
-        self._right += np.bincount(bins[is_right.ravel()], minlength=FINE_BINS)
-        self._confidence += np.bincount(bins, weights=sure, minlength=FINE_BINS)
+        hits = is_right.ravel()
+        own = None if weights is None else weights[hits]
+        self._pixels += np.bincount(bins, weights, FINE_BINS)
+        self._right += np.bincount(bins[hits], own, FINE_BINS)
+        self._confidence += np.bincount(
+            bins, sure if weights is None else sure * weights, FINE_BINS
+        )
 
     @property
     def curve(self) -> list[tuple[float, float, int]]:
@@ -53,7 +64,7 @@ class Reliability:
             for values in (self._pixels, self._right, self._confidence)
         )
         return [
-            (float(sure / count), float(hits / count), int(count))
+            (float(sure / count), float(hits / count), round(count))
             for count, hits, sure in zip(pixels, right, confidence, strict=True)
             if count
         ]
@@ -65,21 +76,21 @@ class Reliability:
         Reference:
             Guo et al., On Calibration of Modern Neural Networks (2017), arXiv:1706.04599.
         """
-        total = max(1, int(self._pixels.sum()))
+        total = max(1.0, float(self._pixels.sum()))
         return math.fsum(abs(sure - right) * count / total for sure, right, count in self.curve)
 
     @property
     def overconfidence(self) -> float:
         """Mean confidence less the share that is right; above 0, it is too sure of itself."""
         surplus = self._confidence.sum() - self._right.sum()
-        return float(surplus / max(1, int(self._pixels.sum())))
+        return float(surplus / max(1.0, float(self._pixels.sum())))
 
     @property
     def risk_coverage(self) -> tuple[Values, Values]:
         """(coverage, risk): of the surest share of the decisions, how many are wrong."""
         pixels, right = self._pixels[::-1].cumsum(), self._right[::-1].cumsum()
         kept = pixels > 0
-        coverage = pixels[kept] / max(1, int(pixels[-1]))
+        coverage = pixels[kept] / max(1.0, float(pixels[-1]))
         return coverage, 1 - right[kept] / pixels[kept]
 
 
@@ -100,6 +111,7 @@ class TemperatureFit:
         self._logits: list[npt.NDArray[np.float32]] = []
         self._targets: list[npt.NDArray[np.float32]] = []
         self._lots: list[npt.NDArray[np.float64]] = []
+        self._weights: list[npt.NDArray[np.float64]] = []
 
     def add(self, logits: FloatArray, target: npt.NDArray[np.generic], name: str) -> None:
         """Draw from one image.
@@ -114,6 +126,7 @@ class TemperatureFit:
         self._logits.append(logits[..., drawn].astype(np.float32))
         self._targets.append(target[drawn].astype(np.float32))
         self._lots.append(rng.random(len(drawn)))
+        self._weights.append(np.full(len(drawn), logits.shape[-1] / max(1, len(drawn))))
         if sum(map(len, self._lots)) > 2 * self._in_all:
             self._keep_lowest_lots()
 
@@ -122,6 +135,7 @@ class TemperatureFit:
         lots = np.concatenate(self._lots)
         kept = lots.argsort()[: self._in_all]
         self._lots = [lots[kept]]
+        self._weights = [np.concatenate(self._weights)[kept]]
         self._logits = [np.concatenate(self._logits, axis=-1)[..., kept]]
         self._targets = [np.concatenate(self._targets)[kept]]
 
@@ -149,16 +163,20 @@ class TemperatureFit:
         return float(math.exp(found.x))
 
     def calibration_error_at(self, temperature: float) -> float:
-        """The expected calibration error that is left of the sample with a temperature."""
+        """The expected calibration error that a temperature leaves of all pixels, by the sample.
+
+        Each drawn pixel stands for as many as were not drawn of its image.
+        """
         reliability = Reliability()
         if sum(map(len, self._lots)):
             self._keep_lowest_lots()
             scaled, target = self._logits[0] / np.float32(temperature), self._targets[0]
             if scaled.ndim == 1:
-                reliability.add(expit(np.abs(scaled)), (scaled > 0) == (target >= 0.5))
+                is_right = (scaled > 0) == (target >= 0.5)
+                reliability.add(expit(np.abs(scaled)), is_right, self._weights[0])
             else:
-                surest = scaled.argmax(0)
-                reliability.add(softmax(scaled, axis=0).max(0), surest == target)
+                is_right = scaled.argmax(0) == target
+                reliability.add(softmax(scaled, axis=0).max(0), is_right, self._weights[0])
         return reliability.expected_calibration_error
 
     @property

@@ -54,7 +54,8 @@ class Detail:
         calibration_error: Expected calibration error, 15 bins.
         reliability: (mean confidence, share that is right, decisions) of each bin.
         overconfidence: Mean confidence less accuracy; below 0 the model is too timid.
-        temperature: What the logits should be divided by so that confidence means accuracy.
+        model_temperature: What the model divides its logits by.
+        temperature: What they should be divided by so that confidence means accuracy.
         calibration_error_left: The calibration error with that temperature, on a sample of pixels.
         risk_coverage: (share of the surest decisions, share of those that is wrong).
         per_image: Every image, in the order in which it was scored.
@@ -75,6 +76,7 @@ class Detail:
     calibration_error: float
     reliability: tuple[tuple[float, float, int], ...]
     overconfidence: float
+    model_temperature: float
     temperature: float
     calibration_error_left: float
     risk_coverage: tuple[tuple[float, float], ...]
@@ -97,9 +99,12 @@ class DetailCounts:
     Args:
         class_map: The classes.
         label_mode: Of the masks.
+        temperature: What the model divides its logits by for its probabilities.
     """
 
-    def __init__(self, class_map: ClassMap, label_mode: LabelMode) -> None:
+    def __init__(
+        self, class_map: ClassMap, label_mode: LabelMode, temperature: float = 1.0
+    ) -> None:
         self._class_map = class_map
         self._label_mode = label_mode
         is_exclusive = label_mode == "exclusive"
@@ -111,7 +116,8 @@ class DetailCounts:
         ]
         self._objects = ObjectCounts(class_map)
         self._reliability = Reliability()
-        self._temperature = TemperatureFit()
+        self._model_temperature = temperature
+        self._fit = TemperatureFit()
         self._confidence = Confidence(class_map, label_mode)
         self._names: list[str] = []
         self._doubts: list[float] = []
@@ -128,7 +134,7 @@ class DetailCounts:
 
         Args:
             name: Of its record.
-            logits: float32 (K, H, W).
+            logits: float32 (K, H, W), as the network gives them.
             probabilities: float32 (K, H, W).
             prediction: uint8 (H, W) class ids, or bool (K, H, W) for overlapping labels.
             mask: As in a sample.
@@ -142,7 +148,7 @@ class DetailCounts:
             self._objects.add(prediction, mask)
             sure = probabilities.max(0)[labelled]
             self._reliability.add(sure, (prediction == mask)[labelled])
-            self._temperature.add(logits[:, labelled], mask[labelled], name)
+            self._fit.add(logits[:, labelled], mask[labelled], name)
             return
         truth = mask >= HALF
         for index, borders in enumerate(self._borders):
@@ -150,7 +156,7 @@ class DetailCounts:
             self._objects.add_class(index, prediction[index], truth[index])
         sure = np.where(prediction, probabilities, 1 - probabilities)
         self._reliability.add(sure, prediction == truth)
-        self._temperature.add(logits.reshape(-1), mask.reshape(-1) / 255, name)
+        self._fit.add(logits.reshape(-1), mask.reshape(-1) / 255, name)
 
     def detail(self, per_image: Counts, confusion: Counts | None) -> Detail:
         """What was collected.
@@ -166,7 +172,7 @@ class DetailCounts:
             "overlapping": measures.overlapping_accuracy,
         }[self._label_mode](per_image)
         per_image_iou = measures.mean_iou(per_image)
-        temperature = self._temperature.temperature()
+        temperature = self._fit.temperature()
         return Detail(
             boundary_iou=_mean(rows[0]),
             trimap_iou=_mean(rows[1]),
@@ -180,8 +186,9 @@ class DetailCounts:
             calibration_error=self._reliability.expected_calibration_error,
             reliability=tuple(self._reliability.curve),
             overconfidence=self._reliability.overconfidence,
+            model_temperature=self._model_temperature,
             temperature=temperature,
-            calibration_error_left=self._temperature.calibration_error_at(temperature),
+            calibration_error_left=self._fit.calibration_error_at(temperature),
             risk_coverage=tuple(
                 (share, float(np.interp(share, coverage, risk))) for share in COVERAGES
             )

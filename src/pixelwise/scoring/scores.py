@@ -73,8 +73,8 @@ class Scores:
         absent_classes: Classes that the masks never show; they count in no mean.
         keras: A1's figures as its framework counts them; ``None`` for exclusive labels.
         seen_in_training: How many of the images the model was trained on; ``None`` where unknown.
-        selected_on: Whether epoch and temperature of the model were chosen by these very images, as
-            those of validation are; ``None`` where unknown.
+        selected_on: By how many of the images epoch or temperature of the model were chosen, as by
+            those of validation; ``None`` where unknown.
         loss: Mean cross-entropy per labelled pixel (overlapping: binary, per pixel and class).
     """
 
@@ -91,7 +91,7 @@ class Scores:
     keras: dict[str, float] | None
     loss: float | None = None
     seen_in_training: int | None = None
-    selected_on: bool | None = None
+    selected_on: int | None = None
     intervals: dict[str, Interval] = field(default_factory=dict)
     detail: Detail | None = None
 

@@ -210,7 +210,7 @@ def _finish(prepared: Prepared, trainer: Trainer, listener: Listener) -> Outcome
         precision=prepared.recipe.training.precision or "float32",
     )
     scores = score_samples(predictor, iter(cache), len(cache), detailed=True)
-    scores = dataclasses.replace(scores, selected_on=True)
+    scores = dataclasses.replace(scores, selected_on=len(cache))
     assert scores.detail is not None
     save_model_file(
         folder / MODEL_NAME,

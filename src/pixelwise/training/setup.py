@@ -216,6 +216,7 @@ def _assemble(
         data=TrainingData(
             fingerprint=dataset.fingerprint,
             images=tuple(record.key for record in dataset.split("train")),
+            selected_by=tuple(record.key for record in dataset.split("val")),
             split=dataset.drawn_split,
             split_seed=dataset.split_seed,
         ),

@@ -235,7 +235,7 @@ class Watchdog:
         if is_past and missed:
             pixels = sum(entry.pixels for entry in shown)
             rare = max(entry.pixels for entry in shown if entry.name in missed) / pixels
-            remedies = "More images of it" + (
+            remedies = "More images of them" + (
                 " or larger crops" if self.is_weighted else f", larger crops or {BALANCED}"
             )
             yield Alarm(
