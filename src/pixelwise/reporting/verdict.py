@@ -30,6 +30,14 @@ def verdict(scores: Scores) -> list[str]:
     Args:
         scores: Detailed ones say more.
     """
+    constant = scores.constant_prediction
+    if constant is not None:
+        advice = (
+            "The report of its training says what went wrong, and pixelwise train --selftest "
+            "whether model and labels can meet."
+        )
+        what = f"Every pixel is predicted as {constant}: the model tells nothing apart."
+        return [what, *_overall(scores), advice]
     return [*_overall(scores), *_classes(scores), *_detail(scores)]
 
 

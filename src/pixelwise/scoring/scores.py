@@ -95,6 +95,19 @@ class Scores:
     intervals: dict[str, Interval] = field(default_factory=dict)
     detail: Detail | None = None
 
+    @property
+    def constant_prediction(self) -> str | None:
+        """What every pixel is predicted as, where that is the same for all and should not be.
+
+        A class, or ``nothing`` for overlapping labels; ``None`` where pixels are told apart.
+        """
+        shown = [row for row in self.per_class if row.pixels]
+        predicted = [row for row in self.per_class if row.precision is not None]
+        is_constant = len(predicted) <= (1 if self.label_mode == "exclusive" else 0)
+        if not is_constant or len(shown) <= len(predicted):
+            return None
+        return predicted[0].name if predicted else "nothing"
+
     def to_json(self) -> dict[str, Any]:
         """Plain data; ``keras`` and ``detail`` are left out where there is none."""
         content = {**asdict(self), "definition": DEFINITION[self.label_mode]}

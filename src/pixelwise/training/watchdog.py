@@ -219,11 +219,9 @@ class Watchdog:
                 "split",
             )
         shown = [entry for entry in scores.per_class if entry.pixels]
-        predicted = [entry for entry in scores.per_class if entry.precision is not None]
-        is_constant = len(predicted) <= (1 if self.label_mode == "exclusive" else 0)
         is_past = epochs > EPOCHS_OF_GRACE and fraction > SHARE_OF_GRACE
-        if is_past and is_constant and len(shown) > len(predicted):
-            what = predicted[0].name if predicted else "nothing"
+        what = scores.constant_prediction
+        if is_past and what is not None:
             drowned = "" if self.is_weighted else f"rare classes may be drowned ({BALANCED}), or "
             yield Alarm(
                 "constant-output",
