@@ -58,7 +58,7 @@ def test_a_page_shows_every_suspect_in_order_and_fetches_nothing(tmp_path):
     places = [page.text.index(f"{rank}. ") for rank in (1, 2, 3)]
     assert places == sorted(places)
     assert nasty in page.text
-    for words in ("row 24, column 34", "cell → nothing", "93% sure", "a <b> note"):
+    for words in ("row 20, column 30", "cell → nothing", "93% sure", "a <b> note"):
         assert words in page.text
 
 

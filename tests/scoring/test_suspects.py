@@ -133,8 +133,9 @@ def test_void_is_never_suspect():
     mask = np.full_like(truth, VOID)
     mask[:, 40:] = truth[:, 40:]
     wrong = sure_of(np.where(truth == 1, 0, 1))
-    found = suspects_of([answer("a", mask, wrong)], min_area_px=1)
-    assert found
+    right = answer("b", truth, sure_of(truth))  # so that the model knows the classes
+    found = suspects_of([answer("a", mask, wrong), right], min_area_px=1)
+    assert {one.name for one in found} == {"a"}
     assert not any((mask[one.place][one.region] == VOID).any() for one in found)
 
 
@@ -224,3 +225,17 @@ def test_a_missing_thing_is_more_doubt_than_a_long_fringe(mode):
                  for row in range(1, 10) for column in range(1, 10))  # fmt: skip
     assert thing == pytest.approx(certainty * depths, rel=1e-3)
     assert thing > fringe
+
+
+def test_labels_of_a_class_that_the_model_never_finds_are_not_doubted():
+    rng = np.random.default_rng(0)
+    mask = np.zeros((40, 40), np.uint8)
+    mask[10:30, 10:30] = 1
+    probabilities = np.stack([np.full(mask.shape, 0.97), np.full(mask.shape, 0.03)])
+    probabilities = (probabilities + rng.normal(0, 0.001, probabilities.shape)).astype(np.float32)
+    class_map = ClassMap.build(("road", "pavement"))
+    sample = Sample("one", np.zeros((40, 40, 3), np.uint8), mask, "exclusive")
+    confidence = Confidence(class_map, "exclusive")
+    confidence.add(probabilities, mask)
+    assert confidence.unknown == ["pavement"]
+    assert list(confidence.suspects((sample, probabilities))) == []

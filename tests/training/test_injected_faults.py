@@ -227,7 +227,7 @@ def test_a_class_that_the_loss_ignores_is_told(tmp_path):
     data = write(tmp_path / "data", drawn_pairs())
     weights = "training.class_weights=[1,1,0.000001]"
     found = alarms_of(data, tmp_path, SMALL, weights, "training.learning_rate=0.05", epochs=5)
-    assert found[0][0] == "class-never-predicted"
+    assert "class-never-predicted" in dict(found)
 
 
 def test_training_images_that_are_learnt_by_heart_are_told(tmp_path):

@@ -123,6 +123,38 @@ def test_no_constant_logits_have_a_lower_loss_than_the_stated_one():
         assert loss_of(other) > lowest
 
 
+@pytest.mark.parametrize("label_mode", ["exclusive", "overlapping"])
+def test_with_class_weights_too_no_constant_has_a_lower_loss(label_mode):
+    weights = torch.tensor([0.5, 1.0, 2.0, 4.0])
+    if label_mode == "exclusive":
+        _, mask = some_exclusive()
+        mask = torch.tensor(mask)
+        shares = [float((mask[mask != 255] == number).double().mean()) for number in range(4)]
+    else:
+        mask = torch.rand(2, 4, 5, 3, generator=torch.Generator().manual_seed(0))
+        shares = mask.mean((0, 2, 3)).tolist()
+    logits = torch.zeros(4, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([logits], max_iter=200, tolerance_change=1e-12)
+
+    def loss():
+        planes = logits.view(1, 4, 1, 1).expand(2, 4, 5, 3)
+        if label_mode == "exclusive":
+            return cross_entropy_loss(planes, mask, class_weights=weights.double())
+        valid = torch.ones(2, 5, 3, dtype=torch.bool)
+        return binary_cross_entropy_loss(
+            planes, mask.double(), valid, class_weights=weights.double()
+        )
+
+    def step():
+        optimizer.zero_grad()
+        value = loss()
+        value.backward()
+        return value
+
+    optimizer.step(step)
+    assert constant_loss(shares, label_mode, weights) == pytest.approx(loss().item(), rel=1e-4)
+
+
 def test_of_overlapping_labels_the_constant_is_each_class_s_mean_coverage():
     mask = torch.rand(3, 2, 4, 4, generator=torch.Generator().manual_seed(0))
     shares = mask.mean((0, 2, 3))

@@ -35,7 +35,7 @@ def healthy(tmp_path_factory, make_index_dataset):
 def test_labels_that_can_be_learnt_pass_with_their_losses(healthy):
     result = overfit_one_batch(healthy)
     assert result.is_passed
-    assert 0 < result.last <= selftest.ENOUGH * result.first
+    assert 0 < result.last <= max(selftest.ENOUGH * result.constant, selftest.LEAST_LOSS)
     assert 1 < result.steps <= selftest.MAX_STEPS
     assert f"from {result.first:.4f} to {result.last:.4f}" in result.text
     assert "can meet" in result.text
@@ -95,8 +95,8 @@ def test_crops_without_a_label_fail_and_say_so(healthy, monkeypatch):
 
 
 def test_a_loss_that_is_no_number_fails():
-    assert not SelfTest(1.0, math.nan, 3).is_passed
-    assert not SelfTest(math.inf, math.inf, 1).is_passed
+    assert not SelfTest(1.0, math.nan, 0.7, 3).is_passed
+    assert not SelfTest(math.inf, math.inf, 0.7, 1).is_passed
 
 
 def test_training_says_the_result_or_stops(tmp_path, make_index_dataset, monkeypatch):

@@ -12,6 +12,7 @@ from torch import nn
 from pixelwise.classes import ClassMap
 from pixelwise.data.dataset import open_dataset
 from pixelwise.data.sample import Sample
+from pixelwise.models import create_model
 from pixelwise.scoring.confusion import ConfusionMatrix
 from pixelwise.scoring.scores import summarise
 from pixelwise.training.alignment import check_alignment
@@ -104,8 +105,13 @@ def test_values_that_stand_for_missing_data_are_named(value):
 
 
 def test_a_validation_loss_that_rises_while_training_falls_is_overfitting():
-    losses = [(1.0, 0.9), (0.6, 0.7), (0.4, 0.8), (0.2, 1.0), (0.1, 1.3)]
+    losses = [(1.0, 0.9), (0.6, 0.7), (0.4, 0.9), (0.2, 1.1), (0.1, 1.3)]
     assert after(losses) == ["overfitting"]
+
+
+def test_a_single_noisy_epoch_is_no_overfitting():
+    losses = [(1.0, 0.9), (0.6, 0.7), (0.4, 0.72), (0.3, 0.71), (0.2, 2.5)]
+    assert after(losses) == []
 
 
 def test_output_of_one_class_alone_is_named():
@@ -159,9 +165,29 @@ def network():
     return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU())
 
 
+def stacked_fcn():
+    torch.manual_seed(0)
+    return create_model("stacked-fcn", 2, 3)
+
+
 def test_a_rate_that_moves_nothing_is_known_before_the_first_step():
-    assert kinds(check_rate(network(), 1e-8, 1000)) == ["rate-too-low"]
-    assert check_rate(network(), 1e-3, 100) == []
+    assert kinds(check_rate(stacked_fcn(), 1e-8, 1000)) == ["rate-too-low"]
+    assert check_rate(stacked_fcn(), 1e-3, 100) == []
+
+
+def test_a_rate_far_beyond_what_the_model_takes_is_known_before_the_first_step():
+    own = stacked_fcn().learning_rate
+    for num_steps in (1000, None):
+        (alarm,) = check_rate(stacked_fcn(), 30 * own, num_steps)
+        assert alarm.kind == "rate-too-high"
+        assert f"stacked-fcn is known to take {own:g} well" in alarm.text
+        assert check_rate(stacked_fcn(), 5 * own, num_steps) == []
+
+
+def test_at_the_end_of_a_short_training_its_output_is_judged_all_the_same():
+    one_class = scores(np.zeros(100))
+    assert kinds(dog().after_epoch(history(HEALTHY[:1]), one_class, 1.0)) == ["constant-output"]
+    assert dog().after_epoch(history(HEALTHY[:1]), one_class, 0.5) == []
 
 
 def test_images_in_other_units_are_known_before_the_first_step():

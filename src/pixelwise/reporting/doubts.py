@@ -57,7 +57,15 @@ def review_worst(
     answers = ((sample, predictor.probabilities(sample.image)) for sample in samples)
     suspects = likeliest_suspects(detail.confidence, answers, top=NUM_SHOWN)
     entries = suspect_pictures(suspects, load, predictor.card.class_map)
-    return LabelReview(entries, tuple(_notes(scores, len(denied))), shlex.join(command))
+    notes = [*_notes(scores, len(denied)), *unknown_words(detail.confidence.unknown)]
+    return LabelReview(entries, tuple(notes), shlex.join(command))
+
+
+def unknown_words(names: Sequence[str]) -> list[str]:
+    """What is to be said of classes that a model hardly knows; nothing where there are none."""
+    if not names:
+        return []
+    return [f"The model hardly knows {', '.join(names)}: of their labels it doubts none."]
 
 
 def _notes(scores: Scores, num_denied: int) -> list[str]:

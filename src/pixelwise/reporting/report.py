@@ -35,7 +35,8 @@ NUM_SHOTS = 3
 MAX_MATRIX = 40
 """A table of more classes than this is no longer read."""
 
-WRONG_COLOUR: Colour = (230, 30, 60)
+WRONG_COLOUR: Colour = (255, 0, 255)
+"""Of the maps of errors: magenta, which neither palettes nor photographs have."""
 MISSED_COLOUR: Colour = (255, 170, 0)
 
 

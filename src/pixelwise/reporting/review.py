@@ -171,11 +171,11 @@ def write_review_table(
 
 
 def _entry(rank: int, suspect: Suspect, layers: Sequence[tuple[str, UInt8Array]]) -> SuspectPicture:
-    top, left, height, width = suspect.box
+    top, left, _, _ = suspect.box
     return SuspectPicture(
         rank,
         suspect.name,
-        f"row {top + height // 2}, column {left + width // 2}",
+        f"row {top}, column {left}",
         suspect.given or "nothing",
         suspect.suggested or "nothing",
         f"{suspect.confidence:.0%} sure · {suspect.area_px:,} px · score {suspect.score:.2f}",

@@ -10,9 +10,10 @@ from pixelwise.scoring.detail import Detail
 from pixelwise.scoring.scores import ClassScores, Scores
 
 LEVELS = ((0.85, "very good"), (0.7, "good"), (0.5, "fair"), (0.3, "weak"), (0.0, "poor"))
-"""Mean IoU from which a result is called so. Words for a first look, not a measure: what a task
-needs is the user's to say."""
+"""Mean IoU (of two classes, the lower IoU) from which a result is called so. Words for a first
+look, not a measure: what a task needs is the user's to say."""
 
+NUM_WITH_BACKGROUND = 2
 RARE_SHARE = 0.01
 WEAK_IOU = 0.5
 BORDER_GAP = 0.2
@@ -42,7 +43,10 @@ def verdict(scores: Scores) -> list[str]:
 
 
 def _overall(scores: Scores) -> Iterator[str]:
-    word = next(word for level, word in LEVELS if scores.mean_iou >= level)
+    ious = [row.iou for row in scores.per_class if row.iou is not None]
+    # Of two classes one is mostly background, which alone lifts the mean to a half.
+    judged = min(ious) if len(ious) == NUM_WITH_BACKGROUND else scores.mean_iou
+    word = next(word for level, word in LEVELS if judged >= level)
     interval = scores.intervals.get("mean_iou")
     sure = f" (95 %: {interval.low:.3f} to {interval.high:.3f})" if interval else ""
     yield (

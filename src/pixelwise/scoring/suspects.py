@@ -32,6 +32,10 @@ an eighth: it may be the fringe around something small."""
 MIN_AREA_PX = 8
 """Smaller regions are specks that nobody mends."""
 
+MIN_KNOWN = 0.1
+"""A class to whose labels a model gives less probability than this, on average, it does not know:
+what it says in their place is its own mistake, and nothing is doubted."""
+
 Probabilities = npt.NDArray[np.float32]
 Answer = tuple[Sample, Probabilities]
 """A labelled image and what a model that was not trained on it says, float32 (K, H, W)."""
@@ -193,6 +197,13 @@ class Confidence:
         np.divide(self._sums, self._pixels, out=found, where=self._pixels > 0)
         return found
 
+    @property
+    def unknown(self) -> list[str]:
+        """The classes that labels show and that the model hardly knows: see :data:`MIN_KNOWN`."""
+        shown = self.thresholds[0] if self._label_mode == "exclusive" else self.thresholds[:, 1]
+        pairs = zip(self._class_map.names, shown.tolist(), strict=True)
+        return [name for name, threshold in pairs if threshold < MIN_KNOWN]
+
     def suspects(
         self, answer: Answer, *, min_area_px: int = MIN_AREA_PX, border_px: float = BORDER_PX
     ) -> Iterator[Suspect]:
@@ -211,6 +222,8 @@ class Confidence:
             is_suspect = is_sure & (best != chosen) & (chosen != IGNORE_INDEX)
             pairs = np.unique(np.stack([chosen[is_suspect], best[is_suspect]]), axis=1)
             for given, suggested in pairs.T.tolist():
+                if threshold[given] < MIN_KNOWN:
+                    continue
                 place = is_suspect & (chosen == given) & (best == suggested)
                 yield from _regions(
                     sample.name, question, given, suggested, place, min_area_px, border_px

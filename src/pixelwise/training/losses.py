@@ -74,20 +74,28 @@ def batch_loss(
     return binary_cross_entropy_loss(logits, mask, batch.valid, class_weights=class_weights)
 
 
-def constant_loss(frequencies: Sequence[float], label_mode: LabelMode) -> float:
+def constant_loss(
+    frequencies: Sequence[float], label_mode: LabelMode, class_weights: Tensor | None = None
+) -> float:
     """The lowest loss that a prediction which ignores the image can have: it says how often.
 
     Args:
         frequencies: Share of the labelled pixels that is of each class, 0 to 1.
         label_mode: Of the masks.
+        class_weights: (K,), as the losses take them.
 
     Returns:
-        In nats per labelled pixel (overlapping: per pixel and class); for no class weights.
+        In nats per labelled pixel (overlapping: per pixel and class).
     """
     shares = torch.tensor(frequencies, dtype=torch.float64)
+    weights = torch.ones_like(shares) if class_weights is None else class_weights.cpu().double()
+    present = shares * weights
     if label_mode == "exclusive":
-        return float(torch.special.entr(shares).sum())
-    return float((torch.special.entr(shares) + torch.special.entr(1 - shares)).mean())
+        total = present.sum()
+        return float(total * torch.special.entr(present / total).sum())
+    total = present + 1 - shares
+    chance = present / total
+    return float((total * (torch.special.entr(chance) + torch.special.entr(1 - chance))).mean())
 
 
 def class_weights(

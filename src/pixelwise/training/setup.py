@@ -52,7 +52,7 @@ from pixelwise.training.recipes import (
 TRIAL_S = 3.0
 """The trial of a batch is repeated for about so long."""
 
-LONG_STEP_S = 0.05
+LONG_STEP_S = 0.2
 """Of shorter steps the memory format is not measured: little is gained, and noise would choose."""
 
 MIN_FORMAT_SPEEDUP = 1.1

@@ -66,7 +66,7 @@ class Watch:
         prepared = self._prepared
         save_notes(self._folder, self.notes)
         rate = prepared.recipe.training.learning_rate
-        if rate is not None and num_steps is not None:
+        if rate is not None:
             self._say_fresh(check_rate(prepared.model, rate, num_steps))
         training, validation = (
             spread(samples, NUM_LOOKED_AT) for samples in (prepared.training, prepared.validation)

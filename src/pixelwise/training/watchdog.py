@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pixelwise.classes import IGNORE_INDEX, ClassMap, LabelMode
 from pixelwise.data.reading import Array
+from pixelwise.models import SegmentationModel
 from pixelwise.scoring.scores import Scores
 
 EPOCHS_OF_GRACE = 2
@@ -58,6 +59,9 @@ EXTREME, EXTREMELY = 1e30, 1e4
 
 CONSTANT_SHARE = 0.25
 """More images of a single colour than this share are no accident."""
+
+MAX_TIMES_OWN_RATE = 20.0
+"""A rate of so many times what the model is known to take is an accident."""
 
 BALANCED = "--set training.class_weights=balanced"
 
@@ -219,7 +223,8 @@ class Watchdog:
                 "split",
             )
         shown = [entry for entry in scores.per_class if entry.pixels]
-        is_past = epochs > EPOCHS_OF_GRACE and fraction > SHARE_OF_GRACE
+        # At the end, however short the training was, what it says is what it will say.
+        is_past = (epochs > EPOCHS_OF_GRACE and fraction > SHARE_OF_GRACE) or fraction >= 1
         what = scores.constant_prediction
         if is_past and what is not None:
             drowned = "" if self.is_weighted else f"rare classes may be drowned ({BALANCED}), or "
@@ -243,14 +248,26 @@ class Watchdog:
             )
 
 
-def check_rate(model: nn.Module, learning_rate: float, num_steps: int) -> list[Alarm]:
-    """Say before the first step that the rate cannot carry the weights anywhere.
+def check_rate(
+    model: SegmentationModel, learning_rate: float, num_steps: int | None
+) -> list[Alarm]:
+    """Say before the first step that the rate is far beyond the model's own, or moves nothing.
 
     Args:
         model: The network as it starts.
         learning_rate: The highest rate of the schedule.
-        num_steps: Steps of the whole training.
+        num_steps: Steps of the whole training; ``None`` where the clock decides.
     """
+    if learning_rate > MAX_TIMES_OWN_RATE * model.learning_rate:
+        return [
+            Alarm(
+                "rate-too-high",
+                f"the learning rate is {learning_rate:g}, and {model.name} is known to take "
+                f"{model.learning_rate:g} well. Lower it, or leave it out",
+            )
+        ]
+    if num_steps is None:
+        return []
     weights = [values for values in model.parameters() if values.ndim > 1]
     total = sum(values.numel() for values in weights)
     typical = math.sqrt(sum(float(values.detach().square().sum()) for values in weights) / total)
