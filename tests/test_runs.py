@@ -7,7 +7,8 @@ import shutil
 
 import pytest
 
-from pixelwise import comparison, report_run, report_runs, train
+from pixelwise import report_run, report_runs, train
+from pixelwise.comparison import compare as comparison
 from pixelwise.comparison.plan import differences
 from pixelwise.config import load_recipe
 from pixelwise.errors import ConfigError, DataError, ModelFileError

@@ -9,10 +9,10 @@ import yaml
 
 from pixelwise import compare, load_model, open_dataset, train
 from pixelwise.comparison import compare as module
+from pixelwise.comparison import plan
 from pixelwise.errors import ConfigError, TrainingError, UnknownNameError
 from pixelwise.evaluation import evaluate
 from pixelwise.scoring.measures import mean_iou
-from pixelwise.training import plan
 from pixelwise.training.events import EpochEnded
 
 TINY = "unet-elu(filters=2,depth=2)"
@@ -236,3 +236,27 @@ def test_the_command_prints_the_ranking_or_one_document(twice, data, run_cli):
     assert {model["name"] for model in content["models"]} == {TINY, OTHER}
     assert content == json.loads((module.Path(twice.folder) / "comparison.json").read_text())
     assert set(content["pareto_fronts"]) == {"ms_per_image", "parameters", "memory_mb"}
+
+
+@pytest.mark.parametrize(
+    ("is_constant", "expected"), [(True, ["predicts class-0 everywhere"]), (False, [])]
+)
+def test_a_model_that_says_one_class_everywhere_is_marked(
+    data, tmp_path, monkeypatch, is_constant, expected
+):
+    run = train(
+        data, model="stacked-fcn", epochs=1, batch_size=2, device="cpu", out=tmp_path / "old"
+    )
+    decide = module.Predictor.decide
+
+    def decided(self, logits):
+        if is_constant:
+            return np.zeros(logits.shape[1:], np.uint8)
+        found = decide(self, logits).copy()
+        found.flat[:3] = (0, 1, 2)
+        return found
+
+    monkeypatch.setattr(module.Predictor, "decide", decided)
+    comparison = compare(data, [run.folder], out=tmp_path / "out", device="cpu")
+    found = [one for one in comparison.models[0].remarks if "everywhere" in one]
+    assert found == expected

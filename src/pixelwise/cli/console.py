@@ -163,14 +163,25 @@ def print_scores(scores: Scores) -> None:
         console.print(f"as article A1 counts them (Keras, soft masks): {figures}")
 
 
-def print_like(scores: Scores, name: str) -> None:
-    """Print the figure of one convention, or of all, with what it does."""
+def require_convention(name: str) -> None:
+    """Refuse an unknown ``--like``, before anything is scored for it.
+
+    Raises:
+        UnknownNameError: There is no such convention.
+    """
     from pixelwise.errors import UnknownNameError
     from pixelwise.scoring.conventions import convention_names
 
+    known = [*convention_names(), "all"]
+    if name not in known:
+        raise UnknownNameError("--like", name, known)
+
+
+def print_like(scores: Scores, name: str) -> None:
+    """Print the figure of one convention, or of all, with what it does."""
+    from pixelwise.scoring.conventions import convention_names
+
     conventions = convention_names()
-    if name not in (*conventions, "all"):
-        raise UnknownNameError("--like", name, [*conventions, "all"])
     assert scores.detail is not None
     for key in conventions if name == "all" else [name]:
         figure = scores.detail.like[key]

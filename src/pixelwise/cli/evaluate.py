@@ -20,6 +20,7 @@ from pixelwise.cli.console import (
     print_like,
     print_scores,
     progress_bar,
+    require_convention,
     stray_rule,
 )
 
@@ -50,6 +51,8 @@ def command(
     from pixelwise.prediction.predictor import load_model
     from pixelwise.reporting.report import RunFacts, write_report
 
+    if like is not None:
+        require_convention(like)
     predictor = load_model(model, device=device)
     dataset, chosen = open_for_model(
         predictor, data, split=split, ignore=ignore or (), strays=stray_rule(strays), format=format

@@ -26,7 +26,7 @@ from pixelwise.devices import choose_device
 from pixelwise.errors import ConfigError, ModelFileError, OutputError, PixelwiseError, TrainingError
 from pixelwise.evaluation import evaluate
 from pixelwise.files import write_text
-from pixelwise.modelfile import MODEL_NAME
+from pixelwise.modelfile import MODEL_NAME, ModelCard
 from pixelwise.models import count_gmacs
 from pixelwise.prediction.costs import latencies_ms, peak_memory_mb
 from pixelwise.prediction.predictor import Predictor, load_model
@@ -356,6 +356,8 @@ def _compared(
         remarks.append(f"{number} failed: {entry.errors[0]}")
     if num_seen := sum(entry.num_seen.values()):
         remarks.append(f"trained on {num_seen} of these images: its score is too good")
+    if (only := _only_predicted(entry.counts["val"], predictor.card)) is not None:
+        remarks.append(f"predicts {only} everywhere")
     test = entry.counts.get("test")
     by_class = iou(entry.counts["val"].sum(0)).mean(0)
     histories = [rows for run in entry.runs if (rows := read_history(run))]
@@ -381,3 +383,13 @@ def _compared(
         remarks=tuple(remarks),
         num_seen=dict(entry.num_seen),
     )
+
+
+def _only_predicted(counts: Counts, card: ModelCard) -> str | None:
+    """The one class that a model predicts, where others are in the masks too; else ``None``."""
+    if card.label_mode != "exclusive":
+        return None
+    hits, extra, missed, _ = counts.sum((0, 1))
+    predicted = np.flatnonzero(hits + extra)
+    is_alone = len(predicted) == 1 and np.count_nonzero(hits + missed) > 1
+    return card.class_map.names[predicted[0]] if is_alone else None
