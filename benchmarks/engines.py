@@ -15,27 +15,25 @@ import argparse
 import copy
 import importlib
 import json
-import os
-import platform
 import statistics
 import tempfile
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from measuring import in_words, machine, print_table, versions_of, write_results
 from pixelwise.models import SegmentationModel, create_model
 from pixelwise.prediction.engine_checks import agreement
 from pixelwise.prediction.engine_choice import AutoEngine, engine_by_name
 from pixelwise.prediction.engines import OpenVinoEngine, TorchEngine, is_openvino_installed
 
-RESULTS = Path(__file__).parent / "results" / "engines.json"
+LIBRARIES = ("pixelwise", "torch", "openvino", "onnxruntime", "onnx", "onnxscript")
 NUM_CLASSES = 3
 MAX_WAIT_S = 300.0
 """So long ``auto`` may take to choose."""
@@ -153,25 +151,19 @@ def rows_of(contest: Contest, times: dict[str, list[float]]) -> list[dict[str, A
 
 def print_rows(rows: list[dict[str, Any]]) -> None:
     """Print the table."""
-    print("| network, batch | contestant | ms | times torch, channels last | pixels alike |")
-    print("|---|---|---|---|---|")
-    for row in rows:
-        shape = " x ".join(map(str, row["shape"]))
-        print(
-            f"| {row['model']}, {shape} | {row['contestant']} | {row['ms']:.1f} "
-            f"| {row['times_channels_last']:.2f} | {row['agreement']:.3%} |"
-        )
-
-
-def installed_versions() -> dict[str, str]:
-    """Of Python and of every library that takes part."""
-    found = {"python": platform.python_version()}
-    for name in ("pixelwise", "torch", "openvino", "onnxruntime", "onnx", "onnxscript"):
-        try:
-            found[name] = version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    print_table(
+        ("network, batch", "contestant", "ms", "times torch, channels last", "pixels alike"),
+        [
+            (
+                f"{row['model']}, {' x '.join(map(str, row['shape']))}",
+                row["contestant"],
+                f"{row['ms']:.1f}",
+                f"{row['times_channels_last']:.2f}",
+                f"{row['agreement']:.3%}",
+            )
+            for row in rows
+        ],
+    )
 
 
 @torch.no_grad()
@@ -181,8 +173,8 @@ def main() -> None:
     parser.add_argument("--model", default="unet")
     parser.add_argument("--side", type=int, default=256, help="of the images, in pixels")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4])
-    parser.add_argument("--rounds", type=int, default=21)
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--out", type=Path, help="[default: benchmarks/results/engines.json]")
     options = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -191,23 +183,19 @@ def main() -> None:
             contest = prepare(options.model, shape, Path(folder))
             print(contest.chosen, flush=True)
             rows += rows_of(contest, measure(contest, options.rounds))
-    content: dict[str, Any] = {
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
+    content = {
+        "machine": machine(),
         "precision": "float32, but for what pixelwise has chosen",
-        "versions": installed_versions(),
+        "versions": versions_of(*LIBRARIES),
         "rows": rows,
     }
-    print(
-        f"\n{content['machine']}, {content['cores']} cores, {content['threads']} threads, "
-        f"{content['precision']}; "
-        + ", ".join(f"{name} {number}" for name, number in content["versions"].items())
-        + "\n"
-    )
+    print(f"\n{in_words(content['machine'])}; {content['precision']}")
+    print(", ".join(f"{name} {number}" for name, number in content["versions"].items()) + "\n")
     print_rows(rows)
-    options.out.parent.mkdir(exist_ok=True)
-    options.out.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    if options.out:
+        options.out.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    else:
+        write_results("engines", content)
 
 
 if __name__ == "__main__":

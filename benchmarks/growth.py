@@ -149,7 +149,8 @@ def predicting(scratch: Path) -> Work:
 
     def work(folder: Path) -> None:
         with tempfile.TemporaryDirectory(dir=scratch) as out:
-            done = predict(predictor, [folder / "images"], out)
+            # One engine throughout: auto would begin to choose in the largest folder alone.
+            done = predict(predictor, [folder / "images"], out, engine="torch")
             assert not done.failed, done.failed[0]
 
     return work

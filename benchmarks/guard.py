@@ -139,7 +139,7 @@ def report(
         here: This machine, as :func:`measuring.machine` says it.
 
     Returns:
-        1 where a ratio is worse than one stored on this kind of machine, else 0.
+        1 where a ratio is worse than one stored on this kind of machine, or where none is stored.
     """
     stored = ratios_in(content) if content else {}
     verdicts = [judge(name, ratio, stored.get(name)) for name, ratio in now.items()]
@@ -150,7 +150,7 @@ def report(
     )
     if content is None:
         print(f"\nnothing is stored in {results_file(NAME)}. Store it with --store")
-        return 0
+        return 1
     different = differences(here, content["machine"])
     if different:
         print(f"\nstored on another kind of machine ({'; '.join(different)}), so nothing fails")

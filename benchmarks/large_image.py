@@ -77,7 +77,8 @@ def predict_here(model: Path, image: Path, out: Path, device: str, large_px: int
     predictor = load_model(model, device=device)
     predictor.predict(np.zeros((512, 512, 3), np.uint8))  # libraries get ready
     started = time.perf_counter()
-    done = predict(predictor, [image], out)
+    # One engine throughout: auto would choose anew in the minutes of a large image alone.
+    done = predict(predictor, [image], out, engine="torch")
     seconds = time.perf_counter() - started
     assert not done.failed, done.failed
     found = {"seconds": seconds, "peak_bytes": peak_bytes(), "file": str(done.written[0])}

@@ -42,6 +42,12 @@ def machine() -> dict[str, Any]:
     }
 
 
+def in_words(machine: Mapping[str, Any]) -> str:
+    """What :func:`machine` found, in a line."""
+    sets = " ".join(machine["instructions"]) or "no known instruction set"
+    return f"{machine['machine']}, {machine['cores']} cores, {machine['threads']} threads, {sets}"
+
+
 def instruction_sets() -> list[str]:
     """Those of ``INSTRUCTION_SETS`` that the processor has; none where Linux does not say."""
     try:

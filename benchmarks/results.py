@@ -25,9 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from measuring import print_table
-
-DATA = Path(os.environ.get("PIXELWISE_TEST_DATA", "../shared/data"))
+from measuring import DATA, print_table
 
 
 @dataclass(frozen=True)

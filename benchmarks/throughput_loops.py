@@ -9,8 +9,11 @@ operations of the augmentation are those that pixelwise chooses.
 ``torchvision``: as its ``references/segmentation``: their resizing and cropping, SGD with momentum,
 a polynomial schedule moved at every step, and the loss asked for at every step.
 
-All three train the same network from the same files; both peers decode a file whenever it comes,
-as they do in those examples.
+``plain, decoded``: the same with all files decoded before the clock runs, so that decoding, which
+pixelwise does once and before its first step, is not what makes the difference.
+
+All train the same network from the same files; the other peers decode a file whenever it comes, as
+they do in those examples.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -40,6 +44,11 @@ from torchvision.transforms import v2
 from pixelwise import create_model, open_dataset, train
 from pixelwise.classes import ClassMap, LabelMode
 from pixelwise.data.sample import Record
+
+PLAIN_DECODED = "plain, decoded"
+PLAIN = ("plain", PLAIN_DECODED)
+
+Decoded = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
 
 ZOOM = (0.75, 1.33)
 JITTER = 0.2
@@ -61,13 +70,25 @@ class Task:
     epochs: int
 
 
+def decoded(record: Record) -> Decoded:
+    """Image (C, H, W) and planes (K, H, W) of the files of a record."""
+    image = np.atleast_3d(np.array(Image.open(record.image))).transpose(2, 0, 1)
+    return image, np.stack([np.array(Image.open(path)) for path in record.masks])
+
+
 class Files(TorchDataset[tuple[Tensor, Tensor]]):
-    """Image and mask files, decoded with Pillow whenever one is asked for."""
+    """Image and mask files, decoded with Pillow whenever one is asked for, or all at once."""
 
     def __init__(
-        self, records: Sequence[Record], label_mode: LabelMode, vary: Callable[..., Any]
+        self,
+        records: Sequence[Record],
+        label_mode: LabelMode,
+        vary: Callable[..., Any],
+        *,
+        decode_first: bool,
     ) -> None:
         self._records = records
+        self._decoded = [decoded(record) for record in records] if decode_first else None
         self._label_mode = label_mode
         self._vary = vary
 
@@ -75,9 +96,7 @@ class Files(TorchDataset[tuple[Tensor, Tensor]]):
         return len(self._records)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        record = self._records[index]
-        image = np.atleast_3d(np.array(Image.open(record.image))).transpose(2, 0, 1)
-        planes = np.stack([np.array(Image.open(path)) for path in record.masks])
+        image, planes = self._decoded[index] if self._decoded else decoded(self._records[index])
         image, mask = self._vary(
             tv_tensors.Image(torch.from_numpy(image)), tv_tensors.Mask(torch.from_numpy(planes))
         )
@@ -88,7 +107,7 @@ class Files(TorchDataset[tuple[Tensor, Tensor]]):
 def augmentation(task: Task, in_channels: int, void: int) -> v2.Compose:
     """What a peer does to image and mask."""
     fill = {tv_tensors.Image: 0, tv_tensors.Mask: void}
-    if task.contestant == "plain":
+    if task.contestant in PLAIN:
         resize = [v2.ScaleJitter(task.size, scale_range=ZOOM)]
         colours = [v2.ColorJitter(brightness=JITTER, contrast=JITTER)]
     else:
@@ -122,7 +141,7 @@ def run_peer(task: Task) -> list[float]:
     in_channels = np.atleast_3d(np.array(Image.open(records[0].image))).shape[2]
     vary = augmentation(task, in_channels, class_map.ignore[0] if is_exclusive else 0)
     loader = DataLoader(
-        Files(records, dataset.label_mode, vary),
+        Files(records, dataset.label_mode, vary, decode_first=task.contestant == PLAIN_DECODED),
         task.batch_size,
         shuffle=True,
         num_workers=os.cpu_count() or 1,
@@ -131,7 +150,7 @@ def run_peer(task: Task) -> list[float]:
     )
     model = create_model(task.model, class_map.num_classes, in_channels).train()
     loss_function = loss_of(dataset.label_mode, class_map)
-    step = (plain_step if task.contestant == "plain" else reference_step)(
+    step = (plain_step if task.contestant in PLAIN else reference_step)(
         model, loss_function, task.epochs * len(loader)
     )
     speeds = []

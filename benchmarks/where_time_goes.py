@@ -12,17 +12,18 @@ and augmentation are left out: throughput.py has them.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from collections import Counter
+from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from measuring import in_words, machine, print_table, write_results
 from pixelwise.devices import MEMORY_FORMATS, processor_for_training
 from pixelwise.models import count_gmacs, create_model
-from throughput import FLOPS_PER_MAC, HERE, PASSES, measure_peak
+from throughput import FLOPS_PER_MAC, PASSES, measure_peak
 
 KINDS = {
     "convolution": ("conv", "mkldnn", "slow_conv"),
@@ -44,7 +45,7 @@ def kind_of(name: str) -> str:
     return next((kind for kind, parts in KINDS.items() if any(p in name for p in parts)), "other")
 
 
-def look_at(model_name: str, side: int, batch_size: int, memory_format: str) -> dict[str, object]:
+def look_at(model_name: str, side: int, batch_size: int, memory_format: str) -> dict[str, Any]:
     """Seconds of a step, and the shares of the kinds of operations."""
     torch.manual_seed(0)
     layout = MEMORY_FORMATS[memory_format]
@@ -89,13 +90,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=128)
     parser.add_argument("--batch-size", type=int, default=4)
     options = parser.parse_args()
-    models = options.models or [
-        "stacked-fcn",
-        "encoder-decoder",
-        "unet-elu",
-        "unet",
-        "segnet-basic",
-    ]
+    models = options.models or MODELS
     with processor_for_training():
         peak_gflops = measure_peak()
         rows = [
@@ -103,24 +98,29 @@ def main() -> None:
             for name in models
             for memory_format in MEMORY_FORMATS
         ]
-    print(f"{torch.get_num_threads()} threads, float32, peak {peak_gflops:.0f} GFLOP/s,")
+    here = machine()
+    print(f"{in_words(here)}; float32, peak {peak_gflops:.0f} GFLOP/s")
     images = f"{options.batch_size} images of {options.side} x {options.side}"
     print(f"torch {torch.__version__}, {images}\n")
-    kinds = [*KINDS, "other"]
-    heads = ["network", "memory format", "step, ms", "floor, ms", "of the peak", *kinds]
-    print(f"| {' | '.join(heads)} |")
-    print("|---" * len(heads) + "|")
+    lines = []
     for row in rows:
         floor = PASSES * FLOPS_PER_MAC * row["gmacs"] * options.batch_size / peak_gflops
-        shares = " | ".join(f"{row['shares'][kind]:.0%}" for kind in kinds)
-        print(
-            f"| {row['model']} | {row['memory_format']} | {1000 * row['seconds']:.0f} | "
-            f"{1000 * floor:.0f} | {floor / row['seconds']:.0%} | {shares} |"
+        lines.append(
+            (
+                row["model"],
+                row["memory_format"],
+                f"{1000 * row['seconds']:.0f}",
+                f"{1000 * floor:.0f}",
+                f"{floor / row['seconds']:.0%}",
+                *(f"{share:.0%}" for share in row["shares"].values()),
+            )
         )
+    headings = ("network", "memory format", "step, ms", "floor, ms", "of the peak")
+    print_table((*headings, *KINDS, "other"), lines)
     if not options.models:
-        content = {"peak_gflops": peak_gflops, "threads": torch.get_num_threads(), "rows": rows}
-        target = HERE / "results" / "where_time_goes.json"
-        target.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_results(
+            "where_time_goes", {"machine": here, "peak_gflops": peak_gflops, "rows": rows}
+        )
 
 
 if __name__ == "__main__":

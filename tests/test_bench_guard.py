@@ -99,8 +99,8 @@ def test_ratios_of_another_kind_of_machine_fail_nothing_and_it_is_said(guard, ca
     assert said in capsys.readouterr().out
 
 
-def test_without_a_stored_file_nothing_fails(guard, capsys):
-    assert guard.report({"training": ratio_of(guard, 9.0)}, None, HERE) == 0
+def test_without_a_stored_file_the_guard_fails_and_says_how_to_store(guard, capsys):
+    assert guard.report({"training": ratio_of(guard, 9.0)}, None, HERE) == 1
     assert "--store" in capsys.readouterr().out
 
 
@@ -159,5 +159,5 @@ def test_storing_some_keeps_the_others_of_the_same_machine_alone(measured):
 
 def test_not_storing_writes_nothing(measured):
     run, _, target = measured
-    assert run() == 0
+    assert run() == 1
     assert not target.exists()

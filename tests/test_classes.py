@@ -18,6 +18,23 @@ def test_numbered_classes_are_unnamed():
 
 
 @pytest.mark.parametrize(
+    ("names", "background", "ground"),
+    [
+        (("cell", "background"), 1, 1),
+        (("_background_", "cell"), 0, 0),
+        (("sky", "road"), None, None),
+        (numbered_names(3), None, 0),
+        (numbered_names(1), None, None),  # nothing would be left
+    ],
+)
+def test_the_ground_is_called_background_or_the_first_of_classes_without_names(
+    names, background, ground
+):
+    class_map = ClassMap.build(names)
+    assert (class_map.background, class_map.ground) == (background, ground)
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"names": ("a", "b", "a")}, "names must differ. Got a twice"),

@@ -109,6 +109,21 @@ class ClassMap(BaseModel):
         return self.is_numbered or any(name.startswith("#") for name in self.names)
 
     @property
+    def background(self) -> int | None:
+        """The class that is called background, ``None`` where no class is."""
+        return next((i for i, name in enumerate(self.names) if name in BACKGROUND_NAMES), None)
+
+    @property
+    def ground(self) -> int | None:
+        """The class that is no object: called background, or the first of classes without names.
+
+        ``None`` where no class is known to be so.
+        """
+        if self.background is not None:
+            return self.background
+        return 0 if self.is_numbered and self.num_classes > 1 else None
+
+    @property
     def num_classes(self) -> int:
         """How many classes there are; void is none of them."""
         return len(self.names)

@@ -54,8 +54,10 @@ def processor_for_training() -> Iterator[None]:
     try:
         libc = ctypes.CDLL("libc.so.6")
         m_trim_threshold, m_mmap_threshold = -1, -3
-        libc.mallopt(m_mmap_threshold, 1 << 30)
-        libc.mallopt(m_trim_threshold, (1 << 31) - 1)
+        # Before 2.35 glibc refuses more than 32 MiB here. The second call ends its own raising of
+        # the threshold, so it must not be made where the first was refused.
+        if libc.mallopt(m_mmap_threshold, 1 << 30) or libc.mallopt(m_mmap_threshold, 1 << 25):
+            libc.mallopt(m_trim_threshold, (1 << 31) - 1)
     except (OSError, AttributeError):
         pass  # not glibc: its allocator goes its own ways
     torch.set_flush_denormal(True)
@@ -79,9 +81,12 @@ def measure_bfloat16_speedup(device: torch.device) -> float:
     A processor without the instructions emulates them, at a tenth of the speed; flags that say so
     differ between systems, so it is measured. Takes under a quarter of a second.
     """
-    layer = nn.Conv2d(32, 32, 3, padding=1)
+    # An accelerator needs some milliseconds of work, or only the starting of kernels is measured.
+    channels, side = (32, 64) if device.type == "cpu" else (128, 256)
+    layer = nn.Conv2d(channels, channels, 3, padding=1)
     layer = layer.to(memory_format=torch.channels_last).to(device)
-    image = torch.rand(4, 32, 64, 64, device=device).to(memory_format=torch.channels_last)
+    image = torch.rand(4, channels, side, side, device=device)
+    image = image.to(memory_format=torch.channels_last)
 
     def seconds(use_bfloat16: bool) -> float:
         best = float("inf")

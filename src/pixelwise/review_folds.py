@@ -14,7 +14,7 @@ from pixelwise.errors import ConfigError
 from pixelwise.prediction.predictor import load_model
 from pixelwise.review import answers, check_top, counted
 from pixelwise.scoring.suspects import MIN_AREA_PX, Answer, Suspect, find_suspects
-from pixelwise.training.events import Listener, Said, ignore_events
+from pixelwise.training.events import Listener, Said, each_once, ignore_events
 from pixelwise.training.run_folder import RECIPE_NAME
 from pixelwise.training.session import train
 
@@ -84,6 +84,7 @@ def train_folds(
     recipe.data.format, recipe.data.split = dataset.format.name, None
     recipe.data.label_mode, recipe.data.strays = dataset.label_mode, dataset.format.strays
     recipe.data.ignore = ()
+    listener = each_once(listener)
     cards = write_cards(plan, dataset, data, out / CARD_NAME)
     folds = []
     for number, (card, division) in enumerate(zip(cards, plan.divisions, strict=True), start=1):

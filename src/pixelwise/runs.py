@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pixelwise.comparison.compare import compare_runs
+from pixelwise.comparison.plan import budget_in_words
 from pixelwise.config import Recipe
 from pixelwise.data.dataset import open_as_in
 from pixelwise.errors import ConfigError, DataError
@@ -169,4 +170,4 @@ def _budget(recipes: Sequence[Recipe]) -> str:
     if len(lengths) > 1:
         return "finished runs, each with its own budget"
     ((epochs, minutes),) = lengths
-    return f"{minutes:g} minutes each" if minutes else f"{epochs} epochs each"
+    return budget_in_words(epochs, minutes)

@@ -1,6 +1,7 @@
 """Comparisons: one budget, the same batches, resumable, and honest about no difference."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ import yaml
 
 from pixelwise import compare, load_model, open_dataset, train
 from pixelwise.comparison import compare as module
-from pixelwise.comparison import plan
+from pixelwise.comparison import counts, plan
 from pixelwise.errors import ConfigError, TrainingError, UnknownNameError
 from pixelwise.evaluation import evaluate
 from pixelwise.scoring.measures import mean_iou
@@ -38,6 +39,22 @@ def data(tmp_path_factory, make_index_dataset):
 
 
 @pytest.fixture(scope="module")
+def two_seeds(data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("comparison") / "out"
+    return compare(data, [TINY], seeds=2, out=out, **SHORT)
+
+
+@pytest.fixture(scope="module")
+def run_of_five(tmp_path_factory, make_index_dataset):
+    """A finished run called ``five``, on masks of five classes that nobody named."""
+    home = tmp_path_factory.mktemp("comparison")
+    other = make_index_dataset(home / "data", num_classes=5, splits=("train", "val"))
+    return train(
+        other, model="stacked-fcn", epochs=1, batch_size=2, device="cpu", out=home / "five"
+    ).folder
+
+
+@pytest.fixture(scope="module")
 def twice(data, tmp_path_factory):
     """The same model twice and another one, with a bad one between them."""
     out = tmp_path_factory.mktemp("comparison") / "out"
@@ -46,6 +63,10 @@ def twice(data, tmp_path_factory):
 
 def by_name(comparison):
     return {model.name: model for model in comparison.models}
+
+
+def verdict_of(comparison):
+    return " ".join(comparison.to_json()["verdict"])
 
 
 def recipe_of(folder):
@@ -105,7 +126,7 @@ def test_what_is_finished_is_neither_trained_nor_scored_again(twice, data, monke
         raise AssertionError("it was done already")
 
     monkeypatch.setattr(plan, "train", never)
-    monkeypatch.setattr(module, "evaluate", never)
+    monkeypatch.setattr(counts, "evaluate", never)
     again = compare(data, [TINY, OTHER], out=twice.folder, **SHORT)
     assert by_name(again)[OTHER].ranked.value == by_name(twice)[OTHER].ranked.value
 
@@ -148,9 +169,8 @@ def test_another_budget_in_the_same_folder_is_refused(twice, data):
         compare(data, [TINY], out=twice.folder, epochs=3, device="cpu")
 
 
-def test_seeds_are_trainings_of_their_own_and_the_score_is_their_mean(data, tmp_path):
-    comparison = compare(data, [TINY], seeds=2, out=tmp_path / "out", **SHORT)
-    (model,) = comparison.models
+def test_seeds_are_trainings_of_their_own_and_the_score_is_their_mean(data, two_seeds):
+    (model,) = two_seeds.models
     assert len(model.runs) == 2
     assert [recipe_of(module.Path(run))["training"]["seed"] for run in model.runs] == [0, 1]
     dataset = open_dataset(data)
@@ -185,16 +205,105 @@ def test_finished_runs_and_recipes_stand_beside_models(data, tmp_path):
     assert (run.folder / "scores.json").stat().st_mtime_ns == before
 
 
-def test_a_run_that_has_seen_the_validation_images_is_marked(data, tmp_path, make_index_dataset):
+def test_a_run_that_has_seen_the_validation_images_is_marked(data, tmp_path):
     train(data, model="stacked-fcn", epochs=1, batch_size=2, device="cpu", out=tmp_path / "old")
     with pytest.MonkeyPatch.context() as patch:
         honest = evaluate
         patch.setattr(
-            module, "evaluate", lambda *a, **k: replace(honest(*a, **k), seen_in_training=3)
+            counts, "evaluate", lambda *a, **k: replace(honest(*a, **k), seen_in_training=3)
         )
         comparison = compare(data, [tmp_path / "old"], out=tmp_path / "out", device="cpu")
     assert any("too good" in remark for remark in comparison.models[0].remarks)
     assert comparison.models[0].num_seen == {"val": 3, "test": 3}
+
+
+def test_a_test_figure_is_to_quote_where_no_test_image_chose_anything(twice):
+    for model in twice.models:
+        assert model.num_selected_on == {"val": 4, "test": 0}
+        assert not any("test" in remark for remark in model.remarks)
+    assert "the figure to quote" in verdict_of(twice)
+
+
+def test_a_run_that_was_chosen_by_the_test_images_has_no_figure_to_quote(data, tmp_path):
+    swapped = shutil.copytree(data, tmp_path / "swapped")
+    for old, new in (("val", "spare"), ("test", "val"), ("spare", "test")):
+        (swapped / old).rename(swapped / new)
+    run = train(
+        swapped, model="stacked-fcn", epochs=1, batch_size=2, device="cpu", out=tmp_path / "old"
+    )
+    comparison = compare(data, [run.folder], out=tmp_path / "out", device="cpu")
+    (model,) = comparison.models
+    assert model.num_selected_on == {"val": 0, "test": 4}
+    assert any("chosen by 4 of the test images" in remark for remark in model.remarks)
+    assert "the figure to quote" not in verdict_of(comparison)
+
+
+def test_a_run_whose_file_does_not_say_what_chose_it_has_no_figure_to_quote(
+    data, twice, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(
+        counts, "evaluate", lambda *a, **k: replace(evaluate(*a, **k), selected_on=None)
+    )
+    run = by_name(twice)[TINY].runs[0]
+    comparison = compare(data, [run], out=tmp_path / "out", device="cpu")
+    (model,) = comparison.models
+    assert model.num_selected_on == {"val": None, "test": None}
+    assert any("is not known" in remark for remark in model.remarks)
+    assert "the figure to quote" not in verdict_of(comparison)
+
+
+def test_kept_counts_that_do_not_say_what_chose_the_model_are_made_anew(data, twice):
+    run = module.Path(by_name(twice)[TINY].runs[0])
+    kept = module.Path(twice.folder) / "scores" / f"{run.name}.json"
+    content = json.loads(kept.read_text())
+    del content["num_selected_on"]
+    kept.write_text(json.dumps(content))
+    again = compare(data, [TINY], out=twice.folder, **SHORT)
+    assert by_name(again)[TINY].num_selected_on == {"val": 4, "test": 0}
+
+
+def test_choices_of_the_data_among_the_overrides_hold_for_the_trainings_too(
+    tmp_path, make_index_dataset
+):
+    whole = make_index_dataset(tmp_path / "data", num_images=8)
+    overrides = ["data.split=50/25/25", "training.device=cpu", "training.batch_size=2"]
+    comparison = compare(whole, [TINY], epochs=1, out=tmp_path / "out", overrides=overrides)
+    assert (comparison.num_images, comparison.num_test_images) == (2, 2)
+    recipe = recipe_of(module.Path(comparison.models[0].runs[0]))
+    assert recipe["data"]["split"] == "50/25/25"
+    assert recipe["training"]["device"] == "cpu"
+
+
+def test_strays_among_the_overrides_are_void_for_the_trainings_too(tmp_path, make_index_dataset):
+    strayed = make_index_dataset(tmp_path / "data", num_images=4, splits=("train", "val"))
+    (strayed / "dataset.yaml").write_text("format: index-masks\nclasses: [ground, thing]\n")
+    overrides = ["data.strays=void", "training.batch_size=2"]
+    comparison = compare(
+        strayed, [TINY], epochs=1, device="cpu", out=tmp_path / "out", overrides=overrides
+    )
+    (model,) = comparison.models
+    assert set(model.per_class) == {"ground", "thing"}
+    assert recipe_of(module.Path(model.runs[0]))["data"]["strays"] == "void"
+
+
+def test_a_run_of_more_classes_is_listed_with_its_error(data, twice, run_of_five):
+    comparison = compare(data, [run_of_five, TINY], out=twice.folder, **SHORT)
+    assert list(by_name(comparison)) == [TINY]
+    ((name, error),) = comparison.failed
+    assert name == "five"
+    assert "must have the 3 classes that are compared, class-0, class-1, class-2. Got 5" in error
+
+
+@pytest.mark.parametrize("is_five_first", [True, False])
+def test_of_finished_runs_alone_the_first_says_which_classes_are_compared(
+    data, twice, run_of_five, tmp_path, is_five_first
+):
+    run_of_three = module.Path(by_name(twice)[TINY].runs[0])
+    runs = [run_of_five, run_of_three] if is_five_first else [run_of_three, run_of_five]
+    comparison = compare(data, runs, out=tmp_path / "out", device="cpu")
+    assert list(by_name(comparison)) == [runs[0].name]
+    assert [name for name, _ in comparison.failed] == [runs[1].name]
+    assert len(comparison.models[0].per_class) == (5 if is_five_first else 3)
 
 
 def test_a_run_of_other_classes_is_listed_with_its_error(data, twice, tmp_path, make_index_dataset):
@@ -238,11 +347,20 @@ def test_the_command_prints_the_ranking_or_one_document(twice, data, run_cli):
     assert set(content["pareto_fronts"]) == {"ms_per_image", "parameters", "memory_mb"}
 
 
+def test_the_command_leaves_the_device_to_the_overrides_where_it_is_not_given(
+    twice, monkeypatch, run_cli
+):
+    asked = {}
+    monkeypatch.setattr(module, "compare", lambda *_, **options: asked.update(options) or twice)
+    code, _, _ = run_cli("compare", "data", "--models", TINY, "--set", "training.device=cpu")
+    assert (code, asked["device"]) == (0, None)
+
+
 @pytest.mark.parametrize(
     ("is_constant", "expected"), [(True, ["predicts class-0 everywhere"]), (False, [])]
 )
 def test_a_model_that_says_one_class_everywhere_is_marked(
-    data, tmp_path, monkeypatch, is_constant, expected
+    data, tmp_path, monkeypatch, run_cli, is_constant, expected
 ):
     run = train(
         data, model="stacked-fcn", epochs=1, batch_size=2, device="cpu", out=tmp_path / "old"
@@ -260,3 +378,44 @@ def test_a_model_that_says_one_class_everywhere_is_marked(
     comparison = compare(data, [run.folder], out=tmp_path / "out", device="cpu")
     found = [one for one in comparison.models[0].remarks if "everywhere" in one]
     assert found == expected
+    _, out, _ = run_cli(
+        "compare", data, "--models", run.folder, "--out", tmp_path / "out", "--device", "cpu"
+    )
+    line = "; ".join(["old: a run that was finished before, with its own budget", *expected])
+    assert line in out.splitlines()
+
+
+def test_a_model_that_says_nothing_of_overlapping_classes_is_marked(
+    tmp_path, make_class_dataset, monkeypatch
+):
+    soft = make_class_dataset(tmp_path / "data", num_images=2, splits=("train", "val"))
+    run = train(
+        soft, model="stacked-fcn", epochs=1, batch_size=2, device="cpu", out=tmp_path / "old"
+    )
+    monkeypatch.setattr(
+        module.Predictor, "decide", lambda _, logits: np.zeros(logits.shape, np.bool_)
+    )
+    comparison = compare(soft, [run.folder], out=tmp_path / "out", device="cpu")
+    assert "predicts nothing everywhere" in comparison.models[0].remarks
+
+
+def rewritten(kept, *, is_constant):
+    """Counts (N, 4, K) as if the model had said the first class everywhere, or been right."""
+    hits, extra, missed, rest = np.moveaxis(np.array(kept), 1, 0)
+    shown, others = hits + missed, extra + rest
+    if not is_constant:
+        return np.stack([shown, 0 * shown, 0 * shown, others], axis=1).tolist()
+    first = np.arange(shown.shape[1]) == 0
+    rows = [shown * first, others * first, shown * ~first, others * ~first]
+    return np.stack(rows, axis=1).tolist()
+
+
+def test_one_of_several_seeds_that_tells_nothing_apart_is_marked(data, two_seeds, tmp_path):
+    out = shutil.copytree(two_seeds.folder, tmp_path / "out")
+    for path, is_constant in zip(sorted((out / "scores").iterdir()), (False, True), strict=True):
+        content = json.loads(path.read_text())
+        content["counts"]["val"] = rewritten(content["counts"]["val"], is_constant=is_constant)
+        path.write_text(json.dumps(content))
+    (model,) = compare(data, [TINY], seeds=2, out=out, **SHORT).models
+    assert model.ranked.by_seed[0] == 1
+    assert model.remarks == ("1 of 2 seeds predicts class-0 everywhere",)

@@ -8,7 +8,8 @@ import pytest
 import torch
 import yaml
 
-from pixelwise.config import Recipe
+from pixelwise.comparison import compare as comparing
+from pixelwise.config import Recipe, load_recipe
 from pixelwise.data.digits import write_digits
 from pixelwise.errors import ConfigError, DataError, UnknownNameError
 from pixelwise.lab.catalog import MEASURES, entries_of, list_entries, load_entry
@@ -100,7 +101,8 @@ def test_a_run_puts_both_figures_side_by_side_and_into_its_folder(result):
     assert rows["recall (A1)"][0] == 0.7063
     assert 0 <= rows["recall (A1)"][1] <= 1
     assert rows["mean IoU"][0] is None
-    assert (result.parameters, result.epochs, result.size) == (74_595, 1, (60, 60))
+    assert (result.parameters, result.size) == (74_595, (60, 60))
+    assert (result.epochs, result.asked_epochs) == (1, 20)
     assert result.gmacs == pytest.approx(0.10575, rel=1e-4)
     (again,) = load_results(Path(result.folder))
     assert again.our_figures == result.our_figures
@@ -111,6 +113,8 @@ def test_the_page_of_the_documentation_is_written_from_the_runs(result, tmp_path
     assert "## a1-encoder-decoder" in text
     assert "| recall (A1) | 0.7063 |" in text
     assert "74,595" in text
+    assert "| 1 of 20 |" in text
+    assert "60 x 60, 1 of 20 epochs, " in text
     with pytest.raises(ConfigError, match="Got none"):
         as_markdown(tmp_path)
 
@@ -125,6 +129,8 @@ def test_a_budget_is_named_as_what_differs(digits, tmp_path):
     )
     assert "a budget of 0.02 minutes in place of 20 epochs" in short.remarks
     assert short.asked_epochs is None
+    assert "training.patience is None in place of 20" in short.remarks
+    assert load_recipe(tmp_path / "run" / "recipe.yaml").training.patience is None
 
 
 def test_a_comparison_trains_all_and_ranks_them_on_one_page(digits, tmp_path):
@@ -140,7 +146,28 @@ def test_a_comparison_trains_all_and_ranks_them_on_one_page(digits, tmp_path):
     scores = {entry.name: entry.our_figures["mean_iou"] for entry in results}
     for model in comparison.models:
         assert model.ranked.value == pytest.approx(scores[model.name], abs=1e-6)
-        assert model.remarks == ()
+        # In a second a model may not learn to tell anything apart.
+        assert all("everywhere" in remark for remark in model.remarks)
     assert "A1 by its own recipes, 0.02 minutes each" in Path(comparison.page).read_text("utf-8")
     with pytest.raises(ConfigError, match="new folder"):
         compare_article("A1", data=digits, out=tmp_path / "compare")
+
+
+def test_a_comparison_reads_the_data_as_its_runs_did(tmp_path, make_index_dataset, monkeypatch):
+    monkeypatch.setattr(comparing, "peak_memory_mb", lambda *_: 12.5)
+    strayed = make_index_dataset(tmp_path / "data", num_images=4, splits=("train", "val"))
+    (strayed / "dataset.yaml").write_text("format: index-masks\nclasses: [ground, thing]\n")
+    _, comparison = compare_article(
+        "A5",
+        data=strayed,
+        minutes=0.02,
+        out=tmp_path / "compare",
+        overrides=[
+            "data.strays=void",
+            "training.size=[16, 16]",
+            "training.batch_size=2",
+            "model.arguments={filters: 2, depth: 2}",
+        ],
+    )
+    (model,) = comparison.models
+    assert (model.name, set(model.per_class)) == ("a5-unet-camvid", {"ground", "thing"})

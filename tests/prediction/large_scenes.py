@@ -66,7 +66,7 @@ def save_tiff(path, pixels, **options):
 
 
 def whole_classes(predictor, path):
-    """The class ids of the image in one piece, as ``index`` of a small image holds them."""
+    """The class ids of the image when all of it is in memory, through the same tiles."""
     return predictor.probabilities(read_image(path)).argmax(0)
 
 

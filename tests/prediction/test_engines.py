@@ -203,7 +203,16 @@ def test_a_killed_prediction_is_begun_anew_with_another_engine(monkeypatch, tmp_
     assert first_step("openvino") == 0
 
 
-def test_the_command_line_computes_with_the_engine_it_is_told(make_model_file, run_cli, tmp_path):
+def test_the_command_line_computes_with_the_engine_it_is_told(
+    monkeypatch, make_model_file, run_cli, tmp_path
+):
+    made = []
+
+    def by_name(name, *arguments, **options):
+        made.append(name)
+        return engine_by_name(name, *arguments, **options)
+
+    monkeypatch.setattr("pixelwise.prediction.predictor.engine_by_name", by_name)
     model = make_model_file(tmp_path / "model.safetensors")
     image = save_tiff(tmp_path / "a.tif", scene(21, 30))
     for engine in engine_choice.ENGINES:
@@ -212,6 +221,7 @@ def test_the_command_line_computes_with_the_engine_it_is_told(make_model_file, r
             "--engine", engine,
         )  # fmt: skip
         assert (code, err) == (0, "")
+        assert made[-1] == engine
     results = {(tmp_path / engine / "a.png").read_bytes() for engine in engine_choice.ENGINES}
     assert len(results) == 1
 

@@ -16,6 +16,8 @@ from large_scenes import (
     whole_classes,
 )
 
+from pixelwise.data.image_rows import ImageRows
+from pixelwise.data.reading import decoding
 from pixelwise.errors import OutputError
 from pixelwise.prediction import partial_files
 from pixelwise.prediction.folders import predict
@@ -196,3 +198,26 @@ def test_a_damaged_image_is_reported_and_leaves_nothing(tmp_path):
     assert len(done.failed) == 1
     assert str(path) in done.failed[0]
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["b.tif"]
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), MemoryError()])
+def test_a_disk_that_fails_for_a_while_costs_no_finished_rows(tmp_path, error):
+    predictor = predictor_for()
+    path = save_tiff(tmp_path / "a.tif", scene(*SIZE), tile=(64, 64))
+    read = ImageRows.read
+
+    def fail_below(self, start, stop):
+        if stop > 128:
+            with decoding(self.path):
+                raise error
+        return read(self, start, stop)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ImageRows, "read", fail_below)
+        done = predict(predictor, [path], tmp_path / "out")
+    assert len(done.failed) == 1
+    assert str(path) in done.failed[0]
+    assert "truncated" not in done.failed[0]
+    assert steps_of(predictor, path, tmp_path / "out")[0][0] > 0
+    found = tifffile.imread(tmp_path / "out" / "a.tif")
+    assert np.array_equal(found, whole_classes(predictor, path))

@@ -216,3 +216,33 @@ def test_dots_in_a_name_are_kept(tmp_path, predictor):
     save_image(tmp_path / "in" / "tile.002.png")
     done = predict(predictor, [tmp_path / "in"], tmp_path / "out")
     assert [path.name for path in done.written] == ["tile.001.png", "tile.002.png"]
+
+
+def test_an_image_whose_scores_do_not_fit_into_memory_is_reported(tmp_path, predictor, monkeypatch):
+    save_image(tmp_path / "in" / "a.png", (100, 100))
+    save_image(tmp_path / "in" / "b.png", (5, 5))
+    monkeypatch.setattr("pixelwise.prediction.folders.free_bytes", lambda: 100_000.0)
+    done = predict(predictor, [tmp_path / "in"], tmp_path / "out")
+    assert [path.name for path in done.written] == ["b.png"]
+    (message,) = done.failed
+    assert "a.png must fit into memory" in message
+    assert "100 x 100" in message
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't allocate memory")])
+def test_memory_that_runs_out_on_the_way_ends_one_image_and_not_the_others(
+    tmp_path, predictor, monkeypatch, error
+):
+    save_image(tmp_path / "in" / "a.png", (100, 100))
+    save_image(tmp_path / "in" / "b.png", (5, 5))
+    logits = Predictor.logits
+
+    def fail(self, image, name):
+        if len(image) == 100:
+            raise error
+        return logits(self, image, name)
+
+    monkeypatch.setattr(Predictor, "logits", fail)
+    done = predict(predictor, [tmp_path / "in"], tmp_path / "out")
+    assert [path.name for path in done.written] == ["b.png"]
+    assert "a.png must fit into memory" in done.failed[0]

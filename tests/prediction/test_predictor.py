@@ -256,6 +256,14 @@ def test_dropout_is_off_in_prediction_and_the_mode_is_given_back():
     assert model.training
 
 
+def test_layers_that_were_frozen_in_training_stay_frozen():
+    model = create_model("unet-elu", 2, 1).train()
+    frozen = next(layer for layer in model.modules() if isinstance(layer, torch.nn.Conv2d))
+    frozen.eval()
+    Predictor(model, card_for(2, 1), device="cpu").logits(random_image(16, 17))
+    assert [layer for layer in model.modules() if not layer.training] == [frozen]
+
+
 def test_a_prediction_holds_no_gradient():
     assert not pixel_wise().logits(random_image(4, 4, 3)).requires_grad
 

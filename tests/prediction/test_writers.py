@@ -134,6 +134,18 @@ def test_the_overlay_tints_each_pixel_in_the_colour_of_its_class(tmp_path):
     assert pixels[10, 290].tolist() == [40, 90, 65]
 
 
+@pytest.mark.parametrize("names", [("background", "cell"), ("class-0", "class-1")])
+def test_the_overlay_leaves_the_ground_as_it_was(tmp_path, names):
+    class_map = ClassMap.build(names, colours=((0, 0, 0), (0, 100, 50)))
+    probabilities = np.zeros((2, 300, 300), np.float32)
+    probabilities[0, :, :150] = probabilities[1, :, 150:] = 1.0
+    image = np.full((300, 300, 3), 80, np.uint8)
+    (path,) = write(tmp_path, "overlay", probabilities, image=image, class_map=class_map)
+    pixels = np.asarray(opened(path))
+    assert pixels[10, 10].tolist() == [80, 80, 80]
+    assert pixels[10, 290].tolist() == [40, 90, 65]
+
+
 def test_the_overlay_leaves_pixels_of_no_class_as_they_were(tmp_path):
     planes = np.zeros((1, 300, 300), np.float32)
     planes[0, 0] = 1.0

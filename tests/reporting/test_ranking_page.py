@@ -118,6 +118,13 @@ def test_the_figure_of_the_test_images_is_the_one_to_quote():
     assert "On the 9 test images, by which nothing was chosen, only reaches 0.750" in words[-1]
 
 
+@pytest.mark.parametrize(("chosen_by", "is_quoted"), [(0, True), (3, False), (None, False)])
+def test_a_figure_of_test_images_that_may_have_chosen_the_model_is_not_quoted(chosen_by, is_quoted):
+    only = replace(model("only", 0.8, test=0.75), num_selected_on={"val": 50, "test": chosen_by})
+    words = verdict(comparison(only, num_test_images=9))
+    assert any("by which nothing was chosen" in sentence for sentence in words) is is_quoted
+
+
 def test_each_place_is_put_into_words():
     assert against_best(model("a", 0.8).ranked) == "highest"
     assert against_best(model("b", 0.8, behind=0.0, p_value=1.0).ranked).startswith("no difference")

@@ -343,6 +343,34 @@ def test_a_model_whose_probabilities_are_off_is_told_what_a_temperature_would_do
     assert expected in found
 
 
+@pytest.mark.parametrize(
+    ("kept", "left", "is_said"),
+    [
+        (1.7, 0.02, True),
+        (1.7 + 1e-4, 0.02, True),  # found again, on another device
+        (1.0, 0.02, False),  # the training was stopped before it wrote one
+        (1.5, 0.02, False),
+        (None, 0.02, False),
+        (1.7, 0.15, False),
+    ],
+)
+def test_a_temperature_is_said_to_be_in_the_model_file_only_where_it_is(
+    kept, left, is_said, tmp_path
+):
+    scores = scores_of(SCENES)
+    detail = dataclasses.replace(
+        scores.detail,
+        calibration_error=0.2,
+        model_temperature=1.0,
+        temperature=1.7,
+        calibration_error_left=left,
+    )
+    scores = dataclasses.replace(scores, detail=detail, selected_on=len(SCENES))
+    assert any("is in the model file now" in one for one in verdict(scores, kept)) is is_said
+    page, _ = page_of(SCENES, tmp_path / "report.html", RunFacts(temperature=kept), scores)
+    assert ("is in the model file now" in page.text) is is_said
+
+
 def test_masks_of_one_class_say_nothing_of_a_weakest_one():
     blank = scene(0)
     mask = np.zeros(SIZE, np.uint8)

@@ -73,6 +73,36 @@ def test_without_a_labelled_pixel_the_temperature_is_1():
     assert TemperatureFit().calibration_error_at(2.0) == 0.0
 
 
+@pytest.mark.parametrize("scale", [0.01, 1.0, 30.0])
+@pytest.mark.parametrize("is_exclusive", [True, False])
+def test_where_all_is_right_the_temperature_is_1(scale, is_exclusive):
+    rng = np.random.default_rng(10)
+    fit = TemperatureFit()
+    for number in range(3):
+        logits = scale * rng.normal(0, 2, (4, 1000) if is_exclusive else 1000)
+        target = logits.argmax(0) if is_exclusive else (logits > 0).astype(float)
+        fit.add(logits, target, str(number))
+    assert fit.temperature() == 1.0
+
+
+def test_an_end_of_the_range_is_no_temperature():
+    rng = np.random.default_rng(11)
+    for scale in (100.0, 0.01):  # fitting would be 100 and 0.01, beyond either end
+        logits = rng.normal(0, 2, (4, 20_000))
+        shares = np.exp(logits) / np.exp(logits).sum(0)
+        target = (rng.random(20_000) > shares.cumsum(0)).sum(0)
+        fit = TemperatureFit(per_image=20_000)
+        fit.add(logits * scale, target.astype(np.uint8), "one")
+        assert fit.temperature() == 1.0
+
+
+def test_soft_truths_have_a_temperature_though_every_decision_is_right():
+    logits = np.linspace(-3, 3, 1000)
+    fit = TemperatureFit()
+    fit.add(3 * logits, 1 / (1 + np.exp(-logits)), "one")
+    assert fit.temperature() == pytest.approx(3, rel=0.01)
+
+
 def drawn_images(num_images, num_pixels, rng):
     """Logits twice as large as they should be, and what they say in truth, of some images."""
     for number in range(num_images):

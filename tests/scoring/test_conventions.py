@@ -13,7 +13,7 @@ from pixelwise.scoring.conventions import convention_names, figure_like
 TOY = {
     "mmseg": 0.8385,
     "smp-macro": 0.8789,
-    "keras": 0.6289,
+    "keras-segmentation": 0.6289,
     "paddleseg": 0.6289,
     "torchvision": np.nan,
     "torchgeo": 0.8868,
@@ -93,8 +93,29 @@ def test_where_every_class_is_in_the_split_the_conventions_of_the_split_agree_wi
     truth = np.concatenate([mask for _, mask in images])
     prediction = np.concatenate([prediction for prediction, _ in images])
     expected = jaccard_score(truth, prediction, average="macro")
-    for name in ("mmseg", "smp-macro", "paddleseg", "torchvision", "keras"):
+    for name in ("mmseg", "smp-macro", "paddleseg", "torchvision", "keras-segmentation"):
         assert figure_like(name, counted(images, 4)) == pytest.approx(expected)
+
+
+def keras_mean_iou(confusion):
+    """As the source of ``keras.metrics.MeanIoU`` does it: no entry without a denominator."""
+    hits = np.diag(confusion)
+    denominators = confusion.sum(0) + confusion.sum(1) - hits
+    return (hits / np.maximum(denominators, 1)).sum() / (denominators > 0).sum()
+
+
+@pytest.mark.parametrize(
+    "images", [*(list(random_images(seed)) for seed in range(3)), toy_images()]
+)
+def test_keras_gives_the_figure_beside_which_it_is_named(images):
+    confusion = np.zeros((4, 4), np.int64)
+    for prediction, mask in images:
+        np.add.at(confusion, (mask, prediction), 1)
+    names = [name for name, words in convention_names().items() if "Keras" in words]
+    assert names == ["mmseg"]
+    assert figure_like("mmseg", counted(images, 4)) == pytest.approx(keras_mean_iou(confusion))
+    with pytest.raises(UnknownNameError, match="keras-segmentation"):
+        figure_like("keras", counted(images, 4))
 
 
 @pytest.mark.parametrize("name", ["nnunet", "milesial"])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import label
 
-from pixelwise.classes import ClassMap
+from pixelwise.classes import ClassMap, numbered_names
 from pixelwise.scoring.objects import ObjectCounts
 
 CLASSES = ClassMap.build(("background", "cell"))
@@ -33,6 +33,15 @@ def test_objects_are_sorted_by_their_area():
 
 def test_the_background_is_no_object():
     assert rows(np.ones((9, 9), np.uint8), np.zeros((9, 9), np.uint8)) == []
+
+
+def test_the_first_of_classes_that_nobody_named_is_no_object():
+    mask = np.zeros((20, 20), np.uint8)
+    square(mask, 5, 5, 10)
+    numbered = ClassMap.build(numbered_names(2))
+    assert [row.name for row in rows(mask, mask, numbered)] == ["class-1"]
+    named = ClassMap.build(("sky", "road"))
+    assert [row.name for row in rows(mask, mask, named)] == ["sky", "road"]
 
 
 def test_two_objects_that_were_predicted_as_one_are_not_found():

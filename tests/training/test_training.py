@@ -16,6 +16,7 @@ from pixelwise.errors import ConfigError, DataError, ModelFileError, TrainingErr
 from pixelwise.prediction.predictor import load_model
 from pixelwise.training.events import EpochEnded, Said, Stepped
 from pixelwise.training.session import train
+from pixelwise.training.watch import Watch
 
 
 def write_shapes(folder, *, num_images=10, size=(24, 24), sizes=None, mode="RGB", seed=0):
@@ -283,6 +284,33 @@ def test_training_stops_when_patience_is_out(tmp_path):
         overrides=["training.learning_rate=1e-12", "training.patience=2"],
     )
     assert outcome.epochs == outcome.best_epoch + 2
+
+
+def test_a_run_that_patience_ends_is_judged_at_its_end(tmp_path, monkeypatch):
+    shares = []
+    after_epoch = Watch.after_epoch
+
+    def seen(self, history, scores, fraction):
+        shares.append(fraction)
+        after_epoch(self, history, scores, fraction)
+
+    monkeypatch.setattr(Watch, "after_epoch", seen)
+    train(
+        write_shapes(tmp_path / "data"),
+        out=tmp_path / "run",
+        model="stacked-fcn",
+        epochs=50,
+        overrides=["training.learning_rate=1e-12", "training.patience=1"],
+    )
+    assert shares[-1] == 1.0
+    assert max(shares[:-1]) < 0.5
+
+
+def test_a_resumed_run_knows_how_long_its_validation_takes(tmp_path):
+    data = write_shapes(tmp_path / "data")
+    train(data, out=tmp_path / "run", model="stacked-fcn", epochs=1)
+    kept = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["progress"]
+    assert kept["validation_s"] > 0
 
 
 def test_a_loss_that_is_no_number_ends_the_run_with_advice(tmp_path):

@@ -11,7 +11,6 @@ import typer
 from pixelwise.cli.console import (
     AsJson,
     DataPath,
-    DeviceName,
     FormatName,
     IgnoredValues,
     StrayValues,
@@ -65,7 +64,9 @@ def command(
             "--set", help="Of all models' recipe; may be repeated.", metavar="SECTION.KEY=VALUE"
         ),
     ] = None,
-    device: DeviceName = "auto",
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu, cuda or mps. [default: auto]")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train models under one budget, same splits and batches, and rank them on one page.
@@ -100,7 +101,7 @@ def command(
 
 
 def print_ranking(comparison: Comparison) -> None:
-    """The ranking as a table, what it means in words, and where its page lies."""
+    """The ranking as a table, what should be known of it in words, and where its page lies."""
     from rich.console import Console
     from rich.table import Table
 
@@ -128,6 +129,9 @@ def print_ranking(comparison: Comparison) -> None:
         )
     # Into a file or a pipe, names are not folded to fit a terminal that is not there.
     Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH).print(table)
+    for model in comparison.models:
+        if model.remarks:
+            say(f"{model.name}: {'; '.join(model.remarks)}")
     say()
     for sentence in verdict(comparison):
         say(sentence)

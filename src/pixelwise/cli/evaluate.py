@@ -23,6 +23,7 @@ from pixelwise.cli.console import (
     require_convention,
     stray_rule,
 )
+from pixelwise.wording import label_words
 
 
 def command(
@@ -65,6 +66,8 @@ def command(
     page = report or model.parent / f"report-{chosen}.html"
     if report is None and model.is_dir():
         page = model / f"report-{chosen}.html"
+    # So that the page's commands do what this one did.
+    words = (str(model), data, "--split", chosen, *label_words(ignore or (), strays, format))
     records = {record.name: record for record in dataset.split(chosen)}
     write_report(
         page,
@@ -74,8 +77,8 @@ def command(
         title=f"{predictor.card.architecture} on {dataset.path.resolve().name}",
         split=chosen,
         run=RunFacts(notes=dataset.notes),
-        command=("pixelwise", "evaluate", str(model), data, "--split", chosen),
-        review_command=("pixelwise", "review", str(model), data, "--split", chosen),
+        command=("pixelwise", "evaluate", *words),
+        review_command=("pixelwise", "review", *words),
     )
     note(f"report: {page}")
     if like is not None and not as_json:

@@ -1,4 +1,4 @@
-"""``pixelwise lab``: the articles' systems, trained as their articles do."""
+"""``pixelwise lab``: the articles' systems, beside the articles' figures."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def run(
         shown = ("-" if value is None else f"{value:.4f}" for value in (article, ours))
         say(f"{title:<24}" + "".join(f"{text:>10}" for text in shown))
     say(f"\n{result.parameters:,} parameters, {result.gmacs:.4g} GMAC at {result.size}")
-    say(f"{result.epochs} epochs, {result.seconds:.0f} s of training, seed {result.seed}")
+    say(f"{result.epochs_in_words} epochs, {result.seconds:.0f} s of training, seed {result.seed}")
     for remark in result.remarks:
         say(f"differs: {remark}")
     say(f"run: {result.folder}")

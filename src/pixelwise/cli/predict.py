@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pixelwise.cli.console import AsJson, DeviceName, ModelPath, note, print_json, progress_bar, say
+from pixelwise.wording import amount
 
 
 def command(
@@ -56,6 +57,7 @@ def command(
     if as_json:
         print_json({"written": [str(path) for path in done.written], "failed": list(done.failed)})
     else:
-        say(f"{out}: {len(done.written)} files written, {len(done.failed)} images failed")
+        failed = amount(len(done.failed), "image")
+        say(f"{out}: {amount(len(done.written), 'file')} written, {failed} failed")
     if done.failed:
         raise typer.Exit(1)

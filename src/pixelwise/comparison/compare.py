@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,15 @@ import torch
 
 from pixelwise.classes import Strays
 from pixelwise.comparison.candidates import Candidate, parse_candidates
-from pixelwise.comparison.plan import Plan, differences, failure, train_or_resume
+from pixelwise.comparison.counts import Entry, count_entry, with_scored_classes
+from pixelwise.comparison.plan import Plan, budget_in_words, differences, train_or_resume
 from pixelwise.config import Recipe, load_recipe
-from pixelwise.data.dataset import Dataset, open_dataset
+from pixelwise.data.dataset import Dataset, open_as_in
 from pixelwise.data.sample import spread
 from pixelwise.devices import choose_device
-from pixelwise.errors import ConfigError, ModelFileError, OutputError, PixelwiseError, TrainingError
-from pixelwise.evaluation import evaluate
+from pixelwise.errors import ConfigError, TrainingError
 from pixelwise.files import write_text
-from pixelwise.modelfile import MODEL_NAME, ModelCard
+from pixelwise.modelfile import ModelCard
 from pixelwise.models import count_gmacs
 from pixelwise.prediction.costs import latencies_ms, peak_memory_mb
 from pixelwise.prediction.predictor import Predictor, load_model
@@ -34,30 +34,21 @@ from pixelwise.reporting.ranking import NUM_SHOTS, ComparedModel, Comparison, wr
 from pixelwise.scoring.intervals import bootstrap
 from pixelwise.scoring.measures import Counts, iou, mean_iou
 from pixelwise.scoring.ranking import Ranked, over_seeds, rank_models
-from pixelwise.training.events import Listener, Said, ignore_events
+from pixelwise.scoring.scores import said_everywhere
+from pixelwise.training.events import Listener, Said, each_once, ignore_events
 from pixelwise.training.run_folder import SCORES_NAME, read_history, recipe_in
 
 PAGE_NAME = "comparison.html"
 RESULT_NAME = "comparison.json"
-SCORES_FOLDER = "scores"
+
+OPENED = {"path", "format", "ignore", "label_mode", "strays", "split", "split_seed"}
+"""Of a recipe's data, what decides which images and masks there are: the same for all."""
 
 NUM_TIMED = 8
 """Validation images of which predictions are timed."""
 
 SCORE = over_seeds(mean_iou)
 """Of counts (..., S, 4, K) of S seeds."""
-
-
-@dataclass
-class _Entry:
-    """One candidate and how far it has come."""
-
-    candidate: Candidate
-    runs: list[Path] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
-    counts: dict[str, Counts] = field(default_factory=dict)
-    num_seen: dict[str, int] = field(default_factory=dict)
 
 
 def compare(
@@ -96,8 +87,9 @@ def compare(
         ignore: Further stored mask values that mean void.
         strays: What becomes of stored values that are neither a class nor void.
         format: The label format, where looking does not find it.
-        overrides: ``section.key=value``, for all models without a recipe of their own.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        overrides: ``section.key=value``, for all models without a recipe of their own; how the data
+            are read and split, and the device, for those too.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``; ``None`` takes what the overrides say.
         listener: Told of what happens.
 
     Returns:
@@ -116,38 +108,40 @@ def compare(
     base = load_recipe(None, overrides)
     candidates = parse_candidates(models, base)
     _check_budget(candidates, minutes, epochs, seeds)
-    dataset = open_dataset(
-        data,
-        format=format or base.data.format,
-        ignore=(*base.data.ignore, *ignore),
-        label_mode=base.data.label_mode,
-        strays=strays or base.data.strays,
-        split=split or base.data.split,
-        split_seed=base.data.split_seed,
+    # What is given here comes before the overrides, and both hold for the runs as for the scores.
+    opened = base.data.model_copy(
+        update={
+            "path": str(data),
+            "format": format or base.data.format,
+            "ignore": (*base.data.ignore, *ignore),
+            "strays": strays or base.data.strays,
+            "split": split or base.data.split,
+        }
     )
+    device = device or base.training.device
+    dataset = open_as_in(opened)
     dataset.split("val")
     folder = Path(out) if out else Path("runs") / f"compare-{dataset.path.resolve().name}"
     given: dict[str, dict[str, Any]] = {
-        "data": {"path": str(data), "format": format, "split": split, "strays": strays,
-                 "ignore": (*base.data.ignore, *ignore), "split_seed": base.data.split_seed,
-                 "label_mode": base.data.label_mode},
-        "training": {"minutes": minutes, "epochs": epochs, "device": device or "auto"},
-    }  # fmt: skip
+        "data": opened.model_dump(include=OPENED),
+        "training": {"minutes": minutes, "epochs": epochs, "device": device},
+    }
+    listener = each_once(listener)
     listener(Said("data", dataset.notes))
     plan = Plan(candidates, folder, given, seeds)
-    chosen = choose_device(device or "auto")
+    chosen = choose_device(device)
     plan.check_runs()
     try:
         entries = _trained(plan, listener)
+        dataset = with_scored_classes(dataset, entries)
         for entry in entries:
-            _score(entry, dataset, folder, chosen, listener)
+            count_entry(entry, dataset, folder, chosen, listener)
     except KeyboardInterrupt:
         listener(Said("the comparison is stopped", ("repeat the same command to go on with it",)))
         raise
-    budget = f"{minutes:g} minutes each" if minutes else f"{epochs} epochs each"
     return _finish(
         entries, dataset, folder, chosen,
-        budget=budget if minutes or epochs else "runs that were finished before",
+        budget=budget_in_words(epochs, minutes),
         seeds=seeds, shared=plan.shared_words(),
     )  # fmt: skip
 
@@ -165,7 +159,7 @@ def compare_runs(
 
     Args:
         runs: Their folders; a run is called by its folder's name, the same name again by a number.
-        dataset: What they were trained on, with the splits of their trainings.
+        dataset: What they were trained on, with the splits and the classes of their trainings.
         folder: Where page and scores go.
         budget: What each was trained for, in words.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
@@ -177,9 +171,9 @@ def compare_runs(
     chosen = choose_device(device)
     # Absolute, for a path is then never taken for the name of a model.
     candidates = parse_candidates([run.resolve() for run in runs], Recipe())
-    entries = [_Entry(one, [run]) for one, run in zip(candidates, runs, strict=True)]
+    entries = [Entry(one, [run]) for one, run in zip(candidates, runs, strict=True)]
     for entry in entries:
-        _score(entry, dataset, folder, chosen, listener)
+        count_entry(entry, dataset, folder, chosen, listener)
     return _finish(entries, dataset, folder, chosen, budget=budget, seeds=1, shared=())
 
 
@@ -197,9 +191,9 @@ def _check_budget(
         raise ConfigError(f"seeds must be at least 1. Got {seeds}")
 
 
-def _trained(plan: Plan, listener: Listener) -> list[_Entry]:
+def _trained(plan: Plan, listener: Listener) -> list[Entry]:
     """Train what is not yet trained; what fails is noted, and the others go on."""
-    entries = {candidate.name: _Entry(candidate) for candidate in plan.candidates}
+    entries = {candidate.name: Entry(candidate) for candidate in plan.candidates}
     runs = list(plan.runs())
     for number, (candidate, seed, run) in enumerate(runs, start=1):
         entry = entries[candidate.name]
@@ -223,71 +217,8 @@ def _trained(plan: Plan, listener: Listener) -> list[_Entry]:
     return list(entries.values())
 
 
-def _score(
-    entry: _Entry, dataset: Dataset, folder: Path, device: torch.device, listener: Listener
-) -> None:
-    """Count, image by image, what each run's model gets right on validation and test images."""
-    splits = [name for name in ("val", "test") if any(r.split == name for r in dataset.records)]
-    by_split: dict[str, list[Counts]] = {name: [] for name in splits}
-    scored = []
-    for run in entry.runs:
-        name = entry.candidate.folder_name if entry.candidate.run else run.name
-        kept = folder / SCORES_FOLDER / f"{name}.json"
-        try:
-            content = _counts(run, dataset, splits, kept, device, listener)
-        except (PixelwiseError, RuntimeError, MemoryError) as error:
-            if isinstance(error, OutputError):
-                raise
-            entry.errors.append(failure(error))
-            continue
-        scored.append(run)
-        for name, num_seen in content["num_seen"].items():
-            entry.num_seen[name] = max(entry.num_seen.get(name, 0), num_seen)
-        for name in splits:
-            by_split[name].append(np.array(content["counts"][name], np.int64))
-    entry.runs = scored
-    if scored:
-        entry.counts = {name: np.stack(found, axis=1) for name, found in by_split.items()}
-
-
-def _counts(
-    run: Path,
-    dataset: Dataset,
-    splits: Sequence[str],
-    kept: Path,
-    device: torch.device,
-    listener: Listener,
-) -> dict[str, Any]:
-    """The counts of a run's model by split, kept so that they are counted once."""
-    file = run / MODEL_NAME if run.is_dir() else run
-    if not file.is_file():
-        raise ModelFileError(f"a run must hold its model. {file} is missing. Remove {run}")
-    status = file.stat()
-    key = [dataset.state, status.st_size, status.st_mtime_ns]
-    if kept.is_file():
-        try:
-            content: dict[str, Any] = json.loads(kept.read_text("utf-8"))
-            if content["key"] == key and content["counts"].keys() == content[
-                "num_seen"
-            ].keys() == set(splits):
-                return content
-        except (ValueError, KeyError, TypeError, AttributeError):
-            pass  # cut by a kill, or of another version: it is counted anew
-    listener(Said("scoring", (f"{run} on {' and '.join(splits)}",)))
-    predictor = load_model(run, device=str(device))
-    counts, num_seen = {}, {}
-    for name in splits:
-        scores = evaluate(predictor, dataset, name, detailed=True)
-        assert scores.detail
-        counts[name] = scores.detail.counts.tolist()
-        num_seen[name] = scores.seen_in_training or 0
-    content = {"key": key, "num_seen": num_seen, "counts": counts}
-    write_text(kept, json.dumps(content) + "\n")
-    return content
-
-
 def _finish(
-    entries: Sequence[_Entry],
+    entries: Sequence[Entry],
     dataset: Dataset,
     folder: Path,
     device: torch.device,
@@ -332,7 +263,7 @@ def _finish(
 
 
 def _costs(
-    entries: Sequence[_Entry], dataset: Dataset, device: torch.device
+    entries: Sequence[Entry], dataset: Dataset, device: torch.device
 ) -> tuple[list[Predictor], list[tuple[float | None, float]]]:
     """A predictor of each model, and what it takes: memory in MB, ms per image."""
     records = dataset.split("val")
@@ -346,7 +277,7 @@ def _costs(
 
 def _compared(
     ranked: Ranked,
-    entry: _Entry,
+    entry: Entry,
     predictor: Predictor,
     cost: tuple[float | None, float],
 ) -> ComparedModel:
@@ -356,8 +287,8 @@ def _compared(
         remarks.append(f"{number} failed: {entry.errors[0]}")
     if num_seen := sum(entry.num_seen.values()):
         remarks.append(f"trained on {num_seen} of these images: its score is too good")
-    if (only := _only_predicted(entry.counts["val"], predictor.card)) is not None:
-        remarks.append(f"predicts {only} everywhere")
+    remarks += _selection(entry.num_selected_on.get("test", 0))
+    remarks += _everywhere(entry.counts["val"], predictor.card)
     test = entry.counts.get("test")
     by_class = iou(entry.counts["val"].sum(0)).mean(0)
     histories = [rows for run in entry.runs if (rows := read_history(run))]
@@ -382,14 +313,28 @@ def _compared(
         runs=tuple(map(str, entry.runs)),
         remarks=tuple(remarks),
         num_seen=dict(entry.num_seen),
+        num_selected_on=dict(entry.num_selected_on),
     )
 
 
-def _only_predicted(counts: Counts, card: ModelCard) -> str | None:
-    """The one class that a model predicts, where others are in the masks too; else ``None``."""
-    if card.label_mode != "exclusive":
-        return None
-    hits, extra, missed, _ = counts.sum((0, 1))
-    predicted = np.flatnonzero(hits + extra)
-    is_alone = len(predicted) == 1 and np.count_nonzero(hits + missed) > 1
-    return card.class_map.names[predicted[0]] if is_alone else None
+def _selection(num_test_images: int | None) -> Iterator[str]:
+    """Why a figure of the test images is none to quote, where they chose epoch or temperature."""
+    if num_test_images is None:
+        yield "by which images its epoch was chosen is not known: its test figure may be too good"
+    elif num_test_images:
+        yield (
+            f"its epoch or temperature was chosen by {num_test_images} of the test images: its "
+            "test figure is too good"
+        )
+
+
+def _everywhere(counts: Counts, card: ModelCard) -> Iterator[str]:
+    """What seeds tell nothing apart: each by itself, for the sum of two would hide a dead one."""
+    names, num_seeds = card.class_map.names, counts.shape[1]
+    found = [
+        said_everywhere(names, hits + missed > 0, hits + extra > 0, card.label_mode)
+        for hits, extra, missed, _ in counts.sum(0)
+    ]
+    for what, number in Counter(name for name in found if name is not None).items():
+        seeds = f"{number} of {num_seeds} seeds " if num_seeds > 1 else ""
+        yield f"{seeds}{'predicts' if number == 1 else 'predict'} {what} everywhere"

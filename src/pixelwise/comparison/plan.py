@@ -16,6 +16,7 @@ from pixelwise.training.checkpoint import CHECKPOINT_NAME
 from pixelwise.training.events import Listener
 from pixelwise.training.run_folder import RECIPE_NAME
 from pixelwise.training.session import train
+from pixelwise.wording import amount
 
 SHARED = {
     "data": ("scale",),
@@ -191,3 +192,10 @@ def failure(error: Exception) -> str:
             torch.cuda.empty_cache()
         return "the memory of the device must hold it. It does not. Use a smaller batch or crop"
     raise error
+
+
+def budget_in_words(epochs: int | None, minutes: float | None) -> str:
+    """What each run was trained for."""
+    if minutes:
+        return f"{amount(minutes, 'minute')} each"
+    return f"{amount(epochs, 'epoch')} each" if epochs else "runs that were finished before"

@@ -12,6 +12,9 @@ Item = TypeVar("Item")
 AHEAD_PER_THREAD = 4
 """So many items for each thread are made or wait before they are asked for."""
 
+MAX_THREADS = 8
+"""More would hold more of large images at once than a small container has memory for."""
+
 
 def in_parallel(
     make: Callable[[int], Item],
@@ -27,7 +30,7 @@ def in_parallel(
     """
     # More threads than cores only wait for the interpreter: of samples that are read back
     # from the disk, six threads on two cores were measured to take half as long again as two.
-    num_threads = os.cpu_count() or 1
+    num_threads = min(MAX_THREADS, _num_cores())
     # A window of futures and not one per item: results that wait would hold every item.
     ahead = AHEAD_PER_THREAD * num_threads
     with ThreadPoolExecutor(num_threads) as threads:
@@ -42,3 +45,10 @@ def in_parallel(
                 yield item
         finally:
             threads.shutdown(cancel_futures=True)
+
+
+def _num_cores() -> int:
+    """Cores that this process may use, where the system says; else those of the machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

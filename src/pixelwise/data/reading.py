@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -200,6 +200,14 @@ def is_rotated(path: Path) -> bool:
         return _orientation(picture) != 1
 
 
+def is_of_the_system(error: BaseException | None) -> TypeGuard[OSError]:
+    """The system failed to read, and not the file: a disk, a network, a permission.
+
+    Decoders raise ``OSError`` too, for files that are cut, but without the system's number.
+    """
+    return isinstance(error, OSError) and error.errno is not None
+
+
 @contextmanager
 def decoding(path: Path) -> Iterator[None]:
     """Turn whatever a decoder raises into one line that names the file, and hide its warnings.
@@ -220,6 +228,10 @@ def decoding(path: Path) -> Iterator[None]:
     except MemoryError as error:
         raise DataError(f"{path} does not fit into memory. Cut it into tiles first") from error
     except Exception as error:  # decoders raise many kinds: OSError, SyntaxError, struct.error
+        if is_of_the_system(error):
+            raise DataError(
+                f"{path} must be readable. The system says: {error.strerror}. Try again"
+            ) from error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(
             f"{path} must be a readable image. It is truncated or of another kind "

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pixelwise.comparison.compare import PAGE_NAME, compare_runs
-from pixelwise.data.dataset import open_dataset
+from pixelwise.data.dataset import open_as_in
 from pixelwise.errors import ConfigError
 from pixelwise.lab.catalog import entries_of
 from pixelwise.lab.run import LabResult, run_entry
-from pixelwise.prediction.predictor import load_model
 from pixelwise.reporting.ranking import Comparison
 from pixelwise.training.events import Listener, Said, ignore_events
+from pixelwise.training.run_folder import require_run
+from pixelwise.wording import amount
 
 
 def compare_article(
@@ -57,13 +58,13 @@ def compare_article(
                 listener=listener,
             )
         )
-    trained = load_model(results[0].folder).card.data
-    dataset = open_dataset(data or "digits", split=trained.split, split_seed=trained.split_seed)
+    trained = require_run(Path(results[0].folder))
     comparison = compare_runs(
         [Path(result.folder) for result in results],
-        dataset,
+        open_as_in(trained.data),
         folder,
-        budget=f"{article.upper()} by its own recipes, {minutes:g} minutes each",
+        budget=f"{article.upper()} by its own recipes, {amount(minutes, 'minute')} each",
+        device=trained.training.device,
         listener=listener,
     )
     return results, comparison

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from pixelwise.config import Recipe, load_recipe, overridden
+from pixelwise.config import Recipe, overridden
 from pixelwise.devices import choose_device
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.files import write_text
@@ -17,7 +17,9 @@ from pixelwise.lab.catalog import MEASURES, load_entry
 from pixelwise.modelfile import load_model_file
 from pixelwise.models import count_gmacs
 from pixelwise.training.events import Listener, ignore_events
+from pixelwise.training.run_folder import require_run
 from pixelwise.training.session import train
+from pixelwise.wording import amount
 
 RESULT_NAME = "lab.json"
 
@@ -38,7 +40,7 @@ class LabResult:
         gmacs: Of one image of the training size, in 10 ** 9 multiplications and additions.
         size: Height and width in pixels that were trained on.
         epochs: Trained.
-        asked_epochs: Of the article's recipe; ``None`` where the budget replaced them.
+        asked_epochs: Of the article's recipe; ``None`` where a budget replaced them.
         seconds: Of training, validation included.
         seed: Of everything random.
         device: That computed.
@@ -66,6 +68,12 @@ class LabResult:
     remarks: tuple[str, ...]
     folder: str
 
+    @property
+    def epochs_in_words(self) -> str:
+        """How many were trained, and of how many where the article's are more."""
+        asked = self.asked_epochs or 0
+        return f"{self.epochs} of {asked}" if self.epochs < asked else f"{self.epochs}"
+
 
 def run_entry(
     name: str,
@@ -76,12 +84,12 @@ def run_entry(
     overrides: Sequence[str] = (),
     listener: Listener = ignore_events,
 ) -> LabResult:
-    """Train one system as its article does.
+    """Train one system with its article's recipe.
 
     Args:
         name: Of the entry.
         data: A folder of the entry's kind; ``None`` makes digits for those that run on them.
-        minutes: A wall-clock budget in place of the article's epochs.
+        minutes: A wall-clock budget in place of the article's epochs and patience.
         out: The run's folder; ``None`` takes ``runs/lab/NAME``, numbered where it exists.
         overrides: ``section.key=value`` in place of the article's, the value in YAML.
         listener: Told of what happens.
@@ -99,7 +107,10 @@ def run_entry(
                 f"lab entry {name} needs --data with a folder like {entry.data}. Got none"
             )
         data = "digits"
-    recipe = overridden(entry.recipe.model_dump(), overrides, f"lab entry {name}")
+    content = entry.recipe.model_dump()
+    if minutes is not None:
+        content["training"]["patience"] = None  # it is in epochs, and would end the budget early
+    recipe = overridden(content, overrides, f"lab entry {name}")
     folder = out or _free_folder(Path("runs") / "lab" / name)
     outcome = train(
         data,
@@ -109,7 +120,7 @@ def run_entry(
         listener=listener,
     )
     model, card = load_model_file(folder)
-    used = load_recipe(folder / "recipe.yaml")
+    used = require_run(folder)
     scores = outcome.scores
     ours = {
         "loss": scores.loss,
@@ -129,7 +140,7 @@ def run_entry(
         gmacs=count_gmacs(model, card.training_size),
         size=card.training_size,
         epochs=outcome.epochs,
-        asked_epochs=used.training.epochs,
+        asked_epochs=None if used.training.minutes else entry.recipe.training.epochs,
         seconds=round(outcome.seconds, 1),
         seed=used.training.seed,
         device=choose_device(used.training.device).type,
@@ -144,7 +155,8 @@ def run_entry(
 def _changes(articles: Recipe, ours: Recipe, minutes: float | None) -> Iterator[str]:
     """What was asked for in place of the article's, in words."""
     if minutes is not None:
-        yield f"a budget of {minutes:g} minutes in place of {articles.training.epochs} epochs"
+        budget = amount(minutes, "minute")
+        yield f"a budget of {budget} in place of {articles.training.epochs} epochs"
     changed = ours.model_dump(mode="json")
     for section, entries in articles.model_dump(mode="json").items():
         for key, value in entries.items():

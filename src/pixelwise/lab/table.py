@@ -6,11 +6,12 @@ from pathlib import Path
 
 from pixelwise.lab.run import LabResult, load_results, side_by_side
 
-HEAD = """# The lab: the articles' systems, trained as their articles do
+HEAD = """# The lab: the articles' systems beside their figures
 
-Written by `pixelwise lab table`, from runs of `pixelwise lab run NAME --data FOLDER`. Figures are
-of the validation split. Seconds are of training and validation on the device that is named; "-"
-stands for what an article does not state.
+Written by `pixelwise lab table`, from runs of `pixelwise lab run NAME --data FOLDER`. Each starts
+from its article's recipe; what was trained otherwise stands below its figures, and "3 of 30" epochs
+are those trained of the recipe's. Figures are of the validation split. Seconds are of training and
+validation on the device that is named; "-" stands for what an article does not state.
 """
 
 
@@ -26,7 +27,8 @@ def as_markdown(folder: Path) -> str:
         "|---|---|---|---|---|---|",
         *(
             f"| [{result.name}](#{result.name}) | {result.parameters:,} | {result.gmacs:.4g} "
-            f"| {result.epochs} | {result.seconds:.0f} | {result.our_figures['mean_iou']:.4f} |"
+            f"| {result.epochs_in_words} | {result.seconds:.0f} "
+            f"| {result.our_figures['mean_iou']:.4f} |"
             for result in results
         ),
     ]
@@ -35,10 +37,9 @@ def as_markdown(folder: Path) -> str:
 
 def _section(result: LabResult) -> str:
     height, width = result.size
-    asked = "" if result.asked_epochs in (None, result.epochs) else f" of {result.asked_epochs}"
     setting = (
         f"{result.title} ({result.article}). Data: {result.data}, {height} x {width}, "
-        f"{result.epochs}{asked} epochs, {result.seconds:.0f} s on {_machine(result)}, "
+        f"{result.epochs_in_words} epochs, {result.seconds:.0f} s on {_machine(result)}, "
         f"seed {result.seed}."
     )
     lines = [

@@ -7,15 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pixelwise.data.caching.memory import free_bytes
 from pixelwise.data.image_rows import LayoutError
 from pixelwise.data.layouts import image_files
-from pixelwise.data.reading import IMAGE_SUFFIXES, read_image
+from pixelwise.data.reading import IMAGE_SUFFIXES, Array, read_image
+from pixelwise.devices import is_out_of_memory
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.files import make_folder
 from pixelwise.prediction.engine_checks import Note
 from pixelwise.prediction.large_images import num_steps, predict_large
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.prediction.writers import SaveKind, save_kind, write_prediction
+
+SMALLER = "Save it as TIFF, which is predicted row by row, or cut it"
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,10 @@ def _predict_all(
                 written += _predict_whole(predictor, path, folders, stem)
         except DataError as error:
             failed.append(str(error))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            failed.append(f"{path} must fit into memory. It does not. {SMALLER}")
         progress(steps[stem] or 1)
         num_before += steps[stem] or 1
     return Predictions(tuple(written), tuple(failed))
@@ -131,6 +139,7 @@ def _predict_whole(
     predictor: Predictor, path: Path, folders: Mapping[SaveKind, Path], stem: str
 ) -> list[Path]:
     image = read_image(path)
+    _require_room(predictor, image, path)
     probabilities = predictor.to_probabilities(predictor.logits(image, str(path)))
     return [
         written
@@ -145,6 +154,22 @@ def _predict_whole(
             label_mode=predictor.card.label_mode,
         )
     ]
+
+
+def _require_room(predictor: Predictor, image: Array, path: Path) -> None:
+    """Raise a :class:`DataError` where an image cannot be predicted as a whole: better than a kill.
+
+    Raw scores and probabilities, both float32, are there at once; the rest is small beside them.
+    """
+    num_classes = predictor.card.class_map.num_classes
+    needed, free = 2 * 4 * num_classes * image.shape[0] * image.shape[1], free_bytes()
+    if needed > free:
+        height, width = image.shape[:2]
+        raise DataError(
+            f"{path} must fit into memory, with the scores of {num_classes} classes at "
+            f"{height} x {width} pixels: {needed / 2**30:.1f} GiB. {free / 2**30:.1f} GiB are "
+            f"free. {SMALLER}"
+        )
 
 
 def _jobs(inputs: Sequence[Path], out: Path, folders: Sequence[Path]) -> dict[str, Path]:

@@ -25,7 +25,7 @@ from pixelwise.data.image_rows import (
     size_in_header,
     world_file,
 )
-from pixelwise.data.reading import Array
+from pixelwise.data.reading import Array, is_of_the_system
 from pixelwise.errors import DataError
 from pixelwise.files import write_text
 from pixelwise.modelfile import ModelCard, current_versions
@@ -98,8 +98,11 @@ def predict_large(
         files = PartialFiles(partial, _task(predictor, path, folders), drawing.layers, size)
         try:
             _predict(predictor, image, drawing, files, on_step)
-        except DataError:
-            files.discard()
+        except DataError as error:
+            # What is done so far is good once the disk, or memory, is there again.
+            cause = error.__cause__
+            if not (is_of_the_system(cause) or isinstance(cause, MemoryError)):
+                files.discard()
             raise
         written = files.finish(image.georeference)
         beside = None if image.georeference else world_file(path)

@@ -303,12 +303,15 @@ class Predictor:
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
-        was_training = self.model.training
-        self.model.eval()
+        # Layer by layer, so that those that were frozen stay so, and fast where there is none.
+        training = [layer for layer in self.model.modules() if layer.training]
+        for layer in training:
+            layer.training = False
         try:
             yield
         finally:
-            self.model.train(was_training)
+            for layer in training:
+                layer.training = True
 
     def _forward(self, batch: Tensor) -> Tensor:
         """Logits, float32 on the CPU, of images in stored units."""

@@ -134,6 +134,15 @@ def index_palette(class_map: ClassMap, label_mode: LabelMode) -> tuple[Colour, .
     return class_map.colours if label_mode == "exclusive" else ((0, 0, 0), *class_map.colours)
 
 
+def untinted_class(class_map: ClassMap, label_mode: LabelMode) -> int | None:
+    """Which number of :func:`class_numbers` leaves an overlay as the image is, if any.
+
+    It is the ground, and of overlapping classes the pixels of none: their colours are mostly black,
+    which would only darken the image.
+    """
+    return class_map.ground if label_mode == "exclusive" else 0
+
+
 def viewable(image: Array, *, like: Array | None = None) -> UInt8Array:
     """Any image as uint8 (H, W, 3) to look at: other depths are stretched from 2 to 98 per cent.
 
@@ -175,7 +184,7 @@ def class_overlay(
         image,
         class_numbers(probabilities, label_mode),
         index_palette(class_map, label_mode),
-        hide=None if label_mode == "exclusive" else 0,
+        hide=untinted_class(class_map, label_mode),
         like=like,
     )
 

@@ -146,7 +146,7 @@ def scatter_chart(dots: Sequence[Dot], across: str, up: str) -> str:
     ends = [end for dot in dots for end in (dot.y, *(dot.whisker or ()))]
     y_low, y_high = _span(ends)
     margin = 0.06 * (y_high - y_low)
-    y_low, y_high = y_low - margin, y_high + margin
+    y_low, y_high = _lowered(y_low, margin), y_high + margin
 
     def place(x: float, y: float) -> Point:
         share = math.log(x / x_low) / math.log(x_high / x_low)
@@ -265,11 +265,16 @@ def _labels(names: Sequence[str], places: Sequence[Point], drawn: Sequence[Box])
 
 
 def _span(values: Sequence[float]) -> Point:
-    """The range of some values, never empty."""
+    """The range of some values, never empty, and below 0 only where one of them is."""
     low, high = min(values), max(values)
     if high > low:
         return low, high
-    return low - 0.5, high + 0.5
+    return _lowered(low, 0.5), high + 0.5
+
+
+def _lowered(low: float, margin: float) -> float:
+    """The lower end of an axis, below 0 only where there are such values: scores have none."""
+    return low - margin if low < 0 else max(0.0, low - margin)
 
 
 def _short(value: float) -> str:

@@ -14,7 +14,12 @@ from pixelwise.data.reading import Array, UInt8Array
 from pixelwise.data.sample import Sample
 from pixelwise.files import written_aside
 from pixelwise.prediction.predictor import THRESHOLD, class_picture
-from pixelwise.prediction.writers import overlay_picture, viewable
+from pixelwise.prediction.writers import (
+    index_palette,
+    overlay_picture,
+    untinted_class,
+    viewable,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, FigureBase
@@ -122,11 +127,14 @@ def colour_prediction(
 
 
 def _coloured(sample: Sample, classes: Array, class_map: ClassMap) -> UInt8Array:
-    exclusive = sample.label_mode == "exclusive"
-    palette = list(class_map.colours) if exclusive else [(0, 0, 0), *class_map.colours]
-    hide = None if exclusive else 0
     return np.array(
-        overlay_picture(sample.image, classes.astype(np.uint8), palette, hide=hide, opacity=0.8)
+        overlay_picture(
+            sample.image,
+            classes.astype(np.uint8),
+            index_palette(class_map, sample.label_mode),
+            hide=untinted_class(class_map, sample.label_mode),
+            opacity=0.8,
+        )
     )
 
 

@@ -56,6 +56,8 @@ class ComparedModel:
         runs: Where the models lie.
         remarks: What should be known when it is compared.
         num_seen: By split, images that it was trained on: its score on them is not quoted.
+        num_selected_on: By split, images by which its epoch or temperature was chosen, ``None``
+            where that is not known: of test images likewise.
     """
 
     ranked: Ranked
@@ -72,6 +74,7 @@ class ComparedModel:
     runs: tuple[str, ...]
     remarks: tuple[str, ...] = ()
     num_seen: dict[str, int] = field(default_factory=dict)
+    num_selected_on: dict[str, int | None] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -225,7 +228,8 @@ def _caution(comparison: Comparison) -> Iterator[str]:
 
 def _test(comparison: Comparison) -> Iterator[str]:
     best = comparison.models[0]
-    if best.test is not None and not any(best.num_seen.values()):
+    is_untouched = not any(best.num_seen.values()) and best.num_selected_on.get("test", 0) == 0
+    if best.test is not None and is_untouched:
         yield (
             f"On the {comparison.num_test_images} test images, by which nothing was chosen, "
             f"{best.name} reaches {best.test:.3f}{_range(best.test_interval)}: the figure to quote."

@@ -26,6 +26,7 @@ from pixelwise.reporting.verdict import verdict
 from pixelwise.scoring.conventions import convention_names
 from pixelwise.scoring.detail import Detail, ImageScores
 from pixelwise.scoring.scores import DEFINITION, Scores
+from pixelwise.wording import amount
 
 REPORT_NAME = "report.html"
 
@@ -51,6 +52,7 @@ class RunFacts:
         recipe: As YAML.
         notes: What was found in the data and chosen from it.
         alarms: What the watchdog said.
+        temperature: What the run's model file holds; the scores were counted without it.
     """
 
     history: Sequence[dict[str, Any]] = ()
@@ -59,6 +61,7 @@ class RunFacts:
     recipe: str = ""
     notes: Sequence[str] = ()
     alarms: Sequence[str] = ()
+    temperature: float | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ def write_report(
         "report.html",
         title=title,
         subtitle=f"{scores.images} images of the split {split!r}, {card.label_mode} labels",
-        verdict=verdict(scores),
+        verdict=verdict(scores, run.temperature),
         alarms=run.alarms,
         headlines=_headlines(scores, detail),
         definition=DEFINITION[scores.label_mode],
@@ -295,7 +298,7 @@ def _facts(
     ]
     how = [("command", shlex.join(command))]
     if run.seconds is not None:
-        how.append(("training", f"{_counted(len(run.history), 'epoch')} in {run.seconds:.0f} s"))
+        how.append(("training", f"{amount(len(run.history), 'epoch')} in {run.seconds:.0f} s"))
     if run.best_epoch is not None:
         how.append(("kept", f"epoch {run.best_epoch}"))
     if scores.seen_in_training is not None:
@@ -315,8 +318,4 @@ def _sees(sees_px: int | None) -> str:
 def _preprocessing(card: ModelCard) -> str:
     steps = card.preprocessing.model_dump(exclude_defaults=True, mode="json")
     shown = [f"{key} {value}" for key, value in steps.items() if key not in ("mean", "std")]
-    return f"{_counted(card.in_channels, 'channel')}, " + ", ".join(shown)
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'s' if number > 1 else ''}"
+    return f"{amount(card.in_channels, 'channel')}, " + ", ".join(shown)

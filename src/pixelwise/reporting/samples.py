@@ -11,11 +11,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from pixelwise.classes import BACKGROUND_NAMES, IGNORE_INDEX, ClassMap
+from pixelwise.classes import IGNORE_INDEX, ClassMap
 from pixelwise.data.reading import Array, UInt8Array
 from pixelwise.data.sample import Sample
 from pixelwise.prediction.predictor import class_picture
-from pixelwise.prediction.writers import overlay_picture, viewable
+from pixelwise.prediction.writers import (
+    index_palette,
+    overlay_picture,
+    untinted_class,
+    viewable,
+)
 from pixelwise.reporting.plots import add_legend, new_figure, save_figure
 
 if TYPE_CHECKING:
@@ -97,14 +102,18 @@ def _coloured(sample: Sample, shown: UInt8Array, beyond: Flags, class_map: Class
     """The image under its mask; what the data set calls background keeps its colours."""
     if sample.label_mode == "exclusive":
         void = beyond | (sample.mask == IGNORE_INDEX)
-        classes, palette = np.where(void, 0, sample.mask), list(class_map.colours)
-        hide = next((i for i, name in enumerate(class_map.names) if name in BACKGROUND_NAMES), None)
+        classes = np.where(void, 0, sample.mask)
     else:
         void = beyond
         classes = class_picture(sample.mask / np.float32(255))
-        palette, hide = [(0, 0, 0), *class_map.colours], 0
     picture = np.array(
-        overlay_picture(shown, classes.astype(np.uint8), palette, hide=hide, opacity=OPACITY)
+        overlay_picture(
+            shown,
+            classes.astype(np.uint8),
+            index_palette(class_map, sample.label_mode),
+            hide=untinted_class(class_map, sample.label_mode),
+            opacity=OPACITY,
+        )
     )
     rows, columns = np.indices(void.shape)
     stripe_px = max(2, max(void.shape) // NUM_STRIPES // 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -24,12 +25,17 @@ MISCALIBRATED = 0.05
 MENDED = 0.5
 """A temperature that leaves less than this share of the calibration error mends it."""
 
+SAME_TEMPERATURE = 1e-3
+"""Found again, on another device, a temperature differs by less than this share."""
 
-def verdict(scores: Scores) -> list[str]:
+
+def verdict(scores: Scores, kept_temperature: float | None = None) -> list[str]:
     """What a person should know first.
 
     Args:
         scores: Detailed ones say more.
+        kept_temperature: What the model file holds, for scores that were counted without it;
+            ``None`` where they were counted with it.
     """
     constant = scores.constant_prediction
     if constant is not None:
@@ -39,7 +45,7 @@ def verdict(scores: Scores) -> list[str]:
         )
         what = f"Every pixel is predicted as {constant}: the model tells nothing apart."
         return [what, *_overall(scores), advice]
-    return [*_overall(scores), *_classes(scores), *_detail(scores)]
+    return [*_overall(scores), *_classes(scores), *_detail(scores, kept_temperature)]
 
 
 def _overall(scores: Scores) -> Iterator[str]:
@@ -117,7 +123,7 @@ def _rival(entry: ClassScores, scores: Scores, axis: int) -> str | None:
     return names[int(confused.argmax())] if confused.any() else None
 
 
-def _detail(scores: Scores) -> Iterator[str]:
+def _detail(scores: Scores, kept_temperature: float | None) -> Iterator[str]:
     detail = scores.detail
     if detail is None:
         return
@@ -134,10 +140,10 @@ def _detail(scores: Scores) -> Iterator[str]:
                 f"Small objects (below 32 x 32 pixels) are found in {found[0]:.0%} of the cases, "
                 f"larger ones in {found[1]:.0%}."
             )
-    yield from _calibration(scores, detail)
+    yield from _calibration(detail, kept_temperature)
 
 
-def _calibration(scores: Scores, detail: Detail) -> Iterator[str]:
+def _calibration(detail: Detail, kept_temperature: float | None) -> Iterator[str]:
     if detail.calibration_error <= MISCALIBRATED:
         return
     words = "too sure of itself" if detail.overconfidence > 0 else "less sure than it could be"
@@ -149,12 +155,16 @@ def _calibration(scores: Scores, detail: Detail) -> Iterator[str]:
         if is_mended
         else "Another temperature does not mend that."
     )
-    if is_mended and scores.selected_on and detail.model_temperature == 1.0:
-        remedy += " It is in the model file now."  # what train does after its last validation
+    if is_mended and _is_kept(detail.temperature, kept_temperature):
+        remedy += " It is in the model file now."
     yield (
         f"The model is {words}: its probabilities are off by {detail.calibration_error:.1%} on "
         f"average. {remedy}"
     )
+
+
+def _is_kept(temperature: float, kept: float | None) -> bool:
+    return kept is not None and math.isclose(temperature, kept, rel_tol=SAME_TEMPERATURE)
 
 
 def _borders(scores: Scores, detail: Detail) -> Iterator[str]:

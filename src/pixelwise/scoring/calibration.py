@@ -140,7 +140,10 @@ class TemperatureFit:
         self._targets = [np.concatenate(self._targets)[kept]]
 
     def temperature(self) -> float:
-        """The temperature with the least cross-entropy; 1 where nothing was collected.
+        """The temperature with the least cross-entropy; 1 where the sample does not tell it.
+
+        It does not where nothing was collected or nothing is wrong: the colder, the less the
+        cross-entropy is then. Nor does one whose least is at an end of the range.
 
         Reference:
             Guo et al., On Calibration of Modern Neural Networks (2017), arXiv:1706.04599.
@@ -149,6 +152,13 @@ class TemperatureFit:
             return 1.0
         self._keep_lowest_lots()
         logits, target = self._logits[0], self._targets[0]
+        # How far the logit of the truth is behind the highest; soft truths are never reached.
+        if logits.ndim == 1:
+            shortfall = np.maximum(logits, 0) - target * logits
+        else:
+            shortfall = logits.max(0) - logits[self._chosen]
+        if not shortfall.any():
+            return 1.0
 
         def loss(log_temperature: float) -> float:
             scaled = logits / np.float32(math.exp(log_temperature))
@@ -160,7 +170,9 @@ class TemperatureFit:
 
         bounds = tuple(math.log(edge) for edge in TEMPERATURES)
         found = minimize_scalar(loss, bounds=bounds, method="bounded")
-        return float(math.exp(found.x))
+        # The search never returns an end itself, only what is next to it.
+        is_inside = found.fun < min(map(loss, bounds))
+        return float(math.exp(found.x)) if is_inside else 1.0
 
     def calibration_error_at(self, temperature: float) -> float:
         """The expected calibration error that a temperature leaves of all pixels, by the sample.

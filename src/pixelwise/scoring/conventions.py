@@ -114,7 +114,10 @@ def _milesial(per_image: Counts) -> float:
 
 
 _CONVENTIONS: dict[str, tuple[str, Callable[[Counts], float]]] = {
-    "mmseg": ("IoU over the split, classes that are nowhere left out (also HF)", _nan_skipped),
+    "mmseg": (
+        "IoU over the split, classes that are nowhere left out (also HF, Keras)",
+        _nan_skipped,
+    ),
     "smp-macro": ("IoU over the split, a class that is nowhere counts 1", _absent_is_1),
     "smp-micro": ("IoU of all classes' pixels together", _smp_pooled),
     "smp-macro-imagewise": ("IoU per image, a class not in it counts 1", _absent_is_1_by_image),
@@ -124,7 +127,7 @@ _CONVENTIONS: dict[str, tuple[str, Callable[[Counts], float]]] = {
     "paddleseg": ("IoU over the split, a class that is nowhere counts 0", _absent_is_0),
     "monai": ("IoU per image over the classes that its mask shows", _monai),
     "nnunet": ("IoU per image without class 0, then per class, then their mean", _nnunet),
-    "keras": ("IoU over the split, a class that is nowhere counts 0", _absent_is_0),
+    "keras-segmentation": ("IoU over the split, a class that is nowhere counts 0", _absent_is_0),
     "milesial": ("Dice per image without class 0, a class not in it counts 1", _milesial),
 }
 

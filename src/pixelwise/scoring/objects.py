@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import label
 
-from pixelwise.classes import BACKGROUND_NAMES, IGNORE_INDEX, ClassMap
+from pixelwise.classes import IGNORE_INDEX, ClassMap
 from pixelwise.data.reading import UInt8Array
 
 SIZES_PX = {"small": 32**2, "medium": 96**2, "large": None}
@@ -41,7 +41,7 @@ class ObjectRow:
 
 
 class ObjectCounts:
-    """Objects of every class but the background, over a split.
+    """Objects of every class but the ground, over a split.
 
     Args:
         class_map: The classes.
@@ -49,13 +49,14 @@ class ObjectCounts:
 
     def __init__(self, class_map: ClassMap) -> None:
         self._names = class_map.names
+        self._ground = class_map.ground
         self._counts = np.zeros((class_map.num_classes, len(SIZES_PX), 4), np.int64)
 
     def add(self, prediction: UInt8Array, mask: UInt8Array) -> None:
         """Count one image; both are class ids (H, W), and void counts nowhere."""
         labelled = mask != IGNORE_INDEX
-        for index, name in enumerate(self._names):
-            if name not in BACKGROUND_NAMES:
+        for index in range(len(self._names)):
+            if index != self._ground:
                 self.add_class(index, (prediction == index) & labelled, mask == index)
 
     def add_class(

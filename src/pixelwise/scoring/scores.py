@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -97,16 +98,13 @@ class Scores:
 
     @property
     def constant_prediction(self) -> str | None:
-        """What every pixel is predicted as, where that is the same for all and should not be.
-
-        A class, or ``nothing`` for overlapping labels; ``None`` where pixels are told apart.
-        """
-        shown = [row for row in self.per_class if row.pixels]
-        predicted = [row for row in self.per_class if row.precision is not None]
-        is_constant = len(predicted) <= (1 if self.label_mode == "exclusive" else 0)
-        if not is_constant or len(shown) <= len(predicted):
-            return None
-        return predicted[0].name if predicted else "nothing"
+        """What every pixel is predicted as; see :func:`said_everywhere`."""
+        return said_everywhere(
+            [row.name for row in self.per_class],
+            [row.pixels > 0 for row in self.per_class],
+            [row.precision is not None for row in self.per_class],
+            self.label_mode,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; ``keras`` and ``detail`` are left out where there is none."""
@@ -115,6 +113,30 @@ class Scores:
             del content["keras"]
         del content["detail"]
         return content if self.detail is None else {**content, "detail": self.detail.to_json()}
+
+
+def said_everywhere(
+    names: Sequence[str],
+    shown: Iterable[bool],
+    predicted: Iterable[bool],
+    label_mode: LabelMode,
+) -> str | None:
+    """What every pixel is predicted as, where that is the same for all and should not be.
+
+    Args:
+        names: Of the classes.
+        shown: Of each class, whether the masks show it.
+        predicted: Of each class, whether a pixel is predicted as it.
+        label_mode: ``exclusive`` or ``overlapping``.
+
+    Returns:
+        A class, or ``nothing`` for overlapping labels; ``None`` where pixels are told apart.
+    """
+    said = [name for name, is_predicted in zip(names, predicted, strict=True) if is_predicted]
+    is_constant = len(said) <= (1 if label_mode == "exclusive" else 0)
+    if not is_constant or sum(map(bool, shown)) <= len(said):
+        return None
+    return said[0] if said else "nothing"
 
 
 HEADLINES: dict[str, Measure] = {

@@ -29,6 +29,7 @@ class Progress:
         epoch: The epoch that is being trained, from 0.
         step: Steps done in it.
         elapsed_s: Seconds trained so far, validation included, start-up left out.
+        validation_s: Seconds that the last validation took, 0 before the first.
         loss_sum: Sum of the losses of the epoch's images so far.
         loss_images: How many images that were.
         best: Validation score and negative loss of the kept epoch, compared in this order.
@@ -41,6 +42,7 @@ class Progress:
     epoch: int = 0
     step: int = 0
     elapsed_s: float = 0.0
+    validation_s: float = 0.0
     loss_sum: float = 0.0
     loss_images: int = 0
     best: Sequence[float] | None = None

@@ -106,3 +106,21 @@ Listener = Callable[[Event], None]
 
 def ignore_events(event: object) -> None:
     """Nobody listens."""
+
+
+def each_once(listener: Listener) -> Listener:
+    """Tell a listener of several trainings only once what is said alike by more than one.
+
+    Args:
+        listener: Told of all that happens, but for lines that it has had before, word for word.
+    """
+    said: set[Said] = set()
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Said):
+            if event in said:
+                return
+            said.add(event)
+        listener(event)
+
+    return listen

@@ -89,7 +89,6 @@ class Trainer:
         self._started = 0.0
         self._saved = 0.0
         self._save_s = 0.0
-        self._validation_s = 0.0
 
     def resume(self) -> None:
         """Go back to the run's checkpoint.
@@ -192,7 +191,7 @@ class Trainer:
         training, progress = self.recipe.training, self.progress
         if training.minutes is not None:
             # The last validation and the last files must fit into the budget too.
-            budget = training.minutes * 60 - 1.1 * self._validation_s - 1
+            budget = training.minutes * 60 - 1.1 * self.progress.validation_s - 1
             return min(1.0, progress.elapsed_s / max(budget, 1e-9))
         assert training.epochs is not None
         steps = self.prepared.batches.steps_per_epoch
@@ -256,7 +255,7 @@ class Trainer:
             progress.epoch + 1,
         )
         arrange(self.model, self.recipe)  # predicting may have laid the weights out otherwise
-        self._validation_s = time.perf_counter() - began
+        self.progress.validation_s = time.perf_counter() - began
         assert scores.loss is not None
         rank = {
             "score": (scores.mean_iou, -scores.loss),
@@ -282,7 +281,9 @@ class Trainer:
         if progress.is_done or self._save_s < CHECKPOINT_SHARE * since:
             self._save_checkpoint()
         self.listener(EpochEnded(row, training.epochs, self._eta_s() or 0.0))
-        self.watch.after_epoch(progress.history, scores, self._fraction())
+        # Patience may have ended it early; the end is judged all the same.
+        share = 1.0 if progress.is_done else self._fraction()
+        self.watch.after_epoch(progress.history, scores, share)
 
     def _history_row(self, scores: Scores, images_per_s: float, is_best: bool) -> dict[str, Any]:
         progress = self.progress

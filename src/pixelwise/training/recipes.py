@@ -10,6 +10,7 @@ from pixelwise.data.batches import crops_per_image
 from pixelwise.data.statistics import DatasetStatistics
 from pixelwise.devices import MIN_SPEEDUP
 from pixelwise.models import SegmentationModel
+from pixelwise.wording import amount
 
 MAX_CROP_PX = 512
 """Crops of larger images are at most this long; more brings memory use and no further detail."""
@@ -197,7 +198,7 @@ def choose_scale(
         return 1.0, ""
     return chosen, (
         f"working scale {chosen}: at full size {epochs:.1f} epochs fit into "
-        f"{minutes:g} minutes ({1 / seconds_per_crop:.2g} images/s), "
+        f"{amount(minutes, 'minute')} ({1 / seconds_per_crop:.2g} images/s), "
         f"at {chosen} about {chosen_epochs:.0f}; predictions keep the image's size"
     )
 

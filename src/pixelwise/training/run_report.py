@@ -8,11 +8,13 @@ from pathlib import Path
 from pixelwise.config import Recipe
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.sample import Sample
+from pixelwise.modelfile import load_model_file
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.reporting.report import REPORT_NAME, RunFacts, write_report
 from pixelwise.scoring.scores import Scores
 from pixelwise.training.events import Alarmed
 from pixelwise.training.run_folder import RECIPE_NAME, load_notes, read_history
+from pixelwise.wording import label_words
 
 
 def write_run_report(
@@ -29,8 +31,8 @@ def write_run_report(
     """Write the page of a run, after its training or later.
 
     Args:
-        folder: The run's.
-        scores: Detailed ones of the validation split.
+        folder: The run's, with its model file as it is to stay.
+        scores: Detailed ones of the validation split, without the model file's temperature.
         predictor: The run's model.
         dataset: What it was trained on.
         recipe: The run's.
@@ -43,10 +45,13 @@ def write_run_report(
 
     Raises:
         OutputError: It cannot be written.
-        ModelFileError: The run's history is damaged.
+        ModelFileError: The run's history or its model file is damaged.
     """
     path = path or folder / REPORT_NAME
     history, kept = read_history(folder), load_notes(folder)
+    data = recipe.data
+    # Looked up, for a training that was stopped has written none.
+    _, card = load_model_file(folder)
     write_report(
         path,
         scores,
@@ -61,9 +66,13 @@ def write_run_report(
             recipe=recipe.to_yaml(),
             notes=(*dataset.notes, *notes, *kept.reasons),
             alarms=tuple(map(_words, kept.alarms)),
+            temperature=card.temperature,
         ),
         command=("pixelwise", "train", "--recipe", str(folder / RECIPE_NAME)),
-        review_command=("pixelwise", "review", str(folder), str(recipe.data.path)),
+        review_command=(
+            *("pixelwise", "review", str(folder), str(data.path)),
+            *label_words(data.ignore, data.strays, data.format),
+        ),
     )
     return path
 

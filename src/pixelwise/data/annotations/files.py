@@ -234,7 +234,7 @@ def class_label(label: str, class_map: ClassMap) -> str | None:
     if label in class_map.names:
         return label
     if label in BACKGROUND_NAMES:
-        return next((name for name in class_map.names if name in BACKGROUND_NAMES), None)
+        return None if class_map.background is None else class_map.names[class_map.background]
     return None if label == VOID_LABEL else label
 
 

@@ -36,7 +36,7 @@ class MemoryCache(Sequence[Item], Generic[Item]):
         self._make = make
         self._count = count
         self._size_of = size_of
-        self._room = _free_bytes() * MEMORY_SHARE if budget_bytes is None else budget_bytes
+        self._room = free_bytes() * MEMORY_SHARE if budget_bytes is None else budget_bytes
         self._kept: dict[int, Item] = {}
         self._lock = threading.Lock()
 
@@ -71,11 +71,15 @@ class MemoryCache(Sequence[Item], Generic[Item]):
         return in_parallel(lambda index: self[index], self._count, on_made)
 
 
-def _free_bytes() -> int:
+def free_bytes() -> int:
     """Memory that can be had, by the machine and by the container that this may run in."""
-    limit, used = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))
+    folder = Path("/sys/fs/cgroup")
     try:
-        room = int(limit.read_text()) - int(used.read_text())
+        room = int((folder / "memory.max").read_text())
+        room -= int((folder / "memory.current").read_text())
+        # Files that the system keeps in memory count as used, and are given up when asked for.
+        kept = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        room += int(kept.get("inactive_file", 0))
     except (OSError, ValueError):  # no container, or one without a limit
         return _free_machine_bytes()
     return max(0, min(room, _free_machine_bytes()))

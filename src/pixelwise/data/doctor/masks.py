@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import find_objects, label
 
-from pixelwise.classes import BACKGROUND_NAMES, HALF, IGNORE_INDEX, ClassMap, Colour
+from pixelwise.classes import HALF, IGNORE_INDEX, ClassMap, Colour
 from pixelwise.data.doctor.findings import Finding, Observation, make_finding, shrink_marks
 from pixelwise.data.doctor.images import content_hash
 from pixelwise.data.masks.counting import count_values
@@ -80,14 +80,6 @@ class ClassRow:
     regions: tuple[int, int, int] = (0, 0, 0)
 
 
-def background_id(class_map: ClassMap) -> int | None:
-    """The class that is no object: called background, or the first of classes without names."""
-    for index, name in enumerate(class_map.names):
-        if name in BACKGROUND_NAMES:
-            return index
-    return 0 if class_map.is_numbered and class_map.num_classes > 1 else None
-
-
 def look_at_mask(
     record: Record, sample: Sample, class_map: ClassMap
 ) -> tuple[MaskFacts, list[Observation]]:
@@ -97,7 +89,7 @@ def look_at_mask(
         histogram = count_values(mask)
         pixels, void = histogram[:num_classes], int(histogram[IGNORE_INDEX])
         planes: Iterable[BoolArray] = (mask == index for index in range(num_classes))
-        ground = background_id(class_map)
+        ground = class_map.ground
     else:
         pixels, void = (mask >= HALF).sum((1, 2)), 0
         planes, ground = (plane >= HALF for plane in mask), None

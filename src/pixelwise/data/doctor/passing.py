@@ -9,7 +9,6 @@ import numpy as np
 from pixelwise.classes import ClassMap
 from pixelwise.data.doctor.catalogue import CATALOGUE
 from pixelwise.data.doctor.images import EVERY
-from pixelwise.data.doctor.masks import background_id
 from pixelwise.data.masks.counting import classes_shown
 from pixelwise.data.sample import Sample
 
@@ -25,7 +24,7 @@ class PassingLook:
 
     def __init__(self, class_map: ClassMap) -> None:
         self._class_map = class_map
-        self._ground = background_id(class_map)
+        self._ground = class_map.ground
         self._names: defaultdict[str, list[str]] = defaultdict(list)
         self._shown: defaultdict[str, set[int]] = defaultdict(set)
         self._splits: dict[int, tuple[str, str]] = {}

@@ -29,6 +29,7 @@ from pixelwise.data.splitting.splits import (
 )
 from pixelwise.data.splitting.stratification import deal
 from pixelwise.errors import ConfigError
+from pixelwise.wording import amount
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ def _grouped_by(
     keys = group_keys(records, group_by)
     groups = groups_of_equal(keys)
     largest = f"the largest {_described(groups, records)}" if groups else "each of one image"
-    return groups, [f"grouped by {group_by}: {_numbered(len(set(keys)), 'group')}, {largest}"]
+    return groups, [f"grouped by {group_by}: {amount(len(set(keys)), 'group')}, {largest}"]
 
 
 def _look_at(
@@ -239,7 +240,7 @@ def _duplicate_note(groups: list[list[int]], records: Sequence[Record]) -> str:
         return "no near-duplicates found"
     return (
         f"near-duplicates kept together: {sum(map(len, groups))} images in "
-        f"{_numbered(len(groups), 'group')}, the largest {_described(groups, records)}"
+        f"{amount(len(groups), 'group')}, the largest {_described(groups, records)}"
     )
 
 
@@ -248,10 +249,6 @@ def _described(groups: list[list[int]], records: Sequence[Record]) -> str:
     largest = max(groups, key=len)
     names = ", ".join(records[index].name for index in largest[:2])
     return f"of {len(largest)} images ({names}{', ...' if len(largest) > 2 else ''})"
-
-
-def _numbered(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _kept_note(kept: list[list[int]], records: Sequence[Record]) -> str:

@@ -1,0 +1,21 @@
+"""Words that several rooms write alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def amount(number: float, noun: str) -> str:
+    """A number with its noun: ``1 image``, ``2 images``, ``0.5 minutes``."""
+    return f"{number:.10g} {noun}{'' if number == 1 else 's'}"
+
+
+def label_words(
+    ignore: Sequence[int], strays: str | None, label_format: str | None
+) -> tuple[str, ...]:
+    """The options of a command that say how labels are read, as they are typed."""
+    words = [word for value in ignore for word in ("--ignore", str(value))]
+    for option, value in (("--strays", strays), ("--format", label_format)):
+        if value is not None:
+            words += [option, value]
+    return tuple(words)
