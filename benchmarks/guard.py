@@ -7,8 +7,9 @@
 A ratio is what ours takes over what its reference takes, both measured here in turns, round by
 round: less is better, and a slower machine slows both. A ratio is worse where it exceeds the stored
 one by more than a tenth and by more than three times the noise, the larger of then and now; the
-noise is the median distance of the rounds from their median. Ratios that were stored on another
-kind of machine, with other cores or instruction sets, are shown and fail nothing.
+noise is the median distance of the rounds from their median. One that seems worse is measured once
+more, and the better measurement counts. Ratios that were stored on another kind of machine, with
+other cores or instruction sets, are shown and fail nothing.
 """
 
 from __future__ import annotations
@@ -260,6 +261,15 @@ RATIOS: dict[str, tuple[str, Callable[[], Ratio]]] = {
 """By a short name: what the table calls it, ours and its reference, and how it is measured."""
 
 
+def timed(name: str, measure: Callable[[], Ratio]) -> Ratio:
+    """Measure a ratio, and say what it is and how long that took."""
+    started = time.perf_counter()
+    found = measure()
+    taken_s = time.perf_counter() - started
+    print(f"{name}: {found.ratio:.3g} ({taken_s:.0f} s)", file=sys.stderr, flush=True)
+    return found
+
+
 def main() -> int:
     """Measure, print, compare or store; the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -268,14 +278,15 @@ def main() -> int:
     options = parser.parse_args()
     target = results_file(NAME)
     content = json.loads(target.read_text(encoding="utf-8")) if target.is_file() else None
+    here = machine()
+    stored = ratios_in(content) if content and not differences(here, content["machine"]) else {}
     found = {}
     for short in options.only:
         name, measure = RATIOS[short]
-        started = time.perf_counter()
-        found[name] = measure()
-        taken_s = time.perf_counter() - started
-        print(f"{name}: {found[name].ratio:.3g} ({taken_s:.0f} s)", file=sys.stderr, flush=True)
-    here = machine()
+        found[name] = timed(name, measure)
+        if judge(name, found[name], stored.get(name)).is_worse:
+            # All rounds of a measurement have been seen to be a third slower, and never again.
+            found[name] = min(found[name], timed(name, measure), key=lambda ratio: ratio.ratio)
     status = report(found, content, here)
     if not options.store:
         return status

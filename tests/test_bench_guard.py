@@ -161,3 +161,16 @@ def test_not_storing_writes_nothing(measured):
     run, _, target = measured
     assert run() == 1
     assert not target.exists()
+
+
+def test_a_ratio_that_is_worse_once_and_not_again_fails_nothing(guard, measured, monkeypatch):
+    run, _, _ = measured
+    run("--store")
+    found = iter([9.0, 1.0, 2.0])
+    names = {short: name for short, (name, _) in guard.RATIOS.items()}
+    measures = {
+        short: (name, lambda: ratio_of(guard, next(found))) for short, name in names.items()
+    }
+    monkeypatch.setattr(guard, "RATIOS", measures)
+    assert run() == 0
+    assert next(found, None) is None
