@@ -1,6 +1,6 @@
 """Every entry of the lab for a short while, on data of the size that a test can afford.
 
-    make lab                           all entries, about ten minutes on 2 cores
+    make lab                           all entries, about a quarter of an hour on 2 cores
     python benchmarks/lab.py a4-fcn    one of them
 
 An entry fails when it raises an error, or when it does not learn. To learn, its training loss must
