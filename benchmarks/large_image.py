@@ -1,6 +1,6 @@
 """An image larger than memory through ``pixelwise predict``: memory, speed, seams, a kill.
 
-    python benchmarks/large_image.py                 20,000 x 20,000, a quarter of an hour on a core
+    python benchmarks/large_image.py                 20,000 x 20,000, eight minutes on 2 cores
     python benchmarks/large_image.py --side 4096     a quick look
 
 A tiled GeoTIFF is made, and a small U-Net with random weights (what it says is of no matter here).

@@ -1,6 +1,6 @@
 """How long it takes to be as good: training time to a stated quality, pixelwise beside a peer.
 
-    python benchmarks/time_to_quality.py digits            ten minutes on 2 cores, left alone
+    python benchmarks/time_to_quality.py digits            twenty minutes on 2 cores, left alone
     python benchmarks/time_to_quality.py camvid            three quarters of an hour
     python benchmarks/time_to_quality.py digits --seeds 1 --only pixelwise,peer
 

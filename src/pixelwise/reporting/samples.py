@@ -99,7 +99,7 @@ def _pictures(row: SampleRow, class_map: ClassMap) -> list[UInt8Array]:
 
 
 def _coloured(sample: Sample, shown: UInt8Array, beyond: Flags, class_map: ClassMap) -> UInt8Array:
-    """The image under its mask; what the data set calls background keeps its colours."""
+    """The image under its mask; what is background keeps its colours."""
     if sample.label_mode == "exclusive":
         void = beyond | (sample.mask == IGNORE_INDEX)
         classes = np.where(void, 0, sample.mask)
