@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
@@ -26,6 +27,7 @@ from typing import Any
 
 from measuring import (
     machine,
+    make_model,
     median_and_noise,
     print_table,
     results_file,
@@ -242,6 +244,43 @@ def make_objects(folder: Path, num_images: int = 24, num_objects: int = 24) -> P
     return folder
 
 
+def predicting(num_images: int = 300, num_rounds: int = 7) -> Ratio:
+    """A folder of small images, to files, against a plain loop, one image after the other."""
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    from pixelwise import load_model
+    from pixelwise.files import make_folder
+    from pixelwise.prediction.folders import predict
+
+    rng = np.random.default_rng(0)
+    ours, plain = [], []
+    with tempfile.TemporaryDirectory() as temporary:
+        images = Path(temporary) / "images"
+        images.mkdir()
+        for number in range(num_images):
+            noise = rng.integers(0, 256, (64, 64, 3), np.uint8)
+            Image.fromarray(noise).save(images / f"{number:04d}.png")
+        predictor = load_model(make_model(Path(temporary) / "model.safetensors", size=(64, 64)))
+        for turn in range(num_rounds):
+            started = time.perf_counter()
+            predict(predictor, [images], Path(temporary) / f"ours-{turn}", engine="torch")
+            ours.append(time.perf_counter() - started)
+            started = time.perf_counter()
+            out = make_folder(Path(temporary) / f"plain-{turn}")
+            with torch.no_grad():
+                for path in sorted(images.iterdir()):
+                    image = torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1)
+                    logits = predictor.model.eval()((image[None].float() - 127) / 60)
+                    classes = logits[0].argmax(0).to(torch.uint8).numpy()
+                    with (out / path.name).open("wb") as written:
+                        Image.fromarray(classes).save(written, "png")
+                        os.fsync(written.fileno())
+            plain.append(time.perf_counter() - started)
+    return Ratio.of(ours, plain)
+
+
 def start_of_help() -> Ratio:
     """``pixelwise --help`` against a bare interpreter, by the seconds of the processor."""
     from start import HELP, HELP_AND_PYTHON, PYTHON, in_turns
@@ -254,6 +293,7 @@ def start_of_help() -> Ratio:
 RATIOS: dict[str, tuple[str, Callable[[], Ratio]]] = {
     "encoder-decoder": ("training encoder-decoder, 60 x 60: plain loop", train_encoder_decoder),
     "unet-elu": ("training unet-elu, 64 x 64: plain loop", train_unet),
+    "predicting": ("predicting a folder, 64 x 64: plain loop", predicting),
     "counting": ("confusion matrix: numpy", counting),
     "opening": ("second opening: first", opening_again),
     "help": ("pixelwise --help: bare Python", start_of_help),

@@ -146,7 +146,7 @@ class ModelRecipe(_Section):
         arguments: Further arguments of that architecture.
     """
 
-    name: str = "unet-elu"
+    name: str = "unet-fast"
     arguments: dict[str, Any] = {}
 
 
@@ -164,6 +164,9 @@ class TrainingRecipe(_Section):
             usual 0.999, follows the gradients of a short training faster.
         weight_decay: Of ``adamw``.
         warmup: Share of the training in which the rate rises to its highest.
+        batch_statistics: Share of the training in which batch normalisation goes by each batch.
+            After it, its running statistics are held and gone by, as in prediction; ``None``
+            holds them where batches are small.
         schedule: ``cosine`` decay after the warm-up, or ``constant``.
         clip_norm: Gradients are scaled down to this norm; ``None`` leaves them.
         class_weights: ``none``, ``balanced`` (1 / sqrt(frequency), from the data), or one weight
@@ -188,6 +191,7 @@ class TrainingRecipe(_Section):
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.25
+    batch_statistics: Annotated[float, Field(ge=0, le=1)] | None = None
     schedule: Literal["cosine", "constant"] = "cosine"
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
     class_weights: Literal["none", "balanced"] | tuple[Weight, ...] | None = None

@@ -7,11 +7,14 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from pixelwise.errors import OutputError
+
+_UMASK_LOCK = threading.Lock()
 
 
 def make_folder(folder: Path) -> Path:
@@ -128,10 +131,15 @@ def file_names(names: Sequence[str]) -> list[str]:
 
 
 def _umask() -> int:
-    """The process's umask, which can only be read by setting it."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
+    """The process's umask; where the system does not say, it can only be read by setting it."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return int(re.findall(r"^Umask:\s*([0-7]+)$", status, re.MULTILINE)[0], 8)
+    except (OSError, ValueError, IndexError):
+        with _UMASK_LOCK:
+            mask = os.umask(0o022)
+            os.umask(mask)
+        return mask
 
 
 def _output_error(target: Path, error: OSError) -> OutputError:

@@ -20,6 +20,7 @@ CASES = [
     ),
     ("unet", {**U_SHAPE, "merge": "add", "depth": 2}),
     ("unet", {"filters": 2, "depth": 5}),
+    *(("unet-fast", {"filters": 2, "depth": 3, "stem": stem}) for stem in (1, 2, 4)),
     ("dilated", {"filters": 2}),
     *(("segnet-basic", {"unpool": way}) for way in ("nearest", "bed-of-nails", "transposed")),
 ]
@@ -62,3 +63,8 @@ def test_an_even_kernel_counts_by_its_longer_side():
     assert seen_px([convolution(1, 1, 2, initialise=he_normal)], 1) == 3
     assert seen_px([nn.Conv2d(1, 1, 3, dilation=4)], 1) == 9
     assert seen_px([nn.ReLU()], 1) == 1
+
+
+def test_a_network_that_normalises_by_the_image_sees_all_of_it():
+    for name in ("stacked-fcn", "encoder-decoder", "unet", "unet-elu", "resunet", "unet-fast"):
+        assert create_model(name, 2, normalization="group-before").sees_px is None

@@ -28,7 +28,7 @@ def command(
         typer.Argument(help="A folder, a dataset card, or 'digits'.", show_default=False),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="See: pixelwise models. [default: unet-elu]")
+        str | None, typer.Option(help="See: pixelwise models. [default: unet-fast]")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The run's folder. [default: runs/MODEL-DATA]")

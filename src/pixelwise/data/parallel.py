@@ -10,7 +10,7 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 AHEAD_PER_THREAD = 4
-"""So many items for each thread are made or wait before they are asked for."""
+"""Enough that a slow item keeps no thread waiting."""
 
 MAX_THREADS = 8
 """More would hold more of large images at once than a small container has memory for."""
@@ -20,6 +20,8 @@ def in_parallel(
     make: Callable[[int], Item],
     count: int,
     on_made: Callable[[int, int], None] | None = None,
+    *,
+    ahead_per_thread: int = AHEAD_PER_THREAD,
 ) -> Iterator[Item]:
     """Every item in order, several made at a time; memory does not grow with their number.
 
@@ -27,19 +29,21 @@ def in_parallel(
         make: Makes the item of an index.
         count: How many there are.
         on_made: Called with how many are made and how many there are.
+        ahead_per_thread: So many items for each thread are made or wait before they are asked for.
     """
     # More threads than cores only wait for the interpreter: of samples that are read back
     # from the disk, six threads on two cores were measured to take half as long again as two.
     num_threads = min(MAX_THREADS, _num_cores())
     # A window of futures and not one per item: results that wait would hold every item.
-    ahead = AHEAD_PER_THREAD * num_threads
+    ahead = ahead_per_thread * num_threads
     with ThreadPoolExecutor(num_threads) as threads:
         futures: list[Future[Item]] = []
         try:
+            futures += [threads.submit(make, index) for index in range(min(ahead, count))]
             for index in range(count):
-                while len(futures) < min(ahead, count - index):
-                    futures.append(threads.submit(make, index + len(futures)))
                 item = futures.pop(0).result()
+                if index + ahead < count:  # at once, so that it is made while this one is used
+                    futures.append(threads.submit(make, index + ahead))
                 if on_made:
                     on_made(index + 1, count)
                 yield item

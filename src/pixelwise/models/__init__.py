@@ -86,11 +86,14 @@ class SegmentationModel(nn.Module):
         """As :meth:`segment`, with the auxiliary outputs after the main one, of the same size."""
         return [self.segment(image)]
 
-    def _padded(self, image: Tensor) -> Tensor:
+    def padded_size(self, height: int, width: int) -> tuple[int, int]:
+        """The height and width at which an image of that size goes through the network."""
         grid = self.stride if self.is_padded else 1
-        height, width = (
-            -(-max(side, self.smallest_px) // grid) * grid for side in image.shape[-2:]
-        )
+        height, width = (-(-max(side, self.smallest_px) // grid) * grid for side in (height, width))
+        return height, width
+
+    def _padded(self, image: Tensor) -> Tensor:
+        height, width = self.padded_size(*image.shape[-2:])
         more = (0, width - image.shape[-1], 0, height - image.shape[-2])
         # Edge pixels are repeated: a black border would look like the edge of an object.
         return nn.functional.pad(image, more, mode="replicate") if any(more) else image

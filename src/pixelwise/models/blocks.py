@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Annotated, Literal
 
@@ -12,8 +13,9 @@ from torch import Tensor, nn
 Activation = Literal["relu", "elu"]
 """What follows a convolution."""
 
-Normalization = Literal["none", "batch", "batch-before"]
-"""Batch normalisation after the activation, as article A3 suggests, or before it, or none."""
+Normalization = Literal["none", "batch", "batch-before", "group-before"]
+"""Batch normalisation after the activation, as article A3 suggests, or before it; group
+normalisation before it, which looks at each image by itself; or none."""
 
 UpSampling = Literal["transposed", "nearest", "bilinear"]
 """How a U-Net doubles the size: a learned transposed convolution, or a fixed rule and then a
@@ -27,6 +29,9 @@ Depth = Annotated[int, Field(ge=2, le=8)]
 
 Padding = Literal["zeros", "replicate"]
 """What a convolution sees beyond the border."""
+
+MAX_GROUPS = 8
+"""Group normalisation has so many groups, as far as the channels divide."""
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "elu": nn.ELU}
 
@@ -52,19 +57,23 @@ def convolution(
     kernel_size: int,
     *,
     initialise: Initialise,
+    stride: int = 1,
     dilation: int = 1,
     padding: Padding = "zeros",
 ) -> nn.Conv2d:
-    """A convolution that keeps the size ('same'), with a zero bias.
+    """A convolution that keeps the size ('same') or halves it, with a zero bias.
 
-    An even kernel pads the odd pixel at the right and the bottom, as Keras does.
+    An even kernel that keeps the size pads the odd pixel at the right and the bottom, as Keras
+    does. One that halves it lies evenly about the two pixels that become one, and an odd one has
+    its centre on the first of them.
     """
-    if kernel_size % 2:
+    if kernel_size % 2 or stride > 1:
         layer = nn.Conv2d(
             in_channels,
             out_channels,
             kernel_size,
-            padding=dilation * (kernel_size // 2),
+            stride=stride,
+            padding=dilation * ((kernel_size - 1) // 2),
             dilation=dilation,
             padding_mode=padding,
         )
@@ -84,25 +93,40 @@ def convolution_block(
     initialise: Initialise,
     activation: Activation = "relu",
     normalization: Normalization = "none",
+    stride: int = 1,
     dilation: int = 1,
     padding: Padding = "zeros",
 ) -> nn.Sequential:
-    """A 'same' convolution, its activation, and batch normalisation before or after that."""
+    """A convolution as of :func:`convolution`, its activation, a normalisation before or after.
+
+    Reference:
+        Ioffe and Szegedy, Batch normalization (2015), arXiv:1502.03167; Wu and He, Group
+        normalization (2018), arXiv:1803.08494.
+    """
     layers: list[nn.Module] = [
         convolution(
             in_channels,
             out_channels,
             kernel_size,
             initialise=initialise,
+            stride=stride,
             dilation=dilation,
             padding=padding,
         ),
         _ACTIVATIONS[activation](),
     ]
-    if normalization != "none":
-        place = 1 if normalization == "batch-before" else 2
-        layers.insert(place, nn.BatchNorm2d(out_channels))
+    if normalization == "group-before":
+        layers.insert(1, nn.GroupNorm(math.gcd(MAX_GROUPS, out_channels), out_channels))
+    elif normalization != "none":
+        layers.insert(1 if normalization == "batch-before" else 2, nn.BatchNorm2d(out_channels))
     return nn.Sequential(*layers)
+
+
+def batch_normalisations(model: nn.Module) -> list[nn.Module]:
+    """The layers of a network that normalise by the batch."""
+    return [
+        layer for layer in model.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)
+    ]
 
 
 class _EvenConvolution(nn.Conv2d):

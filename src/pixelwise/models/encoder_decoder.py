@@ -30,7 +30,7 @@ class EncoderDecoder(SegmentationModel):
         in_channels: Channels of the image.
         filters: Of the first and the tenth convolution; those between have twice as many.
         activation: After every convolution but the last.
-        normalization: Batch normalisation after or before the activation, or none.
+        normalization: After or before the activation, by the batch or by the image, or none.
         dropout: Chance, after every convolution but the last.
         up: How the size is doubled; neither way has parameters.
 

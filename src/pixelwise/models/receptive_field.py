@@ -12,7 +12,7 @@ Layer = nn.Module | str
 """A layer, or by name a way to double the size that is no module of its own."""
 
 
-def seen_px(layers: Iterable[Layer], stride: int) -> int:
+def seen_px(layers: Iterable[Layer], stride: int) -> int | None:
     """Side of the square around a pixel that holds all that the pixel's output depends on.
 
     A network with poolings sees further from some pixels than from others, and with even kernels
@@ -24,9 +24,12 @@ def seen_px(layers: Iterable[Layer], stride: int) -> int:
         stride: Shifted by this many pixels, the network does the same.
 
     Returns:
-        An odd number of pixels, at least 1.
+        An odd number of pixels, at least 1; ``None`` for the whole image, where a layer normalises
+        by all of it.
     """
     backwards = [*_leaves(layers)][::-1]
+    if any(isinstance(layer, nn.GroupNorm) for layer in backwards):
+        return None
     reach = 0
     for pixel in range(stride):
         first = last = pixel
@@ -47,12 +50,13 @@ def _leaves(layers: Iterable[Layer]) -> Iterable[Layer]:
 def _inputs(layer: Layer, first: int, last: int) -> tuple[int, int]:
     """The first and the last input that the outputs from first to last depend on."""
     if isinstance(layer, nn.Conv2d):
-        assert layer.stride == (1, 1), "a convolution that samples down is not worked out here"
-        spread = layer.dilation[0] * (layer.kernel_size[0] - 1)
-        return first - spread // 2, last + (spread + 1) // 2
+        step, spread = layer.stride[0], layer.dilation[0] * (layer.kernel_size[0] - 1)
+        return step * first - spread // 2, step * last + (spread + 1) // 2
     if isinstance(layer, (nn.MaxPool2d, MaxPool)):
         assert isinstance(layer, MaxPool) or layer.kernel_size == layer.stride == 2
         return 2 * first, 2 * last + 1
+    if isinstance(layer, nn.PixelShuffle):
+        return first // layer.upscale_factor, last // layer.upscale_factor
     if isinstance(layer, nn.Upsample):
         assert layer.scale_factor == 2
         layer = layer.mode

@@ -16,6 +16,7 @@ from pixelwise.models.blocks import (
     convolution_block,
     glorot_uniform,
 )
+from pixelwise.models.receptive_field import seen_px
 
 HIDDEN = 10
 """Convolutions before the last one: the first and the last of them have ``filters``, those between
@@ -58,7 +59,7 @@ class StackedFCN(SegmentationModel):
         in_channels: Channels of the image.
         filters: Of the first and the tenth convolution; those between have twice as many.
         activation: After every convolution but the last.
-        normalization: Batch normalisation after or before the activation, or none.
+        normalization: After or before the activation, by the batch or by the image, or none.
         dropout: Chance, after every convolution but the last.
 
     Reference:
@@ -67,7 +68,6 @@ class StackedFCN(SegmentationModel):
 
     article = "A1 Simple semantic segmentation, model 1"
     learning_rate = 3e-3
-    sees_px = 2 * (HIDDEN + 1) + 1
 
     def __init__(
         self,
@@ -90,6 +90,7 @@ class StackedFCN(SegmentationModel):
             ),
             convolution(filters, num_classes, 3, initialise=glorot_uniform),
         )
+        self.sees_px = seen_px(self.layers, self.stride)
 
     def segment(self, image: Tensor) -> Tensor:
         """Segment images of any size; (N, C, H, W) to (N, K, H, W)."""

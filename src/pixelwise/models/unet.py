@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import pairwise
 
@@ -46,8 +46,9 @@ class UShape(SegmentationModel):
         decoder: Iterable[nn.Module],
         head: nn.Module,
         merge: Merge,
+        stem: Sequence[nn.Module] = (),
     ) -> None:
-        """Take the blocks, each kind in the order of its use."""
+        """Take the blocks, each kind in the order of its use; ``stem`` has halved the size before."""
         self.encoder = nn.ModuleList(encoder)
         self.pool = nn.MaxPool2d(2)
         self.bottleneck = bottleneck
@@ -55,11 +56,11 @@ class UShape(SegmentationModel):
         self.decoder = nn.ModuleList(decoder)
         self.head = head
         self.merge = merge
-        self.stride = 2 ** len(self.encoder)
+        self.stride = 2 ** (len(stem) + len(self.encoder))
         # Skips see less than the way through the bottleneck.
         down = [layer for block in self.encoder for layer in (block, self.pool)]
         back_up = [layer for pair in zip(self.up, self.decoder, strict=True) for layer in pair]
-        self.sees_px = seen_px([*down, bottleneck, *back_up, head], self.stride)
+        self.sees_px = seen_px([*stem, *down, bottleneck, *back_up, head], self.stride)
 
     def segment(self, image: Tensor) -> Tensor:
         """Segment images whose sides are multiples of the stride; (N, C, H, W) to (N, K, H, W)."""
@@ -125,7 +126,7 @@ class UNet(UShape):
         filters: Of the first level; each further one has twice as many.
         depth: Levels, from the full size downwards.
         activation: After every convolution.
-        normalization: Batch normalisation after or before the activation, or none.
+        normalization: After or before the activation, by the batch or by the image, or none.
         dropout: Chance, after the two deepest blocks; the skip takes the dropped-out features.
         up: How the decoder doubles the size.
         merge: Whether skips are concatenated or added.

@@ -44,7 +44,7 @@ class UNetELU(UShape):
         filters: Of the first level; each further one has twice as many.
         depth: Levels, from the full size downwards.
         activation: After every convolution but the transposed ones and the last.
-        normalization: Batch normalisation after or before the activation, or none.
+        normalization: After or before the activation, by the batch or by the image, or none.
         dropout: Chance at the deepest level, between its two convolutions; less above it.
         up: How the decoder doubles the size.
         merge: Whether skips are concatenated or added.

@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-import warnings
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
+from pixelwise.data.quiet import quietly
 from pixelwise.errors import MissingExtraError
 from pixelwise.models import SegmentationModel
 
@@ -118,8 +118,7 @@ class OpenVinoEngine:
     def _compile(self, images: Tensor) -> Any:
         """Compile for one shape: the padding inside a model depends on it, and is traced."""
         openvino = import_openvino()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # tracing warns of what is fixed on purpose
+        with quietly:  # tracing warns of what is fixed on purpose; images are read meanwhile
             converted = openvino.convert_model(self._model, example_input=images)
         converted.reshape(list(images.shape))
         settings = {

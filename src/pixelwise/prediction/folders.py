@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
-from pixelwise.data.caching.memory import free_bytes
 from pixelwise.data.image_rows import LayoutError
 from pixelwise.data.layouts import image_files
-from pixelwise.data.reading import IMAGE_SUFFIXES, Array, read_image
+from pixelwise.data.reading import IMAGE_SUFFIXES
 from pixelwise.devices import is_out_of_memory
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.files import make_folder
 from pixelwise.prediction.engine_checks import Note
 from pixelwise.prediction.large_images import num_steps, predict_large
 from pixelwise.prediction.predictor import Predictor
-from pixelwise.prediction.writers import SaveKind, save_kind, write_prediction
-
-SMALLER = "Save it as TIFF, which is predicted row by row, or cut it"
+from pixelwise.prediction.whole_images import predict_whole, too_large
+from pixelwise.prediction.writers import SaveKind, save_kind
 
 
 @dataclass(frozen=True)
@@ -91,85 +91,52 @@ def _predict_all(
 ) -> Predictions:
     steps = {stem: num_steps(path) for stem, path in jobs.items()}
     total = sum(num or 1 for num in steps.values())
+    done = 0
     written: list[Path] = []
     failed: list[str] = []
-    num_before = 0
-    for stem, path in jobs.items():
 
-        def progress(done: int, before: int = num_before) -> None:
-            if on_progress:
-                on_progress(before + done, total)
+    def progress(further: int = 0) -> None:
+        if on_progress:
+            on_progress(done + further, total)
 
-        try:
-            if steps[stem]:
-                written += _predict_large(predictor, path, out, folders, stem, progress)
-            else:
-                written += _predict_whole(predictor, path, folders, stem)
-        except DataError as error:
-            failed.append(str(error))
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            failed.append(f"{path} must fit into memory. It does not. {SMALLER}")
-        progress(steps[stem] or 1)
-        num_before += steps[stem] or 1
+    for is_large, some in groupby(jobs.items(), key=lambda job: steps[job[0]] is not None):
+        neighbours = list(some)
+        if is_large:
+            results = _predict_large(predictor, neighbours, out, folders, progress)
+        else:
+            results = predict_whole(predictor, neighbours, folders)
+        with closing(results):  # what waits to be written is not, where the listener raises
+            for (stem, _), result in zip(neighbours, results, strict=True):
+                if isinstance(result, str):
+                    failed.append(result)
+                else:
+                    written += result
+                done += steps[stem] or 1
+                progress()
     return Predictions(tuple(written), tuple(failed))
 
 
 def _predict_large(
     predictor: Predictor,
-    path: Path,
+    jobs: Sequence[tuple[str, Path]],
     out: Path,
     folders: Mapping[SaveKind, Path],
-    stem: str,
     on_step: Callable[[int], None],
-) -> list[Path]:
+) -> Generator[list[Path] | str]:
     """Predict row of tiles by row of tiles, or at once where that alone can be done."""
-    partial = (out / stem).with_name(f".{Path(stem).name}.partial")
-    try:
-        return predict_large(predictor, path, folders, stem, partial=partial, on_step=on_step)
-    except LayoutError as refusal:
+    for stem, path in jobs:
+        partial = (out / stem).with_name(f".{Path(stem).name}.partial")
         try:
-            return _predict_whole(predictor, path, folders, stem)
-        except DataError:
-            raise refusal from None
-
-
-def _predict_whole(
-    predictor: Predictor, path: Path, folders: Mapping[SaveKind, Path], stem: str
-) -> list[Path]:
-    image = read_image(path)
-    _require_room(predictor, image, path)
-    probabilities = predictor.to_probabilities(predictor.logits(image, str(path)))
-    return [
-        written
-        for kind, folder in folders.items()
-        for written in write_prediction(
-            folder,
-            stem,
-            kind,
-            image=image,
-            probabilities=probabilities,
-            class_map=predictor.card.class_map,
-            label_mode=predictor.card.label_mode,
-        )
-    ]
-
-
-def _require_room(predictor: Predictor, image: Array, path: Path) -> None:
-    """Raise a :class:`DataError` where an image cannot be predicted as a whole: better than a kill.
-
-    Raw scores and probabilities, both float32, are there at once; the rest is small beside them.
-    """
-    num_classes = predictor.card.class_map.num_classes
-    needed, free = 2 * 4 * num_classes * image.shape[0] * image.shape[1], free_bytes()
-    if needed > free:
-        height, width = image.shape[:2]
-        raise DataError(
-            f"{path} must fit into memory, with the scores of {num_classes} classes at "
-            f"{height} x {width} pixels: {needed / 2**30:.1f} GiB. {free / 2**30:.1f} GiB are "
-            f"free. {SMALLER}"
-        )
+            yield predict_large(predictor, path, folders, stem, partial=partial, on_step=on_step)
+        except LayoutError as refusal:
+            (result,) = predict_whole(predictor, [(stem, path)], folders)
+            yield str(refusal) if isinstance(result, str) else result
+        except DataError as error:
+            yield str(error)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            yield too_large(path)
 
 
 def _jobs(inputs: Sequence[Path], out: Path, folders: Sequence[Path]) -> dict[str, Path]:

@@ -184,7 +184,7 @@ class Predictor:
         sizes: list[tuple[int, int]] = []
         for name, image in images:
             tensor = self.prepare(image, name)
-            pixels = tensor.shape[-2] * tensor.shape[-1]
+            pixels = math.prod(self.model.padded_size(*tensor.shape[-2:]))
             is_full = (len(waiting) + 1) * pixels > MAX_BATCH_PIXELS
             if waiting and (tensor.shape != waiting[0].shape or is_full):
                 yield from self._segment(waiting, sizes)
@@ -194,10 +194,17 @@ class Predictor:
         if waiting:
             yield from self._segment(waiting, sizes)
 
+    def computed_pixels(self, height: int, width: int) -> int:
+        """How many pixels go through the model for an image of that size, padding included."""
+        return math.prod(
+            self.model.padded_size(*self.card.preprocessing.fitted_size(height, width))
+        )
+
     def decide(self, logits: Tensor) -> npt.NDArray[np.uint8] | npt.NDArray[np.bool_]:
         """Class ids (exclusive) or yes and no per class (overlapping) of logits (K, H, W)."""
         if self.card.label_mode == "exclusive":
-            return np.asarray(logits.argmax(0).to(torch.uint8).numpy())
+            # The place of the maximum: torch's argmax was measured at four times the time of it.
+            return np.asarray(logits.max(0).indices.to(torch.uint8).numpy())
         return np.asarray((logits > math.log(THRESHOLD / (1 - THRESHOLD))).numpy())
 
     def to_probabilities(self, logits: Tensor) -> npt.NDArray[np.float32]:

@@ -23,6 +23,7 @@ from pixelwise.errors import ModelFileError, TrainingError
 from pixelwise.evaluation import score_samples
 from pixelwise.files import write_text
 from pixelwise.modelfile import MODEL_NAME, save_model_file
+from pixelwise.models.blocks import batch_normalisations
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.reporting.plots import draw_curves
 from pixelwise.scoring.scores import Scores
@@ -80,6 +81,7 @@ class Trainer:
         self.listener = listener
         self.model = prepared.model
         self.device = prepared.device
+        self.batch_normalisations = batch_normalisations(self.model)
         self.optimizer = _optimizer(self.model, self.recipe)
         self.progress = Progress(data=prepared.dataset.state)
         self.watch = Watch(prepared, folder, listener)
@@ -162,6 +164,10 @@ class Trainer:
         training = self.recipe.training
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()
+        assert training.batch_statistics is not None
+        if self._fraction() >= training.batch_statistics < 1:
+            for layer in self.batch_normalisations:
+                layer.eval()  # until the next epoch begins; a resumed run holds the same
         rng = random_for(Chance.STEP, training.seed, self.progress.epoch, self.progress.step)
         # Dropout draws from torch's generator: seeded at every step, it need not be saved.
         torch.manual_seed(int(rng.integers(2**63)))

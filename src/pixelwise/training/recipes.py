@@ -10,6 +10,7 @@ from pixelwise.data.batches import crops_per_image
 from pixelwise.data.statistics import DatasetStatistics
 from pixelwise.devices import MIN_SPEEDUP
 from pixelwise.models import SegmentationModel
+from pixelwise.models.blocks import batch_normalisations
 from pixelwise.wording import amount
 
 MAX_CROP_PX = 512
@@ -29,6 +30,12 @@ CPU_MINUTES = 15.0
 
 MIN_EPOCHS_IN_BUDGET = 25
 """With fewer full-size epochs than this in the time given, images are worked on smaller."""
+
+FEW_FOR_STATISTICS = 16
+"""Batches of fewer images tell batch normalisation little of how images are on the whole."""
+
+HELD_FROM = 0.6
+"""With such batches, running statistics are held from this share of the training on."""
 
 SCALES = (0.75, 0.5)
 """Working scales to choose from, beside full size."""
@@ -94,6 +101,34 @@ def fill_data_choices(
         if is_unbalanced:
             reasons.append(f"class weights balanced: the rarest class has {rare:.2%} of the pixels")
     return reasons
+
+
+def fill_batch_statistics(recipe: Recipe, model: SegmentationModel) -> list[str]:
+    """Fill how long batch normalisation goes by each batch; the recipe is changed.
+
+    A batch of few images is unlike the next, and images of a rare kind are normalised by themselves
+    in training and by the others in prediction. docs/decisions/0019 has what holding them gave.
+
+    Args:
+        recipe: With its batch size.
+        model: The network.
+
+    Returns:
+        The reason, where there is batch normalisation.
+
+    Reference:
+        Wu and Johnson, Rethinking "Batch" in BatchNorm (2021), arXiv:2105.07576.
+    """
+    training = recipe.training
+    if training.batch_statistics is not None:
+        return []
+    assert training.batch_size is not None
+    is_small = training.batch_size < FEW_FOR_STATISTICS
+    training.batch_statistics = HELD_FROM if is_small else 1.0
+    if not is_small or not batch_normalisations(model):
+        return []
+    reason = f"batches of {training.batch_size} say little of the other images"
+    return [f"running statistics held from {HELD_FROM:.0%} of the training on: {reason}"]
 
 
 def fill_machine_choices(

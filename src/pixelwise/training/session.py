@@ -94,7 +94,7 @@ def train(
         KeyboardInterrupt: Training was stopped; everything reached is saved, ``resume`` goes on.
 
     Example:
-        >>> outcome = train("my-images", model="unet-elu", minutes=15)  # doctest: +SKIP
+        >>> outcome = train("my-images", minutes=15)  # doctest: +SKIP
         >>> outcome.scores.mean_iou  # doctest: +SKIP
         0.84
     """
@@ -124,6 +124,8 @@ def train(
                 "new run"
             )
         chosen = load_recipe(folder / RECIPE_NAME)
+        if chosen.training.batch_statistics is None:  # begun before there was this choice
+            chosen.training.batch_statistics = 1.0
         for argument in FRESH_ONLY:  # the checkpoint has the weights
             chosen.model.arguments.pop(argument, None)
     else:

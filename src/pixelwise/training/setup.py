@@ -44,6 +44,7 @@ from pixelwise.training.reading import (
 )
 from pixelwise.training.recipes import (
     choose_scale,
+    fill_batch_statistics,
     fill_data_choices,
     fill_length,
     fill_machine_choices,
@@ -197,6 +198,7 @@ def _assemble(
     reasons = fill_data_choices(
         recipe, statistics, dataset.augmentation, dataset.label_mode, is_cpu=device.type == "cpu"
     )
+    reasons += fill_batch_statistics(recipe, model)
     settings = recipe.training
     assert settings.size
     weights = class_weights(

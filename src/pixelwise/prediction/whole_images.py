@@ -1,0 +1,225 @@
+"""Images that fit into memory: read ahead, small ones computed together, results written behind."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pixelwise.data.caching.memory import free_bytes
+from pixelwise.data.parallel import in_parallel
+from pixelwise.data.reading import Array, read_image
+from pixelwise.devices import is_out_of_memory
+from pixelwise.errors import DataError
+from pixelwise.prediction.predictor import MAX_BATCH_PIXELS, Predictor
+from pixelwise.prediction.writers import SaveKind, write_prediction
+
+Probabilities = npt.NDArray[np.float32]
+"""(K, H, W), of one image."""
+
+SMALLER = "Save it as TIFF, which is predicted row by row, or cut it"
+
+NUM_WRITERS = 4
+"""So many results are written at a time: a writer mostly waits until its file is on the disk."""
+
+MAX_WAITING_BYTES = 2**26
+"""What may wait to be written; before larger images are computed, all else is written."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    """An image to predict.
+
+    Attributes:
+        stem: Of its results; may hold folders.
+        path: Of the image.
+        image: (H, W, C), or why it cannot be read. No error is kept, as it would keep what lay in
+            memory where it was raised.
+    """
+
+    stem: str
+    path: Path
+    image: Array | str
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A result that is being written, or why there is none.
+
+    Attributes:
+        num_bytes: In memory until it is written.
+        result: The files, or the reason.
+    """
+
+    num_bytes: int
+    result: Future[list[Path] | str] | str
+
+    @property
+    def is_done(self) -> bool:
+        """There is nothing left to wait for."""
+        return isinstance(self.result, str) or self.result.done()
+
+    def ended(self) -> list[Path] | str:
+        """The files or the reason, as soon as there is one."""
+        return self.result if isinstance(self.result, str) else self.result.result()
+
+
+def predict_whole(
+    predictor: Predictor, jobs: Sequence[tuple[str, Path]], folders: Mapping[SaveKind, Path]
+) -> Generator[list[Path] | str]:
+    """Predict images that go through memory as a whole, and write the results.
+
+    Args:
+        predictor: The model.
+        jobs: For each image the stem of its results, and its path.
+        folders: What to write, and where to.
+
+    Yields:
+        For each image, in order: the files written, or in a line why it could not be predicted.
+
+    Raises:
+        OutputError: A result cannot be written.
+    """
+    waiting: deque[_Waiting] = deque()
+    threads = ThreadPoolExecutor(NUM_WRITERS)
+    try:
+        for group in _groups(predictor, _read(jobs)):
+            room = MAX_WAITING_BYTES - sum(_bytes_of(predictor, job) for job in group)
+            while waiting and (waiting[0].is_done or sum(one.num_bytes for one in waiting) > room):
+                yield waiting.popleft().ended()
+            waiting.extend(_computed_and_sent(predictor, group, folders, threads))
+        while waiting:
+            yield waiting.popleft().ended()
+    finally:
+        threads.shutdown(cancel_futures=True)
+
+
+def _read(jobs: Sequence[tuple[str, Path]]) -> Iterator[_Job]:
+    """Read every image; for each core one is read ahead, as whole images may be large."""
+
+    def read(index: int) -> _Job:
+        stem, path = jobs[index]
+        try:
+            return _Job(stem, path, read_image(path))
+        except DataError as error:
+            return _Job(stem, path, str(error))
+
+    return in_parallel(read, len(jobs), ahead_per_thread=1)
+
+
+def _groups(predictor: Predictor, jobs: Iterable[_Job]) -> Iterator[list[_Job]]:
+    """Neighbours of one shape, as many as are computed at once; what failed is a group alone."""
+    group: list[_Job] = []
+    for job in jobs:
+        if group and not _go_together(predictor, group, job):
+            yield group
+            group = []
+        group.append(job)
+    if group:
+        yield group
+
+
+def _go_together(predictor: Predictor, group: Sequence[_Job], job: _Job) -> bool:
+    first, image = group[0].image, job.image
+    if isinstance(first, str) or isinstance(image, str):
+        return False
+    height, width = image.shape[:2]
+    pixels = max(height * width, predictor.computed_pixels(height, width))
+    is_alike = first.shape == image.shape and first.dtype == image.dtype
+    return is_alike and (len(group) + 1) * pixels <= MAX_BATCH_PIXELS
+
+
+def _bytes_of(predictor: Predictor, job: _Job) -> int:
+    """What an image and its probabilities take."""
+    if isinstance(job.image, str):
+        return 0
+    height, width = job.image.shape[:2]
+    return job.image.nbytes + 4 * predictor.card.class_map.num_classes * height * width
+
+
+def _computed_and_sent(
+    predictor: Predictor,
+    group: Sequence[_Job],
+    folders: Mapping[SaveKind, Path],
+    threads: ThreadPoolExecutor,
+) -> list[_Waiting]:
+    """Compute a group and hand its results to the writers."""
+    return [
+        _Waiting(0, found)
+        if isinstance(found, str)
+        else _Waiting(
+            _bytes_of(predictor, job), threads.submit(_write, predictor, folders, job, found)
+        )
+        for job, found in zip(group, _computed(predictor, group), strict=True)
+    ]
+
+
+def _computed(predictor: Predictor, group: Sequence[_Job]) -> list[Probabilities | str]:
+    """Probabilities of a group together; where that fails, of each alone, to know which fails."""
+    try:
+        images = [(str(job.path), _readable(predictor, job)) for job in group]
+        # Not in the writers: torch makes threads of its own for every thread that calls it.
+        return [predictor.to_probabilities(logits) for logits in predictor.logits_of(images)]
+    except DataError as error:
+        reason = str(error)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = too_large(group[0].path)
+    # Here and not above: while it is handled, an error keeps the batch that failed in memory.
+    if len(group) == 1:
+        return [reason]
+    return [result for job in group for result in _computed(predictor, [job])]
+
+
+def _readable(predictor: Predictor, job: _Job) -> Array:
+    """The image of a job.
+
+    Raises:
+        DataError: It could not be read; or it cannot be predicted as a whole, as its raw scores and
+            probabilities, both float32, are there at once: better than a kill. The rest is small.
+    """
+    if isinstance(job.image, str):
+        raise DataError(job.image)
+    height, width = job.image.shape[:2]
+    num_classes = predictor.card.class_map.num_classes
+    needed, free = 2 * 4 * num_classes * height * width, free_bytes()
+    if needed > free:
+        raise DataError(
+            f"{job.path} must fit into memory, with the scores of {num_classes} classes at "
+            f"{height} x {width} pixels: {needed / 2**30:.1f} GiB. {free / 2**30:.1f} GiB are "
+            f"free. {SMALLER}"
+        )
+    return job.image
+
+
+def too_large(path: Path) -> str:
+    """What is said of an image for which memory ran out."""
+    return f"{path} must fit into memory. It does not. {SMALLER}"
+
+
+def _write(
+    predictor: Predictor, folders: Mapping[SaveKind, Path], job: _Job, probabilities: Probabilities
+) -> list[Path] | str:
+    assert not isinstance(job.image, str)
+    try:
+        return [
+            written
+            for kind, folder in folders.items()
+            for written in write_prediction(
+                folder,
+                job.stem,
+                kind,
+                image=job.image,
+                probabilities=probabilities,
+                class_map=predictor.card.class_map,
+                label_mode=predictor.card.label_mode,
+            )
+        ]
+    except MemoryError:
+        return too_large(job.path)
