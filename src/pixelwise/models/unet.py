@@ -48,7 +48,7 @@ class UShape(SegmentationModel):
         merge: Merge,
         stem: Sequence[nn.Module] = (),
     ) -> None:
-        """Take the blocks, each kind in the order of its use; ``stem`` has halved the size before."""
+        """Take the blocks, each kind in the order of its use; those of ``stem`` run before."""
         self.encoder = nn.ModuleList(encoder)
         self.pool = nn.MaxPool2d(2)
         self.bottleneck = bottleneck

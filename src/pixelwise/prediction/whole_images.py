@@ -139,7 +139,8 @@ def _bytes_of(predictor: Predictor, job: _Job) -> int:
     if isinstance(job.image, str):
         return 0
     height, width = job.image.shape[:2]
-    return job.image.nbytes + 4 * predictor.card.class_map.num_classes * height * width
+    num_values = predictor.card.class_map.num_classes * height * width
+    return int(job.image.nbytes) + 4 * num_values
 
 
 def _computed_and_sent(

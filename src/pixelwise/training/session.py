@@ -123,11 +123,7 @@ def train(
                 f"{', '.join(sorted(changed)) or 'another recipe'} too. Leave it out, or start a "
                 "new run"
             )
-        chosen = load_recipe(folder / RECIPE_NAME)
-        if chosen.training.batch_statistics is None:  # begun before there was this choice
-            chosen.training.batch_statistics = 1.0
-        for argument in FRESH_ONLY:  # the checkpoint has the weights
-            chosen.model.arguments.pop(argument, None)
+        chosen = _recipe_as_begun(folder / RECIPE_NAME)
     else:
         chosen = _base_recipe(recipe, overrides)
     chosen = _with(chosen, given)
@@ -151,6 +147,16 @@ def train(
             trainer.resume()
         trainer.run()
         return _finish(prepared, trainer, listener)
+
+
+def _recipe_as_begun(path: Path) -> Recipe:
+    """The recipe of a run that is gone on with."""
+    recipe = load_recipe(path)
+    if recipe.training.batch_statistics is None:  # begun before there was this choice
+        recipe.training.batch_statistics = 1.0
+    for argument in FRESH_ONLY:  # the checkpoint has the weights
+        recipe.model.arguments.pop(argument, None)
+    return recipe
 
 
 def _require_self_test(prepared: Prepared, listener: Listener) -> None:
