@@ -139,8 +139,9 @@ def _bytes_of(predictor: Predictor, job: _Job) -> int:
     if isinstance(job.image, str):
         return 0
     height, width = job.image.shape[:2]
-    num_values = predictor.card.class_map.num_classes * height * width
-    return int(job.image.nbytes) + 4 * num_values
+    num_values: int = predictor.card.class_map.num_classes * height * width
+    num_bytes: int = job.image.nbytes + 4 * num_values
+    return num_bytes
 
 
 def _computed_and_sent(
