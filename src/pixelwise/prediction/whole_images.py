@@ -139,8 +139,7 @@ def _bytes_of(predictor: Predictor, job: _Job) -> int:
     if isinstance(job.image, str):
         return 0
     height, width = job.image.shape[:2]
-    num_values: int = predictor.card.class_map.num_classes * height * width
-    num_bytes: int = job.image.nbytes + 4 * num_values
+    num_bytes: int = job.image.nbytes + 4 * predictor.card.class_map.num_classes * height * width
     return num_bytes
 
 
