@@ -252,9 +252,9 @@ def test_memory_that_runs_out_on_the_way_ends_one_image_and_not_the_others(
     assert "a.png must fit into memory" in done.failed[0]
 
 
-def test_small_images_of_one_size_are_computed_together(tmp_path, predictor, monkeypatch):
-    truths = [save_image(tmp_path / "in" / f"{seed}.png", seed=seed) for seed in range(9)]
-    save_image(tmp_path / "in" / "9.png", (20, 20))
+@pytest.fixture
+def batch_sizes(monkeypatch):
+    """How many images went through the model at once, each time."""
     sizes = []
     forward = BrightIsForeground.segment
     monkeypatch.setattr(
@@ -262,8 +262,14 @@ def test_small_images_of_one_size_are_computed_together(tmp_path, predictor, mon
         "segment",
         lambda self, image: (sizes.append(len(image)), forward(self, image))[1],
     )
+    return sizes
+
+
+def test_small_images_of_one_size_are_computed_together(tmp_path, predictor, batch_sizes):
+    truths = [save_image(tmp_path / "in" / f"{seed}.png", seed=seed) for seed in range(9)]
+    save_image(tmp_path / "in" / "9.png", (20, 20))
     done = predict(predictor, [tmp_path / "in"], tmp_path / "out")
-    assert sizes == [9, 1]
+    assert batch_sizes == [9, 1]
     assert [path.name for path in done.written] == [f"{number}.png" for number in range(10)]
     for truth, path in zip(truths, done.written, strict=False):
         np.testing.assert_array_equal(ids(path), truth)
@@ -364,22 +370,15 @@ def test_a_batch_that_is_too_large_for_memory_is_computed_one_by_one(
 
 
 def test_tiny_images_that_the_network_pads_fill_a_batch_by_their_padded_size(
-    tmp_path, predictor, monkeypatch
+    tmp_path, predictor, monkeypatch, batch_sizes
 ):
     for number in range(8):
         save_image(tmp_path / "in" / f"{number}.png", (4, 4), seed=number)
     predictor.model.smallest_px = 64
     monkeypatch.setattr("pixelwise.prediction.whole_images.MAX_BATCH_PIXELS", 3 * 64 * 64)
     monkeypatch.setattr("pixelwise.prediction.predictor.MAX_BATCH_PIXELS", 3 * 64 * 64)
-    sizes = []
-    forward = BrightIsForeground.segment
-    monkeypatch.setattr(
-        BrightIsForeground,
-        "segment",
-        lambda self, image: (sizes.append(len(image)), forward(self, image))[1],
-    )
     predict(predictor, [tmp_path / "in"], tmp_path / "out")
-    assert sizes == [3, 3, 2]
+    assert batch_sizes == [3, 3, 2]
 
 
 def test_images_that_fail_are_not_kept_in_memory(tmp_path, predictor, monkeypatch):
