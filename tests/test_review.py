@@ -18,6 +18,7 @@ from pixelwise.data.dataset import open_dataset
 from pixelwise.data.digits import DigitOptions, write_digits
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.modelfile import ModelCard, Preprocessing, TrainingData, load_model_file
+from pixelwise.models import SegmentationModel
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.review import records_to_review
 from pixelwise.review_folds import Fold
@@ -27,10 +28,10 @@ SIZE = (48, 64)
 PLANTED = {"001": "missing", "004": "extra", "006": "wrong"}
 
 
-class KnowsColours(torch.nn.Module):
+class KnowsColours(SegmentationModel):
     """Sure of the class whose red value, 0, 100 or 200, a pixel has."""
 
-    def forward(self, image):
+    def segment(self, image):
         levels = torch.tensor([0.0, 100.0, 200.0]).view(1, 3, 1, 1)
         return -(image[:, :1] - levels).abs() / 25
 
