@@ -1,6 +1,6 @@
 """A guard against getting slower: ratios that matter, held against those that were stored.
 
-    make bench-guard                        three minutes on 2 cores; exit 1 where a ratio is worse
+    make bench-guard                        five minutes on 2 cores; exit 1 where a ratio is worse
     python benchmarks/guard.py --only help counting
     python benchmarks/guard.py --store      on a quiet machine: what is held against from now on
 
