@@ -105,6 +105,7 @@ def test_a_full_disk_ends_everything_though_results_are_written_behind(
 def test_results_that_wait_to_be_written_are_few(tmp_path, predictor, monkeypatch):
     for number in range(30):
         save_image(tmp_path / "in" / f"{number:02}.png", (40, 40), seed=number)
+    monkeypatch.setattr("pixelwise.files.os.fsync", lambda _: time.sleep(0.03))  # a slow disk
     room = 4 * (3 + 2 * 4) * 40 * 40
     monkeypatch.setattr("pixelwise.prediction.whole_images.MAX_WAITING_BYTES", room)
     monkeypatch.setattr("pixelwise.prediction.whole_images.MAX_BATCH_PIXELS", 1)
