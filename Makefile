@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIXELWISE := $(BIN)/pixelwise
 
-.PHONY: run test check fix bench bench-guard lab wheel clean
+.PHONY: run test test-instruction-sets check fix bench bench-guard lab wheel clean
 .DEFAULT_GOAL := run
 
 # The stamp is as old as the last install: a change of the requirements installs anew.
@@ -19,6 +19,13 @@ run: $(VENV)/installed  ## make digits, train on them, score, draw pictures
 
 test: $(VENV)/installed  ## all tests, real data included where it is there
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
+
+# What compares numbers must hold on every processor: older instruction sets are forced here.
+NUMBERS := tests/training/test_metrics_agree.py tests/models/test_models.py tests/prediction/test_predictor.py
+ISA ?= AVX2
+
+test-instruction-sets: $(VENV)/installed  ## what compares numbers, as a processor with only ISA=AVX2 (or AVX512_CORE_BF16) would
+	OMP_NUM_THREADS=1 ONEDNN_MAX_CPU_ISA=$(ISA) $(BIN)/python -m pytest --numprocesses 2 $(NUMBERS)
 
 check: $(VENV)/installed  ## lint, format, types, layers
 	$(BIN)/ruff check .

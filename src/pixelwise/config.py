@@ -177,7 +177,8 @@ class TrainingRecipe(_Section):
             third of the epochs, at least 10; with ``minutes`` the budget alone is the end.
         seed: Of weights, order, crops and dropout.
         device: ``auto`` takes CUDA, then MPS, then the CPU.
-        precision: ``float32`` or ``bfloat16`` (autocast).
+        precision: Of training steps: ``float32`` or ``bfloat16`` (autocast). Metrics are always
+            computed in float32.
         memory_format: How images and weights lie in memory, ``channels_last`` or ``contiguous``;
             ``None`` takes what is faster for this model on this machine.
     """

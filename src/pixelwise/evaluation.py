@@ -256,7 +256,9 @@ def score_samples(
             )
         scores = summarise(confusion, class_map, with_intervals=detailed)
         detail = details.detail(confusion.per_image, confusion.counts) if details else None
-        return dataclasses.replace(scores, loss=loss.mean, detail=detail)
+        return dataclasses.replace(
+            scores, loss=loss.mean, detail=detail, precision_of_model=predictor.precision
+        )
     scores = summarise(overlap, class_map, keras=keras, with_intervals=detailed)
     if len(scores.absent_classes) == class_map.num_classes:
         raise DataError(
@@ -264,7 +266,12 @@ def score_samples(
             "All are black. Check the masks, or choose another split with --split"
         )
     detail = details.detail(overlap.per_image, None) if details else None
-    return dataclasses.replace(scores, loss=keras.figures()["loss"], detail=detail)
+    return dataclasses.replace(
+        scores,
+        loss=keras.figures()["loss"],
+        detail=detail,
+        precision_of_model=predictor.precision,
+    )
 
 
 class _MeanCrossEntropy:

@@ -71,8 +71,7 @@ def report_run(
     recipe, model, card = _opened(folder, data)
     # As at the end of the training: the temperature that it found is part of what is reported.
     plain = card.model_copy(update={"temperature": 1.0})
-    precision = recipe.training.precision or "float32"
-    predictor = Predictor(model, plain, device=device, precision=precision)
+    predictor = Predictor(model, plain, device=device)
     dataset = fit_to_model(predictor, open_as_in(recipe.data))
     scores = evaluate(predictor, dataset, "val", detailed=True, on_progress=on_progress)
     records = {record.name: record for record in dataset.split("val")}

@@ -243,57 +243,37 @@ def test_what_is_not_all_never_reads_as_100_percent(share, text):
     assert percent(share) == text
 
 
-def candidate_names(monkeypatch, *, speedup, has_bfloat16, said, allows_bfloat16=True):
-    monkeypatch.setattr(engine_choice, "measure_bfloat16_speedup", lambda _: speedup)
-    monkeypatch.setattr(engine_choice, "has_bfloat16", lambda: has_bfloat16)
-    found = engine_choice._candidates(torch_engine(small_model()), said.append, allows_bfloat16)
+def candidate_names(said):
+    found = engine_choice._candidates(torch_engine(small_model()), said.append)
     return [engine.name for engine in found]
 
 
-@pytest.mark.parametrize(
-    ("speedup", "has_bfloat16", "names"),
-    [
-        (0.2, False, ["OpenVINO float32"]),
-        (3.0, False, ["torch bfloat16", "OpenVINO float32"]),
-        (0.2, True, ["OpenVINO float32", "OpenVINO bfloat16"]),
-    ],
-)
-def test_bfloat16_is_tried_only_where_the_machine_is_fast_in_it(
-    monkeypatch, speedup, has_bfloat16, names
-):
+def test_only_engines_in_float32_are_tried():
     said = []
-    options = {"speedup": speedup, "has_bfloat16": has_bfloat16, "said": said}
-    assert candidate_names(monkeypatch, **options) == names
+    assert candidate_names(said) == ["OpenVINO float32"]
     assert said == []
 
 
-def test_where_values_matter_bfloat16_is_no_candidate(monkeypatch):
-    options = {"speedup": 3.0, "has_bfloat16": True, "said": [], "allows_bfloat16": False}
-    assert candidate_names(monkeypatch, **options) == ["OpenVINO float32"]
-
-
-def test_without_openvino_the_extra_is_named_where_it_could_help(monkeypatch):
+def test_without_openvino_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     said = []
-    assert candidate_names(monkeypatch, speedup=0.2, has_bfloat16=False, said=said) == []
+    assert candidate_names(said) == []
     assert ["pip install '.[export]'" in line for line in said] == [True]
 
 
-def test_an_openvino_that_cannot_be_loaded_is_said_and_torch_still_tried(monkeypatch):
+def test_an_openvino_that_cannot_be_loaded_leaves_torch(monkeypatch):
     def broken():
         raise OSError("libtbb.so.12: cannot open shared object file")
 
-    monkeypatch.setattr(engine_choice, "measure_bfloat16_speedup", lambda _: 3.0)
-    monkeypatch.setattr(engine_choice, "has_bfloat16", broken)
+    monkeypatch.setattr(engine_choice, "import_openvino", broken)
     said = []
-    found = engine_choice._candidates(torch_engine(small_model()), said.append, True)
-    assert [engine.name for engine in found] == ["torch bfloat16"]
+    assert candidate_names(said) == []
     assert ["libtbb" in line for line in said] == [True]
 
 
 @torch.no_grad()
 def test_this_machine_can_be_asked_while_gradients_are_off():
     said = []
-    found = engine_choice._candidates(torch_engine(small_model()), said.append, True)
+    found = engine_choice._candidates(torch_engine(small_model()), said.append)
     assert "OpenVINO float32" in [engine.name for engine in found]
     assert said == []

@@ -130,8 +130,6 @@ def _eager(monkeypatch):
     monkeypatch.setattr(engine_choice, "SETUP_S", 0.0)
     monkeypatch.setattr(engine_choice, "NUM_FORWARDS", 0)
     monkeypatch.setattr(engine_choice, "MIN_GAIN", 0.0)
-    monkeypatch.setattr(engine_choice, "measure_bfloat16_speedup", lambda _: 0.2)
-    monkeypatch.setattr(engine_choice, "has_bfloat16", lambda: False)
 
 
 @pytest.mark.usefixtures("_eager")

@@ -79,13 +79,22 @@ def test_pictures_without_up_and_down_are_turned_freely(unevenness, orientation)
     assert f"halves differ by {unevenness:.0%}" in reasons
 
 
-@pytest.mark.parametrize(("speedup", "precision"), [(0.1, "float32"), (2.5, "bfloat16")])
-def test_precision_follows_the_measured_speed(speedup, precision):
+@pytest.mark.parametrize(
+    ("support", "speedup", "precision", "reason"),
+    [
+        (True, None, "bfloat16", "matrix units"),
+        (False, None, "float32", "it has no bfloat16"),
+        (None, 0.1, "float32", "measured at 0.1 times"),
+        (None, 2.5, "bfloat16", "measured at 2.5 times"),
+    ],
+)
+def test_precision_follows_the_hardware_and_then_the_clock(support, speedup, precision, reason):
     recipe = Recipe()
     model = create_model("stacked-fcn", 2)
-    fill_machine_choices(recipe, model, device="cpu", bfloat16_speedup=speedup)
+    reasons = fill_machine_choices(recipe, model, device="cpu", support=support, speedup=speedup)
     assert recipe.training.precision == precision
     assert recipe.training.learning_rate == model.learning_rate
+    assert reason in " ".join(reasons)
 
 
 def test_a_training_without_a_budget_sees_about_twenty_thousand_images():

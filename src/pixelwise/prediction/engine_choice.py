@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from pixelwise.devices import MIN_SPEEDUP, measure_bfloat16_speedup
 from pixelwise.errors import ConfigError, UnknownNameError, how_to_install
 from pixelwise.prediction.engine_checks import (
     NO_AGREEMENT,
@@ -26,7 +25,6 @@ from pixelwise.prediction.engines import (
     Engine,
     OpenVinoEngine,
     TorchEngine,
-    has_bfloat16,
     import_openvino,
     is_openvino_installed,
 )
@@ -107,8 +105,6 @@ def engine_by_name(
     reference: TorchEngine,
     decide: Decide,
     note: Note,
-    *,
-    allows_bfloat16: bool = True,
 ) -> Engine:
     """The engine that was asked for.
 
@@ -118,7 +114,6 @@ def engine_by_name(
         reference: torch, whose decisions the others must share.
         decide: Makes decisions of logits.
         note: Told what was chosen, and what has failed.
-        allows_bfloat16: ``auto`` may compute in it; decisions are the same, values are not.
 
     Raises:
         UnknownNameError: There is none of that name.
@@ -136,9 +131,7 @@ def engine_by_name(
             f"Got {reference.precision!r}. Use the engine 'torch'"
         )
     if name == "auto":
-        return AutoEngine(
-            reference, lambda: _candidates(reference, note, allows_bfloat16), decide, note
-        )
+        return AutoEngine(reference, lambda: _candidates(reference, note), decide, note)
     if reference.device.type != "cpu":
         raise ConfigError(
             "device must be cpu with the engine 'openvino'. "
@@ -148,25 +141,19 @@ def engine_by_name(
     return CheckedEngine(OpenVinoEngine(reference.model), reference, decide, note)
 
 
-def _candidates(reference: TorchEngine, note: Note, allows_bfloat16: bool) -> list[Engine]:
-    """The engines that may be faster than torch in float32 on this machine."""
-    found: list[Engine] = []
-    if allows_bfloat16 and measure_bfloat16_speedup(reference.device) >= MIN_SPEEDUP:
-        found.append(TorchEngine(reference.model, reference.device, "bfloat16"))
+def _candidates(reference: TorchEngine, note: Note) -> list[Engine]:
+    """The engines that may be faster than torch on this machine, in the same precision."""
     if reference.device.type != "cpu":
-        return found
+        return []
     if not is_openvino_installed():
-        if not found:
-            note(f"OpenVINO may predict faster on this processor: {how_to_install(EXTRA)}")
-        return found
+        note(f"OpenVINO may predict faster on this processor: {how_to_install(EXTRA)}")
+        return []
     try:
-        found.append(OpenVinoEngine(reference.model))
-        if allows_bfloat16 and has_bfloat16():
-            found.append(OpenVinoEngine(reference.model, "bfloat16"))
+        import_openvino()
+        return [OpenVinoEngine(reference.model)]
     except Exception as error:  # whatever another library raises, torch goes on
         note(f"OpenVINO cannot be used, torch goes on: {in_one_line(error)}")
-        return [engine for engine in found if isinstance(engine, TorchEngine)]
-    return found
+        return []
 
 
 class AutoEngine:

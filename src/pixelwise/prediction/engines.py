@@ -12,16 +12,18 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import torch
 from torch import Tensor
 
 from pixelwise.data.quiet import quietly
-from pixelwise.errors import MissingExtraError
+from pixelwise.errors import MissingExtraError, UnknownNameError
 from pixelwise.models import SegmentationModel
 
 Precision = Literal["float32", "bfloat16"]
+
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 KEPT_SHAPES = 4
 """So many compiled batch shapes are kept: full batches and last ones, of two sizes of image."""
@@ -29,7 +31,17 @@ KEPT_SHAPES = 4
 EXTRA = "export"
 """The extra of pixelwise that brings OpenVINO."""
 
-HINTS = {"float32": "f32", "bfloat16": "bf16"}
+
+def checked_precision(name: str) -> Precision:
+    """The precision of that name.
+
+    Raises:
+        UnknownNameError: There is no such precision.
+    """
+    for precision in PRECISIONS:
+        if precision == name:
+            return precision
+    raise UnknownNameError("precision", name, PRECISIONS)
 
 
 class Engine(Protocol):
@@ -62,10 +74,12 @@ class TorchEngine:
         precision: ``float32``, or ``bfloat16`` by autocast.
     """
 
-    def __init__(self, model: SegmentationModel, device: torch.device, precision: str) -> None:
+    def __init__(
+        self, model: SegmentationModel, device: torch.device, precision: Precision
+    ) -> None:
         self.model = model
         self.device = device
-        self.precision = precision
+        self.precision: Precision = precision
         self.name = f"torch {precision}"
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -78,21 +92,20 @@ class TorchEngine:
 
 
 class OpenVinoEngine:
-    """The model compiled by OpenVINO, on the processor; compiling takes seconds for each shape.
+    """The model compiled by OpenVINO, in float32 on the processor; each shape takes seconds.
 
     The threads are as many as torch has. Weights that change are compiled anew.
 
     Args:
         model: The network, on the CPU; in evaluation mode whenever the engine is called.
-        precision: ``bfloat16`` is for processors that have it; see :func:`has_bfloat16`.
     """
 
-    def __init__(self, model: SegmentationModel, precision: Precision = "float32") -> None:
+    name = "OpenVINO float32"
+
+    def __init__(self, model: SegmentationModel) -> None:
         self._model = model
-        self._precision = precision
         self._compiled: OrderedDict[tuple[int, ...], Any] = OrderedDict()
         self._weights: list[tuple[int, int]] = []
-        self.name = f"OpenVINO {precision}"
 
     def __call__(self, images: Tensor) -> Tensor:
         """Segment a batch; see :class:`Engine`.
@@ -123,7 +136,7 @@ class OpenVinoEngine:
         converted.reshape(list(images.shape))
         settings = {
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": HINTS[self._precision],
+            "INFERENCE_PRECISION_HINT": "f32",  # without it, OpenVINO takes bfloat16 on AMX
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         }
         return openvino.Core().compile_model(converted, "CPU", settings)
@@ -138,16 +151,6 @@ def _state(model: SegmentationModel) -> list[tuple[int, int]]:
 def is_openvino_installed() -> bool:
     """OpenVINO can be found; it is not loaded for that."""
     return importlib.util.find_spec("openvino") is not None
-
-
-def has_bfloat16() -> bool:
-    """OpenVINO says that this processor computes in bfloat16, instead of emulating it.
-
-    Raises:
-        MissingExtraError: OpenVINO is not installed.
-    """
-    capabilities = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return "BF16" in capabilities
 
 
 def import_openvino() -> ModuleType:

@@ -58,8 +58,7 @@ def predict(
         save: What to write; see :data:`pixelwise.prediction.writers.SAVE_KINDS`.
         engine: What computes; see :class:`Predictor`. ``None`` takes the one that the predictor was
             made with, and ``auto`` where it was made with none. Less than some ten seconds of work
-            are the same with ``auto`` and ``torch``. Where probabilities are saved, ``auto`` keeps
-            to float32.
+            are the same with ``auto`` and ``torch``.
         on_progress: Called with how many images are done and how many there are; of large ones
             each row of tiles counts.
         note: Told in a line which engine was chosen, and which has failed.
@@ -76,8 +75,7 @@ def predict(
     folders = {kind: out / kind if len(kinds) > 1 else out for kind in kinds}
     jobs = _jobs([Path(entry) for entry in inputs], out, (out, *folders.values()))
     own = predictor.engine if predictor.has_engine_of_choice else "auto"
-    shows_values = "probabilities" in kinds
-    with predictor.using_engine(engine or own, note, allows_bfloat16=not shows_values):
+    with predictor.using_engine(engine or own, note):
         make_folder(out)
         return _predict_all(predictor, jobs, out, folders, on_progress)
 

@@ -21,7 +21,7 @@ from pixelwise.modelfile import ModelCard, load_model_file
 from pixelwise.models import SegmentationModel
 from pixelwise.prediction.engine_checks import CheckedEngine, Note
 from pixelwise.prediction.engine_choice import AutoEngine, EngineChoice, engine_by_name
-from pixelwise.prediction.engines import Engine, TorchEngine
+from pixelwise.prediction.engines import Engine, Precision, TorchEngine
 from pixelwise.prediction.scaled_rows import segment_scaled_parts
 from pixelwise.prediction.tiling import Part, segment_parts, segment_tiled
 
@@ -43,7 +43,8 @@ class Predictor:
         model: The network.
         card: Its classes and preprocessing.
         device: Where to compute; see :func:`pixelwise.devices.choose_device`.
-        precision: ``float32``, or ``bfloat16`` where the device is faster in it.
+        precision: ``float32``, in which metrics are reported; or ``bfloat16``, which is faster on
+            hardware that has it and decides a few pixels in a thousand otherwise.
         tile: Height and width in pixels, at working scale, above which an image is cut into tiles;
             ``None`` takes the training size, at least 512.
         engine: What computes: ``torch``; ``openvino``; or ``auto``, which tries the others where
@@ -64,7 +65,7 @@ class Predictor:
         card: ModelCard,
         *,
         device: str | torch.device = "auto",
-        precision: str = "float32",
+        precision: Precision = "float32",
         tile: tuple[int, int] | None = None,
         engine: str | None = None,
         note: Note | None = None,
@@ -79,18 +80,18 @@ class Predictor:
             raise ConfigError(f"tile must be at least 1 x 1. Got {self.tile}")
         self.has_engine_of_choice = engine is not None
         self._reference = TorchEngine(model, self.device, precision)
-        self._engines: dict[tuple[str, bool], Engine] = {}
-        self._use_engine((engine or "torch", True), note)
+        self._engines: dict[str, Engine] = {}
+        self._use_engine(engine or "torch", note)
 
     @property
-    def precision(self) -> str:
-        """``float32`` or ``bfloat16``, as it was made."""
+    def precision(self) -> Precision:
+        """``float32`` or ``bfloat16``, as given."""
         return self._reference.precision
 
     @property
     def engine(self) -> str:
         """The name of the engine that was asked for."""
-        return self._engine_key[0]
+        return self._engine_name
 
     @property
     def engine_choices(self) -> tuple[EngineChoice, ...]:
@@ -101,35 +102,28 @@ class Predictor:
         )
 
     @contextmanager
-    def using_engine(
-        self, name: str, note: Note | None = None, *, allows_bfloat16: bool = True
-    ) -> Iterator[None]:
+    def using_engine(self, name: str, note: Note | None = None) -> Iterator[None]:
         """Compute with another engine while the context lasts; what it has learnt is kept.
 
         Args:
             name: As ``engine`` of the predictor itself.
             note: As there.
-            allows_bfloat16: ``auto`` may compute in it: decisions are the same, probabilities are
-                only nearly so.
 
         Raises:
             PixelwiseError: As there.
         """
-        before = self._engine_key, self._note
-        self._use_engine((name, allows_bfloat16), note)
+        before = self._engine_name, self._note
+        self._use_engine(name, note)
         try:
             yield
         finally:
             self._use_engine(*before)
 
-    def _use_engine(self, key: tuple[str, bool], note: Note | None) -> None:
-        known = self._engines.get(key)
+    def _use_engine(self, name: str, note: Note | None) -> None:
+        known = self._engines.get(name)
         if known is None or (isinstance(known, CheckedEngine) and known.is_given_up):
-            name, allows_bfloat16 = key
-            self._engines[key] = engine_by_name(
-                name, self._reference, self.decide, self._say, allows_bfloat16=allows_bfloat16
-            )
-        self._engine_key, self._note = key, note
+            self._engines[name] = engine_by_name(name, self._reference, self.decide, self._say)
+        self._engine_name, self._note = name, note
 
     def _say(self, line: str) -> None:
         if self._note is not None:
@@ -323,7 +317,7 @@ class Predictor:
     def _forward(self, batch: Tensor) -> Tensor:
         """Logits, float32 on the CPU, of images in stored units."""
         images = normalise(batch.to(self.device), self.card.preprocessing)
-        return self._engines[self._engine_key](images)
+        return self._engines[self._engine_name](images)
 
 
 def whole_image_step(preprocessing: Preprocessing) -> str | None:
@@ -336,12 +330,15 @@ def whole_image_step(preprocessing: Preprocessing) -> str | None:
     return others[0] if others else None
 
 
-def load_model(path: Path | str, *, device: str = "auto") -> Predictor:
+def load_model(
+    path: Path | str, *, device: str = "auto", precision: Precision = "float32"
+) -> Predictor:
     """Load a model file, ready to predict.
 
     Args:
         path: A ``model.safetensors`` of a run, or the run's folder.
         device: Where to compute; ``auto`` takes CUDA, then MPS, then the CPU.
+        precision: ``float32`` or ``bfloat16``; see :class:`Predictor`.
 
     Raises:
         ModelFileError: The file is missing, cut, or of another kind.
@@ -352,7 +349,7 @@ def load_model(path: Path | str, *, device: str = "auto") -> Predictor:
         True
     """
     model, card = load_model_file(path)
-    return Predictor(model, card, device=device)
+    return Predictor(model, card, device=device, precision=precision)
 
 
 def class_picture(prediction: Array) -> UInt8Array:

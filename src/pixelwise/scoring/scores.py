@@ -77,6 +77,7 @@ class Scores:
         selected_on: By how many of the images epoch or temperature of the model were chosen, as by
             those of validation; ``None`` where unknown.
         loss: Mean cross-entropy per labelled pixel (overlapping: binary, per pixel and class).
+        precision_of_model: ``float32`` or ``bfloat16``: in what the network computed.
     """
 
     images: int
@@ -91,6 +92,7 @@ class Scores:
     absent_classes: tuple[str, ...]
     keras: dict[str, float] | None
     loss: float | None = None
+    precision_of_model: str = "float32"
     seen_in_training: int | None = None
     selected_on: int | None = None
     intervals: dict[str, Interval] = field(default_factory=dict)

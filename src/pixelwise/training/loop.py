@@ -251,7 +251,6 @@ class Trainer:
             self.model,
             self.prepared.validation_card,
             device=self.device,
-            precision=training.precision or "float32",
         )
         cache = self.prepared.validation
         scores = self.watch.watch_activations(

@@ -132,15 +132,21 @@ def fill_batch_statistics(recipe: Recipe, model: SegmentationModel) -> list[str]
 
 
 def fill_machine_choices(
-    recipe: Recipe, model: SegmentationModel, *, device: str, bfloat16_speedup: float | None
+    recipe: Recipe,
+    model: SegmentationModel,
+    *,
+    device: str,
+    support: bool | None,
+    speedup: float | None,
 ) -> list[str]:
-    """Fill what follows from model and machine: rate and precision; the recipe is changed.
+    """Fill what follows from model and machine: learning rate and precision.
 
     Args:
         recipe: Its open choices are filled.
         model: The network.
         device: ``cpu``, ``cuda`` or ``mps``.
-        bfloat16_speedup: As measured on this machine; ``None`` where the precision is fixed.
+        support: Of bfloat16, as :func:`pixelwise.devices.bfloat16_support` says it.
+        speedup: Of bfloat16, as measured where the hardware leaves a doubt.
 
     Returns:
         One reason per choice.
@@ -150,12 +156,17 @@ def fill_machine_choices(
         training.learning_rate = model.learning_rate
         reasons.append(f"learning rate {training.learning_rate:g}: what {model.name} takes well")
     if training.precision is None:
-        assert bfloat16_speedup is not None
-        training.precision = "bfloat16" if bfloat16_speedup >= MIN_SPEEDUP else "float32"
-        reasons.append(
-            f"precision {training.precision}: bfloat16 was measured at {bfloat16_speedup:.2g} "
-            f"times the speed of float32 on this {device}"
-        )
+        if support is None:
+            assert speedup is not None
+            is_fast = speedup >= MIN_SPEEDUP
+            because = f"bfloat16 was measured at {speedup:.2g} times the speed of float32"
+        else:
+            is_fast = support
+            because = (
+                "bfloat16 is computed by its matrix units" if support else "it has no bfloat16"
+            )
+        training.precision = "bfloat16" if is_fast else "float32"
+        reasons.append(f"precision {training.precision}: on this {device}, {because}")
     return reasons
 
 

@@ -215,7 +215,6 @@ def _finish(prepared: Prepared, trainer: Trainer, listener: Listener) -> Outcome
         model,
         prepared.validation_card,
         device=prepared.device,
-        precision=prepared.recipe.training.precision or "float32",
     )
     scores = score_samples(predictor, iter(cache), len(cache), detailed=True)
     scores = dataclasses.replace(scores, selected_on=len(cache))

@@ -22,9 +22,10 @@ from pixelwise.data.sample import Sample
 from pixelwise.data.statistics import DatasetStatistics
 from pixelwise.devices import (
     MEMORY_FORMATS,
+    bfloat16_speedup,
+    bfloat16_support,
     choose_device,
     is_out_of_memory,
-    measure_bfloat16_speedup,
 )
 from pixelwise.errors import ConfigError, TrainingError
 from pixelwise.modelfile import ModelCard, TrainingData, current_versions
@@ -180,8 +181,13 @@ def arrange(model: SegmentationModel, recipe: Recipe) -> None:
 
 def _fill_machine(recipe: Recipe, model: SegmentationModel, device: torch.device) -> list[str]:
     is_open = recipe.training.precision is None
-    speedup = measure_bfloat16_speedup(device) if is_open else None
-    return fill_machine_choices(recipe, model, device=device.type, bfloat16_speedup=speedup)
+    return fill_machine_choices(
+        recipe,
+        model,
+        device=device.type,
+        support=bfloat16_support(device),
+        speedup=bfloat16_speedup(device) if is_open else None,
+    )
 
 
 def _assemble(
