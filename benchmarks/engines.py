@@ -28,10 +28,11 @@ import torch
 from torch import Tensor
 
 from measuring import in_words, machine, print_table, versions_of, write_results
-from pixelwise.models import SegmentationModel, create_model
-from pixelwise.prediction.engine_checks import agreement
+from pixelwise.models import create_model
+from pixelwise.models.base import SegmentationModel
 from pixelwise.prediction.engine_choice import AutoEngine, engine_by_name
 from pixelwise.prediction.engines import OpenVinoEngine, TorchEngine, is_openvino_installed
+from pixelwise.prediction.parity import agreement
 
 LIBRARIES = ("pixelwise", "torch", "openvino", "onnxruntime", "onnx", "onnxscript")
 NUM_CLASSES = 3

@@ -99,14 +99,14 @@ def reading(scratch: Path) -> Work:  # noqa: ARG001
     """What a training does but for computing: decode all, measure, look, one epoch of batches."""
     from pixelwise.config import Recipe
     from pixelwise.data.dataset import open_dataset
-    from pixelwise.data.doctor.passing import PassingLook
-    from pixelwise.data.enhancement import Enhancement
+    from pixelwise.doctor.quick_check import PassingLook
     from pixelwise.training.reading import (
         batches_of,
         check_validation,
         measure_training,
         read_split,
     )
+    from pixelwise.transforms.enhancement import Enhancement
 
     def read(folder: Path) -> None:
         dataset = open_dataset(folder)
@@ -126,9 +126,9 @@ def reading(scratch: Path) -> Work:  # noqa: ARG001
 
 def reading_unkept(scratch: Path) -> Work:
     """The same where no image fits into the memory for decoded ones: each is decoded four times."""
-    from pixelwise.data.caching import memory
+    from pixelwise.data.cache import memory_cache
 
-    memory.MEMORY_SHARE = 0.0
+    memory_cache.MEMORY_SHARE = 0.0
     return reading(scratch)
 
 
@@ -143,7 +143,7 @@ def scoring(scratch: Path) -> Work:
 def predicting(scratch: Path) -> Work:
     """``predict``: find, decode, predict with two filters, write a PNG for each image."""
     from pixelwise import load_model
-    from pixelwise.prediction.folders import predict
+    from pixelwise.prediction.predict import predict
 
     predictor = load_model(scratch / "model.safetensors", device="cpu")
 
@@ -158,7 +158,7 @@ def predicting(scratch: Path) -> Work:
 
 def examining(scratch: Path) -> Work:  # noqa: ARG001
     """``check_data``: the doctor reads all and compares every image with every other."""
-    from pixelwise.data.doctor import check_data
+    from pixelwise.doctor import check_data
 
     return check_data
 

@@ -225,7 +225,7 @@ def make_objects(folder: Path, num_images: int = 24, num_objects: int = 24) -> P
     import numpy as np
     from PIL import Image
 
-    from pixelwise.data.caching.unchanged import SETTLED_S
+    from pixelwise.io.file_state import SETTLED_S
 
     rng = np.random.default_rng(0)
     rows, columns = np.mgrid[:256, :256]
@@ -252,7 +252,7 @@ def predicting(num_images: int = 300, num_rounds: int = 7) -> Ratio:
 
     from pixelwise import load_model
     from pixelwise.files import make_folder
-    from pixelwise.prediction.folders import predict
+    from pixelwise.prediction.predict import predict
 
     rng = np.random.default_rng(0)
     ours, plain = [], []

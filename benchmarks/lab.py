@@ -23,11 +23,11 @@ from PIL import Image
 
 from pixelwise.data.dataset import open_dataset
 from pixelwise.data.digits import DigitOptions, load_digit_source, make_digits, write_digits
-from pixelwise.data.statistics import measure
 from pixelwise.errors import PixelwiseError
 from pixelwise.lab.catalog import list_entries, load_entry
 from pixelwise.lab.run import run_entry
-from pixelwise.training.losses import constant_loss
+from pixelwise.losses.losses import constant_loss
+from pixelwise.transforms.statistics import measure
 
 MUST_FALL_TO = 0.9
 """The loss of the last epoch, as a share of that of the first."""

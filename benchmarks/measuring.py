@@ -164,9 +164,14 @@ def make_model(
     import torch
 
     from pixelwise.classes import ClassMap, numbered_names
-    from pixelwise.data.preprocessing import Preprocessing
-    from pixelwise.modelfile import ModelCard, TrainingData, current_versions, save_model_file
     from pixelwise.models import create_model
+    from pixelwise.models.model_file import (
+        ModelCard,
+        TrainingData,
+        current_versions,
+        save_model_file,
+    )
+    from pixelwise.transforms.preprocessing import Preprocessing
 
     torch.manual_seed(0)
     card = ModelCard(

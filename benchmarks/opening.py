@@ -27,8 +27,8 @@ from pathlib import Path
 import numpy as np
 
 from measuring import DATA, in_a_process, peak_bytes, print_table
-from pixelwise.data.caching.folder import FREE_SHARE, LOCATION_VARIABLE, MAX_BYTES
-from pixelwise.data.caching.memory import MEMORY_SHARE, MemoryCache
+from pixelwise.data.cache.cache_folder import FREE_SHARE, LOCATION_VARIABLE, MAX_BYTES
+from pixelwise.data.cache.memory_cache import MEMORY_SHARE, MemoryCache
 from pixelwise.data.dataset import open_dataset
 from pixelwise.data.formats import formats
 from pixelwise.data.sample import Sample

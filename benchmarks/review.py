@@ -34,10 +34,10 @@ from pixelwise import load_model, review_labels
 from pixelwise.config import load_recipe
 from pixelwise.data.dataset import open_dataset
 from pixelwise.data.digits import write_digits
-from pixelwise.data.splitting.plans import plan_split
-from pixelwise.review import records_to_review
-from pixelwise.review_folds import review_folds, train_folds
-from pixelwise.scoring.suspects import Suspect
+from pixelwise.data.splits.plans import plan_split
+from pixelwise.evaluation.review import records_to_review
+from pixelwise.metrics.label_quality import Suspect
+from pixelwise.training.out_of_fold import review_folds, train_folds
 
 SHARE = 0.05
 """Of the objects that get a wrong label."""

@@ -16,7 +16,7 @@ import torch
 from sklearn.metrics import confusion_matrix
 
 from measuring import print_table, write_results
-from pixelwise.scoring.confusion import count_pairs
+from pixelwise.metrics.confusion import count_pairs
 
 OURS, PLAIN = "pixelwise", "numpy, three lines"
 NUM_CLASSES, VOID, SIDE_PX, TURNS = 12, 255, 2000, 5

@@ -143,14 +143,14 @@ def make_model_file():
         import torch
 
         from pixelwise.classes import ClassMap, numbered_names
-        from pixelwise.modelfile import (
+        from pixelwise.models import create_model
+        from pixelwise.models.model_file import (
             ModelCard,
             Preprocessing,
             TrainingData,
             current_versions,
             save_model_file,
         )
-        from pixelwise.models import create_model
 
         class_map = class_map or ClassMap.build(numbered_names(3))
         torch.manual_seed(0)

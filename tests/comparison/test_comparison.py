@@ -10,10 +10,10 @@ import yaml
 
 from pixelwise import compare, load_model, open_dataset, train
 from pixelwise.comparison import compare as module
-from pixelwise.comparison import counts, plan
+from pixelwise.comparison import counts, schedule
 from pixelwise.errors import ConfigError, TrainingError, UnknownNameError
-from pixelwise.evaluation import evaluate
-from pixelwise.scoring.measures import mean_iou
+from pixelwise.evaluation.evaluate import evaluate
+from pixelwise.metrics.formulas import mean_iou
 from pixelwise.training.events import EpochEnded
 
 TINY = "unet-elu(filters=2,depth=2)"
@@ -91,7 +91,7 @@ def test_a_model_that_fails_is_listed_and_the_others_go_on(twice):
 def test_all_runs_have_the_same_data_batches_and_budget(twice):
     recipes = [recipe_of(module.Path(run)) for model in twice.models for run in model.runs]
     assert len(recipes) == 3
-    for section, keys in plan.SHARED.items():
+    for section, keys in schedule.SHARED.items():
         for key in keys:
             assert len({str(recipe[section][key]) for recipe in recipes}) == 1
     assert {recipe["training"]["batch_size"] for recipe in recipes} == {2}
@@ -125,7 +125,7 @@ def test_what_is_finished_is_neither_trained_nor_scored_again(twice, data, monke
     def never(*_, **__):
         raise AssertionError("it was done already")
 
-    monkeypatch.setattr(plan, "train", never)
+    monkeypatch.setattr(schedule, "train", never)
     monkeypatch.setattr(counts, "evaluate", never)
     again = compare(data, [TINY, OTHER], out=twice.folder, **SHORT)
     assert by_name(again)[OTHER].ranked.value == by_name(twice)[OTHER].ranked.value

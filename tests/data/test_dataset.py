@@ -11,7 +11,7 @@ from PIL import Image
 
 from pixelwise.data.dataset import open_dataset
 from pixelwise.data.sample import Record
-from pixelwise.data.splitting.splits import assign_splits, parse_split
+from pixelwise.data.split_assignment import assign_splits, parse_split
 from pixelwise.errors import ConfigError, DataError
 
 

@@ -21,13 +21,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pixelwise.classes import ClassMap
-from pixelwise.data import bounds
 from pixelwise.data.card import CARD_NAME, card_of, find_card
 from pixelwise.data.formats import Truth, detect_format, formats
 from pixelwise.data.formats.camvid import CAMVID
-from pixelwise.data.reading import MASK_SUFFIXES, read_grey_mask, read_image, read_mask_values
 from pixelwise.data.sample import Record, Sample
 from pixelwise.errors import PixelwiseError
+from pixelwise.io import limits
+from pixelwise.io.images import MASK_SUFFIXES, read_grey_mask, read_image, read_mask_values
 
 FUZZ = settings(
     derandomize=True,
@@ -98,7 +98,7 @@ def put(path, content):
 @pytest.fixture(autouse=True)
 def _little_room(monkeypatch):
     """Files that promise more than 64 MiB are refused, as they are beyond 2 GiB for real."""
-    monkeypatch.setattr(bounds, "MAX_DECODED_BYTES", 64 * 1024**2)
+    monkeypatch.setattr(limits, "MAX_DECODED_BYTES", 64 * 1024**2)
 
 
 def pictures():
@@ -365,7 +365,7 @@ import resource, sys
 from pathlib import Path
 import imagecodecs, tifffile
 from pixelwise.data.card import find_card
-from pixelwise.data.reading import read_image
+from pixelwise.io.images import read_image
 from pixelwise.errors import PixelwiseError
 
 resource.setrlimit(resource.RLIMIT_AS, (5 * 1024**3, 5 * 1024**3))
@@ -383,7 +383,7 @@ for path in map(Path, sys.argv[1:]):
 CHECK_ALL = """
 import resource, sys
 import imagecodecs, tifffile
-from pixelwise.data.doctor import check_data
+from pixelwise.doctor import check_data
 
 resource.setrlimit(resource.RLIMIT_AS, (5 * 1024**3, 5 * 1024**3))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

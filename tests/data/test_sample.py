@@ -13,11 +13,11 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from pixelwise.classes import ClassMap
-from pixelwise.data import reading as reading_module
 from pixelwise.data.masks.coding import to_class_ids
-from pixelwise.data.reading import read_grey_mask, read_image, read_mask_values
 from pixelwise.data.sample import check_same_size
 from pixelwise.errors import DataError, MaskError
+from pixelwise.io import images as reading_module
+from pixelwise.io.images import read_grey_mask, read_image, read_mask_values
 
 RNG = np.random.default_rng(0)
 COLOUR = RNG.integers(0, 256, (5, 7, 3), np.uint8)

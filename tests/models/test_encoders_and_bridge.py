@@ -8,7 +8,7 @@ from torch import nn
 from pixelwise.errors import ConfigError, DownloadError
 from pixelwise.models import create_model
 from pixelwise.models.encoders import fetched
-from pixelwise.models.smp import SteadyBatchNorm
+from pixelwise.models.smp_bridge import SteadyBatchNorm
 
 
 @pytest.mark.parametrize("size", [32, 64, 96, 160])
@@ -80,7 +80,7 @@ def test_convolutional_encoders_of_timm_are_taken(encoder):
 )
 def test_a_mistake_is_told_before_anything_is_fetched(name, arguments, monkeypatch):
     monkeypatch.setattr("pixelwise.models.encoders.fetched", _never)
-    monkeypatch.setattr("pixelwise.models.smp.fetched", _never)
+    monkeypatch.setattr("pixelwise.models.smp_bridge.fetched", _never)
     with pytest.raises(ConfigError):
         create_model(name, 2, pretrained=True, **arguments)
 

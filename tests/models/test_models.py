@@ -11,7 +11,9 @@ from torch import nn
 
 from pixelwise.classes import ClassMap, numbered_names
 from pixelwise.errors import ConfigError, PixelwiseError, UnknownNameError
-from pixelwise.modelfile import (
+from pixelwise.models import create_model, list_models, summarise_models
+from pixelwise.models.blocks import MaxPool
+from pixelwise.models.model_file import (
     ModelCard,
     Preprocessing,
     TrainingData,
@@ -19,8 +21,6 @@ from pixelwise.modelfile import (
     load_model_file,
     save_model_file,
 )
-from pixelwise.models import create_model, list_models, summarise_models
-from pixelwise.models.blocks import MaxPool
 
 SMP = [
     "smp:unet:resnet18",

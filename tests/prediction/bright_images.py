@@ -6,8 +6,8 @@ from PIL import Image
 from torch import nn
 
 from pixelwise.classes import ClassMap
-from pixelwise.modelfile import ModelCard, Preprocessing, TrainingData
-from pixelwise.models import SegmentationModel
+from pixelwise.models.base import SegmentationModel
+from pixelwise.models.model_file import ModelCard, Preprocessing, TrainingData
 from pixelwise.prediction.predictor import Predictor
 
 

@@ -6,11 +6,11 @@ import torch
 from PIL import Image
 
 from pixelwise.classes import ClassMap, numbered_names
-from pixelwise.data.reading import read_image
-from pixelwise.modelfile import ModelCard, Preprocessing, TrainingData
+from pixelwise.io.images import read_image
 from pixelwise.models import create_model
+from pixelwise.models.model_file import ModelCard, Preprocessing, TrainingData
 from pixelwise.prediction import large_images, partial_files
-from pixelwise.prediction.folders import predict
+from pixelwise.prediction.predict import predict
 from pixelwise.prediction.predictor import Predictor
 
 SIZE = (150, 131)

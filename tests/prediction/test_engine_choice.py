@@ -8,9 +8,9 @@ import torch
 from fake_engines import Clock, FakeEngine, decide, small_model, torch_engine
 
 from pixelwise.prediction import engine_choice
-from pixelwise.prediction.engine_checks import CheckedEngine, agreement, percent
 from pixelwise.prediction.engine_choice import AutoEngine
 from pixelwise.prediction.engines import KEPT_SHAPES
+from pixelwise.prediction.parity import CheckedEngine, agreement, percent
 
 SHAPE = (1, 3, 4, 4)
 

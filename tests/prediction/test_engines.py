@@ -21,10 +21,10 @@ from large_scenes import (
 from pixelwise.errors import ConfigError, MissingExtraError, UnknownNameError
 from pixelwise.models import create_model, list_models
 from pixelwise.prediction import engine_choice, engines, partial_files
-from pixelwise.prediction.engine_checks import CheckedEngine, agreement
 from pixelwise.prediction.engine_choice import engine_by_name
 from pixelwise.prediction.engines import KEPT_SHAPES, OpenVinoEngine
-from pixelwise.prediction.folders import predict
+from pixelwise.prediction.parity import CheckedEngine, agreement
+from pixelwise.prediction.predict import predict
 from pixelwise.prediction.predictor import Predictor
 
 NOT_CONVERTIBLE = {"segnet", "segnet-basic"}

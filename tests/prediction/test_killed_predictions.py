@@ -16,11 +16,11 @@ from large_scenes import (
     whole_classes,
 )
 
-from pixelwise.data.image_rows import ImageRows
-from pixelwise.data.reading import decoding
 from pixelwise.errors import OutputError
+from pixelwise.io.image_rows import ImageRows
+from pixelwise.io.images import decoding
 from pixelwise.prediction import partial_files
-from pixelwise.prediction.folders import predict
+from pixelwise.prediction.predict import predict
 from pixelwise.prediction.predictor import Predictor
 
 

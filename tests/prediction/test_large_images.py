@@ -16,10 +16,10 @@ from large_scenes import (
     whole_classes,
 )
 
-from pixelwise.data.preprocessing import resize_image
-from pixelwise.data.reading import read_image
+from pixelwise.io.images import read_image
 from pixelwise.prediction import large_images, partial_files, scaled_rows
-from pixelwise.prediction.folders import predict
+from pixelwise.prediction.predict import predict
+from pixelwise.transforms.preprocessing import resize_image
 
 
 @pytest.fixture(autouse=True)
@@ -236,7 +236,7 @@ def test_pixels_without_alpha_are_void_where_the_image_lies_on_the_earth(tmp_pat
 
 @pytest.mark.parametrize("kind", ["model", "one compressed strip", "rotated", "columns"])
 def test_what_needs_the_whole_image_is_still_predicted_where_it_fits(tmp_path, monkeypatch, kind):
-    monkeypatch.setattr("pixelwise.data.image_rows.MAX_PIECE_BYTES", 10_000)
+    monkeypatch.setattr("pixelwise.io.image_rows.MAX_PIECE_BYTES", 10_000)
     predictor = predictor_for(contrast="clahe") if kind == "model" else predictor_for()
     options = {"one compressed strip": {"compression": "zlib", "rowsperstrip": SIZE[0]}}
     options["rotated"] = {"tile": (16, 16), "extratags": [(274, 3, 1, 6, True)]}
@@ -251,7 +251,7 @@ def test_what_needs_the_whole_image_is_still_predicted_where_it_fits(tmp_path, m
 
 
 def test_what_needs_the_whole_image_and_does_not_fit_is_refused_in_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr("pixelwise.data.bounds.MAX_DECODED_BYTES", 1000)
+    monkeypatch.setattr("pixelwise.io.limits.MAX_DECODED_BYTES", 1000)
     path = save_tiff(tmp_path / "a.tif", scene(*SIZE), tile=(16, 16))
     done = predict(predictor_for(contrast="clahe"), [path], tmp_path / "out")
     (message,) = done.failed

@@ -7,8 +7,9 @@ from torch import nn
 
 from pixelwise.classes import ClassMap, numbered_names
 from pixelwise.errors import ConfigError, DataError, ModelFileError
-from pixelwise.modelfile import ModelCard, Preprocessing, TrainingData, save_model_file
-from pixelwise.models import SegmentationModel, create_model
+from pixelwise.models import create_model
+from pixelwise.models.base import SegmentationModel
+from pixelwise.models.model_file import ModelCard, Preprocessing, TrainingData, save_model_file
 from pixelwise.prediction.predictor import Predictor, class_picture, load_model, normalise
 
 

@@ -9,7 +9,7 @@ import pytest
 from bright_images import BrightIsForeground, bright_predictor, ids, save_image
 
 from pixelwise.errors import DataError, OutputError
-from pixelwise.prediction.folders import predict
+from pixelwise.prediction.predict import predict
 from pixelwise.prediction.predictor import Predictor
 
 

@@ -13,11 +13,11 @@ from PIL import Image
 
 import pixelwise.comparison.compare as comparison_module
 from pixelwise import compare, open_dataset
-from pixelwise.data.doctor import check_data
+from pixelwise.doctor import check_data
+from pixelwise.metrics.label_quality import Suspect
 from pixelwise.reporting.charts import Dot, Line, bar_chart, line_chart, scatter_chart
-from pixelwise.reporting.doctor import write_doctor_page
-from pixelwise.reporting.review import write_review_page
-from pixelwise.scoring.suspects import Suspect
+from pixelwise.reporting.data_check_page import write_doctor_page
+from pixelwise.reporting.review_page import write_review_page
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 

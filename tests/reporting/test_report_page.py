@@ -10,13 +10,14 @@ import torch
 
 from pixelwise.classes import ClassMap
 from pixelwise.data.sample import Sample
-from pixelwise.evaluation import score_samples
-from pixelwise.modelfile import ModelCard, Preprocessing, TrainingData
-from pixelwise.models import SegmentationModel
+from pixelwise.evaluation.evaluate import score_samples
+from pixelwise.metrics.label_quality import find_suspects
+from pixelwise.models.base import SegmentationModel
+from pixelwise.models.model_file import ModelCard, Preprocessing, TrainingData
 from pixelwise.prediction.predictor import Predictor
-from pixelwise.reporting import doubts
+from pixelwise.reporting import label_caveats
 from pixelwise.reporting.charts import Line, bar_chart, line_chart
-from pixelwise.reporting.report import (
+from pixelwise.reporting.report_page import (
     MISSED_COLOUR,
     WRONG_COLOUR,
     RunFacts,
@@ -24,7 +25,6 @@ from pixelwise.reporting.report import (
     write_report,
 )
 from pixelwise.reporting.verdict import verdict
-from pixelwise.scoring.suspects import find_suspects
 
 NASTY = '<b>&"cell"'
 NAMES = ("ground", NASTY, "dirt", "nowhere")
@@ -207,19 +207,19 @@ def test_a_review_finds_what_a_second_look_at_everything_finds():
     samples = [scene(number, change) for number in range(8)]
     by_name = {sample.name: sample for sample in samples}
     model, scores = predictor(), scores_of(samples)
-    found = doubts.review_worst(scores, model, by_name.__getitem__, ())
+    found = label_caveats.review_worst(scores, model, by_name.__getitem__, ())
     expected = find_suspects(
         lambda: ((sample, model.probabilities(sample.image)) for sample in samples),
-        model.card.class_map, "exclusive", top=doubts.NUM_SHOWN,
+        model.card.class_map, "exclusive", top=label_caveats.NUM_SHOWN,
     )  # fmt: skip
-    assert len(expected) == doubts.NUM_SHOWN
+    assert len(expected) == label_caveats.NUM_SHOWN
     assert [(one.name, one.given, one.suggested) for one in found.entries] == [
         (one.name, one.given or "nothing", one.suggested or "nothing") for one in expected
     ]
 
 
 def test_a_review_predicts_no_more_images_than_it_says(monkeypatch):
-    monkeypatch.setattr(doubts, "NUM_LOOKED_AT", 2)
+    monkeypatch.setattr(label_caveats, "NUM_LOOKED_AT", 2)
     small = [scene(number, lambda mask: mask.__setitem__((slice(5, 9), slice(5, 9)), 0))
              for number in range(6)]  # fmt: skip
     samples = [*small, scene(7, forget_the_cell)]
@@ -227,7 +227,7 @@ def test_a_review_predicts_no_more_images_than_it_says(monkeypatch):
     scores, model, predicted = scores_of(samples), predictor(), []
     honest = model.probabilities
     monkeypatch.setattr(model, "probabilities", lambda image: predicted.append(0) or honest(image))
-    found = doubts.review_worst(scores, model, by_name.__getitem__, ())
+    found = label_caveats.review_worst(scores, model, by_name.__getitem__, ())
     assert len(predicted) == 2
     assert found.entries[0].name == "scene 7 <i>"
     assert "the 2 whose labels it denies the most" in found.notes[0]
@@ -235,7 +235,7 @@ def test_a_review_predicts_no_more_images_than_it_says(monkeypatch):
 
 def test_a_weak_model_is_not_to_be_trusted_against_the_labels():
     wrong = [dataclasses.replace(one, mask=(one.mask + 1) % 3) for one in SCENES]
-    notes = doubts.review_worst(
+    notes = label_caveats.review_worst(
         dataclasses.replace(scores_of(wrong), seen_in_training=2), predictor(),
         {one.name: one for one in wrong}.__getitem__, (),
     ).notes  # fmt: skip

@@ -15,10 +15,10 @@ from pixelwise.data.dataset import open_dataset
 from pixelwise.data.formats import formats
 from pixelwise.data.sample import Sample
 from pixelwise.errors import MaskError, OutputError
-from pixelwise.reporting.doctor import MARK_COLOUR
-from pixelwise.reporting.review import as_suggested, suspect_pictures, write_review_page
+from pixelwise.metrics.label_quality import Suspect
+from pixelwise.reporting.data_check_page import MARK_COLOUR
 from pixelwise.reporting.review_labelme import REVIEW_MARK, write_labelme_review
-from pixelwise.scoring.suspects import Suspect
+from pixelwise.reporting.review_page import as_suggested, suspect_pictures, write_review_page
 
 CLASSES = ClassMap.build(["background", "cell", "dirt"])
 

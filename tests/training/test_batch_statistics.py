@@ -8,7 +8,7 @@ from pixelwise.config import Recipe, load_recipe
 from pixelwise.models import create_model
 from pixelwise.training.events import EpochEnded
 from pixelwise.training.recipes import fill_batch_statistics
-from pixelwise.training.session import train
+from pixelwise.training.train import train
 
 NUM_STEPS = 8
 """Four epochs of two steps: four training images in batches of two."""

@@ -10,10 +10,11 @@ from PIL import Image
 
 from pixelwise.data.digits import write_digits
 from pixelwise.errors import MaskError, TrainingError
-from pixelwise.training import loop, session, setup
+from pixelwise.training import loop, setup
+from pixelwise.training import train as train_module
 from pixelwise.training.events import Alarmed
 from pixelwise.training.run_folder import load_notes
-from pixelwise.training.session import train
+from pixelwise.training.train import train
 
 COLOURS = np.array([(60, 60, 70), (200, 90, 60), (80, 190, 90)])
 NAMES = ("ground", "red", "green")
@@ -25,8 +26,8 @@ TRAIN, VAL = 16, 6
 def _without_pictures(monkeypatch):
     """Half the time of such short trainings goes into figures, which other tests look at."""
     monkeypatch.setattr(loop, "draw_curves", lambda *_: None)
-    monkeypatch.setattr(session, "_draw_pictures", lambda *_: [])
-    monkeypatch.setattr(session, "write_run_report", lambda *_: None)
+    monkeypatch.setattr(train_module, "_draw_pictures", lambda *_: [])
+    monkeypatch.setattr(train_module, "write_run_report", lambda *_: None)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ import torch
 from pixelwise.config import load_recipe
 from pixelwise.training import setup
 from pixelwise.training.events import Stepped
-from pixelwise.training.session import train
+from pixelwise.training.train import train
 
 SMALL = {
     "model": "unet-elu",

@@ -12,12 +12,12 @@ import yaml
 from PIL import Image
 
 from pixelwise.config import load_recipe
-from pixelwise.data.reading import read_image
 from pixelwise.errors import ConfigError, DataError
-from pixelwise.evaluation import evaluate
-from pixelwise.prediction.folders import predict
+from pixelwise.evaluation.evaluate import evaluate
+from pixelwise.io.images import read_image
+from pixelwise.prediction.predict import predict
 from pixelwise.prediction.predictor import load_model
-from pixelwise.training.session import train
+from pixelwise.training.train import train
 
 STEPS = [
     "data.denoise=median",

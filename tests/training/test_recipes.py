@@ -1,7 +1,6 @@
 import pytest
 
 from pixelwise.config import AugmentationRecipe, Recipe
-from pixelwise.data.statistics import DatasetStatistics
 from pixelwise.models import create_model
 from pixelwise.training.recipes import (
     choose_scale,
@@ -9,6 +8,7 @@ from pixelwise.training.recipes import (
     fill_length,
     fill_machine_choices,
 )
+from pixelwise.transforms.statistics import DatasetStatistics
 
 
 def statistics(

@@ -4,7 +4,7 @@ import pytest
 
 from pixelwise.config import Recipe
 from pixelwise.data.dataset import open_dataset
-from pixelwise.modelfile import MODEL_NAME, load_model_file, save_model_file
+from pixelwise.models.model_file import MODEL_NAME, load_model_file, save_model_file
 from pixelwise.training import run_report
 
 

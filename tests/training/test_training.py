@@ -14,9 +14,9 @@ from PIL import Image
 from pixelwise.config import load_recipe
 from pixelwise.errors import ConfigError, DataError, ModelFileError, TrainingError
 from pixelwise.prediction.predictor import load_model
+from pixelwise.training.diagnostics.observer import Watch
 from pixelwise.training.events import EpochEnded, Said, Stepped
-from pixelwise.training.session import train
-from pixelwise.training.watch import Watch
+from pixelwise.training.train import train
 
 
 def write_shapes(folder, *, num_images=10, size=(24, 24), sizes=None, mode="RGB", seed=0):
@@ -367,7 +367,7 @@ INTERRUPTED = """
 import json, os, signal, sys
 import torch
 from pixelwise.training.events import Stepped
-from pixelwise.training.session import train
+from pixelwise.training.train import train
 
 data, out, options = json.loads(sys.argv[1])
 backward, num_steps = torch.Tensor.backward, 0

@@ -19,10 +19,10 @@ from pixelwise.cli.console import (
     say,
     stray_rule,
 )
-from pixelwise.cli.listening import listening
+from pixelwise.cli.progress import listening
 
 if TYPE_CHECKING:
-    from pixelwise.reporting.ranking import Comparison
+    from pixelwise.reporting.comparison_page import Comparison
 
 
 PIPED_WIDTH = 200
@@ -106,7 +106,7 @@ def print_ranking(comparison: Comparison) -> None:
     from rich.table import Table
 
     from pixelwise.reporting.charts import with_unit
-    from pixelwise.reporting.ranking import against_best, verdict
+    from pixelwise.reporting.comparison_page import against_best, verdict
 
     table = Table(box=None, pad_edge=False)
     table.add_column("model", overflow="fold")

@@ -14,9 +14,9 @@ import typer
 
 if TYPE_CHECKING:
     from pixelwise.classes import Strays
-    from pixelwise.data.splitting.plans import SplitPlan
-    from pixelwise.scoring.intervals import Interval
-    from pixelwise.scoring.scores import Scores
+    from pixelwise.data.splits.plans import SplitPlan
+    from pixelwise.metrics.intervals import Interval
+    from pixelwise.metrics.metrics import Scores
 
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON document and nothing else on stdout.")
@@ -110,8 +110,8 @@ def print_scores(scores: Scores) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from pixelwise.metrics.metrics import DEFINITION
     from pixelwise.reporting.verdict import caveats
-    from pixelwise.scoring.scores import DEFINITION
 
     console = Console(highlight=False)
     has_intervals = any(entry.iou_interval for entry in scores.per_class)
@@ -170,7 +170,7 @@ def require_convention(name: str) -> None:
         UnknownNameError: There is no such convention.
     """
     from pixelwise.errors import UnknownNameError
-    from pixelwise.scoring.conventions import convention_names
+    from pixelwise.metrics.conventions import convention_names
 
     known = [*convention_names(), "all"]
     if name not in known:
@@ -179,7 +179,7 @@ def require_convention(name: str) -> None:
 
 def print_like(scores: Scores, name: str) -> None:
     """Print the figure of one convention, or of all, with what it does."""
-    from pixelwise.scoring.conventions import convention_names
+    from pixelwise.metrics.conventions import convention_names
 
     conventions = convention_names()
     assert scores.detail is not None

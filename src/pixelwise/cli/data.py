@@ -184,8 +184,8 @@ def split(
 ) -> None:
     """Divide a data set and write a card that names the images of each split: it never drifts."""
     from pixelwise.data.dataset import open_dataset
-    from pixelwise.data.splitting.cards import require_new, write_cards
-    from pixelwise.data.splitting.plans import plan_split
+    from pixelwise.data.splits.plans import plan_split
+    from pixelwise.data.splits.split_cards import require_new, write_cards
 
     dataset = open_dataset(data, format=format, ignore=ignore or (), strays=stray_rule(strays))
     require_new(out, folds)
@@ -231,8 +231,8 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Read every file and say what is wrong, the worst first; exit 1 where training would stop."""
-    from pixelwise.cli.examination import print_examination
-    from pixelwise.data.doctor import check_data
+    from pixelwise.cli.data_check import print_examination
+    from pixelwise.doctor import check_data
 
     with progress_bar("looking at") as on_progress:
         examination = check_data(
@@ -250,12 +250,12 @@ def check(
     else:
         print_examination(examination)
     if report:
-        from pixelwise.reporting.doctor import write_doctor_page
+        from pixelwise.reporting.data_check_page import write_doctor_page
 
         write_doctor_page(examination, report)
         note(f"page: {report}")
     if write:
-        from pixelwise.data.doctor.cards import write_card
+        from pixelwise.doctor.suggested_card import write_card
 
         write_card(examination, write)
         note(f"card: {write}")
@@ -287,7 +287,7 @@ def show(
 
     The augmentation is the one that a training chooses for this data, or that of the recipe.
     """
-    from pixelwise.cli.listening import listening
+    from pixelwise.cli.progress import listening
     from pixelwise.training.preview import show_data
 
     with listening() as listener:

@@ -23,7 +23,7 @@ from pixelwise.cli.console import (
     require_convention,
     stray_rule,
 )
-from pixelwise.wording import label_words
+from pixelwise.text import label_words
 
 
 def command(
@@ -48,9 +48,9 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """Score a model on labelled images, at their original size, void left out."""
-    from pixelwise.evaluation import evaluate, open_for_model
+    from pixelwise.evaluation.evaluate import evaluate, open_for_model
     from pixelwise.prediction.predictor import load_model
-    from pixelwise.reporting.report import RunFacts, write_report
+    from pixelwise.reporting.report_page import RunFacts, write_report
 
     if like is not None:
         require_convention(like)

@@ -10,7 +10,7 @@ import typer
 
 from pixelwise.cli.compare import print_ranking
 from pixelwise.cli.console import AsJson, print_json, say
-from pixelwise.cli.listening import listening
+from pixelwise.cli.progress import listening
 from pixelwise.files import write_text
 
 app = typer.Typer(help="The systems of the articles, with the articles' recipes.")

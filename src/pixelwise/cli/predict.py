@@ -7,16 +7,8 @@ from typing import Annotated
 
 import typer
 
-from pixelwise.cli.console import (
-    AsJson,
-    DeviceName,
-    ModelPath,
-    note,
-    print_json,
-    progress_bar,
-    say,
-)
-from pixelwise.wording import amount
+from pixelwise.cli.console import AsJson, DeviceName, ModelPath, note, print_json, progress_bar, say
+from pixelwise.text import amount
 
 
 def command(
@@ -54,7 +46,7 @@ def command(
     goes on where it stopped.
     """
     from pixelwise.prediction.engines import checked_precision
-    from pixelwise.prediction.folders import predict
+    from pixelwise.prediction.predict import predict
     from pixelwise.prediction.predictor import load_model
 
     predictor = load_model(model, device=device, precision=checked_precision(precision))

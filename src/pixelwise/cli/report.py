@@ -17,7 +17,7 @@ from pixelwise.cli.console import (
     progress_bar,
     say,
 )
-from pixelwise.cli.listening import listening
+from pixelwise.cli.progress import listening
 
 
 def command(
@@ -43,7 +43,7 @@ def command(
     if len(runs) > 1:
         _side_by_side(runs, data, out, device, as_json)
         return
-    from pixelwise.runs import report_run
+    from pixelwise.comparison.runs import report_run
 
     with progress_bar("scoring") as on_progress:
         written = report_run(runs[0], data=data, out=out, device=device, on_progress=on_progress)
@@ -59,7 +59,7 @@ def command(
 def _side_by_side(
     runs: list[Path], data: str | None, out: Path | None, device: str, as_json: bool
 ) -> None:
-    from pixelwise.runs import report_runs
+    from pixelwise.comparison.runs import report_runs
 
     with listening() as listener:
         comparison = report_runs(runs, data=data, out=out, device=device, listener=listener)

@@ -23,12 +23,12 @@ from pixelwise.cli.console import (
     say,
     stray_rule,
 )
-from pixelwise.cli.listening import listening
+from pixelwise.cli.progress import listening
 
 if TYPE_CHECKING:
     from pixelwise.data.dataset import Dataset
+    from pixelwise.metrics.label_quality import Suspect
     from pixelwise.prediction.predictor import Predictor
-    from pixelwise.scoring.suspects import Suspect
 
 MAX_LINES = 10
 """Regions that are printed; the page and ``--json`` have all."""
@@ -72,7 +72,7 @@ def command(
     Writes review.html, a gallery, and review.csv into --out.
     """
     from pixelwise.errors import ConfigError, OutputError, UnknownNameError
-    from pixelwise.evaluation import open_for_model
+    from pixelwise.evaluation.evaluate import open_for_model
     from pixelwise.prediction.predictor import load_model
     from pixelwise.reporting.review_labelme import FORMAT_NAME
 
@@ -121,8 +121,8 @@ def _by_model(
     predictor: Predictor, dataset: Dataset, split: str | None, top: int
 ) -> tuple[list[Suspect], list[str]]:
     """What the model itself doubts, and what is to be said of that."""
-    from pixelwise.evaluation import trained_on
-    from pixelwise.review import records_to_review, review_labels
+    from pixelwise.evaluation.evaluate import trained_on
+    from pixelwise.evaluation.review import records_to_review, review_labels
 
     records = records_to_review(predictor, dataset, split)
     seen = trained_on(predictor)
@@ -155,9 +155,9 @@ def _by_folds(
     device: str,
 ) -> list[Suspect]:
     """What the models doubt that are trained without the images."""
-    from pixelwise.data.splitting.cards import require_new
-    from pixelwise.data.splitting.plans import plan_split
-    from pixelwise.review_folds import CARD_NAME, recipe_of, review_folds, train_folds
+    from pixelwise.data.splits.plans import plan_split
+    from pixelwise.data.splits.split_cards import require_new
+    from pixelwise.training.out_of_fold import CARD_NAME, recipe_of, review_folds, train_folds
 
     recipe = recipe_of(model)
     home = out / "folds"
@@ -182,7 +182,7 @@ def _write(
     out: Path, suspects: Sequence[Suspect], dataset: Dataset, title: str, notes: Sequence[str]
 ) -> list[Path]:
     """The page and the table."""
-    from pixelwise.reporting.review import (
+    from pixelwise.reporting.review_page import (
         PAGE_NAME,
         TABLE_NAME,
         write_review_page,

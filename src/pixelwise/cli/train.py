@@ -19,7 +19,7 @@ from pixelwise.cli.console import (
     say,
     stray_rule,
 )
-from pixelwise.cli.listening import listening
+from pixelwise.cli.progress import listening
 
 
 def command(
@@ -72,7 +72,7 @@ def command(
 
     What is not given is chosen from the data and this machine, and said with its reason.
     """
-    from pixelwise.training.session import train
+    from pixelwise.training.train import train
 
     with listening() as listener:
         outcome = train(

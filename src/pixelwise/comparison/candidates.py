@@ -12,8 +12,8 @@ import yaml
 from pixelwise.config import Recipe, load_recipe
 from pixelwise.errors import ConfigError, ModelFileError
 from pixelwise.files import file_names
-from pixelwise.modelfile import MODEL_NAME
 from pixelwise.models import models as registered
+from pixelwise.models.model_file import MODEL_NAME
 
 RECIPE_SUFFIXES = (".yaml", ".yml")
 BRACKETS = {"(": ")", "[": "]", "{": "}"}

@@ -19,22 +19,22 @@ import torch
 from pixelwise.classes import Strays
 from pixelwise.comparison.candidates import Candidate, parse_candidates
 from pixelwise.comparison.counts import Entry, count_entry, with_scored_classes
-from pixelwise.comparison.plan import Plan, budget_in_words, differences, train_or_resume
+from pixelwise.comparison.schedule import Plan, budget_in_words, differences, train_or_resume
 from pixelwise.config import Recipe, load_recipe
 from pixelwise.data.dataset import Dataset, open_as_in
 from pixelwise.data.sample import spread
 from pixelwise.devices import choose_device
 from pixelwise.errors import ConfigError, TrainingError
 from pixelwise.files import write_text
-from pixelwise.modelfile import ModelCard
+from pixelwise.metrics.formulas import Counts, iou, mean_iou
+from pixelwise.metrics.intervals import bootstrap
+from pixelwise.metrics.metrics import said_everywhere
+from pixelwise.metrics.significance import Ranked, over_seeds, rank_models
 from pixelwise.models import count_gmacs
+from pixelwise.models.model_file import ModelCard
 from pixelwise.prediction.costs import latencies_ms, peak_memory_mb
 from pixelwise.prediction.predictor import Predictor, load_model
-from pixelwise.reporting.ranking import NUM_SHOTS, ComparedModel, Comparison, write_ranking
-from pixelwise.scoring.intervals import bootstrap
-from pixelwise.scoring.measures import Counts, iou, mean_iou
-from pixelwise.scoring.ranking import Ranked, over_seeds, rank_models
-from pixelwise.scoring.scores import said_everywhere
+from pixelwise.reporting.comparison_page import NUM_SHOTS, ComparedModel, Comparison, write_ranking
 from pixelwise.training.events import Listener, Said, each_once, ignore_events
 from pixelwise.training.run_folder import SCORES_NAME, read_history, recipe_in
 

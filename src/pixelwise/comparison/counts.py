@@ -12,14 +12,14 @@ import numpy as np
 import torch
 
 from pixelwise.comparison.candidates import Candidate
-from pixelwise.comparison.plan import failure
+from pixelwise.comparison.schedule import failure
 from pixelwise.data.dataset import Dataset
 from pixelwise.errors import DataError, ModelFileError, OutputError, PixelwiseError
-from pixelwise.evaluation import evaluate, fit_to_model
+from pixelwise.evaluation.evaluate import evaluate, fit_to_model
 from pixelwise.files import write_text
-from pixelwise.modelfile import MODEL_NAME
+from pixelwise.metrics.formulas import Counts
+from pixelwise.models.model_file import MODEL_NAME
 from pixelwise.prediction.predictor import load_model
-from pixelwise.scoring.measures import Counts
 from pixelwise.training.events import Listener, Said
 
 SCORES_FOLDER = "scores"

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pixelwise.classes import LabelMode
 from pixelwise.config import AugmentationRecipe
-from pixelwise.data.augmentation import TensorSample, augment
+from pixelwise.transforms.augmentation import TensorSample, augment
 
 
 class Chance(IntEnum):

@@ -19,7 +19,7 @@ from pixelwise.classes import (
     numbered_names,
 )
 from pixelwise.config import AugmentationRecipe, Bands, read_yaml, validated
-from pixelwise.data.splitting.splits import SplitName
+from pixelwise.data.split_assignment import SplitName
 from pixelwise.errors import ConfigError
 
 CARD_NAME = "dataset.yaml"

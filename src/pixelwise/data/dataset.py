@@ -10,13 +10,13 @@ from pathlib import Path
 
 from pixelwise.classes import ClassMap, LabelMode, Strays
 from pixelwise.config import DEFAULT_SPLIT, AugmentationRecipe, DataRecipe, validated
-from pixelwise.data.caching.disk import DiskCache, open_cache
-from pixelwise.data.caching.keys import content_of
+from pixelwise.data.cache.cache_keys import content_of
+from pixelwise.data.cache.disk import DiskCache, open_cache
 from pixelwise.data.card import DatasetCard, find_card
 from pixelwise.data.digits import write_digits
 from pixelwise.data.formats import Format, detect_format
 from pixelwise.data.sample import Record, Sample
-from pixelwise.data.splitting.splits import SPLITS, assign_splits, named_splits
+from pixelwise.data.split_assignment import SPLITS, assign_splits, named_splits
 from pixelwise.data.watching import is_watched, refuse
 from pixelwise.errors import ConfigError, DataError, FormatError
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from pixelwise.classes import LabelMode
-from pixelwise.data.caching.unchanged import content_hash
-from pixelwise.data.reading import Array, UInt8Array, is_rotated
 from pixelwise.errors import MaskError
+from pixelwise.io.arrays import Array, UInt8Array
+from pixelwise.io.file_state import content_hash
+from pixelwise.io.images import is_rotated
 
 Item = TypeVar("Item")
 

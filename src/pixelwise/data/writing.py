@@ -10,8 +10,9 @@ import numpy as np
 from PIL import Image
 
 from pixelwise.classes import Colour
-from pixelwise.data.reading import IMAGE_SUFFIXES, Array, UInt8Array, is_rotated
 from pixelwise.data.sample import Record, Sample
+from pixelwise.io.arrays import Array, UInt8Array
+from pixelwise.io.images import IMAGE_SUFFIXES, is_rotated
 
 
 def stem_of(record: Record) -> str:

@@ -10,10 +10,10 @@ from pixelwise.data.dataset import open_as_in
 from pixelwise.errors import ConfigError
 from pixelwise.lab.catalog import entries_of
 from pixelwise.lab.run import LabResult, run_entry
-from pixelwise.reporting.ranking import Comparison
+from pixelwise.reporting.comparison_page import Comparison
+from pixelwise.text import amount
 from pixelwise.training.events import Listener, Said, ignore_events
 from pixelwise.training.run_folder import require_run
-from pixelwise.wording import amount
 
 
 def compare_article(

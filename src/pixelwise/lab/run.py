@@ -14,12 +14,12 @@ from pixelwise.devices import choose_device
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.files import write_text
 from pixelwise.lab.catalog import MEASURES, load_entry
-from pixelwise.modelfile import load_model_file
 from pixelwise.models import count_gmacs
+from pixelwise.models.model_file import load_model_file
+from pixelwise.text import amount
 from pixelwise.training.events import Listener, ignore_events
 from pixelwise.training.run_folder import require_run
-from pixelwise.training.session import train
-from pixelwise.wording import amount
+from pixelwise.training.train import train
 
 RESULT_NAME = "lab.json"
 

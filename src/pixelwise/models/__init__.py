@@ -10,93 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from pixelwise.errors import ConfigError
+from pixelwise.models.base import SegmentationModel
 from pixelwise.registry import Registry
 
 models: Registry[nn.Module] = Registry(
     "model", "pixelwise.models", hint="List them with: pixelwise models"
 )
-
-
-class SegmentationModel(nn.Module):
-    """A network that maps every image size to logits of the same size.
-
-    The one place where images are padded to the network's stride and logits are cropped back. The
-    padding is at the right and the bottom, so pixel (0, 0) of the image stays at (0, 0).
-
-    Attributes:
-        article: Where the architecture is described.
-        stride: Heights and widths that the network itself needs are multiples of this.
-        is_padded: Images are padded to multiples of the stride; ``False`` where the network takes
-            other sizes by itself.
-        learning_rate: The highest rate of Adam, warmed up and decayed, that it was seen to take.
-        name: The registered name.
-        arguments: What the builder was called with, enough to build the same network again.
-        num_classes: Planes of the logits.
-        in_channels: Channels of the image.
-        smallest_px: Smaller images are padded to this: batch normalisation needs more than one
-            pixel at the deepest level.
-        sees_px: Side of the square around a pixel that its logits depend on; ``None``: the whole
-            image, or nearly.
-        auxiliary_weights: Of the losses of further outputs in training; see
-            :meth:`training_logits`.
-    """
-
-    article: str = ""
-    stride: int = 1
-    is_padded: bool = True
-    learning_rate: float = 1e-3
-    smallest_px: int = 1
-    sees_px: int | None = None
-    auxiliary_weights: tuple[float, ...] = ()
-    name: str
-    arguments: dict[str, Any]
-    num_classes: int
-    in_channels: int
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Segment a batch of images.
-
-        Args:
-            image: Float (N, C, H, W), normalised; every H and W from 1 upwards.
-
-        Returns:
-            Logits, float (N, num_classes, H, W); pixel (r, c) belongs to the image's pixel (r, c).
-        """
-        height, width = image.shape[-2:]
-        return self.segment(self._padded(image))[..., :height, :width]
-
-    def training_logits(self, image: Tensor) -> list[Tensor]:
-        """The logits of every output that is trained, the main one first.
-
-        Args:
-            image: As for :meth:`forward`.
-
-        Returns:
-            One tensor as of :meth:`forward`, and one for each of ``auxiliary_weights``.
-        """
-        height, width = image.shape[-2:]
-        outputs = self.segment_for_training(self._padded(image))
-        return [logits[..., :height, :width] for logits in outputs]
-
-    def segment(self, image: Tensor) -> Tensor:
-        """Segment images whose height and width are multiples of ``stride``."""
-        raise NotImplementedError
-
-    def segment_for_training(self, image: Tensor) -> list[Tensor]:
-        """As :meth:`segment`, with the auxiliary outputs after the main one, of the same size."""
-        return [self.segment(image)]
-
-    def padded_size(self, height: int, width: int) -> tuple[int, int]:
-        """The height and width at which an image of that size goes through the network."""
-        grid = self.stride if self.is_padded else 1
-        height, width = (-(-max(side, self.smallest_px) // grid) * grid for side in (height, width))
-        return height, width
-
-    def _padded(self, image: Tensor) -> Tensor:
-        height, width = self.padded_size(*image.shape[-2:])
-        more = (0, width - image.shape[-1], 0, height - image.shape[-2])
-        # Edge pixels are repeated: a black border would look like the edge of an object.
-        return nn.functional.pad(image, more, mode="replicate") if any(more) else image
 
 
 FRESH_ONLY = ("pretrained",)

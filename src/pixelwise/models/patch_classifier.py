@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from pixelwise.config import Positive
-from pixelwise.models import SegmentationModel, models
+from pixelwise.models import models
+from pixelwise.models.base import SegmentationModel
 from pixelwise.models.blocks import glorot_uniform, he_normal
 
 WINDOW_PX = 31

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pixelwise.data.reading import Array
+from pixelwise.io.arrays import Array
 from pixelwise.prediction.predictor import Predictor, load_model
 
 NUM_ROUNDS = 5

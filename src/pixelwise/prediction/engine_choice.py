@@ -11,15 +11,6 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from pixelwise.errors import ConfigError, UnknownNameError, how_to_install
-from pixelwise.prediction.engine_checks import (
-    NO_AGREEMENT,
-    Agreement,
-    CheckedEngine,
-    Decide,
-    Note,
-    agreement,
-    in_one_line,
-)
 from pixelwise.prediction.engines import (
     EXTRA,
     Engine,
@@ -27,6 +18,15 @@ from pixelwise.prediction.engines import (
     TorchEngine,
     import_openvino,
     is_openvino_installed,
+)
+from pixelwise.prediction.parity import (
+    NO_AGREEMENT,
+    Agreement,
+    CheckedEngine,
+    Decide,
+    Note,
+    agreement,
+    in_one_line,
 )
 
 ENGINES = ("auto", "torch", "openvino")

@@ -17,9 +17,9 @@ from typing import Any, Literal, Protocol, get_args
 import torch
 from torch import Tensor
 
-from pixelwise.data.quiet import quietly
 from pixelwise.errors import MissingExtraError, UnknownNameError
-from pixelwise.models import SegmentationModel
+from pixelwise.io.quiet import quietly
+from pixelwise.models.base import SegmentationModel
 
 Precision = Literal["float32", "bfloat16"]
 

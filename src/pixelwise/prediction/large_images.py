@@ -16,7 +16,10 @@ import numpy.typing as npt
 import torch
 
 from pixelwise.classes import IGNORE_INDEX
-from pixelwise.data.image_rows import (
+from pixelwise.errors import DataError
+from pixelwise.files import write_text
+from pixelwise.io.arrays import Array
+from pixelwise.io.image_rows import (
     ImageRows,
     LayoutError,
     Rows,
@@ -25,18 +28,11 @@ from pixelwise.data.image_rows import (
     size_in_header,
     world_file,
 )
-from pixelwise.data.reading import Array, is_of_the_system
-from pixelwise.errors import DataError
-from pixelwise.files import write_text
-from pixelwise.modelfile import ModelCard, current_versions
+from pixelwise.io.images import is_of_the_system
+from pixelwise.models.model_file import ModelCard, current_versions
 from pixelwise.prediction.partial_files import TILE_PX, Layer, PartialFiles
 from pixelwise.prediction.predictor import Predictor, whole_image_step
-from pixelwise.prediction.writers import (
-    SaveKind,
-    class_overlay,
-    index_palette,
-    prediction_planes,
-)
+from pixelwise.prediction.writers import SaveKind, class_overlay, index_palette, prediction_planes
 
 LARGE_PIXELS = 2**25
 """Images of more pixels, about 5,800 x 5,800, are predicted in rows of tiles, into TIFF files."""

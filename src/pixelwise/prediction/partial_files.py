@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 
 from pixelwise.classes import Colour
-from pixelwise.data.image_rows import Tag
-from pixelwise.data.reading import Array
-from pixelwise.data.tiff_pages import NODATA_TAG
 from pixelwise.files import make_folder, writing, written_aside
+from pixelwise.io.arrays import Array
+from pixelwise.io.image_rows import Tag
+from pixelwise.io.tiff import NODATA_TAG
 
 TILE_PX = 256
 """Side of the tiles of the files; their rows are what is journalled."""

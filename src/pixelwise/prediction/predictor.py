@@ -13,17 +13,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pixelwise.data.preprocessing import Preprocessing, normalise, prepare_image, restore_size
-from pixelwise.data.reading import Array, UInt8Array
 from pixelwise.devices import choose_device
 from pixelwise.errors import ConfigError, DataError
-from pixelwise.modelfile import ModelCard, load_model_file
-from pixelwise.models import SegmentationModel
-from pixelwise.prediction.engine_checks import CheckedEngine, Note
+from pixelwise.io.arrays import Array, UInt8Array
+from pixelwise.models.base import SegmentationModel
+from pixelwise.models.model_file import ModelCard, load_model_file
 from pixelwise.prediction.engine_choice import AutoEngine, EngineChoice, engine_by_name
 from pixelwise.prediction.engines import Engine, Precision, TorchEngine
+from pixelwise.prediction.parity import CheckedEngine, Note
 from pixelwise.prediction.scaled_rows import segment_scaled_parts
 from pixelwise.prediction.tiling import Part, segment_parts, segment_tiled
+from pixelwise.transforms.preprocessing import Preprocessing, normalise, prepare_image, restore_size
 
 MIN_TILE_PX = 512
 """Images up to this size go through whole even where training saw smaller crops: the networks are
@@ -217,7 +217,7 @@ class Predictor:
 
         Returns:
             (C, H, W) in stored units and at working size; see
-            :func:`pixelwise.data.preprocessing.prepare_image`.
+            :func:`pixelwise.transforms.preprocessing.prepare_image`.
 
         Raises:
             DataError: Type, bands or channels are not those of the training images.

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pixelwise.data.preprocessing import resize_image
 from pixelwise.prediction.tiling import Part, Segment, segment_parts
+from pixelwise.transforms.preprocessing import resize_image
 
 MAX_VALUES = 2**24
 """Logits that are brought to the image's size at once."""

@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pixelwise.data.caching.memory import free_bytes
-from pixelwise.data.parallel import in_parallel
-from pixelwise.data.reading import Array, read_image
+from pixelwise.data.cache.memory_cache import free_bytes
 from pixelwise.devices import is_out_of_memory
 from pixelwise.errors import DataError
+from pixelwise.io.arrays import Array
+from pixelwise.io.images import read_image
+from pixelwise.io.parallel import in_parallel
 from pixelwise.prediction.predictor import MAX_BATCH_PIXELS, Predictor
 from pixelwise.prediction.writers import SaveKind, write_prediction
 

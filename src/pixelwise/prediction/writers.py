@@ -11,10 +11,10 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from pixelwise.classes import ClassMap, Colour, LabelMode
-from pixelwise.data.reading import Array, UInt8Array
 from pixelwise.data.writing import index_picture
 from pixelwise.errors import UnknownNameError
 from pixelwise.files import file_names, written_aside
+from pixelwise.io.arrays import Array, UInt8Array
 from pixelwise.prediction.predictor import THRESHOLD, class_picture
 
 SaveKind = Literal["index", "overlay", "binary", "probabilities"]

@@ -10,16 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from pixelwise.classes import IGNORE_INDEX, ClassMap
-from pixelwise.data.reading import Array, UInt8Array
 from pixelwise.data.sample import Sample
 from pixelwise.files import written_aside
+from pixelwise.io.arrays import Array, UInt8Array
 from pixelwise.prediction.predictor import THRESHOLD, class_picture
-from pixelwise.prediction.writers import (
-    index_palette,
-    overlay_picture,
-    untinted_class,
-    viewable,
-)
+from pixelwise.prediction.writers import index_palette, overlay_picture, untinted_class, viewable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, FigureBase

@@ -13,13 +13,13 @@ import shapely
 from scipy.ndimage import binary_fill_holes
 
 from pixelwise.classes import HALF
-from pixelwise.data.annotations.shapes import trace_regions
 from pixelwise.data.card import CARD_NAME, card_of
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.formats import formats
+from pixelwise.data.formats.shapes import trace_regions
 from pixelwise.data.sample import Record, Sample
 from pixelwise.files import file_names, folder_written_aside
-from pixelwise.scoring.suspects import Suspect
+from pixelwise.metrics.label_quality import Suspect
 
 FORMAT_NAME = "labelme"
 

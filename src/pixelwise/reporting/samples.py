@@ -12,15 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pixelwise.classes import IGNORE_INDEX, ClassMap
-from pixelwise.data.reading import Array, UInt8Array
 from pixelwise.data.sample import Sample
+from pixelwise.io.arrays import Array, UInt8Array
 from pixelwise.prediction.predictor import class_picture
-from pixelwise.prediction.writers import (
-    index_palette,
-    overlay_picture,
-    untinted_class,
-    viewable,
-)
+from pixelwise.prediction.writers import index_palette, overlay_picture, untinted_class, viewable
 from pixelwise.reporting.plots import add_legend, new_figure, save_figure
 
 if TYPE_CHECKING:

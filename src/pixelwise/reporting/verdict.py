@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pixelwise.scoring.detail import Detail
-from pixelwise.scoring.scores import ClassScores, Scores
+from pixelwise.metrics.details import Detail
+from pixelwise.metrics.metrics import ClassScores, Scores
 
 LEVELS = ((0.85, "very good"), (0.7, "good"), (0.5, "fair"), (0.3, "weak"), (0.0, "poor"))
 """Mean IoU (of two classes, the lower IoU) from which a result is called so. Words for a first

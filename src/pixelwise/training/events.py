@@ -76,7 +76,7 @@ class EpochEnded:
 
 @dataclass(frozen=True)
 class Alarmed:
-    """Something is likely wrong; see :mod:`pixelwise.training.watchdog`.
+    """Something is likely wrong; see :mod:`pixelwise.training.diagnostics.watchdog`.
 
     Attributes:
         epoch: After which epoch it was seen; 0 before the first step.

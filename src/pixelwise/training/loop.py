@@ -20,18 +20,18 @@ from torch import Tensor
 from pixelwise.config import Recipe
 from pixelwise.data.batches import Batch, Chance, random_for
 from pixelwise.errors import ModelFileError, TrainingError
-from pixelwise.evaluation import score_samples
+from pixelwise.evaluation.evaluate import score_samples
 from pixelwise.files import write_text
-from pixelwise.modelfile import MODEL_NAME, save_model_file
+from pixelwise.metrics.metrics import Scores
 from pixelwise.models.blocks import batch_normalisations
+from pixelwise.models.model_file import MODEL_NAME, save_model_file
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.reporting.plots import draw_curves
-from pixelwise.scoring.scores import Scores
 from pixelwise.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from pixelwise.training.diagnostics.observer import Watch
 from pixelwise.training.events import EpochEnded, Listener, Said, Stepped
 from pixelwise.training.run_folder import HISTORY_NAME
 from pixelwise.training.setup import Prepared, arrange, forward_loss
-from pixelwise.training.watch import Watch
 
 CHECKPOINT_EVERY_S = 60.0
 """Inside an epoch, a checkpoint is written this often; a killed run loses no more."""

@@ -13,12 +13,11 @@ from pixelwise.classes import Strays
 from pixelwise.config import Recipe, load_recipe
 from pixelwise.data.batches import Batch, Chance, random_for
 from pixelwise.data.dataset import Dataset, open_dataset
-from pixelwise.data.preprocessing import Preprocessing
-from pixelwise.data.reading import LARGEST_VALUE, Array
 from pixelwise.data.sample import Sample
-from pixelwise.data.splitting.splits import SPLITS
-from pixelwise.data.statistics import DatasetStatistics
+from pixelwise.data.split_assignment import SPLITS
 from pixelwise.errors import ConfigError
+from pixelwise.io.arrays import Array
+from pixelwise.io.images import LARGEST_VALUE
 from pixelwise.reporting.samples import SampleRow, draw_samples
 from pixelwise.training.events import Listener, Said, ignore_events
 from pixelwise.training.reading import (
@@ -32,6 +31,8 @@ from pixelwise.training.reading import (
     settle_bands_and_size,
 )
 from pixelwise.training.recipes import fill_data_choices
+from pixelwise.transforms.preprocessing import Preprocessing
+from pixelwise.transforms.statistics import DatasetStatistics
 
 NUM_VERSIONS = 3
 """Augmented versions of a sample."""

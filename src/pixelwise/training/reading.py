@@ -10,18 +10,18 @@ from torch import Tensor
 
 from pixelwise.classes import HALF, IGNORE_INDEX, ClassMap, LabelMode
 from pixelwise.config import AugmentationRecipe, Recipe
-from pixelwise.data.augmentation import TensorSample, jitter, to_tensors
 from pixelwise.data.batches import TrainingBatches, crops_per_image
-from pixelwise.data.caching.memory import MemoryCache
+from pixelwise.data.cache.memory_cache import MemoryCache
 from pixelwise.data.dataset import Dataset
-from pixelwise.data.doctor.passing import PassingLook
-from pixelwise.data.enhancement import Enhancement, enhance
-from pixelwise.data.preprocessing import Preprocessing, normalise
-from pixelwise.data.reading import LARGEST_VALUE
 from pixelwise.data.sample import Record, Sample
-from pixelwise.data.statistics import DatasetStatistics, conform_channels, measure
+from pixelwise.doctor.quick_check import PassingLook
 from pixelwise.errors import ConfigError, DataError
+from pixelwise.io.images import LARGEST_VALUE
 from pixelwise.training.events import Decoded, Listener
+from pixelwise.transforms.augmentation import TensorSample, jitter, to_tensors
+from pixelwise.transforms.enhancement import Enhancement, enhance
+from pixelwise.transforms.preprocessing import Preprocessing, normalise
+from pixelwise.transforms.statistics import DatasetStatistics, conform_channels, measure
 
 
 def settle_bands_and_size(recipe: Recipe, dataset: Dataset) -> list[str]:

@@ -7,11 +7,11 @@ import math
 from pixelwise.classes import LabelMode
 from pixelwise.config import AugmentationRecipe, Recipe
 from pixelwise.data.batches import crops_per_image
-from pixelwise.data.statistics import DatasetStatistics
 from pixelwise.devices import MIN_SPEEDUP
-from pixelwise.models import SegmentationModel
+from pixelwise.models.base import SegmentationModel
 from pixelwise.models.blocks import batch_normalisations
-from pixelwise.wording import amount
+from pixelwise.text import amount
+from pixelwise.transforms.statistics import DatasetStatistics
 
 MAX_CROP_PX = 512
 """Crops of larger images are at most this long; more brings memory use and no further detail."""

@@ -11,7 +11,7 @@ from typing import Any
 from pixelwise.config import Recipe, load_recipe
 from pixelwise.errors import ModelFileError
 from pixelwise.files import write_text
-from pixelwise.modelfile import MODEL_NAME
+from pixelwise.models.model_file import MODEL_NAME
 from pixelwise.training.events import Alarmed
 
 RECIPE_NAME = "recipe.yaml"

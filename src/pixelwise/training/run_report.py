@@ -8,13 +8,13 @@ from pathlib import Path
 from pixelwise.config import Recipe
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.sample import Sample
-from pixelwise.modelfile import load_model_file
+from pixelwise.metrics.metrics import Scores
+from pixelwise.models.model_file import load_model_file
 from pixelwise.prediction.predictor import Predictor
-from pixelwise.reporting.report import REPORT_NAME, RunFacts, write_report
-from pixelwise.scoring.scores import Scores
+from pixelwise.reporting.report_page import REPORT_NAME, RunFacts, write_report
+from pixelwise.text import label_words
 from pixelwise.training.events import Alarmed
 from pixelwise.training.run_folder import RECIPE_NAME, load_notes, read_history
-from pixelwise.wording import label_words
 
 
 def write_run_report(

@@ -15,11 +15,9 @@ from torch import Tensor
 
 from pixelwise.config import Recipe
 from pixelwise.data.batches import Batch, Chance, TrainingBatches, random_for
-from pixelwise.data.caching.memory import MemoryCache
+from pixelwise.data.cache.memory_cache import MemoryCache
 from pixelwise.data.dataset import Dataset
-from pixelwise.data.doctor.passing import PassingLook
 from pixelwise.data.sample import Sample
-from pixelwise.data.statistics import DatasetStatistics
 from pixelwise.devices import (
     MEMORY_FORMATS,
     bfloat16_speedup,
@@ -27,11 +25,13 @@ from pixelwise.devices import (
     choose_device,
     is_out_of_memory,
 )
+from pixelwise.doctor.quick_check import PassingLook
 from pixelwise.errors import ConfigError, TrainingError
-from pixelwise.modelfile import ModelCard, TrainingData, current_versions
-from pixelwise.models import SegmentationModel, create_model
+from pixelwise.losses.losses import batch_loss, class_weights
+from pixelwise.models import create_model
+from pixelwise.models.base import SegmentationModel
+from pixelwise.models.model_file import ModelCard, TrainingData, current_versions
 from pixelwise.training.events import Listener, Said
-from pixelwise.training.losses import batch_loss, class_weights
 from pixelwise.training.reading import (
     batches_of,
     check_validation,
@@ -50,6 +50,7 @@ from pixelwise.training.recipes import (
     fill_length,
     fill_machine_choices,
 )
+from pixelwise.transforms.statistics import DatasetStatistics
 
 TRIAL_S = 3.0
 """The trial of a batch is repeated for about so long."""

@@ -14,7 +14,7 @@ from pycocotools import mask as reference
 
 from pixelwise.classes import IGNORE_INDEX, ClassMap
 from pixelwise.data.dataset import open_dataset
-from pixelwise.data.formats.coco import Coco
+from pixelwise.data.formats.coco.coco import Coco
 from pixelwise.data.sample import Record, Sample
 from pixelwise.errors import FormatError, MaskError, PixelwiseError
 

@@ -17,9 +17,9 @@ from pixelwise.classes import ClassMap
 from pixelwise.data.convert import convert_data
 from pixelwise.data.dataset import open_dataset
 from pixelwise.data.formats import detect_format, formats
-from pixelwise.data.reading import read_image
 from pixelwise.data.watching import watched
 from pixelwise.errors import DataError, FormatError, MaskError
+from pixelwise.io.images import read_image
 
 UTM = rasterio.CRS.from_epsg(32616)
 PLACE = rasterio.Affine(0.5, 0, 733601, 0, -0.5, 3725139)

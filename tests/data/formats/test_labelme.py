@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from pixelwise.classes import ClassMap
-from pixelwise.data.annotations import labelme_shapes
-from pixelwise.data.annotations.labelme_shapes import paint_labelme
 from pixelwise.data.dataset import open_dataset
 from pixelwise.data.formats import detect_format
-from pixelwise.data.formats.labelme import Labelme
+from pixelwise.data.formats.labelme import labelme_shapes
+from pixelwise.data.formats.labelme.labelme import Labelme
+from pixelwise.data.formats.labelme.labelme_shapes import paint_labelme
 from pixelwise.data.sample import Record, Sample
 from pixelwise.errors import DataError, FormatError, MaskError
 

@@ -6,10 +6,10 @@ import pytest
 from PIL import Image
 
 from pixelwise.classes import ClassMap
-from pixelwise.data.annotations.polygon_lists import _rows
 from pixelwise.data.dataset import open_dataset
 from pixelwise.data.formats import detect_format
-from pixelwise.data.formats.polygon_text import PolygonText
+from pixelwise.data.formats.polygon_text.polygon_lists import _rows
+from pixelwise.data.formats.polygon_text.polygon_text import PolygonText
 from pixelwise.data.sample import Record, Sample
 from pixelwise.errors import DataError, FormatError, MaskError
 

@@ -12,7 +12,7 @@ from PIL import Image
 from pixelwise.classes import IGNORE_INDEX, ClassMap
 from pixelwise.data.dataset import open_dataset
 from pixelwise.data.formats import Truth
-from pixelwise.data.formats.yolo import Yolo
+from pixelwise.data.formats.yolo.yolo import Yolo
 from pixelwise.data.sample import Record, Sample
 from pixelwise.errors import DataError, FormatError, MaskError, PixelwiseError
 

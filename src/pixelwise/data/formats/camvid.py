@@ -9,7 +9,16 @@ from typing import ClassVar
 
 from pixelwise.classes import ClassMap
 from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
-from pixelwise.data.layouts import (
+from pixelwise.data.masks.coding import (
+    colours_to_class_ids,
+    to_class_ids,
+    to_colours,
+    to_stored_values,
+    with_void_value,
+)
+from pixelwise.data.masks.colour_tables import find_colour_table, read_colour_table
+from pixelwise.data.masks.kinds import look_at_folder
+from pixelwise.data.pairing import (
     IMAGE_FOLDERS,
     MASK_FOLDERS,
     folder_pairs,
@@ -20,18 +29,9 @@ from pixelwise.data.layouts import (
     named_folder,
     pair_by_stem,
 )
-from pixelwise.data.masks.coding import (
-    colours_to_class_ids,
-    to_class_ids,
-    to_colours,
-    to_stored_values,
-    with_void_value,
-)
-from pixelwise.data.masks.colour_tables import find_colour_table, read_colour_table
-from pixelwise.data.masks.kinds import look_at_folder
-from pixelwise.data.reading import read_image, read_mask_colours, read_mask_values
 from pixelwise.data.sample import Record, Sample, check_same_size
 from pixelwise.data.writing import stem_of, write_image, write_mask, write_pixels
+from pixelwise.io.images import read_image, read_mask_colours, read_mask_values
 
 VOID = 11
 """What SegNet's masks store for void."""

@@ -12,7 +12,9 @@ import numpy as np
 
 from pixelwise.classes import IGNORE_INDEX, ClassMap, Colour
 from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
-from pixelwise.data.layouts import (
+from pixelwise.data.masks.coding import to_class_ids, to_stored_values, with_void_value
+from pixelwise.data.masks.kinds import MAX_LOOKED_AT
+from pixelwise.data.pairing import (
     SPLIT_FOLDERS,
     by_stem,
     image_files,
@@ -20,13 +22,11 @@ from pixelwise.data.layouts import (
     named_folder,
     subfolders,
 )
-from pixelwise.data.masks.coding import to_class_ids, to_stored_values, with_void_value
-from pixelwise.data.masks.kinds import MAX_LOOKED_AT
-from pixelwise.data.reading import read_image, read_mask_values
 from pixelwise.data.sample import Record, Sample, check_same_size, spread
 from pixelwise.data.watching import refuse
 from pixelwise.data.writing import stem_of, write_image, write_mask
 from pixelwise.errors import FormatError
+from pixelwise.io.images import read_image, read_mask_values
 
 IMAGES = "leftImg8bit"
 LABELS = ("gtFine", "gtCoarse")

@@ -12,7 +12,8 @@ from PIL import Image
 
 from pixelwise.classes import ClassMap, LabelMode
 from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
-from pixelwise.data.layouts import (
+from pixelwise.data.masks.kinds import look_at_masks
+from pixelwise.data.pairing import (
     IMAGE_FOLDERS,
     MASK_FOLDERS,
     by_stem,
@@ -23,13 +24,13 @@ from pixelwise.data.layouts import (
     split_folders,
     subfolders,
 )
-from pixelwise.data.masks.kinds import look_at_masks
-from pixelwise.data.reading import UInt8Array, read_grey_mask, read_image
 from pixelwise.data.sample import Record, Sample, check_same_size
 from pixelwise.data.watching import refuse
 from pixelwise.data.writing import stem_of, write_image, write_mask
 from pixelwise.errors import FormatError
 from pixelwise.files import file_names
+from pixelwise.io.arrays import UInt8Array
+from pixelwise.io.images import read_grey_mask, read_image
 
 
 @formats.register("class-masks")

@@ -23,10 +23,11 @@ from pixelwise.data.masks.colour_tables import (
     read_colour_table,
 )
 from pixelwise.data.masks.kinds import MAX_CODES, MaskKind, colours_in
-from pixelwise.data.reading import UInt8Array, read_mask_colours
 from pixelwise.data.sample import Record, Sample
 from pixelwise.data.writing import write_pixels
 from pixelwise.errors import ConfigError, MaskError
+from pixelwise.io.arrays import UInt8Array
+from pixelwise.io.images import read_mask_colours
 
 MAX_COLOURS = 64
 """More colours than this are anti-aliased edges or JPEG, unless somebody names the classes'."""

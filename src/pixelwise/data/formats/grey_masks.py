@@ -17,9 +17,9 @@ from pixelwise.data.masks.kinds import (
     grey_levels_error,
     values_in,
 )
-from pixelwise.data.reading import UInt8Array
 from pixelwise.data.sample import Record
 from pixelwise.data.writing import write_mask
+from pixelwise.io.arrays import UInt8Array
 
 MAX_LEVELS = 16
 """More grey levels than this are a smoothed or scaled mask, unless a card names them."""

@@ -11,9 +11,9 @@ from pixelwise.data.formats import Truth, formats
 from pixelwise.data.formats.mask_folders import MaskFolders, value_refusal
 from pixelwise.data.masks.coding import to_stored_values
 from pixelwise.data.masks.kinds import MaskKind, black_and_white, numbered_class_map, values_in
-from pixelwise.data.reading import UInt8Array
 from pixelwise.data.sample import Record
 from pixelwise.data.writing import write_mask
+from pixelwise.io.arrays import UInt8Array
 
 
 @formats.register("index-masks")

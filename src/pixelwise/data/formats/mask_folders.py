@@ -9,7 +9,9 @@ from typing import ClassVar
 
 from pixelwise.classes import IGNORE_INDEX, ClassMap
 from pixelwise.data.formats import NO, Confidence, Format, Truth
-from pixelwise.data.layouts import (
+from pixelwise.data.masks.coding import to_class_ids
+from pixelwise.data.masks.kinds import MaskKind, look_at_folder
+from pixelwise.data.pairing import (
     IMAGE_FOLDERS,
     MASK_FOLDERS,
     folder_pairs,
@@ -17,11 +19,10 @@ from pixelwise.data.layouts import (
     listed_records,
     pair_by_stem,
 )
-from pixelwise.data.masks.coding import to_class_ids
-from pixelwise.data.masks.kinds import MaskKind, look_at_folder
-from pixelwise.data.reading import UInt8Array, read_image, read_mask_values
 from pixelwise.data.sample import Record, Sample, check_same_size
 from pixelwise.data.writing import stem_of, write_image
+from pixelwise.io.arrays import UInt8Array
+from pixelwise.io.images import read_image, read_mask_values
 
 
 class MaskFolders(Format):

@@ -12,7 +12,8 @@ from scipy.ndimage import label
 
 from pixelwise.classes import ClassMap
 from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
-from pixelwise.data.layouts import (
+from pixelwise.data.masks.coding import to_class_ids
+from pixelwise.data.pairing import (
     IMAGE_FOLDERS,
     MASK_FOLDERS,
     image_files,
@@ -21,13 +22,13 @@ from pixelwise.data.layouts import (
     split_folders,
     subfolders,
 )
-from pixelwise.data.masks.coding import to_class_ids
-from pixelwise.data.masks.sparse_png import read_object_rows
-from pixelwise.data.reading import Array, read_image, read_mask_values
 from pixelwise.data.sample import Record, Sample, check_same_size
 from pixelwise.data.watching import refuse
 from pixelwise.data.writing import stem_of, write_image, write_mask
 from pixelwise.errors import FormatError
+from pixelwise.io.arrays import Array
+from pixelwise.io.images import read_image, read_mask_values
+from pixelwise.io.sparse_png import read_object_rows
 
 
 @formats.register("object-masks")

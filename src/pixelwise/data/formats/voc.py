@@ -10,13 +10,6 @@ from typing import ClassVar, NamedTuple
 from pixelwise.classes import IGNORE_INDEX, ClassMap, Colour, colour_code
 from pixelwise.config import validated
 from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
-from pixelwise.data.layouts import (
-    SPLIT_FOLDERS,
-    by_stem,
-    image_files,
-    mask_files,
-    named_folder,
-)
 from pixelwise.data.masks.coding import (
     VOID_COLOUR,
     colours_to_class_ids,
@@ -33,11 +26,13 @@ from pixelwise.data.masks.kinds import (
     read_palette,
     values_in,
 )
-from pixelwise.data.reading import UInt8Array, read_image, read_mask_colours, read_mask_values
+from pixelwise.data.pairing import SPLIT_FOLDERS, by_stem, image_files, mask_files, named_folder
 from pixelwise.data.sample import Record, Sample, check_same_size
 from pixelwise.data.watching import refuse
 from pixelwise.data.writing import stem_of, write_image, write_mask
 from pixelwise.errors import FormatError
+from pixelwise.io.arrays import UInt8Array
+from pixelwise.io.images import read_image, read_mask_colours, read_mask_values
 
 IMAGES = "JPEGImages"
 MASKS = ("SegmentationClassPNG", "SegmentationClass")

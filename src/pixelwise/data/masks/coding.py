@@ -10,17 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pixelwise.classes import (
-    IGNORE_INDEX,
-    ClassMap,
-    Colour,
-    Strays,
-    colour_code,
-    colour_of,
-)
-from pixelwise.data.masks.counting import SMALL_TYPES, Codes, blocks
-from pixelwise.data.reading import UInt8Array
+from pixelwise.classes import IGNORE_INDEX, ClassMap, Colour, Strays, colour_code, colour_of
 from pixelwise.errors import MaskError
+from pixelwise.io.arrays import UInt8Array
+from pixelwise.transforms.counting import SMALL_TYPES, Codes, blocks
 
 VOID_COLOUR: Colour = (224, 224, 192)
 """What means void in colour masks where nobody says it: the border of VOC's objects."""

@@ -12,27 +12,21 @@ import numpy as np
 from PIL import Image
 
 from pixelwise.classes import IGNORE_INDEX, MAX_CLASSES, ClassMap, Colour, numbered_names
-from pixelwise.data.bounds import PILLOW_FORMATS, require_decodable_picture
-from pixelwise.data.caching.unchanged import FileState, state_of
-from pixelwise.data.layouts import (
-    end_inside,
-    folder_pairs,
-    image_files,
-    list_files,
-    listed_entries,
-)
 from pixelwise.data.masks.colour_tables import find_colour_table
-from pixelwise.data.masks.counting import Codes, commonest
-from pixelwise.data.parallel import in_parallel
-from pixelwise.data.reading import (
+from pixelwise.data.pairing import end_inside, folder_pairs, image_files, list_files, listed_entries
+from pixelwise.data.sample import Record, spread
+from pixelwise.errors import DataError, MaskError
+from pixelwise.io.file_state import FileState, state_of
+from pixelwise.io.images import (
     MASK_SUFFIXES,
     TIFF_SUFFIXES,
     decoding,
     read_mask_colours,
     read_mask_values,
 )
-from pixelwise.data.sample import Record, spread
-from pixelwise.errors import DataError, MaskError
+from pixelwise.io.limits import PILLOW_FORMATS, require_decodable_picture
+from pixelwise.io.parallel import in_parallel
+from pixelwise.transforms.counting import Codes, commonest
 
 MaskKind = Literal["index", "grey", "colour"]
 """``index``: numbers that count classes. ``grey``: grey levels far apart, each of them a class.

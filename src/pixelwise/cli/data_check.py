@@ -1,0 +1,75 @@
+"""What the doctor found, on the terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pixelwise.doctor import Examination
+
+MAX_LINES = 5
+"""Lines of a finding that are printed; ``--json`` and ``--report`` have more."""
+
+STYLES = {"refused": "bold red", "harmful": "bold yellow", "notable": "bold blue"}
+
+
+def print_examination(examination: Examination) -> None:
+    """Print the findings, the most harmful first, and the table of classes."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False, soft_wrap=True)
+    for finding in examination.findings:
+        heading = Text.assemble(
+            (f"{finding.severity:8}", STYLES[finding.severity]),
+            finding.title,
+            f"  [{finding.kind}]",
+        )
+        console.print(heading)
+        # As text and not as markup: file names may hold square brackets.
+        for line in finding.details[:MAX_LINES]:
+            console.print(Text(f"          {line}"))
+        if len(finding.details) > MAX_LINES:
+            more = len(finding.details) - MAX_LINES
+            console.print(Text(f"          ... and {more:,} more", style="dim"))
+        console.print(Text(f"        → {finding.advice}", style="dim"))
+    if examination.classes:
+        _print_classes(console, examination)
+    console.print(_verdict(examination))
+
+
+def _print_classes(console: Console, examination: Examination) -> None:
+    from rich.table import Table
+
+    splits = list(examination.num_images)
+    table = Table("class", box=None, pad_edge=False)
+    for heading in ("value", *splits, *(f"in {split}" for split in splits), "regions"):
+        table.add_column(heading, justify="right")
+    for row in examination.classes:
+        table.add_row(
+            row.name,
+            str(row.value),
+            *(f"{row.share.get(split, 0.0):.2%}" for split in splits),
+            *(f"{row.images.get(split, 0):,}" for split in splits),
+            f"{row.regions[0]:,}" if row.regions[0] else "-",
+        )
+    void = examination.void_share
+    if any(void.values()):
+        shares = (f"{void.get(split, 0.0):.2%}" for split in splits)
+        table.add_row("void (of all)", "", *shares, *("" for _ in splits), "")
+    console.print()
+    console.print(table)
+    console.print()
+
+
+def _verdict(examination: Examination) -> str:
+    counts = [
+        f"{count} {severity}"
+        for severity in STYLES
+        if (count := sum(one.severity == severity for one in examination.findings))
+    ]
+    per_split = ", ".join(f"{count:,} {split}" for split, count in examination.num_images.items())
+    found = ", ".join(counts) or "nothing found"
+    return f"{examination.path}: {per_split or 'no'} images; {found}"

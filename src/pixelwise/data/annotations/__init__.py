@@ -1,1 +1,0 @@
-"""Annotation files of labelling tools: finding, reading and drawing what they hold."""

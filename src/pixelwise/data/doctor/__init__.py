@@ -1,6 +1,0 @@
-"""The doctor: reads a whole folder and says what is wrong with it, the most harmful first."""
-
-from pixelwise.data.doctor.examination import Examination, check_data
-from pixelwise.data.doctor.findings import Finding
-
-__all__ = ["Examination", "Finding", "check_data"]

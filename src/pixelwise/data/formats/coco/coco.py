@@ -1,0 +1,341 @@
+"""``coco``: JSON files that hold the polygons and run lengths of many images, beside the images."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from pydantic import BaseModel, FailFast
+
+from pixelwise.classes import ClassMap, LabelMode
+from pixelwise.config import validated
+from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
+from pixelwise.data.formats.annotation_files import read_json
+from pixelwise.data.formats.annotation_search import ImageFinder, split_in_folders, split_in_words
+from pixelwise.data.formats.coco.rle import decode_runs, encode_runs, pack_counts, unpack_counts
+from pixelwise.data.formats.shapes import (
+    Shape,
+    bounding_box,
+    classes_of,
+    labels_to_name,
+    paint_shapes,
+    shapes_of,
+)
+from pixelwise.data.sample import Record, Sample, check_stated_size
+from pixelwise.data.watching import refuse
+from pixelwise.data.writing import write_image
+from pixelwise.errors import ConfigError, FormatError, MaskError
+from pixelwise.files import write_text
+from pixelwise.io.arrays import BoolArray
+from pixelwise.io.file_state import kept_while_unchanged
+from pixelwise.io.images import read_image
+
+HEAD_BYTES = 16_384
+"""So much of a JSON file is looked at to see whether it is COCO's."""
+
+HEAD = re.compile(rb'"(images|annotations|categories)"\s*:\s*\[')
+"""What the beginning of such a file holds, and other tools' files do not."""
+
+OTHER_TASKS = ("captions", "person_keypoints", "panoptic", "image_info")
+"""COCO's own files for other tasks begin so, and lie beside those of the instances."""
+
+PLACES = ("*.json", "*/*.json", "*/*/*.json")
+"""Where annotation files lie in a data set."""
+
+
+class _Image(BaseModel):
+    id: int | str
+    file_name: str
+    width: int | None = None
+    height: int | None = None
+
+
+class _Category(BaseModel):
+    id: int
+    name: str
+
+
+class _Runs(BaseModel):
+    size: tuple[int, int]
+    counts: str | list[int]
+
+
+class _Annotation(BaseModel):
+    id: int | str | None = None
+    image_id: int | str
+    category_id: int
+    segmentation: list[list[float]] | _Runs | None = None
+    iscrowd: bool | None = None
+
+
+class _Content(BaseModel):
+    # One wrong entry in millions is enough to know.
+    images: Annotated[list[_Image], FailFast()]
+    annotations: Annotated[list[_Annotation], FailFast()]
+    categories: Annotated[list[_Category], FailFast()]
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """An annotation file, by image; an image's id is text here, as in ``Record.entry``."""
+
+    images: Mapping[str, _Image]
+    annotations: Mapping[str, Sequence[_Annotation]]
+    names: Mapping[int, str]
+
+
+@formats.register("coco")
+class Coco(Format):
+    """One or several JSON files as of COCO's instances and stuff, with the images anywhere below.
+
+    Of an annotation the polygons are united; ``iscrowd`` is void, beneath all others; otherwise a
+    later annotation lies over an earlier one. An image without annotations is background.
+    """
+
+    name: ClassVar[str] = "coco"
+    label_modes: ClassVar[tuple[LabelMode, ...]] = ("exclusive", "overlapping")
+    layout: ClassVar[str] = "annotations/instances_train.json + train/NAME.*"
+
+    def detect(self, folder: Path) -> Confidence:
+        """Sure when a JSON file begins as COCO's do."""
+        files = _annotation_files(folder)
+        if not files:
+            return NO
+        names = ", ".join(path.relative_to(folder).as_posix() for path in files[:4])
+        return Confidence(0.95, f"images, annotations and categories in {names}")
+
+    def records(self, folder: Path) -> list[Record]:
+        """One record per image of the files, whether or not it has annotations."""
+        files = _annotation_files(folder)
+        if not files:
+            raise FormatError(
+                f"{folder} must hold a JSON file with images, annotations and categories. "
+                "Got none. Check the path"
+            )
+        finder = ImageFinder(folder)
+        found = [_records_of(path, folder, finder) for path in files]
+        records = [record for of_file in found for record in of_file]
+        return sorted(records, key=lambda record: record.name)
+
+    def class_map(
+        self,
+        folder: Path,
+        records: Sequence[Record],
+        ignore: Sequence[int] = (),  # noqa: ARG002  it is of stored values, and there are none
+    ) -> ClassMap:
+        """The background, then the categories in the order of their ids, used or not."""
+        names: dict[int, str] = {}
+        for path in dict.fromkeys(record.masks[0] for record in records):
+            for number, name in _labels_of(path).names.items():
+                if names.setdefault(number, name) != name:
+                    raise FormatError(
+                        f"{path} must name the categories as the other files do. Got {name!r} for "
+                        f"the id {number}, which is {names[number]!r} elsewhere. Make them one"
+                    )
+        return classes_of([names[number] for number in sorted(names)], self.label_mode, folder)
+
+    def load(self, record: Record, class_map: ClassMap) -> Sample:
+        """Decode the image and paint its annotations."""
+        image = read_image(record.image)
+        (path,) = record.masks
+        labels = _labels_of(path)
+        entry = labels.images.get(record.entry or "")
+        if entry is None:
+            raise MaskError(f"{path} must hold {record.image}. It does not any more. Open it anew")
+        height, width = image.shape[:2]
+        stated = (entry.height or height, entry.width or width)
+        check_stated_size(record.image, image, path, stated)
+        # Of equal rank, the order of the file stays.
+        ordered = sorted(labels.annotations.get(record.entry or "", ()), key=_is_above)
+        shapes = (
+            shape
+            for annotation in ordered
+            for shape in _shapes_of(annotation, labels.names, (height, width), path)
+        )
+        mask = paint_shapes(shapes, (height, width), class_map, self.label_mode, path)
+        return Sample(record.name, image, mask, self.label_mode)
+
+    def refusal(self, truth: Truth) -> str | None:
+        """Anything but soft masks."""
+        if truth.is_soft:
+            return "a pixel is inside a region or not, and these masks are soft"
+        return super().refusal(truth)
+
+    def _write(
+        self, folder: Path, samples: Iterator[tuple[Record, Sample]], class_map: ClassMap
+    ) -> None:
+        """One annotation per class and image, as packed run lengths, which keep every pixel."""
+        numbers = {
+            name: number
+            for number, name in enumerate(labels_to_name(class_map, self.label_mode), start=1)
+        }
+        images: dict[str | None, list[Any]] = defaultdict(list)
+        annotations: dict[str | None, list[Any]] = defaultdict(list)
+        for record, sample in samples:
+            split = record.split
+            file = write_image(folder / (split or "images"), record, sample)
+            height, width = sample.image.shape[:2]
+            image_id = len(images[split]) + 1
+            images[split].append(
+                {"id": image_id, "file_name": file.name, "width": width, "height": height}
+            )
+            for label, region in shapes_of(sample.mask, class_map, sample.label_mode):
+                annotations[split].append(
+                    {
+                        "id": len(annotations[split]) + 1,
+                        "image_id": image_id,
+                        "category_id": 1 if label is None else numbers[label],
+                        "iscrowd": int(label is None),
+                        **_region_entries(region),
+                    }
+                )
+        categories = [{"id": number, "name": name} for name, number in numbers.items()]
+        for split, entries in images.items():
+            content = {
+                "images": entries,
+                "annotations": annotations[split],
+                "categories": categories,
+            }
+            name = f"instances_{split}.json" if split else "instances.json"
+            write_text(folder / "annotations" / name, json.dumps(content))
+
+
+def _annotation_files(folder: Path) -> list[Path]:
+    """The JSON files that begin as COCO's do, but for those of its other tasks."""
+    return [
+        path
+        for pattern in PLACES
+        for path in sorted(folder.glob(pattern))
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and not path.name.startswith(OTHER_TASKS)
+        and path.is_file()
+        and _begins_as_coco(path)
+    ]
+
+
+def _begins_as_coco(path: Path) -> bool:
+    with path.open("rb") as file:
+        return HEAD.search(file.read(HEAD_BYTES)) is not None
+
+
+def _records_of(path: Path, folder: Path, finder: ImageFinder) -> list[Record]:
+    """The images of one annotation file, with the split that its name or folders say."""
+    split = split_in_words(path.stem) or split_in_folders(
+        reversed(path.relative_to(folder).parts[:-1])
+    )
+    records = []
+    for key, entry in _labels_of(path).images.items():
+        try:
+            image = finder.find(entry.file_name, path, split)
+        except FormatError as error:
+            refuse("listed-file-missing", error, path)
+            continue
+        name = image.relative_to(folder).with_suffix("").as_posix()
+        records.append(Record(name, image, (path,), split, entry=key))
+    if split is None:
+        splits = [finder.split_of(record.image) for record in records]
+        if None not in splits:
+            pairs = zip(records, splits, strict=True)
+            return [replace(record, split=own) for record, own in pairs]
+    return records
+
+
+@kept_while_unchanged
+def _labels_of(path: Path) -> _Labels:
+    """An annotation file."""
+    raw = read_json(path)
+    try:
+        content = validated(_Content, raw, str(path))
+    except ConfigError as error:
+        raise FormatError(f"{error}. It must be as COCO defines it; export it again") from error
+    images = {str(image.id): image for image in content.images}
+    names = {category.id: category.name for category in content.categories}
+    for what, count, total in (
+        ("image", len(images), len(content.images)),
+        ("category", len(names), len(content.categories)),
+    ):
+        if count != total:
+            raise FormatError(
+                f"{path} must give every {what} its own id. Got {count} ids for {total}. "
+                "Export it again"
+            )
+    annotations: dict[str, list[_Annotation]] = defaultdict(list)
+    for annotation in content.annotations:
+        _check_annotation(annotation, images, names, path)
+        annotations[str(annotation.image_id)].append(annotation)
+    return _Labels(images, dict(annotations), names)
+
+
+def _check_annotation(
+    annotation: _Annotation, images: Mapping[str, _Image], names: Mapping[int, str], path: Path
+) -> None:
+    """Refuse what belongs nowhere, and what is only a box."""
+    if str(annotation.image_id) not in images:
+        wrong = f"an image of the file. Got the image_id {str(annotation.image_id)[:80]!r}"
+    elif annotation.category_id not in names:
+        wrong = f"a category of the file. Got the category_id {annotation.category_id}"
+    elif not annotation.segmentation:
+        wrong = "a segmentation. It has none, as a box of object detection has"
+    else:
+        return
+    raise FormatError(
+        f"{path}: the annotation with the id {str(annotation.id)[:80]} must have {wrong}. "
+        "Mend or remove the annotation"
+    )
+
+
+def _is_above(annotation: _Annotation) -> bool:
+    """Not void: where somebody told single objects apart, a crowd around them hides none."""
+    return not annotation.iscrowd
+
+
+def _shapes_of(
+    annotation: _Annotation, names: Mapping[int, str], size: tuple[int, int], path: Path
+) -> Iterator[Shape]:
+    """The parts of an annotation, each a shape, so that they are united."""
+    label = None if annotation.iscrowd else names[annotation.category_id]
+    segmentation = annotation.segmentation
+    if isinstance(segmentation, _Runs):
+        yield Shape(label, bitmap=_bitmap(segmentation, size, annotation, path))
+        return
+    for part in segmentation or ():
+        if len(part) % 2 or len(part) < 6:
+            raise MaskError(
+                f"{path}: the annotation with the id {annotation.id} must have polygons of x and y "
+                f"of at least 3 corners. Got {len(part)} numbers. Mend or remove the polygon"
+            )
+        yield Shape(label, (np.array(part, np.float64).reshape(-1, 2),))
+
+
+def _bitmap(runs: _Runs, size: tuple[int, int], annotation: _Annotation, path: Path) -> BoolArray:
+    if runs.size != size:
+        raise MaskError(
+            f"{path}: the annotation with the id {annotation.id} must have run lengths for the "
+            f"image's height and width {size}. Got {runs.size}. Export it again"
+        )
+    counts = unpack_counts(runs.counts, path) if isinstance(runs.counts, str) else runs.counts
+    return decode_runs(counts, size, "columns", path)
+
+
+def _region_entries(region: BoolArray) -> dict[str, Any]:
+    """Segmentation, box and area of a region, as COCO stores them."""
+    rows, columns = bounding_box(region)
+    return {
+        "segmentation": {
+            "size": list(region.shape),
+            "counts": pack_counts(encode_runs(region, "columns")),
+        },
+        "bbox": [
+            columns.start,
+            rows.start,
+            columns.stop - columns.start,
+            rows.stop - rows.start,
+        ],
+        "area": int(region.sum()),
+    }

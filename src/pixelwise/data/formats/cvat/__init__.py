@@ -1,0 +1,1 @@
+"""CVAT: shapes and masks in XML files."""

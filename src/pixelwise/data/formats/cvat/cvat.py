@@ -1,0 +1,232 @@
+"""``cvat``: CVAT for images 1.1, one XML file for many images."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import ClassVar, TextIO
+from xml.etree.ElementTree import Element, SubElement, tostring
+
+from pixelwise.classes import ClassMap, LabelMode
+from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
+from pixelwise.data.formats.annotation_files import (
+    NUM_EXAMPLES,
+    VOID_LABEL,
+    annotation_places,
+    class_label,
+    files_of_kind,
+    find_image,
+    labelled_class_map,
+    record_name,
+    written_regions,
+)
+from pixelwise.data.formats.coco.rle import encode_runs
+from pixelwise.data.formats.cvat.cvat_file import CvatFile, CvatImage, is_cvat, read_cvat
+from pixelwise.data.formats.cvat.cvat_shapes import WITH_AREA, WITHOUT_AREA, cvat_shape
+from pixelwise.data.formats.shapes import Shape, bounding_box, paint_shapes
+from pixelwise.data.pairing import IMAGE_FOLDERS, SPLIT_FOLDERS
+from pixelwise.data.sample import Record, Sample, check_stated_size
+from pixelwise.data.watching import refuse
+from pixelwise.data.writing import write_image
+from pixelwise.errors import DataError, FormatError, MaskError
+from pixelwise.io.arrays import BoolArray
+from pixelwise.io.images import IMAGE_SUFFIXES, read_image
+
+FILE_NAME = "annotations.xml"
+"""Of the file that is written, as CVAT calls it."""
+
+UNWRITABLE = re.compile("[^\t\n -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML cannot hold."""
+
+IMAGES = IMAGE_SUFFIXES - {".npy"}
+"""The image files that CVAT opens."""
+
+
+@formats.register("cvat")
+class Cvat(Format):
+    """``annotations.xml`` and ``images/``, perhaps with a folder for each subset inside.
+
+    A shape of a higher ``z_order`` lies over a lower one, then a later one over an earlier one.
+    Lines, points and cuboids cover nothing: where their label is for nothing else they are left
+    out, as by CVAT's own export of masks; elsewhere they are refused, or left out by ``strays``.
+    """
+
+    name: ClassVar[str] = "cvat"
+    label_modes: ClassVar[tuple[LabelMode, ...]] = ("exclusive", "overlapping")
+    layout: ClassVar[str] = "annotations.xml of CVAT for images 1.1 + images/NAME.*"
+
+    def detect(self, folder: Path) -> Confidence:
+        """Sure when an XML file begins like CVAT's."""
+        places = annotation_places(folder, is_cvat, NUM_EXAMPLES)
+        if not places:
+            return NO
+        where = places[0].annotations.relative_to(folder)
+        return Confidence(0.95, f"an XML file of CVAT in {where}/")
+
+    def records(self, folder: Path) -> list[Record]:
+        """One record per image of the XML files, whether it has shapes or not."""
+        records = []
+        for place in annotation_places(folder, is_cvat):
+            for path in filter(is_cvat, files_of_kind(place.annotations, (".xml",))):
+                try:
+                    entries = read_cvat(path).images
+                except DataError as error:
+                    refuse("corrupt-mask", error, path)
+                    continue
+                for key, entry in entries.items():
+                    image = _image_of(entry, path)
+                    if image is None:
+                        missing = FormatError(
+                            f"{path} must have its image {entry.name!r} in {IMAGE_FOLDERS[0]}/ "
+                            "beside it. There is none. Export with 'Save images', or add the image"
+                        )
+                        refuse("mask-without-image", missing, path)
+                        continue
+                    split = place.split or SPLIT_FOLDERS.get(entry.subset.lower())
+                    name = record_name(image, image, folder)
+                    records.append(Record(name, image, (path,), split, entry=key))
+        return sorted(records, key=lambda record: record.name)
+
+    def class_map(
+        self,
+        folder: Path,
+        records: Sequence[Record],
+        ignore: Sequence[int] = (),  # noqa: ARG002
+    ) -> ClassMap:
+        """Background, then the labels of the tasks with their colours, in their order."""
+        files = [read_cvat(path) for path in sorted({record.masks[0] for record in records})]
+        declared = [label for file in files for label in file.labels]
+        names = [label.name for label in declared if label.kind not in WITHOUT_AREA]
+        drawn = {
+            shape.label
+            for file in files
+            for entry in file.images.values()
+            for shape in entry.shapes
+            if shape.label is not None and shape.kind in WITH_AREA
+        }
+        undeclared = sorted(drawn - {label.name for label in declared})
+        colours = {label.name: label.colour for label in declared if label.colour}
+        return labelled_class_map([*names, *undeclared], self.label_mode, folder, colours=colours)
+
+    def load(self, record: Record, class_map: ClassMap) -> Sample:
+        """Decode the image and paint its shapes, from the lowest to the highest."""
+        (path,) = record.masks
+        image = read_image(record.image)
+        file = read_cvat(path)
+        entry = file.images.get(record.entry or "")
+        if entry is None:
+            raise MaskError(f"{path} must hold {record.image}. It does not any more. Open it anew")
+        height, width = size = image.shape[:2]
+        stated = (
+            height if entry.height is None else entry.height,
+            width if entry.width is None else entry.width,
+        )
+        check_stated_size(record.image, image, path, stated)
+        shapes = self._shapes(entry, file, size, class_map, path)
+        mask = paint_shapes(shapes, size, class_map, self.label_mode, path)
+        return Sample(record.name, image, mask, self.label_mode)
+
+    def _shapes(
+        self,
+        entry: CvatImage,
+        file: CvatFile,
+        size: tuple[int, int],
+        class_map: ClassMap,
+        path: Path,
+    ) -> Iterator[Shape]:
+        for_lines = {label.name for label in file.labels if label.kind in WITHOUT_AREA}
+        for shape in sorted(entry.shapes, key=lambda shape: shape.z_order(path)):
+            if shape.label is None:
+                raise MaskError(
+                    f"{path} must hold shapes with a label. Got a {shape.kind} of {entry.name!r} "
+                    "without. Label it, or remove it"
+                )
+            if shape.kind in WITH_AREA:
+                yield cvat_shape(shape, class_label(shape.label, class_map), size, path)
+            elif self.strays == "refuse" and shape.label not in for_lines:
+                raise MaskError(
+                    f"{path} must hold shapes that cover a region: {', '.join(WITH_AREA)}. Got a "
+                    f"{shape.kind} of {shape.label!r} on {entry.name!r}. Draw it as a polygon, or "
+                    "leave all such shapes out with --strays void"
+                )
+
+    def refusal(self, truth: Truth) -> str | None:
+        """Anything but soft masks, names that XML cannot hold, and classes called like void."""
+        if truth.is_soft:
+            return "its shapes have no soft edges"
+        if VOID_LABEL in truth.class_map.names:
+            return f"a shape called {VOID_LABEL} is void"
+        if any(map(UNWRITABLE.search, truth.class_map.names)):
+            return "a class has a name that XML cannot hold"
+        return super().refusal(truth)
+
+    def _write(
+        self, folder: Path, samples: Iterator[tuple[Record, Sample]], class_map: ClassMap
+    ) -> None:
+        """One XML file, with the split as the subset; images in ``images/SUBSET``."""
+        with (folder / FILE_NAME).open("w", encoding="utf-8") as file:
+            file.write('<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n')
+            file.write("<version>1.1</version>\n")
+            _write_element(file, _meta_element(class_map))
+            for number, (record, sample) in enumerate(samples):
+                subset = record.split or ""
+                home = folder / IMAGE_FOLDERS[0] / subset
+                name = write_image(home, record, sample, IMAGES).name
+                _write_element(file, _image_element(number, name, subset, sample, class_map))
+            file.write("</annotations>\n")
+
+
+def _image_of(entry: CvatImage, path: Path) -> Path | None:
+    """The image file of an entry."""
+    root = path.parent
+    homes = [root, root.parent] if root.name in ("annotations", "annotation") else [root]
+    folders = [home / name for home in homes for name in IMAGE_FOLDERS]
+    folders = [*folders, *homes]
+    subsets = [folder / entry.subset for folder in folders] if entry.subset else []
+    return find_image(entry.name, [*subsets, *folders], homes[-1])
+
+
+def _meta_element(class_map: ClassMap) -> Element:
+    meta = Element("meta")
+    labels = SubElement(SubElement(meta, "task"), "labels")
+    colours = dict(zip(class_map.names, class_map.colours, strict=True))
+    for name in (*class_map.names, VOID_LABEL):
+        label = SubElement(labels, "label")
+        SubElement(label, "name").text = name
+        red, green, blue = colours.get(name, (255, 255, 255))
+        SubElement(label, "color").text = f"#{red:02x}{green:02x}{blue:02x}"
+        SubElement(label, "type").text = "any"
+        SubElement(label, "attributes")
+    return meta
+
+
+def _image_element(
+    number: int, name: str, subset: str, sample: Sample, class_map: ClassMap
+) -> Element:
+    height, width = sample.mask.shape[-2:]
+    attributes = {"id": str(number), "name": name, "width": str(width), "height": str(height)}
+    element = Element("image", attributes | ({"subset": subset} if subset else {}))
+    for label, region in written_regions(sample.mask, class_map, sample.label_mode):
+        SubElement(element, "mask", _mask_attributes(label, region))
+    return element
+
+
+def _mask_attributes(label: str, region: BoolArray) -> dict[str, str]:
+    rows, columns = box = bounding_box(region)
+    runs = encode_runs(region[box], "rows")
+    return {
+        "label": label,
+        "source": "manual",
+        "occluded": "0",
+        "rle": ", ".join(map(str, runs)),
+        "left": str(columns.start),
+        "top": str(rows.start),
+        "width": str(columns.stop - columns.start),
+        "height": str(rows.stop - rows.start),
+        "z_order": "0",
+    }
+
+
+def _write_element(file: TextIO, element: Element) -> None:
+    file.write(tostring(element, encoding="unicode") + "\n")

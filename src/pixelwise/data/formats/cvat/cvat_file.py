@@ -1,0 +1,150 @@
+"""CVAT's XML file, read into plain objects."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree.ElementTree import Element, ParseError
+
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import iterparse
+
+from pixelwise.classes import Colour
+from pixelwise.data.formats.annotation_files import head_of
+from pixelwise.data.formats.cvat.cvat_shapes import WITH_AREA, WITHOUT_AREA, Drawn
+from pixelwise.errors import DataError, FormatError
+from pixelwise.io.file_state import kept_while_unchanged
+
+HEX_COLOUR = re.compile(r"#([0-9a-fA-F]{2})([0-9a-fA-F]{2})([0-9a-fA-F]{2})")
+
+
+@dataclass(frozen=True)
+class CvatLabel:
+    """A label of a task.
+
+    Attributes:
+        name: Of the class.
+        colour: None where the file gives none.
+        kind: The shapes that it is for, such as ``polyline``; ``any`` where the file says nothing.
+    """
+
+    name: str
+    colour: Colour | None
+    kind: str
+
+
+@dataclass(frozen=True)
+class CvatImage:
+    """An image of a task with its shapes.
+
+    Attributes:
+        name: Its file, relative to the folder of images.
+        subset: The subset of a project that it is in; empty where there are none.
+        width: In pixels; ``None`` where the file says nothing.
+        height: The same.
+        shapes: In the order of the file.
+    """
+
+    name: str
+    subset: str
+    width: int | None
+    height: int | None
+    shapes: tuple[Drawn, ...]
+
+
+@dataclass(frozen=True)
+class CvatFile:
+    """What a file holds.
+
+    Attributes:
+        labels: In the order of the file.
+        images: By what they are called, with the subset in front.
+    """
+
+    labels: tuple[CvatLabel, ...]
+    images: Mapping[str, CvatImage]
+
+
+def is_cvat(path: Path) -> bool:
+    """An XML file whose root is CVAT's; Pascal VOC's is called ``annotation``."""
+    return path.suffix.lower() == ".xml" and b"<annotations" in head_of(path)
+
+
+@kept_while_unchanged
+def read_cvat(path: Path) -> CvatFile:
+    """Read a file; what was read last is kept, as every image asks for it.
+
+    Args:
+        path: The file.
+
+    Raises:
+        FormatError: It is no XML, defines entities, or is of CVAT for video.
+        DataError: It cannot be read.
+    """
+    labels: list[CvatLabel] = []
+    images: dict[str, CvatImage] = {}
+    try:
+        for _, element in iterparse(path, events=("end",)):
+            if element.tag == "meta":
+                labels = _labels_of(element)
+            elif element.tag == "image":
+                entry = _image_entry(element, path)
+                if images.setdefault(f"{entry.subset}/{entry.name}", entry) is not entry:
+                    raise FormatError(
+                        f"{path} must hold every image once. Got {entry.name!r} twice. "
+                        "Export it again"
+                    )
+            elif element.tag == "track":
+                raise FormatError(
+                    f"{path} must be of CVAT for images. Got tracks, of CVAT for video. "
+                    "Export the task as 'CVAT for images 1.1'"
+                )
+            else:
+                continue
+            element.clear()  # the masks of thousands of images do not stay in memory twice
+    except FormatError:
+        raise
+    except DefusedXmlException as error:
+        raise FormatError(
+            f"{path} must be XML without entities of its own, which CVAT never writes. "
+            "Got some. Do not use the file"
+        ) from error
+    except (ParseError, LookupError, ValueError) as error:  # the latter of unknown encodings
+        raise FormatError(
+            f"{path} must hold XML. Got: {str(error)[:120]}. Export it again"
+        ) from error
+    except OSError as error:
+        raise DataError(f"{path} must be readable. Got: {error.strerror}. Check it") from error
+    return CvatFile(tuple(labels), images)
+
+
+def _labels_of(meta: Element) -> list[CvatLabel]:
+    """The labels of a task or of a project's tasks; the parts of skeletons are none."""
+    labels = []
+    for element in meta.iter("label"):
+        name = element.findtext("name")
+        if name is None or element.find("parent") is not None:
+            continue
+        match = HEX_COLOUR.fullmatch((element.findtext("color") or "").strip())
+        colour = (int(match[1], 16), int(match[2], 16), int(match[3], 16)) if match else None
+        labels.append(CvatLabel(name, colour, element.findtext("type") or "any"))
+    return labels
+
+
+def _image_entry(element: Element, path: Path) -> CvatImage:
+    shapes = tuple(
+        Drawn(child.tag, dict(child.attrib))
+        for child in element
+        if child.tag in WITH_AREA or child.tag in WITHOUT_AREA
+    )
+    name = element.get("name")
+    sides = [element.get("width"), element.get("height")]
+    if name is None or not all(side is None or re.fullmatch("[0-9]{1,9}", side) for side in sides):
+        raise FormatError(
+            f"{path} must hold images with a name, a width and a height. Got {name!r}, {sides[0]} "
+            f"and {sides[1]}. Export it again"
+        )
+    width, height = (None if side is None else int(side) for side in sides)
+    return CvatImage(name, element.get("subset") or "", width, height, shapes)

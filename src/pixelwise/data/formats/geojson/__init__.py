@@ -1,0 +1,1 @@
+"""GeoJSON: polygons in the coordinates of a GeoTIFF."""

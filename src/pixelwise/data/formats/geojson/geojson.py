@@ -1,0 +1,253 @@
+"""``geojson``: GeoTIFF scenes with their shapes as GeoJSON, laid over each other by coordinates."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from pixelwise.classes import BACKGROUND_NAMES, IGNORE_INDEX, ClassMap
+from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
+from pixelwise.data.formats.annotation_files import (
+    NUM_EXAMPLES,
+    VOID_LABEL,
+    annotation_places,
+    class_label,
+    files_of_kind,
+    head_of,
+    labelled_class_map,
+    written_regions,
+)
+from pixelwise.data.formats.geojson.geojson_layers import (
+    FOREGROUND,
+    GEOJSON_SUFFIXES,
+    feature_collection,
+    place_layer,
+    read_layer,
+)
+from pixelwise.data.formats.shapes import paint_shapes
+from pixelwise.data.pairing import (
+    ANNOTATION_SUFFIXES,
+    IMAGE_FOLDERS,
+    MASK_FOLDERS,
+    by_stem,
+    image_files,
+    named_folder,
+    require_masks,
+    split_folders,
+)
+from pixelwise.data.sample import Record, Sample
+from pixelwise.data.watching import refuse
+from pixelwise.data.writing import stem_of
+from pixelwise.errors import DataError, FormatError
+from pixelwise.files import write_text
+from pixelwise.io.geotiff import WINDOW_PX, Grid, read_grid, read_window, write_raster
+from pixelwise.io.images import TIFF_SUFFIXES
+
+
+@formats.register("geojson")
+class GeoJson(Format):
+    """A GeoJSON for each GeoTIFF, by stem, or one GeoJSON for all GeoTIFFs of a folder.
+
+    Shapes come to the pixels of a raster through the reference systems of both (without one in the
+    GeoJSON: longitude and latitude, as its standard says; for a raster without one: the raster's
+    own coordinates, pixels where it has no georeference). A pixel is of the shape that its centre
+    is in, a later shape over an earlier one. A shape's class is its property ``class``,
+    ``class_name``, ``label`` or ``category``, the first that it has; without any it is foreground,
+    or of the only class besides background that a dataset card names.
+
+    A raster of more than 1024 pixels a side comes as several records, its windows. Pixels without
+    data are void.
+    """
+
+    name: ClassVar[str] = "geojson"
+    label_modes = ("exclusive", "overlapping")
+    is_seen_from_above: ClassVar[bool] = True
+    layout: ClassVar[str] = (
+        "NAME.tif + NAME.geojson, images/NAME.tif + labels/NAME.geojson, or *.tif + one GeoJSON"
+    )
+
+    def detect(self, folder: Path) -> Confidence:
+        """Sure when GeoTIFF and GeoJSON lie as they should, unless there are masks as well."""
+        for _, rasters, layers in _places(folder, NUM_EXAMPLES):
+            if rasters and layers:
+                home, kind = layers[0].parent, layers[0].suffix
+                masks = named_folder(home, MASK_FOLDERS)
+                return Confidence(
+                    0.5 if masks and image_files(masks) else 0.9,
+                    f"GeoTIFF, and shapes in {(home / '*').relative_to(folder)}{kind}; scenes of "
+                    f"more than {WINDOW_PX} pixels a side come in windows",
+                )
+        return NO
+
+    def records(self, folder: Path) -> list[Record]:
+        """One record per raster, or per window of a large one."""
+        places = _places(folder)
+        labelled = {split for split, _, _ in places}
+        require_masks(
+            {
+                split: named_folder(root, IMAGE_FOLDERS) or root
+                for split, root in split_folders(folder).items()
+                if split and split not in labelled
+            }
+        )
+        records = []
+        for split, rasters, layers in places:
+            for raster, layer in _pairs(rasters, layers):
+                try:
+                    grid = read_grid(raster)
+                    if len(layers) == 1:
+                        place_layer(layer, raster, grid)  # read once for all, and kept
+                except DataError as error:
+                    refuse("corrupt-image", error, raster)
+                    continue
+                name = raster.relative_to(folder).with_suffix("").as_posix()
+                for window in grid.windows():
+                    part = f"/r{window[0]:05d}_c{window[1]:05d}" if window else ""
+                    records.append(Record(f"{name}{part}", raster, (layer,), split, window))
+        return sorted(records, key=lambda record: record.name)
+
+    def class_map(
+        self,
+        folder: Path,
+        records: Sequence[Record],
+        ignore: Sequence[int] = (),  # noqa: ARG002
+    ) -> ClassMap:
+        """Background where classes exclude each other, then the classes of the shapes by name."""
+        labels: set[str] = set()
+        for path in sorted({path for record in records for path in record.masks}):
+            labels.update(label or FOREGROUND for label in read_layer(path).labels)
+        if not labels - {VOID_LABEL, *BACKGROUND_NAMES}:
+            labels.add(FOREGROUND)
+        return labelled_class_map(sorted(labels), self.label_mode, folder)
+
+    def load(self, record: Record, class_map: ClassMap) -> Sample:
+        """Decode the window and paint the shapes that touch it."""
+        (path,) = record.masks
+        layer = place_layer(path, record.image, read_grid(record.image))
+        image, has_data = read_window(record.image, record.window)
+        row, column, height, width = record.window or (0, 0, *image.shape[:2])
+        unnamed = _class_of_unnamed(class_map)
+        shapes = layer.shapes_in(
+            (row, column, height, width), lambda label: class_label(label or unnamed, class_map)
+        )
+        mask = paint_shapes(shapes, (height, width), class_map, self.label_mode, path)
+        if self.label_mode == "exclusive":
+            mask[~has_data] = IGNORE_INDEX
+        return Sample(record.name, image, mask, self.label_mode)
+
+    def refusal(self, truth: Truth) -> str | None:
+        """Only whole pixels, and classes whose names are labels."""
+        for name in truth.class_map.names:
+            if name in ("", VOID_LABEL) or name != name.strip():
+                return f"a class cannot be called {name!r} in it"
+        if truth.is_soft:
+            return "its shapes have no soft edges"
+        return super().refusal(truth)
+
+    def _write(
+        self, folder: Path, samples: Iterator[tuple[Record, Sample]], class_map: ClassMap
+    ) -> None:
+        """``SPLIT/images/NAME.tif``, ``SPLIT/labels/NAME.geojson``, a feature per connected part.
+
+        A GeoTIFF keeps its place on the earth. Other images get none: their shapes are in pixels,
+        x to the right and y down, and the GeoJSON says ``"crs": null``.
+        """
+        for record, sample in samples:
+            home, stem = folder / (record.split or ""), stem_of(record)
+            regions = written_regions(sample.mask, class_map, sample.label_mode)
+            grid = _grid_of(record, sample)
+            images = home / IMAGE_FOLDERS[0]
+            images.mkdir(parents=True, exist_ok=True)
+            write_raster(images / f"{stem}.tif", sample.image, grid)
+            content = feature_collection(regions, grid, record.image)
+            write_text(home / "labels" / f"{stem}{GEOJSON_SUFFIXES[0]}", json.dumps(content))
+
+
+def _places(
+    folder: Path, most: int | None = None
+) -> list[tuple[str | None, list[Path], list[Path]]]:
+    """Split, rasters and GeoJSON files of each place that holds a GeoJSON.
+
+    A GeoJSON beside the split folders is for all of them. Where to look is as of
+    :func:`annotation_places`.
+    """
+    found = []
+    for place in annotation_places(folder, _is_geojson, most):
+        # Masks as pictures may lie beside the GeoJSON, so the folder of images goes first.
+        homes = [home for home in place.images if home != place.annotations]
+        rasters = (image_files(home, TIFF_SUFFIXES) for home in (*homes, place.annotations))
+        found.append((place.split, next(filter(None, rasters), []), _layers(place.annotations)))
+    shared = [] if found else _layers(folder)
+    if shared:
+        images = named_folder(folder, IMAGE_FOLDERS) or folder
+        for split, root in split_folders(images).items():
+            rasters_there = image_files(named_folder(root, IMAGE_FOLDERS) or root, TIFF_SUFFIXES)
+            found.append((split, rasters_there, shared))
+    return found
+
+
+def _layers(folder: Path) -> list[Path]:
+    return [path for path in files_of_kind(folder, GEOJSON_SUFFIXES) if _is_geojson(path)]
+
+
+def _is_geojson(path: Path) -> bool:
+    suffix = path.suffix.lower()
+    if suffix == GEOJSON_SUFFIXES[0]:
+        return True
+    return suffix in GEOJSON_SUFFIXES and b'"FeatureCollection"' in head_of(path, 65536)
+
+
+def _pairs(rasters: list[Path], layers: list[Path]) -> list[tuple[Path, Path]]:
+    """Each raster with its GeoJSON: the one of its stem, or the only one there is.
+
+    An only GeoJSON that has the name of one of several rasters is not for the others.
+    """
+    images = by_stem(rasters, "raster")
+    for stem, raster in list(images.items()):
+        whole = next((images[base] for base in map(stem.removesuffix, ANNOTATION_SUFFIXES)
+                      if base != stem and base in images), None)  # fmt: skip
+        if whole is not None:
+            error = FormatError(
+                f"{raster} must be a scene. Its name says that it is a mask of {whole.name}, whose "
+                "shapes are in the GeoJSON. Move it elsewhere"
+            )
+            refuse("doubly-paired", error, raster)
+            del images[stem]
+    if len(layers) == 1 and (len(images) == 1 or layers[0].stem not in images):
+        return [(raster, layers[0]) for raster in images.values()]
+    shapes = by_stem(layers, "GeoJSON")
+    for stem in sorted(images.keys() - shapes.keys()):
+        error = FormatError(
+            f"{images[stem]} must have a GeoJSON {layers[0].with_name(stem)}{layers[0].suffix}. "
+            "There is none. Add it (without features where there is nothing), put all shapes into "
+            "one GeoJSON, or move the raster elsewhere"
+        )
+        refuse("image-without-mask", error, images[stem])
+    for stem in sorted(shapes.keys() - images.keys()):
+        error = FormatError(
+            f"{shapes[stem]} must have a raster {stem}.tif. There is none. Name it as its raster, "
+            "add the raster, or move the GeoJSON elsewhere"
+        )
+        refuse("mask-without-image", error, shapes[stem])
+    return [(images[stem], shapes[stem]) for stem in sorted(images.keys() & shapes.keys())]
+
+
+def _class_of_unnamed(class_map: ClassMap) -> str:
+    """The class of shapes that do not say theirs."""
+    names = [name for name in class_map.names if name not in BACKGROUND_NAMES]
+    return names[0] if len(names) == 1 else FOREGROUND
+
+
+def _grid_of(record: Record, sample: Sample) -> Grid | None:
+    """Where the image that is written lies on the earth, if its file says so."""
+    if record.image.suffix.lower() not in TIFF_SUFFIXES:
+        return None
+    try:
+        grid = read_grid(record.image).part(record.window)
+    except DataError:
+        return None
+    is_placed = grid.crs is not None or grid.to_world != (1, 0, 0, 0, 1, 0)
+    same_size = (grid.height, grid.width) == sample.image.shape[:2]
+    return grid if is_placed and same_size else None

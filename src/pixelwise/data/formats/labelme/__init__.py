@@ -1,0 +1,1 @@
+"""LabelMe: shapes in one JSON file beside each image."""

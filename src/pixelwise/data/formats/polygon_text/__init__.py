@@ -1,0 +1,1 @@
+"""Polygons in plain text, one file per image."""

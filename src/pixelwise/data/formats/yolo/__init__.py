@@ -1,0 +1,1 @@
+"""YOLO: polygons in text files, named by a data.yaml."""

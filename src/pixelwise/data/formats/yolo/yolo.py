@@ -1,0 +1,367 @@
+"""``yolo``: a text file of polygons per image, as Ultralytics reads them for segmentation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from pixelwise.classes import (
+    BACKGROUND_NAMES,
+    IGNORE_INDEX,
+    MAX_CLASSES,
+    ClassMap,
+    LabelMode,
+    numbered_names,
+)
+from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
+from pixelwise.data.formats.annotation_search import files_below, split_in_folders
+from pixelwise.data.formats.shapes import (
+    Ring,
+    Shape,
+    classes_of,
+    labels_to_name,
+    paint_shapes,
+    shapes_of,
+    trace_regions,
+    unpainted_id,
+)
+from pixelwise.data.formats.yolo.data_yaml import (
+    SPLIT_KEYS,
+    DataFile,
+    data_files,
+    find_data_file,
+    said_by,
+)
+from pixelwise.data.pairing import end_inside, image_files
+from pixelwise.data.sample import Record, Sample
+from pixelwise.data.watching import refuse
+from pixelwise.data.writing import stem_of, write_image
+from pixelwise.errors import DataError, FormatError, MaskError
+from pixelwise.files import write_text
+from pixelwise.io.images import IMAGE_SUFFIXES, read_image
+
+IMAGES, LABELS = "images", "labels"
+"""The last folder of the one name in an image's path, under the other name, holds its labels."""
+
+TOLERANCE = 0.01
+"""Coordinates so far outside 0..1 are rounding, as for Ultralytics; those beyond are an error."""
+
+MAX_LABEL_BYTES = 64 * 1024**2
+"""A label file beyond this is no text of polygons."""
+
+WRITTEN_SUFFIXES = IMAGE_SUFFIXES - {".gif", ".npy"}
+"""Image files that Ultralytics reads."""
+
+
+@formats.register("yolo")
+class Yolo(Format):
+    """``images/`` and ``labels/`` with a text file per image, and a ``data.yaml`` that names both.
+
+    A line is one polygon: its class, then x and y of each corner as shares of width and height. An
+    image whose label file is empty or missing is background throughout, as for Ultralytics. Of
+    polygons that overlap, the smaller one lies over the larger one.
+    """
+
+    name: ClassVar[str] = "yolo"
+    label_modes: ClassVar[tuple[LabelMode, ...]] = ("exclusive", "overlapping")
+    layout: ClassVar[str] = "images/train/NAME.* + labels/train/NAME.txt + data.yaml"
+
+    def detect(self, folder: Path) -> Confidence:
+        """Sure when a data.yaml names classes and images, or label files hold such lines."""
+        files = data_files(folder)
+        labels = list(islice(_label_files(folder), 20))
+        lines = [line for line in map(_first_line, labels) if line]
+        if not labels or not (files or lines) or not all(map(_is_line, lines)):
+            return NO
+        seen = f"text files of polygons in {labels[0].parent.relative_to(folder).as_posix()}/"
+        if files:
+            return Confidence(0.95, f"{seen}, with their classes in {files[0].name}")
+        return Confidence(0.85, seen)
+
+    def records(self, folder: Path) -> list[Record]:
+        """One record per image, with its label file where there is one."""
+        data_file = find_data_file(folder)
+        said = said_by(data_file) if data_file else None
+        found = list(
+            _images_named(folder, data_file, said)
+            if data_file and said and said.splits
+            else _images_below(folder)
+        )
+        labels = {image: _label_file(folder, image) for image, _ in found}
+        labelled = {split for image, split in found if labels[image].is_file()}
+        records = []
+        for image, split in found:
+            if split not in labelled:
+                if split == "test":  # they are there to be predicted
+                    continue
+                raise FormatError(
+                    f"{image} must have its labels in {labels[image]}, or other images of its "
+                    "split theirs. Got none at all. Add the label files, or check the path"
+                )
+            masks = [path for path in (labels[image], data_file) if path and path.is_file()]
+            name = image.relative_to(folder).with_suffix("").as_posix()
+            records.append(Record(name, image, tuple(masks), split))
+        _refuse_lonely_labels(folder, labels)
+        return sorted(records, key=lambda record: record.name)
+
+    def class_map(
+        self,
+        folder: Path,
+        records: Sequence[Record],
+        ignore: Sequence[int] = (),  # noqa: ARG002  it is of stored values, and there are none
+    ) -> ClassMap:
+        """The background, then the names of the data.yaml, or numbers up to the largest there."""
+        data_file = find_data_file(folder)
+        names = said_by(data_file).names if data_file else None
+        if names is None:
+            ids = {number for record in records for number, _ in _polygons(record)}
+            names = numbered_names(max(ids, default=0) + 1)
+        return classes_of(names, self.label_mode, data_file or folder)
+
+    def load(self, record: Record, class_map: ClassMap) -> Sample:
+        """Decode the image and paint its polygons."""
+        image = read_image(record.image)
+        height, width = image.shape[:2]
+        names = _names_for(record, class_map)
+        polygons = []
+        for number, shares in _polygons(record):
+            if number >= len(names):
+                raise MaskError(
+                    f"{record.masks[0]} must hold the class ids 0 to {len(names) - 1}. Got "
+                    f"{number}. Mend the label, or name the class in data.yaml"
+                )
+            polygons.append(Shape(names[number], (shares * (width, height),)))
+        polygons.sort(key=lambda shape: -_area(shape.rings[0]))
+        origin = record.masks[0] if record.masks else record.image
+        mask = paint_shapes(polygons, (height, width), class_map, self.label_mode, origin)
+        return Sample(record.name, image, mask, self.label_mode)
+
+    def refusal(self, truth: Truth) -> str | None:
+        """Neither soft masks nor void beside a background."""
+        if truth.is_soft:
+            return "a pixel is inside a polygon or not, and these masks are soft"
+        if truth.has_void and unpainted_id(truth.class_map) != IGNORE_INDEX:
+            return "it cannot say what is void"
+        return super().refusal(truth)
+
+    def _write(
+        self, folder: Path, samples: Iterator[tuple[Record, Sample]], class_map: ClassMap
+    ) -> None:
+        """A polygon per connected part, and a data.yaml; see :func:`_joined` for holes."""
+        names = labels_to_name(class_map, self.label_mode)
+        splits = set()
+        for record, sample in samples:
+            split = record.split or ""
+            splits.add(split)
+            write_image(folder / IMAGES / split, record, sample, WRITTEN_SUFFIXES)
+            height, width = sample.image.shape[:2]
+            lines = [
+                _line(names.index(label), _joined(rings) / (width, height))
+                for label, region in shapes_of(sample.mask, class_map, sample.label_mode)
+                if label is not None
+                for rings in trace_regions(region)
+            ]
+            write_text(folder / LABELS / split / f"{stem_of(record)}.txt", "".join(lines))
+        entries: dict[str, Any] = {
+            split: f"{IMAGES}/{split}" for split in SPLIT_KEYS if split in splits
+        }
+        write_text(folder / "data.yaml", _to_yaml({**entries, "names": dict(enumerate(names))}))
+
+
+def _images_named(
+    folder: Path, data_file: Path, said: DataFile
+) -> Iterator[tuple[Path, str | None]]:
+    """(image, split) as the data.yaml says, whatever machine its paths are of."""
+    for split, entries in said.splits.items():
+        for entry in entries:
+            place = end_inside(folder, f"{said.root}/{entry}") or end_inside(folder, entry)
+            if place is None:
+                if split == "test":  # exports name a folder of test images even without any
+                    continue
+                raise FormatError(
+                    f"{data_file}: {split} must name a folder or a list in {folder}. Got "
+                    f"{entry[:200]}, and no end of that path is there. Mend the file"
+                )
+            is_list = place.is_file()
+            for image in _listed(folder, place) if is_list else files_below(place, IMAGE_SUFFIXES):
+                yield image, split
+
+
+def _listed(folder: Path, list_file: Path) -> Iterator[Path]:
+    """The images of a list, one per line."""
+    for line in _text(list_file).splitlines():
+        if not line.strip():
+            continue
+        image = end_inside(folder, line.strip())
+        if image is None or image.suffix.lower() not in IMAGE_SUFFIXES or not image.is_file():
+            error = FormatError(
+                f"{list_file} must name images in {folder}. Got {line.strip()[:200]!r}, and no "
+                "end of that path is there. Mend the list or add the file"
+            )
+            refuse("listed-file-missing", error, list_file)
+            continue
+        yield image
+
+
+def _images_below(folder: Path) -> Iterator[tuple[Path, str | None]]:
+    """(image, split) of every image in a folder called images, where no data.yaml says more."""
+    images = [
+        (image, split_in_folders(parts))
+        for image in files_below(folder, IMAGE_SUFFIXES)
+        if IMAGES in (parts := image.relative_to(folder).parts[:-1])
+    ]
+    if not images:
+        raise FormatError(f"{folder} must hold {Yolo.layout}. Got no such images. Check the path")
+    all_said = all(split for _, split in images)
+    return ((image, split if all_said else None) for image, split in images)
+
+
+def _label_file(folder: Path, image: Path) -> Path:
+    """Where the labels of an image are; beside it where no folder is called images."""
+    parts = list(image.relative_to(folder).with_suffix(".txt").parts)
+    if IMAGES in parts[:-1]:
+        parts[len(parts) - 2 - parts[-2::-1].index(IMAGES)] = LABELS
+    return folder.joinpath(*parts)
+
+
+def _label_files(folder: Path) -> Iterator[Path]:
+    """Text files in folders called labels, sorted within each."""
+    for pattern in (LABELS, f"{LABELS}/*", f"*/{LABELS}", f"*/{LABELS}/*"):
+        for place in sorted(folder.glob(pattern)):
+            if place.is_dir():
+                yield from sorted(path for path in place.glob("*.txt") if _is_label(path))
+
+
+def _is_label(path: Path) -> bool:
+    """Not the list of classes that some tools put beside the labels."""
+    return path.name != "classes.txt" and path.is_file()
+
+
+def _refuse_lonely_labels(folder: Path, images: Iterable[Path]) -> None:
+    """Refuse label files without an image, in the folders that hold nothing but labels.
+
+    Images that a list leaves out are images all the same.
+    """
+    places = {image.parent for image in images if IMAGES in image.relative_to(folder).parts[:-1]}
+    expected = {_label_file(folder, image) for place in places for image in image_files(place)}
+    for place in sorted({path.parent for path in expected}):
+        for path in sorted(place.glob("*.txt")):
+            if path not in expected and _is_label(path):
+                error = FormatError(
+                    f"{path} must have an image of the same name. There is none. Add the image, "
+                    "or move the labels elsewhere"
+                )
+                refuse("mask-without-image", error, path)
+
+
+def _names_for(record: Record, class_map: ClassMap) -> tuple[str, ...]:
+    """The class names by the ids of a label file; unnamed ones are those of the class map."""
+    for path in record.masks:
+        if path.suffix != ".txt":
+            names = said_by(path).names
+            if names is not None:
+                return names
+    return tuple(name for name in class_map.names if name not in BACKGROUND_NAMES)
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_LABEL_BYTES + 1)
+        if len(content) > MAX_LABEL_BYTES:
+            raise ValueError(f"more than {MAX_LABEL_BYTES:,} bytes")
+        return content.decode("utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path} must be a readable text file. Got: {error}. Export it again"
+        ) from error
+
+
+def _first_line(path: Path) -> str:
+    """The beginning of a file's first line, as much as tells what it is."""
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        return file.readline(1000).strip()
+
+
+def _is_line(line: str) -> bool:
+    """A class id and four numbers or more, as of a polygon or a box."""
+    values = line.split()[:5]
+    try:
+        return (
+            len(values) == 5 and int(values[0]) >= 0 and all(map(math.isfinite, map(float, values)))
+        )
+    except ValueError:
+        return False
+
+
+def _polygons(record: Record) -> Iterator[tuple[int, Ring]]:
+    """(class id, corners as shares of width and height) of each line of a label file."""
+    if not record.masks or record.masks[0].suffix != ".txt":
+        return
+    path = record.masks[0]
+    for number, line in enumerate(_text(path).splitlines(), start=1):
+        if line.strip():
+            yield _polygon(line, f"{path} line {number}")
+
+
+def _polygon(line: str, place: str) -> tuple[int, Ring]:
+    try:
+        values = np.array(line.split(), np.float64)
+    except ValueError:
+        values = np.array([np.nan])
+    if not np.isfinite(values).all() or values[0] % 1 or not 0 <= values[0] < MAX_CLASSES:
+        raise MaskError(
+            f"{place} must hold a class id and coordinates. Got {line[:60]!r}. Export it again"
+        )
+    corners = values[1:]
+    if len(corners) == 4:
+        raise MaskError(
+            f"{place} must hold a polygon of at least 3 corners. Got 4 numbers, which are a box "
+            "of object detection. Export the labels as segmentation"
+        )
+    if len(corners) < 6 or len(corners) % 2:
+        raise MaskError(
+            f"{place} must hold x and y of at least 3 corners. Got {len(corners)} numbers. "
+            "Export the labels as segmentation, without scores"
+        )
+    if corners.min() < -TOLERANCE or corners.max() > 1 + TOLERANCE:
+        worst = max(corners.tolist(), key=lambda value: abs(value - 0.5))
+        raise MaskError(
+            f"{place} must hold coordinates of 0 to 1, shares of width and height. Got {worst:g}. "
+            "Divide pixels by the image's size"
+        )
+    return int(values[0]), corners.reshape(-1, 2)
+
+
+def _area(ring: Ring) -> float:
+    """The area inside a ring, whatever its direction."""
+    following = np.roll(ring, -1, axis=0)
+    return abs(float(np.sum(ring[:, 0] * following[:, 1] - ring[:, 1] * following[:, 0]))) / 2
+
+
+def _joined(rings: Sequence[Ring]) -> Ring:
+    """A ring and its holes as one ring: each hole hangs on a bridge that is passed there and back.
+
+    The two ways cancel out under the even-odd rule, so that every pixel is kept.
+    """
+    joined, *holes = rings
+    for hole in holes:
+        near = int(np.abs(joined - hole[0]).sum(1).argmin())
+        joined = np.concatenate([joined[: near + 1], hole, hole[:1], joined[near:]])
+    return joined
+
+
+def _line(number: int, shares: Ring) -> str:
+    # Seven digits tell a hundredth of a pixel apart in images of 100,000, and corners are whole.
+    return f"{number} {' '.join(f'{share:.7g}' for share in shares.ravel().tolist())}\n"
+
+
+def _to_yaml(content: dict[str, Any]) -> str:
+    import yaml
+
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)

@@ -1,0 +1,321 @@
+"""How image and mask files lie in folders: what the formats share in finding and pairing them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from pixelwise.data.sample import Record
+from pixelwise.data.watching import refuse
+from pixelwise.errors import DataError, FormatError
+from pixelwise.io.images import IMAGE_SUFFIXES, MASK_SUFFIXES
+
+SPLIT_FOLDERS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""Folder names that say which split is inside, and the split."""
+
+IMAGE_FOLDERS = ("images", "image", "imgs", "img", "JPEGImages")
+"""Names of a folder of images, the likeliest first."""
+
+MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "annot", "SegmentationClass")
+"""Names of a folder of masks, the likeliest first."""
+
+MAX_DEPTH = 64
+"""Folders inside folders that a path may name."""
+
+ANNOTATION_SUFFIXES = ("annot", "_annot", "_labels", "_label", "_masks", "_mask")
+"""``trainannot`` beside ``train``, and its relatives."""
+
+
+def image_files(folder: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> list[Path]:
+    """The image files right inside a folder, sorted by name whatever the file system's order."""
+    return [folder / name for name in sorted(_image_names(folder, suffixes))]
+
+
+def _image_names(folder: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> Iterator[str]:
+    """The names of the image files right inside a folder, in the file system's order."""
+    if not folder.is_dir():
+        return
+    endings = tuple(suffixes)
+    # The listing says what is a file; to ask of each of thousands takes three times as long.
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            is_image = entry.name.lower().endswith(endings) and not entry.name.startswith(".")
+            if is_image and entry.is_file():
+                yield entry.name
+
+
+def mask_files(folder: Path, *, takes_lossy: bool = False) -> list[Path]:
+    """The mask files right inside a folder, sorted by name.
+
+    Args:
+        folder: The folder.
+        takes_lossy: Also those of a format that alters values, for who knows what to do with them.
+
+    Raises:
+        DataError: One is of a format that alters values.
+    """
+    return [path for path in image_files(folder) if takes_lossy or _is_lossless(path)]
+
+
+def _is_lossless(mask: Path) -> bool:
+    if mask.suffix.lower() in MASK_SUFFIXES:
+        return True
+    error = DataError(
+        f"{mask} must be a lossless mask ({', '.join(sorted(MASK_SUFFIXES))}). "
+        f"Got {mask.suffix}, which alters values. Export the masks as PNG"
+    )
+    refuse("lossy-mask-file", error, mask)
+    return False
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """The folders right inside a folder, sorted by name; hidden ones are left out."""
+    # Folders of 100,000 images are asked a dozen times: no path is made, no file looked at.
+    with os.scandir(folder) as entries:
+        names = [
+            entry.name for entry in entries if entry.name[0] != "." and _leads_to_folder(entry)
+        ]
+    return sorted(folder / name for name in names)
+
+
+def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    """It is a folder, or a link to one; a link that leads nowhere or to itself is none."""
+    return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and Path(entry).is_dir())
+
+
+def split_folders(folder: Path) -> dict[str | None, Path]:
+    """The split folders inside a folder by split, or the folder itself under ``None``.
+
+    Raises:
+        FormatError: Two folders name the same split.
+    """
+    found: dict[str | None, Path] = {}
+    for path in subfolders(folder):
+        split = SPLIT_FOLDERS.get(path.name.lower())
+        if split is None:
+            continue
+        if split in found:
+            raise FormatError(
+                f"{folder} must hold one folder per split. Got {found[split].name} and "
+                f"{path.name}, both {split}. Rename or remove one"
+            )
+        found[split] = path
+    return found or {None: folder}
+
+
+def named_folder(folder: Path, names: Sequence[str]) -> Path | None:
+    """The first of the named folders that is inside a folder."""
+    for name in names:
+        if (folder / name).is_dir():
+            return folder / name
+    return None
+
+
+def require_masks(unmasked: Mapping[str, Path]) -> None:
+    """Refuse image folders without masks, but for test images, which are there to be predicted.
+
+    Args:
+        unmasked: The image folders that have no masks, by split.
+
+    Raises:
+        FormatError: There is one for training or validation.
+    """
+    for split, images in sorted(unmasked.items()):
+        if split != "test":
+            files = image_files(images)
+            error = FormatError(
+                f"{files[0] if files else images} must have a mask. There is no folder of masks "
+                f"for {images}. Add the masks, or move the images elsewhere"
+            )
+            refuse("image-without-mask", error, *files)
+
+
+def by_stem(files: Sequence[Path], what: str) -> dict[str, Path]:
+    """Files by their exact stem.
+
+    Raises:
+        FormatError: Two files have the same stem.
+    """
+    found: dict[str, Path] = {}
+    for path in files:
+        if path.stem in found:
+            error = FormatError(
+                f"{path.parent} must hold one {what} per name. Got {found[path.stem].name} and "
+                f"{path.name}. Remove one"
+            )
+            refuse("doubly-paired", error, found[path.stem], path)
+        found[path.stem] = path
+    return found
+
+
+def pair_by_stem(
+    image_folder: Path, mask_folder: Path, *, mask_ending: str = "", takes_lossy: bool = False
+) -> list[tuple[Path, Path]]:
+    """Pair the images of one folder with the masks of another, by exact stem.
+
+    Args:
+        image_folder: The images.
+        mask_folder: Their masks.
+        mask_ending: What a mask's stem has more than its image's, such as ``_L``.
+        takes_lossy: As of :func:`mask_files`.
+
+    Raises:
+        FormatError: An image has no mask, a mask no image, or a name stands twice.
+        DataError: A mask is of a format that alters class ids.
+    """
+    images = by_stem(image_files(image_folder), "image")
+    files = by_stem(mask_files(mask_folder, takes_lossy=takes_lossy), "mask")
+    masks = {stem.removesuffix(mask_ending): path for stem, path in files.items()}
+    if not images and not masks:
+        raise FormatError(f"{image_folder} must hold images. It holds none. Check the path")
+    for stem, path in images.items():
+        if stem not in masks:
+            near = f" (the nearest is {_nearest(stem, masks)})" if masks else ""
+            error = FormatError(
+                f"{path} must have a mask {mask_folder / stem}{mask_ending}.png. "
+                f"There is none{near}. Add the mask, or move the image elsewhere"
+            )
+            refuse("image-without-mask", error, path)
+    for stem, path in masks.items():
+        if stem not in images:
+            error = FormatError(
+                f"{path} must have an image of the same name in {image_folder}. There is none. "
+                "Add the image, or move the mask elsewhere"
+            )
+            refuse("mask-without-image", error, path)
+    return [(images[stem], masks[stem]) for stem in sorted(images.keys() & masks.keys())]
+
+
+def _nearest(stem: str, masks: dict[str, Path]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(stem, list(masks), n=1, cutoff=0.0)
+    return masks[close[0]].name
+
+
+def folder_pairs(folder: Path) -> list[tuple[Path, Path, str | None]]:
+    """(image folder, mask folder, split) of each pair in the folder, however they are laid."""
+    pairs = [
+        (candidate, annotations, SPLIT_FOLDERS.get(candidate.name.lower()))
+        for candidate in subfolders(folder)
+        for suffix in ANNOTATION_SUFFIXES
+        if (annotations := folder / f"{candidate.name}{suffix}").is_dir()
+    ]
+    if pairs:
+        return pairs
+    image_root, mask_root = named_folder(folder, IMAGE_FOLDERS), named_folder(folder, MASK_FOLDERS)
+    if image_root and mask_root:  # images/train + masks/train, or plain images + masks
+        splits = {name: path for name, path in split_folders(image_root).items() if name}
+        if splits:
+            masked = {split: path for split, path in split_folders(mask_root).items() if split}
+            require_masks({split: splits[split] for split in splits.keys() - masked.keys()})
+            return [
+                (path, masked[split], split) for split, path in splits.items() if split in masked
+            ]
+        return [(image_root, mask_root, None)] if _is_flat(mask_root) else []
+    unmasked: dict[str, Path] = {}
+    for split, path in split_folders(folder).items():  # train/images + train/masks
+        if split is None:
+            continue
+        images, masks = named_folder(path, IMAGE_FOLDERS), named_folder(path, MASK_FOLDERS)
+        if images and masks and _is_flat(masks):
+            pairs.append((images, masks, split))
+        elif images and not masks:
+            unmasked[split] = images
+    if pairs:
+        require_masks(unmasked)
+    return pairs
+
+
+def _is_flat(mask_folder: Path) -> bool:
+    """Masks lie right in the folder; folders inside it are one per class, another format."""
+    return any(_image_names(mask_folder)) or not subfolders(mask_folder)
+
+
+def list_files(folder: Path) -> list[Path]:
+    """Text files named after a split that list an image and a mask per line."""
+    return [
+        path
+        for path in sorted(folder.glob("*.txt"))
+        if path.stem.lower() in SPLIT_FOLDERS and _first_pair(path)
+    ]
+
+
+def _first_pair(path: Path) -> bool:
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        return len(lines.readline().split()) == 2
+
+
+def listed_entries(list_file: Path) -> list[tuple[str, str]]:
+    """The image and the mask of each line of a list file, as they stand there."""
+    lines = list_file.read_text(encoding="utf-8", errors="replace").splitlines()
+    entries = [line.split() for line in lines]
+    return [(entry[0], entry[1]) for entry in entries if len(entry) == 2]
+
+
+def listed_records(folder: Path, list_file: Path, *, takes_lossy: bool = False) -> list[Record]:
+    """The records of a list file; a path prefix of another machine is dropped."""
+    records = []
+    lines = list_file.read_text(encoding="utf-8", errors="replace").splitlines()
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        if len(line.split()) != 2:
+            raise FormatError(
+                f"{list_file} line {number} must hold an image and a mask. Got {line.strip()!r}"
+            )
+        try:
+            image, mask = (_resolve(folder, entry, list_file, number) for entry in line.split())
+        except FormatError as error:
+            refuse("listed-file-missing", error, list_file)
+            continue
+        if not takes_lossy and not _is_lossless(mask):
+            continue
+        name = image.relative_to(folder).with_suffix("").as_posix()
+        records.append(Record(name, image, (mask,), SPLIT_FOLDERS[list_file.stem.lower()]))
+    return sorted(records, key=lambda record: record.name)
+
+
+def _resolve(folder: Path, entry: str, list_file: Path, number: int) -> Path:
+    """The file of an entry: the longest end of its path that exists inside the folder."""
+    found = end_inside(folder, entry)
+    if found is None or not found.is_file():
+        raise FormatError(
+            f"{list_file} line {number} must name a file in {folder}. Got {entry}, and no end of "
+            "that path is there. Mend the list or add the file"
+        )
+    return found
+
+
+def end_inside(folder: Path, entry: str) -> Path | None:
+    """The file or folder at the longest end of a path that exists inside a folder.
+
+    Args:
+        folder: The data set.
+        entry: A path as another machine wrote it; it leads nowhere outside the folder.
+    """
+    path = PurePosixPath(entry.replace("\\", "/"))
+    parts = path.parts[1:] if path.is_absolute() else path.parts
+    for start in range(max(0, len(parts) - MAX_DEPTH), len(parts)):
+        end = parts[start:]
+        candidate = folder.joinpath(*end)
+        # It does not lie inside when the end begins with a drive, such as C:.
+        if ".." not in end and candidate.is_relative_to(folder) and _exists(candidate):
+            return candidate
+    return None if parts else folder
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name longer than the file system has room for
+        return False

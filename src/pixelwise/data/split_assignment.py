@@ -1,0 +1,286 @@
+"""Which image is for training, for validation, for the test: stated, seeded, never by chance."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from pixelwise.data.pairing import IMAGE_FOLDERS, SPLIT_FOLDERS
+from pixelwise.data.sample import Record
+from pixelwise.data.watching import refuse
+from pixelwise.errors import ConfigError, DataError, FormatError
+
+SplitName = Literal["train", "val", "test"]
+"""What a split is called; a mistyped one is refused where a card is read."""
+
+SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
+"""The three splits. ``val`` chooses the best epoch; ``test`` is looked at once, at the end."""
+
+VAL_SHARE = 0.15
+"""Share of the training images that is set aside for validation where none is given."""
+
+
+def parse_split(text: str) -> tuple[float, float, float]:
+    """Read ``70/15/15`` (train, val, test) or ``70/30`` (train, test; val comes out of train).
+
+    Returns:
+        Three shares that add up to 1.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    try:
+        numbers = [float(part) for part in text.split("/")]
+    except ValueError:
+        numbers = []
+    if len(numbers) == 2:
+        train, test = numbers
+        numbers = [train * (1 - VAL_SHARE), train * VAL_SHARE, test]
+    total = sum(numbers)
+    adds_up = any(abs(total - whole) < 1e-6 * whole for whole in (1, 100))
+    if len(numbers) != 3 or min(numbers) < 0 or numbers[0] <= 0 or not adds_up:
+        raise ConfigError(
+            "split must be shares that add up to 100, TRAIN/VAL/TEST or TRAIN/TEST, such as "
+            f"70/15/15 or 70/30. Got {text!r}"
+        )
+    train, val, test = (number / total for number in numbers)
+    return train, val, test
+
+
+def named_splits(
+    records: Sequence[Record], splits: Mapping[SplitName, Sequence[str]], origin: str
+) -> list[Record]:
+    """Give every record the split that a list of names says, whatever the folder says.
+
+    Args:
+        records: The records as the format found them.
+        splits: The names of the records of each split.
+        origin: The card that the names were read from, for messages.
+
+    Raises:
+        DataError: An image has no split, or a name no image: what is trained on must not drift.
+    """
+    split_of = {name: split for split, names in splits.items() for name in names}
+    new = sorted({record.name for record in records} - split_of.keys())
+    gone = sorted(split_of.keys() - {record.name for record in records})
+    if new:
+        raise DataError(
+            f"{origin} must name every image under splits. Got {_listed(new)} without a split. "
+            f"Name {_them(new)} under one, or draw anew with: pixelwise data split"
+        )
+    if gone:
+        raise DataError(
+            f"{origin} must name images that exist under splits. Got {_listed(gone)}, not in the "
+            f"folder. Bring {_them(gone)} back, or strike {_them(gone)} from the card"
+        )
+    return [dataclasses.replace(record, split=split_of[record.name]) for record in records]
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:3])
+    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
+
+
+def _them(names: Sequence[str]) -> str:
+    return "it" if len(names) == 1 else "them"
+
+
+def assign_splits(
+    records: Sequence[Record], split: str, seed: int, origin: str = "the folder"
+) -> tuple[tuple[Record, ...], list[str]]:
+    """Give every record its split: the folder's where it has one, else drawn by the seed.
+
+    The draw depends on the names and the seed alone, not on the order of the file system.
+
+    Args:
+        records: The records as the format found them.
+        split: Shares as :func:`parse_split` reads them.
+        seed: Seed of the draw.
+        origin: What gives the splits that are given, for the notes.
+
+    Returns:
+        The records with their splits, sorted by name, and what was done, in words.
+
+    Raises:
+        FormatError: Some records have a split and some have none: those would be left out.
+    """
+    ordered = sorted(records, key=lambda record: record.name)
+    shares = parse_split(split)
+    given = Counter(record.split for record in ordered)
+    if set(given) == {None}:
+        drawn = draw_splits(ordered, shares, seed)
+        return drawn, [f"splits drawn with seed {seed} from {split}: {_counts(drawn)}"]
+    unsaid = [record for record in ordered if record.split is None]
+    if unsaid:
+        error = FormatError(
+            f"{origin} must say the split of every image or of none. Got none for {len(unsaid)} of "
+            f"{len(ordered)}, such as {unsaid[0].image}. Call its subset, folder or annotation "
+            "file train, val or test, or move it elsewhere"
+        )
+        refuse("split-not-said", error, *(record.image for record in unsaid))
+    notes = [f"splits as {origin} gives them: {_counts(ordered)}"]
+    if given["train"] > 1 and not given["val"]:
+        inside = [record for record in ordered if record.split == "train"]
+        redrawn = {
+            record.name: record
+            for record in draw_splits(inside, (1 - VAL_SHARE, VAL_SHARE, 0.0), seed)
+        }
+        ordered = [redrawn.get(record.name, record) for record in ordered]
+        notes.append(
+            f"no validation images given: {VAL_SHARE:.0%} of train set aside with seed {seed}: "
+            f"{_counts(ordered)}"
+        )
+    return tuple(ordered), notes
+
+
+def draw_splits(
+    records: Sequence[Record], shares: tuple[float, float, float], seed: int
+) -> tuple[Record, ...]:
+    """Draw a split for each record; every wanted split gets one image where there are enough.
+
+    Args:
+        records: Sorted by name; those of a scene go together, as of :func:`scene_groups`.
+        shares: Those of train, val and test.
+        seed: Seed of the draw.
+
+    Returns:
+        The records with their splits, in the same order.
+    """
+    groups = joined_groups(len(records), scene_groups(records))
+    random.Random(seed).shuffle(groups)
+    count = len(groups)
+    wanted = [share > 0 for share in shares]
+    num_val, num_test = (
+        max(round(count * share), 1) if share > 0 and count >= sum(wanted) else 0
+        for share in shares[1:]
+    )
+    while num_val + num_test >= count > 1:  # rounding up must not take the last training image
+        num_val, num_test = (
+            (num_val - 1, num_test) if num_val > num_test else (num_val, num_test - 1)
+        )
+    num_train = count - num_val - num_test
+    names = ["train"] * num_train + ["val"] * num_val + ["test"] * num_test
+    split_of = {index: name for group, name in zip(groups, names, strict=True) for index in group}
+    return tuple(
+        dataclasses.replace(record, split=split_of[index]) for index, record in enumerate(records)
+    )
+
+
+def scene_groups(records: Sequence[Record]) -> list[list[int]]:
+    """Indices of the windows of each raster: neighbours that are parted would flatter the score.
+
+    Of one raster alone they have to be parted, and there is no group.
+    """
+    windows: dict[Path, list[int]] = defaultdict(list)
+    for index, record in enumerate(records):
+        if record.window:
+            windows[record.image].append(index)
+    return list(windows.values()) if len(windows) > 1 else []
+
+
+GROUPINGS = ("parent", "scene")
+"""What images can be grouped by, beside a regular expression on their names."""
+
+
+def group_keys(records: Sequence[Record], group_by: str) -> list[str]:
+    """What each record is grouped by: images of one key belong into one split.
+
+    Args:
+        records: The images.
+        group_by: ``parent``: the folder of the image. ``scene``: the image file, which records
+            that are windows of one large picture share. Else a regular expression that is searched
+            for in the name; its first group, or all that matched, is the key.
+
+    Raises:
+        ConfigError: It is no regular expression, or does not match a name.
+    """
+    if group_by == "parent":
+        return [record.image.parent.as_posix() for record in records]
+    if group_by == "scene":
+        return [record.image.as_posix() for record in records]
+    try:
+        pattern = re.compile(group_by)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ConfigError(
+            f"group_by must be {', '.join(GROUPINGS)} or a regular expression. Got {group_by!r}: "
+            f"{error}"
+        ) from error
+    keys = []
+    for record in records:
+        match = pattern.search(record.name)
+        key = match and match.group(1 if pattern.groups else 0)
+        if key is None:
+            raise ConfigError(
+                f"group_by must match the name of every image. {group_by!r} finds nothing in "
+                f"{record.name}. Mend the expression, or make that part of it optional"
+            )
+        keys.append(key)
+    return keys
+
+
+def joined_groups(count: int, linked: Iterable[Sequence[int]]) -> list[list[int]]:
+    """Groups of the numbers below ``count``, such that no linked numbers are in different ones.
+
+    Returns:
+        Every number in one group, ascending; the groups ordered by their first.
+    """
+    leader = list(range(count))
+
+    def leader_of(item: int) -> int:
+        while leader[item] != item:
+            leader[item] = leader[leader[item]]
+            item = leader[item]
+        return item
+
+    for first, *others in linked:
+        for other in others:
+            low, high = sorted((leader_of(first), leader_of(other)))
+            leader[high] = low
+    groups: dict[int, list[int]] = {}
+    for item in range(count):
+        groups.setdefault(leader_of(item), []).append(item)
+    return list(groups.values())
+
+
+_GRID = re.compile(
+    r"(?:^|[-_. ]+)(?:(?:r|row|y)[-_]?\d+[-_. ]*(?:c|col|x)[-_]?\d+"
+    r"|(?:c|col|x)[-_]?\d+[-_. ]*(?:r|row|y)[-_]?\d+)$",
+    re.IGNORECASE,
+)
+_COUNTER = re.compile(
+    r"(?:^|[-_. ]+)(?:frame|fr|f|image|img|tile|patch|slice|page|z|t|no)?\d+$", re.IGNORECASE
+)
+_LAYOUT_FOLDERS = frozenset(map(str.lower, (*SPLIT_FOLDERS, *IMAGE_FOLDERS)))
+
+
+def sequence_of(name: str) -> str:
+    """The video, scene or scan that an image's name speaks of, without the number of its frame.
+
+    ``0001TP_006690`` is of ``0001TP``, ``scene/r00000_c01024`` of ``scene``. One number is taken
+    off and no more: ``img_12_3`` is of ``img_12``, for 12 may be the scene and 3 its tile. Folders
+    that name a split or say "images" are no part of it.
+
+    Args:
+        name: The name of a record.
+
+    Returns:
+        The sequence; the name itself where it speaks of none, as ``0001`` does.
+    """
+    *folders, stem = name.split("/")
+    folders = [part for part in folders if part.lower() not in _LAYOUT_FOLDERS]
+    bare = _GRID.sub("", stem)
+    if bare == stem:
+        bare = _COUNTER.sub("", stem)
+    if bare == stem and stem.isalnum() and not any(map(str.isdigit, stem.rstrip("0123456789"))):
+        bare = stem.rstrip("0123456789")
+    return "/".join([*folders, bare] if bare else folders) or name
+
+
+def _counts(records: Sequence[Record]) -> str:
+    counts = Counter(record.split for record in records)
+    return ", ".join(f"{counts[name]} {name}" for name in SPLITS if counts[name])

@@ -1,0 +1,298 @@
+"""Splits that are honest: what belongs together stays together, and a card keeps them by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pixelwise.config import DEFAULT_SPLIT
+from pixelwise.data.cache.memory_cache import MemoryCache
+from pixelwise.data.dataset import Dataset
+from pixelwise.data.sample import Record
+from pixelwise.data.split_assignment import (
+    SPLITS,
+    SplitName,
+    draw_splits,
+    group_keys,
+    joined_groups,
+    parse_split,
+    scene_groups,
+)
+from pixelwise.data.splits.near_duplicates import (
+    groups_of_equal,
+    near_duplicate_groups,
+    perceptual_hash,
+)
+from pixelwise.data.splits.stratification import deal
+from pixelwise.errors import ConfigError
+from pixelwise.io.arrays import BoolArray
+from pixelwise.text import amount
+from pixelwise.transforms.counting import classes_shown
+
+
+@dataclass(frozen=True)
+class Part:
+    """One split of a division.
+
+    Attributes:
+        names: Its records, sorted.
+        num_groups: How many groups of images that belong together it holds.
+        num_showing: In how many of its images each class is seen.
+    """
+
+    names: tuple[str, ...]
+    num_groups: int
+    num_showing: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """How a data set is divided, and why so.
+
+    Attributes:
+        divisions: One, or one per fold: the parts by split, without empty ones.
+        notes: What was kept together, what was asked for and what was reached, in words.
+    """
+
+    divisions: tuple[Mapping[SplitName, Part], ...]
+    notes: tuple[str, ...]
+
+
+def plan_split(
+    dataset: Dataset,
+    *,
+    shares: str | None = None,
+    folds: int | None = None,
+    group_by: str | None = None,
+    stratify: bool = False,
+    keep_duplicates: bool = True,
+    redraw: bool = False,
+    seed: int = 0,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> SplitPlan:
+    """Divide a data set; every image is decoded once.
+
+    The test images that the folder gives stay test images, together with what belongs to them; all
+    others are drawn anew. The windows of one raster belong together where there are several. Where
+    nothing else does, and without stratification, the draw is the one that training makes by
+    itself.
+
+    Args:
+        dataset: What to divide.
+        shares: ``TRAIN/VAL/TEST`` or ``TRAIN/TEST``; ``None`` takes those of the card, else
+            70/15/15.
+        folds: Make so many divisions, each with another fold for validation and no test images but
+            the folder's; ``shares`` are then of no account.
+        group_by: What belongs together, as
+            :func:`~pixelwise.data.split_assignment.group_keys` takes it.
+        stratify: Give every split its share of the images that show a class.
+        keep_duplicates: Near-duplicates belong together too.
+        redraw: The folder's test images are drawn anew as well.
+        seed: Seed of the draw.
+        on_progress: Called with how many images are decoded and how many there are.
+
+    Raises:
+        ConfigError: There are fewer groups than parts, or an argument is wrong.
+        DataError: A file cannot be read.
+    """
+    wanted = _checked(shares or dataset.drawn_split or DEFAULT_SPLIT, folds)
+    records = dataset.records
+    linked, notes = _grouped_by(records, group_by)
+    scenes = scene_groups(records)
+    if scenes:
+        notes.append(f"the windows of one raster kept together: {len(scenes)} rasters")
+    hashes, presence = _look_at(dataset, on_progress)
+    if keep_duplicates:
+        duplicates = near_duplicate_groups(hashes)
+        linked += duplicates
+        notes.append(_duplicate_note(duplicates, records))
+    groups = joined_groups(len(records), [*scenes, *linked])
+    is_as_training = len(groups) == len(joined_groups(len(records), scenes))
+    is_given = dataset.drawn_split is None
+    free, kept = _without_test(groups, records) if is_given and not redraw else (groups, [])
+    if is_given:
+        notes.append("the splits that were given are drawn anew")
+    if kept:
+        notes.append(_kept_note(kept, records))
+        wanted = _without_test_share(wanted)
+    aim = (1 / folds,) * folds if folds else wanted
+    _require_enough(free, sum(share > 0 for share in aim), group_by)
+    if folds or stratify or not is_as_training:
+        parts = deal(free, aim, seed, presence if stratify else None)
+    else:
+        parts = _as_in_training(free, records, wanted, seed)
+    if not folds:
+        notes.append(_reached_note(free, parts, wanted, kept, len(records)))
+    kept_as_test: list[tuple[list[int], SplitName]] = [(group, "test") for group in kept]
+    named = [_of_fold(parts, fold) for fold in range(folds)] if folds else [_by_split(parts)]
+    divisions = [
+        _parts([*zip(free, names, strict=True), *kept_as_test], records, presence)
+        for names in named
+    ]
+    notes += _absence_notes(divisions, dataset.class_map.names, presence)
+    return SplitPlan(tuple(divisions), tuple(notes))
+
+
+def _checked(shares: str, folds: int | None) -> tuple[float, float, float]:
+    """The shares as numbers, if a model can be chosen by what they leave for validation."""
+    if folds is not None and folds < 2:
+        raise ConfigError(f"folds must be 2 or more. Got {folds}")
+    wanted = parse_split(shares)
+    if not wanted[1]:
+        # Training would set some images aside by itself, and part what belongs together.
+        raise ConfigError(f"shares must leave some images for validation. Got {shares!r}")
+    return wanted
+
+
+def _by_split(parts: Sequence[int]) -> list[SplitName]:
+    return [SPLITS[part] for part in parts]
+
+
+def _of_fold(parts: Sequence[int], fold: int) -> list[SplitName]:
+    """One fold is for validation, the others for training."""
+    return ["val" if part == fold else "train" for part in parts]
+
+
+def _grouped_by(
+    records: Sequence[Record], group_by: str | None
+) -> tuple[list[list[int]], list[str]]:
+    """The groups of two and more that the user asks for, and a note on them."""
+    if group_by is None:
+        return [], []
+    keys = group_keys(records, group_by)
+    groups = groups_of_equal(keys)
+    largest = f"the largest {_described(groups, records)}" if groups else "each of one image"
+    return groups, [f"grouped by {group_by}: {amount(len(set(keys)), 'group')}, {largest}"]
+
+
+def _look_at(
+    dataset: Dataset, on_progress: Callable[[int, int], None] | None
+) -> tuple[list[int], BoolArray]:
+    """The hash of every image and bool (num_images, num_classes), the classes it shows."""
+
+    def look(index: int) -> tuple[int, BoolArray]:
+        sample = dataset.load(dataset.records[index])
+        shown = classes_shown(sample.mask, dataset.class_map.num_classes)
+        return perceptual_hash(sample.image), shown
+
+    seen = MemoryCache(look, len(dataset.records), size_of=lambda _: 0).in_parallel(on_progress)
+    hashes, presence = zip(*seen, strict=True)
+    return list(hashes), np.stack(presence)
+
+
+def _without_test(
+    groups: list[list[int]], records: Sequence[Record]
+) -> tuple[list[list[int]], list[list[int]]]:
+    """The groups that may be dealt out, and those that hold one of the folder's test images."""
+    is_kept = [any(records[index].split == "test" for index in group) for group in groups]
+    free, kept = (
+        [group for group, is_test in zip(groups, is_kept, strict=True) if is_test == wanted]
+        for wanted in (False, True)
+    )
+    return free, kept
+
+
+def _without_test_share(shares: tuple[float, float, float]) -> tuple[float, float, float]:
+    train, val, _ = shares
+    return train / (train + val), val / (train + val), 0.0
+
+
+def _require_enough(groups: list[list[int]], num_parts: int, group_by: str | None) -> None:
+    if len(groups) < num_parts:
+        by = f" (grouped by {group_by})" if group_by else ""
+        raise ConfigError(
+            f"{num_parts} parts must have at least {num_parts} groups of images that belong "
+            f"together. Got {len(groups)}{by}. Group more finely, or ask for fewer parts"
+        )
+
+
+def _as_in_training(
+    groups: list[list[int]],
+    records: Sequence[Record],
+    shares: tuple[float, float, float],
+    seed: int,
+) -> list[int]:
+    """The parts of images, or of scenes, drawn as training draws them."""
+    chosen = sorted(index for group in groups for index in group)
+    drawn = draw_splits([records[index] for index in chosen], shares, seed)
+    split_of = {index: record.split for index, record in zip(chosen, drawn, strict=True)}
+    return [SPLITS.index(split_of[group[0]]) for group in groups]
+
+
+def _parts(
+    labelled: list[tuple[list[int], SplitName]], records: Sequence[Record], presence: BoolArray
+) -> dict[SplitName, Part]:
+    parts: dict[SplitName, Part] = {}
+    for split in SPLITS:
+        groups = [group for group, label in labelled if label == split]
+        inside = sorted(index for group in groups for index in group)
+        if inside:
+            showing = presence[inside].sum(0).tolist()
+            names = tuple(records[index].name for index in inside)
+            parts[split] = Part(names, len(groups), tuple(showing))
+    return parts
+
+
+def _duplicate_note(groups: list[list[int]], records: Sequence[Record]) -> str:
+    if not groups:
+        return "no near-duplicates found"
+    return (
+        f"near-duplicates kept together: {sum(map(len, groups))} images in "
+        f"{amount(len(groups), 'group')}, the largest {_described(groups, records)}"
+    )
+
+
+def _described(groups: list[list[int]], records: Sequence[Record]) -> str:
+    """The largest of groups of two and more, by its size and first members."""
+    largest = max(groups, key=len)
+    names = ", ".join(records[index].name for index in largest[:2])
+    return f"of {len(largest)} images ({names}{', ...' if len(largest) > 2 else ''})"
+
+
+def _kept_note(kept: list[list[int]], records: Sequence[Record]) -> str:
+    inside = [records[index] for group in kept for index in group]
+    num_given = sum(record.split == "test" for record in inside)
+    joined = len(inside) - num_given
+    more = f", and {joined} that belong together with them join" if joined else ""
+    return f"the folder's own {num_given} test images stay{more}; --redraw draws them too"
+
+
+def _reached_note(
+    groups: list[list[int]],
+    parts: list[int],
+    wanted: tuple[float, float, float],
+    kept: list[list[int]],
+    num_images: int,
+) -> str:
+    """The shares of all images that each split was to get, and those that it got."""
+    sizes = [0, 0, sum(map(len, kept))]
+    for group, part in zip(groups, parts, strict=True):
+        sizes[part] += len(group)
+    num_free = num_images - sum(map(len, kept))
+    aims = [share * num_free for share in wanted]
+    aims[2] += sum(map(len, kept))
+    asked, reached = (
+        "/".join(f"{100 * value / num_images:.1f}" for value in values) for values in (aims, sizes)
+    )
+    return f"shares asked for {asked}, reached {reached}"
+
+
+def _absence_notes(
+    divisions: Sequence[Mapping[SplitName, Part]], class_names: Sequence[str], presence: BoolArray
+) -> list[str]:
+    """Classes that are in the data but not in a split: nothing can be learnt or measured there."""
+    notes = []
+    is_there: list[bool] = np.any(presence, axis=0).tolist()
+    for number, division in enumerate(divisions, start=1):
+        where = f"fold {number}: " if len(divisions) > 1 else ""
+        for split, part in division.items():
+            absent = [
+                name
+                for name, shown, exists in zip(class_names, part.num_showing, is_there, strict=True)
+                if exists and not shown
+            ]
+            if absent:
+                notes.append(f"{where}no image of {split} shows {', '.join(absent)}")
+    return notes

@@ -1,0 +1,83 @@
+"""Dataset cards that name the images of every split, so that a split never drifts."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from pathlib import Path
+
+from pixelwise.data.card import DatasetCard, card_of, find_card
+from pixelwise.data.dataset import Dataset
+from pixelwise.data.splits.plans import SplitPlan
+from pixelwise.errors import ConfigError, OutputError
+from pixelwise.files import written_aside
+
+
+def require_new(out: Path, folds: int | None = None) -> list[Path]:
+    """The cards that will be written, where there are none yet.
+
+    Args:
+        out: The card; of several, the folds are numbered behind its stem.
+        folds: How many; ``None`` and 1 mean ``out`` itself.
+
+    Raises:
+        ConfigError: It is no name of a card.
+        OutputError: A file of that name exists; a card may hold what a person wrote.
+    """
+    if out.suffix.lower() not in (".yaml", ".yml"):
+        raise ConfigError(f"--out must be a card to make, such as dataset.yaml. Got {out}")
+    targets = [out]
+    if folds is not None and folds > 1:
+        targets = [
+            out.with_name(f"{out.stem}-fold{number}{out.suffix}") for number in range(1, folds + 1)
+        ]
+    for target in targets:
+        if target.exists():
+            raise OutputError(
+                f"{target} must be new. It exists. Remove it, or choose another --out"
+            )
+    return targets
+
+
+def write_cards(plan: SplitPlan, dataset: Dataset, data: Path | str, out: Path) -> list[Path]:
+    """Write a card per division, which names the images of every split.
+
+    Args:
+        plan: The divisions.
+        dataset: What was divided.
+        data: The path that it was opened by; what its card says is kept.
+        out: The card to make; of several divisions, ``out-fold1`` and so on.
+
+    Returns:
+        The cards.
+
+    Raises:
+        OutputError: A card is there already, or cannot be written; none is written then.
+    """
+    targets = require_new(out, len(plan.divisions))
+    card = _card(dataset, find_card(Path(data))[0], out)
+    with ExitStack() as all_or_none:
+        for target, division in zip(targets, plan.divisions, strict=True):
+            splits = {split: list(part.names) for split, part in division.items()}
+            text = card.model_copy(update={"splits": splits}).to_yaml()
+            all_or_none.enter_context(written_aside(target)).write_text(text, encoding="utf-8")
+    return targets
+
+
+def _card(dataset: Dataset, source: DatasetCard, out: Path) -> DatasetCard:
+    """The card of a data set without its splits, to lie beside ``out``."""
+    folder = dataset.path.resolve()
+    try:
+        path = Path(os.path.relpath(folder, out.resolve().parent))
+    except ValueError:  # another drive, which no relative path leads to
+        path = folder
+    strays = dataset.format.strays
+    said = card_of(
+        dataset.class_map,
+        path=path.as_posix(),
+        format=dataset.format.name,
+        label_mode=dataset.label_mode,
+        strays=None if strays == "refuse" else strays,
+        split=None,
+    )
+    return source.model_copy(update={key: getattr(said, key) for key in said.model_fields_set})

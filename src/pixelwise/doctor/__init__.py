@@ -1,0 +1,6 @@
+"""The doctor: reads a whole folder and says what is wrong with it, the most harmful first."""
+
+from pixelwise.doctor.examination import Examination, check_data
+from pixelwise.doctor.findings import Finding
+
+__all__ = ["Examination", "Finding", "check_data"]

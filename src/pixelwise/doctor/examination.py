@@ -1,0 +1,350 @@
+"""The examination: every image and mask of a folder is read, and all that was seen put together."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pixelwise.classes import ClassMap, LabelMode, Strays
+from pixelwise.data.cache.memory_cache import MemoryCache
+from pixelwise.data.card import find_card
+from pixelwise.data.dataset import Dataset, open_dataset
+from pixelwise.data.formats import detect_format
+from pixelwise.data.sample import Record, Sample
+from pixelwise.data.split_assignment import SPLITS
+from pixelwise.data.watching import Watch, watched
+from pixelwise.doctor.file_checks import alpha_in_mask, colours_in_mask, diagnose, left_out
+from pixelwise.doctor.findings import Finding, Observation, Tally, by_harm, make_finding
+from pixelwise.doctor.guesses import guess_class_map
+from pixelwise.doctor.image_checks import ImageFacts, almost_black, look_at_image, mixed_kinds
+from pixelwise.doctor.mask_checks import (
+    ClassRow,
+    MaskFacts,
+    class_table,
+    look_at_classes,
+    look_at_mask,
+    small_regions,
+)
+from pixelwise.doctor.polygon_checks import look_at_polygons
+from pixelwise.doctor.split_checks import look_across_splits
+from pixelwise.doctor.unexpected_values import FEW, find_strays
+from pixelwise.doctor.value_checks import look_at_values, mixed_storage
+from pixelwise.errors import DataError, FormatError, MaskError, PixelwiseError
+from pixelwise.io.arrays import Array
+from pixelwise.io.images import MASK_SUFFIXES, read_image, read_mask_colours, read_mask_values
+
+_UNKNOWN = "(unknown)"
+_NO_CLASSES = ClassMap.build((_UNKNOWN,), values=(-1,), ignore=())
+"""Stands for classes that could not be found out: nothing is loaded with it."""
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What the doctor found.
+
+    Attributes:
+        path: What was examined.
+        findings: The most harmful first.
+        dataset: The data set; its classes are a guess where ``is_guessed``. ``None`` where its
+            layout or its classes are unknown.
+        is_guessed: The classes are those that the masks were likely drawn with.
+        num_images: By split, those that could be decoded.
+        classes: A row per class.
+        void_share: By split.
+        usable: Records that train as they are.
+    """
+
+    path: Path
+    findings: tuple[Finding, ...]
+    dataset: Dataset | None
+    is_guessed: bool
+    num_images: dict[str, int]
+    classes: tuple[ClassRow, ...]
+    void_share: dict[str, float]
+    usable: tuple[Record, ...] = field(repr=False)
+
+    @property
+    def is_refused(self) -> bool:
+        """Something must be mended before a training."""
+        return any(finding.severity == "refused" for finding in self.findings)
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as JSON holds it."""
+        dataset = self.dataset
+        return {
+            "path": str(self.path),
+            "format": dataset.format.name if dataset else None,
+            "label_mode": dataset.label_mode if dataset else None,
+            "is_refused": self.is_refused,
+            "classes_are_guessed": self.is_guessed,
+            "images": self.num_images,
+            "void_share": self.void_share,
+            "classes": [dataclasses.asdict(row) for row in self.classes],
+            "findings": [finding.to_json() for finding in self.findings],
+        }
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What is kept of one record."""
+
+    record: Record
+    observations: list[Observation]
+    image: ImageFacts | None
+    mask: MaskFacts | None
+    is_usable: bool
+
+
+def check_data(
+    path: Path | str,
+    *,
+    format: str | None = None,  # noqa: A002  the word that the command line and the card use
+    ignore: Sequence[int] = (),
+    label_mode: LabelMode | None = None,
+    strays: Strays | None = None,
+    split: str | None = None,
+    split_seed: int = 0,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Examination:
+    """Read every image and mask of a folder and say what is wrong with them.
+
+    One bad file stops nothing: all of them are found. Some images are held at a time, and of each
+    only figures are kept.
+
+    Args:
+        path: As for :func:`pixelwise.open_dataset`, as are the options.
+        format: The label format.
+        ignore: Stored values that mean void.
+        label_mode: For formats that can be read as both.
+        strays: What becomes of values that are neither a class nor void.
+        split: Shares, for a folder without splits.
+        split_seed: Seed of that split.
+        on_progress: Called with how many images are looked at and how many there are.
+
+    Raises:
+        DataError: The path does not exist.
+        ConfigError: The card or an option is wrong.
+    """
+    options: dict[str, Any] = {
+        "format": format, "ignore": ignore, "label_mode": label_mode, "strays": strays,
+        "split": split, "split_seed": split_seed,
+    }  # fmt: skip
+    path = Path(path)
+    with watched() as watch:
+        dataset, is_guessed, complaints = _open(path, options, watch)
+    tally = Tally(dataset.path if dataset else path)
+    tally.add(left_out(watch.refused))
+    if dataset is None:
+        found = by_harm([*complaints, *tally.findings()])
+        return Examination(path, found, None, False, {}, (), {}, ())
+    looks = MemoryCache(
+        lambda index: _look(dataset, dataset.records[index]),
+        len(dataset.records),
+        size_of=lambda _: 1,
+        budget_bytes=0,
+    )
+    seen = []
+    for look in looks.in_parallel(on_progress):
+        tally.add(look.observations)
+        seen.append(dataclasses.replace(look, observations=[]))
+    return _conclude(path, dataset, is_guessed, seen, tally, complaints)
+
+
+def _open(
+    path: Path, options: dict[str, Any], watch: Watch
+) -> tuple[Dataset | None, bool, list[Finding]]:
+    """The data set, whether its classes are a guess, and why it could not be opened."""
+    try:
+        dataset = open_dataset(path, **options)
+        guess = _better_guess(path, dataset)
+        if guess is None:
+            return dataset, False, []
+        return dataclasses.replace(dataset, class_map=guess), True, []
+    except DataError as error:
+        if not path.exists():
+            raise
+        reason = error
+    watch.refused.clear()  # they are met again
+    try:
+        dataset = open_dataset(path, class_map=_NO_CLASSES, **options)
+    except DataError:
+        kind = "unreadable-labels" if _is_known_layout(path, options) else "unknown-layout"
+        # Why it could not be opened is said by the files that were left out, where there are any.
+        return None, False, [] if watch.refused else [make_finding(kind, [str(reason)])]
+    class_map, is_guessed = _classes_of_readable(dataset, options)
+    notes = tuple(note for note in dataset.notes if _UNKNOWN not in note)
+    dataset = dataclasses.replace(dataset, class_map=class_map, notes=notes)
+    if class_map is not _NO_CLASSES or any(map(colours_in_mask, _picture_masks(dataset.records))):
+        return dataset, is_guessed, []  # each file will be said
+    kind = "grey-levels" if isinstance(reason, MaskError) else "unreadable-labels"
+    return dataset, False, [make_finding(kind, [str(reason)])]
+
+
+def _better_guess(path: Path, dataset: Dataset) -> ClassMap | None:
+    """Fewer classes than the values that were found, where nobody named them and most are scatter.
+
+    Smoothed masks of few grey levels or colours read without an error, with a class for each.
+    """
+    in_colour = dataset.format.name == "colour-masks"
+    is_found = in_colour or dataset.format.name == "grey-masks"
+    count = dataset.class_map.num_classes
+    if not is_found or count <= FEW or find_card(path)[0].classes:
+        return None
+    guess = guess_class_map(dataset.records, in_colour=in_colour)
+    return guess if guess and guess.num_classes <= count - FEW else None
+
+
+def _is_known_layout(path: Path, options: dict[str, Any]) -> bool:
+    try:
+        detect_format(path if path.is_dir() else path.parent, options["format"])
+    except FormatError:
+        return False
+    return True
+
+
+def _picture_masks(records: Sequence[Record]) -> list[Path]:
+    return [
+        path for record in records for path in record.masks if path.suffix.lower() in MASK_SUFFIXES
+    ]
+
+
+def _classes_of_readable(dataset: Dataset, options: dict[str, Any]) -> tuple[ClassMap, bool]:
+    """The classes by the masks that can be read, or a guess at them."""
+    in_colour = dataset.format.name == "colour-masks"
+
+    def is_readable(record: Record) -> bool:
+        try:
+            for path in _picture_masks([record]):
+                (read_mask_colours if in_colour else read_mask_values)(path)
+        except DataError:
+            return False
+        return True
+
+    readable = [record for record in dataset.records if is_readable(record)]
+    if not readable:
+        return _NO_CLASSES, False
+    try:
+        return dataset.format.class_map(dataset.path, readable, options["ignore"]), False
+    except PixelwiseError:
+        guess = guess_class_map(readable, in_colour=in_colour)
+        return guess or _NO_CLASSES, guess is not None
+
+
+def _look(dataset: Dataset, record: Record) -> _Look:
+    """Decode one record and note what it shows."""
+    found = alpha_in_mask(record)
+    sample, image = None, None
+    is_usable = False
+    if dataset.class_map is _NO_CLASSES:
+        image = _image_of(record, found)
+        found += [seen for path in _picture_masks([record]) for seen in colours_in_mask(path)]
+    else:
+        with watched() as watch:
+            sample, image, is_usable = _load(dataset, record, found)
+        # Shapes on a map go on beyond the edge of its tiles, and are cut there by design.
+        is_map = dataset.format.is_seen_from_above
+        found += look_at_polygons(record, watch.polygons, may_leave=is_map)
+    image_facts = mask_facts = None
+    if image is not None:
+        image_facts, seen = look_at_image(record.image, image)
+        found += seen
+    if sample is not None:
+        mask_facts, seen = look_at_mask(record, sample, dataset.class_map)
+        found += seen
+    return _Look(record, found, image_facts, mask_facts, is_usable)
+
+
+def _load(
+    dataset: Dataset, record: Record, found: list[Observation]
+) -> tuple[Sample | None, Array | None, bool]:
+    """The sample and the image, as far as they can be had, and whether all is as training wants."""
+    try:
+        sample = dataset.load(record)
+    except PixelwiseError as error:
+        strays = find_strays(dataset, record)
+        if strays and strays[1]:
+            found.append(strays[1])
+            return strays[0], strays[0].image, False
+        image = _image_of(record, [])
+        found += diagnose(record, error, image)
+        return None, image, False
+    if dataset.format.strays != "refuse":
+        strays = find_strays(dataset, record)
+        found += [strays[1]] if strays and strays[1] else []
+    return sample, sample.image, True
+
+
+def _image_of(record: Record, found: list[Observation]) -> Array | None:
+    if record.window is not None:  # a part of a scene that may be larger than memory
+        return None
+    try:
+        return read_image(record.image)
+    except DataError as error:
+        found += diagnose(record, error, None)
+        return None
+
+
+def _not_trainable(
+    dataset: Dataset, pictures: Sequence[tuple[Record, ImageFacts]]
+) -> Iterator[Finding]:
+    """What makes a training stop although every file is sound."""
+    there = {record.split for record in dataset.records}
+    lacking = [split for split in ("train", "val") if split not in there]
+    if lacking:
+        detail = f"none for {' and '.join(lacking)} of {len(dataset.records)} images"
+        yield make_finding("no-images-to-compare", [detail])
+    most = max(dataset.bands or (0,))
+    few = [(record.image, facts.channels) for record, facts in pictures if facts.channels < most]
+    if few:
+        lines = [f"{path.name}: {count} bands, and the card asks for {most}" for path, count in few]
+        yield make_finding("too-few-bands", lines, [path for path, _ in few])
+
+
+def _conclude(
+    path: Path,
+    dataset: Dataset,
+    is_guessed: bool,
+    looks: Sequence[_Look],
+    tally: Tally,
+    complaints: list[Finding],
+) -> Examination:
+    """What all images together say."""
+    images = [(look.record, look.image, look.mask) for look in looks if look.image]
+    masks = [(look.record, look.mask) for look in looks if look.mask]
+    pictures = [(record, facts) for record, facts, _ in images]
+    tally.add(almost_black(pictures))
+    is_explained = is_guessed or bool(find_card(path)[0].classes)
+    rows, voids = class_table(masks, dataset.class_map) if masks else ([], {})
+    counted = Counter(record.split or "" for record, _ in masks)
+    num_images = {split: counted[split] for split in (*SPLITS, "") if counted[split]}
+    found = [
+        *complaints,
+        *mixed_kinds(pictures),
+        *_not_trainable(dataset, pictures),
+        *mixed_storage(dataset, tally),
+        *look_across_splits(images, tally),
+        *(look_at_classes(rows, num_images, dataset.label_mode) if masks else []),
+        *look_at_values(dataset, masks, rows, is_explained=is_explained),
+    ]
+    small = small_regions(rows)
+    for finding in tally.findings():
+        if finding.kind != "regions-below-stride":
+            found.append(finding)
+        elif small:
+            details = (*small, *finding.details)
+            found.append(dataclasses.replace(finding, details=details))
+    has_classes = dataset.class_map is not _NO_CLASSES
+    return Examination(
+        path,
+        by_harm(found),
+        dataset if has_classes else None,
+        is_guessed,
+        num_images,
+        tuple(rows) if has_classes else (),
+        voids,
+        tuple(look.record for look in looks if look.is_usable),
+    )

@@ -1,0 +1,83 @@
+"""Polygons: those that cross themselves, and those that leave their image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import shapely
+
+from pixelwise.data.formats.shapes import Ring, paint_polygon
+from pixelwise.data.sample import Record
+from pixelwise.doctor.findings import Observation, shrink_marks
+
+TOLERANCE_PX = 1.0
+"""Corners may lie so far outside: tools count pixels from their centres or from their edges."""
+
+Polygon = tuple[Sequence[Ring], tuple[int, int]]
+
+
+def look_at_polygons(
+    record: Record, polygons: Sequence[Polygon], *, may_leave: bool = False
+) -> list[Observation]:
+    """What is wrong with the polygons of one image.
+
+    Args:
+        record: The image.
+        polygons: Rings and the size of the image, as they were painted.
+        may_leave: That they leave the image is no fault.
+    """
+    if not polygons:
+        return []
+    file = record.masks[0] if record.masks else record.image
+    found = []
+    size = polygons[0][1]
+    crossing = [rings for rings, _ in polygons if any(map(crosses_itself, rings))]
+    if crossing:
+        marks = np.zeros(size, np.bool_)
+        for rings in crossing:
+            (top, left), region = paint_polygon(rings, size, file)
+            marks[top : top + region.shape[0], left : left + region.shape[1]] |= region
+        found.append(
+            Observation(
+                "self-intersecting-polygons",
+                file,
+                f"{len(crossing):,} of {len(polygons):,} polygons in {record.image.name}",
+                len(crossing),
+                record.image,
+                shrink_marks(marks),
+            )
+        )
+    excesses = [excess for rings, size in polygons if (excess := _excess(rings, size)) > 0]
+    if excesses and not may_leave:
+        detail = (
+            f"{len(excesses):,} of {len(polygons):,} polygons in {record.image.name}, "
+            f"by up to {max(excesses):,.1f} px"
+        )
+        kind = "polygons-outside-image"
+        found.append(Observation(kind, file, detail, len(excesses), record.image))
+    return found
+
+
+def crosses_itself(ring: Ring) -> bool:
+    """The ring crosses itself, so that what it fills depends on the tool.
+
+    Rings that only touch themselves, and those with a bridge to a hole, which is passed twice, fill
+    the same by every rule, and are no fault.
+    """
+    if len(ring) < 4:
+        return False
+    polygon = shapely.Polygon(ring)
+    if polygon.is_valid:
+        return False
+    x, y = ring[:, 0], ring[:, 1]
+    wound = abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
+    return abs(float(shapely.make_valid(polygon).area) - wound) > 0.5
+
+
+def _excess(rings: Sequence[Ring], size: tuple[int, int]) -> float:
+    """How far the corners lie outside the image, in pixels; 0 within the tolerance."""
+    corners = np.concatenate(list(rings))
+    height, width = size
+    beyond = float(max(-corners.min(), *(corners.max(0) - (width, height))))
+    return beyond if beyond > TOLERANCE_PX else 0.0

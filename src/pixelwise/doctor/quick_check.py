@@ -1,0 +1,83 @@
+"""The fast part: what can be seen of samples as a training reads them anyway."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+
+from pixelwise.classes import ClassMap
+from pixelwise.data.sample import Sample
+from pixelwise.doctor.finding_kinds import CATALOGUE
+from pixelwise.doctor.image_checks import EVERY
+from pixelwise.transforms.counting import classes_shown
+
+MAX_NAMES = 3
+
+
+class PassingLook:
+    """Looks at samples as they pass; costs a few per cent of their reading.
+
+    Args:
+        class_map: Their classes.
+    """
+
+    def __init__(self, class_map: ClassMap) -> None:
+        self._class_map = class_map
+        self._ground = class_map.ground
+        self._names: defaultdict[str, list[str]] = defaultdict(list)
+        self._shown: defaultdict[str, set[int]] = defaultdict(set)
+        self._splits: dict[int, tuple[str, str]] = {}
+
+    def look(self, sample: Sample, split: str) -> None:
+        """Note what one sample shows.
+
+        Args:
+            sample: As it is read.
+            split: Its split.
+        """
+        self._look_at_image(sample, split)
+        self._look_at_mask(sample, split)
+
+    def _look_at_image(self, sample: Sample, split: str) -> None:
+        image = sample.image
+        coarse = np.ascontiguousarray(image[::EVERY, ::EVERY])
+        if (coarse == coarse[:1, :1]).all() and (image == image[:1, :1]).all():
+            self._names["constant-images"].append(sample.name)
+            return
+        key = hash((image.shape, image.tobytes()))
+        other = self._splits.setdefault(key, (split, sample.name))
+        if other[0] != split:
+            names = f"{other[1]} ({other[0]}) = {sample.name} ({split})"
+            self._names["duplicates-across-splits"].append(names)
+
+    def _look_at_mask(self, sample: Sample, split: str) -> None:
+        is_shown = classes_shown(sample.mask, self._class_map.num_classes)
+        present = set(np.flatnonzero(is_shown).tolist())
+        is_exclusive = sample.label_mode == "exclusive"
+        if is_exclusive and not present:
+            self._names["all-void"].append(sample.name)
+            return
+        self._shown[split] |= present
+        if not present or (is_exclusive and present == {self._ground}):
+            self._names["empty-masks"].append(sample.name)
+
+    def lines(self) -> tuple[str, ...]:
+        """What was found, a line each, the most harmful first."""
+        names = self._class_map.names
+        shown = set().union(*self._shown.values())
+        missing = shown - self._shown["train"]
+        lacking = self._shown["train"] - self._shown["val"]
+        found = {
+            **self._names,
+            "class-never-present": [n for i, n in enumerate(names) if i not in shown],
+            "class-missing-in-train": [names[index] for index in sorted(missing)],
+            "class-missing-in-validation": [names[index] for index in sorted(lacking)],
+        }
+        return tuple(_line(kind, found[kind]) for kind in CATALOGUE if found.get(kind))
+
+
+def _line(kind: str, names: list[str]) -> str:
+    more = ", ..." if len(names) > MAX_NAMES else ""
+    severity, title, _ = CATALOGUE[kind]
+    return f"{severity}: {title}: {len(names):,} ({', '.join(names[:MAX_NAMES])}{more})"

@@ -1,0 +1,128 @@
+"""The reviewable dataset card: what the doctor found out, with what was decided and why."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pixelwise.classes import Strays
+from pixelwise.data.card import card_of
+from pixelwise.doctor.examination import Examination
+from pixelwise.doctor.mask_checks import ClassRow
+from pixelwise.errors import DataError, OutputError
+from pixelwise.files import write_text
+
+SMEARED = ("anti-aliased-masks", "jpeg-damaged-masks")
+"""Findings that the nearest class mends; of other strays a person has to say what they mean."""
+
+
+def write_card(examination: Examination, target: Path) -> None:
+    """Write a dataset card to be read over, corrected and used as DATA.
+
+    Args:
+        examination: Its data set's classes must be known or guessed.
+        target: The file; there must be none.
+
+    Raises:
+        DataError: The layout or the classes are unknown.
+        OutputError: The file exists, or cannot be written.
+    """
+    dataset = examination.dataset
+    if dataset is None:
+        raise DataError(
+            f"{examination.path} must have a known layout and known classes for a card to be "
+            "written. Mend what is refused first"
+        )
+    if target.exists():
+        raise OutputError(f"{target} must be a new file. It exists. Choose another name")
+    folder = os.path.relpath(dataset.path, target.parent)
+    strays, reason = _rule_for_strays(examination)
+    card = card_of(
+        dataset.class_map,
+        path=Path(folder).as_posix(),
+        format=dataset.format.name,
+        label_mode=dataset.label_mode,
+        strays=strays,
+        split=dataset.drawn_split,
+    )
+    content = card.model_dump(mode="json", exclude_none=True)
+    comments = {
+        "path": "relative to this file",
+        "format": next((note for note in dataset.notes if note.startswith("format ")), ""),
+        "ignore": "values that mean void: they count in no loss and no score",
+        "strays": reason,
+        "split": f"the folder gives no splits: train/val/test are drawn, seed {dataset.split_seed}",
+    }
+    blocks = [*_heading(examination)]
+    for key, value in content.items():
+        blocks.append("")
+        if key == "classes":
+            blocks += _classes(examination, value)
+            continue
+        blocks += [f"# {line}" for line in [comments.get(key, "")] if line]
+        blocks.append(_yaml({key: value}))
+    if dataset.drawn_split is None:
+        blocks += ["", f"# splits: {_counts(examination)}, as the folder gives them"]
+    write_text(target, "\n".join(blocks) + "\n")
+
+
+def _heading(examination: Examination) -> Iterator[str]:
+    yield "# Dataset card, written by `pixelwise data check`. Read it over, correct it, and use it"
+    yield "# as DATA: pixelwise train THIS-FILE"
+    yield f"# {_counts(examination)} images"
+    for finding in examination.findings:
+        yield f"# {finding.severity}: {_one_line(finding.title)} [{finding.kind}]"
+
+
+def _classes(examination: Examination, entries: list[dict[str, Any]]) -> Iterator[str]:
+    if examination.is_guessed:
+        yield "# A guess: the values that stand out in the masks. Give them their names."
+    yield "classes:"
+    for entry, row in zip(entries, examination.classes, strict=True):
+        text = yaml.safe_dump(entry, default_flow_style=True, width=10_000, sort_keys=False)
+        yield f"- {text.strip()}  # {_presence(row)}"
+
+
+def _presence(row: ClassRow) -> str:
+    if not any(row.pixels.values()):
+        return "in no mask"
+    return ", ".join(
+        f"{share:.2%} of {split} in {row.images[split]:,} images"
+        for split, share in row.share.items()
+    )
+
+
+def _rule_for_strays(examination: Examination) -> tuple[Strays | None, str]:
+    dataset = examination.dataset
+    assert dataset is not None
+    if dataset.format.strays != "refuse":
+        return dataset.format.strays, "as it was said"
+    kinds = {finding.kind: finding for finding in examination.findings}
+    for kind in SMEARED:
+        if kind in kinds:
+            reason = (
+                f"{_one_line(kinds[kind].title)}; nearest: each such pixel is of the class whose "
+                "value is nearest; void: it counts nowhere"
+            )
+            return "nearest", reason
+    if "stray-values" in kinds:
+        title = _one_line(kinds["stray-values"].title)
+        return "refuse", f"{title}. Name the value above, or say nearest or void"
+    return None, ""
+
+
+def _counts(examination: Examination) -> str:
+    return ", ".join(f"{count:,} {split}" for split, count in examination.num_images.items())
+
+
+def _one_line(text: str) -> str:
+    """Text that cannot leave its comment, whatever a file is called."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _yaml(content: dict[str, Any]) -> str:
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True).rstrip()

@@ -1,0 +1,14 @@
+"""The array types that all packages share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+BoolArray = npt.NDArray[np.bool_]
+
+UInt8Array = npt.NDArray[np.uint8]

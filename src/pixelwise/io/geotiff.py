@@ -1,0 +1,330 @@
+"""GeoTIFF: where a raster lies on the earth, and its pixels window by window.
+
+The only file that knows rasterio, which comes with the extra ``geo``. A scene may be larger than
+memory: nothing here reads more of it than a window.
+"""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import math
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pixelwise.errors import DataError, FormatError, MissingExtraError
+from pixelwise.io.arrays import Array, BoolArray
+from pixelwise.io.images import decoding, is_rotated, with_channels
+from pixelwise.io.limits import require_decodable
+from pixelwise.io.quiet import quietly
+from pixelwise.io.tiff import white_of
+
+WINDOW_PX = 1024
+"""A raster with a longer side is read as windows of at most this height and width."""
+
+MAX_WINDOWS = 250_000
+"""Of one raster, 500,000 pixels a side; a header that promises more is taken for damaged."""
+
+Window = tuple[int, int, int, int]
+"""Row and column of the first pixel, height and width."""
+
+Points = npt.NDArray[np.float64]
+"""float64 (P, 2) of (x, y)."""
+
+LONGITUDE_LATITUDE = "EPSG:4326"
+"""What GeoJSON is in that names no other system (RFC 7946)."""
+
+CRS_NAME = re.compile(r"(?:^|[:/])EPSG[:/](?:[\d.]*[:/])?(\d{1,6})$", re.IGNORECASE)
+"""``EPSG:32616``, ``urn:ogc:def:crs:EPSG::32616``, ``http://www.opengis.net/def/crs/EPSG/0/32616``.
+"""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How large a raster is, and where its pixels lie on the earth.
+
+    Attributes:
+        height: In pixels.
+        width: In pixels.
+        crs: Its coordinate reference system, as rasterio holds it; ``None`` where it has none.
+        to_world: (a, b, c, d, e, f) of the map from pixels to coordinates, x a + y b + c and
+            x d + y e + f; the identity where the raster says nothing, so that coordinates are
+            pixels.
+    """
+
+    height: int
+    width: int
+    crs: Any
+    to_world: tuple[float, float, float, float, float, float]
+
+    @property
+    def extent(self) -> tuple[float, float, float, float]:
+        """Smallest x and y, largest x and y, of its four corners."""
+        corners = np.array([(x, y) for x in (0, self.width) for y in (0, self.height)], float)
+        placed = self.to_coordinates(corners)
+        (left, low), (right, high) = placed.min(0).tolist(), placed.max(0).tolist()
+        return left, low, right, high
+
+    @property
+    def crs_name(self) -> str | None:
+        """``EPSG:`` and its number; ``None`` where it has no such number."""
+        code = self.crs.to_epsg() if self.crs is not None else None
+        return (
+            None if code is None or type(self.crs).from_epsg(code) != self.crs else f"EPSG:{code}"
+        )
+
+    def to_coordinates(self, points: Points) -> Points:
+        """The coordinates of places in pixels; (0, 0) is the corner of the first pixel."""
+        a, b, c, d, e, f = self.to_world
+        x, y = points.T
+        return np.stack([a * x + b * y + c, d * x + e * y + f], 1)
+
+    def to_pixels(self, points: Points) -> Points:
+        """The inverse of :meth:`to_coordinates`."""
+        a, b, c, d, e, f = self.to_world
+        x, y = points.T - np.array([[c], [f]])
+        return np.stack([e * x - b * y, a * y - d * x], 1) / (a * e - b * d)
+
+    def windows(self) -> list[Window | None]:
+        """The windows that it is read in, row by row; ``None`` alone where it is read whole.
+
+        They are as few as ``WINDOW_PX`` allows, and of one size but for a pixel: a sliver at the
+        edge would count in a training as much as any other image.
+        """
+        if max(self.height, self.width) <= WINDOW_PX:
+            return [None]
+        return [
+            (row, column, height, width)
+            for row, height in _parts(self.height)
+            for column, width in _parts(self.width)
+        ]
+
+    def part(self, window: Window | None) -> Grid:
+        """The grid of one of its windows."""
+        if window is None:
+            return self
+        row, column, height, width = window
+        (corner,) = self.to_coordinates(np.array([(column, row)], float)).tolist()
+        a, b, _, d, e, _ = self.to_world
+        return Grid(height, width, self.crs, (a, b, corner[0], d, e, corner[1]))
+
+
+def _parts(side: int) -> list[tuple[int, int]]:
+    """Start and length of the parts of a side, as few as ``WINDOW_PX`` allows and equally long."""
+    count = math.ceil(side / WINDOW_PX)
+    edges = [side * number // count for number in range(count + 1)]
+    return [(start, stop - start) for start, stop in itertools.pairwise(edges)]
+
+
+def read_grid(path: Path) -> Grid:
+    """Read the header of a GeoTIFF.
+
+    Raises:
+        DataError: It is no TIFF, is damaged, turned or of several pages, lies by control points
+            alone, or is so laid out that no window of it can be read in bounded memory.
+        MissingExtraError: rasterio is not installed.
+    """
+    with _opened(path) as raster:
+        if raster.subdatasets or is_rotated(path):
+            raise DataError(
+                f"{path} must hold one upright page. Got several, or an orientation to turn it by. "
+                "Save it anew as one GeoTIFF"
+            )
+        if raster.gcps[0] or raster.rpcs:
+            raise DataError(
+                f"{path} must lie by an affine map. Got control points or RPCs. "
+                "Rectify it first, with gdalwarp"
+            )
+        if not raster.transform.determinant or not all(map(math.isfinite, raster.transform)):
+            raise DataError(
+                f"{path} must map its pixels to an area. Got {tuple(raster.transform)[:6]}. "
+                "Mend its georeference"
+            )
+        if math.ceil(raster.height / WINDOW_PX) * math.ceil(raster.width / WINDOW_PX) > MAX_WINDOWS:
+            raise DataError(
+                f"{path} must be at most {MAX_WINDOWS:,} windows of {WINDOW_PX} pixels a side. "
+                f"Got {raster.width} x {raster.height} pixels. Restore it, or cut it"
+            )
+        # A block, a tile or some rows, is what is decoded at once for any window that touches it.
+        require_decodable(path, (*raster.block_shapes[0], raster.count), _itemsize(raster))
+        return Grid(raster.height, raster.width, raster.crs, tuple(raster.transform)[:6])
+
+
+def read_window(path: Path, window: Window | None) -> tuple[Array, BoolArray]:
+    """Read a part of a GeoTIFF, as ``read_image`` reads a whole image.
+
+    Args:
+        path: The file.
+        window: The part; ``None`` is the whole raster.
+
+    Returns:
+        (H, W, C), uint8, uint16 or float32, without alpha; and bool (H, W), where it has data: no
+        pixel of its mask or its alpha, no pixel with the nodata value or NaN in every band. Pixels
+        with the nodata value are 0, but in bytes.
+
+    Raises:
+        DataError: It cannot be read, or is too large to be decoded at once.
+        MissingExtraError: rasterio is not installed.
+    """
+    rasterio = _rasterio()
+    with _opened(path) as raster:
+        row, column, height, width = window or (0, 0, raster.height, raster.width)
+        bands = [
+            number
+            for number, meaning in zip(raster.indexes, raster.colorinterp, strict=True)
+            if meaning != rasterio.enums.ColorInterp.alpha
+        ]
+        require_decodable(path, (height, width, raster.count), _itemsize(raster))
+        place = rasterio.windows.Window(column, row, width, height)
+        stored = raster.read(bands, window=place)
+        is_valid = raster.dataset_mask(window=place) > 0
+        if stored.dtype.kind == "f":
+            is_valid &= ~np.isnan(stored).all(0)
+        num_bits = _num_bits(raster)
+        if raster.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES":
+            stored = white_of(stored.dtype, num_bits) - stored
+        elif raster.colorinterp[0] == rasterio.enums.ColorInterp.palette and num_bits > 1:
+            stored = np.moveaxis(_palette(raster)[stored[0]], -1, 0)
+        if num_bits == 1:  # to GDAL, black and white are a palette
+            stored = stored > 0
+        # What lies under alpha or a mask is a picture still, and a byte is a level of grey.
+        if raster.nodata is not None and raster.dtypes[0] != "uint8":
+            stored[:, ~is_valid] = 0
+        pixels = with_channels(np.moveaxis(stored, 0, -1), path)
+        return np.require(pixels, requirements=["C", "W"]), is_valid
+
+
+def write_raster(path: Path, pixels: Array, grid: Grid | None) -> None:
+    """Write a GeoTIFF.
+
+    Args:
+        path: The file.
+        pixels: (H, W, C), uint8, uint16 or float32.
+        grid: Where it lies; ``None`` where nobody knows.
+    """
+    rasterio = _rasterio()
+    height, width, num_bands = pixels.shape
+    place = {}
+    if grid is not None:
+        place = {"crs": grid.crs, "transform": rasterio.Affine(*grid.to_world)}
+    colours = "rgb" if num_bands == 3 and pixels.dtype == np.uint8 else "minisblack"
+    with (
+        quietly,  # a picture without georeference is no cause for a warning
+        rasterio.Env(),
+        rasterio.open(
+            path, "w", driver="GTiff", height=height, width=width, count=num_bands,
+            dtype=pixels.dtype, compress="deflate", bigtiff="if_safer", photometric=colours,
+            alpha="no", **place,
+        ) as raster,
+    ):  # fmt: skip
+        raster.write(np.moveaxis(pixels, -1, 0))
+
+
+def known_crs(name: str, origin: Path) -> str:
+    """The short name of a coordinate reference system, ``EPSG:`` and its number.
+
+    Args:
+        name: As GeoJSON writes it, in one of its ways.
+        origin: The file that says so, for messages.
+
+    Raises:
+        FormatError: It is none that is known.
+    """
+    if name.upper().endswith(("CRS84", "CRS:84")):
+        return LONGITUDE_LATITUDE
+    code = CRS_NAME.search(name.strip())
+    if code is not None:
+        rasterio = _rasterio()
+        try:
+            with rasterio.Env():  # without it, GDAL prints
+                rasterio.crs.CRS.from_epsg(int(code[1]))
+        except rasterio.errors.CRSError:
+            code = None
+    if code is None:
+        raise FormatError(
+            f"{origin}: crs must name an EPSG code or CRS84. Got {name[:80]!r}. Export it with one"
+        )
+    return f"EPSG:{int(code[1])}"
+
+
+def transformed(points: Points, source: Any, target: Any) -> Points:
+    """Bring coordinates from one reference system to another; NaN where they have no place in it.
+
+    Args:
+        points: In the source's coordinates, longitude before latitude.
+        source: A name or an object of rasterio; so is the target.
+        target: Where to.
+    """
+    rasterio = _rasterio()
+    source, target = (rasterio.crs.CRS.from_user_input(crs) for crs in (source, target))
+    if source == target:
+        return points
+    found = np.full_like(points, np.nan)
+    possible = np.isfinite(points).all(1)
+    if source.is_geographic:
+        possible &= (np.abs(points) <= (540, 90)).all(1)
+    with rasterio.Env():
+        for chosen, moved in _portions(np.flatnonzero(possible), points, source, target):
+            found[chosen] = moved
+    return np.where(np.isfinite(found), found, np.nan)
+
+
+def _portions(
+    chosen: npt.NDArray[np.int64], points: Points, source: Any, target: Any
+) -> Iterator[tuple[npt.NDArray[np.int64], Points]]:
+    """Indices and where those points come to: PROJ refuses all for one, so halves are tried."""
+    if not len(chosen):
+        return
+    try:
+        placed = _rasterio().warp.transform(source, target, *points[chosen].T)
+    except Exception:  # rasterio's are private
+        if len(chosen) > 1:
+            for half in np.array_split(chosen, 2):
+                yield from _portions(half, points, source, target)
+        return
+    yield chosen, np.array(placed, np.float64).T
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The dataset of a GeoTIFF, by one driver alone: others follow what a file names elsewhere.
+
+    What GDAL reads beside the file is part of the cache's key; see ``caching.keys``.
+    """
+    rasterio = _rasterio()
+    with decoding(path), rasterio.Env(), rasterio.open(path, driver="GTiff") as raster:
+        yield raster
+
+
+def _itemsize(raster: Any) -> int:
+    return max(int(np.dtype(dtype).itemsize) for dtype in raster.dtypes)
+
+
+def _num_bits(raster: Any) -> int:
+    """Of each number in the file, which GDAL gives out in bytes."""
+    return int(raster.tags(1, ns="IMAGE_STRUCTURE").get("NBITS", 8 * _itemsize(raster)))
+
+
+def _palette(raster: Any) -> npt.NDArray[np.uint8]:
+    """The colours of a palette raster, uint8 (values, 3); values without a colour are black."""
+    colours = np.zeros((np.iinfo(raster.dtypes[0]).max + 1, 3), np.uint8)
+    for value, colour in raster.colormap(1).items():
+        colours[value] = colour[:3]
+    return colours
+
+
+def _rasterio() -> ModuleType:
+    try:
+        for module in ("rasterio.warp", "rasterio.windows"):
+            importlib.import_module(module)
+        return importlib.import_module("rasterio")
+    except ImportError as error:
+        raise MissingExtraError("rasterio", "geo", "reading GeoTIFF with GeoJSON") from error

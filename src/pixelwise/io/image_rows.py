@@ -1,0 +1,361 @@
+"""Images larger than memory: their rows from top to bottom, as ``read_image`` would give them.
+
+TIFF, also BigTIFF, in tiles or strips, and ``.npy``. Where a raster lies on the earth is in tags of
+its TIFF, which are handed on as they are, so that nothing has to understand them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
+
+import numpy as np
+
+from pixelwise.errors import DataError
+from pixelwise.io.arrays import Array, BoolArray
+from pixelwise.io.images import TIFF_SUFFIXES, decoding, npy_header, with_channels
+from pixelwise.io.limits import require_honest_tiles, single_page
+from pixelwise.io.tiff import alpha_samples, nodata_of, shown_pixels, tiff_orientation, where_nodata
+
+if TYPE_CHECKING:
+    import tifffile
+
+JPEG_COMPRESSIONS = (6, 7, 34892, 33007)
+"""Ways of compressing tiles whose tables lie beside them."""
+
+MAX_PIECE_BYTES = 512 * 2**20
+"""A row of tiles, or a strip, is decoded at once and may take this much."""
+
+GEOREFERENCE_TAGS = (33550, 33922, 34264, 34735, 34736, 34737, 50844)
+"""Scale, tie points, matrix; keys, doubles and texts of GeoTIFF; RPCs."""
+
+WORLD_FILE_SUFFIXES = (".tfw", ".tifw", ".wld")
+"""Of text files beside a TIFF that say where it lies, for want of tags."""
+
+
+class LayoutError(DataError):
+    """An image cannot be taken apart into rows, but may still be read as a whole."""
+
+
+Tag = tuple[int, int, int, object, bool]
+"""Code, type, count and value of a tag, and True, as ``tifffile`` writes it."""
+
+
+class Rows(NamedTuple):
+    """Some rows of an image.
+
+    Attributes:
+        pixels: (H, W, C), uint8, uint16 or float32.
+        is_void: bool (H, W), pixels that hold nothing; ``None`` where the file names none.
+    """
+
+    pixels: Array
+    is_void: BoolArray | None
+
+
+class _Stored(Protocol):
+    """Reads rows as they lie in the file: (H, W), (H, W, S) or, samples apart, (S, H, W)."""
+
+    def __call__(self, start: int, stop: int) -> Array: ...
+
+
+@dataclass(frozen=True)
+class ImageRows:
+    """An image that is open to be read row by row.
+
+    Attributes:
+        path: The file.
+        height: In pixels.
+        width: In pixels.
+        georeference: The tags that say where it lies; empty where none do.
+        has_void: The file says which pixels hold nothing.
+    """
+
+    path: Path
+    height: int
+    width: int
+    georeference: tuple[Tag, ...]
+    has_void: bool
+    _stored: _Stored
+    _page: tifffile.TiffPage | None = None
+
+    def read(self, start: int, stop: int) -> Rows:
+        """Read rows; whoever goes downwards decodes nothing twice.
+
+        Args:
+            start: The first, from 0.
+            stop: Behind the last.
+
+        Raises:
+            DataError: They cannot be decoded.
+        """
+        with decoding(self.path):
+            stored = self._stored(start, stop)
+            is_void = None
+            if self._page is not None:
+                is_void = _void_of(self._page, stored) if self.has_void else None
+                stored = shown_pixels(self._page, stored)
+            return Rows(with_channels(stored, self.path), is_void)
+
+
+class SlidingRows:
+    """A window that moves down an image; rows that lie above it are forgotten.
+
+    Args:
+        source: The image.
+    """
+
+    def __init__(self, source: ImageRows) -> None:
+        self._source = source
+        self._top = 0
+        self._rows: Rows | None = None
+
+    @property
+    def num_held(self) -> int:
+        """Rows in memory."""
+        return 0 if self._rows is None else len(self._rows.pixels)
+
+    def move(self, top: int, bottom: int) -> Rows:
+        """Move the window to rows ``top`` to before ``bottom``, neither above where they were."""
+        held = self.num_held
+        if not self._top <= top < self._top + held:
+            self._rows, held, self._top = None, 0, top
+        known = self._top + held
+        parts = [] if self._rows is None else [_cut(self._rows, top - self._top, held)]
+        self._rows = None  # of the old window only its view in ``parts`` is left
+        if known < bottom:
+            parts.append(self._source.read(max(top, known), bottom))
+        self._top, self._rows = top, _joined(parts)
+        return self._rows
+
+    def part(self, top: int, left: int, height: int, width: int) -> Rows:
+        """A rectangle of the window; its place is that in the image."""
+        assert self._rows is not None
+        rows = _cut(self._rows, top - self._top, top - self._top + height)
+        columns = slice(left, left + width)
+        return Rows(
+            rows.pixels[:, columns], None if rows.is_void is None else rows.is_void[:, columns]
+        )
+
+
+def _cut(rows: Rows, start: int, stop: int) -> Rows:
+    return Rows(rows.pixels[start:stop], None if rows.is_void is None else rows.is_void[start:stop])
+
+
+def _joined(parts: list[Rows]) -> Rows:
+    if len(parts) == 1:
+        return parts[0]
+    voids = [part.is_void for part in parts if part.is_void is not None]
+    return Rows(
+        np.concatenate([part.pixels for part in parts]), np.concatenate(voids) if voids else None
+    )
+
+
+def world_file(path: Path) -> Path | None:
+    """The file beside an image that says where it lies, if there is one."""
+    beside = (path.with_suffix(suffix) for suffix in WORLD_FILE_SUFFIXES)
+    return next((file for file in beside if file.is_file()), None)
+
+
+def size_in_header(path: Path) -> tuple[int, int] | None:
+    """Height and width of a TIFF or ``.npy``, without decoding it.
+
+    Returns:
+        ``None`` where it is of another kind, or damaged, which is for whoever reads it to say.
+    """
+    if path.suffix.lower() not in {*TIFF_SUFFIXES, ".npy"}:
+        return None
+    try:
+        with decoding(path):
+            if path.suffix.lower() == ".npy":
+                with path.open("rb") as file:
+                    shape, _, _ = npy_header(path, file)
+                return (shape[0], shape[1]) if len(shape) in (2, 3) else None
+            import tifffile
+
+            with tifffile.TiffFile(path) as tiff:
+                page = tiff.pages[0].aspage()
+                return int(page.imagelength), int(page.imagewidth)
+    except DataError:
+        return None
+
+
+@contextmanager
+def open_rows(path: Path) -> Iterator[ImageRows]:
+    """Open an image to read it row by row.
+
+    Args:
+        path: TIFF or ``.npy``.
+
+    Raises:
+        LayoutError: It is so laid out that rows cannot be read alone.
+        DataError: It is damaged, or of another kind.
+    """
+    with ExitStack() as stack:
+        with decoding(path):
+            if path.suffix.lower() == ".npy":
+                rows = _npy_rows(path, stack.enter_context(path.open("rb")))
+            else:
+                import tifffile
+
+                rows = _tiff_rows(path, stack.enter_context(tifffile.TiffFile(path)))
+        yield rows
+
+
+def _npy_rows(path: Path, file: BinaryIO) -> ImageRows:
+    shape, is_by_column, dtype = npy_header(path, file)
+    if len(shape) not in (2, 3) or is_by_column or dtype.hasobject:
+        raise LayoutError(
+            f"{path} must hold numbers (H, W) or (H, W, C), row by row, to be read in parts. Got "
+            f"{dtype} of the shape {shape}. Save it anew with numpy.ascontiguousarray"
+        )
+    stored = _RawRows(file, file.tell(), dtype, (1, *shape))
+    return ImageRows(path, shape[0], shape[1], (), False, stored)
+
+
+def _tiff_rows(path: Path, file: tifffile.TiffFile) -> ImageRows:
+    page = single_page(path, file)
+    if page.axes not in ("YX", "YXS", "SYX") or tiff_orientation(file) != 1:
+        raise LayoutError(
+            f"{path} must be one upright image to be read in parts. Got the axes {page.axes} and "
+            f"the orientation {tiff_orientation(file)}. Save it anew, upright"
+        )
+    tags = (page.tags.get(code) for code in GEOREFERENCE_TAGS)
+    georeference = tuple(
+        (tag.code, int(tag.dtype), tag.count, tag.value, True) for tag in tags if tag is not None
+    )
+    # Of a plain picture alpha says how it is shown; of a raster on the earth, where it has data.
+    has_void = nodata_of(page) is not None or bool(georeference and alpha_samples(page))
+    stored = _raw_rows(page) or _Pieces(path, file, page)
+    return ImageRows(path, page.imagelength, page.imagewidth, georeference, has_void, stored, page)
+
+
+def _void_of(page: tifffile.TiffPage, stored: Array) -> BoolArray:
+    """Nodata in every band, or alpha of 0."""
+    samples = np.moveaxis(stored, 0, -1) if _is_planar(page) else stored
+    is_void = np.zeros(samples.shape[:2], np.bool_)
+    alpha = alpha_samples(page)
+    if alpha:
+        is_void |= (samples[..., alpha] == 0).any(-1)
+        samples = np.delete(samples, alpha, -1)
+    without_data = where_nodata(page, samples)
+    return is_void if without_data is None else is_void | without_data
+
+
+def _is_planar(page: tifffile.TiffPage) -> bool:
+    return bool(page.axes == "SYX")
+
+
+def _raw_rows(page: tifffile.TiffPage) -> _Stored | None:
+    """A reader of pixels that lie in the file as they are in memory, whatever its strips are."""
+    is_raw = page.is_contiguous and page.fillorder == 1 and page.predictor == 1
+    if not is_raw or page.is_subsampled or page.is_tiled or page.dtype is None:
+        return None
+    dtype = np.dtype(page.dtype).newbyteorder(page.parent.byteorder)
+    shape = page.shape if _is_planar(page) else (1, *page.shape)
+    return _RawRows(page.parent.filehandle, page.dataoffsets[0], dtype, shape)
+
+
+@dataclass(frozen=True)
+class _RawRows:
+    """Rows of numbers that lie one after the other; a memory map would count as memory in use.
+
+    Attributes:
+        file: Open, binary.
+        offset: Of the first number.
+        dtype: With the file's order of bytes.
+        shape: Planes, height, width, and samples where they are kept together.
+    """
+
+    file: BinaryIO | tifffile.FileHandle
+    offset: int
+    dtype: np.dtype[np.generic]
+    shape: tuple[int, ...]
+
+    def __call__(self, start: int, stop: int) -> Array:
+        """Read rows ``start`` to before ``stop``: (H, W), (H, W, S) or (S, H, W)."""
+        num_planes, height, *rest = self.shape
+        row_bytes = math.prod(rest) * self.dtype.itemsize
+        planes = []
+        for plane in range(num_planes):
+            self.file.seek(self.offset + (plane * height + start) * row_bytes)
+            content = self.file.read((stop - start) * row_bytes)
+            if len(content) < (stop - start) * row_bytes:
+                raise ValueError(f"{(stop - start) * row_bytes - len(content):,} bytes are missing")
+            planes.append(np.frombuffer(content, self.dtype).reshape(stop - start, *rest))
+        return planes[0] if num_planes == 1 else np.stack(planes)
+
+
+class _Pieces:
+    """Rows out of the tiles or strips of a TIFF; the last row of tiles that was decoded is kept."""
+
+    def __init__(self, path: Path, file: tifffile.TiffFile, page: tifffile.TiffPage) -> None:
+        require_honest_tiles(path, file, page)
+        self._file = file
+        self._page = page
+        self._piece_height = min(
+            int(page.tilelength if page.is_tiled else page.rowsperstrip), page.imagelength
+        )
+        piece_bytes = page.imagewidth * page.samplesperpixel * np.dtype(page.dtype).itemsize
+        piece_bytes *= self._piece_height
+        if piece_bytes > MAX_PIECE_BYTES:
+            raise LayoutError(
+                f"{path} must lie in tiles, or strips of few rows, to be read in parts. Got "
+                f"{self._piece_height} rows in one piece, {piece_bytes / 2**30:.1f} GiB. "
+                "Save it anew in tiles: gdal_translate -co TILED=YES -co COMPRESS=DEFLATE"
+            )
+        self._known: tuple[int, Array] | None = None
+
+    def __call__(self, start: int, stop: int) -> Array:
+        """Read rows ``start`` to before ``stop``: (H, W), (H, W, S) or (S, H, W)."""
+        height = self._piece_height
+        axis = 1 if _is_planar(self._page) else 0
+        parts = []
+        for number in range(start // height, -(-stop // height)):
+            first = number * height
+            rows = slice(max(0, start - first), min(height, stop - first))
+            piece = self._piece(number)
+            parts.append(piece[:, rows] if axis else piece[rows])
+        return np.concatenate(parts, axis)
+
+    def _piece(self, number: int) -> Array:
+        """The tiles of one row of tiles, or a strip, decoded and put together."""
+        if self._known is None or self._known[0] != number:
+            self._known = None  # frees it before there is another one
+            self._known = number, self._decoded(number)
+        return self._known[1]
+
+    def _decoded(self, number: int) -> Array:
+        page = self._page
+        num_across = -(-page.imagewidth // page.tilewidth) if page.is_tiled else 1
+        num_down = -(-page.imagelength // self._piece_height)
+        planes = page.samplesperpixel if _is_planar(page) else 1
+        chosen = [
+            (plane * num_down + number) * num_across + column
+            for plane in range(planes)
+            for column in range(num_across)
+        ]
+        height = min(self._piece_height, page.imagelength - number * self._piece_height)
+        samples = page.samplesperpixel // planes
+        shape = (planes, height, page.imagewidth, samples)
+        pixels = np.full(shape, page.nodata, page.dtype)
+        options = {}
+        if page.compression in JPEG_COMPRESSIONS:
+            options = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
+        segments = self._file.filehandle.read_segments(
+            [page.dataoffsets[index] for index in chosen],
+            [page.databytecounts[index] for index in chosen],
+            chosen,
+        )
+        for content, index in segments:
+            tile, (plane, _, _, left, _), _ = page.decode(content, index, **options)
+            if tile is not None:  # nothing is stored of empty ones
+                part = tile[0, :height, : page.imagewidth - left]
+                pixels[plane, : len(part), left : left + part.shape[1]] = part
+        if samples == 1:
+            pixels = pixels[..., 0]
+        return pixels if _is_planar(page) else pixels[0]

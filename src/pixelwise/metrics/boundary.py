@@ -1,0 +1,182 @@
+"""Scores at the borders of regions, where area hides errors: boundary IoU, trimap, surface Dice.
+
+Everything is counted per image and class into arrays that add up, so that a split's figure does not
+depend on order or batches. Void pixels count nowhere, and a region's edge against void is no
+boundary: nobody said that the region ends there. Where void leaves a shown class no edge at all in
+an image, that image says nothing about the class's edge, and both are left out together.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pixelwise.classes import IGNORE_INDEX
+from pixelwise.io.arrays import UInt8Array
+from pixelwise.metrics.confusion import count_pairs
+from pixelwise.metrics.formulas import Counts, Values
+
+BOUNDARY_SHARE = 0.02
+"""Width of the band of boundary IoU, as a share of the image's diagonal, as its paper has it."""
+
+TRIMAP_PX = 5
+"""Half width of the band of the trimap IoU, in pixels to each side."""
+
+TOLERANCE_PX = 2
+"""Pixels by which a boundary may be off in the normalised surface Dice."""
+
+DISTANCES_PX = (1, 2, 4, 8, 16)
+"""Upper ends of the bands in which accuracy is given by distance to the nearest boundary."""
+
+BoolArray = npt.NDArray[np.bool_]
+
+
+class BoundaryCounts:
+    """Counts at boundaries over a split, one class per pixel.
+
+    Args:
+        num_classes: K.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        self.num_classes = num_classes
+        self._pixels = np.zeros(num_classes, np.int64)
+        self._bands = np.zeros((2, num_classes), np.int64)
+        self._trimap: Counts = np.zeros((num_classes, num_classes), np.int64)
+        self._surfaces = np.zeros((2, num_classes), np.int64)
+        self._by_distance = np.zeros((2, len(DISTANCES_PX) + 1), np.int64)
+
+    def add(self, prediction: UInt8Array, mask: UInt8Array) -> None:
+        """Count one image; both are class ids (H, W), and void pixels of the mask count nowhere."""
+        void = mask == IGNORE_INDEX
+        width = max(1, round(BOUNDARY_SHARE * float(np.hypot(*mask.shape))))
+        for index in range(self.num_classes):
+            truth, guess = mask == index, (prediction == index) & ~void
+            if not truth.any() and not guess.any():
+                continue
+            self._pixels[index] += np.count_nonzero(truth)
+            bands = [inner_band(region, void, width) for region in (truth, guess)]
+            if not _is_hidden(truth, bands[0], void):
+                self._bands[:, index] += [
+                    np.count_nonzero(bands[0] & bands[1]), np.count_nonzero(bands[0] | bands[1]),
+                ]  # fmt: skip
+            contours = [
+                inner_band(region, void, 1, frame_is_edge=False) for region in (truth, guess)
+            ]
+            if not _is_hidden(truth, contours[0], void):
+                self._surfaces[:, index] += _within(*contours)
+        distance = distance_to(class_edges(mask))
+        near = np.where(distance < TRIMAP_PX, mask, np.uint8(IGNORE_INDEX))
+        self._trimap += count_pairs(prediction, near, self.num_classes)
+        band = np.searchsorted(DISTANCES_PX, distance[~void], side="right")
+        right = (prediction == mask)[~void]
+        for row, counted in enumerate((band[right], band)):
+            self._by_distance[row] += np.bincount(counted, minlength=len(DISTANCES_PX) + 1)
+
+    @property
+    def boundary_iou(self) -> Values:
+        """IoU (K,) of the bands inside the edges; NaN for a class that the masks never show.
+
+        Reference:
+            Cheng et al., Boundary IoU (2021), arXiv:2103.16562.
+        """
+        return np.where(self._pixels > 0, _shares(*self._bands), np.nan)
+
+    @property
+    def trimap_iou(self) -> Values:
+        """IoU (K,) of the pixels near a boundary of the mask; NaN for a class without any.
+
+        Reference:
+            Kohli et al., Robust Higher Order Potentials for Enforcing Label Consistency (2009).
+        """
+        hits = np.diag(self._trimap)
+        pixels = self._trimap.sum(1)
+        return _shares(
+            np.where(pixels > 0, hits, 0),
+            np.where(pixels > 0, pixels + self._trimap.sum(0) - hits, 0),
+        )
+
+    @property
+    def surface_dice(self) -> Values:
+        """Share (K,) of both boundaries that lies within the tolerance of the other.
+
+        NaN for a class that the masks never show.
+
+        Reference:
+            Nikolov et al., Deep learning to achieve clinically applicable segmentation (2018),
+            arXiv:1809.04430.
+        """
+        return np.where(self._pixels > 0, _shares(*self._surfaces), np.nan)
+
+    @property
+    def accuracy_by_distance(self) -> list[tuple[str, float, int]]:
+        """(distance to the nearest boundary in px, pixel accuracy, pixels), from near to far."""
+        lows, highs = (0, *DISTANCES_PX), (*DISTANCES_PX, None)
+        names = [
+            f"{low}-{high}" if high else f"{low}+" for low, high in zip(lows, highs, strict=True)
+        ]
+        accuracy = _shares(*self._by_distance)
+        return [
+            (name, float(share), int(pixels))
+            for name, share, pixels in zip(names, accuracy, self._by_distance[1], strict=True)
+        ]
+
+
+def inner_band(
+    region: BoolArray, void: BoolArray, width_px: int, *, frame_is_edge: bool = True
+) -> BoolArray:
+    """The pixels of a region that are at most so far inside its edge.
+
+    Args:
+        region: bool (H, W).
+        void: bool (H, W); the region is taken to go on in there.
+        width_px: 1 gives the contour; distance is that of a king on a chessboard.
+        frame_is_edge: A region ends where the image does.
+    """
+    kernel = np.ones((2 * width_px + 1, 2 * width_px + 1), np.uint8)
+    frame = cv2.BORDER_CONSTANT if frame_is_edge else cv2.BORDER_REPLICATE
+    whole = (region | void).astype(np.uint8)
+    inside = np.asarray(cv2.erode(whole, kernel, borderType=frame, borderValue=0))
+    band: BoolArray = region & (inside == 0)
+    return band
+
+
+def class_edges(mask: UInt8Array) -> BoolArray:
+    """The pixels (H, W) that touch one of another class, above, below or beside; never void."""
+    edges = np.zeros(mask.shape, np.bool_)
+    for ours, theirs in (
+        ((slice(None), slice(1, None)), (slice(None), slice(None, -1))),
+        ((slice(1, None), slice(None)), (slice(None, -1), slice(None))),
+    ):
+        first, second = mask[ours], mask[theirs]
+        differs = (first != second) & (first != IGNORE_INDEX) & (second != IGNORE_INDEX)
+        edges[ours] |= differs
+        edges[theirs] |= differs
+    return edges
+
+
+def distance_to(places: BoolArray) -> npt.NDArray[np.float32]:
+    """Distance in pixels of every pixel to the nearest of some; infinite where there are none."""
+    if not places.any():
+        return np.full(places.shape, np.inf, np.float32)
+    away = cv2.distanceTransform((~places).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.asarray(away, np.float32)
+
+
+def _is_hidden(truth: BoolArray, edge: BoolArray, void: BoolArray) -> bool:
+    """Void took the whole edge of a region that the mask shows."""
+    return bool(truth.any() and not edge.any() and void.any())
+
+
+def _within(truth: BoolArray, guess: BoolArray) -> tuple[int, int]:
+    """Boundary pixels within the tolerance of the other boundary, and all of both."""
+    near_guess = distance_to(guess)[truth] <= TOLERANCE_PX
+    near_truth = distance_to(truth)[guess] <= TOLERANCE_PX
+    hits = int(near_guess.sum()) + int(near_truth.sum())
+    return hits, near_guess.size + near_truth.size
+
+
+def _shares(part: npt.NDArray[np.int64], whole: npt.NDArray[np.int64]) -> Values:
+    found: Values = np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+    return found

@@ -1,0 +1,175 @@
+"""The figure that another library would give for the same predictions.
+
+None of these is more honest for being common: they differ in what a class counts that is not there,
+and in whether images or pixels are averaged. Each is computed from the counts of each image.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from pixelwise.errors import UnknownNameError
+from pixelwise.io.arrays import UInt8Array
+from pixelwise.metrics.formulas import Counts, Values
+
+TINY = 1e-6
+"""What milesial's Dice adds above and below the line."""
+
+
+def figure_like(name: str, per_image: Counts, *, has_background: bool = True) -> float:
+    """The score by another library's convention.
+
+    Args:
+        name: One of :func:`convention_names`.
+        per_image: Counts (N, 4, K) of each image.
+        has_background: The first class is the rest of the image, as it is for exclusive labels;
+            what leaves class 0 out then leaves it out.
+
+    Returns:
+        Its figure; NaN where its code would give that.
+
+    Raises:
+        UnknownNameError: There is no such convention.
+    """
+    if name not in _CONVENTIONS:
+        raise UnknownNameError("--like", name, _CONVENTIONS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # means of nothing are what they give
+        figure = _CONVENTIONS[name][1]
+        if figure in _WITHOUT_BACKGROUND and has_background:
+            per_image = per_image[..., 1:]
+        return float(figure(per_image))
+
+
+def convention_names() -> dict[str, str]:
+    """Every convention by name, with what it does in words."""
+    return {name: words for name, (words, _) in _CONVENTIONS.items()}
+
+
+def _union_share(counts: Counts) -> Values:
+    """IoU (..., K), NaN where a class is neither in the masks nor predicted."""
+    hits, extra, missed, _ = np.moveaxis(counts.astype(np.float64), -2, 0)
+    whole = hits + extra + missed
+    shares: Values = np.divide(hits, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+    return shares
+
+
+def _nan_skipped(per_image: Counts) -> float:
+    return float(np.nanmean(_union_share(per_image.sum(0))))
+
+
+def _absent_is_0(per_image: Counts) -> float:
+    return float(np.nan_to_num(_union_share(per_image.sum(0))).mean())
+
+
+def _absent_is_1(per_image: Counts) -> float:
+    shares = _union_share(per_image.sum(0))
+    return float(_nan_as_1(shares).mean())
+
+
+def _nan_as_1(shares: Values) -> Values:
+    return np.where(np.isnan(shares), 1.0, shares)
+
+
+def _nan_spreads(per_image: Counts) -> float:
+    return float(_union_share(per_image.sum(0)).mean())
+
+
+def _pooled(per_image: Counts) -> float:
+    hits, extra, missed, _ = per_image.sum((0, 2)).astype(np.float64)
+    return float(hits / (hits + extra + missed))
+
+
+def _smp_pooled(per_image: Counts) -> float:
+    return float(_nan_as_1(_union_share(per_image.sum((0, 2))[:, None])).mean())
+
+
+def _pooled_by_image(per_image: Counts) -> float:
+    return float(_nan_as_1(_union_share(per_image.sum(2)[..., None])).mean())
+
+
+def _absent_is_1_by_image(per_image: Counts) -> float:
+    return float(_nan_as_1(_union_share(per_image)).mean())
+
+
+def _monai(per_image: Counts) -> float:
+    hits, _, missed, _ = np.moveaxis(per_image, 1, 0)
+    shares = np.where(hits + missed > 0, _union_share(per_image), np.nan)
+    return float(np.nanmean(np.nanmean(shares, axis=1)))
+
+
+def _nnunet(per_image: Counts) -> float:
+    return float(np.nanmean(_union_share(per_image), axis=0).mean())
+
+
+def _milesial(per_image: Counts) -> float:
+    hits, extra, missed, _ = np.moveaxis(per_image.astype(np.float64), 1, 0)
+    inter, whole = 2 * hits, 2 * hits + extra + missed
+    whole = np.where(whole == 0, inter, whole)
+    return float(((inter + TINY) / (whole + TINY)).mean())
+
+
+_CONVENTIONS: dict[str, tuple[str, Callable[[Counts], float]]] = {
+    "mmseg": (
+        "IoU over the split, classes that are nowhere left out (also HF, Keras)",
+        _nan_skipped,
+    ),
+    "smp-macro": ("IoU over the split, a class that is nowhere counts 1", _absent_is_1),
+    "smp-micro": ("IoU of all classes' pixels together", _smp_pooled),
+    "smp-macro-imagewise": ("IoU per image, a class not in it counts 1", _absent_is_1_by_image),
+    "smp-micro-imagewise": ("IoU of all classes' pixels together, per image", _pooled_by_image),
+    "torchvision": ("IoU over the split, not a number where a class is nowhere", _nan_spreads),
+    "torchgeo": ("IoU of all classes' pixels together", _pooled),
+    "paddleseg": ("IoU over the split, a class that is nowhere counts 0", _absent_is_0),
+    "monai": ("IoU per image over the classes that its mask shows", _monai),
+    "nnunet": ("IoU per image without class 0, then per class, then their mean", _nnunet),
+    "keras-segmentation": ("IoU over the split, a class that is nowhere counts 0", _absent_is_0),
+    "milesial": ("Dice per image without class 0, a class not in it counts 1", _milesial),
+}
+
+_WITHOUT_BACKGROUND = (_nnunet, _milesial)
+
+
+class KerasCounts:
+    """Article A1's four figures, counted as its framework counts them on soft masks.
+
+    Positive for recall and precision is every target above 0; for accuracy a decision is right only
+    where the target is exactly 0 or 1 and equals it, so grey edge pixels never count as right.
+    """
+
+    def __init__(self) -> None:
+        self._equal = self._decisions = 0
+        self._true_positives = self._predicted = self._positives = 0
+        self._loss = 0.0
+
+    def add(self, probabilities: npt.NDArray[np.float32], mask: UInt8Array) -> None:
+        """Count one image.
+
+        Args:
+            probabilities: float32 (K, H, W).
+            mask: uint8 (K, H, W), 0..255 for 0..1.
+        """
+        prediction = probabilities > 0.5
+        positive = mask > 0
+        self._equal += int((prediction & (mask == 255)).sum() + (~prediction & ~positive).sum())
+        self._decisions += mask.size
+        self._true_positives += int((prediction & positive).sum())
+        self._predicted += int(prediction.sum())
+        self._positives += int(positive.sum())
+        target = mask / 255
+        # Keras clips probabilities by this much before it takes the logarithm.
+        clipped = np.clip(probabilities.astype(np.float64), 1e-7, 1 - 1e-7)
+        self._loss -= float((target * np.log(clipped) + (1 - target) * np.log1p(-clipped)).sum())
+
+    def figures(self) -> dict[str, float]:
+        """``loss``, ``binary_accuracy``, ``recall`` and ``precision``; 0 for no pixel."""
+        return {
+            "loss": self._loss / max(1, self._decisions),
+            "binary_accuracy": self._equal / max(1, self._decisions),
+            "recall": self._true_positives / max(1, self._positives),
+            "precision": self._true_positives / max(1, self._predicted),
+        }

@@ -1,0 +1,100 @@
+"""Were the things found? Recall of connected objects, by their size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import label
+
+from pixelwise.classes import IGNORE_INDEX, ClassMap
+from pixelwise.io.arrays import UInt8Array
+
+SIZES_PX = {"small": 32**2, "medium": 96**2, "large": None}
+"""Areas below which an object is of that size, as COCO counts them."""
+
+MATCH_IOU = 0.5
+"""An object is found when a connected region that was predicted as its class overlaps so much."""
+
+TOUCHING = np.ones((3, 3), np.int8)
+"""Pixels that touch at a corner are connected."""
+
+
+@dataclass(frozen=True)
+class ObjectRow:
+    """The objects of one class and size.
+
+    Attributes:
+        name: The class.
+        size: ``small`` (below 32 x 32 pixels of area), ``medium`` (96 x 96) or ``large``.
+        objects: How many the masks show.
+        found: Share that was found, as an object: IoU of at least 0.5 with a predicted region.
+        covered: Share of their pixels that was predicted as their class.
+    """
+
+    name: str
+    size: str
+    objects: int
+    found: float
+    covered: float
+
+
+class ObjectCounts:
+    """Objects of every class but the ground, over a split.
+
+    Args:
+        class_map: The classes.
+    """
+
+    def __init__(self, class_map: ClassMap) -> None:
+        self._names = class_map.names
+        self._ground = class_map.ground
+        self._counts = np.zeros((class_map.num_classes, len(SIZES_PX), 4), np.int64)
+
+    def add(self, prediction: UInt8Array, mask: UInt8Array) -> None:
+        """Count one image; both are class ids (H, W), and void counts nowhere."""
+        labelled = mask != IGNORE_INDEX
+        for index in range(len(self._names)):
+            if index != self._ground:
+                self.add_class(index, (prediction == index) & labelled, mask == index)
+
+    def add_class(
+        self, index: int, guess: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]
+    ) -> None:
+        """Count one class of one image; both are bool (H, W)."""
+        objects, count = label(truth, TOUCHING)
+        if not count:
+            return
+        regions, num_regions = label(guess, TOUCHING)
+        # How many pixels each object shares with each region; only pairs that meet are listed.
+        pairs, shared = np.unique(
+            objects[truth].astype(np.int64) * (num_regions + 1) + regions[truth],
+            return_counts=True,
+        )
+        which, region = np.divmod(pairs, num_regions + 1)
+        areas = np.bincount(objects.ravel(), minlength=count + 1)
+        region_areas = np.bincount(regions.ravel(), minlength=num_regions + 1)
+        meets = region > 0
+        which, region, shared = which[meets], region[meets], shared[meets]
+        iou = shared / (areas[which] + region_areas[region] - shared)
+        is_found = np.zeros(count + 1, np.bool_)
+        is_found[which[iou >= MATCH_IOU]] = True
+        covered = np.bincount(which, weights=shared, minlength=count + 1).astype(np.int64)
+        limits = [limit for limit in SIZES_PX.values() if limit]
+        sizes = np.searchsorted(limits, areas[1:], side="right")
+        columns = (np.ones(count, np.int64), is_found[1:], covered[1:], areas[1:])
+        for column, values in enumerate(columns):
+            np.add.at(self._counts[index, :, column], sizes, values.astype(np.int64))
+
+    @property
+    def rows(self) -> list[ObjectRow]:
+        """What was found of every class and size that the masks show."""
+        return [
+            ObjectRow(name, size, int(count), float(found / count), float(covered / pixels))
+            for index, name in enumerate(self._names)
+            for size, (count, found, covered, pixels) in zip(
+                SIZES_PX, self._counts[index].tolist(), strict=True
+            )
+            if count
+        ]

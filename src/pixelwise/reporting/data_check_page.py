@@ -1,0 +1,144 @@
+"""The doctor's page: one HTML file with pictures of every finding, which needs no network."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pixelwise.data.sample import Record
+from pixelwise.doctor import Examination
+from pixelwise.doctor.findings import MAX_EXAMPLES, Example, Finding
+from pixelwise.doctor.mask_checks import STRIDE_PX
+from pixelwise.errors import PixelwiseError
+from pixelwise.io.arrays import UInt8Array
+from pixelwise.io.images import read_image
+from pixelwise.prediction.writers import overlay_picture, viewable
+from pixelwise.reporting.html import data_uri, shrunk, write_page
+from pixelwise.reporting.plots import colour_truth
+
+THUMBNAIL_PX = 320
+MAX_DETAILS = 200
+"""Lines of a finding that are listed; the JSON has them all."""
+
+NUM_SAMPLES = 6
+LONGEST_WORD = 44
+"""Letters of a word in a caption; the list above the pictures has the names in full."""
+
+MARK_COLOUR = (255, 0, 170)
+"""Of marked pixels: in no photograph, and told apart by the colour-blind by its lightness."""
+
+MARK_OPACITY = 0.8
+
+SEVERITY_TEXTS = {
+    "refused": "Must be mended before a training",
+    "harmful": "Harmful: training goes on, and learns or scores something wrong",
+    "notable": "Worth knowing",
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A thumbnail of the page.
+
+    Attributes:
+        uri: ``data:image/jpeg;base64,...``; ``None`` where the file cannot be decoded.
+        caption: Below it.
+    """
+
+    uri: str | None
+    caption: str
+
+
+def write_doctor_page(examination: Examination, path: Path, *, seed: int = 0) -> None:
+    """Write the page of an examination.
+
+    Args:
+        examination: What was found; its images must still lie where they were.
+        path: The HTML file.
+        seed: Of the samples that are shown.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    write_page(
+        path,
+        "doctor.html",
+        examination=examination,
+        dataset=examination.dataset,
+        total=sum(examination.num_images.values()),
+        splits=list(examination.num_images),
+        severities=[
+            (severity, text, held)
+            for severity, text in SEVERITY_TEXTS.items()
+            if (held := [one for one in examination.findings if one.severity == severity])
+        ],
+        pictures={one.kind: _pictures(one) for one in examination.findings},
+        samples=_samples(examination, seed),
+        max_details=MAX_DETAILS,
+        stride_px=STRIDE_PX,
+    )
+
+
+def _pictures(finding: Finding) -> list[Picture]:
+    return [_marked(example) for example in finding.examples[:MAX_EXAMPLES]]
+
+
+def _marked(example: Example) -> Picture:
+    """The image of an example with its pixels marked."""
+    caption = _middle_cut(example.caption)
+    try:
+        image = viewable(read_image(example.image))
+    except PixelwiseError:
+        return Picture(None, caption)
+    small = _thumbnail(image)
+    if example.marks is not None:
+        marks = Image.fromarray(example.marks).resize(small.size, Image.Resampling.NEAREST)
+        small = overlay_picture(
+            np.asarray(small),
+            np.asarray(marks, np.uint8),
+            [(0, 0, 0), MARK_COLOUR],
+            hide=0,
+            opacity=MARK_OPACITY,
+        )
+    return Picture(data_uri(small), caption)
+
+
+def _middle_cut(caption: str) -> str:
+    """A caption whose long words, as of names that are hashes, are shortened in their middle."""
+    return " ".join(
+        word if len(word) <= LONGEST_WORD else f"{word[:14]}…{word[-14:]}"
+        for word in caption.split(" ")
+    )
+
+
+def _samples(examination: Examination, seed: int) -> list[tuple[Picture, Picture]]:
+    """Some images drawn at random, each beside itself under its mask."""
+    dataset, usable = examination.dataset, examination.usable
+    if dataset is None:
+        return []
+    chosen: Sequence[Record] = random.Random(seed).sample(usable, min(NUM_SAMPLES, len(usable)))
+    pairs = []
+    for record in chosen:
+        try:
+            sample = dataset.load(record)
+        except PixelwiseError:  # it was readable a moment ago: somebody is mending
+            continue
+        image = _thumbnail(viewable(sample.image))
+        truth = _thumbnail(colour_truth(sample, dataset.class_map))
+        caption = f"{_middle_cut(record.name)} · {record.split} · {_size(sample.image)}"
+        pairs.append((Picture(data_uri(image), caption), Picture(data_uri(truth), "its mask")))
+    return pairs
+
+
+def _size(image: np.ndarray) -> str:
+    height, width, channels = image.shape
+    return f"{width} x {height}, {channels} channel{'s' if channels > 1 else ''}, {image.dtype}"
+
+
+def _thumbnail(pixels: UInt8Array) -> Image.Image:
+    return shrunk(pixels, THUMBNAIL_PX)

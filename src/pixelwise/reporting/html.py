@@ -1,0 +1,64 @@
+"""Pages: one HTML file each, which needs no network and runs nothing but its own few lines."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from pixelwise.files import write_text
+from pixelwise.io.arrays import UInt8Array
+
+JPEG_QUALITY = 88
+
+MAX_SIDE_PX = 1600
+"""Larger images are shrunk to this side in a page, which would grow beyond use otherwise."""
+
+
+def write_page(path: Path, template: str, **content: Any) -> None:
+    """Fill a template and write it, whole or not at all; every text in it is escaped.
+
+    Args:
+        path: The HTML file.
+        template: A file of the folder ``templates``.
+        content: What the template shows.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("pixelwise.reporting"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    write_text(path, environment.get_template(template).render(**content))
+
+
+def shrunk(pixels: UInt8Array, max_side_px: int = MAX_SIDE_PX) -> Image.Image:
+    """A picture for a page, no longer than ``max_side_px``; pixels are uint8 (H, W, 3)."""
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((max_side_px, max_side_px))
+    return picture
+
+
+def data_uri(picture: Image.Image, *, lossless: bool = False) -> str:
+    """A picture as text inside a page.
+
+    Args:
+        picture: RGB or with a palette.
+        lossless: PNG, for pictures of few colours; otherwise JPEG.
+    """
+    content = io.BytesIO()
+    if lossless:
+        picture.save(content, "PNG", optimize=True)
+    else:
+        picture.convert("RGB").save(content, "JPEG", quality=JPEG_QUALITY)
+    kind = "png" if lossless else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(content.getvalue()).decode('ascii')}"

@@ -1,0 +1,321 @@
+"""The report of a model on a split: one page that says how good it is, where not, and why."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pixelwise.classes import HALF, IGNORE_INDEX, ClassMap, Colour
+from pixelwise.data.sample import Sample
+from pixelwise.io.arrays import UInt8Array
+from pixelwise.metrics.conventions import convention_names
+from pixelwise.metrics.details import Detail, ImageScores
+from pixelwise.metrics.metrics import DEFINITION, Scores
+from pixelwise.models import count_gmacs
+from pixelwise.models.model_file import ModelCard
+from pixelwise.prediction.predictor import Predictor
+from pixelwise.prediction.writers import viewable
+from pixelwise.reporting.charts import Line, bar_chart, line_chart
+from pixelwise.reporting.curves import points_of
+from pixelwise.reporting.html import data_uri, shrunk, write_page
+from pixelwise.reporting.label_caveats import review_worst
+from pixelwise.reporting.plots import colour_prediction, colour_truth
+from pixelwise.reporting.verdict import verdict
+from pixelwise.text import amount
+
+REPORT_NAME = "report.html"
+
+NUM_SHOTS = 3
+"""Images shown of the worst, of the middle and of the best."""
+
+MAX_MATRIX = 40
+"""A table of more classes than this is no longer read."""
+
+WRONG_COLOUR: Colour = (255, 0, 255)
+"""Of the maps of errors: magenta, which neither palettes nor photographs have."""
+MISSED_COLOUR: Colour = (255, 170, 0)
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a report says of the training, where there was one.
+
+    Attributes:
+        history: The rows of ``history.csv``.
+        best_epoch: The kept epoch, from 1.
+        seconds: Of training.
+        recipe: As YAML.
+        notes: What was found in the data and chosen from it.
+        alarms: What the watchdog said.
+        temperature: What the run's model file holds; the scores were counted without it.
+    """
+
+    history: Sequence[dict[str, Any]] = ()
+    best_epoch: int | None = None
+    seconds: float | None = None
+    recipe: str = ""
+    notes: Sequence[str] = ()
+    alarms: Sequence[str] = ()
+    temperature: float | None = None
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One image of the page.
+
+    Attributes:
+        caption: Which it is, and its score.
+        pictures: (words, data URI) of input, truth, prediction and errors.
+    """
+
+    caption: str
+    pictures: list[tuple[str, str]]
+
+
+def write_report(
+    path: Path,
+    scores: Scores,
+    predictor: Predictor,
+    load: Callable[[str], Sample],
+    *,
+    title: str,
+    split: str,
+    run: RunFacts | None = None,
+    command: Sequence[str],
+    review_command: Sequence[str],
+) -> None:
+    """Write the report of a model on a split.
+
+    Args:
+        path: The HTML file.
+        scores: Detailed scores of the split.
+        predictor: The model.
+        load: Gives the sample of a name, as the scores have it.
+        title: Of the page: which model on which data.
+        split: That was scored.
+        run: Of the training.
+        command: Words of a command that makes the same.
+        review_command: Words of the command that reviews the labels of all images.
+
+    Raises:
+        OutputError: The page cannot be written.
+    """
+    card, detail = predictor.card, scores.detail
+    assert detail is not None
+    run = run or RunFacts()
+    class_map = card.class_map
+    met = _met(scores)
+    write_page(
+        path,
+        "report.html",
+        title=title,
+        subtitle=f"{scores.images} images of the split {split!r}, {card.label_mode} labels",
+        verdict=verdict(scores, run.temperature),
+        alarms=run.alarms,
+        headlines=_headlines(scores, detail),
+        definition=DEFINITION[scores.label_mode],
+        curves=_curves(run),
+        classes=[
+            (row, colour, border[1])
+            for row, colour, border in zip(
+                scores.per_class, class_map.colours, detail.boundary_per_class, strict=True
+            )
+        ],
+        names=[class_map.names[index] for index in met],
+        matrix=_matrix(detail, class_map, met),
+        shots=_shots(detail, predictor, load),
+        legend=_legend(card, met),
+        review=review_worst(scores, predictor, load, review_command),
+        measures=_measures(detail),
+        objects=detail.objects,
+        like=[(name, detail.like[name], words) for name, words in convention_names().items()],
+        facts=_facts(scores, predictor, run, command),
+        recipe=run.recipe,
+    )
+
+
+def _headlines(scores: Scores, detail: Detail) -> list[tuple[str, float | None, Any]]:
+    names = {
+        "mean_iou": "mean IoU",
+        "pixel_accuracy": "pixel accuracy",
+        "mean_dice": "mean Dice (F1)",
+        "class_accuracy": "class accuracy",
+        "frequency_weighted_iou": "frequency-weighted IoU",
+    }
+    found: list[tuple[str, float | None, Any]] = [
+        (words, getattr(scores, name), scores.intervals.get(name)) for name, words in names.items()
+    ]
+    return [
+        *found,
+        ("mean IoU per image", scores.image_mean_iou, None),
+        ("boundary IoU", detail.boundary_iou, None),
+        ("surface Dice, 2 px", detail.surface_dice, None),
+        ("calibration error", detail.calibration_error, None),
+    ]
+
+
+def _curves(run: RunFacts) -> list[str]:
+    if not run.history:
+        return []
+
+    def column(name: str) -> list[tuple[float, float]]:
+        return points_of(run.history, "epoch", name)
+
+    ious = column("val_mean_iou")
+    best = next((point for point in ious if point[0] == run.best_epoch), None)
+    losses = [Line("training", column("train_loss"), "two"), Line("validation", column("val_loss"))]
+    losses = [line for line in losses if line.points]
+    charts = [line_chart(losses, "epoch", "loss")] if losses else []
+    if ious:
+        charts.append(line_chart([Line("", ious)], "epoch", "validation mean IoU", mark=best))
+    return charts
+
+
+def _met(scores: Scores) -> list[int]:
+    """The classes that are in the masks or in the predictions; the others have nothing to show."""
+    rows = enumerate(scores.per_class)
+    return [index for index, row in rows if row.pixels or row.precision is not None]
+
+
+def _matrix(
+    detail: Detail, class_map: ClassMap, met: Sequence[int]
+) -> list[tuple[str, list[float]]]:
+    """By class, the shares of its pixels that were predicted as each."""
+    if detail.confusion is None or len(met) > MAX_MATRIX:
+        return []
+    rows = [(class_map.names[index], detail.confusion[index]) for index in met]
+    return [(name, [row[index] / max(1, sum(row)) for index in met]) for name, row in rows]
+
+
+def _measures(detail: Detail) -> list[tuple[str, str]]:
+    """(title, chart) of what is measured beside areas."""
+    charts = []
+    bands = [(name, share) for name, share, _ in detail.accuracy_by_distance if share is not None]
+    if bands:
+        across = "distance to the nearest border, px"
+        charts.append(("Accuracy near borders", bar_chart(bands, across, "accuracy")))
+    if detail.reliability:
+        points = [(sure, right) for sure, right, _ in detail.reliability]
+        whole = (0.0, 1.0)
+        lines = [Line("perfect", [(0, 0), (1, 1)], "aid"), Line("this model", points)]
+        chart = line_chart(lines, "confidence", "accuracy", x_range=whole, y_range=whole)
+        charts.append((f"Reliability; fitting temperature {detail.temperature:.2f}", chart))
+    if detail.risk_coverage:
+        chart = line_chart(
+            [Line("", detail.risk_coverage)],
+            "share of the surest decisions",
+            "share that is wrong",
+            x_range=(0, 1),
+        )
+        charts.append(("Risk against coverage", chart))
+    return charts
+
+
+def _legend(card: ModelCard, met: Sequence[int]) -> list[tuple[str, Colour]]:
+    class_map = card.class_map
+    return [
+        *((class_map.names[index], class_map.colours[index]) for index in met),
+        ("wrong class", WRONG_COLOUR),
+        *([("missed", MISSED_COLOUR)] if card.label_mode == "overlapping" else []),
+    ]
+
+
+def _shots(detail: Detail, predictor: Predictor, load: Callable[[str], Sample]) -> list[Shot]:
+    """The worst, the median and the best images, each once."""
+    ranked = sorted(
+        (row for row in detail.per_image if row.mean_iou is not None),
+        key=lambda row: row.mean_iou or 0.0,
+    )
+    middle = max(0, len(ranked) // 2 - NUM_SHOTS // 2)
+    chosen: dict[str, tuple[str, ImageScores]] = {}
+    for word, rows in (
+        ("worst", ranked[:NUM_SHOTS]),
+        ("best", ranked[::-1][:NUM_SHOTS]),
+        ("median", ranked[middle : middle + NUM_SHOTS]),
+    ):
+        for row in rows:
+            chosen.setdefault(row.name, (word, row))
+    order = {"worst": 0, "median": 1, "best": 2}
+    shown = sorted(chosen.values(), key=lambda pair: (order[pair[0]], pair[1].mean_iou))
+    return [_shot(word, row, predictor, load(row.name)) for word, row in shown]
+
+
+def _shot(word: str, row: ImageScores, predictor: Predictor, sample: Sample) -> Shot:
+    class_map = predictor.card.class_map
+    probabilities = predictor.probabilities(sample.image)
+    pictures: list[tuple[str, UInt8Array]] = [
+        ("image", viewable(sample.image)),
+        ("truth", colour_truth(sample, class_map)),
+        ("prediction", colour_prediction(sample, probabilities, class_map)),
+        ("errors", error_map(sample, probabilities)),
+    ]
+    uris = [(words, data_uri(shrunk(pixels))) for words, pixels in pictures]
+    return Shot(f"{word}: {row.name}, mean IoU {row.mean_iou:.3f}", uris)
+
+
+def error_map(sample: Sample, probabilities: np.ndarray) -> UInt8Array:
+    """The image in grey with what is wrong in colour; void is black.
+
+    Args:
+        sample: The image and its truth.
+        probabilities: float32 (K, H, W).
+
+    Returns:
+        uint8 (H, W, 3).
+    """
+    grey = viewable(sample.image).mean(-1, keepdims=True) * 0.5 + 64
+    picture = np.repeat(grey.astype(np.uint8), 3, axis=-1)
+    if sample.label_mode == "exclusive":
+        picture[probabilities.argmax(0) != sample.mask] = WRONG_COLOUR
+        picture[sample.mask == IGNORE_INDEX] = 0
+        return picture
+    truth, guess = sample.mask >= HALF, probabilities > 0.5
+    picture[(truth & ~guess).any(0)] = MISSED_COLOUR
+    picture[(guess & ~truth).any(0)] = WRONG_COLOUR
+    return picture
+
+
+def _facts(
+    scores: Scores, predictor: Predictor, run: RunFacts, command: Sequence[str]
+) -> list[tuple[str, list[tuple[str, str]]]]:
+    card, model = predictor.card, predictor.model
+    height, width = card.training_size
+    arguments = ", ".join(f"{key}={value}" for key, value in card.arguments.items())
+    parameters = sum(values.numel() for values in model.parameters())
+    gmacs = count_gmacs(model, card.training_size)
+    facts = [
+        ("architecture", f"{card.architecture}" + (f" ({arguments})" if arguments else "")),
+        ("parameters", f"{parameters:,}"),
+        ("multiplications", f"{gmacs:.4g} GMAC for an image of {height} x {width}"),
+        ("sees", _sees(model.sees_px)),
+        ("images", _preprocessing(card)),
+        ("versions", ", ".join(f"{name} {version}" for name, version in card.versions.items())),
+    ]
+    how = [("command", shlex.join(command))]
+    if run.seconds is not None:
+        how.append(("training", f"{amount(len(run.history), 'epoch')} in {run.seconds:.0f} s"))
+    if run.best_epoch is not None:
+        how.append(("kept", f"epoch {run.best_epoch}"))
+    if scores.seen_in_training is not None:
+        how.append(("trained on before", f"{scores.seen_in_training} of these images"))
+    data = [("", note) for note in run.notes]
+    return [
+        *([("Data", data)] if data else []),
+        ("Model", facts),
+        ("How this was made", how),
+    ]
+
+
+def _sees(sees_px: int | None) -> str:
+    return "the whole image" if sees_px is None else f"{sees_px} pixels around each pixel"
+
+
+def _preprocessing(card: ModelCard) -> str:
+    steps = card.preprocessing.model_dump(exclude_defaults=True, mode="json")
+    shown = [f"{key} {value}" for key, value in steps.items() if key not in ("mean", "std")]
+    return f"{amount(card.in_channels, 'channel')}, " + ", ".join(shown)

@@ -1,0 +1,214 @@
+"""Labels to look at again: a page with a picture of each, and the same as a table."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scipy.ndimage import binary_dilation
+
+from pixelwise.classes import ClassMap
+from pixelwise.data.sample import Sample
+from pixelwise.files import written_aside
+from pixelwise.io.arrays import UInt8Array
+from pixelwise.metrics.label_quality import Suspect
+from pixelwise.prediction.writers import viewable
+from pixelwise.reporting.data_check_page import MARK_COLOUR
+from pixelwise.reporting.html import data_uri, write_page
+from pixelwise.reporting.plots import colour_truth
+
+PAGE_NAME, TABLE_NAME = "review.html", "review.csv"
+
+MIN_CROP_PX = 48
+"""A region is shown with what is around it, at least so much of the image."""
+
+PICTURE_PX = 240
+"""A crop's longer side in the page: smaller ones are enlarged so far, larger ones shrunk."""
+
+COLUMNS = (
+    "rank", "name", "row", "column", "height", "width", "given", "suggested", "area_px",
+    "confidence", "score", "image",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SuspectPicture:
+    """One suspect of a page.
+
+    Attributes:
+        rank: From 1.
+        name: The record of its image.
+        place: Where in the image, in words.
+        given: What the label says, in words.
+        suggested: What the model says.
+        facts: How sure it is, and of how many pixels.
+        pictures: (words, data URI) of the image, its label and the suggestion, at the same place.
+    """
+
+    rank: int
+    name: str
+    place: str
+    given: str
+    suggested: str
+    facts: str
+    pictures: list[tuple[str, str]]
+
+
+def suspect_pictures(
+    suspects: Sequence[Suspect], load: Callable[[str], Sample], class_map: ClassMap
+) -> list[SuspectPicture]:
+    """Gallery entries of suspects, in their order; every image is decoded once.
+
+    Args:
+        suspects: The likeliest first.
+        load: Gives the sample of a record's name.
+        class_map: Names and colours.
+    """
+    entries: dict[int, SuspectPicture] = {}
+    for name in dict.fromkeys(suspect.name for suspect in suspects):
+        own = [(rank, one) for rank, one in enumerate(suspects, start=1) if one.name == name]
+        sample = load(name)
+        suggested = as_suggested(sample, [one for _, one in own], class_map)
+        layers = [
+            ("image", viewable(sample.image)),
+            ("label", colour_truth(sample, class_map)),
+            ("suggested", colour_truth(suggested, class_map)),
+        ]
+        for rank, suspect in own:
+            entries[rank] = _entry(rank, suspect, layers)
+    return [entries[rank] for rank in sorted(entries)]
+
+
+def as_suggested(sample: Sample, suspects: Sequence[Suspect], class_map: ClassMap) -> Sample:
+    """The sample with its mask changed as suggested.
+
+    Args:
+        sample: The image and its labels.
+        suspects: Of this image.
+        class_map: The classes.
+    """
+    mask = sample.mask.copy()
+    for suspect in suspects:
+        for name, value in ((suspect.given, 0), (suspect.suggested, 255)):
+            if name is None:
+                continue
+            index = class_map.names.index(name)
+            if sample.label_mode == "overlapping":
+                mask[index][suspect.place][suspect.region] = value
+            elif value:
+                mask[suspect.place][suspect.region] = index
+    return dataclasses.replace(sample, mask=mask)
+
+
+def write_review_page(
+    path: Path,
+    suspects: Sequence[Suspect],
+    load: Callable[[str], Sample],
+    class_map: ClassMap,
+    *,
+    title: str,
+    notes: Sequence[str] = (),
+) -> None:
+    """Write the page of a review.
+
+    Args:
+        path: The HTML file.
+        suspects: The likeliest first.
+        load: Gives the sample of a record's name.
+        class_map: Names and colours.
+        title: Which model on which data.
+        notes: How it was reviewed, in words.
+
+    Raises:
+        OutputError: The page cannot be written.
+    """
+    changes = Counter((suspect.given, suspect.suggested) for suspect in suspects)
+    write_page(
+        path,
+        "review.html",
+        title=title,
+        notes=notes,
+        num_images=len({suspect.name for suspect in suspects}),
+        num_pixels=sum(suspect.area_px for suspect in suspects),
+        changes=[
+            (given or "nothing", suggested or "nothing", count)
+            for (given, suggested), count in changes.most_common()
+        ],
+        legend=[
+            *zip(class_map.names, class_map.colours, strict=True),
+            ("edge of the region", MARK_COLOUR),
+        ],
+        entries=suspect_pictures(suspects, load, class_map),
+    )
+
+
+def write_review_table(
+    path: Path, suspects: Sequence[Suspect], image_of: Callable[[str], Path]
+) -> None:
+    """Write suspects as CSV, one per row, the likeliest first.
+
+    Args:
+        path: The file.
+        suspects: The likeliest first.
+        image_of: Gives the image file of a record's name.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    with written_aside(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(COLUMNS)
+        for rank, one in enumerate(suspects, start=1):
+            measured = (one.area_px, f"{one.confidence:.4f}", f"{one.score:.4f}")
+            change = (one.given or "", one.suggested or "")
+            rows.writerow((rank, one.name, *one.box, *change, *measured, image_of(one.name)))
+
+
+def _entry(rank: int, suspect: Suspect, layers: Sequence[tuple[str, UInt8Array]]) -> SuspectPicture:
+    top, left, _, _ = suspect.box
+    return SuspectPicture(
+        rank,
+        suspect.name,
+        f"row {top}, column {left}",
+        suspect.given or "nothing",
+        suspect.suggested or "nothing",
+        f"{suspect.confidence:.0%} sure · {suspect.area_px:,} px · score {suspect.score:.2f}",
+        [(words, data_uri(_crop(pixels, suspect))) for words, pixels in layers],
+    )
+
+
+def _crop(picture: UInt8Array, suspect: Suspect) -> Image.Image:
+    """The region with what is around it, at a size to look at, and its outline."""
+    shape = (picture.shape[0], picture.shape[1])
+    rows, columns = (
+        _with_context(start, length, whole)
+        for start, length, whole in zip(suspect.box[:2], suspect.box[2:], shape, strict=True)
+    )
+    pixels, region = picture[rows, columns], suspect.inside(shape)[rows, columns]
+    longest = max(region.shape)
+    # Enlarged by whole numbers, so that a pixel stays a square.
+    factor = max(1, PICTURE_PX // longest)
+    size = (region.shape[1] * factor, region.shape[0] * factor)
+    if longest > PICTURE_PX:
+        size = (
+            max(1, size[0] * PICTURE_PX // longest),
+            max(1, size[1] * PICTURE_PX // longest),
+        )
+    how = Image.Resampling.NEAREST if factor > 1 else Image.Resampling.BOX
+    shown = np.array(Image.fromarray(pixels).resize(size, how))
+    drawn = np.asarray(Image.fromarray(region).resize(size, Image.Resampling.NEAREST))
+    shown[binary_dilation(drawn, iterations=2) & ~drawn] = MARK_COLOUR
+    return Image.fromarray(shown)
+
+
+def _with_context(start: int, length: int, whole: int) -> slice:
+    """A stretch of an image around another, moved to where the image has it."""
+    wanted = min(whole, max(MIN_CROP_PX, 2 * length))
+    begin = min(max(0, start + length // 2 - wanted // 2), whole - wanted)
+    return slice(begin, begin + wanted)

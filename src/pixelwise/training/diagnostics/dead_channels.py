@@ -1,0 +1,87 @@
+"""Channels of activations that have died, seen while the validation images run through."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from pixelwise.training.diagnostics.watchdog import Alarm
+
+DEAD_SHARE = 0.8
+"""A layer is dead when more of its channels than this share never rise above zero."""
+
+
+class DeadChannels:
+    """Counts, while it is entered, the channels of activations that never rise above zero.
+
+    Whatever goes wrong in the counting is said as an alarm: it never ends a training.
+
+    Args:
+        model: The network; its activation layers are watched.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        # By channels as well: a block may use one layer at several widths, as a bottleneck does.
+        self._alive: dict[tuple[str, int], Tensor] = {}
+        self._layers = {
+            name: layer for name, layer in model.named_modules() if isinstance(layer, nn.ReLU)
+        }
+        self._hooks: dict[str, torch.utils.hooks.RemovableHandle] = {}
+        self._failed: dict[str, str] = {}
+
+    def __enter__(self) -> DeadChannels:
+        for name, layer in self._layers.items():
+
+            def note(_: nn.Module, __: object, output: Tensor, name: str = name) -> None:
+                try:
+                    self._note(name, output)
+                except Exception as error:  # the network runs on, whatever its layers give
+                    self._failed[name] = " ".join(f"{type(error).__name__}: {error}".split())
+                    self._hooks[name].remove()
+
+            self._hooks[name] = layer.register_forward_hook(note)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for hook in self._hooks.values():
+            hook.remove()
+
+    def _note(self, name: str, output: Tensor) -> None:
+        if output.ndim <= 2:
+            return
+        alive = (output > 0).any(0).flatten(1).any(1)
+        key = (name, len(alive))
+        before = self._alive.get(key)
+        self._alive[key] = alive if before is None else before | alive
+
+    def alarms(self) -> list[Alarm]:
+        """What was seen."""
+        return [*self._dead(), *self._unwatched()]
+
+    def _dead(self) -> list[Alarm]:
+        shares = {key: 1 - float(alive.float().mean()) for key, alive in self._alive.items()}
+        dead = {key: share for key, share in shares.items() if share > DEAD_SHARE}
+        if not dead:
+            return []
+        worst = max(dead, key=dead.__getitem__)
+        return [
+            Alarm(
+                "dead-activations",
+                f"{dead[worst]:.0%} of the channels of {worst[0]} are zero on every image"
+                + (f", and {len(dead) - 1} more layers are alike" if len(dead) > 1 else "")
+                + ": they have died and learn no more. Start anew with a lower rate, or with "
+                "normalization=batch",
+            )
+        ]
+
+    def _unwatched(self) -> list[Alarm]:
+        if not self._failed:
+            return []
+        name, error = next(iter(self._failed.items()))
+        return [
+            Alarm(
+                "activations-unwatched",
+                f"the channels of {name} could not be watched ({error}). The "
+                "training is not touched by it",
+            )
+        ]

@@ -1,0 +1,125 @@
+"""Can model and labels meet? One batch learnt by heart before the training, and forgotten again."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+
+import torch
+
+from pixelwise.classes import IGNORE_INDEX
+from pixelwise.data.batches import Batch, Chance, random_for
+from pixelwise.losses.losses import constant_loss
+from pixelwise.training.setup import Prepared, forward_loss
+
+MAX_STEPS = 150
+"""Steps at most; a small batch is learnt by heart in fewer where anything can be learnt."""
+
+ENOUGH = 0.5
+"""The loss must fall to this share of what a prediction that ignores the images can reach."""
+
+LEAST_LOSS = 0.02
+"""Lower than this it need not fall: a batch may be nearly all of one class."""
+
+RATE = 3e-3
+"""Adam's learning rate: higher than most trainings', for nothing but this batch is at stake."""
+
+
+@dataclass(frozen=True)
+class SelfTest:
+    """What the batch gave.
+
+    Attributes:
+        first: Its loss before the first step; not a number where no crop is labelled.
+        last: Its lowest loss.
+        constant: The lowest loss of a prediction that is the same for all its pixels.
+        steps: Steps that were made.
+    """
+
+    first: float
+    last: float
+    constant: float
+    steps: int
+
+    @property
+    def is_passed(self) -> bool:
+        """The batch was learnt."""
+        return math.isfinite(self.first) and self.last <= _bound(self.constant)
+
+    @property
+    def text(self) -> str:
+        """The result in one line."""
+        if not self.steps:
+            return (
+                "the crops of an epoch must hold labelled pixels. They are void all over. Check "
+                "the void value (--ignore), or train on larger crops (--size)"
+            )
+        fall = (
+            f"the loss of one batch went from {self.first:.4f} to {self.last:.4f} in {self.steps} "
+            f"steps at a rate of {RATE:g}, and to ignore the images gives {self.constant:.4f}"
+        )
+        if self.is_passed:
+            return f"{fall}: model and labels can meet"
+        return (
+            f"{fall}: it should have fallen to half of that. Model and labels do not meet. Look at "
+            "image and mask pairs with: pixelwise data show; or take a model with more filters"
+        )
+
+
+def _bound(constant: float) -> float:
+    return max(ENOUGH * constant, LEAST_LOSS)
+
+
+def overfit_one_batch(prepared: Prepared) -> SelfTest:
+    """Learn the first batch with a label by heart; the model is left as it was.
+
+    Args:
+        prepared: Data, model and recipe.
+    """
+    model = prepared.model
+    weights = copy.deepcopy(model.state_dict())
+    labelled = (batch for batch in prepared.batches.epoch(0) if _is_labelled(batch))
+    batch = next(labelled, None)
+    if batch is None:
+        return SelfTest(math.nan, math.nan, math.nan, 0)
+    constant = _constant_loss(prepared, batch)
+    optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
+    model.train()
+    first, lowest, step = math.nan, math.inf, 0
+    try:
+        for step in range(1, MAX_STEPS + 1):
+            # The same chance at every step: neither jitter nor dropout may stand in the way.
+            torch.manual_seed(0)
+            loss = forward_loss(prepared, batch, random_for(Chance.STEP, 0))
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            value = loss.item()
+            first = value if step == 1 else first
+            lowest = min(lowest, value)
+            if lowest <= _bound(constant) or not math.isfinite(value):
+                break
+    finally:
+        model.load_state_dict(weights)
+        model.zero_grad(set_to_none=True)
+    return SelfTest(first, lowest, constant, step)
+
+
+def _constant_loss(prepared: Prepared, batch: Batch) -> float:
+    """Of the best prediction that is the same for all pixels of the batch."""
+    label_mode, num_classes = prepared.card.label_mode, prepared.card.class_map.num_classes
+    if label_mode == "exclusive":
+        labelled = batch.mask[batch.mask != IGNORE_INDEX].long()
+        frequencies = torch.bincount(labelled, minlength=num_classes) / labelled.numel()
+    else:
+        covered = (batch.mask.double() / 255 * batch.valid[:, None]).sum((0, 2, 3))
+        frequencies = covered / batch.valid.sum()
+    found = constant_loss(frequencies.tolist(), label_mode, prepared.class_weights)
+    return found * (1.0 + sum(prepared.model.auxiliary_weights))
+
+
+def _is_labelled(batch: Batch) -> bool:
+    is_void = batch.mask == IGNORE_INDEX if batch.mask.ndim == 3 else ~batch.valid.bool()
+    return not bool(is_void.all())

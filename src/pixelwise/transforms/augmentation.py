@@ -1,0 +1,146 @@
+"""What is varied in training: where the crop lies, how large, how turned, how bright."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pixelwise.classes import IGNORE_INDEX, LabelMode
+from pixelwise.config import AugmentationRecipe
+from pixelwise.data.sample import Sample
+from pixelwise.transforms.preprocessing import image_to_tensor, pad_image, resize_image
+
+
+@dataclass(frozen=True)
+class TensorSample:
+    """An image and its truth as tensors.
+
+    Attributes:
+        image: (C, H, W), in stored units and type.
+        mask: Exclusive: uint8 (H, W). Overlapping: uint8 (K, H, W).
+        valid: bool (H, W); False where the crop reached beyond the image.
+    """
+
+    image: Tensor
+    mask: Tensor
+    valid: Tensor
+
+
+def to_tensors(
+    sample: Sample, in_channels: int, size: tuple[int, int] | None = None
+) -> TensorSample:
+    """Make tensors of a sample and bring it to the size that it is worked on.
+
+    Args:
+        sample: The decoded sample.
+        in_channels: Channels that the model takes.
+        size: Height and width in pixels; ``None`` keeps its own.
+    """
+    image = image_to_tensor(sample.image, in_channels, sample.name)
+    mask = torch.from_numpy(np.require(sample.mask, requirements=["C", "W"]))
+    if size is not None and size != image.shape[-2:]:
+        image, mask = resize_image(image, size), _resize_mask(mask, size, sample.label_mode)
+    return TensorSample(image, mask, torch.ones(image.shape[-2:], dtype=torch.bool))
+
+
+def augment(
+    sample: TensorSample,
+    size: tuple[int, int],
+    recipe: AugmentationRecipe,
+    label_mode: LabelMode,
+    rng: np.random.Generator,
+) -> TensorSample:
+    """Cut a random crop, zoomed and turned, from image and mask alike; nothing is distorted.
+
+    Args:
+        sample: What to cut from.
+        size: Height and width of the crop. Where the image is smaller, the rest is void.
+        recipe: What may be varied; every entry is filled.
+        label_mode: How masks are resized: class ids by nearest, soft planes bilinearly.
+        rng: The only source of chance.
+    """
+    assert recipe.scale is not None
+    low, high = recipe.scale
+    zoom = float(np.exp(rng.uniform(np.log(low), np.log(high)))) if low < high else low
+    height, width = sample.image.shape[-2:]
+    window = [
+        min(side, max(1, round(wanted / zoom)))
+        for side, wanted in zip((height, width), size, strict=True)
+    ]
+    top = int(rng.integers(height - window[0], endpoint=True))
+    left = int(rng.integers(width - window[1], endpoint=True))
+    rows, columns = slice(top, top + window[0]), slice(left, left + window[1])
+    image, mask = sample.image[..., rows, columns], sample.mask[..., rows, columns]
+    target = [min(side, max(1, round(cut * zoom))) for cut, side in zip(window, size, strict=True)]
+    if target != window:
+        image = resize_image(image, (target[0], target[1]))
+        mask = _resize_mask(mask, (target[0], target[1]), label_mode)
+    image, mask = _turn(image, mask, recipe, rng)
+    return _padded(image, mask, size, label_mode)
+
+
+def jitter(
+    image: Tensor, recipe: AugmentationRecipe, rng: np.random.Generator, *, deviation: float = 1.0
+) -> Tensor:
+    """Vary brightness and contrast of each image of a normalised batch, in place.
+
+    Args:
+        image: Float (N, C, H, W), normalised, any number of channels.
+        recipe: How much; every entry is filled.
+        rng: The only source of chance.
+        deviation: Standard deviation of the normalised images; brightness is a share of it.
+    """
+    if not (recipe.brightness or recipe.contrast):
+        return image
+    count = len(image)
+    factors = 1 + rng.uniform(-1, 1, count) * (recipe.contrast or 0.0)
+    shifts = rng.uniform(-1, 1, count) * (recipe.brightness or 0.0) * deviation
+    as_column = [
+        torch.as_tensor(values, dtype=image.dtype, device=image.device).view(-1, 1, 1, 1)
+        for values in (factors, shifts)
+    ]
+    return image.mul_(as_column[0]).add_(as_column[1])
+
+
+def _turn(
+    image: Tensor, mask: Tensor, recipe: AugmentationRecipe, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Flip and turn, as far as the orientation of the pictures allows."""
+    flips_columns, flips_rows = rng.random(2) < 0.5
+    turns = rng.random() < 0.5
+    if recipe.orientation in ("mirrored", "free") and flips_columns:
+        image, mask = image.flip(-1), mask.flip(-1)
+    if recipe.orientation == "free":
+        if flips_rows:
+            image, mask = image.flip(-2), mask.flip(-2)
+        if turns:  # with both flips, a transposition reaches all eight positions of a square
+            image, mask = image.transpose(-1, -2), mask.transpose(-1, -2)
+    return image, mask
+
+
+def _padded(
+    image: Tensor, mask: Tensor, size: tuple[int, int], label_mode: LabelMode
+) -> TensorSample:
+    """Fill up to the crop's size at the right and the bottom, and mark what was filled as void.
+
+    A quarter turn can leave one side longer than the crop: it is cut.
+    """
+    image, mask = image[..., : size[0], : size[1]], mask[..., : size[0], : size[1]]
+    valid = torch.ones(image.shape[-2:], dtype=torch.bool)
+    missing = [0, size[1] - image.shape[-1], 0, size[0] - image.shape[-2]]
+    if any(missing):
+        image = pad_image(image, size)
+        void = IGNORE_INDEX if label_mode == "exclusive" else 0
+        mask = torch.nn.functional.pad(mask, missing, value=void)
+        valid = torch.nn.functional.pad(valid, missing, value=False)
+    return TensorSample(image, mask, valid)
+
+
+def _resize_mask(mask: Tensor, size: tuple[int, int], label_mode: LabelMode) -> Tensor:
+    """Resize pixel-aligned: nearest-exact takes the centre, plain nearest is half a pixel off."""
+    if label_mode == "overlapping":
+        return resize_image(mask, size)
+    return torch.nn.functional.interpolate(mask[None, None], size, mode="nearest-exact")[0, 0]

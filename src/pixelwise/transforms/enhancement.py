@@ -1,0 +1,312 @@
+"""Steps on the pixels of an image before its size changes; each keeps depth and shape.
+
+Their order is the same wherever they run: bands, denoise, white balance, contrast. Resizing and
+normalisation follow in :mod:`pixelwise.transforms.preprocessing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from pixelwise.config import Bands, Contrast, Denoise, WhiteBalance
+from pixelwise.errors import DataError
+from pixelwise.io.arrays import Array
+from pixelwise.io.images import LARGEST_VALUE
+
+STRETCH = (1.0, 99.0)
+"""Percentiles of an image that become black and white when its contrast is stretched."""
+
+CLAHE_TILES = 8
+"""CLAHE looks at so many parts along each side, fewer where the image has fewer pixels."""
+
+CLAHE_LIMIT = 2.0
+"""CLAHE makes no grey level's contrast steeper than about so many times."""
+
+CLAHE_BINS = 256
+"""Grey levels of CLAHE's histograms; values between two of them are interpolated."""
+
+STRIP_PIXELS = 2**20
+"""Images deeper than 8 bits go through CLAHE in strips of so many pixels, which bounds memory."""
+
+MEDIAN_PX = 3
+"""Side of the median's window."""
+
+NOISE_KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
+"""Leaves of an image what is neither flat, nor a slope, nor an edge along an axis: six times the
+noise (Immerkær, Fast Noise Variance Estimation, 1996)."""
+
+MEDIAN_TO_DEVIATION = 1.4826
+"""Deviation over median absolute value of normally distributed noise."""
+
+Plane = npt.NDArray[np.float32]
+
+
+class Enhancement(BaseModel):
+    """Which steps are done, in this order.
+
+    Attributes:
+        bands: Bands that are taken, counted from 1, in this order; ``None`` takes all.
+        denoise: ``median`` of 3 x 3 pixels, or ``nl-means`` as strong as the noise in the band.
+        white_balance: ``grey-world`` gives all bands the same mean.
+        contrast: ``stretch`` spreads the values of all bands alike over the range of their type,
+            ``stretch-bands`` those of each band, ``clahe`` evens out the contrast of each part.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bands: Bands | None = None
+    denoise: Denoise = "none"
+    white_balance: WhiteBalance = "none"
+    contrast: Contrast = "none"
+
+    def describe(self) -> list[str]:
+        """The steps in words, in their order; empty where none is done."""
+        bands = [f"bands {', '.join(map(str, self.bands))}"] if self.bands else []
+        steps = (
+            ("denoise", self.denoise),
+            ("white balance", self.white_balance),
+            ("contrast", self.contrast),
+        )
+        return bands + [f"{step} {kind}" for step, kind in steps if kind != "none"]
+
+
+def enhance(image: Array, steps: Enhancement, name: str = "image") -> Array:
+    """Do the steps on one image.
+
+    Args:
+        image: (H, W, C), uint8, uint16 or float32.
+        steps: Which.
+        name: The image's name, for messages.
+
+    Returns:
+        The same type, height and width, with the chosen bands.
+
+    Raises:
+        DataError: The image lacks a band.
+    """
+    image = choose_bands(image, steps.bands, name)
+    if steps.denoise == "median":
+        image = _by_band(image, _median)
+    elif steps.denoise == "nl-means":
+        image = _by_band(image, _nl_means)
+    if steps.white_balance == "grey-world":
+        image = balance_grey_world(image)
+    if steps.contrast == "clahe":
+        return equalise_locally(image)
+    if steps.contrast != "none":
+        return stretch_contrast(image, by_band=steps.contrast == "stretch-bands")
+    return image
+
+
+def choose_bands(image: Array, bands: tuple[int, ...] | None, name: str = "image") -> Array:
+    """Take some bands of an image, in the order given.
+
+    Args:
+        image: (H, W, C).
+        bands: Counted from 1; ``None`` takes all.
+        name: The image's name, for the message.
+
+    Raises:
+        DataError: The image has fewer bands.
+    """
+    if bands is None:
+        return image
+    if max(bands) > image.shape[-1]:
+        raise DataError(
+            f"{name} must have the bands {', '.join(map(str, bands))}. It has {image.shape[-1]}. "
+            "Choose among those it has, counted from 1, or leave this image out"
+        )
+    return np.ascontiguousarray(image[..., [band - 1 for band in bands]])
+
+
+def balance_grey_world(image: Array) -> Array:
+    """Scale each band so that its mean is the mean of all bands: the world is grey on average.
+
+    Args:
+        image: (H, W, C), uint8, uint16 or float32.
+
+    Returns:
+        The same shape and type; integers are rounded and end at the type's largest value. A band
+        without a positive mean stays as it is.
+
+    Reference:
+        Buchsbaum, A spatial processor model for object colour perception (1980).
+    """
+    means = image.mean((0, 1), np.float64)
+    gains = np.divide(means.mean(), means, out=np.ones_like(means), where=means > 0)
+    return _as_type(image * gains.clip(0).astype(np.float32), image.dtype)
+
+
+def stretch_contrast(image: Array, *, by_band: bool = False) -> Array:
+    """Spread an image's values over the range of its type.
+
+    Args:
+        image: (H, W, C), uint8, uint16 or float32.
+        by_band: Each band by itself; otherwise all alike, which keeps the colours.
+
+    Returns:
+        The same shape and type; the 1st percentile is 0, the 99th the type's largest value, 1 of
+        float32. Where these two are one value, as of a black picture with few spots, the smallest
+        and the largest value take their place; what has one value alone is returned as it is.
+    """
+    axis = (0, 1) if by_band else None
+    low, high = np.percentile(image, STRETCH, axis=axis)
+    is_narrow = high <= low
+    low, high = np.where(is_narrow, [image.min(axis), image.max(axis)], [low, high])
+    largest = LARGEST_VALUE[str(image.dtype)]
+    is_flat = high <= low
+    gain = np.divide(largest, high - low, out=np.zeros_like(high), where=~np.asarray(is_flat))
+    stretched = ((image - low.astype(np.float32)) * gain.astype(np.float32)).clip(0, largest)
+    return _as_type(np.where(is_flat, image, stretched), image.dtype)
+
+
+def equalise_locally(image: Array) -> Array:
+    """Even out the contrast of each part of an image (CLAHE).
+
+    Three bands are taken as red, green and blue: their lightness (CIE Lab) is changed and their
+    colour is not. Otherwise each band is changed by itself.
+
+    Images deeper than 8 bits rarely fill their range: they are stretched first, all bands of a
+    colour image alike, others each by itself; float32 ends up in 0 to 1 as after every stretch.
+
+    Args:
+        image: (H, W, C), uint8, uint16 or float32.
+
+    Returns:
+        The same shape and type.
+
+    Reference:
+        Zuiderveld, Contrast Limited Adaptive Histogram Equalization (Graphics Gems IV, 1994).
+    """
+    is_colour = image.shape[-1] == 3
+    if image.dtype == np.uint8:
+        return _on_lightness(image) if is_colour else _by_band(image, _clahe)
+    if image.min() == image.max():
+        return image
+    image = stretch_contrast(image, by_band=not is_colour)
+    largest = LARGEST_VALUE[str(image.dtype)]
+    unit = np.asarray(image, np.float32) / np.float32(largest)
+    unit = _on_lightness(unit) if is_colour else _by_band(unit, _deep_clahe)
+    return _as_type(unit.clip(0, 1) * np.float32(largest), image.dtype)
+
+
+def _on_lightness(image: Array) -> Array:
+    """CLAHE of the lightness; (H, W, 3), uint8, or float32 in 0 to 1."""
+    import cv2
+
+    lab = cv2.cvtColor(image, cv2.COLOR_RGB2Lab)
+    if image.dtype == np.uint8:
+        lab[..., 0] = _clahe(lab[..., 0])
+    else:
+        lab[..., 0] = _deep_clahe(lab[..., 0] / np.float32(100)) * np.float32(100)
+    return np.asarray(cv2.cvtColor(lab, cv2.COLOR_Lab2RGB))
+
+
+def _clahe(band: Array) -> Array:
+    """OpenCV's CLAHE, (H, W) uint8."""
+    import cv2
+
+    rows, columns = _tiles(band)
+    engine = cv2.createCLAHE(clipLimit=CLAHE_LIMIT, tileGridSize=(columns, rows))
+    return np.asarray(engine.apply(band))
+
+
+def _deep_clahe(band: Plane) -> Plane:
+    """CLAHE of more than 8 bits, (H, W) float32 in 0 to 1.
+
+    OpenCV counts 16-bit values in 65,536 bins, far more than a tile has pixels: no bin is then full
+    enough to be limited, or all are, and noise is amplified without bound or nothing happens. Here
+    256 bins are counted, and values between two of them are interpolated, so that none are merged.
+    """
+    from scipy.ndimage import map_coordinates
+
+    curves = _tone_curves(band)
+    places = [
+        (np.arange(side) + 0.5) * tiles / side - 0.5
+        for side, tiles in zip(band.shape, curves.shape, strict=False)
+    ]
+    changed = np.empty_like(band)
+    height = max(1, STRIP_PIXELS // band.shape[1])
+    for top in range(0, len(band), height):
+        strip = band[top : top + height]
+        rows, columns = np.meshgrid(places[0][top : top + height], places[1], indexing="ij")
+        where = np.stack([rows, columns, strip.astype(np.float64) * CLAHE_BINS])
+        changed[top : top + height] = map_coordinates(curves, where, order=1, mode="nearest")
+    return changed
+
+
+def _tone_curves(band: Plane) -> npt.NDArray[np.float64]:
+    """What each of 257 levels, 0 to 1, becomes in each tile: (rows, columns, 257), rising."""
+    rows, columns = _tiles(band)
+    row, column = (
+        np.arange(side) * tiles // side
+        for side, tiles in zip(band.shape, (rows, columns), strict=True)
+    )
+    level = np.minimum((band * CLAHE_BINS).astype(np.int64), CLAHE_BINS - 1)
+    place = (row[:, None] * columns + column) * CLAHE_BINS + level
+    counts = np.bincount(place.ravel(), minlength=rows * columns * CLAHE_BINS)
+    shares = counts.reshape(rows, columns, CLAHE_BINS).astype(np.float64)
+    shares /= shares.sum(-1, keepdims=True)
+    limited = np.minimum(shares, CLAHE_LIMIT / CLAHE_BINS)
+    limited += (1 - limited.sum(-1, keepdims=True)) / CLAHE_BINS
+    return np.concatenate([np.zeros((rows, columns, 1)), limited.cumsum(-1)], axis=-1)
+
+
+def _tiles(band: Array) -> tuple[int, int]:
+    """How many tiles CLAHE lays along the height and the width, (H, W)."""
+    return min(CLAHE_TILES, band.shape[0]), min(CLAHE_TILES, band.shape[1])
+
+
+def _median(band: Array) -> Array:
+    import cv2
+
+    return np.asarray(cv2.medianBlur(band, MEDIAN_PX))
+
+
+def _nl_means(band: Array) -> Array:
+    """Non-local means as strong as the noise that the band shows, (H, W); without noise, nothing.
+
+    OpenCV takes integers alone: float32 becomes 65,536 levels between its smallest and largest
+    value, and comes back in its own units.
+
+    Reference:
+        Buades, Coll, Morel, A non-local algorithm for image denoising (2005).
+    """
+    import cv2
+
+    if band.dtype == np.float32:
+        low, span = band.min(), np.ptp(band)
+        if span == 0:
+            return band
+        levels = np.rint((band - low) / span * np.float32(65535)).astype(np.uint16)
+        return np.asarray(_nl_means(levels) / np.float32(65535) * span + low, np.float32)
+    noise = _noise_deviation(band)
+    if noise == 0:
+        return band
+    norm = cv2.NORM_L2 if band.dtype == np.uint8 else cv2.NORM_L1  # all that it has for uint16
+    return np.asarray(cv2.fastNlMeansDenoising(band, h=[noise], normType=norm))
+
+
+def _noise_deviation(band: Array) -> float:
+    """Standard deviation of the noise in a band, (H, W), robust against edges and texture."""
+    import cv2
+
+    response = np.abs(cv2.filter2D(band.astype(np.float32), -1, NOISE_KERNEL))
+    return float(np.median(response)) * MEDIAN_TO_DEVIATION / 6
+
+
+def _by_band(image: Array, step: Callable[[Array], Array]) -> Array:
+    """Do a step on each band by itself."""
+    bands = [step(np.ascontiguousarray(band)) for band in np.moveaxis(image, -1, 0)]
+    return np.stack(bands, axis=-1)
+
+
+def _as_type(values: Array, dtype: np.dtype[np.generic]) -> Array:
+    """Numbers as a type of image; integers are rounded, and cut at the ends of their range."""
+    if dtype == np.float32:
+        return np.asarray(values, np.float32)
+    return np.asarray(np.rint(values).clip(0, LARGEST_VALUE[str(dtype)]), dtype)

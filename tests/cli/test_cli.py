@@ -1,0 +1,316 @@
+"""The command line: results on stdout, the rest on stderr, and exit codes that can be relied on."""
+
+import dataclasses
+import json
+import os
+import sys
+
+import numpy as np
+import pytest
+import torch
+import typer.main
+from PIL import Image
+
+import pixelwise.evaluation.evaluate
+from pixelwise.classes import ClassMap, numbered_names
+from pixelwise.cli import console, main
+from pixelwise.cli.application import app
+from pixelwise.cli.progress import _step_texts
+from pixelwise.data.dataset import open_dataset
+from pixelwise.errors import ModelFileError
+from pixelwise.evaluation.evaluate import evaluate
+from pixelwise.models import create_model, list_models
+from pixelwise.models.model_file import ModelCard, Preprocessing, TrainingData, save_model_file
+from pixelwise.prediction.predictor import load_model
+from pixelwise.training.events import Stepped
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Call the command line: (exit code, stdout, stderr)."""
+    monkeypatch.setenv("PIXELWISE_DEBUG", "")  # --debug sets it; so it is given back after the test
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["pixelwise", *map(str, arguments)])
+        try:
+            main()
+            code = 0
+        except SystemExit as end:
+            code = end.code or 0
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def save_model(path, names, *, mode="exclusive"):
+    torch.manual_seed(0)
+    card = ModelCard(
+        architecture="encoder-decoder",
+        in_channels=1,
+        class_map=ClassMap.build(names),
+        label_mode=mode,
+        preprocessing=Preprocessing(dtype="uint8", mean=(127,), std=(60,)),
+        training_size=(32, 32),
+        scores=None,
+        data=TrainingData(fingerprint="", images=(), split=None, split_seed=0),
+        versions={},
+    )
+    save_model_file(path, create_model("encoder-decoder", len(names), 1), card)
+    return path
+
+
+def save_grey(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels.astype(np.uint8)).save(path)
+
+
+@pytest.fixture
+def exclusive(tmp_path):
+    """A model of three classes and 12 images with index masks."""
+    rng = np.random.default_rng(0)
+    for index in range(12):
+        save_grey(tmp_path / "data" / "images" / f"{index:02}.png", rng.integers(0, 256, (9, 8)))
+        mask = rng.choice([0, 1, 255], (9, 8))
+        save_grey(tmp_path / "data" / "masks" / f"{index:02}.png", mask)
+    return save_model(tmp_path / "model.safetensors", numbered_names(3)), tmp_path / "data"
+
+
+@pytest.fixture
+def overlapping(tmp_path):
+    """A model of two classes and 3 images with a soft mask per class."""
+    rng = np.random.default_rng(0)
+    for index in range(3):
+        save_grey(tmp_path / "data" / "images" / f"{index}.png", rng.integers(0, 256, (9, 8)))
+        for name in ("cat", "dog"):
+            mask = rng.choice([0, 90, 255], (9, 8))
+            save_grey(tmp_path / "data" / "masks" / name / f"{index}.png", mask)
+    model = save_model(tmp_path / "model.safetensors", ("cat", "dog"), mode="overlapping")
+    return model, tmp_path / "data"
+
+
+def verbs(command=None, path=()):
+    """The words of every command, groups and all: (), ("evaluate",), ("data", "digits") ..."""
+    command = command or typer.main.get_command(app)
+    yield path
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from verbs(inner, (*path, name))
+
+
+@pytest.mark.parametrize("words", list(verbs()), ids=lambda words: " ".join(words) or "pixelwise")
+def test_every_verb_explains_itself(run, words):
+    code, out, err = run(*words, "--help")
+    assert (code, err) == (0, "")
+    assert "Usage: " + " ".join(("pixelwise", *words)) in out
+    assert len(out.splitlines()) > 5
+
+
+def test_the_verbs_of_the_design_are_there():
+    assert {("train",), ("evaluate",), ("predict",), ("models",), ("data", "digits")} <= set(
+        verbs()
+    )
+
+
+def test_models_prints_one_json_document(run):
+    code, out, err = run("models", "--json", "--channels", 1, "--classes", 1)
+    assert (code, err) == (0, "")
+    listed = json.loads(out)
+    assert [entry["name"] for entry in listed] == list_models()
+    for entry in listed:
+        assert set(entry) == {"name", "article", "parameters", "gmacs", "label_modes"}
+    assert next(entry for entry in listed if entry["name"] == "unet")["parameters"] == 31_031_685
+
+
+def test_models_prints_a_table_with_every_name(run):
+    code, out, _ = run("models")
+    assert code == 0
+    assert all(name in out for name in list_models())
+
+
+def test_evaluate_prints_one_json_document_and_nothing_else(run, exclusive):
+    model, data = exclusive
+    code, out, err = run("evaluate", model, data, "--split", "all", "--json", "--device", "cpu")
+    assert code == 0
+    assert "index-masks" in err
+    scores = json.loads(out)
+    assert {"images", "label_mode", "mean_iou", "pixel_accuracy", "per_class"} <= set(scores)
+    assert "keras" not in scores
+    assert scores["images"] == 12
+    assert scores["label_mode"] == "exclusive"
+    assert [entry["name"] for entry in scores["per_class"]] == ["class-0", "class-1", "class-2"]
+    for entry in scores["per_class"]:
+        assert set(entry) == {
+            "name", "iou", "iou_interval", "dice", "precision", "recall", "pixels",
+        }  # fmt: skip
+    assert scores["per_class"][2]["iou"] is None
+    expected = evaluate(load_model(model, device="cpu"), open_dataset(data), "all")
+    assert scores["mean_iou"] == expected.mean_iou
+    assert scores["pixel_accuracy"] == expected.pixel_accuracy
+
+
+def test_evaluate_adds_the_figures_of_a1_for_overlapping_labels(run, overlapping):
+    model, data = overlapping
+    code, out, _ = run("evaluate", model, data, "--json", "--device", "cpu")
+    assert code == 0
+    scores = json.loads(out)
+    assert scores["label_mode"] == "overlapping"
+    assert set(scores["keras"]) == {"binary_accuracy", "recall", "precision", "loss"}
+    assert all(0 <= scores["keras"][name] <= 1 for name in ("recall", "precision"))
+    assert [entry["name"] for entry in scores["per_class"]] == ["cat", "dog"]
+
+
+def test_evaluate_prints_a_table_with_the_definition(run, overlapping):
+    model, data = overlapping
+    code, out, _ = run("evaluate", model, data, "--device", "cpu")
+    assert code == 0
+    for word in ("cat", "dog", "mean IoU", "pixel accuracy", "article A1", "original size"):
+        assert word in " ".join(out.split())
+
+
+def test_predict_writes_and_says_what_it_wrote(run, exclusive, tmp_path):
+    model, data = exclusive
+    code, out, _ = run("predict", model, data / "images", "--out", tmp_path / "out")
+    assert code == 0
+    assert "12 files written" in " ".join(out.split())
+    assert len(list((tmp_path / "out").iterdir())) == 12
+
+
+def test_predict_prints_one_json_document(run, exclusive, tmp_path):
+    model, data = exclusive
+    arguments = ("predict", model, data / "images", "--out", tmp_path / "out", "--json")
+    code, out, _ = run(*arguments, "--save", "index", "--save", "probabilities")
+    assert code == 0
+    content = json.loads(out)
+    assert content["failed"] == []
+    assert len(content["written"]) == 12 + 3 * 12
+
+
+def test_predict_exits_with_1_after_the_rest_is_done(run, exclusive, tmp_path):
+    model, data = exclusive
+    (data / "images" / "05.png").write_bytes(b"")
+    code, out, err = run("predict", model, data / "images", "--out", tmp_path / "out", "--json")
+    assert code == 1
+    assert len(json.loads(out)["written"]) == 11
+    (complaint,) = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert "05.png" in complaint
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("no-such-verb",),
+        ("evaluate",),
+        ("evaluate", "model", "data", "--no-such-option"),
+        ("models", "--channels", "many"),
+        ("models", "--channels", "0"),
+        ("predict", "model"),
+        ("train", "data", "--epochs", "0"),
+        ("data", "digits"),
+        ("--no-such-option",),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_exits_with_2(run, arguments):
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert "Usage" in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("evaluate", "nowhere.safetensors", "data"),
+        ("predict", "nowhere.safetensors", "a.png", "--out", "out"),
+        ("train", "nowhere"),
+        ("train", "nowhere", "--size", "big"),
+        ("train", "nowhere", "--set", "training"),
+    ],
+    ids=" ".join,
+)
+def test_an_error_of_pixelwise_exits_with_1_and_one_line(run, arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(*arguments)
+    assert (code, out) == (1, "")
+    assert err.startswith("error: ")
+    assert err.endswith("\n")
+    assert len(err.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_several_lines_is_made_one(run, monkeypatch, exclusive):
+    def fail(*args, **kwargs):
+        raise ModelFileError("first line\n  second line")
+
+    monkeypatch.setattr(pixelwise.evaluation.evaluate, "open_for_model", fail)
+    code, _, err = run("evaluate", *exclusive)
+    assert (code, err) == (1, "error: first line second line\n")
+
+
+def test_debug_shows_the_traceback(run, tmp_path):
+    with pytest.raises(ModelFileError, match="nowhere"):
+        run("--debug", "evaluate", tmp_path / "nowhere", tmp_path)
+    assert os.environ["PIXELWISE_DEBUG"] == "1"
+
+
+def test_an_error_of_ours_is_not_hidden(run, monkeypatch, exclusive):
+    def fail(*args, **kwargs):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(pixelwise.evaluation.evaluate, "evaluate", fail)
+    with pytest.raises(ZeroDivisionError):
+        run("evaluate", *exclusive)
+
+
+def test_an_interrupt_exits_with_130_without_a_traceback(run, monkeypatch, exclusive):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pixelwise.evaluation.evaluate, "evaluate", interrupted)
+    code, out, err = run("evaluate", *exclusive, "--json")
+    assert (code, out) == (130, "")
+    assert "Traceback" not in err
+
+
+def test_what_is_no_number_becomes_null_in_json(capsys):
+    console.print_json({"loss": float("nan"), "rows": [float("inf"), (1.5, None)], "name": "a"})
+    out = capsys.readouterr().out
+    assert json.loads(out) == {"loss": None, "rows": [None, [1.5, None]], "name": "a"}
+
+
+def test_progress_without_a_terminal_is_plain_lines_on_stderr(run, exclusive):
+    code, out, err = run("evaluate", *exclusive, "--split", "all", "--json")
+    assert code == 0
+    assert "scoring 12/12" in err.splitlines()
+    assert "scoring" not in out
+    assert "\x1b" not in err + out
+
+
+def test_on_a_terminal_a_bar_tells_epoch_time_left_speed_loss_and_score():
+    event = Stepped(
+        epoch=3, epochs=20, fraction=0.125, loss=0.25, images_per_s=41.7, eta_s=754.2, score=0.5
+    )
+    before, behind = _step_texts(event)
+    assert before == "epoch 3/20"
+    assert behind == "12:34 left · 41.7 images/s · loss 0.2500 · mean IoU 0.500"
+    first = dataclasses.replace(event, epochs=None, eta_s=None, score=None)
+    assert _step_texts(first) == ("epoch 3", "? left · 41.7 images/s · loss 0.2500")
+
+
+def test_training_on_a_terminal_draws_its_bar_and_prints_each_epoch(tmp_path, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    for name in ("images", "masks"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for index in range(4):
+            pixels = rng.integers(0, 2, (16, 16)).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "data" / name / f"{index}.png")
+    monkeypatch.setattr("pixelwise.cli.progress.is_terminal", lambda: True)
+    command = ["pixelwise", "train", str(tmp_path / "data"), "--model", "stacked-fcn"]
+    monkeypatch.setattr("sys.argv", [*command, "--epochs", "2", "--out", str(tmp_path / "run")])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert not end.value.code
+    shown = capsys.readouterr()
+    assert "epoch 2/2: loss" in shown.err
+    assert "mean IoU" in shown.out

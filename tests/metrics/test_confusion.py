@@ -1,0 +1,232 @@
+"""Counting, against loops over pixels, scikit-learn and the text of article A1."""
+
+import math
+import random
+
+import numpy as np
+import pytest
+from sklearn.metrics import confusion_matrix, multilabel_confusion_matrix
+
+from pixelwise.metrics.confusion import ConfusionMatrix, OverlapCounts
+from pixelwise.metrics.conventions import KerasCounts
+
+VOID = 255
+
+
+def ids(rng, shape, num_classes, void_share=0.0):
+    mask = rng.integers(0, num_classes, shape).astype(np.uint8)
+    mask[rng.random(shape) < void_share] = VOID
+    return mask
+
+
+def counted(images, num_classes):
+    confusion = ConfusionMatrix(num_classes)
+    for prediction, mask in images:
+        confusion.add(prediction, mask)
+    return confusion
+
+
+def test_the_confusion_matrix_equals_scikit_learns():
+    rng = np.random.default_rng(0)
+    mask, prediction = ids(rng, (31, 17), 5, 0.2), ids(rng, (31, 17), 5)
+    confusion = counted([(prediction, mask)], 5)
+    labelled = mask != VOID
+    expected = confusion_matrix(mask[labelled], prediction[labelled], labels=range(5))
+    assert np.array_equal(confusion.counts, expected)
+
+
+def test_each_class_is_counted_as_scikit_learn_counts_it():
+    rng = np.random.default_rng(1)
+    mask, prediction = ids(rng, (20, 20), 4, 0.1), ids(rng, (20, 20), 4)
+    confusion = counted([(prediction, mask)], 4)
+    labelled = mask != VOID
+    per_class = multilabel_confusion_matrix(mask[labelled], prediction[labelled], labels=range(4))
+    hits, extra, missed, rest = confusion.per_image[0].tolist()
+    assert extra == per_class[:, 0, 1].tolist()
+    assert missed == per_class[:, 1, 0].tolist()
+    assert hits == per_class[:, 1, 1].tolist()
+    assert rest == per_class[:, 0, 0].tolist()
+
+
+@pytest.mark.parametrize("num_classes", [2, 14, 15, 16, 17, 200])
+def test_few_and_many_classes_are_counted_alike(num_classes):
+    rng = np.random.default_rng(num_classes)
+    mask, prediction = ids(rng, (40, 33), num_classes, 0.3), ids(rng, (40, 33), num_classes)
+    labelled = mask != VOID
+    expected = confusion_matrix(mask[labelled], prediction[labelled], labels=range(num_classes))
+    assert np.array_equal(counted([(prediction, mask)], num_classes).counts, expected)
+
+
+def test_void_pixels_count_nowhere_whatever_is_predicted_there():
+    mask = np.array([[0, VOID], [1, VOID]], np.uint8)
+    expected = np.array([[1, 0], [0, 1]])
+    for guess in (0, 1, 7, VOID):
+        prediction = np.array([[0, guess], [1, guess]], np.uint8)
+        assert np.array_equal(counted([(prediction, mask)], 2).counts, expected)
+
+
+def test_an_image_that_is_all_void_adds_nothing():
+    mask = np.full((3, 3), VOID, np.uint8)
+    assert not counted([(np.zeros((3, 3), np.uint8), mask)], 3).counts.any()
+
+
+def test_the_row_is_the_truth_and_the_column_the_prediction():
+    confusion = counted([(np.array([[2]], np.uint8), np.array([[0]], np.uint8))], 3)
+    assert confusion.counts[0, 2] == confusion.counts.sum() == 1
+    _, extra, missed, _ = confusion.per_image[0].tolist()
+    assert extra == [0, 0, 1]
+    assert missed == [1, 0, 0]
+
+
+def test_many_classes_do_not_overflow():
+    mask = np.full((2, 2), 254, np.uint8)
+    confusion = counted([(mask, mask)], 255)
+    assert confusion.counts[254, 254] == confusion.counts.sum() == 4
+
+
+def test_counting_image_by_image_equals_counting_at_once_whatever_the_order():
+    rng = np.random.default_rng(2)
+    images = []
+    for _ in range(7):
+        shape = tuple(rng.integers(1, 30, 2))
+        images.append((ids(rng, shape, 3), ids(rng, shape, 3, 0.3)))
+    at_once = ConfusionMatrix(3)
+    at_once.add(*(np.concatenate([image[side].ravel() for image in images]) for side in (0, 1)))
+    for seed in range(3):
+        shuffled = random.Random(seed).sample(images, len(images))
+        assert np.array_equal(counted(shuffled, 3).counts, at_once.counts)
+
+
+def test_overlapping_classes_are_counted_each_by_itself():
+    rng = np.random.default_rng(3)
+    counts = OverlapCounts(3)
+    hits, extra, missed, right, total = [0] * 3, [0] * 3, [0] * 3, 0, 0
+    for shape in ((3, 5, 8), (3, 1, 1), (3, 9, 2)):
+        mask = rng.integers(0, 256, shape).astype(np.uint8)
+        prediction = rng.random(shape) < 0.5
+        counts.add(prediction, mask)
+        for index in range(3):
+            for value, guess in zip(mask[index].flat, prediction[index].flat, strict=True):
+                truth = value / 255 >= 0.5
+                hits[index] += truth and guess
+                extra[index] += guess and not truth
+                missed[index] += truth and not guess
+                right += truth == guess
+                total += 1
+    assert counts.per_image.sum(0)[:3].tolist() == [hits, extra, missed]
+    assert int(counts.per_image[:, [0, 3]].sum()) == right
+    assert int(counts.per_image.sum()) == total
+    assert len(counts.per_image) == 3
+
+
+def test_a_pixel_may_be_of_several_classes():
+    counts = OverlapCounts(2)
+    counts.add(np.ones((2, 1, 1), bool), np.full((2, 1, 1), 255, np.uint8))
+    assert counts.per_image.tolist() == [[[1, 1], [0, 0], [0, 0], [0, 0]]]
+
+
+def a1_figures(images):
+    """The figures of article A1, pixel by pixel, as its text says they are counted.
+
+    A pixel is positive for recall and precision when its target is above 0; it is right for
+    accuracy only when the target is exactly 0 or 1 and equals the thresholded prediction.
+    """
+    right = decisions = hits = positives = predicted = 0
+    loss = 0.0
+    for probabilities, mask in images:
+        for probability, stored in zip(probabilities.flat, mask.flat, strict=True):
+            target, probability = float(stored) / 255.0, float(probability)
+            said = 1.0 if probability > 0.5 else 0.0
+            decisions += 1
+            right += target in (0.0, 1.0) and target == said
+            positives += target > 0
+            predicted += said == 1.0
+            hits += said == 1.0 and target > 0
+            probability = min(max(probability, 1e-7), 1 - 1e-7)
+            loss -= target * math.log(probability) + (1 - target) * math.log(1 - probability)
+    return {
+        "loss": loss / decisions,
+        "binary_accuracy": right / decisions,
+        "recall": hits / positives,
+        "precision": hits / predicted,
+    }
+
+
+def soft_images(rng, count=3):
+    for _ in range(count):
+        shape = (2, *rng.integers(1, 12, 2))
+        mask = rng.choice([0, 0, 0, 1, 60, 127, 128, 200, 254, 255, 255], shape).astype(np.uint8)
+        probabilities = rng.random(shape).astype(np.float32)
+        probabilities[rng.random(shape) < 0.1] = 0.5
+        probabilities[rng.random(shape) < 0.1] = 1.0
+        probabilities[rng.random(shape) < 0.1] = 0.0
+        yield probabilities, mask
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_figures_of_a1_are_counted_as_its_text_says(seed):
+    images = list(soft_images(np.random.default_rng(seed)))
+    keras = KerasCounts()
+    for probabilities, mask in images:
+        keras.add(probabilities, mask)
+    assert keras.figures() == pytest.approx(a1_figures(images), rel=1e-9)
+
+
+def test_a_perfect_grey_prediction_never_gets_recall_1_where_edges_are_soft():
+    mask = np.array([[[0, 50, 120, 200, 255, 0]]], np.uint8)
+    keras = KerasCounts()
+    keras.add((mask / 255).astype(np.float32), mask)
+    figures = keras.figures()
+    assert figures["recall"] == 2 / 4
+    assert figures["precision"] == 1.0
+    assert figures["binary_accuracy"] == 3 / 6
+    assert figures["loss"] > 0
+
+
+def test_a_perfect_prediction_of_hard_masks_is_perfect():
+    mask = np.array([[[0, 255, 255, 0]]], np.uint8)
+    keras = KerasCounts()
+    keras.add((mask / 255).astype(np.float32), mask)
+    figures = keras.figures()
+    assert figures["recall"] == figures["precision"] == figures["binary_accuracy"] == 1.0
+    assert figures["loss"] == pytest.approx(0, abs=1e-6)
+
+
+def test_a_probability_of_one_half_is_no():
+    keras = KerasCounts()
+    keras.add(np.full((1, 1, 1), 0.5, np.float32), np.full((1, 1, 1), 255, np.uint8))
+    assert keras.figures()["recall"] == 0.0
+
+
+def test_the_figures_are_defined_where_nothing_is_positive_or_predicted():
+    keras = KerasCounts()
+    assert keras.figures() == {"loss": 0.0, "binary_accuracy": 0.0, "recall": 0.0, "precision": 0.0}
+    keras.add(np.zeros((1, 2, 2), np.float32), np.zeros((1, 2, 2), np.uint8))
+    assert keras.figures()["binary_accuracy"] == 1.0
+    assert keras.figures()["recall"] == keras.figures()["precision"] == 0.0
+
+
+def test_the_counts_of_each_image_are_kept_apart_and_those_given_stay_as_they_were():
+    rng = np.random.default_rng(3)
+    images = [(ids(rng, (6, 7), 3), ids(rng, (6, 7), 3, 0.2)) for _ in range(4)]
+    confusion, overlap = ConfusionMatrix(3), OverlapCounts(3)
+    for counts in (confusion, overlap):
+        assert counts.per_image.shape == (0, 4, 3)
+    expected = []
+    for number, (prediction, mask) in enumerate(images, start=1):
+        before = confusion.per_image
+        confusion.add(prediction, mask)
+        rows = [
+            ((prediction == c) & (mask == c), (prediction == c) & (mask != c) & (mask != VOID),
+             (prediction != c) & (mask == c), (prediction != c) & (mask != c) & (mask != VOID))
+            for c in range(3)
+        ]  # fmt: skip
+        expected.append([[int(row[part].sum()) for row in rows] for part in range(4)])
+        assert confusion.per_image.tolist() == expected
+        assert len(before) == number - 1
+        classes = np.arange(3)[:, None, None]
+        soft = (mask == classes).astype(np.uint8) * 255
+        overlap.add(prediction == classes, soft)
+        assert len(overlap.per_image) == number
+        hits = [int(((prediction == c) & (mask == c)).sum()) for c in range(3)]
+        assert overlap.per_image[-1, 0].tolist() == hits

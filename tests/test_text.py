@@ -1,0 +1,17 @@
+"""Words that several rooms write alike."""
+
+import pytest
+
+from pixelwise.text import amount
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(0, "0 images"), (1, "1 image"), (1.0, "1 image"), (0.5, "0.5 images"), (2, "2 images")],
+)
+def test_one_is_singular_and_everything_else_plural(number, words):
+    assert amount(number, "image") == words
+
+
+def test_large_numbers_are_written_in_full():
+    assert amount(1_234_567, "image") == "1234567 images"
