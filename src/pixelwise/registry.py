@@ -118,8 +118,9 @@ class Registry(Generic[Item]):
         if self._is_loaded:
             return
         package = importlib.import_module(self._package)
-        for module in pkgutil.iter_modules(package.__path__):
-            importlib.import_module(f"{self._package}.{module.name}")
+        # With the packages inside: an entry that needs helpers is a package of its own.
+        for module in pkgutil.walk_packages(package.__path__, f"{self._package}."):
+            importlib.import_module(module.name)
         self._is_loaded = True
 
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from pixelwise.classes import IGNORE_INDEX, LabelMode
-from pixelwise.data.batches import Batch
 from pixelwise.errors import ConfigError
 
 
@@ -64,14 +63,28 @@ def binary_cross_entropy_loss(
 
 
 def batch_loss(
-    logits: Tensor, batch: Batch, label_mode: LabelMode, class_weights: Tensor | None
+    logits: Tensor,
+    mask: Tensor,
+    valid: Tensor,
+    label_mode: LabelMode,
+    class_weights: Tensor | None,
 ) -> Tensor:
-    """The loss of the label mode for a batch, computed in float32."""
+    """The loss of the label mode for a batch, computed in float32.
+
+    Args:
+        logits: Raw scores, (N, K, H, W), of any float type.
+        mask: Exclusive: uint8 (N, H, W) class ids, 255 is void. Overlapping: uint8 (N, K, H, W).
+        valid: bool (N, H, W); False beyond the image.
+        label_mode: Which of the two the mask is.
+        class_weights: (K,), or ``None``.
+
+    Returns:
+        Scalar, 0 or more.
+    """
     logits = logits.float()
     if label_mode == "exclusive":
-        return cross_entropy_loss(logits, batch.mask.long(), class_weights=class_weights)
-    mask = batch.mask.float() / 255
-    return binary_cross_entropy_loss(logits, mask, batch.valid, class_weights=class_weights)
+        return cross_entropy_loss(logits, mask.long(), class_weights=class_weights)
+    return binary_cross_entropy_loss(logits, mask.float() / 255, valid, class_weights=class_weights)
 
 
 def constant_loss(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pixelwise.errors import ConfigError
 from pixelwise.models.base import SegmentationModel

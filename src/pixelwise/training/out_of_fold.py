@@ -112,7 +112,9 @@ def review_folds(
     device: str = "auto",
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[Suspect]:
-    """Find wrong labels as :func:`~pixelwise.evaluation.review.review_labels`, each image by its fold's model.
+    """Find wrong labels, each image by the model of its fold.
+
+    See :func:`~pixelwise.evaluation.review.review_labels`.
 
     Args:
         dataset: What was divided.

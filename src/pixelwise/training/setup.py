@@ -279,8 +279,9 @@ def forward_loss(prepared: Prepared, batch: Batch, rng: np.random.Generator) -> 
     with torch.autocast(prepared.device.type, torch.bfloat16, enabled=in_bfloat16):
         outputs = prepared.model.training_logits(image)
     shares = (1.0, *prepared.model.auxiliary_weights)
+    label_mode, weights = prepared.card.label_mode, prepared.class_weights
     losses = [
-        share * batch_loss(logits, batch, prepared.card.label_mode, prepared.class_weights)
+        share * batch_loss(logits, batch.mask, batch.valid, label_mode, weights)
         for share, logits in zip(shares, outputs, strict=True)
     ]
     return torch.stack(losses).sum()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pixelwise.classes import IGNORE_INDEX, LabelMode
 from pixelwise.config import AugmentationRecipe
-from pixelwise.data.sample import Sample
+from pixelwise.transforms.labeled_image import LabeledImage
 from pixelwise.transforms.preprocessing import image_to_tensor, pad_image, resize_image
 
 
@@ -30,7 +30,7 @@ class TensorSample:
 
 
 def to_tensors(
-    sample: Sample, in_channels: int, size: tuple[int, int] | None = None
+    sample: LabeledImage, in_channels: int, size: tuple[int, int] | None = None
 ) -> TensorSample:
     """Make tensors of a sample and bring it to the size that it is worked on.
 

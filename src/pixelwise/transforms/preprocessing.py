@@ -1,8 +1,8 @@
 """What happens to an image before the model sees it; the same in training and ever after.
 
-In this order: the steps of :mod:`pixelwise.transforms.enhancement` on its pixels, then its size, then its
-units. Training does the first when it reads an image, and the second when it makes tensors; whoever
-only predicts does both with :func:`prepare_image`.
+In this order: the steps of :mod:`pixelwise.transforms.enhancement` on its pixels, then its size,
+then its units. Training does the first when it reads an image, and the second when it makes
+tensors; whoever only predicts does both with :func:`prepare_image`.
 """
 
 from __future__ import annotations

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from pixelwise.classes import IGNORE_INDEX, ClassMap
-from pixelwise.data.sample import Sample
 from pixelwise.errors import DataError, MaskError
 from pixelwise.io.arrays import Array
 from pixelwise.transforms.counting import count_values
+from pixelwise.transforms.labeled_image import LabeledImage
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def conform_channels(image: Array, in_channels: int, name: str) -> Array:
     )
 
 
-def measure(samples: Iterable[Sample], class_map: ClassMap) -> DatasetStatistics:
+def measure(samples: Iterable[LabeledImage], class_map: ClassMap) -> DatasetStatistics:
     """Look at decoded samples, one pass.
 
     Args:

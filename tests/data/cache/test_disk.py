@@ -5,6 +5,7 @@ import os
 import pickle
 import shutil
 import stat
+import subprocess
 import sys
 import threading
 import time
@@ -16,6 +17,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+import pixelwise
 from pixelwise.classes import ClassMap
 from pixelwise.data.cache import cache_folder, cache_keys
 from pixelwise.data.cache import disk as disk_cache
@@ -25,6 +27,7 @@ from pixelwise.data.cache.packing import pack, unpack
 from pixelwise.data.convert import convert_data
 from pixelwise.data.dataset import open_dataset
 from pixelwise.data.formats import Truth, formats
+from pixelwise.data.formats.object_masks import ObjectMasks
 from pixelwise.data.sample import Record, Sample
 from pixelwise.data.watching import watched
 from pixelwise.errors import DataError
@@ -274,17 +277,52 @@ def test_a_mask_in_the_folder_of_another_class_is_another_sample(tmp_path):
     assert len(keys) == 2
 
 
-def test_changed_code_or_another_version_of_a_decoder_decodes_again(folder, kept_in, monkeypatch):
+@pytest.mark.parametrize(
+    ("holder", "name", "value"),
+    [
+        (cache_keys, "DECODER_VERSION", cache_keys.DECODER_VERSION + 1),
+        (ObjectMasks, "decoder_version", ObjectMasks.decoder_version + 1),
+        (cache_keys, "_version", lambda _: "other"),
+    ],
+)
+def test_another_version_of_a_decoder_decodes_again(
+    folder, kept_in, monkeypatch, holder, name, value
+):
     load_all(folder)
     names = decodes(monkeypatch, open_dataset(folder))
-    cache_keys._code_hash.cache_clear()
     load_all(folder)
     assert not names
-    monkeypatch.setattr(cache_keys, "_version", lambda _: "other")
-    cache_keys._code_hash.cache_clear()
+    monkeypatch.setattr(holder, name, value)
     load_all(folder)
-    cache_keys._code_hash.cache_clear()
     assert len(names) == 3
+
+
+PRINT_METHOD = """
+from pixelwise.classes import ClassMap
+from pixelwise.data.cache.cache_keys import method_of
+from pixelwise.data.formats import formats
+print(method_of(formats.create("object-masks"), ClassMap.build(("ground", "object"))))
+"""
+
+
+def test_keys_do_not_change_with_the_text_of_the_source(tmp_path):
+    ours = shutil.copytree(Path(pixelwise.__file__).parent, tmp_path / "pixelwise")
+
+    def method():
+        return subprocess.run(
+            [sys.executable, "-c", PRINT_METHOD],
+            env={**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=120,
+        ).stdout
+
+    before = method()
+    for name in ("io/images.py", "data/masks/coding.py", "data/formats/object_masks.py"):
+        with (ours / name).open("a") as file:
+            file.write("# touched\n")
+    assert method() == before
 
 
 def test_a_copied_moved_or_touched_data_set_is_found_by_its_content(folder, kept_in, monkeypatch):

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
-from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -19,6 +17,11 @@ from pixelwise.io.images import TIFF_SUFFIXES
 HASHED_BYTES = 64 * 1024**2
 """Files above this size are known by their path, size and time alone: to read a scene of gigabytes
 for its hash would take longer than to decode a window of it."""
+
+DECODER_VERSION = 1
+"""Part of every key. Raise it with a change after which the same files and options give another
+image or mask, or are refused: in a reader of ``io/``, in ``data/masks``, in a format or the shapes
+of ``data/formats``. A rename, a comment or a faster way to the same needs no new version."""
 
 _DECODERS = ("imagecodecs", "numpy", "pillow", "rasterio", "tifffile", "torchvision")
 _BESIDE_NAME = (".aux.xml", ".msk", ".ovr", ".aux")  # what GDAL takes with NAME.tif
@@ -43,9 +46,9 @@ class Stamp:
 
 
 def method_of(found: Format, class_map: ClassMap) -> str:
-    """How files become samples: the format, its options, the classes and the code that does it."""
+    """How files become samples: the format, its options, the classes and who decodes."""
     options = sorted(vars(found).items())
-    return f"{found.name} {options} {class_map.model_dump_json()} {_code_hash(type(found))}"
+    return f"{found.name} {options} {class_map.model_dump_json()} {_decoder_of(found)}"
 
 
 def stamp(record: Record, method: str) -> Stamp:
@@ -108,18 +111,12 @@ def content_of(path: Path) -> str:
     return content_hash(path)
 
 
-@cache
-def _code_hash(format_class: type[Format]) -> str:
-    """The code that decodes, ours and that of a format from elsewhere, and the decoders' versions.
-
-    No number has to be raised by hand when a reader is mended, and none can be forgotten.
-    """
-    ours = Path(__file__).parents[1]  # all of data/
-    files = {*ours.rglob("*.py"), ours.parent / "classes.py"}
-    if origin := getattr(sys.modules.get(format_class.__module__), "__file__", None):
-        files.add(Path(origin))
-    code = (hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files))
-    return _hash([format_class.__qualname__, *map(_version, _DECODERS), *code])
+def _decoder_of(found: Format) -> str:
+    """Whose code decodes, in which version, with which versions of the libraries."""
+    decoder = type(found)
+    name = f"{decoder.__module__}.{decoder.__qualname__}"
+    versions = (DECODER_VERSION, decoder.decoder_version, *map(_version, _DECODERS))
+    return f"{name} {versions}"
 
 
 def _version(package: str) -> str:

@@ -78,6 +78,9 @@ class Format(ABC):
     """The folder that it expects, in one line, for messages."""
     is_seen_from_above: ClassVar[bool] = False
     """Its images are maps, which have no up and down."""
+    decoder_version: ClassVar[int] = 1
+    """For formats outside pixelwise: raise it when :meth:`load` gives other samples for the same
+    files, so that no older one is taken from the cache."""
 
     def __init__(self, label_mode: LabelMode | None = None, strays: Strays = "refuse") -> None:
         if label_mode not in (None, *self.label_modes):

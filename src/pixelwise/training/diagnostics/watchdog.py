@@ -1,8 +1,8 @@
 """What goes wrong in trainings, said in one line with what to try, as soon as it can be known.
 
 Each check looks at numbers that the training has anyway, or at a few images once. A finding is said
-once; a healthy run hears nothing. :mod:`pixelwise.training.diagnostics.alignment` holds the one check that
-compares labels with images.
+once; a healthy run hears nothing. :mod:`pixelwise.training.diagnostics.alignment` holds the one
+check that compares labels with images.
 """
 
 from __future__ import annotations
