@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,8 +14,9 @@ from pydantic import BaseModel, FailFast
 
 from pixelwise.classes import ClassMap, LabelMode
 from pixelwise.config import validated
-from pixelwise.data.annotations.files import read_json
+from pixelwise.data.annotations.files import NUM_EXAMPLES, read_json
 from pixelwise.data.annotations.finding import ImageFinder, split_in_folders, split_in_words
+from pixelwise.data.annotations.json_keys import HEAD_BYTES, has_entry
 from pixelwise.data.annotations.rle import decode_runs, encode_runs, pack_counts, unpack_counts
 from pixelwise.data.annotations.shapes import (
     Shape,
@@ -35,11 +35,8 @@ from pixelwise.data.writing import write_image
 from pixelwise.errors import ConfigError, FormatError, MaskError
 from pixelwise.files import write_text
 
-HEAD_BYTES = 16_384
-"""So much of a JSON file is looked at to see whether it is COCO's."""
-
-HEAD = re.compile(rb'"(images|annotations|categories)"\s*:\s*\[')
-"""What the beginning of such a file holds, and other tools' files do not."""
+LISTS = ("images", "annotations", "categories")
+"""Keys of such a file, one of which is enough to know it; other tools' files have none of them."""
 
 OTHER_TASKS = ("captions", "person_keypoints", "panoptic", "image_info")
 """COCO's own files for other tasks begin so, and lie beside those of the instances."""
@@ -102,7 +99,7 @@ class Coco(Format):
     layout: ClassVar[str] = "annotations/instances_train.json + train/NAME.*"
 
     def detect(self, folder: Path) -> Confidence:
-        """Sure when a JSON file begins as COCO's do."""
+        """Sure when a JSON file has one of COCO's lists at its top level."""
         files = _annotation_files(folder)
         if not files:
             return NO
@@ -206,21 +203,31 @@ class Coco(Format):
 
 
 def _annotation_files(folder: Path) -> list[Path]:
-    """The JSON files that begin as COCO's do, but for those of its other tasks."""
-    return [
-        path
-        for pattern in PLACES
-        for path in sorted(folder.glob(pattern))
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and not path.name.startswith(OTHER_TASKS)
-        and path.is_file()
-        and _begins_as_coco(path)
-    ]
+    """The JSON files that are of COCO's kind, but for those of its other tasks."""
+    found, num_others = [], 0
+    for path in _json_files(folder):
+        if has_entry(path, _is_list_of_coco, HEAD_BYTES):
+            found.append(path)
+        elif path.stat().st_size > HEAD_BYTES and num_others < NUM_EXAMPLES:
+            # Long entries may stand before the lists. Thousands of large files of another tool
+            # are not all looked into so deeply: after some, the rest is taken to be alike.
+            if has_entry(path, _is_list_of_coco):
+                found.append(path)
+            else:
+                num_others += 1
+    return found
 
 
-def _begins_as_coco(path: Path) -> bool:
-    with path.open("rb") as file:
-        return HEAD.search(file.read(HEAD_BYTES)) is not None
+def _json_files(folder: Path) -> Iterator[Path]:
+    for pattern in PLACES:
+        for path in sorted(folder.glob(pattern)):
+            is_hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+            if not is_hidden and not path.name.startswith(OTHER_TASKS) and path.is_file():
+                yield path
+
+
+def _is_list_of_coco(key: str, value: bytes) -> bool:
+    return key in LISTS and value.startswith(b"[")
 
 
 def _records_of(path: Path, folder: Path, finder: ImageFinder) -> list[Record]:
