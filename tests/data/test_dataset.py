@@ -226,3 +226,70 @@ def test_digits_are_made_on_the_spot_without_a_network(tmp_path, monkeypatch):
     assert [len(dataset.split(name)) for name in ("train", "val")] == [1000, 200]
     assert dataset.augmentation.orientation == "fixed"
     assert open_dataset("digits").fingerprint == dataset.fingerprint
+
+
+def without_masks(folder, make_index_dataset, make_object_dataset):
+    make_index_dataset(folder, num_images=9)
+    for number in (1, 4, 5):
+        (folder / f"masks/{number:03d}.png").unlink()
+    return "001.png must have a mask", "004.png, 005.png"
+
+
+def without_images(folder, make_index_dataset, make_object_dataset):
+    make_index_dataset(folder, num_images=9)
+    for number in (1, 4, 5):
+        (folder / f"images/{number:03d}.png").unlink()
+    return "001.png must have an image", "004.png, 005.png"
+
+
+def without_files_of_a_list(folder, make_index_dataset, make_object_dataset):
+    make_index_dataset(folder / "a", num_images=9)
+    lines = [f"a/images/{number:03d}.png a/masks/{number:03d}.png" for number in range(12)]
+    (folder / "train.txt").write_text("\n".join(lines))
+    return "train.txt line 10 must name", "line 11, line 12"
+
+
+def without_image_folders(folder, make_index_dataset, make_object_dataset):
+    make_object_dataset(folder, num_images=9)
+    for number in (1, 4, 5):
+        shutil.rmtree(folder / f"cell-{number:03d}/images")
+    return "cell-001 must hold images/", "cell-004, cell-005"
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [without_masks, without_images, without_files_of_a_list, without_image_folders],
+)
+def test_files_of_one_fault_are_named_in_one_error(
+    tmp_path, broken, make_index_dataset, make_object_dataset
+):
+    first, others = broken(tmp_path, make_index_dataset, make_object_dataset)
+    with pytest.raises(DataError, match=first) as error_info:
+        open_dataset(tmp_path)
+    assert f"The same holds for 2 more: {others}" in str(error_info.value)
+    assert "\n" not in str(error_info.value)
+
+
+def test_many_files_of_one_fault_are_counted(tmp_path, make_index_dataset):
+    make_index_dataset(tmp_path, num_images=60)
+    for number in range(2, 60):
+        (tmp_path / f"masks/{number:03d}.png").unlink()
+    message = r"The same holds for 57 more: 003.png, 004.png, 005.png, 006.png, ...$"
+    with pytest.raises(DataError, match=message):
+        open_dataset(tmp_path)
+
+
+def test_other_faults_are_counted_beside_the_first(tmp_path, make_index_dataset):
+    make_index_dataset(tmp_path, num_images=9)
+    (tmp_path / "masks/001.png").unlink()
+    for number in (4, 5):
+        (tmp_path / f"images/{number:03d}.png").unlink()
+    with pytest.raises(DataError, match=r"001\.png must have a mask.* 2 other problems besides"):
+        open_dataset(tmp_path)
+
+
+def test_one_fault_alone_is_said_as_ever(tmp_path, make_index_dataset):
+    make_index_dataset(tmp_path, num_images=9)
+    (tmp_path / "masks/004.png").unlink()
+    with pytest.raises(DataError, match=r"Add the mask, or move the image elsewhere$"):
+        open_dataset(tmp_path)

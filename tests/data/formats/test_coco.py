@@ -285,6 +285,29 @@ def test_an_annotation_that_cannot_be_used_is_refused(mask_of, case):
     assert "\n" not in str(error_info.value)
 
 
+def test_all_wrong_annotations_are_refused_in_one_message(mask_of):
+    boxes = [annotation([], bbox=[1, 1, 2, 2]) | {"id": number} for number in range(1, 8)]
+    strangers = [annotation([square(1, 1, 2)], image_id=number) for number in (5, 6)]
+    with pytest.raises(FormatError) as error_info:
+        mask_of(annotation([square(1, 1, 2)]), *boxes, *strangers, annotation([[0.0] * 6], 4))
+    message = str(error_info.value)
+    assert "7 of 11 annotations (ids 1, 2, 3, 4, ...) must have a segmentation" in message
+    assert "2 of 11 annotations (ids 11, 11) must have an image of the file" in message
+    assert "Got the image_id '5', the image_id '6'" in message
+    assert "the annotation with the id 11 must have a category of the file" in message
+    assert message.count("coco.json") == 1
+
+
+def test_all_files_with_wrong_annotations_are_named_at_once(tmp_path):
+    for split in ("train", "val", "test"):
+        save_image(tmp_path / split / "a.png")
+        content = content_of(annotation([], bbox=[1, 1, 2, 2]))
+        save_json(tmp_path / split / f"{split}.coco.json", content)
+    with pytest.raises(FormatError, match=r"test\.coco\.json") as error_info:
+        open_dataset(tmp_path)
+    assert "The same holds for 2 more: train.coco.json, val.coco.json" in str(error_info.value)
+
+
 def test_a_size_that_is_not_the_images_is_refused(mask_of):
     with pytest.raises(MaskError, match=r"as large as its image a\.png, 10 x 8\. Got 20 x 8"):
         mask_of(width=20)

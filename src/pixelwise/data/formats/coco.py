@@ -32,7 +32,7 @@ from pixelwise.data.reading import BoolArray, read_image
 from pixelwise.data.sample import Record, Sample, check_stated_size
 from pixelwise.data.watching import refuse
 from pixelwise.data.writing import write_image
-from pixelwise.errors import ConfigError, FormatError, MaskError
+from pixelwise.errors import ConfigError, DataError, FormatError, MaskError
 from pixelwise.files import write_text
 
 LISTS = ("images", "annotations", "categories")
@@ -43,6 +43,9 @@ OTHER_TASKS = ("captions", "person_keypoints", "panoptic", "image_info")
 
 PLACES = ("*.json", "*/*.json", "*/*/*.json")
 """Where annotation files lie in a data set."""
+
+MAX_EXAMPLES = 4
+"""Wrong annotations of a kind that a message names."""
 
 
 class _Image(BaseModel):
@@ -236,11 +239,16 @@ def _records_of(path: Path, folder: Path, finder: ImageFinder) -> list[Record]:
         reversed(path.relative_to(folder).parts[:-1])
     )
     records = []
-    for key, entry in _labels_of(path).images.items():
+    try:
+        images = _labels_of(path).images
+    except DataError as error:
+        refuse("unreadable-labels", error, path)
+        return []
+    for key, entry in images.items():
         try:
             image = finder.find(entry.file_name, path, split)
         except FormatError as error:
-            refuse("listed-file-missing", error, path)
+            refuse("listed-file-missing", error, path, name=entry.file_name[:80])
             continue
         name = image.relative_to(folder).with_suffix("").as_posix()
         records.append(Record(name, image, (path,), split, entry=key))
@@ -272,28 +280,45 @@ def _labels_of(path: Path) -> _Labels:
                 "Export it again"
             )
     annotations: dict[str, list[_Annotation]] = defaultdict(list)
+    _check_annotations(content.annotations, images, names, path)
     for annotation in content.annotations:
-        _check_annotation(annotation, images, names, path)
         annotations[str(annotation.image_id)].append(annotation)
     return _Labels(images, dict(annotations), names)
 
 
-def _check_annotation(
-    annotation: _Annotation, images: Mapping[str, _Image], names: Mapping[int, str], path: Path
+def _check_annotations(
+    annotations: Sequence[_Annotation],
+    images: Mapping[str, _Image],
+    names: Mapping[int, str],
+    path: Path,
 ) -> None:
-    """Refuse what belongs nowhere, and what is only a box."""
-    if str(annotation.image_id) not in images:
-        wrong = f"an image of the file. Got the image_id {str(annotation.image_id)[:80]!r}"
-    elif annotation.category_id not in names:
-        wrong = f"a category of the file. Got the category_id {annotation.category_id}"
-    elif not annotation.segmentation:
-        wrong = "a segmentation. It has none, as a box of object detection has"
-    else:
-        return
-    raise FormatError(
-        f"{path}: the annotation with the id {str(annotation.id)[:80]} must have {wrong}. "
-        "Mend or remove the annotation"
-    )
+    """Refuse what belongs nowhere and what is only a box, all of it at once."""
+    wrong: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for annotation in annotations:
+        if str(annotation.image_id) not in images:
+            what, got = "an image of the file", f"the image_id {str(annotation.image_id)[:80]!r}"
+        elif annotation.category_id not in names:
+            what, got = "a category of the file", f"the category_id {annotation.category_id}"
+        elif not annotation.segmentation:
+            what, got = "a segmentation", "none, as boxes of object detection have none"
+        else:
+            continue
+        wrong[what].append((str(annotation.id)[:80], got))
+    if wrong:
+        sentences = (_wrong_annotations(*of_kind, len(annotations)) for of_kind in wrong.items())
+        raise FormatError(f"{path}: {'. '.join(sentences)}. Mend or remove what is named")
+
+
+def _wrong_annotations(what: str, entries: Sequence[tuple[str, str]], total: int) -> str:
+    """Say of annotations, each with its id and what it has, that they must have something else."""
+    ids = [name for name, _ in entries[:MAX_EXAMPLES]]
+    got = list(dict.fromkeys(has for _, has in entries))
+    subject = f"the annotation with the id {ids[0]}"
+    if len(entries) > 1:
+        more = ", ..." if len(entries) > len(ids) else ""
+        subject = f"{len(entries):,} of {total:,} annotations (ids {', '.join(ids)}{more})"
+    others = ", ..." if len(got) > MAX_EXAMPLES else ""
+    return f"{subject} must have {what}. Got {', '.join(got[:MAX_EXAMPLES])}{others}"
 
 
 def _is_above(annotation: _Annotation) -> bool:
