@@ -83,6 +83,10 @@ class Registry(Generic[Item]):
             raise UnknownNameError(self.kind, name, self._entries, hint=self._hint)
         return self._entries[name]
 
+    def name_of(self, builder: object) -> str | None:
+        """The name that a class or function is registered under; ``None`` where it has none."""
+        return next((name for name, entry in self._entries.items() if entry is builder), None)
+
     def create(self, name: str, **arguments: Any) -> Item:
         """Build the item of that name; the builder's signature is the schema of its arguments.
 

@@ -3,6 +3,7 @@
 import copy
 import functools
 import inspect
+import pickle
 
 import numpy as np
 import pytest
@@ -19,8 +20,11 @@ from pixelwise.modelfile import (
     load_model_file,
     save_model_file,
 )
-from pixelwise.models import create_model, list_models, summarise_models
+from pixelwise.models import create_model, list_models, models, summarise_models
 from pixelwise.models.blocks import MaxPool
+from pixelwise.models.fcn import FCN32s
+from pixelwise.models.smp import SmpModel
+from pixelwise.models.unet import UNet
 
 SMP = [
     "smp:unet:resnet18",
@@ -54,6 +58,36 @@ def has_unpooling(name):
 
 def relative_difference(logits, reference):
     return ((logits - reference).abs().max() / reference.abs().max()).item()
+
+
+@every_model
+def test_a_class_called_directly_gives_a_model_that_knows_what_it_is(name):
+    builder = models.builder(name)
+    with torch.device("meta"):
+        by_place, by_name = builder(5, 4), builder(num_classes=5, in_channels=4)
+        usual = builder(5)
+        created = create_model(name, 5, 4)
+    for model in (by_place, by_name, copy.deepcopy(by_place), pickle.loads(pickle.dumps(created))):
+        assert (model.name, model.num_classes, model.in_channels) == (name, 5, 4)
+        assert model.arguments == {}
+    assert (usual.name, usual.num_classes, usual.in_channels) == (name, 5, 3)
+
+
+def test_a_class_called_directly_keeps_its_further_arguments():
+    with torch.device("meta"):
+        assert UNet(2, filters=8).arguments == {"filters": 8}
+        assert FCN32s(2, pretrained=False).arguments == {}
+        model = SmpModel("smp:unet:resnet18", 2, encoder_depth=3, decoder_channels=(16, 8, 4))
+    assert model.arguments == {"encoder_depth": 3, "decoder_channels": (16, 8, 4)}
+
+
+def test_a_class_that_is_not_registered_is_called_by_its_own_name():
+    class Own(UNet):
+        pass
+
+    with torch.device("meta"):
+        model = Own(2, 1, filters=4)
+    assert (model.name, model.num_classes, model.in_channels) == ("Own", 2, 1)
 
 
 @every_model
