@@ -4,6 +4,8 @@ import copy
 import functools
 import inspect
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -79,6 +81,30 @@ def test_a_class_called_directly_keeps_its_further_arguments():
         assert FCN32s(2, pretrained=False).arguments == {}
         model = SmpModel("smp:unet:resnet18", 2, encoder_depth=3, decoder_channels=(16, 8, 4))
     assert model.arguments == {"encoder_depth": 3, "decoder_channels": (16, 8, 4)}
+
+
+def test_a_built_in_name_can_be_registered_again_in_a_notebook():
+    code = """
+import pixelwise
+from torch import nn
+from pixelwise.models import SegmentationModel, models
+for _ in range(2):
+    @models.register("unet")
+    class Mine(SegmentationModel):
+        def __init__(self, num_classes, in_channels=3):
+            super().__init__()
+            self.layer = nn.Conv2d(in_channels, num_classes, 1)
+        def segment(self, image):
+            return self.layer(image)
+assert "unet" in pixelwise.list_models() and "fcn8s" in pixelwise.list_models()
+from pixelwise.models.unet import UNet
+assert type(pixelwise.create_model("unet", 2)) is Mine is not UNet
+try:
+    pixelwise.create_model("unett", 2)
+except pixelwise.PixelwiseError as error:
+    assert "Did you mean 'unet'" in str(error)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
 def test_a_class_that_is_not_registered_is_called_by_its_own_name():
