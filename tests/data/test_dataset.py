@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from pixelwise.data.card import DatasetCard
 from pixelwise.data.dataset import open_dataset
 from pixelwise.data.sample import Record
 from pixelwise.data.splitting.splits import assign_splits, parse_split
@@ -293,3 +294,17 @@ def test_one_fault_alone_is_said_as_ever(tmp_path, make_index_dataset):
     (tmp_path / "masks/004.png").unlink()
     with pytest.raises(DataError, match=r"Add the mask, or move the image elsewhere$"):
         open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("key", DatasetCard.model_fields)
+def test_an_empty_entry_of_a_card_is_as_if_it_were_not_there(tmp_path, key, make_index_dataset):
+    make_index_dataset(tmp_path)
+    without = open_dataset(tmp_path)
+    (tmp_path / "dataset.yaml").write_text(f"{key}:\n")
+    assert open_dataset(tmp_path).records == without.records
+
+
+def test_an_empty_split_of_a_card_has_no_images(tmp_path, make_index_dataset):
+    make_index_dataset(tmp_path, num_images=2)
+    (tmp_path / "dataset.yaml").write_text("splits:\n  train: [images/000]\n  val: [images/001]\n  test:\n")
+    assert {record.split for record in open_dataset(tmp_path).records} == {"train", "val"}
