@@ -306,5 +306,7 @@ def test_an_empty_entry_of_a_card_is_as_if_it_were_not_there(tmp_path, key, make
 
 def test_an_empty_split_of_a_card_has_no_images(tmp_path, make_index_dataset):
     make_index_dataset(tmp_path, num_images=2)
-    (tmp_path / "dataset.yaml").write_text("splits:\n  train: [images/000]\n  val: [images/001]\n  test:\n")
+    (tmp_path / "dataset.yaml").write_text(
+        "splits:\n  train: [images/000]\n  val: [images/001]\n  test:\n"
+    )
     assert {record.split for record in open_dataset(tmp_path).records} == {"train", "val"}

@@ -14,6 +14,7 @@ from PIL import Image
 from pixelwise.config import load_recipe
 from pixelwise.errors import ConfigError, DataError, ModelFileError, TrainingError
 from pixelwise.prediction.predictor import load_model
+from pixelwise.training import loop
 from pixelwise.training.events import EpochEnded, Said, Stepped
 from pixelwise.training.session import train
 from pixelwise.training.watch import Watch
@@ -323,6 +324,54 @@ def test_a_loss_that_is_no_number_ends_the_run_with_advice(tmp_path):
             epochs=5,
             overrides=["training.learning_rate=1e30", "training.warmup=0"],
         )
+
+
+@pytest.fixture
+def drawings(monkeypatch):
+    """How many epochs were in each drawing of the curves."""
+    seen = []
+    monkeypatch.setattr(loop, "draw_curves", lambda history, _: seen.append(len(history)))
+    return seen
+
+
+def test_curves_are_not_drawn_at_every_epoch_of_a_short_training(tmp_path, drawings):
+    train(write_shapes(tmp_path / "data"), out=tmp_path / "run", model="stacked-fcn", epochs=6)
+    assert drawings == [6]
+
+
+def test_curves_are_drawn_at_every_epoch_that_is_long_beside_drawing(
+    tmp_path, drawings, monkeypatch
+):
+    monkeypatch.setattr(loop, "CURVES_S", 0.0)
+    monkeypatch.setattr(loop, "CURVES_SHARE", 1e6)  # of the time since the last drawing
+    train(write_shapes(tmp_path / "data"), out=tmp_path / "run", model="stacked-fcn", epochs=3)
+    assert drawings == [1, 2, 3]
+
+
+def test_the_time_of_the_last_drawing_decides_about_the_next(tmp_path, drawings, monkeypatch):
+    monkeypatch.setattr(loop, "CURVES_S", 0.0)
+    monkeypatch.setattr(
+        loop, "draw_curves", lambda history, _: (drawings.append(len(history)), time.sleep(0.5))
+    )
+    train(write_shapes(tmp_path / "data"), out=tmp_path / "run", model="stacked-fcn", epochs=4)
+    assert drawings == [1, 4]
+
+
+def test_a_stopped_or_failed_training_leaves_the_curves_of_all_its_epochs(tmp_path, drawings):
+    data = write_shapes(tmp_path / "data")
+
+    def stop(event):
+        if isinstance(event, Stepped) and event.epoch == 3:
+            raise KeyboardInterrupt
+
+    def fail(event):
+        if isinstance(event, Stepped) and event.epoch == 3:
+            raise TrainingError
+
+    for listener, error in ((stop, KeyboardInterrupt), (fail, TrainingError)):
+        with pytest.raises(error):
+            train(data, out=tmp_path / error.__name__, listener=listener, **SMALL)
+    assert drawings == [2, 2]
 
 
 def test_a_budget_in_minutes_ends_the_run(tmp_path):

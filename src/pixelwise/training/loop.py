@@ -29,7 +29,7 @@ from pixelwise.reporting.plots import draw_curves
 from pixelwise.scoring.scores import Scores
 from pixelwise.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from pixelwise.training.events import EpochEnded, Listener, Said, Stepped
-from pixelwise.training.run_folder import HISTORY_NAME
+from pixelwise.training.run_folder import CURVES_NAME, HISTORY_NAME
 from pixelwise.training.setup import Prepared, arrange, forward_loss
 from pixelwise.training.watch import Watch
 
@@ -38,6 +38,12 @@ CHECKPOINT_EVERY_S = 60.0
 
 CHECKPOINT_SHARE = 0.02
 """After an epoch, a checkpoint is written unless that would take more of the time than this."""
+
+CURVES_SHARE = 0.02
+"""After an epoch, the curves are drawn unless that would take more of the time than this."""
+
+CURVES_S = 1.0
+"""What the first drawing is expected to take, which loads matplotlib."""
 
 COLLECT_EVERY = 16
 """On an accelerator, losses are asked for every so many steps: asking makes it wait."""
@@ -91,6 +97,9 @@ class Trainer:
         self._started = 0.0
         self._saved = 0.0
         self._save_s = 0.0
+        self._num_drawn = 0
+        self._drawn = 0.0
+        self._draw_s = CURVES_S
 
     def resume(self) -> None:
         """Go back to the run's checkpoint.
@@ -117,7 +126,8 @@ class Trainer:
             KeyboardInterrupt: As it came, after saving.
         """
         self._started = time.perf_counter() - self.progress.elapsed_s
-        self._saved = time.perf_counter()
+        self._saved = self._drawn = time.perf_counter()
+        self._num_drawn = len(self.progress.history)
         if self.progress.step == self.progress.epoch == 0:
             self._save_checkpoint()  # from here on, every moment can be resumed
             self.watch.before_training(self._num_steps())
@@ -125,7 +135,11 @@ class Trainer:
             with _stopping_between_steps() as self._check_stop:
                 while not self.progress.is_done:
                     self._train_epoch()
+        except TrainingError:
+            self._draw_curves(is_last=True)
+            raise
         except KeyboardInterrupt:
+            self._draw_curves(is_last=True)
             if self._is_consistent:  # half a step cannot be resumed: the last checkpoint can
                 self._save_checkpoint()
             if self.progress.best_epoch is None:
@@ -282,7 +296,7 @@ class Trainer:
         progress.is_done = self._is_over() or self._is_out_of_patience()
         self._is_consistent = True
         self._write_history()
-        draw_curves(progress.history, self.folder / "curves.png")
+        self._draw_curves(is_last=progress.is_done)
         since = time.perf_counter() - self._saved
         if progress.is_done or self._save_s < CHECKPOINT_SHARE * since:
             self._save_checkpoint()
@@ -323,6 +337,17 @@ class Trainer:
         save_checkpoint(self.folder, self.model, self.optimizer, self.progress)
         self._saved = time.perf_counter()
         self._save_s = self._saved - began
+
+    def _draw_curves(self, *, is_last: bool) -> None:
+        """Draw the curves where they are old: before the last time only while that costs little."""
+        began = time.perf_counter()
+        is_due = is_last or self._draw_s < CURVES_SHARE * (began - self._drawn)
+        if self._num_drawn == len(self.progress.history) or not is_due:
+            return
+        draw_curves(self.progress.history, self.folder / CURVES_NAME)
+        self._num_drawn = len(self.progress.history)
+        self._drawn = time.perf_counter()
+        self._draw_s = self._drawn - began
 
     def _write_history(self) -> None:
         text = io.StringIO()

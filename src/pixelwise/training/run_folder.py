@@ -18,6 +18,7 @@ RECIPE_NAME = "recipe.yaml"
 HISTORY_NAME = "history.csv"
 SCORES_NAME = "scores.json"
 NOTES_NAME = "notes.json"
+CURVES_NAME = "curves.png"
 
 
 @dataclass(frozen=True)

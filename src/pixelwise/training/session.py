@@ -23,7 +23,13 @@ from pixelwise.reporting.report import REPORT_NAME
 from pixelwise.training.checkpoint import CHECKPOINT_NAME
 from pixelwise.training.events import Drawn, Listener, Said, ignore_events
 from pixelwise.training.loop import Outcome, Trainer
-from pixelwise.training.run_folder import HISTORY_NAME, NOTES_NAME, RECIPE_NAME, SCORES_NAME
+from pixelwise.training.run_folder import (
+    CURVES_NAME,
+    HISTORY_NAME,
+    NOTES_NAME,
+    RECIPE_NAME,
+    SCORES_NAME,
+)
 from pixelwise.training.run_report import write_run_report
 from pixelwise.training.selftest import overfit_one_batch
 from pixelwise.training.setup import Prepared, prepare
@@ -244,7 +250,7 @@ def _finish(prepared: Prepared, trainer: Trainer, listener: Listener) -> Outcome
         Drawn(
             (
                 folder / REPORT_NAME,
-                folder / "curves.png",
+                folder / CURVES_NAME,
                 *_draw_pictures(prepared, predictor, folder),
             )
         )
