@@ -72,8 +72,10 @@ def command(
 
     What is not given is chosen from the data and this machine, and said with its reason.
     """
+    from pixelwise.devices import keep_freed_memory
     from pixelwise.training.session import train
 
+    keep_freed_memory()
     with listening() as listener:
         outcome = train(
             data,
