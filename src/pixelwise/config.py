@@ -256,7 +256,7 @@ class Recipe(_Section):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
-def load_recipe(path: Path | None = None, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(path: Path | str | None = None, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe and apply overrides.
 
     Args:
@@ -266,7 +266,7 @@ def load_recipe(path: Path | None = None, overrides: Sequence[str] = ()) -> Reci
     Raises:
         ConfigError: The file is missing or no YAML, a key is unknown, or a value is out of range.
     """
-    content = read_yaml(path) if path else {}
+    content = read_yaml(Path(path)) if path else {}
     return overridden(content, overrides, str(path) if path else "recipe")
 
 

@@ -55,7 +55,7 @@ def train(
     strays: Strays | None = None,
     bands: Sequence[int] | None = None,
     format: str | None = None,  # noqa: A002  the word that the command line and the card use
-    recipe: Path | Recipe | None = None,
+    recipe: Path | str | Recipe | None = None,
     overrides: Sequence[str] = (),
     resume: bool = False,
     selftest: bool = False,
@@ -173,7 +173,7 @@ def _require_self_test(prepared: Prepared, listener: Listener) -> None:
     listener(Said("self-test", (result.text,)))
 
 
-def _base_recipe(recipe: Path | Recipe | None, overrides: Sequence[str]) -> Recipe:
+def _base_recipe(recipe: Path | str | Recipe | None, overrides: Sequence[str]) -> Recipe:
     if isinstance(recipe, Recipe):
         if overrides:
             raise ConfigError("overrides go with a recipe file. Change the recipe itself instead")
