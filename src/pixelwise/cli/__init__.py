@@ -28,6 +28,7 @@ OPTIONS = {
     "--debug": "Show the traceback of an error.",
     "--install-completion": "Install completion for the current shell.",
     "--show-completion": "Show that completion, to copy or change it.",
+    "--version": "Print the version and exit.",
     "-h, --help": "Show this message and exit.",
 }
 """What may stand before the verb."""
@@ -51,12 +52,20 @@ def overview() -> str:
     return OVERVIEW.format(verbs=_listed(VERBS), options=_listed(OPTIONS))
 
 
+def version_line() -> str:
+    """What ``pixelwise --version`` prints."""
+    from importlib import metadata
+
+    return f"pixelwise {metadata.version('pixelwise')}"
+
+
 def main() -> None:
     """Run the command line and exit with its code."""
     try:
-        if sys.argv[1:] in (["--help"], ["-h"]):
-            # Importing Typer alone takes four times as long as starting Python.
-            sys.stdout.write(f"{overview()}\n")
+        # Importing Typer alone takes four times as long as starting Python.
+        quick = {"--help": overview, "-h": overview, "--version": version_line}
+        if len(sys.argv) == 2 and sys.argv[1] in quick:
+            sys.stdout.write(f"{quick[sys.argv[1]]()}\n")
             sys.stdout.flush()
             sys.exit(0)
         from pixelwise.cli.application import app

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from pixelwise.cli import OPTIONS, VERBS, overview
+from pixelwise.cli import OPTIONS, VERBS, overview, version_line
 
 # The arguments below are click's; where Typer has click from differs between its versions.
 
@@ -45,9 +45,21 @@ app = typer.Typer(
 )
 
 
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(version_line())
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help=OPTIONS["--debug"])] = False,
+    version: Annotated[  # noqa: ARG001  it has been answered before
+        bool,
+        typer.Option(
+            "--version", help=OPTIONS["--version"], callback=_print_version, is_eager=True
+        ),
+    ] = False,
 ) -> None:
     """What holds for all verbs."""
     if debug:
