@@ -47,6 +47,10 @@ Options:
 What a verb takes: pixelwise VERB --help"""
 
 
+class Interrupted(BaseException):
+    """Ctrl-C under a name of its own: Typer ends the process without a word for the usual one."""
+
+
 def overview() -> str:
     """What ``pixelwise --help`` prints."""
     return OVERVIEW.format(verbs=_listed(VERBS), options=_listed(OPTIONS))
@@ -77,8 +81,8 @@ def main() -> None:
         line = " ".join(str(error).split())
         sys.stderr.write(f"error: {line}\n")
         sys.exit(1)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
+    except (KeyboardInterrupt, Interrupted) as error:
+        sys.stderr.write(f"{str(error) or 'interrupted'}\n")
         sys.exit(130)
     except BrokenPipeError:
         # The reader of a pipe has gone: nothing is left to say, not even at exit.

@@ -9,13 +9,20 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from pixelwise.cli import OPTIONS, VERBS, overview, version_line
+from pixelwise.cli import OPTIONS, VERBS, Interrupted, overview, version_line
 
 # The arguments below are click's; where Typer has click from differs between its versions.
 
 
 class WithOverview(TyperGroup):
     """Says of itself what ``pixelwise --help`` says, however it is asked."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the verb."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise Interrupted(*error.args) from error
 
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
         """Write the one overview there is."""

@@ -128,10 +128,10 @@ class Trainer:
         self._started = time.perf_counter() - self.progress.elapsed_s
         self._saved = self._drawn = time.perf_counter()
         self._num_drawn = len(self.progress.history)
-        if self.progress.step == self.progress.epoch == 0:
-            self._save_checkpoint()  # from here on, every moment can be resumed
-            self.watch.before_training(self._num_steps())
         try:
+            if self.progress.step == self.progress.epoch == 0:
+                self._save_checkpoint()  # from here on, every moment can be resumed
+                self.watch.before_training(self._num_steps())
             with _stopping_between_steps() as self._check_stop:
                 while not self.progress.is_done:
                     self._train_epoch()
@@ -145,7 +145,9 @@ class Trainer:
             if self.progress.best_epoch is None:
                 self._save_model(None)
             again = f"go on with: pixelwise train --resume --out {self.folder}"
-            self.listener(Said("stopped; everything reached is kept", (again,)))
+            is_begun = self.progress.step or self.progress.epoch
+            reached = "everything reached is kept" if is_begun else "nothing was trained yet"
+            self.listener(Said(f"stopped; {reached}", (again,)))
             raise
 
     def _train_epoch(self) -> None:

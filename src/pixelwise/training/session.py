@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from pixelwise.classes import Strays
@@ -33,6 +34,7 @@ from pixelwise.training.run_folder import (
 from pixelwise.training.run_report import write_run_report
 from pixelwise.training.selftest import overfit_one_batch
 from pixelwise.training.setup import Prepared, prepare
+from pixelwise.wording import NOTHING_YET, RUN_AS_BEFORE
 
 RUN_FILES = (RECIPE_NAME, CHECKPOINT_NAME, MODEL_NAME, HISTORY_NAME, SCORES_NAME, NOTES_NAME)
 """A folder that holds any of them is not written over."""
@@ -135,24 +137,34 @@ def train(
     chosen = _with(chosen, given)
     if chosen.data.path is None:
         raise ConfigError("train needs DATA: a folder of labelled images, or a dataset card")
-    dataset = open_as_in(chosen.data)
-    if not resume:
-        folder = _new_folder(out, chosen.model.name, dataset.path.resolve().name)
-    listener(Said("data", dataset.notes))
     with processor_for_training():
-        prepared = prepare(chosen, dataset, listener)
-        if selftest:
-            _require_self_test(prepared, listener)
-        if not resume:
+        with _saying_what_is_kept(NOTHING_YET if not resume else RUN_AS_BEFORE):
+            dataset = open_as_in(chosen.data)
+            if not resume:
+                folder = _new_folder(out, chosen.model.name, dataset.path.resolve().name)
+            listener(Said("data", dataset.notes))
+            prepared = prepare(chosen, dataset, listener)
+            if selftest:
+                _require_self_test(prepared, listener)
+            trainer = Trainer(prepared, folder, listener)
+            if resume:
+                trainer.resume()
+        if not resume:  # the first that is written, when nothing is left that takes long
             make_folder(folder)
             prepared.recipe.data.format = dataset.format.name
             prepared.recipe.data.split = dataset.drawn_split
             write_text(folder / RECIPE_NAME, prepared.recipe.to_yaml())
-        trainer = Trainer(prepared, folder, listener)
-        if resume:
-            trainer.resume()
         trainer.run()
         return _finish(prepared, trainer, listener)
+
+
+@contextmanager
+def _saying_what_is_kept(text: str) -> Iterator[None]:
+    """Give Ctrl-C a text inside the block."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(text) from None
 
 
 def _recipe_as_begun(path: Path) -> Recipe:
