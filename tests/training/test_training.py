@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -215,6 +216,72 @@ def test_resume_refuses_changed_data(tmp_path):
         (data / folder / "00.png").rename(data / folder / "99.png")
     with pytest.raises(ModelFileError, match="have changed"):
         train(out=tmp_path / "run", resume=True)
+
+
+def empty(data):
+    shutil.rmtree(data)
+    data.mkdir()
+
+
+def missing(data):
+    shutil.rmtree(data)
+
+
+def of_other_images(data):
+    shutil.rmtree(data)
+    write_shapes(data, seed=1)
+
+
+def of_more_images(data):
+    for folder in ("images", "masks"):
+        shutil.copy(data / folder / "00.png", data / folder / "99.png")
+    Image.new("RGB", (24, 24)).save(data / "images/99.png")
+
+
+def of_other_classes(data):
+    (data / "dataset.yaml").write_text("classes: [sky, sun]")
+
+
+def of_more_classes(data):
+    (data / "dataset.yaml").write_text("classes: [class-0, class-1, sun]")
+
+
+def of_other_masks(data):
+    Image.new("L", (24, 24)).save(data / "masks/00.png")
+
+
+OTHER_DATA = {
+    empty: "must hold",
+    missing: "does not exist",
+    of_other_images: r"6 of its 6 train images were not in the run \(images/.*; 6 of the run's 6",
+    of_more_images: r"1 of its \d+ (train|val) images were not in the run",
+    of_other_classes: "its classes are sky, sun, those of the run class-0, class-1",
+    of_more_classes: "its classes are class-0, class-1, sun, those of the run class-0, class-1",
+    of_other_masks: "files, masks or splits differ",
+}
+
+
+@pytest.mark.parametrize("change", OTHER_DATA)
+def test_resume_with_other_data_names_the_path_and_what_differs(one_epoch, tmp_path, change):
+    data, run = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(one_epoch / "data", data)
+    shutil.copytree(one_epoch / "run", run)
+    recipe = run / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace(str(one_epoch / "data"), str(data)))
+    change(data)
+    with pytest.raises((DataError, ModelFileError), match=OTHER_DATA[change]) as error_info:
+        train(out=run, resume=True)
+    message = str(error_info.value)
+    assert message.startswith(f"{data} is not the data set that the run in {run} was trained on")
+    assert "recipe.yaml" in message
+    assert "\n" not in message
+
+
+@pytest.fixture(scope="module")
+def one_epoch(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("one")
+    train(write_shapes(folder / "data"), out=folder / "run", model="stacked-fcn", epochs=1)
+    return folder
 
 
 def test_resume_without_a_run_says_what_is_missing(tmp_path):

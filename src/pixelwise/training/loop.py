@@ -19,7 +19,7 @@ from torch import Tensor
 
 from pixelwise.config import Recipe
 from pixelwise.data.batches import Batch, Chance, random_for
-from pixelwise.errors import ModelFileError, TrainingError
+from pixelwise.errors import TrainingError
 from pixelwise.evaluation import score_samples
 from pixelwise.files import write_text
 from pixelwise.modelfile import MODEL_NAME, save_model_file
@@ -29,7 +29,7 @@ from pixelwise.reporting.plots import draw_curves
 from pixelwise.scoring.scores import Scores
 from pixelwise.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from pixelwise.training.events import EpochEnded, Listener, Said, Stepped
-from pixelwise.training.run_folder import CURVES_NAME, HISTORY_NAME
+from pixelwise.training.run_folder import CURVES_NAME, HISTORY_NAME, other_data
 from pixelwise.training.setup import Prepared, arrange, forward_loss
 from pixelwise.training.watch import Watch
 
@@ -110,10 +110,8 @@ class Trainer:
         data = self.progress.data
         self.progress = load_checkpoint(self.folder, self.model, self.optimizer)
         if self.progress.data != data:
-            raise ModelFileError(
-                f"{self.prepared.dataset.path} must hold the images that the run in {self.folder} "
-                "was started with. Files, splits or classes have changed. Restore or start anew"
-            )
+            # Of other images or classes the run's card has told already, where there is one.
+            raise other_data(self.prepared.dataset, self.folder, "files, masks or splits differ")
         # A kill between two writes may have left more history than the checkpoint knows of.
         if self.progress.history:
             self._write_history()

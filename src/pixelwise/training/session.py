@@ -10,10 +10,10 @@ from pathlib import Path
 
 from pixelwise.classes import Strays
 from pixelwise.config import Recipe, load_recipe, validated
-from pixelwise.data.dataset import open_as_in
+from pixelwise.data.dataset import Dataset, open_as_in
 from pixelwise.data.sample import spread
 from pixelwise.devices import processor_for_training
-from pixelwise.errors import ConfigError, ModelFileError, TrainingError
+from pixelwise.errors import ConfigError, DataError, ModelFileError, TrainingError
 from pixelwise.evaluation import score_samples
 from pixelwise.files import make_folder, write_text
 from pixelwise.modelfile import MODEL_NAME, load_model_file, save_model_file
@@ -30,6 +30,8 @@ from pixelwise.training.run_folder import (
     NOTES_NAME,
     RECIPE_NAME,
     SCORES_NAME,
+    difference_from_run,
+    other_data,
 )
 from pixelwise.training.run_report import write_run_report
 from pixelwise.training.selftest import overfit_one_batch
@@ -139,7 +141,7 @@ def train(
         raise ConfigError("train needs DATA: a folder of labelled images, or a dataset card")
     with processor_for_training():
         with _saying_what_is_kept(NOTHING_YET if not resume else RUN_AS_BEFORE):
-            dataset = open_as_in(chosen.data)
+            dataset = _data_of_run(chosen, folder) if resume else open_as_in(chosen.data)
             if not resume:
                 folder = _new_folder(out, chosen.model.name, dataset.path.resolve().name)
             listener(Said("data", dataset.notes))
@@ -156,6 +158,30 @@ def train(
             write_text(folder / RECIPE_NAME, prepared.recipe.to_yaml())
         trainer.run()
         return _finish(prepared, trainer, listener)
+
+
+def _data_of_run(recipe: Recipe, folder: Path) -> Dataset:
+    """The data set of a run that is resumed.
+
+    Raises:
+        DataError: It cannot be opened as it was when the run began.
+        ModelFileError: It is not the one that the run was trained on.
+    """
+    try:
+        dataset = open_as_in(recipe.data)
+    except DataError as error:
+        raise type(error)(
+            f"{recipe.data.path} is not the data set that the run in {folder} was trained on, as "
+            f"data.path of its {RECIPE_NAME} or DATA says: {error}"
+        ) from error
+    try:
+        _, card = load_model_file(folder / MODEL_NAME)
+    except ModelFileError:  # none yet, or damaged: the checkpoint is what is resumed
+        return dataset
+    difference = difference_from_run(dataset, card)
+    if difference:
+        raise other_data(dataset, folder, difference)
+    return dataset
 
 
 @contextmanager
