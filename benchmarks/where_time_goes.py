@@ -21,7 +21,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from measuring import in_words, machine, print_table, write_results
-from pixelwise.devices import MEMORY_FORMATS, processor_for_training
+from pixelwise.devices import MEMORY_FORMATS, keep_freed_memory, processor_for_training
 from pixelwise.models import count_gmacs, create_model
 from throughput import FLOPS_PER_MAC, PASSES, measure_peak
 
@@ -91,6 +91,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=4)
     options = parser.parse_args()
     models = options.models or MODELS
+    keep_freed_memory()
     with processor_for_training():
         peak_gflops = measure_peak()
         rows = [

@@ -24,6 +24,29 @@ def test_an_empty_recipe_is_the_default(tmp_path):
     assert load_recipe() == load_recipe(write(tmp_path, "")) == Recipe()
 
 
+EMPTY_SECTIONS = [*Recipe.model_fields, "model: {arguments: }\ndata", "data: {ignore: }\nmodel"]
+
+
+@pytest.mark.parametrize("section", EMPTY_SECTIONS)
+@pytest.mark.parametrize("nothing", ["", " ~", " # commented out", " {}"])
+def test_an_empty_section_is_the_default(tmp_path, section, nothing):
+    assert load_recipe(write(tmp_path, f"{section}:{nothing}\n")) == Recipe()
+
+
+def test_an_empty_section_beside_others_changes_nothing_of_them(tmp_path):
+    path = write(tmp_path, "training:\nmodel: {name: unet}\naugmentation:\ndata:\n")
+    recipe = load_recipe(path, ["training.epochs=4"])
+    assert (recipe.model.name, recipe.training.epochs) == ("unet", 4)
+    assert recipe.data == DataRecipe()
+
+
+def test_none_stays_a_choice_where_it_is_one(tmp_path):
+    path = write(tmp_path, "training: {clip_norm: }\n")
+    assert load_recipe(path).training.clip_norm is None
+    with pytest.raises(ConfigError, match=r"training\.seed.* valid integer"):
+        load_recipe(write(tmp_path, "training: {seed: }\n"))
+
+
 def test_a_recipe_and_overrides_are_merged(tmp_path):
     path = write(tmp_path, "training: {epochs: 5, seed: 3}\nmodel: {name: unet}\n")
     recipe = load_recipe(path, ["training.epochs=20", "data.ignore=[11, 12]"])

@@ -44,6 +44,51 @@ def test_type_checkers_see_every_public_name_where_it_is_loaded_from():
     assert seen == {name: pixelwise._HOMES[name] for name in pixelwise.__all__}
 
 
+PUBLIC_FUNCTIONS = [
+    name for name in pixelwise.__all__ if inspect.isfunction(getattr(pixelwise, name))
+]
+
+
+@pytest.mark.parametrize("name", PUBLIC_FUNCTIONS)
+def test_where_a_path_may_be_given_text_may_be_given(name):
+    parameters = inspect.signature(getattr(pixelwise, name)).parameters.values()
+    taken = {entry.name: entry.annotation for entry in parameters if "Path" in entry.annotation}
+    assert {key: text for key, text in taken.items() if "str" not in text} == {}
+    assert not [text for text in taken.values() if "Sequence[Path]" in text]
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_recipe_may_be_given_as_text_or_path(kind, tmp_path, make_index_dataset):
+    data = kind(make_index_dataset(tmp_path / "data", num_images=8))
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "model: {name: stacked-fcn, arguments: {filters: 4}}\ntraining: {epochs: 1, size: [8, 8]}\n"
+    )
+    assert pixelwise.load_recipe(kind(recipe)).training.epochs == 1
+    assert pixelwise.show_data(data, kind(tmp_path / "a.png"), recipe=kind(recipe)).is_file()
+    run = pixelwise.train(data, recipe=kind(recipe), out=kind(tmp_path / "run")).folder
+    assert (run / "model.safetensors").is_file()
+    assert pixelwise.report_run(kind(run), out=kind(tmp_path / "r.html")).page.is_file()
+    found = pixelwise.compare(data, kind(run), epochs=1, out=kind(tmp_path / "c"))
+    assert len(found.models) == 1
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_data_and_results_may_be_given_as_text_or_path(
+    kind, tmp_path, make_index_dataset, make_model_file
+):
+    data = kind(make_index_dataset(tmp_path / "data", num_images=4))
+    model = pixelwise.load_model(kind(make_model_file(tmp_path / "model.safetensors")))
+    pixelwise.convert_data(pixelwise.open_dataset(data), kind(tmp_path / "coco"), "coco")
+    assert pixelwise.check_data(kind(tmp_path / "coco")).dataset.format.name == "coco"
+    images = tmp_path / "data/images"
+    for inputs in (kind(images), [kind(images)], (kind(images / "000.png"),)):
+        assert pixelwise.predict(model, inputs, kind(tmp_path / "out")).failed == ()
+    assert len(list((tmp_path / "out").iterdir())) == 4
+    assert pixelwise.evaluate(model, data, "all").mean_iou >= 0
+    pixelwise.review_labels(model, data, split="all")
+
+
 def test_a_name_that_does_not_exist_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no_such_name"):
         pixelwise.no_such_name  # noqa: B018

@@ -1,9 +1,9 @@
+import importlib
 import sys
 
 import pytest
 
 from pixelwise.errors import ConfigError, UnknownNameError
-from pixelwise.registry import Registry
 
 
 @pytest.fixture
@@ -56,11 +56,50 @@ def test_a_missing_argument_is_named(shapes):
         shapes.create("square")
 
 
-def test_a_name_is_registered_once():
-    registry = Registry("shape", "nowhere")
-    registry.register("square")(dict)
+def own_builder(size):
+    return ("own", size)
+
+
+@pytest.mark.parametrize("is_loaded", [False, True])
+def test_a_builder_from_outside_replaces_a_built_in_whenever_it_comes(shapes, is_loaded):
+    if is_loaded:
+        shapes.names()
+    for _ in range(2):  # a cell of a notebook may run again
+        shapes.register("square")(own_builder)
+    assert shapes.names() == ["circle", "square"]
+    assert shapes.create("square", size=3) == ("own", 3)
+    assert shapes.create("circle", size=3) == ("circle", 3, "red")
+    with pytest.raises(UnknownNameError, match="Did you mean 'square'"):
+        shapes.builder("squar")
+    with pytest.raises(UnknownNameError, match=r"argument of shape 'square' .*'size'"):
+        shapes.create("square", siz=3)
+
+
+def test_the_builder_that_was_registered_last_counts(shapes):
+    shapes.register("oval")(own_builder)
+    shapes.register("oval")(lambda size: ("new", size))
+    assert shapes.create("oval", size=1) == ("new", 1)
+    assert shapes.names() == ["circle", "oval", "square"]
+
+
+def test_two_modules_of_the_package_cannot_share_a_name(shapes, tmp_path):
+    module = (tmp_path / "some_shapes/square.py").read_text()
+    (tmp_path / "some_shapes/square_again.py").write_text(module)
     with pytest.raises(ValueError, match="shape 'square' is registered twice"):
-        registry.register("square")(list)
+        shapes.names()
+
+
+def test_a_module_of_the_package_can_be_loaded_again(shapes):
+    shapes.names()
+    importlib.reload(sys.modules["some_shapes.square"])
+    assert shapes.names() == ["circle", "square"]
+
+
+def test_a_name_of_its_own_goes_before_the_family_that_it_looks_like(shapes):
+    shapes.register_family("many:", "many:SIZE")(lambda name, size: (name, size))
+    shapes.register("many:one")(own_builder)
+    assert shapes.create("many:one", size=2) == ("own", 2)
+    assert shapes.create("many:two", size=2) == ("many:two", 2)
 
 
 def test_the_hint_replaces_the_list(shapes):

@@ -1,14 +1,16 @@
 """What a start loads: each needless package would make every call slower, by seconds for some."""
 
+import re
 import subprocess
 import sys
+from importlib import metadata
 
 import numpy as np
 import pytest
 import typer.main
 from PIL import Image
 
-from pixelwise.cli import OPTIONS, VERBS, overview
+from pixelwise.cli import OPTIONS, VERBS, overview, version_line
 from pixelwise.cli.application import app
 
 RUN_VERB = """
@@ -66,6 +68,19 @@ def test_the_help_loads_no_torch_no_numpy_and_not_even_typer(word):
     assert "pixelwise.cli" in loaded
     assert not loaded & {"torch", "numpy", "pydantic", "typer", "rich"}
     assert output == f"{overview()}\n"
+
+
+def test_the_version_loads_no_torch_no_numpy_and_not_even_typer():
+    loaded, output = loaded_by(RUN_VERB, "--version")
+    assert "pixelwise.cli" in loaded
+    assert not loaded & {"torch", "numpy", "pydantic", "typer", "rich"}
+    assert output == f"pixelwise {metadata.version('pixelwise')}\n"
+    assert re.fullmatch(r"pixelwise \d+\.\d+\.\d+\S*\n", output)
+
+
+def test_the_version_is_the_same_where_other_options_stand_before(run_cli):
+    assert run_cli("--debug", "--version") == (0, f"{version_line()}\n", "")
+    assert run_cli("--version", "train") == (0, f"{version_line()}\n", "")
 
 
 def test_the_help_of_a_verb_loads_no_torch_and_no_rich():

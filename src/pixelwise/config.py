@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import (
@@ -50,6 +50,23 @@ DEFAULT_SPLIT = "70/15/15"
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_empty(cls, content: Any) -> Any:
+        """``training:`` with nothing below it is ``None`` in YAML, and means the defaults."""
+        if not isinstance(content, dict):
+            return content
+        empty = {key for key, value in content.items() if value is None}
+        fields = {key: field.annotation for key, field in cls.model_fields.items() if key in empty}
+        dropped = {key for key, annotation in fields.items() if _holds_entries(annotation)}
+        return {key: value for key, value in content.items() if key not in dropped}
+
+
+def _holds_entries(annotation: Any) -> bool:
+    """The annotation is of a section, a mapping or a list, and not of one that may be ``None``."""
+    kind = get_origin(annotation) or annotation
+    return isinstance(kind, type) and issubclass(kind, BaseModel | dict | list | tuple)
 
 
 class _ResizePolicy(BaseModel):
@@ -240,7 +257,7 @@ class Recipe(_Section):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
-def load_recipe(path: Path | None = None, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(path: Path | str | None = None, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe and apply overrides.
 
     Args:
@@ -250,7 +267,7 @@ def load_recipe(path: Path | None = None, overrides: Sequence[str] = ()) -> Reci
     Raises:
         ConfigError: The file is missing or no YAML, a key is unknown, or a value is out of range.
     """
-    content = read_yaml(path) if path else {}
+    content = read_yaml(Path(path)) if path else {}
     return overridden(content, overrides, str(path) if path else "recipe")
 
 
@@ -273,7 +290,9 @@ def overridden(content: dict[str, Any], overrides: Sequence[str], origin: str) -
         *parents, last = [section, *name.split(".")]
         inside = content
         for parent in parents:
-            inside = inside.setdefault(parent, {})
+            if inside.get(parent) is None:  # it is not there, or empty
+                inside[parent] = {}
+            inside = inside[parent]
             if not isinstance(inside, dict):
                 raise ConfigError(f"{origin}: {parent} must be a section for {key}. Got {inside!r}")
         try:

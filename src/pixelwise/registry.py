@@ -35,15 +35,30 @@ class Registry(Generic[Item]):
         self._is_loaded = False
 
     def register(self, name: str) -> Callable[[Builder], Builder]:
-        """Decorate a class or a function that builds an item, and give it a name."""
+        """Decorate a class or a function that builds an item, and give it a name.
+
+        A builder from outside the package replaces what had the name before, so that a cell of a
+        notebook can be run again, and it stays where the package's own is imported only later.
+
+        Raises:
+            ValueError: Two modules of the package take the same name.
+        """
 
         def decorate(builder: Builder) -> Builder:
-            if name in self._entries:
-                raise ValueError(f"{self.kind} {name!r} is registered twice")
+            before = self._entries.get(name)
+            if before is not None and self._is_own(builder):
+                if not self._is_own(before):
+                    return builder
+                if before.__module__ != builder.__module__:
+                    raise ValueError(f"{self.kind} {name!r} is registered twice")
             self._entries[name] = builder
             return builder
 
         return decorate
+
+    def _is_own(self, builder: Callable[..., Any]) -> bool:
+        """It is defined in a module of the package."""
+        return f"{builder.__module__}.".startswith(f"{self._package}.")
 
     def register_family(self, prefix: str, shape: str) -> Callable[[Builder], Builder]:
         """Decorate a builder for every name that begins with ``prefix``; it gets the name first.
@@ -76,12 +91,16 @@ class Registry(Generic[Item]):
             UnknownNameError: Nothing is.
         """
         self._load()
+        if name in self._entries:
+            return self._entries[name]
         for prefix, (_, builder) in self._families.items():
             if name.startswith(prefix):
                 return partial(builder, name)
-        if name not in self._entries:
-            raise UnknownNameError(self.kind, name, self._entries, hint=self._hint)
-        return self._entries[name]
+        raise UnknownNameError(self.kind, name, self._entries, hint=self._hint)
+
+    def name_of(self, builder: object) -> str | None:
+        """The name that a class or function is registered under; ``None`` where it has none."""
+        return next((name for name, entry in self._entries.items() if entry is builder), None)
 
     def create(self, name: str, **arguments: Any) -> Item:
         """Build the item of that name; the builder's signature is the schema of its arguments.

@@ -4,6 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+NOTHING_YET = (
+    "interrupted before the first step of a training: nothing of it was trained yet, and nothing "
+    "was written"
+)
+"""What a person is told who stops a training too early for anything to be kept."""
+
+RUN_AS_BEFORE = (
+    "interrupted before the first step of a training: nothing more was trained yet, and the run is "
+    "as it was"
+)
+"""The same of a run that was being resumed."""
+
 
 def amount(number: float, noun: str) -> str:
     """A number with its noun: ``1 image``, ``2 images``, ``0.5 minutes``."""

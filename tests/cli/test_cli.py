@@ -270,7 +270,65 @@ def test_an_interrupt_exits_with_130_without_a_traceback(run, monkeypatch, exclu
     monkeypatch.setattr(pixelwise.evaluation.evaluate, "evaluate", interrupted)
     code, out, err = run("evaluate", *exclusive, "--json")
     assert (code, out) == (130, "")
+    assert err.splitlines()[-1] == "interrupted"
     assert "Traceback" not in err
+
+
+PHASES = [
+    "train.open_as_in", "session.prepare", "session._require_self_test", "session.Trainer",
+]  # fmt: skip
+"""What a training does before anything of it is kept."""
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_control_c_before_the_first_step_says_that_nothing_was_written(
+    run, monkeypatch, exclusive, tmp_path, phase
+):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"pixelwise.training.{phase}", interrupted)
+    arguments = ("--out", tmp_path / "run", "--epochs", 1, "--model", "stacked-fcn", "--selftest")
+    code, out, err = run("train", exclusive[1], *arguments)
+    assert (code, out) == (130, "")
+    last = err.splitlines()[-1]
+    assert "nothing of it was trained yet, and nothing was written" in last
+    assert "Traceback" not in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_control_c_while_torch_is_loaded_says_the_same(run, monkeypatch, exclusive):
+    class Interrupting:
+        def find_spec(self, name, *_):
+            if name == "pixelwise.training.train":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "pixelwise.training.train")
+    monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
+    code, _, err = run("train", exclusive[1])
+    assert code == 130
+    assert "nothing was written" in err.splitlines()[-1]
+
+
+def test_control_c_before_the_first_step_of_a_run_that_is_kept_says_how_to_resume(
+    run, monkeypatch, exclusive, tmp_path
+):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    arguments = ("--out", tmp_path / "run", "--epochs", 1, "--model", "stacked-fcn")
+    with monkeypatch.context() as patched:
+        patched.setattr("pixelwise.training.watch.Watch.before_training", interrupted)
+        code, _, err = run("train", exclusive[1], *arguments)
+    assert code == 130
+    assert "stopped; nothing was trained yet:" in err
+    assert f"--resume --out {tmp_path / 'run'}" in err
+    with monkeypatch.context() as patched:
+        patched.setattr("pixelwise.training.train.prepare", interrupted)
+        code, _, err = run("train", "--resume", "--out", tmp_path / "run")
+    assert code == 130
+    assert "the run is as it was" in err.splitlines()[-1]
+    assert run("train", "--resume", "--out", tmp_path / "run")[0] == 0
 
 
 def test_what_is_no_number_becomes_null_in_json(capsys):

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from pixelwise.data.card import DatasetCard
 from pixelwise.data.dataset import open_dataset
 from pixelwise.data.sample import Record
 from pixelwise.data.split_assignment import assign_splits, parse_split
@@ -226,3 +227,86 @@ def test_digits_are_made_on_the_spot_without_a_network(tmp_path, monkeypatch):
     assert [len(dataset.split(name)) for name in ("train", "val")] == [1000, 200]
     assert dataset.augmentation.orientation == "fixed"
     assert open_dataset("digits").fingerprint == dataset.fingerprint
+
+
+def without_masks(folder, make_index_dataset, make_object_dataset):
+    make_index_dataset(folder, num_images=9)
+    for number in (1, 4, 5):
+        (folder / f"masks/{number:03d}.png").unlink()
+    return "001.png must have a mask", "004.png, 005.png"
+
+
+def without_images(folder, make_index_dataset, make_object_dataset):
+    make_index_dataset(folder, num_images=9)
+    for number in (1, 4, 5):
+        (folder / f"images/{number:03d}.png").unlink()
+    return "001.png must have an image", "004.png, 005.png"
+
+
+def without_files_of_a_list(folder, make_index_dataset, make_object_dataset):
+    make_index_dataset(folder / "a", num_images=9)
+    lines = [f"a/images/{number:03d}.png a/masks/{number:03d}.png" for number in range(12)]
+    (folder / "train.txt").write_text("\n".join(lines))
+    return "train.txt line 10 must name", "line 11, line 12"
+
+
+def without_image_folders(folder, make_index_dataset, make_object_dataset):
+    make_object_dataset(folder, num_images=9)
+    for number in (1, 4, 5):
+        shutil.rmtree(folder / f"cell-{number:03d}/images")
+    return "cell-001 must hold images/", "cell-004, cell-005"
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [without_masks, without_images, without_files_of_a_list, without_image_folders],
+)
+def test_files_of_one_fault_are_named_in_one_error(
+    tmp_path, broken, make_index_dataset, make_object_dataset
+):
+    first, others = broken(tmp_path, make_index_dataset, make_object_dataset)
+    with pytest.raises(DataError, match=first) as error_info:
+        open_dataset(tmp_path)
+    assert f"The same holds for 2 more: {others}" in str(error_info.value)
+    assert "\n" not in str(error_info.value)
+
+
+def test_many_files_of_one_fault_are_counted(tmp_path, make_index_dataset):
+    make_index_dataset(tmp_path, num_images=60)
+    for number in range(2, 60):
+        (tmp_path / f"masks/{number:03d}.png").unlink()
+    message = r"The same holds for 57 more: 003.png, 004.png, 005.png, 006.png, ...$"
+    with pytest.raises(DataError, match=message):
+        open_dataset(tmp_path)
+
+
+def test_other_faults_are_counted_beside_the_first(tmp_path, make_index_dataset):
+    make_index_dataset(tmp_path, num_images=9)
+    (tmp_path / "masks/001.png").unlink()
+    for number in (4, 5):
+        (tmp_path / f"images/{number:03d}.png").unlink()
+    with pytest.raises(DataError, match=r"001\.png must have a mask.* 2 other problems besides"):
+        open_dataset(tmp_path)
+
+
+def test_one_fault_alone_is_said_as_ever(tmp_path, make_index_dataset):
+    make_index_dataset(tmp_path, num_images=9)
+    (tmp_path / "masks/004.png").unlink()
+    with pytest.raises(DataError, match=r"Add the mask, or move the image elsewhere$"):
+        open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("key", DatasetCard.model_fields)
+def test_an_empty_entry_of_a_card_is_as_if_it_were_not_there(tmp_path, key, make_index_dataset):
+    make_index_dataset(tmp_path)
+    without = open_dataset(tmp_path)
+    (tmp_path / "dataset.yaml").write_text(f"{key}:\n")
+    assert open_dataset(tmp_path).records == without.records
+
+
+def test_an_empty_split_of_a_card_has_no_images(tmp_path, make_index_dataset):
+    make_index_dataset(tmp_path, num_images=2)
+    (tmp_path / "dataset.yaml").write_text(
+        "splits:\n  train: [images/000]\n  val: [images/001]\n  test:\n"
+    )
+    assert {record.split for record in open_dataset(tmp_path).records} == {"train", "val"}

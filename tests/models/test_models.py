@@ -3,6 +3,9 @@
 import copy
 import functools
 import inspect
+import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -12,7 +15,9 @@ from torch import nn
 from pixelwise.classes import ClassMap, numbered_names
 from pixelwise.errors import ConfigError, PixelwiseError, UnknownNameError
 from pixelwise.models import create_model, list_models, summarise_models
+from pixelwise.models.base import models
 from pixelwise.models.blocks import MaxPool
+from pixelwise.models.fcn import FCN32s
 from pixelwise.models.model_file import (
     ModelCard,
     Preprocessing,
@@ -21,6 +26,8 @@ from pixelwise.models.model_file import (
     load_model_file,
     save_model_file,
 )
+from pixelwise.models.smp_bridge import SmpModel
+from pixelwise.models.unet import UNet
 
 SMP = [
     "smp:unet:resnet18",
@@ -54,6 +61,60 @@ def has_unpooling(name):
 
 def relative_difference(logits, reference):
     return ((logits - reference).abs().max() / reference.abs().max()).item()
+
+
+@every_model
+def test_a_class_called_directly_gives_a_model_that_knows_what_it_is(name):
+    builder = models.builder(name)
+    with torch.device("meta"):
+        by_place, by_name = builder(5, 4), builder(num_classes=5, in_channels=4)
+        usual = builder(5)
+        created = create_model(name, 5, 4)
+    for model in (by_place, by_name, copy.deepcopy(by_place), pickle.loads(pickle.dumps(created))):
+        assert (model.name, model.num_classes, model.in_channels) == (name, 5, 4)
+        assert model.arguments == {}
+    assert (usual.name, usual.num_classes, usual.in_channels) == (name, 5, 3)
+
+
+def test_a_class_called_directly_keeps_its_further_arguments():
+    with torch.device("meta"):
+        assert UNet(2, filters=8).arguments == {"filters": 8}
+        assert FCN32s(2, pretrained=False).arguments == {}
+        model = SmpModel("smp:unet:resnet18", 2, encoder_depth=3, decoder_channels=(16, 8, 4))
+    assert model.arguments == {"encoder_depth": 3, "decoder_channels": (16, 8, 4)}
+
+
+def test_a_built_in_name_can_be_registered_again_in_a_notebook():
+    code = """
+import pixelwise
+from torch import nn
+from pixelwise.models import SegmentationModel, models
+for _ in range(2):
+    @models.register("unet")
+    class Mine(SegmentationModel):
+        def __init__(self, num_classes, in_channels=3):
+            super().__init__()
+            self.layer = nn.Conv2d(in_channels, num_classes, 1)
+        def segment(self, image):
+            return self.layer(image)
+assert "unet" in pixelwise.list_models() and "fcn8s" in pixelwise.list_models()
+from pixelwise.models.unet import UNet
+assert type(pixelwise.create_model("unet", 2)) is Mine is not UNet
+try:
+    pixelwise.create_model("unett", 2)
+except pixelwise.PixelwiseError as error:
+    assert "Did you mean 'unet'" in str(error)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_a_class_that_is_not_registered_is_called_by_its_own_name():
+    class Own(UNet):
+        pass
+
+    with torch.device("meta"):
+        model = Own(2, 1, filters=4)
+    assert (model.name, model.num_classes, model.in_channels) == ("Own", 2, 1)
 
 
 @every_model

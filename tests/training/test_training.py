@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from PIL import Image
 from pixelwise.config import load_recipe
 from pixelwise.errors import ConfigError, DataError, ModelFileError, TrainingError
 from pixelwise.prediction.predictor import load_model
+from pixelwise.training import loop
 from pixelwise.training.diagnostics.observer import Watch
 from pixelwise.training.events import EpochEnded, Said, Stepped
 from pixelwise.training.train import train
@@ -216,6 +218,72 @@ def test_resume_refuses_changed_data(tmp_path):
         train(out=tmp_path / "run", resume=True)
 
 
+def empty(data):
+    shutil.rmtree(data)
+    data.mkdir()
+
+
+def missing(data):
+    shutil.rmtree(data)
+
+
+def of_other_images(data):
+    shutil.rmtree(data)
+    write_shapes(data, seed=1)
+
+
+def of_more_images(data):
+    for folder in ("images", "masks"):
+        shutil.copy(data / folder / "00.png", data / folder / "99.png")
+    Image.new("RGB", (24, 24)).save(data / "images/99.png")
+
+
+def of_other_classes(data):
+    (data / "dataset.yaml").write_text("classes: [sky, sun]")
+
+
+def of_more_classes(data):
+    (data / "dataset.yaml").write_text("classes: [class-0, class-1, sun]")
+
+
+def of_other_masks(data):
+    Image.new("L", (24, 24)).save(data / "masks/00.png")
+
+
+OTHER_DATA = {
+    empty: "must hold",
+    missing: "does not exist",
+    of_other_images: r"6 of its 6 train images were not in the run \(images/.*; 6 of the run's 6",
+    of_more_images: r"1 of its \d+ (train|val) images were not in the run",
+    of_other_classes: "its classes are sky, sun, those of the run class-0, class-1",
+    of_more_classes: "its classes are class-0, class-1, sun, those of the run class-0, class-1",
+    of_other_masks: "files, masks or splits differ",
+}
+
+
+@pytest.mark.parametrize("change", OTHER_DATA)
+def test_resume_with_other_data_names_the_path_and_what_differs(one_epoch, tmp_path, change):
+    data, run = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(one_epoch / "data", data)
+    shutil.copytree(one_epoch / "run", run)
+    recipe = run / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace(str(one_epoch / "data"), str(data)))
+    change(data)
+    with pytest.raises((DataError, ModelFileError), match=OTHER_DATA[change]) as error_info:
+        train(out=run, resume=True)
+    message = str(error_info.value)
+    assert message.startswith(f"{data} is not the data set that the run in {run} was trained on")
+    assert "recipe.yaml" in message
+    assert "\n" not in message
+
+
+@pytest.fixture(scope="module")
+def one_epoch(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("one")
+    train(write_shapes(folder / "data"), out=folder / "run", model="stacked-fcn", epochs=1)
+    return folder
+
+
 def test_resume_without_a_run_says_what_is_missing(tmp_path):
     with pytest.raises(ModelFileError, match="--resume needs"):
         train(out=tmp_path / "nothing", resume=True)
@@ -323,6 +391,54 @@ def test_a_loss_that_is_no_number_ends_the_run_with_advice(tmp_path):
             epochs=5,
             overrides=["training.learning_rate=1e30", "training.warmup=0"],
         )
+
+
+@pytest.fixture
+def drawings(monkeypatch):
+    """How many epochs were in each drawing of the curves."""
+    seen = []
+    monkeypatch.setattr(loop, "draw_curves", lambda history, _: seen.append(len(history)))
+    return seen
+
+
+def test_curves_are_not_drawn_at_every_epoch_of_a_short_training(tmp_path, drawings):
+    train(write_shapes(tmp_path / "data"), out=tmp_path / "run", model="stacked-fcn", epochs=6)
+    assert drawings == [6]
+
+
+def test_curves_are_drawn_at_every_epoch_that_is_long_beside_drawing(
+    tmp_path, drawings, monkeypatch
+):
+    monkeypatch.setattr(loop, "CURVES_S", 0.0)
+    monkeypatch.setattr(loop, "CURVES_SHARE", 1e6)  # of the time since the last drawing
+    train(write_shapes(tmp_path / "data"), out=tmp_path / "run", model="stacked-fcn", epochs=3)
+    assert drawings == [1, 2, 3]
+
+
+def test_the_time_of_the_last_drawing_decides_about_the_next(tmp_path, drawings, monkeypatch):
+    monkeypatch.setattr(loop, "CURVES_S", 0.0)
+    monkeypatch.setattr(
+        loop, "draw_curves", lambda history, _: (drawings.append(len(history)), time.sleep(0.5))
+    )
+    train(write_shapes(tmp_path / "data"), out=tmp_path / "run", model="stacked-fcn", epochs=4)
+    assert drawings == [1, 4]
+
+
+def test_a_stopped_or_failed_training_leaves_the_curves_of_all_its_epochs(tmp_path, drawings):
+    data = write_shapes(tmp_path / "data")
+
+    def stop(event):
+        if isinstance(event, Stepped) and event.epoch == 3:
+            raise KeyboardInterrupt
+
+    def fail(event):
+        if isinstance(event, Stepped) and event.epoch == 3:
+            raise TrainingError
+
+    for listener, error in ((stop, KeyboardInterrupt), (fail, TrainingError)):
+        with pytest.raises(error):
+            train(data, out=tmp_path / error.__name__, listener=listener, **SMALL)
+    assert drawings == [2, 2]
 
 
 def test_a_budget_in_minutes_ends_the_run(tmp_path):

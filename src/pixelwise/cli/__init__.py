@@ -28,6 +28,7 @@ OPTIONS = {
     "--debug": "Show the traceback of an error.",
     "--install-completion": "Install completion for the current shell.",
     "--show-completion": "Show that completion, to copy or change it.",
+    "--version": "Print the version and exit.",
     "-h, --help": "Show this message and exit.",
 }
 """What may stand before the verb."""
@@ -46,17 +47,29 @@ Options:
 What a verb takes: pixelwise VERB --help"""
 
 
+class Interrupted(BaseException):
+    """Ctrl-C under a name of its own: Typer ends the process without a word for the usual one."""
+
+
 def overview() -> str:
     """What ``pixelwise --help`` prints."""
     return OVERVIEW.format(verbs=_listed(VERBS), options=_listed(OPTIONS))
 
 
+def version_line() -> str:
+    """What ``pixelwise --version`` prints."""
+    from importlib import metadata
+
+    return f"pixelwise {metadata.version('pixelwise')}"
+
+
 def main() -> None:
     """Run the command line and exit with its code."""
     try:
-        if sys.argv[1:] in (["--help"], ["-h"]):
-            # Importing Typer alone takes four times as long as starting Python.
-            sys.stdout.write(f"{overview()}\n")
+        # Importing Typer alone takes four times as long as starting Python.
+        quick = {"--help": overview, "-h": overview, "--version": version_line}
+        if len(sys.argv) == 2 and sys.argv[1] in quick:
+            sys.stdout.write(f"{quick[sys.argv[1]]()}\n")
             sys.stdout.flush()
             sys.exit(0)
         from pixelwise.cli.application import app
@@ -68,8 +81,8 @@ def main() -> None:
         line = " ".join(str(error).split())
         sys.stderr.write(f"error: {line}\n")
         sys.exit(1)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
+    except (KeyboardInterrupt, Interrupted) as error:
+        sys.stderr.write(f"{str(error) or 'interrupted'}\n")
         sys.exit(130)
     except BrokenPipeError:
         # The reader of a pipe has gone: nothing is left to say, not even at exit.

@@ -9,13 +9,20 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from pixelwise.cli import OPTIONS, VERBS, overview
+from pixelwise.cli import OPTIONS, VERBS, Interrupted, overview, version_line
 
 # The arguments below are click's; where Typer has click from differs between its versions.
 
 
 class WithOverview(TyperGroup):
     """Says of itself what ``pixelwise --help`` says, however it is asked."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the verb."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise Interrupted(*error.args) from error
 
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
         """Write the one overview there is."""
@@ -45,9 +52,21 @@ app = typer.Typer(
 )
 
 
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(version_line())
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help=OPTIONS["--debug"])] = False,
+    version: Annotated[  # noqa: ARG001  it has been answered before
+        bool,
+        typer.Option(
+            "--version", help=OPTIONS["--version"], callback=_print_version, is_eager=True
+        ),
+    ] = False,
 ) -> None:
     """What holds for all verbs."""
     if debug:

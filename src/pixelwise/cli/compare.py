@@ -75,7 +75,9 @@ def command(
     the command to go on with what was interrupted, or with further models.
     """
     from pixelwise.comparison.compare import compare
+    from pixelwise.devices import keep_freed_memory
 
+    keep_freed_memory()
     with listening() as listener:
         comparison = compare(
             data,

@@ -65,8 +65,10 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Train one system with its article's recipe; the article's figures and ours, side by side."""
+    from pixelwise.devices import keep_freed_memory
     from pixelwise.lab.run import run_entry, side_by_side
 
+    keep_freed_memory()
     with listening() as listener:
         result = run_entry(
             name, data=data, minutes=minutes, out=out, overrides=set_ or (), listener=listener
@@ -96,8 +98,10 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Train an article's systems under one budget and draw them on one page."""
+    from pixelwise.devices import keep_freed_memory
     from pixelwise.lab.compare import compare_article
 
+    keep_freed_memory()
     with listening() as listener:
         results, comparison = compare_article(
             article,

@@ -19,7 +19,8 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """List the models: article, parameters, computation of one image, label modes."""
-    from pixelwise.models import models, summarise_models
+    from pixelwise.models import summarise_models
+    from pixelwise.models.base import models
 
     height, width = parse_size(size)
     summaries = summarise_models(classes, channels, (height, width))

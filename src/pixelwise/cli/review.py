@@ -157,6 +157,7 @@ def _by_folds(
     """What the models doubt that are trained without the images."""
     from pixelwise.data.splits.plans import plan_split
     from pixelwise.data.splits.split_cards import require_new
+    from pixelwise.devices import keep_freed_memory
     from pixelwise.training.out_of_fold import CARD_NAME, recipe_of, review_folds, train_folds
 
     recipe = recipe_of(model)
@@ -168,6 +169,7 @@ def _by_folds(
         plan = plan_split(dataset, folds=folds, redraw=True, on_progress=on_progress)
     for line in plan.notes:
         note(line)
+    keep_freed_memory()
     with listening() as listener:
         trained = train_folds(
             dataset, data, plan, recipe, home, minutes=minutes, device=device, listener=listener

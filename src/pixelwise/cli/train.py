@@ -20,6 +20,7 @@ from pixelwise.cli.console import (
     stray_rule,
 )
 from pixelwise.cli.progress import listening
+from pixelwise.text import NOTHING_YET
 
 
 def command(
@@ -72,8 +73,13 @@ def command(
 
     What is not given is chosen from the data and this machine, and said with its reason.
     """
-    from pixelwise.training.train import train
+    try:
+        from pixelwise.devices import keep_freed_memory
+        from pixelwise.training.train import train
+    except KeyboardInterrupt:  # it takes seconds
+        raise KeyboardInterrupt(NOTHING_YET) from None
 
+    keep_freed_memory()
     with listening() as listener:
         outcome = train(
             data,

@@ -12,7 +12,7 @@ import yaml
 from pixelwise.config import Recipe, load_recipe
 from pixelwise.errors import ConfigError, ModelFileError
 from pixelwise.files import file_names
-from pixelwise.models import models as registered
+from pixelwise.models.base import models as registered
 from pixelwise.models.model_file import MODEL_NAME
 
 RECIPE_SUFFIXES = (".yaml", ".yml")
@@ -38,7 +38,7 @@ class Candidate:
     is_own_recipe: bool = False
 
 
-def parse_candidates(models: str | Sequence[str | Path], base: Recipe) -> list[Candidate]:
+def parse_candidates(models: str | Path | Sequence[str | Path], base: Recipe) -> list[Candidate]:
     """Understand what is to be compared.
 
     Args:
@@ -51,7 +51,10 @@ def parse_candidates(models: str | Sequence[str | Path], base: Recipe) -> list[C
         ConfigError: A name is unknown, or cannot be understood.
         ModelFileError: A path is no run.
     """
-    texts = split_outside_brackets(models) if isinstance(models, str) else list(map(str, models))
+    if isinstance(models, str):
+        texts = split_outside_brackets(models)
+    else:
+        texts = [str(model) for model in ([models] if isinstance(models, Path) else models)]
     if not texts:
         raise ConfigError("--models must name at least one model, such as unet,unet-elu. Got none")
     found = [_parse(text.strip(), base) for text in texts]

@@ -53,7 +53,7 @@ SCORE = over_seeds(mean_iou)
 
 def compare(
     data: Path | str,
-    models: str | Sequence[str | Path],
+    models: str | Path | Sequence[str | Path],
     *,
     minutes: float | None = None,
     epochs: int | None = None,

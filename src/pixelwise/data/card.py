@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from pixelwise.classes import (
     IGNORE_INDEX,
@@ -74,6 +74,14 @@ class DatasetCard(BaseModel):
     augmentation: AugmentationRecipe | None = None
     bands: Bands | None = None
     splits: dict[SplitName, list[str]] | None = None
+
+    @field_validator("splits", mode="before")
+    @classmethod
+    def _fill_empty_splits(cls, splits: Any) -> Any:
+        """A split with nothing below it has no images."""
+        if not isinstance(splits, dict):
+            return splits
+        return {name: [] if images is None else images for name, images in splits.items()}
 
     @model_validator(mode="after")
     def _check_splits(self) -> Self:

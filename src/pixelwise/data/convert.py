@@ -15,7 +15,7 @@ from pixelwise.files import file_names, folder_written_aside
 
 def convert_data(
     dataset: Dataset,
-    out: Path,
+    out: Path | str,
     to: str,
     *,
     keep_splits: bool = True,
@@ -65,7 +65,7 @@ def convert_data(
         bands=dataset.bands,
         augmentation=varied if varied.model_dump(exclude_none=True) else None,
     )
-    with folder_written_aside(out) as aside:
+    with folder_written_aside(Path(out)) as aside:
         target.write(aside, samples(), class_map)
         (aside / CARD_NAME).write_text(card.to_yaml(), encoding="utf-8")
 

@@ -17,7 +17,7 @@ from pixelwise.data.digits import write_digits
 from pixelwise.data.formats import Format, detect_format
 from pixelwise.data.sample import Record, Sample
 from pixelwise.data.split_assignment import SPLITS, assign_splits, named_splits
-from pixelwise.data.watching import is_watched, refuse
+from pixelwise.data.watching import is_watched, refuse, refused_together
 from pixelwise.errors import ConfigError, DataError, FormatError
 
 BUILT_IN = Path("digits")
@@ -169,7 +169,9 @@ def open_dataset(
             label_mode=label_mode or card.label_mode,
             strays=strays or card.strays,
         )
-        records = found.records(folder)
+        with refused_together():
+            records = found.records(folder)
+            _require_different_names(folder, records)
     except OSError as error:
         raise DataError(
             f"{folder} must be readable. Got: {error.strerror} ({error.filename}). "
@@ -177,7 +179,6 @@ def open_dataset(
         ) from error
     if not records:
         raise FormatError(f"{folder} must hold labelled images. Got none. Check the path")
-    _require_different_names(folder, records)
     if class_map is None and card_file:
         class_map = card.class_map(card_file)
     voids = tuple(dict.fromkeys((*(card.ignore or ()), *ignore)))

@@ -34,6 +34,9 @@ MAX_DEPTH = 64
 ANNOTATION_SUFFIXES = ("annot", "_annot", "_labels", "_label", "_masks", "_mask")
 """``trainannot`` beside ``train``, and its relatives."""
 
+NUM_COMPARED = 20
+"""Of so many images without a mask, a message names the mask with the nearest name."""
+
 
 def image_files(folder: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> list[Path]:
     """The image files right inside a folder, sorted by name whatever the file system's order."""
@@ -177,14 +180,17 @@ def pair_by_stem(
     masks = {stem.removesuffix(mask_ending): path for stem, path in files.items()}
     if not images and not masks:
         raise FormatError(f"{image_folder} must hold images. It holds none. Check the path")
-    for stem, path in images.items():
-        if stem not in masks:
-            near = f" (the nearest is {_nearest(stem, masks)})" if masks else ""
-            error = FormatError(
-                f"{path} must have a mask {mask_folder / stem}{mask_ending}.png. "
-                f"There is none{near}. Add the mask, or move the image elsewhere"
-            )
-            refuse("image-without-mask", error, path)
+    lonely = [(stem, path) for stem, path in images.items() if stem not in masks]
+    for number, (stem, path) in enumerate(lonely):
+        # To compare every name with every other takes minutes where thousands are without a mask.
+        near = ""
+        if masks and number < NUM_COMPARED:
+            near = f" (the nearest is {_nearest(stem, masks)})"
+        error = FormatError(
+            f"{path} must have a mask {mask_folder / stem}{mask_ending}.png. "
+            f"There is none{near}. Add the mask, or move the image elsewhere"
+        )
+        refuse("image-without-mask", error, path)
     for stem, path in masks.items():
         if stem not in images:
             error = FormatError(
@@ -276,7 +282,7 @@ def listed_records(folder: Path, list_file: Path, *, takes_lossy: bool = False) 
         try:
             image, mask = (_resolve(folder, entry, list_file, number) for entry in line.split())
         except FormatError as error:
-            refuse("listed-file-missing", error, list_file)
+            refuse("listed-file-missing", error, list_file, name=f"line {number}")
             continue
         if not takes_lossy and not _is_lossless(mask):
             continue

@@ -16,10 +16,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pixelwise.errors import DataError
+from pixelwise.errors import DataError, PixelwiseError
+from pixelwise.text import amount
 
 MAX_POLYGONS = 10_000
 """Polygons of one image that are noted; a file may hold millions, and memory does not."""
+
+MAX_NAMES = 4
+"""Names of further files in one message."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +34,13 @@ class Refused:
         kind: The doctor's name for what is wrong, such as ``image-without-mask``.
         error: What opening the data set strictly would raise.
         files: The files concerned.
+        name: What is left out, where that is not the first file.
     """
 
     kind: str
     error: DataError
     files: tuple[Path, ...]
+    name: str | None = None
 
 
 @dataclass
@@ -72,18 +78,62 @@ def is_watched() -> bool:
     return _watch.get() is not None
 
 
-def refuse(kind: str, error: DataError, *files: Path) -> None:
+@contextmanager
+def refused_together() -> Iterator[None]:
+    """Raise what is refused inside the block as one error at its end, unless somebody watches.
+
+    A person who has to repair files needs to see all of them at once, not one after the other.
+
+    Raises:
+        DataError: The first one refused, with the number and some names of the others.
+    """
+    if is_watched():
+        yield
+        return
+    with watched() as watch:
+        try:
+            yield
+        except PixelwiseError as error:
+            # Without the files that were left out, the rest may fail for a reason that is none.
+            if watch.refused:
+                raise _joined(watch.refused) from error
+            raise
+    if watch.refused:
+        raise _joined(watch.refused)
+
+
+def _joined(refused: Sequence[Refused]) -> DataError:
+    """The first error with what is known of the others."""
+    first = refused[0].error
+    alike = [entry for entry in refused[1:] if entry.kind == refused[0].kind]
+    text = str(first)
+    if alike:
+        names = ", ".join(_name_of(entry) for entry in alike[:MAX_NAMES])
+        more = ", ..." if len(alike) > MAX_NAMES else ""
+        text += f". The same holds for {len(alike)} more: {names}{more}"
+    num_others = len(refused) - 1 - len(alike)
+    if num_others:
+        text += f". {amount(num_others, 'other problem')} besides; pixelwise data check lists all"
+    return type(first)(text)
+
+
+def _name_of(entry: Refused) -> str:
+    return entry.name or (entry.files[-1].name if entry.files else entry.kind)
+
+
+def refuse(kind: str, error: DataError, *files: Path, name: str | None = None) -> None:
     """Raise an error, or note it where somebody watches; the caller then goes on without the files.
 
     Args:
         kind: The doctor's name for what is wrong.
         error: What is raised.
         files: The files that are left out.
+        name: What is left out, where ``files`` is only the list that names it.
     """
     watch = _watch.get()
     if watch is None:
         raise error
-    watch.refused.append(Refused(kind, error, files))
+    watch.refused.append(Refused(kind, error, files, name))
 
 
 def note_polygon(rings: Sequence[npt.NDArray[np.float64]], size: tuple[int, int]) -> None:

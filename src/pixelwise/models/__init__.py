@@ -7,19 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 
 from pixelwise.errors import ConfigError
-from pixelwise.models.base import SegmentationModel
-from pixelwise.registry import Registry
-
-models: Registry[nn.Module] = Registry(
-    "model", "pixelwise.models", hint="List them with: pixelwise models"
-)
-
-
-FRESH_ONLY = ("pretrained",)
-"""Arguments that decide the fresh weights and nothing else; a model file need not know them."""
+from pixelwise.models.base import FRESH_ONLY, SegmentationModel, models
 
 
 def create_model(

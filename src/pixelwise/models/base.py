@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+import inspect
+from typing import Any, Self
 
 from torch import Tensor, nn
+
+from pixelwise.registry import Registry
+
+models: Registry[nn.Module] = Registry(
+    "model", "pixelwise.models", hint="List them with: pixelwise models"
+)
+
+FRESH_ONLY = ("pretrained",)
+"""Arguments that decide the fresh weights and nothing else; a model file need not know them."""
 
 
 class SegmentationModel(nn.Module):
@@ -42,6 +52,17 @@ class SegmentationModel(nn.Module):
     arguments: dict[str, Any]
     num_classes: int
     in_channels: int
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Keep what the model is built with, also where its class is called directly."""
+        model = super().__new__(cls)
+        signature = inspect.signature(cls.__init__)
+        # Copying and unpickling build it without arguments, and bring the attributes themselves.
+        given = signature.bind_partial(None, *args, **kwargs) if args or kwargs else None
+        model.name = models.name_of(cls) or cls.__name__
+        if given is not None:
+            _remember(model, given)
+        return model
 
     def forward(self, image: Tensor) -> Tensor:
         """Segment a batch of images.
@@ -87,3 +108,20 @@ class SegmentationModel(nn.Module):
         more = (0, width - image.shape[-1], 0, height - image.shape[-2])
         # Edge pixels are repeated: a black border would look like the edge of an object.
         return nn.functional.pad(image, more, mode="replicate") if any(more) else image
+
+
+def _remember(model: SegmentationModel, given: inspect.BoundArguments) -> None:
+    """Set the attributes that follow from the arguments of a model's class."""
+    own = dict(list(given.arguments.items())[1:])  # without self
+    for entry in given.signature.parameters.values():
+        if entry.kind is entry.VAR_KEYWORD:
+            own |= own.pop(entry.name, {})
+    model.arguments = {
+        key: value
+        for key, value in own.items()
+        if key not in ("name", "num_classes", "in_channels", *FRESH_ONLY)
+    }
+    given.apply_defaults()
+    for key in ("name", "num_classes", "in_channels"):
+        if key in given.arguments:
+            setattr(model, key, given.arguments[key])

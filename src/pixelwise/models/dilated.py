@@ -7,8 +7,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from pixelwise.config import Positive
-from pixelwise.models import models
-from pixelwise.models.base import SegmentationModel
+from pixelwise.models.base import SegmentationModel, models
 from pixelwise.models.blocks import convolution, convolution_block, glorot_uniform, he_normal
 
 FRONT_END = 3

@@ -7,8 +7,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from pixelwise.config import Positive, Share
-from pixelwise.models import models
-from pixelwise.models.base import SegmentationModel
+from pixelwise.models.base import SegmentationModel, models
 from pixelwise.models.blocks import Activation, Normalization, convolution, glorot_uniform
 from pixelwise.models.receptive_field import seen_px
 from pixelwise.models.stacked_fcn import hidden_convolutions

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from pixelwise.config import Share
 from pixelwise.errors import ConfigError
-from pixelwise.models import models
-from pixelwise.models.base import SegmentationModel
+from pixelwise.models.base import SegmentationModel, models
 from pixelwise.models.blocks import (
     Dropout,
     bilinear_transposed_convolution,

@@ -8,8 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from pixelwise.errors import ConfigError
-from pixelwise.models import models
-from pixelwise.models.base import SegmentationModel
+from pixelwise.models.base import SegmentationModel, models
 from pixelwise.models.blocks import convolution, glorot_uniform, he_normal
 from pixelwise.models.encoders import create_encoder
 

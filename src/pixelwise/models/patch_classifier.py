@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelwise.config import Positive
-from pixelwise.models import models
-from pixelwise.models.base import SegmentationModel
+from pixelwise.models.base import SegmentationModel, models
 from pixelwise.models.blocks import glorot_uniform, he_normal
 
 WINDOW_PX = 31

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from pixelwise.models import models
+from pixelwise.models.base import models
 from pixelwise.models.blocks import convolution, glorot_uniform
 from pixelwise.models.unet_elu import UNetELU
 

@@ -9,8 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from pixelwise.models import models
-from pixelwise.models.base import SegmentationModel
+from pixelwise.models.base import SegmentationModel, models
 from pixelwise.models.blocks import (
     Initialise,
     MaxPool,

@@ -7,8 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from pixelwise.errors import ConfigError
-from pixelwise.models import models
-from pixelwise.models.base import SegmentationModel
+from pixelwise.models.base import SegmentationModel, models
 from pixelwise.models.encoders import fetched
 
 PREFIX = "smp:"

@@ -8,7 +8,7 @@ from itertools import pairwise
 from torch import nn
 
 from pixelwise.config import Positive, Share
-from pixelwise.models import models
+from pixelwise.models.base import models
 from pixelwise.models.blocks import (
     Activation,
     Depth,

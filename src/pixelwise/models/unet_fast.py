@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelwise.config import Positive, Share
-from pixelwise.models import models
+from pixelwise.models.base import models
 from pixelwise.models.blocks import (
     Depth,
     Dropout,

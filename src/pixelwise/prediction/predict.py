@@ -37,7 +37,7 @@ class Predictions:
 
 def predict(
     predictor: Predictor,
-    inputs: Sequence[Path | str],
+    inputs: Path | str | Sequence[Path | str],
     out: Path | str,
     *,
     save: Sequence[str] = ("index",),
@@ -53,7 +53,8 @@ def predict(
 
     Args:
         predictor: The model.
-        inputs: Image files and folders; folders are searched with all that is inside them.
+        inputs: Image files and folders, one or several; folders are searched with all that is
+            inside them.
         out: Where to write; what lay below an input folder lies alike below this one.
         save: What to write; see :data:`pixelwise.prediction.writers.SAVE_KINDS`.
         engine: What computes; see :class:`Predictor`. ``None`` takes the one that the predictor was
@@ -73,7 +74,8 @@ def predict(
     kinds = dict.fromkeys(save_kind(kind) for kind in save)
     out = Path(out)
     folders = {kind: out / kind if len(kinds) > 1 else out for kind in kinds}
-    jobs = _jobs([Path(entry) for entry in inputs], out, (out, *folders.values()))
+    entries = [inputs] if isinstance(inputs, Path | str) else inputs
+    jobs = _jobs([Path(entry) for entry in entries], out, (out, *folders.values()))
     own = predictor.engine if predictor.has_engine_of_choice else "auto"
     with predictor.using_engine(engine or own, note):
         make_folder(out)

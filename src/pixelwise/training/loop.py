@@ -19,7 +19,7 @@ from torch import Tensor
 
 from pixelwise.config import Recipe
 from pixelwise.data.batches import Batch, Chance, random_for
-from pixelwise.errors import ModelFileError, TrainingError
+from pixelwise.errors import TrainingError
 from pixelwise.evaluation.evaluate import score_samples
 from pixelwise.files import write_text
 from pixelwise.metrics.metrics import Scores
@@ -30,7 +30,7 @@ from pixelwise.reporting.plots import draw_curves
 from pixelwise.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from pixelwise.training.diagnostics.observer import Watch
 from pixelwise.training.events import EpochEnded, Listener, Said, Stepped
-from pixelwise.training.run_folder import HISTORY_NAME
+from pixelwise.training.run_folder import CURVES_NAME, HISTORY_NAME, other_data
 from pixelwise.training.setup import Prepared, arrange, forward_loss
 
 CHECKPOINT_EVERY_S = 60.0
@@ -38,6 +38,12 @@ CHECKPOINT_EVERY_S = 60.0
 
 CHECKPOINT_SHARE = 0.02
 """After an epoch, a checkpoint is written unless that would take more of the time than this."""
+
+CURVES_SHARE = 0.02
+"""After an epoch, the curves are drawn unless that would take more of the time than this."""
+
+CURVES_S = 1.0
+"""What the first drawing is expected to take, which loads matplotlib."""
 
 COLLECT_EVERY = 16
 """On an accelerator, losses are asked for every so many steps: asking makes it wait."""
@@ -91,6 +97,9 @@ class Trainer:
         self._started = 0.0
         self._saved = 0.0
         self._save_s = 0.0
+        self._num_drawn = 0
+        self._drawn = 0.0
+        self._draw_s = CURVES_S
 
     def resume(self) -> None:
         """Go back to the run's checkpoint.
@@ -101,10 +110,8 @@ class Trainer:
         data = self.progress.data
         self.progress = load_checkpoint(self.folder, self.model, self.optimizer)
         if self.progress.data != data:
-            raise ModelFileError(
-                f"{self.prepared.dataset.path} must hold the images that the run in {self.folder} "
-                "was started with. Files, splits or classes have changed. Restore or start anew"
-            )
+            # Of other images or classes the run's card has told already, where there is one.
+            raise other_data(self.prepared.dataset, self.folder, "files, masks or splits differ")
         # A kill between two writes may have left more history than the checkpoint knows of.
         if self.progress.history:
             self._write_history()
@@ -117,21 +124,28 @@ class Trainer:
             KeyboardInterrupt: As it came, after saving.
         """
         self._started = time.perf_counter() - self.progress.elapsed_s
-        self._saved = time.perf_counter()
-        if self.progress.step == self.progress.epoch == 0:
-            self._save_checkpoint()  # from here on, every moment can be resumed
-            self.watch.before_training(self._num_steps())
+        self._saved = self._drawn = time.perf_counter()
+        self._num_drawn = len(self.progress.history)
         try:
+            if self.progress.step == self.progress.epoch == 0:
+                self._save_checkpoint()  # from here on, every moment can be resumed
+                self.watch.before_training(self._num_steps())
             with _stopping_between_steps() as self._check_stop:
                 while not self.progress.is_done:
                     self._train_epoch()
+        except TrainingError:
+            self._draw_curves(is_last=True)
+            raise
         except KeyboardInterrupt:
+            self._draw_curves(is_last=True)
             if self._is_consistent:  # half a step cannot be resumed: the last checkpoint can
                 self._save_checkpoint()
             if self.progress.best_epoch is None:
                 self._save_model(None)
             again = f"go on with: pixelwise train --resume --out {self.folder}"
-            self.listener(Said("stopped; everything reached is kept", (again,)))
+            is_begun = self.progress.step or self.progress.epoch
+            reached = "everything reached is kept" if is_begun else "nothing was trained yet"
+            self.listener(Said(f"stopped; {reached}", (again,)))
             raise
 
     def _train_epoch(self) -> None:
@@ -281,7 +295,7 @@ class Trainer:
         progress.is_done = self._is_over() or self._is_out_of_patience()
         self._is_consistent = True
         self._write_history()
-        draw_curves(progress.history, self.folder / "curves.png")
+        self._draw_curves(is_last=progress.is_done)
         since = time.perf_counter() - self._saved
         if progress.is_done or self._save_s < CHECKPOINT_SHARE * since:
             self._save_checkpoint()
@@ -322,6 +336,17 @@ class Trainer:
         save_checkpoint(self.folder, self.model, self.optimizer, self.progress)
         self._saved = time.perf_counter()
         self._save_s = self._saved - began
+
+    def _draw_curves(self, *, is_last: bool) -> None:
+        """Draw the curves where they are old: before the last time only while that costs little."""
+        began = time.perf_counter()
+        is_due = is_last or self._draw_s < CURVES_SHARE * (began - self._drawn)
+        if self._num_drawn == len(self.progress.history) or not is_due:
+            return
+        draw_curves(self.progress.history, self.folder / CURVES_NAME)
+        self._num_drawn = len(self.progress.history)
+        self._drawn = time.perf_counter()
+        self._draw_s = self._drawn - began
 
     def _write_history(self) -> None:
         text = io.StringIO()

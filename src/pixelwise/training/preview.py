@@ -61,7 +61,7 @@ def show_data(
     format: str | None = None,  # noqa: A002  the word that the command line and the card use
     ignore: Sequence[int] = (),
     strays: Strays | None = None,
-    recipe: Path | None = None,
+    recipe: Path | str | None = None,
     overrides: Sequence[str] = (),
     listener: Listener = ignore_events,
 ) -> Path:

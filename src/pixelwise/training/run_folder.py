@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from pixelwise.config import Recipe, load_recipe
+from pixelwise.data.dataset import Dataset
 from pixelwise.errors import ModelFileError
 from pixelwise.files import write_text
-from pixelwise.models.model_file import MODEL_NAME
+from pixelwise.models.model_file import MODEL_NAME, ModelCard
+from pixelwise.text import amount
 from pixelwise.training.events import Alarmed
 
 RECIPE_NAME = "recipe.yaml"
 HISTORY_NAME = "history.csv"
 SCORES_NAME = "scores.json"
 NOTES_NAME = "notes.json"
+CURVES_NAME = "curves.png"
+
+MAX_NAMES = 5
+"""Names of classes or images in one message."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,61 @@ def recipe_in(run: Path) -> Recipe | None:
     """
     path = run / RECIPE_NAME
     return load_recipe(path) if path.is_file() else None
+
+
+def difference_from_run(dataset: Dataset, card: ModelCard) -> str | None:
+    """In what a data set is another than the one that a model was trained on, in words.
+
+    Args:
+        dataset: All its training and validation images are read, once while they stay.
+        card: Of the model.
+
+    Returns:
+        ``None`` where labels, classes, training and validation images are the same; names, masks
+        and the order of the splits are not looked at.
+    """
+    found = []
+    if dataset.label_mode != card.label_mode:
+        found.append(f"its labels are {dataset.label_mode}, those of the run {card.label_mode}")
+    own, trained = dataset.class_map.names, card.class_map.names
+    if own != trained:
+        found.append(f"its classes are {_listed(own)}, those of the run {_listed(trained)}")
+    for split, known in (("train", card.data.images), ("val", card.data.selected_by)):
+        if known is None:
+            continue
+        records = [record for record in dataset.records if record.split == split]
+        keys = {record.key: record.name for record in records}
+        new = [name for key, name in keys.items() if key not in known]
+        gone = set(known) - keys.keys()
+        if new:
+            found.append(
+                f"{len(new)} of its {amount(len(records), f'{split} image')} were not in the run "
+                f"({_listed(new)})"
+            )
+        if gone:
+            found.append(
+                f"{len(gone)} of the run's {amount(len(known), f'{split} image')} are gone"
+            )
+    return "; ".join(found) or None
+
+
+def other_data(dataset: Dataset, run: Path, difference: str) -> ModelFileError:
+    """The error of a run that is resumed with another data set.
+
+    Args:
+        dataset: The data set.
+        run: The folder of the run.
+        difference: In what it is another, in words.
+    """
+    return ModelFileError(
+        f"{dataset.path} is not the data set that the run in {run} was trained on, or its files "
+        f"have changed: {difference}. Restore it, correct data.path in {run / RECIPE_NAME} or "
+        "DATA, or start a new run"
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:MAX_NAMES]) + (", ..." if len(names) > MAX_NAMES else "")
 
 
 def require_run(run: Path) -> Recipe:

@@ -4,27 +4,37 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from pixelwise.classes import Strays
 from pixelwise.config import Recipe, load_recipe, validated
-from pixelwise.data.dataset import open_as_in
+from pixelwise.data.dataset import Dataset, open_as_in
 from pixelwise.data.sample import spread
 from pixelwise.devices import processor_for_training
-from pixelwise.errors import ConfigError, ModelFileError, TrainingError
+from pixelwise.errors import ConfigError, DataError, ModelFileError, TrainingError
 from pixelwise.evaluation.evaluate import score_samples
 from pixelwise.files import make_folder, write_text
-from pixelwise.models import FRESH_ONLY
+from pixelwise.models.base import FRESH_ONLY
 from pixelwise.models.model_file import MODEL_NAME, load_model_file, save_model_file
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.reporting.plots import draw_class_grid, draw_segmentation
 from pixelwise.reporting.report_page import REPORT_NAME
+from pixelwise.text import NOTHING_YET, RUN_AS_BEFORE
 from pixelwise.training.checkpoint import CHECKPOINT_NAME
 from pixelwise.training.diagnostics.sanity_check import overfit_one_batch
 from pixelwise.training.events import Drawn, Listener, Said, ignore_events
 from pixelwise.training.loop import Outcome, Trainer
-from pixelwise.training.run_folder import HISTORY_NAME, NOTES_NAME, RECIPE_NAME, SCORES_NAME
+from pixelwise.training.run_folder import (
+    CURVES_NAME,
+    HISTORY_NAME,
+    NOTES_NAME,
+    RECIPE_NAME,
+    SCORES_NAME,
+    difference_from_run,
+    other_data,
+)
 from pixelwise.training.run_report import write_run_report
 from pixelwise.training.setup import Prepared, prepare
 
@@ -49,7 +59,7 @@ def train(
     strays: Strays | None = None,
     bands: Sequence[int] | None = None,
     format: str | None = None,  # noqa: A002  the word that the command line and the card use
-    recipe: Path | Recipe | None = None,
+    recipe: Path | str | Recipe | None = None,
     overrides: Sequence[str] = (),
     resume: bool = False,
     selftest: bool = False,
@@ -129,24 +139,58 @@ def train(
     chosen = _with(chosen, given)
     if chosen.data.path is None:
         raise ConfigError("train needs DATA: a folder of labelled images, or a dataset card")
-    dataset = open_as_in(chosen.data)
-    if not resume:
-        folder = _new_folder(out, chosen.model.name, dataset.path.resolve().name)
-    listener(Said("data", dataset.notes))
     with processor_for_training():
-        prepared = prepare(chosen, dataset, listener)
-        if selftest:
-            _require_self_test(prepared, listener)
-        if not resume:
+        with _saying_what_is_kept(NOTHING_YET if not resume else RUN_AS_BEFORE):
+            dataset = _data_of_run(chosen, folder) if resume else open_as_in(chosen.data)
+            if not resume:
+                folder = _new_folder(out, chosen.model.name, dataset.path.resolve().name)
+            listener(Said("data", dataset.notes))
+            prepared = prepare(chosen, dataset, listener)
+            if selftest:
+                _require_self_test(prepared, listener)
+            trainer = Trainer(prepared, folder, listener)
+            if resume:
+                trainer.resume()
+        if not resume:  # the first that is written, when nothing is left that takes long
             make_folder(folder)
             prepared.recipe.data.format = dataset.format.name
             prepared.recipe.data.split = dataset.drawn_split
             write_text(folder / RECIPE_NAME, prepared.recipe.to_yaml())
-        trainer = Trainer(prepared, folder, listener)
-        if resume:
-            trainer.resume()
         trainer.run()
         return _finish(prepared, trainer, listener)
+
+
+def _data_of_run(recipe: Recipe, folder: Path) -> Dataset:
+    """The data set of a run that is resumed.
+
+    Raises:
+        DataError: It cannot be opened as it was when the run began.
+        ModelFileError: It is not the one that the run was trained on.
+    """
+    try:
+        dataset = open_as_in(recipe.data)
+    except DataError as error:
+        raise type(error)(
+            f"{recipe.data.path} is not the data set that the run in {folder} was trained on, as "
+            f"data.path of its {RECIPE_NAME} or DATA says: {error}"
+        ) from error
+    try:
+        _, card = load_model_file(folder / MODEL_NAME)
+    except ModelFileError:  # none yet, or damaged: the checkpoint is what is resumed
+        return dataset
+    difference = difference_from_run(dataset, card)
+    if difference:
+        raise other_data(dataset, folder, difference)
+    return dataset
+
+
+@contextmanager
+def _saying_what_is_kept(text: str) -> Iterator[None]:
+    """Give Ctrl-C a text inside the block."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(text) from None
 
 
 def _recipe_as_begun(path: Path) -> Recipe:
@@ -167,7 +211,7 @@ def _require_self_test(prepared: Prepared, listener: Listener) -> None:
     listener(Said("self-test", (result.text,)))
 
 
-def _base_recipe(recipe: Path | Recipe | None, overrides: Sequence[str]) -> Recipe:
+def _base_recipe(recipe: Path | str | Recipe | None, overrides: Sequence[str]) -> Recipe:
     if isinstance(recipe, Recipe):
         if overrides:
             raise ConfigError("overrides go with a recipe file. Change the recipe itself instead")
@@ -243,7 +287,7 @@ def _finish(prepared: Prepared, trainer: Trainer, listener: Listener) -> Outcome
         Drawn(
             (
                 folder / REPORT_NAME,
-                folder / "curves.png",
+                folder / CURVES_NAME,
                 *_draw_pictures(prepared, predictor, folder),
             )
         )

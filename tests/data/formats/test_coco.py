@@ -285,6 +285,29 @@ def test_an_annotation_that_cannot_be_used_is_refused(mask_of, case):
     assert "\n" not in str(error_info.value)
 
 
+def test_all_wrong_annotations_are_refused_in_one_message(mask_of):
+    boxes = [annotation([], bbox=[1, 1, 2, 2]) | {"id": number} for number in range(1, 8)]
+    strangers = [annotation([square(1, 1, 2)], image_id=number) for number in (5, 6)]
+    with pytest.raises(FormatError) as error_info:
+        mask_of(annotation([square(1, 1, 2)]), *boxes, *strangers, annotation([[0.0] * 6], 4))
+    message = str(error_info.value)
+    assert "7 of 11 annotations (ids 1, 2, 3, 4, ...) must have a segmentation" in message
+    assert "2 of 11 annotations (ids 11, 11) must have an image of the file" in message
+    assert "Got the image_id '5', the image_id '6'" in message
+    assert "the annotation with the id 11 must have a category of the file" in message
+    assert message.count("coco.json") == 1
+
+
+def test_all_files_with_wrong_annotations_are_named_at_once(tmp_path):
+    for split in ("train", "val", "test"):
+        save_image(tmp_path / split / "a.png")
+        content = content_of(annotation([], bbox=[1, 1, 2, 2]))
+        save_json(tmp_path / split / f"{split}.coco.json", content)
+    with pytest.raises(FormatError, match=r"test\.coco\.json") as error_info:
+        open_dataset(tmp_path)
+    assert "The same holds for 2 more: train.coco.json, val.coco.json" in str(error_info.value)
+
+
 def test_a_size_that_is_not_the_images_is_refused(mask_of):
     with pytest.raises(MaskError, match=r"as large as its image a\.png, 10 x 8\. Got 20 x 8"):
         mask_of(width=20)
@@ -320,6 +343,8 @@ def test_files_that_name_a_category_differently_are_refused(tmp_path):
         '{"version": "4.5", "shapes": [], "imagePath": "a.png", "imageData": null}',
         '{"type": "FeatureCollection", "features": []}',
         '{"scores": {"images": 3}}',
+        '{"shapes": [], "flags": {"images": [], "annotations": []}}',
+        '["images", [], {"images": []}]',
         "",
     ],
 )
@@ -329,6 +354,71 @@ def test_the_json_files_of_other_tools_are_not_taken_for_it(tmp_path, text):
     assert Coco().detect(tmp_path).score == 0
     with pytest.raises(FormatError, match="must hold a JSON file with images"):
         Coco().records(tmp_path)
+
+
+def long_entry(num_bytes, kind):
+    """Something that stands before the lists in real files, of about so many bytes."""
+    return {
+        "one text": '\\"{[ ' * (num_bytes // 8),
+        "a list": [{"id": 1, "url": "https://example.org/[1]"}] * (num_bytes // 50),
+        "nested": {"images": {str(key): [key] for key in range(num_bytes // 14)}},
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["one text", "a list", "nested"])
+@pytest.mark.parametrize("num_bytes", [10_000, 20_000, 3_000_000])
+def test_the_lists_are_found_behind_entries_of_any_length(tmp_path, num_bytes, kind):
+    save_image(tmp_path / "a.png")
+    content = {"about": long_entry(num_bytes, kind), **content_of(annotation([square(1, 1, 4)]))}
+    save_json(tmp_path / "coco.json", content)
+    assert Coco().detect(tmp_path).score > 0.9
+    (mask,), _ = read(tmp_path)
+    assert mask.sum() == 16
+
+
+@pytest.mark.parametrize("first", ["images", "annotations", "categories"])
+def test_each_list_alone_tells_the_kind_whatever_its_order(tmp_path, first):
+    content = content_of(annotation([square(1, 1, 4)]))
+    ordered = {"about": long_entry(20_000, "a list"), first: content.pop(first), **content}
+    save_image(tmp_path / "a.png")
+    save_json(tmp_path / "coco.json", ordered)
+    assert Coco().detect(tmp_path).score > 0.9
+
+
+@pytest.mark.parametrize("prefix", [b"\xef\xbb\xbf", b" \n\t"])
+def test_what_stands_before_the_first_brace_does_not_hide_the_lists(tmp_path, prefix):
+    save_image(tmp_path / "a.png")
+    path = save_json(tmp_path / "coco.json", content_of())
+    path.write_bytes(prefix + path.read_bytes())
+    assert Coco().detect(tmp_path).score > 0.9
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b'{"a":["]',
+        b'{"a":"' + b"\\" * 9,
+        b"{" * 200_000,
+        b'{"a":' + b"[" * 200_000,
+        b'{"a',
+        b"{}}]",
+    ],
+)
+def test_a_cut_or_foreign_file_is_of_no_kind_and_ends_the_look(tmp_path, damage):
+    save_image(tmp_path / "a.png")
+    (tmp_path / "coco.json").write_bytes(damage)
+    assert Coco().detect(tmp_path).score == 0
+
+
+def test_of_thousands_of_large_other_files_only_some_are_looked_into_deeply(tmp_path, monkeypatch):
+    looks = []
+    monkeypatch.setattr(
+        "pixelwise.data.formats.coco.has_entry", lambda *arguments: looks.append(arguments)
+    )
+    for number in range(100):
+        save_json(tmp_path / f"{number}.json", {"a": "b" * 20_000})
+    assert Coco().detect(tmp_path).score == 0
+    assert sum(len(arguments) == 2 for arguments in looks) == 20
 
 
 @OLD_ARRAYS

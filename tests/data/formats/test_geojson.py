@@ -435,7 +435,24 @@ def test_masks_of_pictures_go_before_a_geojson_that_lies_about(tmp_path, make_in
     assert detect_format(tmp_path)[0].name == "index-masks"
 
 
-@pytest.mark.parametrize("text", ['{"shapes": []}', '{"images": [], "annotations": []}'])
+@pytest.mark.parametrize("order", ["long entry first", "sorted keys"])
+def test_a_collection_is_known_wherever_it_says_its_type(tmp_path, order):
+    scene(tmp_path / "a.tif")
+    path = shapes(tmp_path / "a.json", *[box(0, 0, 9, 9)] * 700)
+    content = json.loads(path.read_text())
+    content = (
+        dict(sorted(content.items()))
+        if order == "sorted keys"
+        else {"name": "x" * 100_000, **content}
+    )
+    path.write_text(json.dumps(content))
+    assert path.read_text().find("FeatureCollection") > 65536
+    assert detect_format(tmp_path)[0].name == "geojson"
+
+
+@pytest.mark.parametrize(
+    "text", ['{"features": ["area"]}', '{"shapes": []}', '{"images": [], "annotations": []}']
+)
 def test_json_of_other_tools_is_no_geojson(tmp_path, text):
     scene(tmp_path / "a.tif")
     (tmp_path / "a.json").write_text(text)

@@ -108,7 +108,7 @@ class Voc(Format):
                     f"{listing} must list images with masks. Got {stem}, and there is no "
                     f"{mask_folder / stem}.png. Add the mask, or mend the list"
                 )
-                refuse("listed-file-missing", error, listing)
+                refuse("listed-file-missing", error, listing, name=stem)
         return records
 
     def class_map(
@@ -210,7 +210,7 @@ def _splits(folder: Path, labelled: Set[str]) -> dict[str, _Listing] | None:
                     f"{folder / LISTS} must list every image once. Got {stem} in "
                     f"{other.path.name} and {path.name}. Remove it from one"
                 )
-                refuse("doubly-listed", error, path)
+                refuse("doubly-listed", error, path, name=stem)
     for path in (path for path, split in split_of.items() if split is None):
         unlisted = [stem for stem in lists[path] if stem not in found]
         if path.stem.lower() == TRAIN_AND_VAL and not is_halved:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,9 +15,10 @@ from pydantic import BaseModel, FailFast
 from pixelwise.classes import ClassMap, LabelMode
 from pixelwise.config import validated
 from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
-from pixelwise.data.formats.annotation_files import read_json
+from pixelwise.data.formats.annotation_files import NUM_EXAMPLES, read_json
 from pixelwise.data.formats.annotation_search import ImageFinder, split_in_folders, split_in_words
 from pixelwise.data.formats.coco.rle import decode_runs, encode_runs, pack_counts, unpack_counts
+from pixelwise.data.formats.json_keys import HEAD_BYTES, has_entry
 from pixelwise.data.formats.shapes import (
     Shape,
     bounding_box,
@@ -30,23 +30,23 @@ from pixelwise.data.formats.shapes import (
 from pixelwise.data.sample import Record, Sample, check_stated_size
 from pixelwise.data.watching import refuse
 from pixelwise.data.writing import write_image
-from pixelwise.errors import ConfigError, FormatError, MaskError
+from pixelwise.errors import ConfigError, DataError, FormatError, MaskError
 from pixelwise.files import write_text
 from pixelwise.io.arrays import BoolArray
 from pixelwise.io.file_state import kept_while_unchanged
 from pixelwise.io.images import read_image
 
-HEAD_BYTES = 16_384
-"""So much of a JSON file is looked at to see whether it is COCO's."""
-
-HEAD = re.compile(rb'"(images|annotations|categories)"\s*:\s*\[')
-"""What the beginning of such a file holds, and other tools' files do not."""
+LISTS = ("images", "annotations", "categories")
+"""Keys of such a file, one of which is enough to know it; other tools' files have none of them."""
 
 OTHER_TASKS = ("captions", "person_keypoints", "panoptic", "image_info")
 """COCO's own files for other tasks begin so, and lie beside those of the instances."""
 
 PLACES = ("*.json", "*/*.json", "*/*/*.json")
 """Where annotation files lie in a data set."""
+
+MAX_EXAMPLES = 4
+"""Wrong annotations of a kind that a message names."""
 
 
 class _Image(BaseModel):
@@ -103,7 +103,7 @@ class Coco(Format):
     layout: ClassVar[str] = "annotations/instances_train.json + train/NAME.*"
 
     def detect(self, folder: Path) -> Confidence:
-        """Sure when a JSON file begins as COCO's do."""
+        """Sure when a JSON file has one of COCO's lists at its top level."""
         files = _annotation_files(folder)
         if not files:
             return NO
@@ -207,21 +207,31 @@ class Coco(Format):
 
 
 def _annotation_files(folder: Path) -> list[Path]:
-    """The JSON files that begin as COCO's do, but for those of its other tasks."""
-    return [
-        path
-        for pattern in PLACES
-        for path in sorted(folder.glob(pattern))
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and not path.name.startswith(OTHER_TASKS)
-        and path.is_file()
-        and _begins_as_coco(path)
-    ]
+    """The JSON files that are of COCO's kind, but for those of its other tasks."""
+    found, num_others = [], 0
+    for path in _json_files(folder):
+        if has_entry(path, _is_list_of_coco, HEAD_BYTES):
+            found.append(path)
+        elif path.stat().st_size > HEAD_BYTES and num_others < NUM_EXAMPLES:
+            # Long entries may stand before the lists. Thousands of large files of another tool
+            # are not all looked into so deeply: after some, the rest is taken to be alike.
+            if has_entry(path, _is_list_of_coco):
+                found.append(path)
+            else:
+                num_others += 1
+    return found
 
 
-def _begins_as_coco(path: Path) -> bool:
-    with path.open("rb") as file:
-        return HEAD.search(file.read(HEAD_BYTES)) is not None
+def _json_files(folder: Path) -> Iterator[Path]:
+    for pattern in PLACES:
+        for path in sorted(folder.glob(pattern)):
+            is_hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+            if not is_hidden and not path.name.startswith(OTHER_TASKS) and path.is_file():
+                yield path
+
+
+def _is_list_of_coco(key: str, value: bytes) -> bool:
+    return key in LISTS and value.startswith(b"[")
 
 
 def _records_of(path: Path, folder: Path, finder: ImageFinder) -> list[Record]:
@@ -230,11 +240,16 @@ def _records_of(path: Path, folder: Path, finder: ImageFinder) -> list[Record]:
         reversed(path.relative_to(folder).parts[:-1])
     )
     records = []
-    for key, entry in _labels_of(path).images.items():
+    try:
+        images = _labels_of(path).images
+    except DataError as error:
+        refuse("unreadable-labels", error, path)
+        return []
+    for key, entry in images.items():
         try:
             image = finder.find(entry.file_name, path, split)
         except FormatError as error:
-            refuse("listed-file-missing", error, path)
+            refuse("listed-file-missing", error, path, name=entry.file_name[:80])
             continue
         name = image.relative_to(folder).with_suffix("").as_posix()
         records.append(Record(name, image, (path,), split, entry=key))
@@ -266,28 +281,45 @@ def _labels_of(path: Path) -> _Labels:
                 "Export it again"
             )
     annotations: dict[str, list[_Annotation]] = defaultdict(list)
+    _check_annotations(content.annotations, images, names, path)
     for annotation in content.annotations:
-        _check_annotation(annotation, images, names, path)
         annotations[str(annotation.image_id)].append(annotation)
     return _Labels(images, dict(annotations), names)
 
 
-def _check_annotation(
-    annotation: _Annotation, images: Mapping[str, _Image], names: Mapping[int, str], path: Path
+def _check_annotations(
+    annotations: Sequence[_Annotation],
+    images: Mapping[str, _Image],
+    names: Mapping[int, str],
+    path: Path,
 ) -> None:
-    """Refuse what belongs nowhere, and what is only a box."""
-    if str(annotation.image_id) not in images:
-        wrong = f"an image of the file. Got the image_id {str(annotation.image_id)[:80]!r}"
-    elif annotation.category_id not in names:
-        wrong = f"a category of the file. Got the category_id {annotation.category_id}"
-    elif not annotation.segmentation:
-        wrong = "a segmentation. It has none, as a box of object detection has"
-    else:
-        return
-    raise FormatError(
-        f"{path}: the annotation with the id {str(annotation.id)[:80]} must have {wrong}. "
-        "Mend or remove the annotation"
-    )
+    """Refuse what belongs nowhere and what is only a box, all of it at once."""
+    wrong: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for annotation in annotations:
+        if str(annotation.image_id) not in images:
+            what, got = "an image of the file", f"the image_id {str(annotation.image_id)[:80]!r}"
+        elif annotation.category_id not in names:
+            what, got = "a category of the file", f"the category_id {annotation.category_id}"
+        elif not annotation.segmentation:
+            what, got = "a segmentation", "none, as boxes of object detection have none"
+        else:
+            continue
+        wrong[what].append((str(annotation.id)[:80], got))
+    if wrong:
+        sentences = (_wrong_annotations(*of_kind, len(annotations)) for of_kind in wrong.items())
+        raise FormatError(f"{path}: {'. '.join(sentences)}. Mend or remove what is named")
+
+
+def _wrong_annotations(what: str, entries: Sequence[tuple[str, str]], total: int) -> str:
+    """Say of annotations, each with its id and what it has, that they must have something else."""
+    ids = [name for name, _ in entries[:MAX_EXAMPLES]]
+    got = list(dict.fromkeys(has for _, has in entries))
+    subject = f"the annotation with the id {ids[0]}"
+    if len(entries) > 1:
+        more = ", ..." if len(entries) > len(ids) else ""
+        subject = f"{len(entries):,} of {total:,} annotations (ids {', '.join(ids)}{more})"
+    others = ", ..." if len(got) > MAX_EXAMPLES else ""
+    return f"{subject} must have {what}. Got {', '.join(got[:MAX_EXAMPLES])}{others}"
 
 
 def _is_above(annotation: _Annotation) -> bool:

@@ -81,7 +81,7 @@ class Cvat(Format):
                             f"{path} must have its image {entry.name!r} in {IMAGE_FOLDERS[0]}/ "
                             "beside it. There is none. Export with 'Save images', or add the image"
                         )
-                        refuse("mask-without-image", missing, path)
+                        refuse("mask-without-image", missing, path, name=entry.name)
                         continue
                     split = place.split or SPLIT_FOLDERS.get(entry.subset.lower())
                     name = record_name(image, image, folder)

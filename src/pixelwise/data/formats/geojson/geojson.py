@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -15,7 +16,6 @@ from pixelwise.data.formats.annotation_files import (
     annotation_places,
     class_label,
     files_of_kind,
-    head_of,
     labelled_class_map,
     written_regions,
 )
@@ -26,6 +26,7 @@ from pixelwise.data.formats.geojson.geojson_layers import (
     place_layer,
     read_layer,
 )
+from pixelwise.data.formats.json_keys import has_entry
 from pixelwise.data.formats.shapes import paint_shapes
 from pixelwise.data.pairing import (
     ANNOTATION_SUFFIXES,
@@ -44,6 +45,9 @@ from pixelwise.errors import DataError, FormatError
 from pixelwise.files import write_text
 from pixelwise.io.geotiff import WINDOW_PX, Grid, read_grid, read_window, write_raster
 from pixelwise.io.images import TIFF_SUFFIXES
+
+FIRST_FEATURE = re.compile(rb'\[\s*\{\s*"(type|geometry|properties|id|bbox)"')
+"""How the features of a FeatureCollection begin."""
 
 
 @formats.register("geojson")
@@ -196,7 +200,14 @@ def _is_geojson(path: Path) -> bool:
     suffix = path.suffix.lower()
     if suffix == GEOJSON_SUFFIXES[0]:
         return True
-    return suffix in GEOJSON_SUFFIXES and b'"FeatureCollection"' in head_of(path, 65536)
+    return suffix in GEOJSON_SUFFIXES and path.is_file() and has_entry(path, _is_mark)
+
+
+def _is_mark(key: str, value: bytes) -> bool:
+    """The type of a FeatureCollection, or its features: sorted keys put those before the type."""
+    if key == "type":
+        return value.startswith(b'"FeatureCollection"')
+    return key == "features" and FIRST_FEATURE.match(value) is not None
 
 
 def _pairs(rasters: list[Path], layers: list[Path]) -> list[tuple[Path, Path]]:

@@ -244,7 +244,7 @@ def _refuse_unpaired(
             f"{path} must have an image {name!r} in {place.images[0]} or beside it. There is none. "
             "Add the image, or remove its polygons"
         )
-        refuse("mask-without-image", error, path)
+        refuse("mask-without-image", error, path, name=name)
 
 
 @kept_while_unchanged

@@ -203,7 +203,7 @@ def _listed(folder: Path, list_file: Path) -> Iterator[Path]:
                 f"{list_file} must name images in {folder}. Got {line.strip()[:200]!r}, and no "
                 "end of that path is there. Mend the list or add the file"
             )
-            refuse("listed-file-missing", error, list_file)
+            refuse("listed-file-missing", error, list_file, name=line.strip()[:80])
             continue
         yield image
 
