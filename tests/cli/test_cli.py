@@ -275,7 +275,7 @@ def test_an_interrupt_exits_with_130_without_a_traceback(run, monkeypatch, exclu
 
 
 PHASES = [
-    "train.open_as_in", "session.prepare", "session._require_self_test", "session.Trainer",
+    "train.open_as_in", "train.prepare", "train._require_self_test", "train.Trainer",
 ]  # fmt: skip
 """What a training does before anything of it is kept."""
 
