@@ -17,7 +17,7 @@ from pixelwise.config import validated
 from pixelwise.data.annotations.files import NUM_EXAMPLES, read_json
 from pixelwise.data.annotations.finding import ImageFinder, split_in_folders, split_in_words
 from pixelwise.data.annotations.json_keys import HEAD_BYTES, has_entry
-from pixelwise.data.annotations.rle import decode_runs, encode_runs, pack_counts, unpack_counts
+from pixelwise.data.annotations.rle import decode_runs, pack_region, unpack_counts
 from pixelwise.data.annotations.shapes import (
     Shape,
     bounding_box,
@@ -360,7 +360,7 @@ def _region_entries(region: BoolArray) -> dict[str, Any]:
     return {
         "segmentation": {
             "size": list(region.shape),
-            "counts": pack_counts(encode_runs(region, "columns")),
+            "counts": pack_region(region),
         },
         "bbox": [
             columns.start,
