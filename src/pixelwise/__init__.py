@@ -4,10 +4,9 @@ The public names are loaded when they are first used, so that ``import pixelwise
 ``pixelwise --help`` need no torch.
 """
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-import importlib
-from typing import TYPE_CHECKING, Any
+import lazy_loader
 
 if TYPE_CHECKING:
     from pixelwise.classes import ClassMap as ClassMap
@@ -33,42 +32,25 @@ if TYPE_CHECKING:
     from pixelwise.training.preview import show_data as show_data
     from pixelwise.training.train import train as train
 
-_HOMES = {
-    "ClassMap": "pixelwise.classes",
-    "Dataset": "pixelwise.data.dataset",
-    "PixelwiseError": "pixelwise.errors",
-    "Predictor": "pixelwise.prediction.predictor",
-    "Recipe": "pixelwise.config",
-    "Scores": "pixelwise.metrics.metrics",
-    "check_data": "pixelwise.doctor",
-    "compare": "pixelwise.comparison.compare",
-    "convert_data": "pixelwise.data.convert",
-    "create_model": "pixelwise.models",
-    "evaluate": "pixelwise.evaluation.evaluate",
-    "list_models": "pixelwise.models",
-    "load_model": "pixelwise.prediction.predictor",
-    "load_recipe": "pixelwise.config",
-    "make_digits": "pixelwise.data.digits",
-    "open_dataset": "pixelwise.data.dataset",
-    "predict": "pixelwise.prediction.predict",
-    "report_run": "pixelwise.comparison.runs",
-    "report_runs": "pixelwise.comparison.runs",
-    "review_labels": "pixelwise.evaluation.review",
-    "show_data": "pixelwise.training.preview",
-    "train": "pixelwise.training.train",
-}
-
-__all__ = list(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    """Load a public name from the module that owns it (SPEC 1)."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'pixelwise' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(_HOMES)
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "classes": ["ClassMap"],
+        "comparison.compare": ["compare"],
+        "config": ["Recipe", "load_recipe"],
+        "data.convert": ["convert_data"],
+        "data.dataset": ["Dataset", "open_dataset"],
+        "data.digits": ["make_digits"],
+        "doctor": ["check_data"],
+        "errors": ["PixelwiseError"],
+        "evaluation.evaluate": ["evaluate"],
+        "models": ["create_model", "list_models"],
+        "prediction.predict": ["predict"],
+        "prediction.predictor": ["Predictor", "load_model"],
+        "evaluation.review": ["review_labels"],
+        "comparison.runs": ["report_run", "report_runs"],
+        "metrics.metrics": ["Scores"],
+        "training.preview": ["show_data"],
+        "training.train": ["train"],
+    },
+)

@@ -318,7 +318,9 @@ def test_control_c_before_the_first_step_of_a_run_that_is_kept_says_how_to_resum
 
     arguments = ("--out", tmp_path / "run", "--epochs", 1, "--model", "stacked-fcn")
     with monkeypatch.context() as patched:
-        patched.setattr("pixelwise.training.watch.Watch.before_training", interrupted)
+        patched.setattr(
+            "pixelwise.training.diagnostics.observer.Watch.before_training", interrupted
+        )
         code, _, err = run("train", exclusive[1], *arguments)
     assert code == 130
     assert "stopped; nothing was trained yet:" in err

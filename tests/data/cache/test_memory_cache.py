@@ -2,10 +2,13 @@ import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
-from pixelwise.data.cache.memory_cache import MemoryCache
+from pixelwise.data.cache import memory_cache
+from pixelwise.data.cache.memory_cache import MemoryCache, free_bytes
 from pixelwise.errors import DataError
 from pixelwise.io import file_state
 from pixelwise.io.file_state import content_hash, kept_while_unchanged, state_of
@@ -192,3 +195,29 @@ def test_threads_that_ask_at_once_wait_for_one_reading(tmp_path, reading):
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(read, [tmp_path / "a"] * 64))
     assert names == ["a"]
+
+
+@pytest.fixture
+def container(tmp_path, monkeypatch):
+    """The files that tell a container's limits: (machine's free bytes, **files) -> free_bytes()."""
+
+    def free(of_machine, **files):
+        for name, content in files.items():
+            (tmp_path / f"memory.{name}").write_text(str(content))
+        monkeypatch.setattr(memory_cache, "CGROUP", tmp_path)
+        machine = SimpleNamespace(available=of_machine)
+        monkeypatch.setattr(psutil, "virtual_memory", lambda: machine)
+        return free_bytes()
+
+    return free
+
+
+def test_free_memory_is_what_the_machine_has_where_no_container_limits_it(container):
+    assert container(1000) == 1000
+    assert container(1000, max="max", current=400, stat="inactive_file 5") == 1000
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(900, 550), (5000, 1000), (300, 0)])
+def test_free_memory_is_what_the_container_leaves_and_the_machine_has(container, limit, expected):
+    stat = "anon 7\ninactive_file 50\n"
+    assert container(1000, max=limit, current=400, stat=stat) == expected

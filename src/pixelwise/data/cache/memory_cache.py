@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -14,6 +14,9 @@ Item = TypeVar("Item")
 
 MEMORY_SHARE = 0.25
 """Share of the free memory that one cache may take."""
+
+CGROUP = Path("/sys/fs/cgroup")
+"""Where Linux says what a container may take."""
 
 
 class MemoryCache(Sequence[Item], Generic[Item]):
@@ -72,29 +75,20 @@ class MemoryCache(Sequence[Item], Generic[Item]):
 
 
 def free_bytes() -> int:
-    """Memory that can be had, by the machine and by the container that this may run in."""
-    folder = Path("/sys/fs/cgroup")
+    """Memory that can be had without swapping, by the machine and by the container around it."""
+    import psutil  # loads much for one number
+
+    available: int = psutil.virtual_memory().available
+    return int(max(0, min(available, _free_in_container())))
+
+
+def _free_in_container() -> float:
+    """What the limit of a Linux container leaves, of which psutil knows nothing."""
     try:
-        room = int((folder / "memory.max").read_text())
-        room -= int((folder / "memory.current").read_text())
+        room = int((CGROUP / "memory.max").read_text())
+        room -= int((CGROUP / "memory.current").read_text())
         # Files that the system keeps in memory count as used, and are given up when asked for.
-        kept = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-        room += int(kept.get("inactive_file", 0))
+        kept = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
+        return room + int(kept.get("inactive_file", 0))
     except (OSError, ValueError):  # no container, or one without a limit
-        return _free_machine_bytes()
-    return max(0, min(room, _free_machine_bytes()))
-
-
-def _free_machine_bytes() -> int:
-    """Memory that can be had without swapping; half of all of it where the system does not say."""
-    try:
-        with Path("/proc/meminfo").open(encoding="ascii") as lines:
-            for line in lines:
-                if line.startswith("MemAvailable"):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    except (AttributeError, ValueError, OSError):
-        return 4 * 1024**3
+        return math.inf

@@ -17,7 +17,7 @@ from pixelwise.config import validated
 from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
 from pixelwise.data.formats.annotation_files import NUM_EXAMPLES, read_json
 from pixelwise.data.formats.annotation_search import ImageFinder, split_in_folders, split_in_words
-from pixelwise.data.formats.coco.rle import decode_runs, encode_runs, pack_counts, unpack_counts
+from pixelwise.data.formats.coco.rle import decode_runs, pack_region, unpack_counts
 from pixelwise.data.formats.json_keys import HEAD_BYTES, has_entry
 from pixelwise.data.formats.shapes import (
     Shape,
@@ -361,7 +361,7 @@ def _region_entries(region: BoolArray) -> dict[str, Any]:
     return {
         "segmentation": {
             "size": list(region.shape),
-            "counts": pack_counts(encode_runs(region, "columns")),
+            "counts": pack_region(region),
         },
         "bbox": [
             columns.start,

@@ -3,6 +3,9 @@
 A region is written as the lengths of its runs of equal pixels, taken row by row (CVAT) or column by
 column (COCO). The first run is outside the region, and has the length 0 where the first pixel is
 inside. COCO's files hold the lengths as a list or packed into text.
+
+Regions are written by pycocotools. They are read here: of run lengths that do not fill the image,
+pycocotools leaves the rest of the memory as it was, and shows what somebody else left in it.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from pycocotools import mask as coco_masks
 
 from pixelwise.errors import MaskError
 from pixelwise.io.arrays import BoolArray
@@ -72,12 +76,17 @@ def encode_runs(region: BoolArray, order: Order) -> list[int]:
         region: bool (H, W).
         order: The way that the runs go.
     """
-    flat = region.ravel() if order == "rows" else region.T.ravel()
-    if not len(flat):
-        return []
-    starts = np.flatnonzero(np.diff(flat)) + 1
-    counts: list[int] = np.diff(np.concatenate([[0], starts, [len(flat)]])).tolist()
-    return [0, *counts] if flat[0] else counts
+    text = pack_region(region if order == "columns" else region.T)
+    counts: list[int] = unpack_counts(text, Path("region")).tolist()
+    return counts
+
+
+def pack_region(region: BoolArray) -> str:
+    """A region, bool (H, W), as the text into which COCO packs its run lengths, by columns."""
+    # A copy by columns; as bytes, which are the same for bool and need no second one.
+    by_columns = np.asfortranarray(region).view(np.uint8)
+    text: bytes = coco_masks.encode(by_columns)["counts"]
+    return text.decode("ascii")
 
 
 def unpack_counts(text: str, origin: Path) -> Counts:
@@ -117,18 +126,3 @@ def unpack_counts(text: str, origin: Path) -> Counts:
     for first in (1, 2):
         numbers[first::2] = np.cumsum(numbers[first::2])
     return numbers
-
-
-def pack_counts(counts: Sequence[int]) -> str:
-    """Pack run lengths into COCO's text, which :func:`unpack_counts` reads back."""
-    text = bytearray()
-    for index, count in enumerate(counts):
-        number = count - counts[index - 2] if index > 2 else count
-        while True:
-            bits = number & 31
-            number >>= 5
-            has_more = number != (-1 if bits & 16 else 0)
-            text.append(bits + 32 * has_more + FIRST_CHARACTER)
-            if not has_more:
-                break
-    return text.decode("ascii")
