@@ -413,7 +413,7 @@ def test_a_cut_or_foreign_file_is_of_no_kind_and_ends_the_look(tmp_path, damage)
 def test_of_thousands_of_large_other_files_only_some_are_looked_into_deeply(tmp_path, monkeypatch):
     looks = []
     monkeypatch.setattr(
-        "pixelwise.data.formats.coco.has_entry", lambda *arguments: looks.append(arguments)
+        "pixelwise.data.formats.coco.coco.has_entry", lambda *arguments: looks.append(arguments)
     )
     for number in range(100):
         save_json(tmp_path / f"{number}.json", {"a": "b" * 20_000})
