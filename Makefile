@@ -7,14 +7,14 @@ PIXELWISE := $(BIN)/pixelwise
 .PHONY: run test test-instruction-sets check fix bench bench-guard lab wheel clean
 .DEFAULT_GOAL := run
 
-# The stamp is as old as the last install: a change of the requirements installs anew.
+# The stamp is as old as the last install: a change of the requirements installs again.
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group dev
 	touch $@
 
-run: $(VENV)/installed  ## make digits, train on them, score, draw pictures
+run: $(VENV)/installed  ## make digits, train on them, evaluate, draw pictures
 	$(BIN)/python examples/first_run.py
 
 test: $(VENV)/installed  ## all tests, real data included where it is there
@@ -33,7 +33,7 @@ check: $(VENV)/installed  ## lint, format, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-fix: $(VENV)/installed  ## what lint and format can mend by themselves
+fix: $(VENV)/installed  ## what lint and format can fix by themselves
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -4,7 +4,7 @@
     python benchmarks/engines.py --side 64 --rounds 3 --out /tmp/engines.json
 
 One network with one set of random weights, one batch in memory, as many threads for each. Only the
-way from a normalised batch to logits in main memory is timed. The contestants take turns, another
+way from a normalized batch to logits in main memory is timed. The contestants take turns, another
 one first in every round; the median counts. ``pixelwise`` is the engine ``auto`` after its choice.
 ONNX Runtime takes part where it can be imported: pip install onnx onnxscript onnxruntime
 """
@@ -32,7 +32,7 @@ from pixelwise.models import create_model
 from pixelwise.models.base import SegmentationModel
 from pixelwise.prediction.engine_choice import AutoEngine, engine_by_name
 from pixelwise.prediction.engines import OpenVinoEngine, TorchEngine, is_openvino_installed
-from pixelwise.prediction.parity import agreement
+from pixelwise.prediction.parity import parity
 
 LIBRARIES = ("pixelwise", "torch", "openvino", "onnxruntime", "onnx", "onnxscript")
 NUM_CLASSES = 3
@@ -133,7 +133,7 @@ def measure(contest: Contest, num_rounds: int) -> dict[str, list[float]]:
 
 def rows_of(contest: Contest, times: dict[str, list[float]]) -> list[dict[str, Any]]:
     """The lines of the table of one batch shape."""
-    truth = next(iter(contest.engines.values()))(contest.images)
+    reference = next(iter(contest.engines.values()))(contest.images)
     medians = {name: statistics.median(values) for name, values in times.items()}
     return [
         {
@@ -142,7 +142,7 @@ def rows_of(contest: Contest, times: dict[str, list[float]]) -> list[dict[str, A
             "contestant": name,
             "ms": median,
             "times_channels_last": medians["torch, channels last"] / median,
-            "agreement": agreement(decide, contest.engines[name](contest.images), truth).share,
+            "parity": parity(decide, contest.engines[name](contest.images), reference).share,
             "repeats_ms": times[name],
             **({"chosen": contest.chosen} if name == "pixelwise" else {}),
         }
@@ -153,14 +153,14 @@ def rows_of(contest: Contest, times: dict[str, list[float]]) -> list[dict[str, A
 def print_rows(rows: list[dict[str, Any]]) -> None:
     """Print the table."""
     print_table(
-        ("network, batch", "contestant", "ms", "times torch, channels last", "pixels alike"),
+        ("network, batch", "contestant", "ms", "times torch, channels last", "matching pixels"),
         [
             (
                 f"{row['model']}, {' x '.join(map(str, row['shape']))}",
                 row["contestant"],
                 f"{row['ms']:.1f}",
                 f"{row['times_channels_last']:.2f}",
-                f"{row['agreement']:.3%}",
+                f"{row['parity']:.3%}",
             )
             for row in rows
         ],

@@ -132,7 +132,7 @@ def reading_unkept(scratch: Path) -> Work:
     return reading(scratch)
 
 
-def scoring(scratch: Path) -> Work:
+def evaluating(scratch: Path) -> Work:
     """``evaluate``: open, decode, predict with two filters, count."""
     from pixelwise import evaluate, load_model
 
@@ -167,7 +167,7 @@ STEPS: dict[str, tuple[Callable[[Path], Work], int | None]] = {
     "open": (opening, None),
     "read for an epoch": (reading, None),
     "the same, none kept": (reading_unkept, FEW),
-    "evaluate": (scoring, None),
+    "evaluate": (evaluating, None),
     "predict": (predicting, FEW),
     "data check": (examining, FEW),
 }

@@ -39,7 +39,7 @@ SLOWER_SHARE = 0.10
 """A ratio may be worse by this share of the stored one."""
 
 NOISES = 3
-"""And by so many times the noise."""
+"""And by this many times the noise."""
 
 NAME = "guard"
 TRAINING_EPOCHS = 3
@@ -198,7 +198,7 @@ def counting() -> Ratio:
     """Our confusion matrix against three lines of numpy, on one core."""
     import torch
 
-    from scoring import OURS, PLAIN, contestants, count_in_turns
+    from metrics import OURS, PLAIN, contestants, count_in_turns
 
     torch.set_num_threads(1)
     found = contestants()
@@ -238,8 +238,8 @@ def make_objects(folder: Path, num_images: int = 24, num_objects: int = 24) -> P
         for place in range(num_objects):
             row, column, radius = *rng.integers(20, 236, 2), rng.integers(6, 20)
             disc = (rows - row) ** 2 + (columns - column) ** 2 < radius**2
-            grey = Image.fromarray(disc).convert("RGBA")  # as the tools of cell biology write them
-            grey.save(home / "masks" / f"{place:03d}.png", compress_level=1)
+            gray = Image.fromarray(disc).convert("RGBA")  # as the tools of cell biology write them
+            gray.save(home / "masks" / f"{place:03d}.png", compress_level=1)
     time.sleep(1.5 * SETTLED_S)  # what has just changed is not trusted to stay
     return folder
 

@@ -34,8 +34,8 @@ MUST_FALL_TO = 0.9
 
 SIDE_PX = 64
 COARSE = "fcn32s"
-"""Gives a score for 32 x 32 pixels, of which so small an image has four, and can find nothing that
-is smaller: it gets twice the side, and discs of three times the radius."""
+"""Gives an output for 32 x 32 pixels, of which so small an image has four, and can find nothing
+that is smaller: it gets twice the side, and discs of three times the radius."""
 
 EPOCHS = (5, 20)
 """Of the short run, and of the longer one."""
@@ -62,15 +62,15 @@ def make_data(folder: Path, side_px: int) -> dict[str, Path]:
             Image.fromarray(disc).convert("L").save(home / "masks" / f"{number}.png")
         Image.fromarray(image).save(home / "images" / f"{home.name}.png")
     source = load_digit_source("train")
-    options = DigitOptions(height=side_px, width=side_px, labels_are_exclusive=True)
+    options = DigitOptions(height=side_px, width=side_px, labels_are_multiclass=True)
     for split, count, seed in (("train", NUM_TRAIN, 0), ("val", NUM_VAL, 1)):
         images, masks = make_digits(count, source=source, options=options, seed=seed)
         for part in ("", "annot"):
             (folder / "camvid" / f"{split}{part}").mkdir(parents=True)
         for index, (image, mask) in enumerate(zip(images, masks, strict=True)):
             classes = np.where(mask.max(0) > 0, 1 + mask.argmax(0), 0).astype(np.uint8)
-            colour = np.repeat(image[..., None], 3, -1)
-            Image.fromarray(colour).save(folder / "camvid" / split / f"{index:03d}.png")
+            color = np.repeat(image[..., None], 3, -1)
+            Image.fromarray(color).save(folder / "camvid" / split / f"{index:03d}.png")
             target = folder / "camvid" / f"{split}annot" / f"{index:03d}.png"
             Image.fromarray(classes).save(target)
     return {kind: folder / kind for kind in ("digits", "nuclei", "camvid")}
@@ -118,12 +118,12 @@ def try_entry(name: str, data: Path, out: Path) -> bool:
     started = time.perf_counter()
     constant = loss_without_looking(data)
     for epochs in EPOCHS:
-        trained, scored = losses_of(name, data, out / f"{name}-{epochs}", epochs)
-        learns = trained[-1] < MUST_FALL_TO * trained[0] and min(scored) < constant
+        trained, validated = losses_of(name, data, out / f"{name}-{epochs}", epochs)
+        learns = trained[-1] < MUST_FALL_TO * trained[0] and min(validated) < constant
         if learns:
             break
     print(
-        f"{name:<28} loss {trained[0]:.4f} to {trained[-1]:.4f}, validation {min(scored):.4f} "
+        f"{name:<28} loss {trained[0]:.4f} to {trained[-1]:.4f}, validation {min(validated):.4f} "
         f"(ignoring the image {constant:.4f}) in {len(trained)} epochs, "
         f"{time.perf_counter() - started:.0f} s: {'learns' if learns else 'does not learn'}",
         flush=True,

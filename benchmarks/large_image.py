@@ -42,7 +42,7 @@ GEOREFERENCE = [
     (33922, "d", 6, (0.0, 0.0, 0.0, 400_000.0, 5_000_000.0, 0.0), True),
     (34735, "H", 16, (1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, 1, 3072, 0, 1, 32616), True),
 ]
-"""Half a metre a pixel in UTM zone 16 north."""
+"""Half a meter a pixel in UTM zone 16 north."""
 
 
 def tiles(side: int) -> Iterator[npt.NDArray[np.uint8]]:
@@ -77,7 +77,7 @@ def predict_here(model: Path, image: Path, out: Path, device: str, large_px: int
     predictor = load_model(model, device=device)
     predictor.predict(np.zeros((512, 512, 3), np.uint8))  # libraries get ready
     started = time.perf_counter()
-    # One engine throughout: auto would choose anew in the minutes of a large image alone.
+    # One engine throughout: auto would choose again in the minutes of a large image alone.
     done = predict(predictor, [image], out, engine="torch")
     seconds = time.perf_counter() - started
     assert not done.failed, done.failed

@@ -54,9 +54,8 @@ def blobs(shape: tuple[int, ...], sigma: float) -> np.ndarray:
 
 def run_lengths() -> None:
     """Reading and writing the run lengths of a region."""
-    from pycocotools import mask as coco
-
     from pixelwise.data.annotations.rle import decode_runs, pack_region, unpack_counts
+    from pycocotools import mask as coco
 
     warnings.filterwarnings("ignore", "__array__ implementation")
     region = blobs((2048, 2048), 4) > 0
@@ -123,10 +122,10 @@ def perceptual_hashes() -> None:
         return int(str(imagehash.phash(Image.fromarray(image))), 16)
 
     def theirs_of_scaled(image: np.ndarray) -> int:
-        """After the work that it leaves to us: any image to a grey one of 8 bits."""
-        grey = image.astype(np.float32).mean(-1) if image.ndim == 3 else image.astype(np.float32)
-        span = np.ptp(grey) or 1.0
-        return theirs(((grey - grey.min()) / span * 255).astype(np.uint8))
+        """After the work that it leaves to us: any image to a gray one of 8 bits."""
+        gray = image.astype(np.float32).mean(-1) if image.ndim == 3 else image.astype(np.float32)
+        span = np.ptp(gray) or 1.0
+        return theirs(((gray - gray.min()) / span * 255).astype(np.uint8))
 
     pictures = photographs()
     print(f"{len(pictures)} pictures of {pictures[0].shape[0]} x {pictures[0].shape[1]}")
@@ -158,10 +157,10 @@ def perceptual_hashes() -> None:
 
 def intervals() -> None:
     """The 95 % interval of the mean IoU of 500 images of 12 classes."""
+    from pixelwise.metrics.measures import mean_iou
     from scipy import stats
 
-    from pixelwise.scoring import intervals
-    from pixelwise.scoring.measures import mean_iou
+    from pixelwise.metrics import intervals
 
     counts = RNG.integers(1, 9000, (500, 4, 12))
     rare = counts.copy()
@@ -191,35 +190,36 @@ def intervals() -> None:
 
 def label_issues() -> None:
     """Twenty wrong labels in twenty images: what is found, how fast, in how much memory."""
+    from pixelwise.metrics.suspects import find_suspects
+
     from pixelwise.classes import ClassMap, numbered_names
     from pixelwise.data.sample import Sample
-    from pixelwise.scoring.suspects import find_suspects
 
     num, num_classes, size = 20, 5, (360, 480)
-    truth = np.stack([blobs((num_classes, *size), 25).argmax(0) for _ in range(num)])
-    shaken = truth.copy()
+    target = np.stack([blobs((num_classes, *size), 25).argmax(0) for _ in range(num)])
+    shaken = target.copy()
     for index in range(num):  # a model is unsure at borders
         shift = RNG.integers(-2, 3, 2)
-        shaken[index] = np.roll(truth[index], shift, (0, 1))
+        shaken[index] = np.roll(target[index], shift, (0, 1))
     sure = np.eye(num_classes, dtype=np.float32)[shaken].transpose(0, 3, 1, 2)
     probabilities = np.stack([[ndimage.gaussian_filter(plane, 2) for plane in image]
                               for image in 0.05 + 0.75 * sure])  # fmt: skip
-    labels, wrong = truth.copy(), np.zeros(truth.shape, bool)
+    labels, wrong = target.copy(), np.zeros(target.shape, bool)
     for index in range(num):
         row, column = RNG.integers(20, 300), RNG.integers(20, 400)
         place = (index, slice(row, row + 30), slice(column, column + 40))
-        labels[place] = (truth[index, row, column] + 1) % num_classes
-        wrong[place] = labels[place] != truth[place]
+        labels[place] = (target[index, row, column] + 1) % num_classes
+        wrong[place] = labels[place] != target[place]
     class_map = ClassMap.build(numbered_names(num_classes))
 
     def ours() -> Any:
         image = np.zeros((*size, 3), np.uint8)
         answers = [
-            (Sample(str(index), image, labels[index].astype(np.uint8), "exclusive"),
+            (Sample(str(index), image, labels[index].astype(np.uint8), "multiclass"),
              probabilities[index])
             for index in range(num)
         ]  # fmt: skip
-        return find_suspects(lambda: answers, class_map, "exclusive", top=20)
+        return find_suspects(lambda: answers, class_map, "multiclass", top=20)
 
     found = ours()
     hits = {suspect.name for suspect in found
@@ -239,10 +239,10 @@ def label_issues() -> None:
     print(f"cleanlab: {best_ms(theirs, 1) / num:.0f} ms an image, {peak_mb(theirs):.0f} MB; "
           f"{issues.sum():,} pixels, {wrong[issues].mean():.0%} of them wrong, "
           f"{issues[wrong].mean():.0%} of the {wrong.sum():,} wrong ones")  # fmt: skip
-    void = labels.copy()
-    void[:, :5] = 255
+    ignored = labels.copy()
+    ignored[:, :5] = 255
     try:
-        find_label_issues(void, probabilities, downsample=1, n_jobs=1, verbose=False)
+        find_label_issues(ignored, probabilities, downsample=1, n_jobs=1, verbose=False)
         print("cleanlab takes ignored pixels")
     except Exception as error:  # whatever it says is the finding
         print(f"cleanlab with ignored pixels (255): {type(error).__name__}: {str(error)[:90]}")

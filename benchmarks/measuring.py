@@ -91,7 +91,7 @@ def peak_bytes() -> int:
 
 
 def forget_peak() -> int:
-    """Let the peak begin anew, where the system can; the peak from now on, in bytes."""
+    """Let the peak begin again, where the system can; the peak from now on, in bytes."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     return peak_bytes()
@@ -157,7 +157,7 @@ def make_model(
     Args:
         path: The model file.
         size: Height and width of the crops that it would have been trained on.
-        num_classes: How many, exclusive.
+        num_classes: How many, multiclass.
         architecture: A registered name.
         arguments: Of the architecture.
     """
@@ -179,10 +179,10 @@ def make_model(
         arguments=arguments,
         in_channels=3,
         class_map=ClassMap.build(numbered_names(num_classes)),
-        label_mode="exclusive",
+        label_mode="multiclass",
         preprocessing=Preprocessing(dtype="uint8", mean=(127.0,) * 3, std=(60.0,) * 3),
         training_size=size,
-        scores=None,
+        metrics=None,
         data=TrainingData(fingerprint="", images=(), split=None, split_seed=0),
         versions=current_versions(),
     )

@@ -37,8 +37,8 @@ class Row:
         what: The data and the model, for the table.
         data: The data set, or how many of MNIST extended.
         train: Arguments of ``pixelwise train`` beside data and folder.
-        split: The split that is scored.
-        figures: What is shown, and how it is taken from the scores.
+        split: The split that is evaluated.
+        figures: What is shown, and how it is taken from the metrics.
         targets: The figure to reach for each of them.
     """
 
@@ -52,12 +52,12 @@ class Row:
 
 
 def _class_iou(name: str) -> Callable[[dict[str, Any]], float]:
-    return lambda scores: next(row["iou"] for row in scores["per_class"] if row["name"] == name)
+    return lambda metrics: next(row["iou"] for row in metrics["per_class"] if row["name"] == name)
 
 
 A1_FIGURES: dict[str, Callable[[dict[str, Any]], float]] = {
-    "recall (A1)": lambda scores: scores["keras"]["recall"],
-    "precision (A1)": lambda scores: scores["keras"]["precision"],
+    "recall (A1)": lambda metrics: metrics["keras"]["recall"],
+    "precision (A1)": lambda metrics: metrics["keras"]["precision"],
 }
 
 ROWS = (
@@ -110,7 +110,7 @@ ROWS = (
         "camvid",
         (),
         "val",
-        {"mean IoU": lambda scores: scores["mean_iou"]},
+        {"mean IoU": lambda metrics: metrics["mean_iou"]},
         {"mean IoU": 0.45},
     ),
 )
@@ -162,7 +162,7 @@ def _seconds_of_digits(out: Path) -> float:
 
 
 def _measure(row: Row, out: Path) -> dict[str, Any]:
-    """Train and score one row in a fresh folder."""
+    """Train and evaluate one row in a fresh folder."""
     run = out / row.name
     number = 1
     while run.exists():
@@ -174,8 +174,10 @@ def _measure(row: Row, out: Path) -> dict[str, Any]:
         if not data.exists():
             _pixelwise("data", "digits", str(data), "--source", str(DATA / "mnist"))
     trained = json.loads(_pixelwise("train", str(data), *row.train, "--out", str(run), "--json"))
-    scores = json.loads(_pixelwise("evaluate", str(run), str(data), "--split", row.split, "--json"))
-    figures = {name: take(scores) for name, take in row.figures.items()}
+    metrics = json.loads(
+        _pixelwise("evaluate", str(run), str(data), "--split", row.split, "--json")
+    )
+    figures = {name: take(metrics) for name, take in row.figures.items()}
     return {**asdict(row), "figures": figures, "seconds": trained["seconds"],
             "epochs": trained["epochs"], "best_epoch": trained["best_epoch"]}  # fmt: skip
 

@@ -18,7 +18,7 @@ import tensorflow
 from keras import layers
 
 NUM_PARAMETERS = 74_595
-"""Of either network, at 1 channel and 3 classes: so many as ours."""
+"""Of either network, at 1 channel and 3 classes: as many as ours."""
 
 
 def read(data: Path, split: str = "train") -> tuple[np.ndarray, np.ndarray]:
@@ -27,11 +27,11 @@ def read(data: Path, split: str = "train") -> tuple[np.ndarray, np.ndarray]:
     classes = sorted(path for path in (data / split / "masks").iterdir())
     load = keras.utils.load_img
 
-    def grey(path: Path) -> np.ndarray:
+    def gray(path: Path) -> np.ndarray:
         return np.asarray(load(path, color_mode="grayscale"), np.float32) / 255
 
-    masks = [np.stack([grey(folder / path.name) for folder in classes], -1) for path in images]
-    return np.stack([grey(path) for path in images])[..., None], np.stack(masks)
+    masks = [np.stack([gray(folder / path.name) for folder in classes], -1) for path in images]
+    return np.stack([gray(path) for path in images])[..., None], np.stack(masks)
 
 
 def build(model: str, height: int, width: int, num_classes: int, filters: int = 16) -> keras.Model:

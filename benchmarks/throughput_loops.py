@@ -3,7 +3,7 @@
 ``pixelwise``: its public ``train``; the speed is the one that it writes into ``history.csv``.
 
 ``plain``: the loop of segmentation_models.pytorch's examples, without their Lightning and their
-scores at every step, which would only slow it: a DataLoader with a worker per core, Adam. The
+metrics at every step, which would only slow it: a DataLoader with a worker per core, Adam. The
 operations of the augmentation are those that pixelwise chooses.
 
 ``torchvision``: as its ``references/segmentation``: their resizing and cropping, SGD with momentum,
@@ -100,25 +100,25 @@ class Files(TorchDataset[tuple[Tensor, Tensor]]):
         image, mask = self._vary(
             tv_tensors.Image(torch.from_numpy(image)), tv_tensors.Mask(torch.from_numpy(planes))
         )
-        is_exclusive = self._label_mode == "exclusive"
-        return image, mask[0].long() if is_exclusive else mask.float() / 255
+        is_multiclass = self._label_mode == "multiclass"
+        return image, mask[0].long() if is_multiclass else mask.float() / 255
 
 
-def augmentation(task: Task, in_channels: int, void: int) -> v2.Compose:
+def augmentation(task: Task, in_channels: int, ignored: int) -> v2.Compose:
     """What a peer does to image and mask."""
-    fill = {tv_tensors.Image: 0, tv_tensors.Mask: void}
+    fill = {tv_tensors.Image: 0, tv_tensors.Mask: ignored}
     if task.contestant in PLAIN:
         resize = [v2.ScaleJitter(task.size, scale_range=ZOOM)]
-        colours = [v2.ColorJitter(brightness=JITTER, contrast=JITTER)]
+        colors = [v2.ColorJitter(brightness=JITTER, contrast=JITTER)]
     else:
         base = min(task.size) * REFERENCE_BASE
-        resize, colours = [v2.RandomResize(int(0.5 * base), int(2 * base))], []
+        resize, colors = [v2.RandomResize(int(0.5 * base), int(2 * base))], []
     return v2.Compose(
         [
             *resize,
             v2.RandomHorizontalFlip(0.5),
             v2.RandomCrop(task.size, pad_if_needed=True, fill=fill),
-            *colours,
+            *colors,
             v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True),
             v2.Normalize((0.45,) * in_channels, (0.25,) * in_channels),
             v2.ToPureTensor(),
@@ -128,7 +128,7 @@ def augmentation(task: Task, in_channels: int, void: int) -> v2.Compose:
 
 def loss_of(label_mode: LabelMode, class_map: ClassMap) -> nn.Module:
     """The usual loss of the label mode."""
-    if label_mode == "exclusive":
+    if label_mode == "multiclass":
         return nn.CrossEntropyLoss(ignore_index=class_map.ignore[0])
     return nn.BCEWithLogitsLoss()
 
@@ -137,9 +137,9 @@ def run_peer(task: Task) -> list[float]:
     """Images per second of every epoch of a peer's loop."""
     dataset = open_dataset(task.data)
     records, class_map = dataset.split("train"), dataset.class_map
-    is_exclusive = dataset.label_mode == "exclusive"
+    is_multiclass = dataset.label_mode == "multiclass"
     in_channels = np.atleast_3d(np.array(Image.open(records[0].image))).shape[2]
-    vary = augmentation(task, in_channels, class_map.ignore[0] if is_exclusive else 0)
+    vary = augmentation(task, in_channels, class_map.ignore[0] if is_multiclass else 0)
     loader = DataLoader(
         Files(records, dataset.label_mode, vary, decode_first=task.contestant == PLAIN_DECODED),
         task.batch_size,

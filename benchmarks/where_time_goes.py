@@ -27,11 +27,11 @@ from throughput import FLOPS_PER_MAC, PASSES, measure_peak
 
 KINDS = {
     "convolution": ("conv", "mkldnn", "slow_conv"),
-    "normalisation": ("batch_norm",),
+    "normalization": ("batch_norm",),
     "activation": ("relu", "elu", "threshold", "leaky", "silu", "dropout", "bernoulli"),
     "sampling": ("pool", "upsample", "pad", "cat", "unpool"),
     "loss": ("softmax", "nll_loss", "cross_entropy", "binary_cross"),
-    "optimiser": ("adam", "foreach", "norm", "lerp"),
+    "optimizer": ("adam", "foreach", "norm", "lerp"),
     "memory": ("copy", "fill", "zero", "clone", "contiguous", "empty", "resize"),
 }
 """What the names of torch's operations hold, in the order in which they are asked."""

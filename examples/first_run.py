@@ -1,6 +1,6 @@
 """The main job on built-in data, start to end: what ``make run`` shows.
 
-Digits are made, the encoder-decoder of article A1 is trained on them for a minute, its scores are
+Digits are made, the encoder-decoder of article A1 is trained on them for a minute, its metrics are
 printed beside the article's, and pictures are written. The same three verbs work on any folder.
 """
 
@@ -20,7 +20,7 @@ MINUTES = "1"
 
 
 def main() -> None:
-    """Make digits, train, score, compare."""
+    """Make digits, train, evaluate, compare."""
     data, run = _new(RUNS / "digits-data"), _new(RUNS / "first-run")
     mnist = Path(os.environ.get("PIXELWISE_TEST_DATA", "../shared/data")) / "mnist"
     source = ["--source", str(mnist)] if mnist.is_dir() else []
@@ -35,7 +35,7 @@ def main() -> None:
 
 def _compare(run: Path, *, on_mnist: bool) -> None:
     """Print our figures beside the article's."""
-    ours = json.loads((run / "scores.json").read_text())["keras"]
+    ours = json.loads((run / "metrics.json").read_text())["keras"]
     print("\nvalidation, as article A1 counts   article (20 epochs)   here (1 minute)")
     for name, theirs in ARTICLE.items():
         print(f"  {name.replace('_', ' '):32} {theirs:>19.4f} {ours[name]:>17.4f}")

@@ -11,7 +11,7 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 
-COLOURS = np.array([(30, 30, 30), (220, 60, 40), (50, 200, 60), (60, 80, 230), (230, 230, 90)])
+COLORS = np.array([(30, 30, 30), (220, 60, 40), (50, 200, 60), (60, 80, 230), (230, 230, 90)])
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +45,7 @@ def save_picture(path, pixels):
 
 
 def draw_example(rng, size, num_classes):
-    """A noisy colour image of rectangles and its class ids; class 0 is the ground."""
+    """A noisy color image of rectangles and its class ids; class 0 is the ground."""
     height, width = size
     mask = np.zeros(size, np.uint8)
     for class_id in range(1, num_classes):
@@ -55,7 +55,7 @@ def draw_example(rng, size, num_classes):
         )
         mask[top : top + max(1, height // 3), left : left + max(1, width // 3)] = class_id
     noise = rng.integers(-20, 21, (height, width, 3))
-    image = np.clip(COLOURS[mask % len(COLOURS)] + noise, 0, 255).astype(np.uint8)
+    image = np.clip(COLORS[mask % len(COLORS)] + noise, 0, 255).astype(np.uint8)
     return image, mask
 
 
@@ -71,15 +71,18 @@ def _roots(folder, splits, num_images):
 def make_index_dataset():
     """Images and index masks: images/NAME.png + masks/NAME.png, also inside split folders.
 
-    Options: num_images (per split), size, num_classes, seed, splits, void (value of a void row).
+    Options: num_images (per split), size, num_classes, seed, splits, ignored (value of a ignored
+    row).
     """
 
-    def make(folder, *, num_images=6, size=(16, 16), num_classes=3, seed=0, splits=(), void=None):
+    def make(
+        folder, *, num_images=6, size=(16, 16), num_classes=3, seed=0, splits=(), ignored=None
+    ):
         rng = np.random.default_rng(seed)
         for root, number in _roots(folder, splits, num_images):
             image, mask = draw_example(rng, size, num_classes)
-            if void is not None:
-                mask[-1] = void
+            if ignored is not None:
+                mask[-1] = ignored
             save_picture(root / "images" / f"{number:03d}.png", image)
             save_picture(root / "masks" / f"{number:03d}.png", mask)
         return folder
@@ -111,7 +114,7 @@ def make_object_dataset():
 
 @pytest.fixture(scope="session")
 def make_class_dataset():
-    """One soft grey mask per class: images/NAME.png + masks/CLASS/NAME.png.
+    """One soft grayscale mask per class: images/NAME.png + masks/CLASS/NAME.png.
 
     Options: num_images (per split), size, num_classes, seed, splits. Classes are called
     ``kind-0`` and so on.
@@ -138,7 +141,7 @@ def make_model_file():
     Options: name, class_map, label_mode, in_channels, dtype, training_size.
     """
 
-    def make(path, *, name="stacked-fcn", class_map=None, label_mode="exclusive", in_channels=3,
+    def make(path, *, name="stacked-fcn", class_map=None, label_mode="multiclass", in_channels=3,
              dtype="uint8", training_size=(16, 16)):  # fmt: skip
         import torch
 
@@ -164,7 +167,7 @@ def make_model_file():
                 dtype=dtype, mean=(100.0,) * in_channels, std=(50.0,) * in_channels
             ),
             training_size=training_size,
-            scores=None,
+            metrics=None,
             data=TrainingData(fingerprint="none", images=(), split=None, split_seed=0),
             versions=current_versions(),
         )

@@ -128,16 +128,16 @@ class TestData:
         assert "Got 77 (4 pixels, nearest class 2)" in line
         assert "--ignore 77" in line
 
-    def test_a_colour_mask(self, refused_data, dataset):
+    def test_a_color_mask(self, refused_data, dataset):
         save(dataset / "masks/003.png", np.random.default_rng(0).integers(0, 255, (16, 16, 3)))
         assert f"{dataset}/masks/003.png must hold one class id per pixel" in refused_data(dataset)
 
-    def test_everything_void(self, refused_data, dataset):
+    def test_everything_ignored(self, refused_data, dataset):
         for path in (dataset / "masks").iterdir():
             save(path, np.full((16, 16), 255))
         line = refused_data(dataset)
         assert "masks (images/" in line
-        assert "All are void" in line
+        assert "All are ignored" in line
 
     def test_a_folder_that_fits_two_formats(
         self, refused_data, tmp_path, make_object_dataset, make_class_dataset
@@ -234,9 +234,9 @@ def test_a_dataset_with_other_classes_than_the_model(
     (dataset / "dataset.yaml").write_text(yaml.safe_dump({"classes": ["sky", "road", "tree"]}))
     line = refused("evaluate", model, dataset)
     assert f"{dataset} must have the model's 3 classes sky, road, car. Got 3: sky, road, tr" in line
-    overlapping = make_class_dataset(tmp_path / "overlapping")
-    line = refused("evaluate", model, overlapping)
-    assert f"{overlapping} must have exclusive labels, as the model. Got overlapping" in line
+    multilabel = make_class_dataset(tmp_path / "multilabel")
+    line = refused("evaluate", model, multilabel)
+    assert f"{multilabel} must have multiclass labels, as the model. Got multilabel" in line
 
 
 def test_a_dataset_with_more_classes_than_the_model(refused, tmp_path, make_index_dataset, model):
@@ -246,12 +246,12 @@ def test_a_dataset_with_more_classes_than_the_model(refused, tmp_path, make_inde
     assert "Got 3 (" in line
 
 
-def test_a_void_value_said_to_evaluate_is_void(run_cli, tmp_path, make_index_dataset, model):
-    data = make_index_dataset(tmp_path / "data", num_classes=3, void=7, num_images=2)
+def test_an_ignore_value_said_to_evaluate_is_ignored(run_cli, tmp_path, make_index_dataset, model):
+    data = make_index_dataset(tmp_path / "data", num_classes=3, ignored=7, num_images=2)
     code, out, err = run_cli("evaluate", model, data, "--split", "all", "--ignore", 7, "--json")
     assert code == 0, err
-    scored = sum(entry["pixels"] for entry in json.loads(out)["per_class"])
-    assert scored == 2 * 15 * 16
+    evaluated = sum(entry["pixels"] for entry in json.loads(out)["per_class"])
+    assert evaluated == 2 * 15 * 16
 
 
 def test_images_of_another_kind_than_the_models(refused, run_cli, tmp_path, model, dataset):

@@ -1,14 +1,14 @@
 import pytest
 from pydantic import ValidationError
 
-from pixelwise.classes import ClassMap, distinct_colours, numbered_names
+from pixelwise.classes import ClassMap, distinct_colors, numbered_names
 
 
 def test_what_is_not_given_is_filled():
     class_map = ClassMap.build(("sky", "road"))
     assert class_map.values == (0, 1)
     assert class_map.ignore == (255,)
-    assert len(class_map.colours) == class_map.num_classes == 2
+    assert len(class_map.colors) == class_map.num_classes == 2
     assert not class_map.is_unnamed
 
 
@@ -39,13 +39,13 @@ def test_the_ground_is_called_background_or_the_first_of_classes_without_names(
     [
         ({"names": ("a", "b", "a")}, "names must differ. Got a twice"),
         ({"names": ("a", "b"), "values": (3, 3)}, "values must differ. Got 3 twice"),
-        ({"names": ("a", "b"), "values": (0, 255)}, r"class or void, not both. Got \[255\]"),
-        ({"names": ("a", "b"), "colours": ((0, 0, 0),)}, "Got 2, 1 and 2"),
+        ({"names": ("a", "b"), "values": (0, 255)}, r"class or ignored, not both. Got \[255\]"),
+        ({"names": ("a", "b"), "colors": ((0, 0, 0),)}, "Got 2, 1 and 2"),
         ({"names": ("a", "b"), "values": (1,)}, "Got 2, 2 and 1"),
         ({"names": ()}, "at least 1"),
         ({"names": numbered_names(256), "ignore": ()}, "at most 255"),
-        ({"names": ("a",), "colours": ((0, 0, 256),)}, "less than or equal to 255"),
-        ({"names": ("a",), "colours": ((-1, 0, 0),)}, "greater than or equal to 0"),
+        ({"names": ("a",), "colors": ((0, 0, 256),)}, "less than or equal to 255"),
+        ({"names": ("a",), "colors": ((-1, 0, 0),)}, "greater than or equal to 0"),
     ],
 )
 def test_lists_that_do_not_fit_are_refused(arguments, message):
@@ -64,10 +64,10 @@ def test_a_class_map_survives_json():
 
 
 @pytest.mark.parametrize("count", [1, 2, 8, 24])
-def test_colours_are_many_and_different(count):
-    colours = distinct_colours(count)
-    assert len(set(colours)) == count
-    assert all(0 <= channel <= 255 for colour in colours for channel in colour)
-    for index, first in enumerate(colours):
-        for second in colours[:index]:
+def test_colors_are_many_and_different(count):
+    colors = distinct_colors(count)
+    assert len(set(colors)) == count
+    assert all(0 <= channel <= 255 for color in colors for channel in color)
+    for index, first in enumerate(colors):
+        for second in colors[:index]:
             assert sum(abs(a - b) for a, b in zip(first, second, strict=True)) > 15

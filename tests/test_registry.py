@@ -18,7 +18,7 @@ def shapes(tmp_path, monkeypatch):
         (package / f"{name}.py").write_text(
             "from some_shapes import shapes\n"
             f"@shapes.register('{name}')\n"
-            f"def build(size, colour='red'):\n    return ('{name}', size, colour)\n"
+            f"def build(size, color='red'):\n    return ('{name}', size, color)\n"
         )
     monkeypatch.syspath_prepend(tmp_path)
     import some_shapes
@@ -35,7 +35,7 @@ def test_every_module_of_the_package_is_found_at_first_use(shapes):
 
 def test_an_item_is_built_by_name_with_its_arguments(shapes):
     assert shapes.create("square", size=3) == ("square", 3, "red")
-    assert shapes.create("circle", size=1, colour="blue") == ("circle", 1, "blue")
+    assert shapes.create("circle", size=1, color="blue") == ("circle", 1, "blue")
 
 
 def test_an_unknown_name_gets_a_suggestion(shapes):
@@ -47,8 +47,8 @@ def test_an_unknown_name_gets_a_suggestion(shapes):
 
 
 def test_an_unknown_argument_gets_a_suggestion(shapes):
-    with pytest.raises(UnknownNameError, match=r"argument of shape 'square' .*'color'.*'colour'"):
-        shapes.create("square", size=1, color="blue")
+    with pytest.raises(UnknownNameError, match=r"argument of shape 'square' .*'colr'.*'color'"):
+        shapes.create("square", size=1, colr="blue")
 
 
 def test_a_missing_argument_is_named(shapes):

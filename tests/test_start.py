@@ -47,7 +47,7 @@ def loaded_by(statement, *arguments):
 
 @pytest.fixture
 def image(tmp_path):
-    """A picture of 24 x 32, in colour."""
+    """A picture of 24 x 32, in color."""
     path = tmp_path / "image.png"
     pixels = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(path)

@@ -1,4 +1,4 @@
-"""Words that several rooms write alike."""
+"""Words that several modules write alike."""
 
 import pytest
 

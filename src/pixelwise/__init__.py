@@ -1,4 +1,4 @@
-"""pixelwise: a folder of labelled images in, a segmentation model that can be trusted out.
+"""pixelwise: a folder of labeled images in, a segmentation model that can be trusted out.
 
 The public names are loaded when they are first used, so that ``import pixelwise`` and
 ``pixelwise --help`` need no torch.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pixelwise.errors import PixelwiseError as PixelwiseError
     from pixelwise.evaluation.evaluate import evaluate as evaluate
     from pixelwise.evaluation.review import review_labels as review_labels
-    from pixelwise.metrics.metrics import Scores as Scores
+    from pixelwise.metrics.metrics import Metrics as Metrics
     from pixelwise.models import create_model as create_model
     from pixelwise.models import list_models as list_models
     from pixelwise.prediction.predict import predict as predict
@@ -49,7 +49,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "prediction.predictor": ["Predictor", "load_model"],
         "evaluation.review": ["review_labels"],
         "comparison.runs": ["report_run", "report_runs"],
-        "metrics.metrics": ["Scores"],
+        "metrics.metrics": ["Metrics"],
         "training.preview": ["show_data"],
         "training.train": ["train"],
     },

@@ -1,4 +1,4 @@
-"""The class map: what the classes of a data set are called, how they are drawn, what is void."""
+"""The class map: what the classes of a data set are called, how they are drawn, what is ignored."""
 
 from __future__ import annotations
 
@@ -8,74 +8,74 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-LabelMode = Literal["exclusive", "overlapping"]
-"""``exclusive``: one class per pixel (softmax). ``overlapping``: one sigmoid per class."""
+LabelMode = Literal["multiclass", "multilabel"]
+"""``multiclass``: one class per pixel (softmax). ``multilabel``: one sigmoid per class."""
 
-Strays = Literal["refuse", "nearest", "void"]
-"""What becomes of a stored value or colour that is neither a class nor void: the file is refused,
-the pixel is of the class whose value or colour is nearest, or the pixel is void."""
+Unexpected = Literal["error", "nearest", "ignored"]
+"""What becomes of a stored value or color that is neither a class nor ignored: the file is refused,
+the pixel is of the class whose value or color is nearest, or the pixel is ignored."""
 
-STRAYS: tuple[Strays, ...] = get_args(Strays)
+UNEXPECTED: tuple[Unexpected, ...] = get_args(Unexpected)
 
 IGNORE_INDEX = 255
-"""The class id of void pixels in every mask in memory; they count in no loss and no score."""
+"""The class id of ignored pixels in every mask in memory; they count in no loss and no metric."""
 
 HALF = 128
 """A soft mask, 0 to 255, is of a class from this value on: one half."""
 
 MAX_CLASSES = 255
-"""Class ids are uint8 and 255 is void, so ids run from 0 to 254."""
+"""Class ids are uint8 and 255 is ignored, so ids run from 0 to 254."""
 
 BACKGROUND_NAMES = ("background", "_background_")
-"""A class of one of these names is what no labelled shape covers."""
+"""A class of one of these names is what no labeled shape covers."""
 
 StoredValue = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 """A number that a mask file stores."""
 
 _Byte = Annotated[int, Field(ge=0, le=255)]
-Colour = tuple[_Byte, _Byte, _Byte]
+Color = tuple[_Byte, _Byte, _Byte]
 
 
 class ClassMap(BaseModel):
-    """Names, colours and stored values of the classes of a data set.
+    """Names, colors and stored values of the classes of a data set.
 
     Attributes:
         names: One name per class; the class id is the position.
-        colours: One (red, green, blue) per class, 0 to 255.
+        colors: One (red, green, blue) per class, 0 to 255.
         values: The value by which each class is stored in index masks.
-        ignore: The stored values that mean void.
-        void_colours: The colours that mean void in colour masks.
+        ignore: The stored values that are ignored.
+        ignore_colors: The colors of ignored pixels in color masks.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     names: tuple[str, ...] = Field(min_length=1, max_length=MAX_CLASSES)
-    colours: tuple[Colour, ...]
+    colors: tuple[Color, ...]
     values: tuple[StoredValue, ...]
     ignore: tuple[StoredValue, ...] = (IGNORE_INDEX,)
-    void_colours: tuple[Colour, ...] = ()
+    ignore_colors: tuple[Color, ...] = ()
 
     @classmethod
     def build(
         cls,
         names: Sequence[str],
         *,
-        colours: Sequence[Colour] | None = None,
+        colors: Sequence[Color] | None = None,
         values: Sequence[int] | None = None,
         ignore: Sequence[int] = (IGNORE_INDEX,),
-        void_colours: Sequence[Colour] = (),
+        ignore_colors: Sequence[Color] = (),
     ) -> Self:
-        """Make a class map, with distinct colours and the values 0, 1, 2 ... where none are given.
+        """Make a class map, with distinct colors and the values 0, 1, 2 ... where none are given.
 
         Raises:
             pydantic.ValidationError: Names repeat, or the lists do not fit each other.
         """
         return cls(
             names=tuple(names),
-            colours=tuple(colours) if colours is not None else distinct_colours(len(names)),
+            colors=tuple(colors) if colors is not None else distinct_colors(len(names)),
             values=tuple(values) if values is not None else tuple(range(len(names))),
             ignore=tuple(ignore),
-            void_colours=tuple(void_colours),
+            ignore_colors=tuple(ignore_colors),
         )
 
     @model_validator(mode="after")
@@ -85,17 +85,17 @@ class ClassMap(BaseModel):
             repeated = sorted({str(entry) for entry in entries if entries.count(entry) > 1})
             if repeated:
                 raise ValueError(f"class {what} must differ. Got {', '.join(repeated)} twice")
-        if not len(self.names) == len(self.colours) == len(self.values):
+        if not len(self.names) == len(self.colors) == len(self.values):
             raise ValueError(
-                f"names, colours and values must be equally many. Got {len(self.names)}, "
-                f"{len(self.colours)} and {len(self.values)}"
+                f"names, colors and values must be equally many. Got {len(self.names)}, "
+                f"{len(self.colors)} and {len(self.values)}"
             )
         clash = sorted(set(self.values) & set(self.ignore))
         if clash:
-            raise ValueError(f"a value must be a class or void, not both. Got {clash}")
-        drawn = sorted(set(self.colours) & set(self.void_colours))
+            raise ValueError(f"a value must be a class or ignored, not both. Got {clash}")
+        drawn = sorted(set(self.colors) & set(self.ignore_colors))
         if drawn:
-            raise ValueError(f"a colour must be a class or void, not both. Got {drawn}")
+            raise ValueError(f"a color must be a class or ignored, not both. Got {drawn}")
         return self
 
     @property
@@ -105,7 +105,7 @@ class ClassMap(BaseModel):
 
     @property
     def is_unnamed(self) -> bool:
-        """Nobody named the classes: they are called by their numbers or by their colours."""
+        """Nobody named the classes: they are called by their numbers or by their colors."""
         return self.is_numbered or any(name.startswith("#") for name in self.names)
 
     @property
@@ -125,7 +125,7 @@ class ClassMap(BaseModel):
 
     @property
     def num_classes(self) -> int:
-        """How many classes there are; void is none of them."""
+        """How many classes there are; ignored pixels are of none of them."""
         return len(self.names)
 
 
@@ -134,29 +134,29 @@ def numbered_names(count: int) -> tuple[str, ...]:
     return tuple(f"class-{index}" for index in range(count))
 
 
-def distinct_colours(count: int) -> tuple[Colour, ...]:
-    """Colours that are told apart well: dark grey first (often background), then round the wheel.
+def distinct_colors(count: int) -> tuple[Color, ...]:
+    """Colors that are told apart well: dark gray first (often background), then round the wheel.
 
     Args:
-        count: How many colours.
+        count: How many colors.
     """
     if count == 1:
         return ((230, 60, 60),)
-    colours: list[Colour] = [(40, 40, 40)]
+    colors: list[Color] = [(40, 40, 40)]
     for index in range(count - 1):
         hue = (index * 0.618034 + 0.98) % 1.0
         value = (1.0, 0.8, 0.6)[(index // 8) % 3]
         red, green, blue = colorsys.hsv_to_rgb(hue, 0.75, value)
-        colours.append((round(red * 255), round(green * 255), round(blue * 255)))
-    return tuple(colours)
+        colors.append((round(red * 255), round(green * 255), round(blue * 255)))
+    return tuple(colors)
 
 
-def colour_code(colour: Colour) -> int:
-    """A colour as one number; written in hexadecimal, it is the one of HTML."""
-    red, green, blue = colour
+def color_code(color: Color) -> int:
+    """A color as one number; written in hexadecimal, it is the one of HTML."""
+    red, green, blue = color
     return red << 16 | green << 8 | blue
 
 
-def colour_of(code: int) -> Colour:
-    """The colour of a number that :func:`colour_code` gave."""
+def color_of(code: int) -> Color:
+    """The color of a number that :func:`color_code` gave."""
     return code >> 16, code >> 8 & 255, code & 255

@@ -24,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from pixelwise.classes import LabelMode, Strays
+from pixelwise.classes import LabelMode, Unexpected
 from pixelwise.errors import ConfigError
 
 Schema = TypeVar("Schema", bound=BaseModel)
@@ -35,7 +35,7 @@ Weight = Annotated[float, Field(gt=0)]
 Size = tuple[Positive, Positive]
 Bands = Annotated[tuple[Positive, ...], Field(min_length=1)]
 Denoise = Literal["none", "median", "nl-means"]
-WhiteBalance = Literal["none", "grey-world"]
+WhiteBalance = Literal["none", "gray-world"]
 Contrast = Literal["none", "stretch", "stretch-bands", "clahe"]
 
 MAX_YAML_BYTES = 1024**2
@@ -74,13 +74,13 @@ class _ResizePolicy(BaseModel):
 
 
 class ShortestSide(_ResizePolicy):
-    """Resize without distortion until the shorter side has so many pixels."""
+    """Resize without distortion until the shorter side has this many pixels."""
 
     shortest_side: Positive
 
 
 class Letterbox(_ResizePolicy):
-    """Resize without distortion to fit into height and width, upper left; the rest is void."""
+    """Resize without distortion to fit into height and width, upper left; the rest is ignored."""
 
     letterbox: Size
 
@@ -119,13 +119,15 @@ class DataRecipe(_Section):
         split: ``TRAIN/VAL/TEST`` or ``TRAIN/TEST`` shares; used where the folder gives no splits;
             ``None`` takes those of the dataset card, else 70/15/15.
         split_seed: The seed of that split.
-        ignore: Stored mask values that mean void, beside those of the format or the card.
-        label_mode: ``exclusive`` or ``overlapping``, for formats that can be read as both.
-        strays: What becomes of stored values or colours that are neither a class nor void:
-            ``refuse`` the file, take the ``nearest`` class, or make them ``void``.
+        ignore: Stored mask values that are ignored, beside those of the format or the card.
+        label_mode: ``multiclass`` or ``multilabel``, for formats that can be read as both.
+        unexpected: What becomes of stored values or colors that are neither a class nor ignored:
+            ``error`` refuses the file, ``nearest`` takes the nearest class, ``ignore`` ignores the
+            pixels.
         scale: Images are resized by this factor before the model sees them, and its logits back.
-        normalization: ``dataset`` subtracts the mean and divides by the deviation of the training
-            images, per channel; ``range`` divides by the largest value of the bit depth (A3).
+        normalization: ``dataset`` subtracts the mean and divides by the standard deviation of the
+            training images, per channel; ``range`` divides by the largest value of the bit depth
+            (A3).
         resize: ``[HEIGHT, WIDTH]`` in pixels that every image is brought to, distorted where its
             sides have another ratio, as the articles do; ``{shortest_side: PIXELS}`` or
             ``{letterbox: [HEIGHT, WIDTH]}`` without distortion; ``None`` keeps each image's size
@@ -133,7 +135,7 @@ class DataRecipe(_Section):
         bands: Which bands of an image are taken, counted from 1 as GDAL does, ``[4, 3, 2]`` for
             instance; ``None`` takes those of the dataset card, else all.
         denoise: ``median`` (3 x 3) takes out single wrong pixels, ``nl-means`` grain.
-        white_balance: ``grey-world`` gives all bands of an image the same mean.
+        white_balance: ``gray-world`` gives all bands of an image the same mean.
         contrast: Per image: ``stretch`` spreads its values over the whole range (A3),
             ``stretch-bands`` those of each band by itself, as satellite images are shown;
             ``clahe`` evens out the contrast of each part.
@@ -145,7 +147,7 @@ class DataRecipe(_Section):
     split_seed: Annotated[int, Field(ge=0)] = 0
     ignore: tuple[int, ...] = ()
     label_mode: LabelMode | None = None
-    strays: Strays | None = None
+    unexpected: Unexpected | None = None
     scale: Annotated[float, Field(gt=0, le=1)] | None = None
     normalization: Literal["dataset", "range"] = "dataset"
     resize: Resize | None = None
@@ -176,21 +178,21 @@ class TrainingRecipe(_Section):
         batch_size: Images per step.
         size: Height and width in pixels of the crops that are trained on, at working scale.
         optimizer: ``adam`` or ``adamw``.
-        learning_rate: The highest rate of the schedule.
+        learning_rate: The highest learning rate of the schedule.
         betas: Adam's averaging of gradient and squared gradient. 0.95 for the second, against the
             usual 0.999, follows the gradients of a short training faster.
         weight_decay: Of ``adamw``.
-        warmup: Share of the training in which the rate rises to its highest.
-        batch_statistics: Share of the training in which batch normalisation goes by each batch.
-            After it, its running statistics are held and gone by, as in prediction; ``None``
-            holds them where batches are small.
+        warmup: Share of the training in which the learning rate rises to its highest.
+        freeze_batchnorm_from: Share of the training from which on BatchNorm is frozen: it
+            normalizes by its running statistics, as in prediction, and no longer by each batch;
+            ``None`` freezes it where batches are small.
         schedule: ``cosine`` decay after the warm-up, or ``constant``.
         clip_norm: Gradients are scaled down to this norm; ``None`` leaves them.
         class_weights: ``none``, ``balanced`` (1 / sqrt(frequency), from the data), or one weight
-            per class. Of overlapping labels: what its pixels count against those without it.
-        monitor: What makes an epoch the best: the validation ``score`` (mean IoU, of equals the
+            per class. Of multilabel labels: what its pixels count against those without it.
+        monitor: What makes an epoch the best: ``mean_iou`` of the validation (of equals the
             lower loss), the validation ``loss`` alone, or that it is the ``last``.
-        patience: Stop after so many epochs without a better validation score. ``None`` takes a
+        patience: Stop after this many epochs without a better validation metric. ``None`` takes a
             third of the epochs, at least 10; with ``minutes`` the budget alone is the end.
         seed: Of weights, order, crops and dropout.
         device: ``auto`` takes CUDA, then MPS, then the CPU.
@@ -209,11 +211,11 @@ class TrainingRecipe(_Section):
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.25
-    batch_statistics: Annotated[float, Field(ge=0, le=1)] | None = None
+    freeze_batchnorm_from: Annotated[float, Field(ge=0, le=1)] | None = None
     schedule: Literal["cosine", "constant"] = "cosine"
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
     class_weights: Literal["none", "balanced"] | tuple[Weight, ...] | None = None
-    monitor: Literal["score", "loss", "last"] = "score"
+    monitor: Literal["mean_iou", "loss", "last"] = "mean_iou"
     patience: Positive | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -228,7 +230,7 @@ class AugmentationRecipe(_Section):
         orientation: ``fixed`` for text and digits; ``mirrored`` (left and right) for photographs;
             ``free`` (both flips and quarter turns) for pictures from above or through a microscope.
         scale: Smallest and largest factor by which a crop is zoomed.
-        brightness: Shift by up to this share of the image's deviation.
+        brightness: Shift by up to this share of the image's standard deviation.
         contrast: Stretch by up to this share.
     """
 

@@ -9,7 +9,7 @@
     ├── ModelFileError       a model file or a checkpoint cannot be used        (ValueError)
     ├── DownloadError        something must be fetched, and cannot be           (OSError)
     ├── OutputError          a file or folder cannot be written                 (OSError)
-    ├── TrainingError        training cannot start or cannot go on              (RuntimeError)
+    ├── TrainingError        training cannot start or cannot continue           (RuntimeError)
     └── MissingExtraError    an optional dependency is not installed            (ImportError)
 
 A message says what must hold, what was got, and what to do, in one line, and names the file. The
@@ -76,7 +76,7 @@ class OutputError(PixelwiseError, OSError):
 
 
 class TrainingError(PixelwiseError, RuntimeError):
-    """Training cannot start or cannot go on."""
+    """Training cannot start or cannot continue."""
 
 
 def how_to_install(extra: str) -> str:

@@ -1,4 +1,4 @@
-"""Words that several rooms write alike."""
+"""Words that several modules write alike."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def amount(number: float, noun: str) -> str:
 
 
 def label_words(
-    ignore: Sequence[int], strays: str | None, label_format: str | None
+    ignore: Sequence[int], unexpected: str | None, label_format: str | None
 ) -> tuple[str, ...]:
     """The options of a command that say how labels are read, as they are typed."""
     words = [word for value in ignore for word in ("--ignore", str(value))]
-    for option, value in (("--strays", strays), ("--format", label_format)):
+    for option, value in (("--unexpected", unexpected), ("--format", label_format)):
         if value is not None:
             words += [option, value]
     return tuple(words)

@@ -22,7 +22,7 @@ from pixelwise.evaluation.evaluate import evaluate
 from pixelwise.models import create_model, list_models
 from pixelwise.models.model_file import ModelCard, Preprocessing, TrainingData, save_model_file
 from pixelwise.prediction.predictor import load_model
-from pixelwise.training.events import Stepped
+from pixelwise.training.events import StepEnded
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def run(monkeypatch, capsys):
     return call
 
 
-def save_model(path, names, *, mode="exclusive"):
+def save_model(path, names, *, mode="multiclass"):
     torch.manual_seed(0)
     card = ModelCard(
         architecture="encoder-decoder",
@@ -54,7 +54,7 @@ def save_model(path, names, *, mode="exclusive"):
         label_mode=mode,
         preprocessing=Preprocessing(dtype="uint8", mean=(127,), std=(60,)),
         training_size=(32, 32),
-        scores=None,
+        metrics=None,
         data=TrainingData(fingerprint="", images=(), split=None, split_seed=0),
         versions={},
     )
@@ -62,32 +62,32 @@ def save_model(path, names, *, mode="exclusive"):
     return path
 
 
-def save_grey(path, pixels):
+def save_gray(path, pixels):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels.astype(np.uint8)).save(path)
 
 
 @pytest.fixture
-def exclusive(tmp_path):
+def multiclass(tmp_path):
     """A model of three classes and 12 images with index masks."""
     rng = np.random.default_rng(0)
     for index in range(12):
-        save_grey(tmp_path / "data" / "images" / f"{index:02}.png", rng.integers(0, 256, (9, 8)))
+        save_gray(tmp_path / "data" / "images" / f"{index:02}.png", rng.integers(0, 256, (9, 8)))
         mask = rng.choice([0, 1, 255], (9, 8))
-        save_grey(tmp_path / "data" / "masks" / f"{index:02}.png", mask)
+        save_gray(tmp_path / "data" / "masks" / f"{index:02}.png", mask)
     return save_model(tmp_path / "model.safetensors", numbered_names(3)), tmp_path / "data"
 
 
 @pytest.fixture
-def overlapping(tmp_path):
+def multilabel(tmp_path):
     """A model of two classes and 3 images with a soft mask per class."""
     rng = np.random.default_rng(0)
     for index in range(3):
-        save_grey(tmp_path / "data" / "images" / f"{index}.png", rng.integers(0, 256, (9, 8)))
+        save_gray(tmp_path / "data" / "images" / f"{index}.png", rng.integers(0, 256, (9, 8)))
         for name in ("cat", "dog"):
             mask = rng.choice([0, 90, 255], (9, 8))
-            save_grey(tmp_path / "data" / "masks" / name / f"{index}.png", mask)
-    model = save_model(tmp_path / "model.safetensors", ("cat", "dog"), mode="overlapping")
+            save_gray(tmp_path / "data" / "masks" / name / f"{index}.png", mask)
+    model = save_model(tmp_path / "model.safetensors", ("cat", "dog"), mode="multilabel")
     return model, tmp_path / "data"
 
 
@@ -129,56 +129,56 @@ def test_models_prints_a_table_with_every_name(run):
     assert all(name in out for name in list_models())
 
 
-def test_evaluate_prints_one_json_document_and_nothing_else(run, exclusive):
-    model, data = exclusive
+def test_evaluate_prints_one_json_document_and_nothing_else(run, multiclass):
+    model, data = multiclass
     code, out, err = run("evaluate", model, data, "--split", "all", "--json", "--device", "cpu")
     assert code == 0
     assert "index-masks" in err
-    scores = json.loads(out)
-    assert {"images", "label_mode", "mean_iou", "pixel_accuracy", "per_class"} <= set(scores)
-    assert "keras" not in scores
-    assert scores["images"] == 12
-    assert scores["label_mode"] == "exclusive"
-    assert [entry["name"] for entry in scores["per_class"]] == ["class-0", "class-1", "class-2"]
-    for entry in scores["per_class"]:
+    metrics = json.loads(out)
+    assert {"images", "label_mode", "mean_iou", "pixel_accuracy", "per_class"} <= set(metrics)
+    assert "keras" not in metrics
+    assert metrics["images"] == 12
+    assert metrics["label_mode"] == "multiclass"
+    assert [entry["name"] for entry in metrics["per_class"]] == ["class-0", "class-1", "class-2"]
+    for entry in metrics["per_class"]:
         assert set(entry) == {
             "name", "iou", "iou_interval", "dice", "precision", "recall", "pixels",
         }  # fmt: skip
-    assert scores["per_class"][2]["iou"] is None
+    assert metrics["per_class"][2]["iou"] is None
     expected = evaluate(load_model(model, device="cpu"), open_dataset(data), "all")
-    assert scores["mean_iou"] == expected.mean_iou
-    assert scores["pixel_accuracy"] == expected.pixel_accuracy
+    assert metrics["mean_iou"] == expected.mean_iou
+    assert metrics["pixel_accuracy"] == expected.pixel_accuracy
 
 
-def test_evaluate_adds_the_figures_of_a1_for_overlapping_labels(run, overlapping):
-    model, data = overlapping
+def test_evaluate_adds_the_figures_of_a1_for_multilabel_labels(run, multilabel):
+    model, data = multilabel
     code, out, _ = run("evaluate", model, data, "--json", "--device", "cpu")
     assert code == 0
-    scores = json.loads(out)
-    assert scores["label_mode"] == "overlapping"
-    assert set(scores["keras"]) == {"binary_accuracy", "recall", "precision", "loss"}
-    assert all(0 <= scores["keras"][name] <= 1 for name in ("recall", "precision"))
-    assert [entry["name"] for entry in scores["per_class"]] == ["cat", "dog"]
+    metrics = json.loads(out)
+    assert metrics["label_mode"] == "multilabel"
+    assert set(metrics["keras"]) == {"binary_accuracy", "recall", "precision", "loss"}
+    assert all(0 <= metrics["keras"][name] <= 1 for name in ("recall", "precision"))
+    assert [entry["name"] for entry in metrics["per_class"]] == ["cat", "dog"]
 
 
-def test_evaluate_prints_a_table_with_the_definition(run, overlapping):
-    model, data = overlapping
+def test_evaluate_prints_a_table_with_the_definition(run, multilabel):
+    model, data = multilabel
     code, out, _ = run("evaluate", model, data, "--device", "cpu")
     assert code == 0
     for word in ("cat", "dog", "mean IoU", "pixel accuracy", "article A1", "original size"):
         assert word in " ".join(out.split())
 
 
-def test_predict_writes_and_says_what_it_wrote(run, exclusive, tmp_path):
-    model, data = exclusive
+def test_predict_writes_and_says_what_it_wrote(run, multiclass, tmp_path):
+    model, data = multiclass
     code, out, _ = run("predict", model, data / "images", "--out", tmp_path / "out")
     assert code == 0
     assert "12 files written" in " ".join(out.split())
     assert len(list((tmp_path / "out").iterdir())) == 12
 
 
-def test_predict_prints_one_json_document(run, exclusive, tmp_path):
-    model, data = exclusive
+def test_predict_prints_one_json_document(run, multiclass, tmp_path):
+    model, data = multiclass
     arguments = ("predict", model, data / "images", "--out", tmp_path / "out", "--json")
     code, out, _ = run(*arguments, "--save", "index", "--save", "probabilities")
     assert code == 0
@@ -187,8 +187,8 @@ def test_predict_prints_one_json_document(run, exclusive, tmp_path):
     assert len(content["written"]) == 12 + 3 * 12
 
 
-def test_predict_exits_with_1_after_the_rest_is_done(run, exclusive, tmp_path):
-    model, data = exclusive
+def test_predict_exits_with_1_after_the_rest_is_done(run, multiclass, tmp_path):
+    model, data = multiclass
     (data / "images" / "05.png").write_bytes(b"")
     code, out, err = run("predict", model, data / "images", "--out", tmp_path / "out", "--json")
     assert code == 1
@@ -239,12 +239,12 @@ def test_an_error_of_pixelwise_exits_with_1_and_one_line(run, arguments, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_error_of_several_lines_is_made_one(run, monkeypatch, exclusive):
+def test_an_error_of_several_lines_is_made_one(run, monkeypatch, multiclass):
     def fail(*args, **kwargs):
         raise ModelFileError("first line\n  second line")
 
     monkeypatch.setattr(pixelwise.evaluation.evaluate, "open_for_model", fail)
-    code, _, err = run("evaluate", *exclusive)
+    code, _, err = run("evaluate", *multiclass)
     assert (code, err) == (1, "error: first line second line\n")
 
 
@@ -254,21 +254,21 @@ def test_debug_shows_the_traceback(run, tmp_path):
     assert os.environ["PIXELWISE_DEBUG"] == "1"
 
 
-def test_an_error_of_ours_is_not_hidden(run, monkeypatch, exclusive):
+def test_an_error_of_ours_is_not_hidden(run, monkeypatch, multiclass):
     def fail(*args, **kwargs):
         raise ZeroDivisionError
 
     monkeypatch.setattr(pixelwise.evaluation.evaluate, "evaluate", fail)
     with pytest.raises(ZeroDivisionError):
-        run("evaluate", *exclusive)
+        run("evaluate", *multiclass)
 
 
-def test_an_interrupt_exits_with_130_without_a_traceback(run, monkeypatch, exclusive):
+def test_an_interrupt_exits_with_130_without_a_traceback(run, monkeypatch, multiclass):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(pixelwise.evaluation.evaluate, "evaluate", interrupted)
-    code, out, err = run("evaluate", *exclusive, "--json")
+    code, out, err = run("evaluate", *multiclass, "--json")
     assert (code, out) == (130, "")
     assert err.splitlines()[-1] == "interrupted"
     assert "Traceback" not in err
@@ -282,14 +282,22 @@ PHASES = [
 
 @pytest.mark.parametrize("phase", PHASES)
 def test_control_c_before_the_first_step_says_that_nothing_was_written(
-    run, monkeypatch, exclusive, tmp_path, phase
+    run, monkeypatch, multiclass, tmp_path, phase
 ):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(f"pixelwise.training.{phase}", interrupted)
-    arguments = ("--out", tmp_path / "run", "--epochs", 1, "--model", "stacked-fcn", "--selftest")
-    code, out, err = run("train", exclusive[1], *arguments)
+    arguments = (
+        "--out",
+        tmp_path / "run",
+        "--epochs",
+        1,
+        "--model",
+        "stacked-fcn",
+        "--sanity-check",
+    )
+    code, out, err = run("train", multiclass[1], *arguments)
     assert (code, out) == (130, "")
     last = err.splitlines()[-1]
     assert "nothing of it was trained yet, and nothing was written" in last
@@ -297,7 +305,7 @@ def test_control_c_before_the_first_step_says_that_nothing_was_written(
     assert not (tmp_path / "run").exists()
 
 
-def test_control_c_while_torch_is_loaded_says_the_same(run, monkeypatch, exclusive):
+def test_control_c_while_torch_is_loaded_says_the_same(run, monkeypatch, multiclass):
     class Interrupting:
         def find_spec(self, name, *_):
             if name == "pixelwise.training.train":
@@ -305,13 +313,13 @@ def test_control_c_while_torch_is_loaded_says_the_same(run, monkeypatch, exclusi
 
     monkeypatch.delitem(sys.modules, "pixelwise.training.train")
     monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
-    code, _, err = run("train", exclusive[1])
+    code, _, err = run("train", multiclass[1])
     assert code == 130
     assert "nothing was written" in err.splitlines()[-1]
 
 
 def test_control_c_before_the_first_step_of_a_run_that_is_kept_says_how_to_resume(
-    run, monkeypatch, exclusive, tmp_path
+    run, monkeypatch, multiclass, tmp_path
 ):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
@@ -321,7 +329,7 @@ def test_control_c_before_the_first_step_of_a_run_that_is_kept_says_how_to_resum
         patched.setattr(
             "pixelwise.training.diagnostics.observer.Watch.before_training", interrupted
         )
-        code, _, err = run("train", exclusive[1], *arguments)
+        code, _, err = run("train", multiclass[1], *arguments)
     assert code == 130
     assert "stopped; nothing was trained yet:" in err
     assert f"--resume --out {tmp_path / 'run'}" in err
@@ -339,22 +347,22 @@ def test_what_is_no_number_becomes_null_in_json(capsys):
     assert json.loads(out) == {"loss": None, "rows": [None, [1.5, None]], "name": "a"}
 
 
-def test_progress_without_a_terminal_is_plain_lines_on_stderr(run, exclusive):
-    code, out, err = run("evaluate", *exclusive, "--split", "all", "--json")
+def test_progress_without_a_terminal_is_plain_lines_on_stderr(run, multiclass):
+    code, out, err = run("evaluate", *multiclass, "--split", "all", "--json")
     assert code == 0
-    assert "scoring 12/12" in err.splitlines()
-    assert "scoring" not in out
+    assert "evaluating 12/12" in err.splitlines()
+    assert "evaluating" not in out
     assert "\x1b" not in err + out
 
 
-def test_on_a_terminal_a_bar_tells_epoch_time_left_speed_loss_and_score():
-    event = Stepped(
-        epoch=3, epochs=20, fraction=0.125, loss=0.25, images_per_s=41.7, eta_s=754.2, score=0.5
+def test_on_a_terminal_a_bar_tells_epoch_time_left_speed_loss_and_mean_iou():
+    event = StepEnded(
+        epoch=3, epochs=20, fraction=0.125, loss=0.25, images_per_s=41.7, eta_s=754.2, mean_iou=0.5
     )
     before, behind = _step_texts(event)
     assert before == "epoch 3/20"
     assert behind == "12:34 left · 41.7 images/s · loss 0.2500 · mean IoU 0.500"
-    first = dataclasses.replace(event, epochs=None, eta_s=None, score=None)
+    first = dataclasses.replace(event, epochs=None, eta_s=None, mean_iou=None)
     assert _step_texts(first) == ("epoch 3", "? left · 41.7 images/s · loss 0.2500")
 
 

@@ -19,14 +19,14 @@ def pixels_of(path):
         return np.asarray(picture.convert("RGB")).astype(int)
 
 
-def holds(pixels, colour, *, at_least, within=3):
-    return (np.abs(pixels - colour) <= within).all(-1).sum() >= at_least
+def holds(pixels, color, *, at_least, within=3):
+    return (np.abs(pixels - color) <= within).all(-1).sum() >= at_least
 
 
 def test_samples_of_index_masks_are_drawn_and_the_augmentation_is_told(
     run_cli, make_index_dataset, tmp_path
 ):
-    data = make_index_dataset(tmp_path / "data", size=(40, 50), void=255)
+    data = make_index_dataset(tmp_path / "data", size=(40, 50), ignored=255)
     code, out, err = run_cli("data", "show", data, "--out", tmp_path / "a.png", "--num", 2)
     assert (code, out) == (0, f"{tmp_path / 'a.png'}\n")
     assert "augmentation: orientation" in err
@@ -34,7 +34,7 @@ def test_samples_of_index_masks_are_drawn_and_the_augmentation_is_told(
     assert pixels_of(tmp_path / "a.png").shape[1] == 1300
 
 
-def test_overlapping_soft_masks_and_a_recipe_are_drawn(run_cli, make_class_dataset, tmp_path):
+def test_multilabel_soft_masks_and_a_recipe_are_drawn(run_cli, make_class_dataset, tmp_path):
     data = make_class_dataset(tmp_path / "data")
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("data: {contrast: stretch}\naugmentation: {orientation: fixed}\n")
@@ -129,15 +129,15 @@ def test_a_version_that_is_not_varied_is_the_sample_itself(make_index_dataset, t
             assert not beyond.any()
 
 
-def test_void_is_striped_and_classes_have_the_colours_of_the_legend(tmp_path):
-    class_map = ClassMap.build(("background", "thing"), colours=((0, 0, 0), (200, 0, 100)))
+def test_ignored_pixels_are_striped_and_classes_have_the_colors_of_the_legend(tmp_path):
+    class_map = ClassMap.build(("background", "thing"), colors=((0, 0, 0), (200, 0, 100)))
     mask = np.zeros((60, 60), np.uint8)
     mask[:20], mask[40:] = 1, 255
-    sample = Sample("a", np.full((60, 60, 3), 100, np.uint8), mask, "exclusive")
+    sample = Sample("a", np.full((60, 60, 3), 100, np.uint8), mask, "multiclass")
     row = SampleRow(sample, (sample,), (np.zeros((60, 60), bool),))
     draw_samples([row], class_map, ["a caption"], tmp_path / "a.png")
     pixels = pixels_of(tmp_path / "a.png")
-    assert holds(pixels, (160, 40, 100), at_least=2000)  # 0.6 of the class over grey 100
+    assert holds(pixels, (160, 40, 100), at_least=2000)  # 0.6 of the class over gray 100
     assert holds(pixels, (100, 100, 100), at_least=2000)  # background and the image itself
     assert holds(pixels, (190, 190, 190), at_least=2000)
     assert holds(pixels, (33, 33, 33), at_least=2000)

@@ -81,7 +81,7 @@ def test_the_same_model_twice_is_no_difference_in_words(data, tmp_path):
     assert comparison.to_json()["verdict"][0].startswith("4 images are too few to compare models")
 
 
-def test_a_model_that_fails_is_listed_and_the_others_go_on(twice):
+def test_a_model_that_fails_is_listed_and_the_others_continue(twice):
     ((name, error),) = twice.failed
     assert name == "unet-elu(filters=-1)"
     assert "filters" in error
@@ -99,16 +99,16 @@ def test_all_runs_have_the_same_data_batches_and_budget(twice):
     assert {recipe["training"]["seed"] for recipe in recipes} == {0}
 
 
-def test_scores_are_those_of_evaluate_on_validation_and_test(twice, data):
+def test_metrics_are_those_of_evaluate_on_validation_and_test(twice, data):
     model = by_name(twice)[OTHER]
     predictor, dataset = load_model(model.runs[0], device="cpu"), open_dataset(data)
-    scores = evaluate(predictor, dataset, "val", detailed=True)
-    assert model.ranked.value == pytest.approx(scores.mean_iou)
-    assert model.ranked.interval == scores.intervals["mean_iou"]
+    metrics = evaluate(predictor, dataset, "val", detailed=True)
+    assert model.ranked.value == pytest.approx(metrics.mean_iou)
+    assert model.ranked.interval == metrics.intervals["mean_iou"]
     assert model.test == pytest.approx(evaluate(predictor, dataset, "test").mean_iou)
-    assert model.per_class == pytest.approx({row.name: row.iou for row in scores.per_class})
-    assert mean_iou(scores.detail.counts.sum(0)) == pytest.approx(scores.mean_iou)
-    assert "counts" not in scores.to_json()["detail"]
+    assert model.per_class == pytest.approx({row.name: row.iou for row in metrics.per_class})
+    assert mean_iou(metrics.detail.counts.sum(0)) == pytest.approx(metrics.mean_iou)
+    assert "counts" not in metrics.to_json()["detail"]
 
 
 def test_costs_are_those_of_the_model(twice):
@@ -121,7 +121,7 @@ def test_costs_are_those_of_the_model(twice):
     assert model.memory_mb == 12.5
 
 
-def test_what_is_finished_is_neither_trained_nor_scored_again(twice, data, monkeypatch):
+def test_what_is_finished_is_neither_trained_nor_evaluated_again(twice, data, monkeypatch):
     def never(*_, **__):
         raise AssertionError("it was done already")
 
@@ -131,7 +131,7 @@ def test_what_is_finished_is_neither_trained_nor_scored_again(twice, data, monke
     assert by_name(again)[OTHER].ranked.value == by_name(twice)[OTHER].ranked.value
 
 
-def test_an_interrupted_comparison_goes_on_where_it_was(data, tmp_path):
+def test_an_interrupted_comparison_continues_where_it_was(data, tmp_path):
     out = tmp_path / "out"
 
     def interrupt(event):
@@ -141,7 +141,7 @@ def test_an_interrupted_comparison_goes_on_where_it_was(data, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         compare(data, [TINY, OTHER], out=out, listener=interrupt, **SHORT)
     (run,) = [path for path in out.iterdir() if (path / "last.ckpt").exists()]
-    assert not (run / "scores.json").exists()
+    assert not (run / "metrics.json").exists()
     epochs = []
     comparison = compare(
         data, [TINY, OTHER], out=out, **SHORT,
@@ -153,7 +153,7 @@ def test_an_interrupted_comparison_goes_on_where_it_was(data, tmp_path):
     assert by_name(comparison)[TINY].ranked.value == whole.models[0].ranked.value
 
 
-def test_a_run_that_was_stopped_before_its_first_step_is_begun_anew(data, tmp_path):
+def test_a_run_that_was_stopped_before_its_first_step_is_begun_again(data, tmp_path):
     out = tmp_path / "out"
     first = compare(data, [TINY], out=out, **SHORT)
     (run,) = map(module.Path, first.models[0].runs)
@@ -169,16 +169,16 @@ def test_another_budget_in_the_same_folder_is_refused(twice, data):
         compare(data, [TINY], out=twice.folder, epochs=3, device="cpu")
 
 
-def test_seeds_are_trainings_of_their_own_and_the_score_is_their_mean(data, two_seeds):
+def test_seeds_are_trainings_of_their_own_and_the_metric_is_their_mean(data, two_seeds):
     (model,) = two_seeds.models
     assert len(model.runs) == 2
     assert [recipe_of(module.Path(run))["training"]["seed"] for run in model.runs] == [0, 1]
     dataset = open_dataset(data)
-    scores = [
+    metrics = [
         evaluate(load_model(run, device="cpu"), dataset, "val").mean_iou for run in model.runs
     ]
-    assert model.ranked.by_seed == pytest.approx(scores)
-    assert model.ranked.value == pytest.approx(np.mean(scores))
+    assert model.ranked.by_seed == pytest.approx(metrics)
+    assert model.ranked.value == pytest.approx(np.mean(metrics))
 
 
 def test_finished_runs_and_recipes_stand_beside_models(data, tmp_path):
@@ -190,7 +190,7 @@ def test_finished_runs_and_recipes_stand_beside_models(data, tmp_path):
         "model: {name: unet-elu, arguments: {filters: 2, depth: 2}}\n"
         "training: {learning_rate: 0.01, batch_size: 3}\n"
     )
-    before = (run.folder / "scores.json").stat().st_mtime_ns
+    before = (run.folder / "metrics.json").stat().st_mtime_ns
     comparison = compare(data, [recipe, TINY, run.folder], out=tmp_path / "out", **SHORT)
     models = by_name(comparison)
     assert set(models) == {"mine", TINY, "old"}
@@ -200,9 +200,9 @@ def test_finished_runs_and_recipes_stand_beside_models(data, tmp_path):
     assert (
         mine["training"]["size"] == recipe_of(module.Path(models[TINY].runs[0]))["training"]["size"]
     )
-    assert models["old"].ranked.value == pytest.approx(run.scores.mean_iou)
+    assert models["old"].ranked.value == pytest.approx(run.metrics.mean_iou)
     assert any("its own budget" in remark for remark in models["old"].remarks)
-    assert (run.folder / "scores.json").stat().st_mtime_ns == before
+    assert (run.folder / "metrics.json").stat().st_mtime_ns == before
 
 
 def test_a_run_that_has_seen_the_validation_images_is_marked(data, tmp_path):
@@ -252,9 +252,9 @@ def test_a_run_whose_file_does_not_say_what_chose_it_has_no_figure_to_quote(
     assert "the figure to quote" not in verdict_of(comparison)
 
 
-def test_kept_counts_that_do_not_say_what_chose_the_model_are_made_anew(data, twice):
+def test_kept_counts_that_do_not_say_what_chose_the_model_are_made_again(data, twice):
     run = module.Path(by_name(twice)[TINY].runs[0])
-    kept = module.Path(twice.folder) / "scores" / f"{run.name}.json"
+    kept = module.Path(twice.folder) / "metrics" / f"{run.name}.json"
     content = json.loads(kept.read_text())
     del content["num_selected_on"]
     kept.write_text(json.dumps(content))
@@ -274,16 +274,20 @@ def test_choices_of_the_data_among_the_overrides_hold_for_the_trainings_too(
     assert recipe["training"]["device"] == "cpu"
 
 
-def test_strays_among_the_overrides_are_void_for_the_trainings_too(tmp_path, make_index_dataset):
-    strayed = make_index_dataset(tmp_path / "data", num_images=4, splits=("train", "val"))
-    (strayed / "dataset.yaml").write_text("format: index-masks\nclasses: [ground, thing]\n")
-    overrides = ["data.strays=void", "training.batch_size=2"]
+def test_unexpected_values_among_the_overrides_are_ignored_for_the_trainings_too(
+    tmp_path, make_index_dataset
+):
+    data_with_others = make_index_dataset(tmp_path / "data", num_images=4, splits=("train", "val"))
+    (data_with_others / "dataset.yaml").write_text(
+        "format: index-masks\nclasses: [ground, thing]\n"
+    )
+    overrides = ["data.unexpected=ignored", "training.batch_size=2"]
     comparison = compare(
-        strayed, [TINY], epochs=1, device="cpu", out=tmp_path / "out", overrides=overrides
+        data_with_others, [TINY], epochs=1, device="cpu", out=tmp_path / "out", overrides=overrides
     )
     (model,) = comparison.models
     assert set(model.per_class) == {"ground", "thing"}
-    assert recipe_of(module.Path(model.runs[0]))["data"]["strays"] == "void"
+    assert recipe_of(module.Path(model.runs[0]))["data"]["unexpected"] == "ignored"
 
 
 def test_a_run_of_more_classes_is_listed_with_its_error(data, twice, run_of_five):
@@ -385,7 +389,7 @@ def test_a_model_that_says_one_class_everywhere_is_marked(
     assert line in out.splitlines()
 
 
-def test_a_model_that_says_nothing_of_overlapping_classes_is_marked(
+def test_a_model_that_says_nothing_of_multilabel_classes_is_marked(
     tmp_path, make_class_dataset, monkeypatch
 ):
     soft = make_class_dataset(tmp_path / "data", num_images=2, splits=("train", "val"))
@@ -412,7 +416,7 @@ def rewritten(kept, *, is_constant):
 
 def test_one_of_several_seeds_that_tells_nothing_apart_is_marked(data, two_seeds, tmp_path):
     out = shutil.copytree(two_seeds.folder, tmp_path / "out")
-    for path, is_constant in zip(sorted((out / "scores").iterdir()), (False, True), strict=True):
+    for path, is_constant in zip(sorted((out / "metrics").iterdir()), (False, True), strict=True):
         content = json.loads(path.read_text())
         content["counts"]["val"] = rewritten(content["counts"]["val"], is_constant=is_constant)
         path.write_text(json.dumps(content))

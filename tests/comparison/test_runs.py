@@ -1,4 +1,4 @@
-"""Reports without a training: a run's page is made anew, and runs are put side by side."""
+"""Reports without a training: a run's page is made again, and runs are put side by side."""
 
 import dataclasses
 import json
@@ -13,7 +13,7 @@ from pixelwise.comparison.schedule import differences
 from pixelwise.config import load_recipe
 from pixelwise.errors import ConfigError, DataError, ModelFileError
 from pixelwise.training import train as train_module
-from pixelwise.training.events import Alarmed, EpochEnded
+from pixelwise.training.events import EpochEnded, WarningRaised
 from pixelwise.training.run_folder import Notes, load_notes, read_history, save_notes
 
 SHORT = {"model": "unet-elu", "epochs": 2, "batch_size": 2, "device": "cpu"}
@@ -36,7 +36,7 @@ def data(tmp_path_factory, make_index_dataset):
 
 @pytest.fixture(scope="module")
 def runs(data, tmp_path_factory):
-    """Two runs of one data set, the second with another rate and more epochs."""
+    """Two runs of one data set, the second with another learning rate and more epochs."""
     home = tmp_path_factory.mktemp("runs")
     train(data, out=home / "first", overrides=[TINY], **SHORT)
     train(data, out=home / "second", overrides=[TINY, "training.learning_rate=0.02"],
@@ -56,7 +56,7 @@ def words_of(page):
     return re.sub(r"<h2>Data</h2>.*?</dl>", "", text, flags=re.DOTALL)
 
 
-def test_a_report_written_anew_says_what_the_training_said(run, runs):
+def test_a_report_written_again_says_what_the_training_said(run, runs):
     expected = words_of(run / "report.html").replace(str(runs[0]), str(run))
     (run / "report.html").write_text("lost")
     written = report_run(run, device="cpu")
@@ -67,11 +67,11 @@ def test_a_report_written_anew_says_what_the_training_said(run, runs):
     assert found == expected
 
 
-def test_the_scores_are_those_of_the_run(run):
-    kept = json.loads((run / "scores.json").read_text())
-    scores = json.loads(json.dumps(report_run(run, device="cpu").scores.to_json()))
-    assert scores.pop("seen_in_training") == 0
-    assert {"split": "val", "seen_in_training": None, **scores} == kept
+def test_the_metrics_are_those_of_the_run(run):
+    kept = json.loads((run / "metrics.json").read_text())
+    metrics = json.loads(json.dumps(report_run(run, device="cpu").metrics.to_json()))
+    assert metrics.pop("seen_in_training") == 0
+    assert {"split": "val", "seen_in_training": None, **metrics} == kept
 
 
 def test_nothing_of_the_run_but_its_page_is_touched(run, monkeypatch):
@@ -85,16 +85,16 @@ def test_nothing_of_the_run_but_its_page_is_touched(run, monkeypatch):
 def test_what_the_watchdog_said_and_why_choices_were_made_stand_in_the_new_report(run):
     notes = load_notes(run)
     assert any("learning rate" in reason for reason in notes.reasons)
-    alarms = (Alarmed(0, "leak", "a <leak>"), Alarmed(2, "overfitting", "by heart"))
-    save_notes(run, dataclasses.replace(notes, alarms=alarms))
+    problems = (WarningRaised(0, "leak", "a <leak>"), WarningRaised(2, "overfitting", "memorized"))
+    save_notes(run, dataclasses.replace(notes, problems=problems))
     text = report_run(run, device="cpu").page.read_text(encoding="utf-8")
     assert "a &lt;leak&gt;" in text
-    assert "by heart (after epoch 2)" in text
+    assert "memorized (after epoch 2)" in text
     assert all(reason.split(":")[0] in text for reason in notes.reasons)
 
 
 def test_a_run_without_notes_or_history_has_a_report_too(run):
-    for name in ("notes.json", "history.csv", "scores.json", "last.ckpt"):
+    for name in ("notes.json", "history.csv", "metrics.json", "last.ckpt"):
         (run / name).unlink(missing_ok=True)
     assert load_notes(run) == Notes()
     assert read_history(run) == []
@@ -131,7 +131,7 @@ def test_data_that_have_moved_are_named_on_the_spot(run, data, tmp_path):
     (run / "recipe.yaml").write_text(recipe.to_yaml())
     with pytest.raises(DataError, match="gone does not exist"):
         report_run(run, device="cpu")
-    assert report_run(run, data=data, device="cpu").scores.images == 4
+    assert report_run(run, data=data, device="cpu").metrics.images == 4
 
 
 def test_data_that_have_changed_since_are_said(run, data, tmp_path):
@@ -163,7 +163,7 @@ def test_runs_side_by_side_are_ranked_with_their_curves_and_differences(runs, tm
     assert set(found.to_json()["differences"]) == set(found.differences)
     assert "data.path" not in found.differences
     for model, run in zip(sorted(found.models, key=lambda one: one.name), runs, strict=True):
-        kept = json.loads((run / "scores.json").read_text())
+        kept = json.loads((run / "metrics.json").read_text())
         assert model.ranked.value == pytest.approx(kept["mean_iou"])
     text = (tmp_path / "page" / "comparison.html").read_text(encoding="utf-8")
     lines = re.findall(r'<polyline class="run-(\d)" points="([^"]*)"', text)
@@ -216,7 +216,7 @@ def test_differences_name_what_is_unknown_as_such(runs):
     assert differences({"a": None}) == {}
 
 
-def test_the_command_prints_scores_or_one_document(run, runs, tmp_path, run_cli):
+def test_the_command_prints_metrics_or_one_document(run, runs, tmp_path, run_cli):
     code, out, _ = run_cli("report", run, "--device", "cpu")
     assert code == 0
     assert "mean IoU" in out
@@ -224,7 +224,7 @@ def test_the_command_prints_scores_or_one_document(run, runs, tmp_path, run_cli)
     code, out, _ = run_cli("report", run, "--json", "--out", tmp_path / "page.html")
     content = json.loads(out)
     assert content["page"] == str(tmp_path / "page.html")
-    assert content["mean_iou"] == json.loads((run / "scores.json").read_text())["mean_iou"]
+    assert content["mean_iou"] == json.loads((run / "metrics.json").read_text())["mean_iou"]
     code, out, _ = run_cli("report", *runs, "--out", tmp_path / "both", "--json")
     assert {model["name"] for model in json.loads(out)["models"]} == {"first", "second"}
     assert (tmp_path / "both" / "comparison.html").is_file()

@@ -38,22 +38,22 @@ def test_a_missing_folder_is_refused_by_name(tmp_path):
 def test_the_notes_say_what_was_found_and_why(tmp_path, make_index_dataset):
     notes = open_dataset(make_index_dataset(tmp_path, num_images=10)).notes
     assert notes[0].startswith("format index-masks: image and mask files in images/ with masks/")
-    assert notes[1].startswith("10 images, 3 exclusive classes: class-0, class-1, class-2")
+    assert notes[1].startswith("10 images, 3 multiclass classes: class-0, class-1, class-2")
     assert notes[2] == "splits drawn with seed 0 from 70/15/15: 6 train, 2 val, 2 test"
 
 
-def test_a_card_names_classes_colours_values_and_void(tmp_path, make_index_dataset):
-    make_index_dataset(tmp_path, num_classes=3, void=9)
+def test_a_card_names_classes_colors_values_and_ignored_ones(tmp_path, make_index_dataset):
+    make_index_dataset(tmp_path, num_classes=3, ignored=9)
     write_card(
         tmp_path,
-        classes=["ground", {"name": "house", "colour": [1, 2, 3], "value": 2},
+        classes=["ground", {"name": "house", "color": [1, 2, 3], "value": 2},
                  {"name": "road", "value": 1}],
         ignore=[9],
         split="50/25/25",
     )  # fmt: skip
     dataset = open_dataset(tmp_path)
     assert dataset.class_map.names == ("ground", "house", "road")
-    assert dataset.class_map.colours[1] == (1, 2, 3)
+    assert dataset.class_map.colors[1] == (1, 2, 3)
     assert dataset.class_map.values == (0, 2, 1)
     assert dataset.class_map.ignore == (9,)
     assert dataset.drawn_split == "50/25/25"
@@ -71,8 +71,8 @@ def test_a_card_beside_the_data_says_where_it_lies(tmp_path, make_index_dataset)
         assert open_dataset(path).class_map.names == ("a", "b", "c")
 
 
-def test_a_card_may_give_the_void_value_alone(tmp_path, make_index_dataset):
-    make_index_dataset(tmp_path, num_classes=3, void=200)
+def test_a_card_may_give_the_ignore_value_alone(tmp_path, make_index_dataset):
+    make_index_dataset(tmp_path, num_classes=3, ignored=200)
     write_card(tmp_path, ignore=[200])
     dataset = open_dataset(tmp_path)
     assert dataset.class_map.num_classes == 3
@@ -84,8 +84,8 @@ def test_a_card_may_give_the_void_value_alone(tmp_path, make_index_dataset):
     [
         ({"clases": ["a"]}, r"dataset\.yaml: clases .*Did you mean 'classes'"),
         ({"classes": ["a", "a"]}, r"dataset\.yaml.*names must differ. Got a twice"),
-        ({"classes": ["a", "b"], "ignore": [1]}, r"class or void, not both\. Got \[1\]"),
-        ({"classes": [{"name": "a", "colour": [0, 300, 0]}]}, r"dataset\.yaml.*255.*Got 300"),
+        ({"classes": ["a", "b"], "ignore": [1]}, r"class or ignored, not both\. Got \[1\]"),
+        ({"classes": [{"name": "a", "color": [0, 300, 0]}]}, r"dataset\.yaml.*255.*Got 300"),
         ({"classes": ["a", {"name": "b", "value": 10**20}]}, r"dataset\.yaml: classes.*Got 1000"),
         ({"ignore": [-(10**20)]}, r"dataset\.yaml: ignore.*Got -1000"),
         ({"path": "elsewhere"}, r"dataset\.yaml: path must be a folder\. Got elsewhere"),
@@ -102,7 +102,7 @@ def test_a_wrong_card_is_refused_in_one_line(tmp_path, make_index_dataset, card,
     assert "\n" not in str(refused.value)
 
 
-def test_a_void_value_that_no_mask_can_store_is_refused(tmp_path, make_index_dataset):
+def test_an_ignore_value_that_no_mask_can_store_is_refused(tmp_path, make_index_dataset):
     make_index_dataset(tmp_path)
     with pytest.raises(ConfigError, match=r"--ignore: ignore.*Got 1000"):
         open_dataset(tmp_path, ignore=(10**20,))
@@ -222,7 +222,7 @@ def test_digits_are_made_on_the_spot_without_a_network(tmp_path, monkeypatch):
     monkeypatch.setattr(socket, "socket", None)
     monkeypatch.chdir(tmp_path)
     dataset = open_dataset("digits")
-    assert dataset.label_mode == "overlapping"
+    assert dataset.label_mode == "multilabel"
     assert dataset.class_map.names == ("digit-0", "digit-1", "digit-2")
     assert [len(dataset.split(name)) for name in ("train", "val")] == [1000, 200]
     assert dataset.augmentation.orientation == "fixed"

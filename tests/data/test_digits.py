@@ -96,9 +96,9 @@ def test_a_full_picture_takes_no_more_digits_and_ends(source):
     assert (images == 10).all()
 
 
-def test_exclusive_labels_give_a_pixel_to_the_first_digit_alone(source):
+def test_multiclass_labels_give_a_pixel_to_the_first_digit_alone(source):
     options = DigitOptions(num_classes=3, max_iou=1.0, min_digits=4, max_digits=4, height=40,
-                           width=40, labels_are_exclusive=True)  # fmt: skip
+                           width=40, labels_are_multiclass=True)  # fmt: skip
     images, masks = make_digits(50, source=source, options=options)
     assert ((masks > 0).sum(axis=1) <= 1).all()
     np.testing.assert_array_equal((masks > 0).any(axis=1), images > 0)
@@ -213,7 +213,7 @@ def test_mnist_makes_the_digits_of_the_article(test_data):
     assert len(test.labels) == 10000
     _, masks = make_digits(1000, source=train)
     on = masks / 255
-    # A1: a perfect grey predictor reaches accuracy 0.961 (only pixels of exactly 0 or 1 can be
+    # A1: a perfect gray predictor reaches accuracy 0.961 (only pixels of exactly 0 or 1 can be
     # right) and recall 0.719 (the positives are all pixels above 0, it finds those above 0.5).
     assert ((on == 0) | (on == 1)).mean() == pytest.approx(0.961, abs=0.003)
     assert (on > 0.5).sum() / (on > 0).sum() == pytest.approx(0.719, abs=0.015)

@@ -56,7 +56,7 @@ def test_every_format_keeps_its_contract(tmp_path, builders, name):
         assert sample.image.shape == (9, 13, 3)
         assert sample.mask.dtype == np.uint8
         assert sample.label_mode == found.label_mode
-        if found.label_mode == "exclusive":
+        if found.label_mode == "multiclass":
             assert sample.mask.shape == (9, 13)
             assert set(np.unique(sample.mask)) <= {*range(class_map.num_classes), 255}
         else:
@@ -197,41 +197,43 @@ def test_the_usual_layouts_of_index_masks_are_found(tmp_path, images, masks):
 
 
 def test_list_files_pair_what_they_list_and_drop_a_foreign_prefix(tmp_path):
-    for place, masks in (("scans", "truth"), ("more/scans", "more/truth")):
+    for place, masks in (("scans", "painted"), ("more/scans", "more/painted")):
         pair(tmp_path, "a", np.zeros((2, 3)), place, masks)
         pair(tmp_path, "b", np.ones((2, 3)), place, masks)
     (tmp_path / "train.txt").write_text(
-        "/home/ann/scans/a.png /home/ann/truth/a.png\n\nD:/more/scans/b.png more/truth/b.png\n"
+        "/home/ann/scans/a.png /home/ann/painted/a.png\n\nD:/more/scans/b.png more/painted/b.png\n"
     )
-    (tmp_path / "val.txt").write_text("/other/scans/b.png /other/truth/b.png\n")
+    (tmp_path / "val.txt").write_text("/other/scans/b.png /other/painted/b.png\n")
     records = {record.name: record for record in open_dataset(tmp_path).records}
     assert {name: record.split for name, record in records.items()} == {
         "scans/a": "train", "more/scans/b": "train", "scans/b": "val",
     }  # fmt: skip
-    assert records["more/scans/b"].masks == (tmp_path / "more/truth/b.png",)
-    assert records["scans/b"].masks == (tmp_path / "truth/b.png",)
+    assert records["more/scans/b"].masks == (tmp_path / "more/painted/b.png",)
+    assert records["scans/b"].masks == (tmp_path / "painted/b.png",)
 
 
 def test_a_list_that_names_a_missing_file_is_refused_with_line_and_entry(tmp_path):
-    pair(tmp_path, "a", np.zeros((2, 3)), "scans", "truth")
-    (tmp_path / "train.txt").write_text("x/scans/a.png x/truth/a.png\nscans/b.png truth/b.png\n")
+    pair(tmp_path, "a", np.zeros((2, 3)), "scans", "painted")
+    (tmp_path / "train.txt").write_text(
+        "x/scans/a.png x/painted/a.png\nscans/b.png painted/b.png\n"
+    )
     with pytest.raises(FormatError, match=r"train\.txt line 2 .*scans/b\.png"):
         open_dataset(tmp_path)
-    (tmp_path / "train.txt").write_text("x/scans/a.png x/truth/a.png\nscans/a.png\n")
+    (tmp_path / "train.txt").write_text("x/scans/a.png x/painted/a.png\nscans/a.png\n")
     with pytest.raises(FormatError, match=r"train\.txt line 2 must hold an image and a mask"):
         open_dataset(tmp_path)
 
 
 def test_an_image_listed_for_training_and_validation_is_refused(tmp_path):
     for stem in "ab":
-        pair(tmp_path, stem, [[0, 1]], "scans", "truth")
-    (tmp_path / "train.txt").write_text("scans/a.png truth/a.png\nscans/b.png truth/b.png\n")
-    (tmp_path / "val.txt").write_text("scans/b.png truth/b.png\n")
+        pair(tmp_path, stem, [[0, 1]], "scans", "painted")
+    (tmp_path / "train.txt").write_text("scans/a.png painted/a.png\nscans/b.png painted/b.png\n")
+    (tmp_path / "val.txt").write_text("scans/b.png painted/b.png\n")
     with pytest.raises(FormatError, match=r"scans/b"):
         open_dataset(tmp_path)
 
 
-def test_255_beside_several_classes_is_void(tmp_path):
+def test_255_beside_several_classes_is_ignored(tmp_path):
     pair(tmp_path, "a", [[0, 1], [2, 255]])
     dataset = open_dataset(tmp_path)
     assert dataset.class_map.num_classes == 3
@@ -252,15 +254,15 @@ def test_values_beyond_the_largest_class_id_are_refused_in_one_sentence(tmp_path
         open_dataset(tmp_path)
 
 
-@pytest.mark.parametrize("void", [3, 50, 200, 254])
-def test_any_void_value_can_be_said_and_adds_no_classes(tmp_path, void):
-    pair(tmp_path, "a", [[0, 1], [2, void]])
-    dataset = open_dataset(tmp_path, ignore=[void])
+@pytest.mark.parametrize("ignored", [3, 50, 200, 254])
+def test_any_ignore_value_can_be_said_and_adds_no_classes(tmp_path, ignored):
+    pair(tmp_path, "a", [[0, 1], [2, ignored]])
+    dataset = open_dataset(tmp_path, ignore=[ignored])
     assert dataset.class_map.num_classes == 3
     np.testing.assert_array_equal(dataset.load(dataset.records[0]).mask, [[0, 1], [2, 255]])
 
 
-def test_a_void_value_within_the_classes_moves_the_ids_and_keeps_the_names(tmp_path):
+def test_an_ignore_value_within_the_classes_moves_the_ids_and_keeps_the_names(tmp_path):
     pair(tmp_path, "a", [[0, 1], [2, 1]])
     dataset = open_dataset(tmp_path, ignore=[0])
     assert dataset.class_map.names == ("class-1", "class-2")
@@ -293,7 +295,7 @@ def test_an_image_without_objects_is_all_background(tmp_path):
     assert [int(dataset.load(record).mask.sum()) for record in dataset.records] == [0, 24]
 
 
-def test_void_and_class_values_hold_for_object_masks_too(tmp_path):
+def test_ignored_and_class_values_hold_for_object_masks_too(tmp_path):
     object_folder(tmp_path, "a", [np.eye(4, 6) * 255])
     dataset = open_dataset(tmp_path, ignore=[0])
     assert dataset.class_map.names == ("foreground",)
@@ -302,15 +304,15 @@ def test_void_and_class_values_hold_for_object_masks_too(tmp_path):
     )
 
 
-@pytest.mark.parametrize("strays", ["refuse", "nearest", "void"])
+@pytest.mark.parametrize("unexpected", ["error", "nearest", "ignored"])
 @pytest.mark.parametrize(
     ("first", "second", "ids"), [(0, 255, [0, 1]), (0, 700, [0, 1]), (1, 0, [1, 0])]
 )
-def test_a_card_may_give_objects_any_value(tmp_path, first, second, ids, strays):
+def test_a_card_may_give_objects_any_value(tmp_path, first, second, ids, unexpected):
     object_folder(tmp_path, "a", [np.eye(4, 6) * 255])
     classes = f"[{{name: one, value: {first}}}, {{name: other, value: {second}}}]"
     (tmp_path / "dataset.yaml").write_text(f"classes: {classes}\nignore: []\n")
-    dataset = open_dataset(tmp_path, strays=strays)
+    dataset = open_dataset(tmp_path, unexpected=unexpected)
     expected = np.where(np.eye(4, 6) > 0, ids[1], ids[0])
     np.testing.assert_array_equal(dataset.load(dataset.records[0]).mask, expected)
 
@@ -321,7 +323,7 @@ def test_what_becomes_of_objects_without_a_class_is_said_as_for_other_masks(tmp_
     dataset = open_dataset(tmp_path)
     with pytest.raises(MaskError, match=r"Got 1 \(4 pixels"):
         dataset.load(dataset.records[0])
-    dataset = open_dataset(tmp_path, strays="void")
+    dataset = open_dataset(tmp_path, unexpected="ignored")
     expected = np.where(np.eye(4, 6) > 0, 255, 0)
     np.testing.assert_array_equal(dataset.load(dataset.records[0]).mask, expected)
 
@@ -359,31 +361,31 @@ def test_splits_with_other_classes_are_refused(tmp_path, make_class_dataset):
         open_dataset(tmp_path)
 
 
-def test_a_void_value_makes_no_sense_for_overlapping_masks_and_is_refused(
+def test_an_ignore_value_makes_no_sense_for_multilabel_masks_and_is_refused(
     tmp_path, make_class_dataset
 ):
     make_class_dataset(tmp_path)
-    with pytest.raises(ConfigError, match=r"no void value\. Got \[1\]"):
+    with pytest.raises(ConfigError, match=r"no ignore value\. Got \[1\]"):
         open_dataset(tmp_path, ignore=[1])
 
 
 @settings(max_examples=20, deadline=None)
 @given(
     mask=arrays(np.uint8, st.tuples(st.integers(1, 3), st.just(4), st.just(5))),
-    colour=st.booleans(),
+    color=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_class_masks_survive_writing_and_reading(tmp_path_factory, mask, colour, seed):
+def test_class_masks_survive_writing_and_reading(tmp_path_factory, mask, color, seed):
     folder = tmp_path_factory.mktemp("written")
     names = [f"kind {index}" for index in range(len(mask))]
-    shape = (4, 5, 3) if colour else (4, 5)
+    shape = (4, 5, 3) if color else (4, 5)
     image = np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
     make_class_mask_folders(folder, names)
     write_class_masks(folder, "one", image, mask, names)
     dataset = open_dataset(folder)
     sample = dataset.load(dataset.records[0])
     assert dataset.class_map.names == tuple(names)
-    np.testing.assert_array_equal(sample.image, image if colour else image[..., None])
+    np.testing.assert_array_equal(sample.image, image if color else image[..., None])
     # Masks of nothing but 0 and 1 are black and white.
     np.testing.assert_array_equal(sample.mask, mask * 255 if mask.max() == 1 else mask)
 

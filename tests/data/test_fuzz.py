@@ -22,12 +22,12 @@ from PIL import Image
 
 from pixelwise.classes import ClassMap
 from pixelwise.data.card import CARD_NAME, card_of, find_card
-from pixelwise.data.formats import Truth, detect_format, formats
+from pixelwise.data.formats import MaskContent, detect_format, formats
 from pixelwise.data.formats.camvid import CAMVID
 from pixelwise.data.sample import Record, Sample
 from pixelwise.errors import PixelwiseError
 from pixelwise.io import limits
-from pixelwise.io.images import MASK_SUFFIXES, read_grey_mask, read_image, read_mask_values
+from pixelwise.io.images import MASK_SUFFIXES, read_grayscale_mask, read_image, read_mask_values
 
 FUZZ = settings(
     derandomize=True,
@@ -104,9 +104,9 @@ def _little_room(monkeypatch):
 def pictures():
     """A small file of each kind, by name."""
     rng = np.random.default_rng(0)
-    colour = rng.integers(0, 255, (19, 23, 3)).astype(np.uint8)
-    grey = rng.integers(0, 4, (19, 23)).astype(np.uint8)
-    palette = Image.fromarray(grey)
+    color = rng.integers(0, 255, (19, 23, 3)).astype(np.uint8)
+    gray = rng.integers(0, 4, (19, 23)).astype(np.uint8)
+    palette = Image.fromarray(gray)
     palette.putpalette([level for level in range(256) for _ in range(3)])
     found = {}
 
@@ -115,26 +115,26 @@ def pictures():
         picture.save(buffer, name.rsplit(".", 1)[-1], **options)
         found[name] = buffer.getvalue()
 
-    save("colour.png", Image.fromarray(colour))
-    save("grey.png", Image.fromarray(grey))
+    save("color.png", Image.fromarray(color))
+    save("gray.png", Image.fromarray(gray))
     save("palette.png", palette)
-    save("deep.png", Image.fromarray(colour[..., 0].astype(np.uint16) * 257))
-    save("colour.jpeg", Image.fromarray(colour))
-    save("progressive.jpeg", Image.fromarray(colour), progressive=True)
-    save("colour.bmp", Image.fromarray(colour))
+    save("deep.png", Image.fromarray(color[..., 0].astype(np.uint16) * 257))
+    save("color.jpeg", Image.fromarray(color))
+    save("progressive.jpeg", Image.fromarray(color), progressive=True)
+    save("color.bmp", Image.fromarray(color))
     save("palette.bmp", palette)
-    save("lossy.webp", Image.fromarray(colour))
-    save("lossless.webp", Image.fromarray(colour), lossless=True)
+    save("lossy.webp", Image.fromarray(color))
+    save("lossless.webp", Image.fromarray(color), lossless=True)
     save("palette.gif", palette)
     for name, pixels, options in (
-        ("plain.tif", colour, {}),
-        ("deflated.tif", grey, {"compression": "zlib", "tile": (16, 16)}),
+        ("plain.tif", color, {}),
+        ("deflated.tif", gray, {"compression": "zlib", "tile": (16, 16)}),
         ("bands.tif", rng.random((9, 11, 5)).astype(np.float32), {"planarconfig": "separate"}),
     ):
         buffer = io.BytesIO()
         tifffile.imwrite(buffer, pixels, **options)
         found[name] = buffer.getvalue()
-    for name, array in (("plain.npy", colour), ("float.npy", grey.astype(np.float64))):
+    for name, array in (("plain.npy", color), ("float.npy", gray.astype(np.float64))):
         buffer = io.BytesIO()
         np.save(buffer, array)
         found[name] = buffer.getvalue()
@@ -152,7 +152,7 @@ def test_a_damaged_picture_is_read_or_refused(tmp_path, name):
     @given(damage=damages())
     def check(damage):
         put(path, damaged(PICTURES[name], damage))
-        for read in (read_image, read_mask_values, read_grey_mask):
+        for read in (read_image, read_mask_values, read_grayscale_mask):
             try:
                 read(path)
             except PixelwiseError as error:
@@ -165,12 +165,12 @@ def test_a_damaged_picture_is_read_or_refused(tmp_path, name):
 CARD = """\
 format: index-masks
 classes:
-  - {name: background, colour: [0, 0, 0], value: 0}
-  - &road {name: road, colour: [1, 2, 3], value: 7}
+  - {name: background, color: [0, 0, 0], value: 0}
+  - &road {name: road, color: [1, 2, 3], value: 7}
   - {<<: *road, name: car, value: 9}
 ignore: [255]
-label_mode: exclusive
-strays: void
+label_mode: multiclass
+unexpected: ignored
 split: 70/15/15
 augmentation: {orientation: free, scale: [0.5, 2.0], contrast: 0.1}
 """
@@ -209,10 +209,10 @@ def data_set_of(name):
     ids = np.zeros((12, 17), np.uint8)
     ids[2:9, 3:14] = 1
     ids[4:6, 5:8] = 0
-    mask = ids if mode == "exclusive" else np.stack([255 - ids * 255, ids * 255])
+    mask = ids if mode == "multiclass" else np.stack([255 - ids * 255, ids * 255])
     image = np.random.default_rng(0).integers(0, 255, (12, 17, 3)).astype(np.uint8)
     sample = Sample("0001", image, mask, mode)
-    held = [known for known in CLASS_MAPS if not found.refusal(Truth.of(sample, known))]
+    held = [known for known in CLASS_MAPS if not found.refusal(MaskContent.of(sample, known))]
     if not held:
         return None
     class_map = held[0]
@@ -278,8 +278,8 @@ def chunk(kind, content):
     return struct.pack(">I", len(content)) + kind + content + ending
 
 
-def png(width, height, *, colour=2, depth=8, before=b"", content=b"\0" * 300):
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+def png(width, height, *, color=2, depth=8, before=b"", content=b"\0" * 300):
+    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", header)
@@ -335,7 +335,7 @@ def bombs():
     return {
         "rgb.png": png(60_000, 60_000),
         "deep.png": png(20_000, 20_000, depth=16),
-        "truncated.png": png(40_000, 40_000, colour=0),
+        "truncated.png": png(40_000, 40_000, color=0),
         "text.png": png(8, 8, before=chunk(b"zTXt", b"a\0\0" + zeros)),
         "international.png": png(8, 8, before=chunk(b"iTXt", b"a\0\1\0\0\0" + zeros)),
         "profile.png": png(8, 8, before=chunk(b"iCCP", b"a\0\0" + zeros)),
@@ -348,7 +348,7 @@ def bombs():
         "truncated.tif": tiff({256: 25_000, 257: 25_000, 278: 25_000}),
         "strip.tif": tiff({279: 2**31 - 1}),
         "deflated.tif": tiff({273: "END", 279: len(zeros)}, tail=zeros, compression="zlib"),
-        "clear.png": png(40_000, 40_000, colour=6),
+        "clear.png": png(40_000, 40_000, color=6),
         "tile.tif": jpeg[:frame] + struct.pack(">HH", 30_000, 30_000) + jpeg[frame + 4 :],
         "huge.npy": array_file((10**6, 10**6)),
         "truncated.npy": array_file((40_000, 40_000)),
@@ -417,7 +417,7 @@ def test_a_small_file_that_stands_for_gigabytes_takes_no_memory(tmp_path):
 
 
 def test_the_doctor_names_masks_that_stand_for_gigabytes_and_decodes_none(tmp_path):
-    held = {f"sound{n}.png": png(8, 8, colour=0, content=b"\0\1" * 36) for n in range(3)}
+    held = {f"sound{n}.png": png(8, 8, color=0, content=b"\0\1" * 36) for n in range(3)}
     # What is truncated promises no more than may be decoded at once.
     bad = {
         name: content

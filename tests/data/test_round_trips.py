@@ -1,4 +1,4 @@
-"""One truth, written in every format that can hold it, reads back pixel by pixel."""
+"""One sample, written in every format that can hold it, reads back pixel by pixel."""
 
 import dataclasses
 
@@ -12,7 +12,7 @@ from PIL import Image
 from pixelwise.classes import IGNORE_INDEX, ClassMap
 from pixelwise.data.convert import convert_data
 from pixelwise.data.dataset import open_dataset
-from pixelwise.data.formats import Truth, detect_format, formats
+from pixelwise.data.formats import MaskContent, detect_format, formats
 from pixelwise.data.sample import Record, Sample
 from pixelwise.errors import FormatError
 
@@ -26,8 +26,8 @@ CLASS_MAPS = {
 
 
 @st.composite
-def exclusive_masks(draw, num_classes):
-    """Blobs with holes, lines, single pixels and void, up to pure noise."""
+def multiclass_masks(draw, num_classes):
+    """Blobs with holes, lines, single pixels and ignored ones, up to pure noise."""
     height, width = draw(SIZES)
     mask = np.full((height, width), draw(st.sampled_from([0, 1, IGNORE_INDEX])), np.uint8)
     for _ in range(draw(st.integers(0, 6))):
@@ -43,15 +43,15 @@ def exclusive_masks(draw, num_classes):
 
 
 @st.composite
-def overlapping_masks(draw, num_classes):
+def multilabel_masks(draw, num_classes):
     shape = (num_classes, *draw(SIZES))
     return draw(arrays(np.uint8, shape, elements=st.sampled_from([0, 255])))
 
 
 def write_and_read(folder, name, sample, class_map):
     """The mask that is read after a write; ``None`` where the format cannot hold it."""
-    truth = Truth.of(sample, class_map)
-    if truth.label_mode not in formats.create(name).label_modes:
+    content = MaskContent.of(sample, class_map)
+    if content.label_mode not in formats.create(name).label_modes:
         return None
     found = formats.create(name, label_mode=sample.label_mode)
     image = folder / "source" / "0001.png"
@@ -60,7 +60,7 @@ def write_and_read(folder, name, sample, class_map):
     record = Record("0001", image)
     out = folder / "out"
     out.mkdir()
-    if found.refusal(truth):
+    if found.refusal(content):
         with pytest.raises(FormatError, match="cannot be written as"):
             found.write(out, [(record, sample)], class_map)
         return None
@@ -75,14 +75,14 @@ def write_and_read(folder, name, sample, class_map):
 
 @pytest.mark.parametrize("classes", CLASS_MAPS)
 @pytest.mark.parametrize("name", formats.names())
-def test_exclusive_masks_read_back_as_they_were_written(tmp_path_factory, name, classes):
+def test_multiclass_masks_read_back_as_they_were_written(tmp_path_factory, name, classes):
     class_map = CLASS_MAPS[classes]
 
     @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    @given(mask=exclusive_masks(class_map.num_classes))
+    @given(mask=multiclass_masks(class_map.num_classes))
     def check(mask):
         image = np.zeros((*mask.shape, 3), np.uint8)
-        sample = Sample("0001", image, mask, "exclusive")
+        sample = Sample("0001", image, mask, "multiclass")
         again = write_and_read(tmp_path_factory.mktemp("one"), name, sample, class_map)
         assert again is None or np.array_equal(again, mask)
 
@@ -90,14 +90,14 @@ def test_exclusive_masks_read_back_as_they_were_written(tmp_path_factory, name, 
 
 
 @pytest.mark.parametrize("name", formats.names())
-def test_overlapping_masks_read_back_as_they_were_written(tmp_path_factory, name):
+def test_multilabel_masks_read_back_as_they_were_written(tmp_path_factory, name):
     class_map = ClassMap.build(("road", "car", "mark"))
 
     @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    @given(mask=overlapping_masks(class_map.num_classes))
+    @given(mask=multilabel_masks(class_map.num_classes))
     def check(mask):
         image = np.zeros((*mask.shape[1:], 3), np.uint8)
-        sample = Sample("0001", image, mask, "overlapping")
+        sample = Sample("0001", image, mask, "multilabel")
         again = write_and_read(tmp_path_factory.mktemp("one"), name, sample, class_map)
         assert again is None or np.array_equal(again, mask)
 
@@ -111,7 +111,7 @@ def test_a_converted_data_set_keeps_names_classes_and_splits(tmp_path, make_inde
     dataset = open_dataset(tmp_path / "in")
     sample = dataset.load(dataset.records[0])
     target = formats.create(name)
-    if target.refusal(Truth.of(sample, target.stored(dataset.class_map))):
+    if target.refusal(MaskContent.of(sample, target.stored(dataset.class_map))):
         with pytest.raises(FormatError, match=f"cannot be written as {name}"):
             convert_data(dataset, tmp_path / "out", name)
         assert not (tmp_path / "out").exists()
@@ -120,7 +120,7 @@ def test_a_converted_data_set_keeps_names_classes_and_splits(tmp_path, make_inde
     again = open_dataset(tmp_path / "out")
     assert again.format.name == name
     assert again.class_map.names == dataset.class_map.names
-    assert again.class_map.colours == dataset.class_map.colours
+    assert again.class_map.colors == dataset.class_map.colors
     masks = [again.load(record).mask for record in again.records]
     assert len(masks) == len(dataset.records)
     by_split = sorted((record.split, record.image.stem) for record in dataset.records)
@@ -136,14 +136,14 @@ def test_every_format_that_is_written_is_found_again_by_looking(tmp_path, name):
     class_map = ClassMap.build(("background", "thing"))
     rng = np.random.default_rng(0)
     ids = (rng.random((12, 17)) > 0.5).astype(np.uint8)
-    mask = ids if mode == "exclusive" else np.stack([ids * 255, 255 - ids * 255])
+    mask = ids if mode == "multiclass" else np.stack([ids * 255, 255 - ids * 255])
     images = tmp_path / "source"
     images.mkdir()
     Image.fromarray(np.zeros((12, 17, 3), np.uint8)).save(images / "0001.png")
     sample = Sample("0001", np.zeros((12, 17, 3), np.uint8), mask, mode)
     found = formats.create(name)
     class_map = found.stored(class_map)
-    if found.refusal(Truth.of(sample, class_map)):
+    if found.refusal(MaskContent.of(sample, class_map)):
         pytest.skip(f"{name} cannot hold background and thing")
     out = tmp_path / "out"
     out.mkdir()
@@ -161,7 +161,7 @@ def test_what_a_card_says_of_the_images_goes_along(tmp_path, make_index_dataset)
     source = make_index_dataset(tmp_path / "in", num_images=3)
     card = "bands: [3, 1]\naugmentation: {orientation: fixed}\n"
     (source / "dataset.yaml").write_text(card)
-    convert_data(open_dataset(source), tmp_path / "out", "colour-masks")
+    convert_data(open_dataset(source), tmp_path / "out", "color-masks")
     converted = open_dataset(tmp_path / "out")
     assert converted.bands == (3, 1)
     assert converted.augmentation.orientation == "fixed"

@@ -17,11 +17,11 @@ from pixelwise.data.masks.coding import to_class_ids
 from pixelwise.data.sample import check_same_size
 from pixelwise.errors import DataError, MaskError
 from pixelwise.io import images as reading_module
-from pixelwise.io.images import read_grey_mask, read_image, read_mask_values
+from pixelwise.io.images import read_grayscale_mask, read_image, read_mask_values
 
 RNG = np.random.default_rng(0)
-COLOUR = RNG.integers(0, 256, (5, 7, 3), np.uint8)
-GREY = RNG.integers(0, 256, (5, 7), np.uint8)
+COLOR = RNG.integers(0, 256, (5, 7, 3), np.uint8)
+GRAY = RNG.integers(0, 256, (5, 7), np.uint8)
 DEEP = RNG.integers(0, 65536, (5, 7), np.uint16)
 ORIENTATION = 274
 
@@ -29,14 +29,14 @@ ORIENTATION = 274
 def write_png16(path, pixels):
     """A 16-bit PNG of any number of channels, written byte by byte."""
     height, width, channels = pixels.shape
-    colour_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    color_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
 
     def chunk(kind, content):
         checksum = zlib.crc32(kind + content)
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
 
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
-    header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, 0)
     path.write_bytes(
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", header)
@@ -68,21 +68,21 @@ def reference_upright(pixels, orientation):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".PNG"])
-def test_a_colour_image_comes_in_whole(tmp_path, suffix):
+def test_a_color_image_comes_in_whole(tmp_path, suffix):
     path = tmp_path / f"image{suffix}"
-    Image.fromarray(COLOUR).save(path)
+    Image.fromarray(COLOR).save(path)
     image = read_image(path)
     assert image.dtype == np.uint8
-    np.testing.assert_array_equal(image, COLOUR)
+    np.testing.assert_array_equal(image, COLOR)
 
 
-def test_a_grey_image_has_one_channel(tmp_path):
-    path = tmp_path / "grey.png"
-    Image.fromarray(GREY).save(path)
-    np.testing.assert_array_equal(read_image(path), GREY[..., None])
+def test_a_grayscale_image_has_one_channel(tmp_path):
+    path = tmp_path / "gray.png"
+    Image.fromarray(GRAY).save(path)
+    np.testing.assert_array_equal(read_image(path), GRAY[..., None])
 
 
-def test_sixteen_bits_of_a_grey_png_are_kept(tmp_path):
+def test_sixteen_bits_of_a_grayscale_png_are_kept(tmp_path):
     path = tmp_path / "deep.png"
     Image.fromarray(DEEP).save(path)
     image = read_image(path)
@@ -91,7 +91,7 @@ def test_sixteen_bits_of_a_grey_png_are_kept(tmp_path):
 
 
 @pytest.mark.parametrize("channels", [2, 3, 4])
-def test_sixteen_bits_of_a_colour_png_are_kept_and_alpha_left_out(tmp_path, channels):
+def test_sixteen_bits_of_a_color_png_are_kept_and_alpha_left_out(tmp_path, channels):
     pixels = RNG.integers(0, 65536, (4, 6, channels), np.uint16)
     image = read_image(write_png16(tmp_path / "deep.png", pixels))
     assert image.dtype == np.uint16
@@ -123,16 +123,16 @@ def test_many_bands_of_a_tiff_stay_in_either_order_on_disk(tmp_path):
 
 def test_alpha_is_left_out_whatever_it_hides(tmp_path):
     alpha = RNG.integers(0, 256, (5, 7, 1), np.uint8)
-    rgba = np.concatenate([COLOUR, alpha], axis=-1)
+    rgba = np.concatenate([COLOR, alpha], axis=-1)
     Image.fromarray(rgba).save(tmp_path / "rgba.png")
     tifffile.imwrite(tmp_path / "rgba.tif", rgba, photometric="rgb", extrasamples=["unassalpha"])
-    Image.fromarray(np.stack([GREY, alpha[..., 0]], -1), "LA").save(tmp_path / "la.png")
-    np.testing.assert_array_equal(read_image(tmp_path / "rgba.png"), COLOUR)
-    np.testing.assert_array_equal(read_image(tmp_path / "rgba.tif"), COLOUR)
-    np.testing.assert_array_equal(read_image(tmp_path / "la.png"), GREY[..., None])
+    Image.fromarray(np.stack([GRAY, alpha[..., 0]], -1), "LA").save(tmp_path / "la.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "rgba.png"), COLOR)
+    np.testing.assert_array_equal(read_image(tmp_path / "rgba.tif"), COLOR)
+    np.testing.assert_array_equal(read_image(tmp_path / "la.png"), GRAY[..., None])
 
 
-def test_a_palette_image_is_read_as_its_colours_and_a_palette_mask_as_its_indices(tmp_path):
+def test_a_palette_image_is_read_as_its_colors_and_a_palette_mask_as_its_indices(tmp_path):
     indices = RNG.integers(0, 3, (5, 7), np.uint8)
     palette = np.array([(10, 20, 30), (200, 0, 0), (0, 99, 255)], np.uint8)
     picture = Image.fromarray(indices)
@@ -172,7 +172,7 @@ def test_exif_rotation_is_applied_to_masks_too(tmp_path):
 
 @pytest.mark.parametrize("name", ["photo.jpg", "photo.tif"])
 def test_a_mask_drawn_on_the_unrotated_photo_is_refused_with_the_cause(tmp_path, name):
-    photo = with_orientation(COLOUR, 6, tmp_path / name)
+    photo = with_orientation(COLOR, 6, tmp_path / name)
     image = read_image(photo)
     with pytest.raises(MaskError, match=r"mask\.png .* 5 x 7\. Got 7 x 5\. .*EXIF rotation"):
         check_same_size(photo, image, tmp_path / "mask.png", np.zeros((5, 7)))
@@ -180,19 +180,19 @@ def test_a_mask_drawn_on_the_unrotated_photo_is_refused_with_the_cause(tmp_path,
 
 def test_a_mask_of_another_size_is_refused_with_both_sizes(tmp_path):
     path = tmp_path / "image.png"
-    Image.fromarray(COLOUR).save(path)
+    Image.fromarray(COLOR).save(path)
     with pytest.raises(MaskError, match=r"mask\.png .*image\.png, 7 x 5\. Got 9 x 4"):
-        check_same_size(path, COLOUR, tmp_path / "mask.png", np.zeros((4, 9)))
+        check_same_size(path, COLOR, tmp_path / "mask.png", np.zeros((4, 9)))
 
 
-def test_a_grey_mask_saved_as_colour_is_read_as_its_one_value(tmp_path):
+def test_a_grayscale_mask_saved_as_color_is_read_as_its_one_value(tmp_path):
     ids = RNG.integers(0, 4, (5, 7), np.uint8)
     Image.fromarray(np.stack([ids] * 3, -1)).save(tmp_path / "mask.png")
     np.testing.assert_array_equal(read_mask_values(tmp_path / "mask.png"), ids)
 
 
-def test_a_colour_mask_is_not_read_as_one_channel(tmp_path):
-    Image.fromarray(COLOUR).save(tmp_path / "mask.png")
+def test_a_color_mask_is_not_read_as_one_channel(tmp_path):
+    Image.fromarray(COLOR).save(tmp_path / "mask.png")
     with pytest.raises(MaskError, match=r"mask\.png .*3 channels that differ"):
         read_mask_values(tmp_path / "mask.png")
 
@@ -207,12 +207,12 @@ def test_fractions_in_a_mask_are_refused_with_the_value(tmp_path):
     np.testing.assert_array_equal(read_mask_values(tmp_path / "whole.npy"), np.full((3, 3), 2))
 
 
-@pytest.mark.parametrize("stray", [np.nan, np.inf])
-def test_a_mask_with_values_that_are_no_numbers_is_refused(tmp_path, stray):
+@pytest.mark.parametrize("unknown", [np.nan, np.inf])
+def test_a_mask_with_values_that_are_no_numbers_is_refused(tmp_path, unknown):
     mask = np.zeros((3, 3), np.float32)
-    mask[0, 2] = stray
+    mask[0, 2] = unknown
     np.save(tmp_path / "mask.npy", mask)
-    with pytest.raises(MaskError, match=rf"mask\.npy .*{stray}"):
+    with pytest.raises(MaskError, match=rf"mask\.npy .*{unknown}"):
         read_mask_values(tmp_path / "mask.npy")
 
 
@@ -241,34 +241,34 @@ def test_sixteen_bit_masks_keep_their_values(tmp_path):
         (np.array([[0, 0]], np.uint16), [[0, 0]]),
     ],
 )
-def test_grey_masks_mean_the_same_in_every_depth(tmp_path, stored, expected):
+def test_grayscale_masks_mean_the_same_in_every_depth(tmp_path, stored, expected):
     Image.fromarray(stored).save(tmp_path / "mask.png")
-    mask = read_grey_mask(tmp_path / "mask.png")
+    mask = read_grayscale_mask(tmp_path / "mask.png")
     assert mask.dtype == np.uint8
     np.testing.assert_array_equal(mask, expected)
 
 
-def test_faint_grey_beside_brighter_masks_stays_faint(tmp_path):
+def test_faint_gray_beside_brighter_masks_stays_faint(tmp_path):
     Image.fromarray(np.array([[0, 1]], np.uint8)).save(tmp_path / "faint.png")
     Image.fromarray(np.array([[0, 200]], np.uint16)).save(tmp_path / "deep.png")
-    assert read_grey_mask(tmp_path / "faint.png", lambda: 77).tolist() == [[0, 1]]
-    assert read_grey_mask(tmp_path / "faint.png", lambda: 1).tolist() == [[0, 255]]
-    assert read_grey_mask(tmp_path / "deep.png", lambda: 60_000).tolist() == [[0, 0]]
+    assert read_grayscale_mask(tmp_path / "faint.png", lambda: 77).tolist() == [[0, 1]]
+    assert read_grayscale_mask(tmp_path / "faint.png", lambda: 1).tolist() == [[0, 255]]
+    assert read_grayscale_mask(tmp_path / "deep.png", lambda: 60_000).tolist() == [[0, 0]]
 
 
-def test_a_grey_mask_of_8_bits_in_16_is_refused_rather_than_black(tmp_path):
+def test_a_grayscale_mask_of_8_bits_in_16_is_refused_rather_than_black(tmp_path):
     Image.fromarray(np.array([[0, 255]], np.uint16)).save(tmp_path / "mask.png")
     with pytest.raises(MaskError, match=r"mask\.png must count from 0 to 65535.*Got 0 to 255"):
-        read_grey_mask(tmp_path / "mask.png")
+        read_grayscale_mask(tmp_path / "mask.png")
 
 
-def test_a_grey_mask_below_zero_is_refused(tmp_path):
+def test_a_grayscale_mask_below_zero_is_refused(tmp_path):
     np.save(tmp_path / "mask.npy", np.array([[-1, 0]]))
     with pytest.raises(MaskError, match=r"mask\.npy .*-1"):
-        read_grey_mask(tmp_path / "mask.npy")
+        read_grayscale_mask(tmp_path / "mask.npy")
 
 
-def test_stored_values_become_class_ids_and_void_becomes_255(tmp_path):
+def test_stored_values_become_class_ids_and_ignored_ones_become_255(tmp_path):
     class_map = ClassMap.build(("a", "b", "c"), values=(7, 0, 30), ignore=(255, 11))
     values = np.array([[7, 0, 30], [255, 11, 7]])
     ids = to_class_ids(values, class_map, tmp_path / "mask.png")
@@ -284,7 +284,7 @@ def test_values_mean_the_same_in_every_type(tmp_path, dtype):
     path = tmp_path / "mask.png"
     assert (to_class_ids(values, class_map, path, "nearest") == expected).all()
     expected[values % 100 == 0] = 255
-    assert (to_class_ids(values, class_map, path, "void") == expected).all()
+    assert (to_class_ids(values, class_map, path, "ignored") == expected).all()
     with pytest.raises(MaskError, match=r"Got 0 \(1 pixels, nearest class 3\), 100 \(1 pixels"):
         to_class_ids(values, class_map, path)
 
@@ -307,7 +307,8 @@ def test_a_value_outside_the_class_map_is_refused_with_its_pixel_count(tmp_path)
     values = np.array([[0, 1, 9], [9, 9, 300]])
     with pytest.raises(
         MaskError,
-        match=r"mask\.png .*9 \(3 pixels, nearest class 1\), 300 \(1 pixels.*--ignore.*--strays",
+        match=r"mask\.png .*9 \(3 pixels, nearest class 1\), 300 \(1 "
+        r"pixels.*--ignore.*--unexpected",
     ):
         to_class_ids(values, ClassMap.build(("a", "b")), tmp_path / "mask.png")
 
@@ -318,13 +319,13 @@ def test_a_value_outside_the_class_map_is_refused_with_its_pixel_count(tmp_path)
     values=st.lists(st.integers(0, 65535), min_size=2, max_size=12, unique=True),
 )
 def test_index_masks_survive_the_way_through_a_png(tmp_path_factory, data, values):
-    *classes, void = values
+    *classes, ignored = values
     ids = data.draw(arrays(np.int64, (3, 4), elements=st.integers(0, len(classes))))
     stored = np.array(values, np.uint16)[ids]
     path = tmp_path_factory.mktemp("masks") / "mask.png"
     Image.fromarray(stored).save(path)
     names = [f"name {index}" for index in range(len(classes))]
-    class_map = ClassMap.build(names, values=classes, ignore=(void,))
+    class_map = ClassMap.build(names, values=classes, ignore=(ignored,))
     read = to_class_ids(read_mask_values(path), class_map, path)
     np.testing.assert_array_equal(read, np.where(ids == len(classes), 255, ids))
 
@@ -392,13 +393,13 @@ def test_a_tiff_of_several_pages_is_refused_rather_than_cut(tmp_path):
 
 
 def test_a_tiff_where_zero_is_white_is_read_as_it_looks(tmp_path):
-    tifffile.imwrite(tmp_path / "grey.tif", GREY, photometric="miniswhite")
-    np.testing.assert_array_equal(read_image(tmp_path / "grey.tif")[..., 0], 255 - GREY)
+    tifffile.imwrite(tmp_path / "gray.tif", GRAY, photometric="miniswhite")
+    np.testing.assert_array_equal(read_image(tmp_path / "gray.tif")[..., 0], 255 - GRAY)
 
 
 def test_reading_in_threads_leaves_the_warning_filters_alone(tmp_path, monkeypatch):
     for name in ("a", "b"):
-        np.save(tmp_path / f"{name}.npy", GREY)
+        np.save(tmp_path / f"{name}.npy", GRAY)
     inside = {name: threading.Event() for name in "ab"}
     leave = {name: threading.Event() for name in "ab"}
     original = reading_module._read_npy
@@ -423,11 +424,11 @@ def test_reading_in_threads_leaves_the_warning_filters_alone(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4])
-def test_grey_masks_of_few_bits_keep_the_numbers_in_the_file(tmp_path, bits):
+def test_grayscale_masks_of_few_bits_keep_the_numbers_in_the_file(tmp_path, bits):
     values = (np.arange(24).reshape(4, 6) % 2**bits).astype(np.uint8)
-    write_grey_png(tmp_path / "mask.png", values, bits)
+    write_grayscale_png(tmp_path / "mask.png", values, bits)
     assert (read_mask_values(tmp_path / "mask.png") == values).all()
-    # As an image, the same file is grey from black to white.
+    # As an image, the same file is gray from black to white.
     assert read_image(tmp_path / "mask.png").max() == 255
 
 
@@ -448,8 +449,8 @@ def test_class_ids_stay_what_they_are_where_white_is_zero(tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path / "mask.tif")[..., 0], 255 - ids)
 
 
-def write_grey_png(path, values, bits):
-    """A grey PNG of 1, 2 or 4 bits, written by hand: Pillow writes 8 at least."""
+def write_grayscale_png(path, values, bits):
+    """A grayscale PNG of 1, 2 or 4 bits, written by hand: Pillow writes 8 at least."""
 
     height, width = values.shape
     rows = b""

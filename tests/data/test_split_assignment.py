@@ -60,7 +60,7 @@ def test_groups_are_folders_scenes_or_parts_of_names():
 
 
 def test_a_name_that_does_not_match_is_refused_by_name():
-    with pytest.raises(ConfigError, match=r"finds nothing in b\. Mend"):
+    with pytest.raises(ConfigError, match=r"finds nothing in b\. Fix"):
         group_keys(records_named("a1", "b"), r"\w\d")
     with pytest.raises(ConfigError, match=r"finds nothing in b"):
         group_keys(records_named("a1", "b"), r"a(1)|b")

@@ -8,7 +8,7 @@ BOX = 24
 
 
 def photograph(rng, size=SIZE):
-    """Soft blobs of colour, uint8 (size, size, 3): no two of them look alike."""
+    """Soft blobs of color, uint8 (size, size, 3): no two of them look alike."""
     coarse = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
     return np.asarray(Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC))
 

@@ -9,9 +9,9 @@ import tifffile
 from doctored import boxes, make_clean, photograph, save
 from PIL import Image, ImageFilter
 
-from pixelwise.classes import STRAYS
+from pixelwise.classes import UNEXPECTED
 from pixelwise.doctor import check_data
-from pixelwise.doctor.finding_kinds import CATALOGUE, SEVERITIES
+from pixelwise.doctor.finding_kinds import CATALOG, SEVERITIES
 from pixelwise.errors import ConfigError, DataError
 
 NAMED = """
@@ -81,10 +81,10 @@ def note_rotation(folder):
 
 def deepen(folder, scale):
     for path in all_images(folder):
-        grey = np.asarray(Image.open(path).convert("L")).astype(np.uint16)
-        save(path, grey * 300)
-    grey = photograph(RNG)[..., 0].astype(np.uint16)
-    save(first(folder, "images"), grey * scale)
+        gray = np.asarray(Image.open(path).convert("L")).astype(np.uint16)
+        save(path, gray * 300)
+    gray = photograph(RNG)[..., 0].astype(np.uint16)
+    save(first(folder, "images"), gray * scale)
 
 
 def draw_in_alpha(folder):
@@ -132,18 +132,18 @@ DAMAGES = {
         "named", lambda f: first(f).rename(first(f).with_suffix(".jpg")), "train/masks/000.jpg"),
     "orientation-mismatch": ("index", turn, "EXIF"),
     "size-mismatch": ("index", lambda f: save(first(f), boxes(RNG)[:50]), "64 x 50"),
-    "stray-values": (
+    "unexpected-values": (
         "named", lambda f: put(first(f), (0, slice(0, 9)), 77), "77 (9, nearest dog)"),
     "white-is-no-class": (
-        "two-without-void", lambda f: put(first(f), slice(None), boxes(RNG, (0, 255, 255))), "255"),
-    "white-read-as-void": (
+        "two-no-ignored", lambda f: put(first(f), slice(None), boxes(RNG, (0, 255, 255))), "255"),
+    "white-read-as-ignored": (
         "two", lambda f: [put(p, slice(None), boxes(RNG, (0, 255, 255))) for p in all_masks(f)],
         "000"),
     "anti-aliased-masks": ("black", lambda f: smooth(first(f)), "train/masks/000"),
     "jpeg-damaged-masks": ("black", lambda f: through_jpeg(first(f)), "train/masks/000"),
-    "grey-levels": (
+    "gray-levels": (
         "index", lambda f: [save(p, photograph(RNG)[..., 0]) for p in all_masks(f)], "values"),
-    "colours-in-index-masks": ("named", lambda f: save(first(f), photograph(RNG)), "colours"),
+    "colors-in-index-masks": ("named", lambda f: save(first(f), photograph(RNG)), "colors"),
     "mixed-depths": ("index", lambda f: deepen(f, 300) or save(first(f, "images"), photograph(RNG)),
                      "uint8"),
     "mixed-channels": (
@@ -168,7 +168,7 @@ DAMAGES = {
         "index", lambda f: rename(f, [f"{s}_{n:03}" for n in range(6) for s in ("park", "sea")]),
         "park: 3 train, 3 val"),
     "value-gaps": ("index", lambda f: put(first(f), (0, slice(0, 3)), 20), "value 20: 3 pixels"),
-    "all-void": ("index", lambda f: put(first(f), slice(None), 255), "train/masks/000"),
+    "all-ignored": ("index", lambda f: put(first(f), slice(None), 255), "train/masks/000"),
     "class-never-present": (
         "named", lambda f: [put(p, slice(32, None), 0) for p in all_masks(f)], "dog"),
     "class-missing-in-train": (
@@ -190,17 +190,17 @@ DAMAGES = {
     "empty-masks": ("index", lambda f: put(first(f), slice(None), 0), "train/masks/000"),
     "regions-below-stride": ("index", speckle, "under 16 px"),
     "exif-rotation": ("index", note_rotation, "train/images/000"),
-    "strays-decided": (
-        "strays", lambda f: put(first(f), (0, slice(0, 9)), 77), "77 (9, nearest dog)"),
+    "unexpected-decided": (
+        "unexpected", lambda f: put(first(f), (0, slice(0, 9)), 77), "77 (9, nearest dog)"),
     "black-and-white-masks": ("black", lambda folder: folder, "train/images/000: 1,152"),
 }  # fmt: skip
 
 BASES = {
     "index": {},
     "named": {"card": NAMED + "format: index-masks\n"},
-    "strays": {"card": NAMED + "format: index-masks\nstrays: nearest\n"},
+    "unexpected": {"card": NAMED + "format: index-masks\nstrays: nearest\n"},
     "two": {"values": (0, 1, 1), "card": TWO + "format: index-masks\n"},
-    "two-without-void": {"values": (0, 1, 1), "card": TWO + "ignore: []\nformat: index-masks\n"},
+    "two-no-ignored": {"values": (0, 1, 1), "card": TWO + "ignore: []\nformat: index-masks\n"},
     "black": {"values": (0, 255, 255)},
 }
 
@@ -214,7 +214,7 @@ def test_each_damage_is_found_and_named(clean, kind):
     assert kind in found, list(found)
     text = "\n".join((found[kind].title, *found[kind].details))
     assert told in text
-    assert found[kind].severity == CATALOGUE[kind].severity
+    assert found[kind].severity == CATALOG[kind].severity
 
 
 @pytest.mark.parametrize("base", ["index", "named", "two"])
@@ -226,7 +226,7 @@ def test_a_clean_folder_gives_no_finding(clean, base):
     assert len(examination.usable) == 12
 
 
-def test_colours_among_masks_of_numbers_are_found(clean):
+def test_colors_among_masks_of_numbers_are_found(clean):
     folder = clean()
     palette = np.array([(0, 0, 0), (200, 30, 30), (30, 30, 200)], np.uint8)
     for path in all_masks(folder)[1:]:
@@ -235,7 +235,7 @@ def test_colours_among_masks_of_numbers_are_found(clean):
     assert finding.details == ("train/masks/000.png: numbers",)
 
 
-def test_smoothed_colour_masks_are_read_as_the_colours_that_stand_out(clean):
+def test_smoothed_color_masks_are_read_as_the_colors_that_stand_out(clean):
     folder = clean()
     palette = np.array([(0, 0, 0), (200, 30, 30), (30, 30, 200)], np.uint8)
     for path in all_masks(folder):
@@ -243,7 +243,7 @@ def test_smoothed_colour_masks_are_read_as_the_colours_that_stand_out(clean):
     assert not check_data(folder).is_refused
     Image.open(first(folder)).filter(ImageFilter.BoxBlur(1)).save(first(folder))
     examination = check_data(folder)
-    assert {row.colour for row in examination.classes} == {tuple(c) for c in palette.tolist()}
+    assert {row.color for row in examination.classes} == {tuple(c) for c in palette.tolist()}
     (finding,) = (one for one in examination.findings if one.kind == "anti-aliased-masks")
     assert finding.files == (first(folder),)
 
@@ -267,16 +267,16 @@ def test_one_bad_file_does_not_hide_the_others(clean):
 
 def test_findings_come_in_the_order_of_their_harm(clean):
     folder = clean()
-    for kind in ("exif-rotation", "all-void", "size-mismatch"):
-        path = {"all-void": "001", "size-mismatch": "002"}.get(kind)
+    for kind in ("exif-rotation", "all-ignored", "size-mismatch"):
+        path = {"all-ignored": "001", "size-mismatch": "002"}.get(kind)
         if kind == "exif-rotation":
             note_rotation(folder)
-        elif kind == "all-void":
+        elif kind == "all-ignored":
             put(folder / f"train/masks/{path}.png", slice(None), 255)
         else:
             save(folder / f"train/masks/{path}.png", boxes(RNG)[:50])
     kinds = [one.kind for one in check_data(folder).findings]
-    assert kinds == ["size-mismatch", "all-void", "exif-rotation"]
+    assert kinds == ["size-mismatch", "all-ignored", "exif-rotation"]
 
 
 def test_an_unknown_layout_is_a_finding_and_no_error(tmp_path):
@@ -341,13 +341,13 @@ def test_what_makes_a_training_stop_is_refused_though_every_file_is_sound(tmp_pa
     assert "3 bands, and the card asks for 4" in few.details[0]
 
 
-def test_a_few_pixels_of_another_value_are_strays_of_classes_that_nobody_named(clean):
+def test_a_few_pixels_of_another_value_are_unexpected_beside_classes_that_nobody_named(clean):
     folder = clean()
     put(first(folder), (slice(0, 5), slice(0, 5)), 177)
     found = kinds_of(folder)
-    assert "grey-levels" not in found
-    assert "25 pixels" in found["stray-values"].details[0]
-    assert "177 (25" in found["stray-values"].details[0]
+    assert "gray-levels" not in found
+    assert "25 pixels" in found["unexpected-values"].details[0]
+    assert "177 (25" in found["unexpected-values"].details[0]
 
 
 def test_classes_that_the_card_forgot_are_no_damage(tmp_path):
@@ -356,7 +356,7 @@ def test_classes_that_the_card_forgot_are_no_damage(tmp_path):
         edit(path, lambda mask: np.where(mask > 0, mask + 3 * (np.arange(mask.shape[1]) // 16), 0)
              .astype(np.uint8))  # fmt: skip
     found = kinds_of(folder)
-    assert "stray-values" in found
+    assert "unexpected-values" in found
     assert not {"jpeg-damaged-masks", "anti-aliased-masks"} & set(found)
 
 
@@ -366,9 +366,9 @@ def test_every_kind_of_finding_has_a_test_and_an_advice():
         "label-refused", "mixed-mask-storage", "split-not-said", "self-intersecting-polygons",
         "polygons-outside-image", "no-images-to-compare", "too-few-bands",
     }  # fmt: skip
-    assert set(DAMAGES) | elsewhere == set(CATALOGUE)
-    for kind in CATALOGUE.values():
+    assert set(DAMAGES) | elsewhere == set(CATALOG)
+    for kind in CATALOG.values():
         assert kind.severity in SEVERITIES
         assert kind.advice
         assert not kind.advice.endswith(".")
-    assert "refuse" in STRAYS
+    assert "error" in UNEXPECTED

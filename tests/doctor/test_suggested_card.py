@@ -47,13 +47,13 @@ def test_what_was_refused_can_be_read_with_the_card(smoothed, tmp_path):
     card_file = tmp_path / "card.yaml"
     write_card(examination, card_file)
     card, _, _ = find_card(card_file)
-    assert card.strays == "nearest"
-    assert "void border" in card_file.read_text() or "void: it counts nowhere" in (
+    assert card.unexpected == "nearest"
+    assert "ignored border" in card_file.read_text() or "ignore: it counts nowhere" in (
         card_file.read_text()
     )
     again = check_data(card_file)
     assert not again.is_refused
-    assert [one.kind for one in again.findings] == ["strays-decided"]
+    assert [one.kind for one in again.findings] == ["unexpected-decided"]
 
 
 def test_a_card_is_never_written_over(tmp_path):
@@ -93,22 +93,22 @@ def test_json_is_one_document(smoothed, tmp_path, run_cli):
     assert (tmp_path / "card.yaml").is_file()
 
 
-def exclusive(name, image, mask):
-    return Sample(name, image, mask, "exclusive")
+def multiclass(name, image, mask):
+    return Sample(name, image, mask, "multiclass")
 
 
 def test_the_fast_part_says_what_passes_by():
     rng = np.random.default_rng(0)
     look = PassingLook(ClassMap.build(("background", "cat", "dog", "cow")))
     picture = photograph(rng)
-    look.look(exclusive("a", picture, boxes(rng)), "train")
-    look.look(exclusive("b", photograph(rng), np.full((64, 64), 255, np.uint8)), "train")
-    look.look(exclusive("c", photograph(rng), np.zeros((64, 64), np.uint8)), "train")
-    look.look(exclusive("d", np.full_like(picture, 7), boxes(rng)), "train")
-    look.look(exclusive("e", picture, boxes(rng, (0, 1))), "val")
+    look.look(multiclass("a", picture, boxes(rng)), "train")
+    look.look(multiclass("b", photograph(rng), np.full((64, 64), 255, np.uint8)), "train")
+    look.look(multiclass("c", photograph(rng), np.zeros((64, 64), np.uint8)), "train")
+    look.look(multiclass("d", np.full_like(picture, 7), boxes(rng)), "train")
+    look.look(multiclass("e", picture, boxes(rng, (0, 1))), "val")
     text = "\n".join(look.lines())
-    told = ("a (train) = e (val)", "every pixel is void: 1 (b)", "without any object: 1 (c)",
-            "single colour: 1 (d)", "no mask shows: 1 (cow)", "do not show: 1 (dog)")  # fmt: skip
+    told = ("a (train) = e (val)", "every pixel is ignored: 1 (b)", "without any object: 1 (c)",
+            "single color: 1 (d)", "no mask shows: 1 (cow)", "do not show: 1 (dog)")  # fmt: skip
     assert [words for words in told if words not in text] == []
     assert [line.split(":")[0] for line in look.lines()] == ["harmful"] * 4 + ["notable"] * 2
 
@@ -118,7 +118,7 @@ def test_the_fast_part_is_silent_on_clean_samples():
     look = PassingLook(ClassMap.build(("background", "cat", "dog")))
     for split in ("train", "val"):
         for number in range(4):
-            look.look(exclusive(f"{split}{number}", photograph(rng), boxes(rng)), split)
+            look.look(multiclass(f"{split}{number}", photograph(rng), boxes(rng)), split)
     assert look.lines() == ()
 
 
@@ -127,7 +127,7 @@ def test_sparse_pictures_that_differ_in_few_pixels_are_not_called_the_same():
     for place, split in enumerate(("train", "val"), start=1):
         mask = np.zeros((64, 64), np.uint8)
         mask[place, 1] = 1
-        look.look(exclusive(split, mask[..., None] * 200, mask), split)
+        look.look(multiclass(split, mask[..., None] * 200, mask), split)
     assert look.lines() == ()
 
 
@@ -146,7 +146,7 @@ def test_the_fast_part_costs_little_beside_reading(test_data):
 
 
 def test_training_says_what_the_fast_part_found(tmp_path):
-    from pixelwise.training.events import Said
+    from pixelwise.training.events import Message
     from pixelwise.training.train import train
 
     folder = make_clean(tmp_path / "data")
@@ -154,5 +154,5 @@ def test_training_says_what_the_fast_part_found(tmp_path):
     events = []
     train(folder, out=tmp_path / "run", epochs=1, size=(32, 32), batch_size=4, device="cpu",
           model="stacked-fcn", listener=events.append)  # fmt: skip
-    lines = [line for event in events if isinstance(event, Said) for line in event.lines]
-    assert "harmful: Images of a single colour: 1 (val/images/000)" in lines
+    lines = [line for event in events if isinstance(event, Message) for line in event.lines]
+    assert "harmful: Images of a single color: 1 (val/images/000)" in lines

@@ -1,4 +1,4 @@
-"""A model and a data set to scores: counted anew by loops, at the masks' own size."""
+"""A model and a data set to metrics: counted again by loops, at the masks' own size."""
 
 import dataclasses
 
@@ -11,16 +11,16 @@ from pixelwise.classes import ClassMap, numbered_names
 from pixelwise.data.dataset import open_dataset
 from pixelwise.data.sample import Sample
 from pixelwise.errors import DataError
-from pixelwise.evaluation.evaluate import evaluate, fit_to_model, open_for_model, score_samples
+from pixelwise.evaluation.evaluate import evaluate, evaluate_samples, fit_to_model, open_for_model
 from pixelwise.models import create_model
 from pixelwise.models.model_file import ModelCard, Preprocessing, TrainingData
 from pixelwise.prediction.predictor import Predictor
 
-VOID = 255
+IGNORED = 255
 SIZES = [(21, 30), (21, 30), (17, 9), (1, 1), (40, 40), (3, 50)]
 
 
-def predictor_of(class_map, *, mode="exclusive", scale=1.0, data=None, seed=0, tile=None):
+def predictor_of(class_map, *, mode="multiclass", scale=1.0, data=None, seed=0, tile=None):
     torch.manual_seed(seed)
     model = create_model("encoder-decoder", class_map.num_classes, 3)
     for weights in model.parameters():  # so that several classes are predicted
@@ -32,7 +32,7 @@ def predictor_of(class_map, *, mode="exclusive", scale=1.0, data=None, seed=0, t
         label_mode=mode,
         preprocessing=Preprocessing(dtype="uint8", mean=(127,) * 3, std=(60,) * 3, scale=scale),
         training_size=(32, 32),
-        scores=None,
+        metrics=None,
         data=data or TrainingData(fingerprint="other", images=(), split=None, split_seed=0),
         versions={},
     )
@@ -49,7 +49,7 @@ def write_images(folder, sizes, rng):
     return images
 
 
-def index_folder(folder, *, sizes=SIZES, values=(0, 1, 2), void=True, seed=0):
+def index_folder(folder, *, sizes=SIZES, values=(0, 1, 2), ignored=True, seed=0):
     """images/ + masks/, and what was written: (image, mask) pairs."""
     rng = np.random.default_rng(seed)
     images = write_images(folder / "images", sizes, rng)
@@ -57,8 +57,8 @@ def index_folder(folder, *, sizes=SIZES, values=(0, 1, 2), void=True, seed=0):
     masks = []
     for index, size in enumerate(sizes):
         mask = rng.choice(values, size).astype(np.uint8)
-        if void:
-            mask[rng.random(size) < 0.2] = VOID
+        if ignored:
+            mask[rng.random(size) < 0.2] = IGNORED
         mask.flat[0] = values[0]
         Image.fromarray(mask).save(folder / "masks" / f"{index:03}.png")
         masks.append(mask)
@@ -89,77 +89,77 @@ def raw_logits(predictor, image):
 
 
 def confusion_of(pairs, num_classes):
-    """Row: truth; column: prediction; pixel by pixel."""
+    """Row: labeled; column: prediction; pixel by pixel."""
     counts = np.zeros((num_classes, num_classes), int)
     for prediction, mask in pairs:
         assert prediction.shape == mask.shape
-        for guess, truth in zip(prediction.flat, mask.flat, strict=True):
-            if truth != VOID:
-                counts[truth, guess] += 1
+        for guess, labeled in zip(prediction.flat, mask.flat, strict=True):
+            if labeled != IGNORED:
+                counts[labeled, guess] += 1
     return counts
 
 
-def check_against(scores, counts):
-    hits, truths, guesses = np.diag(counts), counts.sum(1), counts.sum(0)
+def check_against(metrics, counts):
+    hits, sizes, guesses = np.diag(counts), counts.sum(1), counts.sum(0)
     ious = []
-    for index, entry in enumerate(scores.per_class):
-        assert entry.pixels == truths[index]
-        if truths[index]:
-            ious.append(hits[index] / (truths[index] + guesses[index] - hits[index]))
+    for index, entry in enumerate(metrics.per_class):
+        assert entry.pixels == sizes[index]
+        if sizes[index]:
+            ious.append(hits[index] / (sizes[index] + guesses[index] - hits[index]))
             assert entry.iou == pytest.approx(ious[-1])
-            assert entry.recall == pytest.approx(hits[index] / truths[index])
+            assert entry.recall == pytest.approx(hits[index] / sizes[index])
         else:
             assert entry.iou is None
         if guesses[index]:
             assert entry.precision == pytest.approx(hits[index] / guesses[index])
-    assert scores.mean_iou == pytest.approx(np.mean(ious))
-    assert scores.pixel_accuracy == pytest.approx(hits.sum() / counts.sum())
+    assert metrics.mean_iou == pytest.approx(np.mean(ious))
+    assert metrics.pixel_accuracy == pytest.approx(hits.sum() / counts.sum())
 
 
-def test_scores_equal_a_recount_of_what_the_network_says(tmp_path):
+def test_metrics_equal_a_recount_of_what_the_network_says(tmp_path):
     pairs = index_folder(tmp_path)
     predictor = predictor_of(ClassMap.build(numbered_names(3)))
-    scores = evaluate(predictor, open_dataset(tmp_path), "all")
+    metrics = evaluate(predictor, open_dataset(tmp_path), "all")
     counts = confusion_of(
         [(raw_logits(predictor, image).argmax(0), mask) for image, mask in pairs], 3
     )
     assert (counts.sum(0) > 0).all()  # the recount is of some worth
-    check_against(scores, counts)
-    assert scores.images == len(SIZES)
-    assert scores.label_mode == "exclusive"
-    assert scores.keras is None
+    check_against(metrics, counts)
+    assert metrics.images == len(SIZES)
+    assert metrics.label_mode == "multiclass"
+    assert metrics.keras is None
 
 
 @pytest.mark.parametrize("scale", [0.5, 1.0])
 @pytest.mark.parametrize("tile", [None, (16, 16)])
-def test_scores_are_taken_at_the_original_size_whatever_the_scale_and_tiles(tmp_path, scale, tile):
+def test_metrics_are_taken_at_the_original_size_whatever_the_scale_and_tiles(tmp_path, scale, tile):
     pairs = index_folder(tmp_path)
     predictor = predictor_of(ClassMap.build(numbered_names(3)), scale=scale, tile=tile)
-    scores = evaluate(predictor, open_dataset(tmp_path), "all")
+    metrics = evaluate(predictor, open_dataset(tmp_path), "all")
     counts = confusion_of([(predictor.predict(image), mask) for image, mask in pairs], 3)
-    check_against(scores, counts)
-    assert counts.sum() == sum((mask != VOID).sum() for _, mask in pairs)
+    check_against(metrics, counts)
+    assert counts.sum() == sum((mask != IGNORED).sum() for _, mask in pairs)
 
 
-def test_the_loss_is_the_mean_cross_entropy_over_labelled_pixels(tmp_path):
+def test_the_loss_is_the_mean_cross_entropy_over_labeled_pixels(tmp_path):
     pairs = index_folder(tmp_path)
     predictor = predictor_of(ClassMap.build(numbered_names(3)))
     total, pixels = 0.0, 0
     for image, mask in pairs:
         powers = np.exp(raw_logits(predictor, image).astype(np.float64))
         probabilities = powers / powers.sum(0)
-        for row, column in zip(*np.nonzero(mask != VOID), strict=True):
+        for row, column in zip(*np.nonzero(mask != IGNORED), strict=True):
             total -= np.log(probabilities[mask[row, column], row, column])
             pixels += 1
-    scores = evaluate(predictor, open_dataset(tmp_path), "all")
-    assert scores.loss == pytest.approx(total / pixels, rel=1e-4)
+    metrics = evaluate(predictor, open_dataset(tmp_path), "all")
+    assert metrics.loss == pytest.approx(total / pixels, rel=1e-4)
 
 
-def test_overlapping_scores_equal_a_recount_and_bring_the_figures_of_a1(tmp_path):
+def test_multilabel_metrics_equal_a_recount_and_bring_the_figures_of_a1(tmp_path):
     names = ("cat", "dog")
     pairs = class_folder(tmp_path, names)
-    predictor = predictor_of(ClassMap.build(names), mode="overlapping")
-    scores = evaluate(predictor, open_dataset(tmp_path), "all")
+    predictor = predictor_of(ClassMap.build(names), mode="multilabel")
+    metrics = evaluate(predictor, open_dataset(tmp_path), "all")
     hits, wrong, positives, found = [0, 0], [0, 0], 0, 0
     right, decisions, keras_right, keras_predicted, loss = 0, 0, 0, 0, 0.0
     for image, planes in pairs:
@@ -168,25 +168,25 @@ def test_overlapping_scores_equal_a_recount_and_bring_the_figures_of_a1(tmp_path
             for probability, value in zip(
                 probabilities[index].flat, planes[index].flat, strict=True
             ):
-                guess, truth, target = probability > 0.5, value >= 128, value / 255
-                hits[index] += guess and truth
-                wrong[index] += guess != truth
-                right += guess == truth
+                guess, labeled, target = probability > 0.5, value >= 128, value / 255
+                hits[index] += guess and labeled
+                wrong[index] += guess != labeled
+                right += guess == labeled
                 decisions += 1
                 positives += target > 0
                 found += guess and target > 0
                 keras_predicted += guess
                 keras_right += target == float(guess)
                 loss -= target * np.log(probability) + (1 - target) * np.log(1 - probability)
-    for index, entry in enumerate(scores.per_class):
+    for index, entry in enumerate(metrics.per_class):
         assert entry.iou == pytest.approx(hits[index] / (hits[index] + wrong[index]))
-    assert scores.pixel_accuracy == pytest.approx(right / decisions)
-    assert scores.keras["recall"] == pytest.approx(found / positives)
-    assert scores.keras["precision"] == pytest.approx(found / keras_predicted)
-    assert scores.keras["binary_accuracy"] == pytest.approx(keras_right / decisions)
-    assert scores.keras["loss"] == pytest.approx(loss / decisions, rel=1e-4)
-    assert scores.loss == scores.keras["loss"]
-    assert scores.label_mode == "overlapping"
+    assert metrics.pixel_accuracy == pytest.approx(right / decisions)
+    assert metrics.keras["recall"] == pytest.approx(found / positives)
+    assert metrics.keras["precision"] == pytest.approx(found / keras_predicted)
+    assert metrics.keras["binary_accuracy"] == pytest.approx(keras_right / decisions)
+    assert metrics.keras["loss"] == pytest.approx(loss / decisions, rel=1e-4)
+    assert metrics.loss == metrics.keras["loss"]
+    assert metrics.label_mode == "multilabel"
 
 
 def test_the_split_on_the_same_data_is_the_one_the_model_was_trained_with(tmp_path):
@@ -206,7 +206,7 @@ def test_the_split_on_the_same_data_is_the_one_the_model_was_trained_with(tmp_pa
     assert evaluate(predictor, dataset, chosen).images == 6
 
 
-def test_a_folder_of_new_images_is_scored_whole(tmp_path):
+def test_a_folder_of_new_images_is_evaluated_whole(tmp_path):
     index_folder(tmp_path, sizes=[(4, 4)] * 8)
     data = TrainingData(fingerprint="of other images", images=(), split="70/30", split_seed=0)
     predictor = predictor_of(ClassMap.build(numbered_names(3)), data=data)
@@ -245,8 +245,8 @@ def test_unnamed_classes_are_read_with_the_class_map_of_the_model(tmp_path):
     class_map = ClassMap.build(("sky", "road", "car"), values=(6, 4, 2))
     predictor = predictor_of(class_map)
     dataset, chosen = open_for_model(predictor, tmp_path)
-    scores = evaluate(predictor, dataset, chosen)
-    ids = {6: 0, 4: 1, VOID: VOID}
+    metrics = evaluate(predictor, dataset, chosen)
+    ids = {6: 0, 4: 1, IGNORED: IGNORED}
     counts = confusion_of(
         [
             (raw_logits(predictor, image).argmax(0), np.vectorize(ids.get)(mask))
@@ -254,8 +254,8 @@ def test_unnamed_classes_are_read_with_the_class_map_of_the_model(tmp_path):
         ],
         3,
     )
-    check_against(scores, counts)
-    assert scores.absent_classes == ("car",)
+    check_against(metrics, counts)
+    assert metrics.absent_classes == ("car",)
 
 
 def test_a_value_beyond_the_classes_of_the_model_is_refused_by_file_and_value(tmp_path):
@@ -267,22 +267,22 @@ def test_a_value_beyond_the_classes_of_the_model_is_refused_by_file_and_value(tm
     assert "5 (" in str(refusal.value)
 
 
-def test_a_void_value_that_is_said_is_void_to_the_model_too(tmp_path):
+def test_an_ignore_value_that_is_said_is_ignored_to_the_model_too(tmp_path):
     pairs = index_folder(tmp_path, values=(0, 1, 2, 7))
     predictor = predictor_of(ClassMap.build(numbered_names(3)))
     dataset, chosen = open_for_model(predictor, tmp_path, ignore=[7])
-    scores = evaluate(predictor, dataset, chosen)
+    metrics = evaluate(predictor, dataset, chosen)
     counts = confusion_of(
         [
-            (raw_logits(predictor, image).argmax(0), np.where(mask == 7, VOID, mask))
+            (raw_logits(predictor, image).argmax(0), np.where(mask == 7, IGNORED, mask))
             for image, mask in pairs
         ],
         3,
     )
-    check_against(scores, counts)
+    check_against(metrics, counts)
 
 
-def test_a_void_value_that_is_a_class_of_the_model_is_refused(tmp_path):
+def test_an_ignore_value_that_is_a_class_of_the_model_is_refused(tmp_path):
     index_folder(tmp_path, values=(0, 1, 2))
     predictor = predictor_of(ClassMap.build(numbered_names(3)))
     with pytest.raises(DataError, match="class-2"):
@@ -301,14 +301,14 @@ def test_other_classes_are_refused_with_both_lists(tmp_path, names):
 
 def test_other_classes_are_refused_when_the_data_set_was_opened_by_hand(tmp_path):
     class_folder(tmp_path, ("cat", "dog"))
-    predictor = predictor_of(ClassMap.build(("cat", "cow")), mode="overlapping")
+    predictor = predictor_of(ClassMap.build(("cat", "cow")), mode="multilabel")
     with pytest.raises(DataError, match="cow"):
         evaluate(predictor, open_dataset(tmp_path), "all")
 
 
-@pytest.mark.parametrize("mode", ["exclusive", "overlapping"])
+@pytest.mark.parametrize("mode", ["multiclass", "multilabel"])
 def test_another_label_mode_is_refused(tmp_path, mode):
-    if mode == "overlapping":
+    if mode == "multilabel":
         index_folder(tmp_path)
     else:
         class_folder(tmp_path, ("class-0", "class-1"))
@@ -324,34 +324,36 @@ def test_fitting_twice_is_fitting_once(tmp_path):
     assert fit_to_model(predictor, once).class_map == once.class_map
 
 
-def test_masks_that_are_all_void_are_refused():
+def test_masks_that_are_all_ignored_are_refused():
     predictor = predictor_of(ClassMap.build(numbered_names(2)))
-    void = Sample("a", np.zeros((4, 4, 3), np.uint8), np.full((4, 4), VOID, np.uint8), "exclusive")
-    with pytest.raises(DataError, match="void"):
-        score_samples(predictor, [void], 1)
+    ignored = Sample(
+        "a", np.zeros((4, 4, 3), np.uint8), np.full((4, 4), IGNORED, np.uint8), "multiclass"
+    )
+    with pytest.raises(DataError, match="ignored"):
+        evaluate_samples(predictor, [ignored], 1)
 
 
-def test_one_image_that_is_all_void_does_not_stop_the_others(tmp_path):
+def test_one_image_that_is_all_ignored_does_not_stop_the_others(tmp_path):
     pairs = index_folder(tmp_path)
     predictor = predictor_of(ClassMap.build(numbered_names(3)))
     samples = [
-        Sample(str(index), image, mask, "exclusive") for index, (image, mask) in enumerate(pairs)
+        Sample(str(index), image, mask, "multiclass") for index, (image, mask) in enumerate(pairs)
     ]
-    void = dataclasses.replace(samples[0], mask=np.full_like(samples[0].mask, VOID))
-    with_void = score_samples(predictor, [*samples, void], 7)
-    without = score_samples(predictor, samples, 6)
-    assert with_void.images == 7
-    assert dataclasses.replace(with_void, images=6) == without
+    ignored = dataclasses.replace(samples[0], mask=np.full_like(samples[0].mask, IGNORED))
+    with_ignored = evaluate_samples(predictor, [*samples, ignored], 7)
+    without = evaluate_samples(predictor, samples, 6)
+    assert with_ignored.images == 7
+    assert dataclasses.replace(with_ignored, images=6) == without
 
 
-def test_the_order_of_the_images_does_not_change_the_scores(tmp_path):
+def test_the_order_of_the_images_does_not_change_the_metrics(tmp_path):
     pairs = index_folder(tmp_path)
     predictor = predictor_of(ClassMap.build(numbered_names(3)))
     samples = [
-        Sample(str(index), image, mask, "exclusive") for index, (image, mask) in enumerate(pairs)
+        Sample(str(index), image, mask, "multiclass") for index, (image, mask) in enumerate(pairs)
     ]
-    forwards = score_samples(predictor, samples, 6)
-    backwards = score_samples(predictor, samples[::-1], 6)
+    forwards = evaluate_samples(predictor, samples, 6)
+    backwards = evaluate_samples(predictor, samples[::-1], 6)
     assert forwards.per_class == backwards.per_class
     assert forwards.loss == pytest.approx(backwards.loss)
 
@@ -392,9 +394,9 @@ def test_images_that_the_model_was_trained_on_are_counted_under_any_name(tmp_pat
     for kind in ("images", "masks"):  # names change places, contents stay what they are
         folder = tmp_path / "moved" / kind
         (folder / "000.png").rename(folder / "999.png")
-    # The folder is another one now, so all of it is scored: the six are told apart.
-    scores = evaluate(predictor, tmp_path / "moved")
-    assert (scores.images, scores.seen_in_training) == (10, 6)
+    # The folder is another one now, so all of it is evaluated: the six are told apart.
+    metrics = evaluate(predictor, tmp_path / "moved")
+    assert (metrics.images, metrics.seen_in_training) == (10, 6)
 
 
 def test_the_training_data_opened_with_another_split_is_refused(tmp_path):
@@ -408,7 +410,7 @@ def test_the_training_data_opened_with_another_split_is_refused(tmp_path):
     assert evaluate(predictor, same, "test").seen_in_training == 0
 
 
-def test_new_images_in_a_lone_train_folder_are_scored_whole(tmp_path):
+def test_new_images_in_a_lone_train_folder_are_evaluated_whole(tmp_path):
     index_folder(tmp_path / "train", sizes=[(4, 4)] * 10)
     predictor = predictor_of(ClassMap.build(numbered_names(3)))
     dataset, chosen = open_for_model(predictor, tmp_path)
@@ -417,12 +419,12 @@ def test_new_images_in_a_lone_train_folder_are_scored_whole(tmp_path):
     assert len(dataset.split(chosen)) == 10
 
 
-def test_a_class_that_was_void_in_training_is_void_again(tmp_path):
+def test_a_class_that_was_ignored_in_training_is_ignored_again(tmp_path):
     index_folder(tmp_path, values=(0, 1, 2))
-    (tmp_path / "dataset.yaml").write_text("classes: [road, tree, unlabelled]\n")
+    (tmp_path / "dataset.yaml").write_text("classes: [road, tree, unlabeled]\n")
     class_map = open_dataset(tmp_path, ignore=[2]).class_map
     assert class_map.names == ("road", "tree")
     dataset, chosen = open_for_model(predictor_of(class_map), tmp_path)
     assert dataset.class_map.names == ("road", "tree")
     masks = [dataset.load(record).mask for record in dataset.split(chosen)]
-    assert {value for mask in masks for value in mask.flat} <= {0, 1, VOID}
+    assert {value for mask in masks for value in mask.flat} <= {0, 1, IGNORED}

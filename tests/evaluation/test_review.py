@@ -28,7 +28,7 @@ SIZE = (48, 64)
 PLANTED = {"001": "missing", "004": "extra", "006": "wrong"}
 
 
-class KnowsColours(SegmentationModel):
+class KnowsColors(SegmentationModel):
     """Sure of the class whose red value, 0, 100 or 200, a pixel has."""
 
     def segment(self, image):
@@ -36,8 +36,8 @@ class KnowsColours(SegmentationModel):
         return -(image[:, :1] - levels).abs() / 25
 
 
-def predictor_of(*, mode="exclusive", data=None):
-    names = NAMES if mode == "exclusive" else NAMES[1:]
+def predictor_of(*, mode="multiclass", data=None):
+    names = NAMES if mode == "multiclass" else NAMES[1:]
     card = ModelCard(
         architecture="encoder-decoder",
         in_channels=3,
@@ -45,11 +45,11 @@ def predictor_of(*, mode="exclusive", data=None):
         label_mode=mode,
         preprocessing=Preprocessing(dtype="uint8", mean=(0,) * 3, std=(1,) * 3),
         training_size=(32, 32),
-        scores=None,
+        metrics=None,
         data=data or TrainingData(fingerprint="other", images=(), split=None, split_seed=0),
         versions={},
     )
-    return Predictor(KnowsColours(), card, device="cpu")
+    return Predictor(KnowsColors(), card, device="cpu")
 
 
 def place_of(number):
@@ -64,12 +64,12 @@ def make_data(folder, num_images=8):
     rng = np.random.default_rng(0)
     for number in range(num_images):
         stem = f"{number:03d}"
-        truth = np.zeros(SIZE, np.uint8)
-        truth[4:24, 4:30] = 1
-        truth[4:16, 40:60] = 2
-        truth[place_of(number)] = 0 if PLANTED.get(stem) == "extra" else 1
-        image = np.repeat(truth[..., None] * 100, 3, axis=-1) + rng.integers(0, 9, (*SIZE, 3))
-        mask = truth.copy()
+        target = np.zeros(SIZE, np.uint8)
+        target[4:24, 4:30] = 1
+        target[4:16, 40:60] = 2
+        target[place_of(number)] = 0 if PLANTED.get(stem) == "extra" else 1
+        image = np.repeat(target[..., None] * 100, 3, axis=-1) + rng.integers(0, 9, (*SIZE, 3))
+        mask = target.copy()
         mask[4:26, 4:31] = 1  # a fringe of one and two pixels
         if stem in PLANTED:
             mask[place_of(number)] = {"missing": 0, "extra": 1, "wrong": 2}[PLANTED[stem]]
@@ -221,7 +221,7 @@ def test_folds_look_at_every_image_with_a_model_that_has_not_seen_it(
     make_model_file(
         run / "model.safetensors",
         class_map=dataset.class_map,
-        label_mode="overlapping",
+        label_mode="multilabel",
         in_channels=1,
     )
     recipe = load_recipe(None, ["model.name=stacked-fcn", "training.epochs=1"])

@@ -22,7 +22,7 @@ from pixelwise.io.geotiff import (
     write_raster,
 )
 from pixelwise.io.image_rows import open_rows
-from pixelwise.io.images import read_image, read_mask_colours
+from pixelwise.io.images import read_image, read_mask_colors
 
 UTM = rasterio.CRS.from_epsg(32616)
 PLACE = rasterio.Affine(0.5, 0, 733601, 0, -0.5, 3725139)
@@ -147,7 +147,7 @@ def test_white_stays_white_in_pictures_of_bytes(tmp_path):
     path = write(tmp_path / "a.tif", bands, nodata=255, photometric="rgb")
     np.testing.assert_array_equal(read_image(path), np.moveaxis(bands, 0, -1))
     np.testing.assert_array_equal(read_window(path, None)[0], read_image(path))
-    assert (read_mask_colours(path)[0] == 0xFFFFFF).all()
+    assert (read_mask_colors(path)[0] == 0xFFFFFF).all()
 
 
 def test_alpha_is_left_out_wherever_it_lies(tmp_path):
@@ -162,17 +162,17 @@ def test_alpha_is_left_out_wherever_it_lies(tmp_path):
     np.testing.assert_array_equal(read_image(path), pixels[..., [0, 1, 2, 4]])
     np.testing.assert_array_equal(read_window(path, None)[0], read_image(path))
     with open_rows(path) as rows:
-        is_void = rows.read(0, 6).is_void
-    assert np.argwhere(is_void).tolist() == [[2, 3]]
+        is_ignored = rows.read(0, 6).is_ignored
+    assert np.argwhere(is_ignored).tolist() == [[2, 3]]
 
 
 @pytest.mark.parametrize("photometric", ["miniswhite", "palette", "rgb with alpha"])
 def test_odd_ways_of_storing_come_in_as_read_image_reads_them(tmp_path, photometric):
     path = tmp_path / "a.tif"
     if photometric == "palette":
-        colours = RNG.integers(0, 255, (3, 256)).astype(np.uint16) * 257
+        colors = RNG.integers(0, 255, (3, 256)).astype(np.uint16) * 257
         values = RNG.integers(0, 9, (6, 8)).astype(np.uint8)
-        tifffile.imwrite(path, values, photometric="palette", colormap=colours)
+        tifffile.imwrite(path, values, photometric="palette", colormap=colors)
     elif photometric == "miniswhite":
         tifffile.imwrite(
             path, RNG.integers(0, 255, (6, 8)).astype(np.uint8), photometric="miniswhite"

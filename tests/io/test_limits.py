@@ -29,7 +29,7 @@ def test_a_picture_may_be_as_large_as_the_limit_and_no_larger(tmp_path, suffix, 
         read_image(path)
 
 
-def test_sixteen_bits_and_the_colours_of_a_palette_count_as_they_are_decoded(tmp_path, monkeypatch):
+def test_sixteen_bits_and_the_colors_of_a_palette_count_as_they_are_decoded(tmp_path, monkeypatch):
     Image.fromarray(PIXELS[..., 0].astype(np.uint16) * 257).save(tmp_path / "deep.png")
     palette = Image.fromarray(PIXELS).quantize(16)
     palette.save(tmp_path / "palette.png")
@@ -54,7 +54,7 @@ def test_an_animation_is_refused_rather_than_cut(tmp_path, suffix):
 
 def test_of_a_jpeg_with_several_views_the_first_is_read(tmp_path):
     path = tmp_path / "drone.jpg"
-    flat = [Image.new("RGB", (50, 40), colour) for colour in ((200, 10, 10), (10, 10, 200))]
+    flat = [Image.new("RGB", (50, 40), color) for color in ((200, 10, 10), (10, 10, 200))]
     flat[0].save(path, "MPO", save_all=True, append_images=flat[1:])
     with Image.open(path) as picture:
         assert picture.format == "MPO"

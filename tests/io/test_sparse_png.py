@@ -23,7 +23,7 @@ def chunk(name, data):
 
 
 def png_of_rows(rows, *, num_parts=1, interlaced=0):
-    """A grey PNG of rows that are filtered already, each behind the number of its filter."""
+    """A grayscale PNG of rows that are filtered already, each behind the number of its filter."""
     height, width = rows.shape[0], rows.shape[1] - 1
     header = struct.pack(">II5B", width, height, 8, 0, 0, 0, interlaced)
     packed = zlib.compress(rows.tobytes())
@@ -115,11 +115,11 @@ def edited(edit):
 
 
 LEFT_TO_THE_STRICT_READER = {
-    "colours": saved("RGB"),
+    "colors": saved("RGB"),
     "a palette": saved("P"),
     "one bit": saved("1"),
     "alpha": saved("LA"),
-    "a transparent grey": saved("L", transparency=0),
+    "a transparent gray": saved("L", transparency=0),
     "16 bits": of_16_bits,
     "interlaced": interlaced,
     "an orientation": with_orientation,

@@ -84,7 +84,7 @@ def test_no_entry_is_written_twice():
     assert all(path.name.endswith(".yaml") for path in folder.iterdir() if path.is_file())
 
 
-def test_a_misspelt_entry_or_article_is_refused_with_the_likely_one():
+def test_a_misspelled_entry_or_article_is_refused_with_the_likely_one():
     with pytest.raises(UnknownNameError, match="Did you mean 'a3-unet-elu'"):
         load_entry("a3-unet-elv")
     with pytest.raises(UnknownNameError, match="A1, A2, A3"):
@@ -143,9 +143,9 @@ def test_a_comparison_trains_all_and_ranks_them_on_one_page(digits, tmp_path):
     )
     assert [entry.name for entry in results] == ["a1-encoder-decoder", "a1-stacked-fcn"]
     assert {model.name for model in comparison.models} == {entry.name for entry in results}
-    scores = {entry.name: entry.our_figures["mean_iou"] for entry in results}
+    metrics = {entry.name: entry.our_figures["mean_iou"] for entry in results}
     for model in comparison.models:
-        assert model.ranked.value == pytest.approx(scores[model.name], abs=1e-6)
+        assert model.ranked.value == pytest.approx(metrics[model.name], abs=1e-6)
         # In a second a model may not learn to tell anything apart.
         assert all("everywhere" in remark for remark in model.remarks)
     assert "A1 by its own recipes, 0.02 minutes each" in Path(comparison.page).read_text("utf-8")
@@ -155,15 +155,17 @@ def test_a_comparison_trains_all_and_ranks_them_on_one_page(digits, tmp_path):
 
 def test_a_comparison_reads_the_data_as_its_runs_did(tmp_path, make_index_dataset, monkeypatch):
     monkeypatch.setattr(comparing, "peak_memory_mb", lambda *_: 12.5)
-    strayed = make_index_dataset(tmp_path / "data", num_images=4, splits=("train", "val"))
-    (strayed / "dataset.yaml").write_text("format: index-masks\nclasses: [ground, thing]\n")
+    data_with_others = make_index_dataset(tmp_path / "data", num_images=4, splits=("train", "val"))
+    (data_with_others / "dataset.yaml").write_text(
+        "format: index-masks\nclasses: [ground, thing]\n"
+    )
     _, comparison = compare_article(
         "A5",
-        data=strayed,
+        data=data_with_others,
         minutes=0.02,
         out=tmp_path / "compare",
         overrides=[
-            "data.strays=void",
+            "data.unexpected=ignored",
             "training.size=[16, 16]",
             "training.batch_size=2",
             "model.arguments={filters: 2, depth: 2}",

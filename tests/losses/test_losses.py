@@ -16,17 +16,17 @@ from pixelwise.losses.losses import (
 def cross_entropy_by_hand(logits, mask, weights=None):
     total, pixels = 0.0, 0
     for n, row, column in np.ndindex(mask.shape):
-        truth = mask[n, row, column]
-        if truth == 255:
+        reference = mask[n, row, column]
+        if reference == 255:
             continue
         scores = logits[n, :, row, column]
         log_sum = math.log(sum(math.exp(score) for score in scores))
-        total += (log_sum - scores[truth]) * (1 if weights is None else weights[truth])
+        total += (log_sum - scores[reference]) * (1 if weights is None else weights[reference])
         pixels += 1
     return total / max(1, pixels)
 
 
-def some_exclusive(seed=0):
+def some_multiclass(seed=0):
     rng = np.random.default_rng(seed)
     logits = rng.normal(size=(2, 4, 5, 3))
     mask = rng.integers(0, 4, size=(2, 5, 3))
@@ -35,8 +35,8 @@ def some_exclusive(seed=0):
 
 
 @pytest.mark.parametrize("weights", [None, [0.5, 1.0, 2.0, 4.0]])
-def test_cross_entropy_equals_a_loop_over_labelled_pixels(weights):
-    logits, mask = some_exclusive()
+def test_cross_entropy_equals_a_loop_over_labeled_pixels(weights):
+    logits, mask = some_multiclass()
     loss = cross_entropy_loss(
         torch.tensor(logits),
         torch.tensor(mask),
@@ -45,16 +45,16 @@ def test_cross_entropy_equals_a_loop_over_labelled_pixels(weights):
     assert loss.item() == pytest.approx(cross_entropy_by_hand(logits, mask, weights), rel=1e-9)
 
 
-def test_void_pixels_have_no_gradient_in_cross_entropy():
-    logits, mask = some_exclusive()
+def test_ignored_pixels_have_no_gradient_in_cross_entropy():
+    logits, mask = some_multiclass()
     scores = torch.tensor(logits, requires_grad=True)
     cross_entropy_loss(scores, torch.tensor(mask)).backward()
-    void = np.broadcast_to((mask == 255)[:, None], logits.shape)
-    assert (scores.grad.numpy()[void] == 0).all()
-    assert (scores.grad.numpy()[~void] != 0).all()
+    ignored = np.broadcast_to((mask == 255)[:, None], logits.shape)
+    assert (scores.grad.numpy()[ignored] == 0).all()
+    assert (scores.grad.numpy()[~ignored] != 0).all()
 
 
-def test_a_batch_of_void_alone_has_loss_zero_and_no_nan():
+def test_a_batch_of_ignored_pixels_alone_has_loss_zero_and_no_nan():
     scores = torch.randn(1, 3, 4, 4, requires_grad=True)
     loss = cross_entropy_loss(scores, torch.full((1, 4, 4), 255))
     loss.backward()
@@ -88,7 +88,7 @@ def test_pixels_beyond_the_image_have_no_gradient_in_binary_cross_entropy():
 
 def test_balanced_weights_have_mean_one_over_the_pixels_and_lift_rare_classes():
     shares = [0.9, 0.09, 0.01, 0.0]
-    weights = class_weights("balanced", shares, "exclusive").tolist()
+    weights = class_weights("balanced", shares, "multiclass").tolist()
     mean = sum(weight * share for weight, share in zip(weights, shares, strict=True))
     assert mean == pytest.approx(1)
     assert weights[0] < weights[1] < weights[2]
@@ -97,19 +97,19 @@ def test_balanced_weights_have_mean_one_over_the_pixels_and_lift_rare_classes():
 
 
 def test_weights_in_the_recipe_are_taken_as_they_are_one_for_each_class():
-    assert class_weights("none", [0.5, 0.5], "exclusive") is None
-    weights = class_weights((1.0, 3.0), [0.5, 0.5], "overlapping")
+    assert class_weights("none", [0.5, 0.5], "multiclass") is None
+    weights = class_weights((1.0, 3.0), [0.5, 0.5], "multilabel")
     assert weights is not None
     assert weights.tolist() == [1, 3]
     with pytest.raises(ConfigError, match=r"each of the 2 classes\. Got 3"):
-        class_weights((1.0, 3.0, 1.0), [0.5, 0.5], "overlapping")
+        class_weights((1.0, 3.0, 1.0), [0.5, 0.5], "multilabel")
 
 
 def test_no_constant_logits_have_a_lower_loss_than_the_stated_one():
-    _, mask = some_exclusive()
-    labelled = mask[mask != 255]
-    shares = [float((labelled == number).mean()) for number in range(4)]
-    lowest = constant_loss(shares, "exclusive")
+    _, mask = some_multiclass()
+    labeled = mask[mask != 255]
+    shares = [float((labeled == number).mean()) for number in range(4)]
+    lowest = constant_loss(shares, "multiclass")
 
     def loss_of(logits):
         planes = torch.tensor(logits).view(1, 4, 1, 1).expand(2, 4, 5, 3)
@@ -123,11 +123,11 @@ def test_no_constant_logits_have_a_lower_loss_than_the_stated_one():
         assert loss_of(other) > lowest
 
 
-@pytest.mark.parametrize("label_mode", ["exclusive", "overlapping"])
+@pytest.mark.parametrize("label_mode", ["multiclass", "multilabel"])
 def test_with_class_weights_too_no_constant_has_a_lower_loss(label_mode):
     weights = torch.tensor([0.5, 1.0, 2.0, 4.0])
-    if label_mode == "exclusive":
-        _, mask = some_exclusive()
+    if label_mode == "multiclass":
+        _, mask = some_multiclass()
         mask = torch.tensor(mask)
         shares = [float((mask[mask != 255] == number).double().mean()) for number in range(4)]
     else:
@@ -138,7 +138,7 @@ def test_with_class_weights_too_no_constant_has_a_lower_loss(label_mode):
 
     def loss():
         planes = logits.view(1, 4, 1, 1).expand(2, 4, 5, 3)
-        if label_mode == "exclusive":
+        if label_mode == "multiclass":
             return cross_entropy_loss(planes, mask, class_weights=weights.double())
         valid = torch.ones(2, 5, 3, dtype=torch.bool)
         return binary_cross_entropy_loss(
@@ -155,11 +155,11 @@ def test_with_class_weights_too_no_constant_has_a_lower_loss(label_mode):
     assert constant_loss(shares, label_mode, weights) == pytest.approx(loss().item(), rel=1e-4)
 
 
-def test_of_overlapping_labels_the_constant_is_each_class_s_mean_coverage():
+def test_of_multilabel_labels_the_constant_is_each_class_s_mean_coverage():
     mask = torch.rand(3, 2, 4, 4, generator=torch.Generator().manual_seed(0))
     shares = mask.mean((0, 2, 3))
     valid = torch.ones(3, 4, 4, dtype=torch.bool)
     planes = shares.logit().view(1, 2, 1, 1).expand_as(mask)
-    assert constant_loss(shares.tolist(), "overlapping") == pytest.approx(
+    assert constant_loss(shares.tolist(), "multilabel") == pytest.approx(
         float(binary_cross_entropy_loss(planes, mask, valid)), rel=1e-5
     )

@@ -59,7 +59,7 @@ def test_the_temperature_by_which_logits_were_scaled_is_found(factor):
     assert fit.temperature() == pytest.approx(factor, rel=0.05)
 
 
-def test_the_temperature_of_overlapping_decisions_is_found():
+def test_the_temperature_of_multilabel_decisions_is_found():
     rng = np.random.default_rng(4)
     logits = rng.normal(0, 2, 40_000)
     target = (rng.random(40_000) < 1 / (1 + np.exp(-logits))).astype(float)
@@ -68,19 +68,19 @@ def test_the_temperature_of_overlapping_decisions_is_found():
     assert fit.temperature() == pytest.approx(2, rel=0.05)
 
 
-def test_without_a_labelled_pixel_the_temperature_is_1():
+def test_without_a_labeled_pixel_the_temperature_is_1():
     assert TemperatureFit().temperature() == 1.0
     assert TemperatureFit().calibration_error_at(2.0) == 0.0
 
 
 @pytest.mark.parametrize("scale", [0.01, 1.0, 30.0])
-@pytest.mark.parametrize("is_exclusive", [True, False])
-def test_where_all_is_right_the_temperature_is_1(scale, is_exclusive):
+@pytest.mark.parametrize("is_multiclass", [True, False])
+def test_where_all_is_right_the_temperature_is_1(scale, is_multiclass):
     rng = np.random.default_rng(10)
     fit = TemperatureFit()
     for number in range(3):
-        logits = scale * rng.normal(0, 2, (4, 1000) if is_exclusive else 1000)
-        target = logits.argmax(0) if is_exclusive else (logits > 0).astype(float)
+        logits = scale * rng.normal(0, 2, (4, 1000) if is_multiclass else 1000)
+        target = logits.argmax(0) if is_multiclass else (logits > 0).astype(float)
         fit.add(logits, target, str(number))
     assert fit.temperature() == 1.0
 
@@ -96,7 +96,7 @@ def test_an_end_of_the_range_is_no_temperature():
         assert fit.temperature() == 1.0
 
 
-def test_soft_truths_have_a_temperature_though_every_decision_is_right():
+def test_soft_targets_have_a_temperature_though_every_decision_is_right():
     logits = np.linspace(-3, 3, 1000)
     fit = TemperatureFit()
     fit.add(3 * logits, 1 / (1 + np.exp(-logits)), "one")
@@ -104,7 +104,7 @@ def test_soft_truths_have_a_temperature_though_every_decision_is_right():
 
 
 def drawn_images(num_images, num_pixels, rng):
-    """Logits twice as large as they should be, and what they say in truth, of some images."""
+    """Logits twice as large as they should be, and what they really say, of some images."""
     for number in range(num_images):
         logits = rng.normal(0, 2, (3, num_pixels))
         shares = np.exp(logits) / np.exp(logits).sum(0)
@@ -140,7 +140,7 @@ def test_the_error_that_a_temperature_leaves_is_measured():
     assert fit.calibration_error_at(2.0) < 0.01
 
 
-def test_a_temperature_does_not_mend_images_that_are_off_in_both_directions():
+def test_a_temperature_does_not_fix_images_that_are_off_in_both_directions():
     rng = np.random.default_rng(8)
     fit, reliability = TemperatureFit(per_image=4000), Reliability()
     for number in range(20):

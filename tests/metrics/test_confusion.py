@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, multilabel_confusion_matrix
 
-from pixelwise.metrics.confusion import ConfusionMatrix, OverlapCounts
+from pixelwise.metrics.confusion import ConfusionMatrix, MultilabelCounts
 from pixelwise.metrics.conventions import KerasCounts
 
-VOID = 255
+IGNORED = 255
 
 
-def ids(rng, shape, num_classes, void_share=0.0):
+def ids(rng, shape, num_classes, ignored_share=0.0):
     mask = rng.integers(0, num_classes, shape).astype(np.uint8)
-    mask[rng.random(shape) < void_share] = VOID
+    mask[rng.random(shape) < ignored_share] = IGNORED
     return mask
 
 
@@ -30,8 +30,8 @@ def test_the_confusion_matrix_equals_scikit_learns():
     rng = np.random.default_rng(0)
     mask, prediction = ids(rng, (31, 17), 5, 0.2), ids(rng, (31, 17), 5)
     confusion = counted([(prediction, mask)], 5)
-    labelled = mask != VOID
-    expected = confusion_matrix(mask[labelled], prediction[labelled], labels=range(5))
+    labeled = mask != IGNORED
+    expected = confusion_matrix(mask[labeled], prediction[labeled], labels=range(5))
     assert np.array_equal(confusion.counts, expected)
 
 
@@ -39,8 +39,8 @@ def test_each_class_is_counted_as_scikit_learn_counts_it():
     rng = np.random.default_rng(1)
     mask, prediction = ids(rng, (20, 20), 4, 0.1), ids(rng, (20, 20), 4)
     confusion = counted([(prediction, mask)], 4)
-    labelled = mask != VOID
-    per_class = multilabel_confusion_matrix(mask[labelled], prediction[labelled], labels=range(4))
+    labeled = mask != IGNORED
+    per_class = multilabel_confusion_matrix(mask[labeled], prediction[labeled], labels=range(4))
     hits, extra, missed, rest = confusion.per_image[0].tolist()
     assert extra == per_class[:, 0, 1].tolist()
     assert missed == per_class[:, 1, 0].tolist()
@@ -52,25 +52,25 @@ def test_each_class_is_counted_as_scikit_learn_counts_it():
 def test_few_and_many_classes_are_counted_alike(num_classes):
     rng = np.random.default_rng(num_classes)
     mask, prediction = ids(rng, (40, 33), num_classes, 0.3), ids(rng, (40, 33), num_classes)
-    labelled = mask != VOID
-    expected = confusion_matrix(mask[labelled], prediction[labelled], labels=range(num_classes))
+    labeled = mask != IGNORED
+    expected = confusion_matrix(mask[labeled], prediction[labeled], labels=range(num_classes))
     assert np.array_equal(counted([(prediction, mask)], num_classes).counts, expected)
 
 
-def test_void_pixels_count_nowhere_whatever_is_predicted_there():
-    mask = np.array([[0, VOID], [1, VOID]], np.uint8)
+def test_ignored_pixels_count_nowhere_whatever_is_predicted_there():
+    mask = np.array([[0, IGNORED], [1, IGNORED]], np.uint8)
     expected = np.array([[1, 0], [0, 1]])
-    for guess in (0, 1, 7, VOID):
+    for guess in (0, 1, 7, IGNORED):
         prediction = np.array([[0, guess], [1, guess]], np.uint8)
         assert np.array_equal(counted([(prediction, mask)], 2).counts, expected)
 
 
-def test_an_image_that_is_all_void_adds_nothing():
-    mask = np.full((3, 3), VOID, np.uint8)
+def test_an_image_that_is_all_ignored_adds_nothing():
+    mask = np.full((3, 3), IGNORED, np.uint8)
     assert not counted([(np.zeros((3, 3), np.uint8), mask)], 3).counts.any()
 
 
-def test_the_row_is_the_truth_and_the_column_the_prediction():
+def test_the_row_is_the_ground_truth_and_the_column_the_prediction():
     confusion = counted([(np.array([[2]], np.uint8), np.array([[0]], np.uint8))], 3)
     assert confusion.counts[0, 2] == confusion.counts.sum() == 1
     _, extra, missed, _ = confusion.per_image[0].tolist()
@@ -97,9 +97,9 @@ def test_counting_image_by_image_equals_counting_at_once_whatever_the_order():
         assert np.array_equal(counted(shuffled, 3).counts, at_once.counts)
 
 
-def test_overlapping_classes_are_counted_each_by_itself():
+def test_multilabel_classes_are_counted_each_by_itself():
     rng = np.random.default_rng(3)
-    counts = OverlapCounts(3)
+    counts = MultilabelCounts(3)
     hits, extra, missed, right, total = [0] * 3, [0] * 3, [0] * 3, 0, 0
     for shape in ((3, 5, 8), (3, 1, 1), (3, 9, 2)):
         mask = rng.integers(0, 256, shape).astype(np.uint8)
@@ -107,11 +107,11 @@ def test_overlapping_classes_are_counted_each_by_itself():
         counts.add(prediction, mask)
         for index in range(3):
             for value, guess in zip(mask[index].flat, prediction[index].flat, strict=True):
-                truth = value / 255 >= 0.5
-                hits[index] += truth and guess
-                extra[index] += guess and not truth
-                missed[index] += truth and not guess
-                right += truth == guess
+                reference = value / 255 >= 0.5
+                hits[index] += reference and guess
+                extra[index] += guess and not reference
+                missed[index] += reference and not guess
+                right += reference == guess
                 total += 1
     assert counts.per_image.sum(0)[:3].tolist() == [hits, extra, missed]
     assert int(counts.per_image[:, [0, 3]].sum()) == right
@@ -120,7 +120,7 @@ def test_overlapping_classes_are_counted_each_by_itself():
 
 
 def test_a_pixel_may_be_of_several_classes():
-    counts = OverlapCounts(2)
+    counts = MultilabelCounts(2)
     counts.add(np.ones((2, 1, 1), bool), np.full((2, 1, 1), 255, np.uint8))
     assert counts.per_image.tolist() == [[[1, 1], [0, 0], [0, 0], [0, 0]]]
 
@@ -172,7 +172,7 @@ def test_the_figures_of_a1_are_counted_as_its_text_says(seed):
     assert keras.figures() == pytest.approx(a1_figures(images), rel=1e-9)
 
 
-def test_a_perfect_grey_prediction_never_gets_recall_1_where_edges_are_soft():
+def test_a_perfect_gray_prediction_never_gets_recall_1_where_edges_are_soft():
     mask = np.array([[[0, 50, 120, 200, 255, 0]]], np.uint8)
     keras = KerasCounts()
     keras.add((mask / 255).astype(np.float32), mask)
@@ -209,16 +209,16 @@ def test_the_figures_are_defined_where_nothing_is_positive_or_predicted():
 def test_the_counts_of_each_image_are_kept_apart_and_those_given_stay_as_they_were():
     rng = np.random.default_rng(3)
     images = [(ids(rng, (6, 7), 3), ids(rng, (6, 7), 3, 0.2)) for _ in range(4)]
-    confusion, overlap = ConfusionMatrix(3), OverlapCounts(3)
-    for counts in (confusion, overlap):
+    confusion, multilabel = ConfusionMatrix(3), MultilabelCounts(3)
+    for counts in (confusion, multilabel):
         assert counts.per_image.shape == (0, 4, 3)
     expected = []
     for number, (prediction, mask) in enumerate(images, start=1):
         before = confusion.per_image
         confusion.add(prediction, mask)
         rows = [
-            ((prediction == c) & (mask == c), (prediction == c) & (mask != c) & (mask != VOID),
-             (prediction != c) & (mask == c), (prediction != c) & (mask != c) & (mask != VOID))
+            ((prediction == c) & (mask == c), (prediction == c) & (mask != c) & (mask != IGNORED),
+             (prediction != c) & (mask == c), (prediction != c) & (mask != c) & (mask != IGNORED))
             for c in range(3)
         ]  # fmt: skip
         expected.append([[int(row[part].sum()) for row in rows] for part in range(4)])
@@ -226,7 +226,7 @@ def test_the_counts_of_each_image_are_kept_apart_and_those_given_stay_as_they_we
         assert len(before) == number - 1
         classes = np.arange(3)[:, None, None]
         soft = (mask == classes).astype(np.uint8) * 255
-        overlap.add(prediction == classes, soft)
-        assert len(overlap.per_image) == number
+        multilabel.add(prediction == classes, soft)
+        assert len(multilabel.per_image) == number
         hits = [int(((prediction == c) & (mask == c)).sum()) for c in range(3)]
-        assert overlap.per_image[-1, 0].tolist() == hits
+        assert multilabel.per_image[-1, 0].tolist() == hits

@@ -29,9 +29,9 @@ with the formula in that library's source."""
 
 
 def toy_images():
-    truths = [np.repeat([0, 1], [90, 10]), np.repeat([0, 1, 2], [40, 20, 40])]
+    targets = [np.repeat([0, 1], [90, 10]), np.repeat([0, 1, 2], [40, 20, 40])]
     predictions = [np.repeat([0, 1], [92, 8]), np.repeat([0, 1, 2], [50, 10, 40])]
-    return list(zip(predictions, truths, strict=True))
+    return list(zip(predictions, targets, strict=True))
 
 
 def toy():
@@ -90,9 +90,9 @@ def test_where_every_class_is_in_the_split_the_conventions_of_the_split_agree_wi
     seed,
 ):
     images = list(random_images(seed))
-    truth = np.concatenate([mask for _, mask in images])
+    target = np.concatenate([mask for _, mask in images])
     prediction = np.concatenate([prediction for prediction, _ in images])
-    expected = jaccard_score(truth, prediction, average="macro")
+    expected = jaccard_score(target, prediction, average="macro")
     for name in ("mmseg", "smp-macro", "paddleseg", "torchvision", "keras-segmentation"):
         assert figure_like(name, counted(images, 4)) == pytest.approx(expected)
 
@@ -119,7 +119,7 @@ def test_keras_gives_the_figure_beside_which_it_is_named(images):
 
 
 @pytest.mark.parametrize("name", ["nnunet", "milesial"])
-def test_overlapping_labels_have_no_background_to_leave_out(name):
+def test_multilabel_labels_have_no_background_to_leave_out(name):
     counts = np.array([[[8], [0], [0], [8]]])
     assert figure_like(name, counts, has_background=False) == pytest.approx(1)
 

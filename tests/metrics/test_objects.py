@@ -79,7 +79,7 @@ def test_what_is_found_is_what_a_loop_finds(seed):
         assert covered == pytest.approx(((mask == 1) & (prediction == 1)).sum())
 
 
-def test_what_is_predicted_on_void_does_not_enlarge_a_region():
+def test_what_is_predicted_on_ignored_pixels_does_not_enlarge_a_region():
     mask = np.zeros((100, 100), np.uint8)
     square(mask, 25, 25, 30, 255)
     square(mask, 30, 30, 20)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pixelwise.metrics.formulas import exclusive_accuracy, mean_iou
+from pixelwise.metrics.formulas import mean_iou, multiclass_accuracy
 from pixelwise.metrics.intervals import paired_bootstrap
 from pixelwise.metrics.significance import holm, rank_models
 
@@ -93,5 +93,5 @@ def test_equal_models_are_seldom_told_apart(num_models, num_images):
             rights = right + rng.normal(0, 30, num_images).round().astype(int)
             counts[name] = np.zeros((num_images, 1, 4, 2), np.int64)
             counts[name][:, 0, 0, 0], counts[name][:, 0, 2, 0] = rights, 1000 - rights
-        wrong += any(not entry.is_like_best for entry in rank_models(counts, exclusive_accuracy))
+        wrong += any(not entry.is_like_best for entry in rank_models(counts, multiclass_accuracy))
     assert wrong / 40 <= 0.1

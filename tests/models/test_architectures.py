@@ -170,8 +170,8 @@ def is_glorot(name, key, layer):
     )
 
 
-def initialised(name, *, glorot):
-    """The convolutions of a network with Glorot's or with He's initialisation."""
+def initialized(name, *, glorot):
+    """The convolutions of a network with Glorot's or with He's initialization."""
     return [
         layer
         for key, layer in built(name).named_modules()
@@ -182,7 +182,7 @@ def initialised(name, *, glorot):
 
 @pytest.mark.parametrize("name", ["stacked-fcn", "encoder-decoder", "unet-elu", "segnet-basic"])
 def test_glorot_weights_fill_their_bounds_evenly(name):
-    layers = initialised(name, glorot=True)
+    layers = initialized(name, glorot=True)
     assert layers
     for layer in layers:
         bound = math.sqrt(6 / sum(fans(layer)))
@@ -199,17 +199,17 @@ def test_glorot_weights_fill_their_bounds_evenly(name):
 
 @pytest.mark.parametrize("name", ["unet", "unet-elu"])
 def test_he_weights_have_the_spread_of_their_inputs(name):
-    layers = [layer for layer in initialised(name, glorot=False) if layer.weight.numel() > 100]
+    layers = [layer for layer in initialized(name, glorot=False) if layer.weight.numel() > 100]
     assert len(layers) >= 18
     for layer in layers:
-        deviation = math.sqrt(2 / fans(layer)[0])
+        std = math.sqrt(2 / fans(layer)[0])
         weights = layer.weight.detach()
         count = weights.numel()
-        assert weights.std().item() == pytest.approx(deviation, rel=4 / math.sqrt(2 * count))
-        assert weights.mean().item() == pytest.approx(0, abs=4 * deviation / math.sqrt(count))
+        assert weights.std().item() == pytest.approx(std, rel=4 / math.sqrt(2 * count))
+        assert weights.mean().item() == pytest.approx(0, abs=4 * std / math.sqrt(count))
         if count > 1000:
-            # A normal distribution has 31.7 % beyond one deviation, a uniform one 42.3 %.
-            beyond = (weights.abs() > deviation).float().mean().item()
+            # A normal distribution has 31.7 % beyond one standard deviation, a uniform one 42.3 %.
+            beyond = (weights.abs() > std).float().mean().item()
             assert beyond == pytest.approx(0.317, abs=4 * math.sqrt(0.217 / count))
 
 

@@ -8,7 +8,7 @@ import torchvision
 from torch import nn
 
 from pixelwise.errors import ConfigError
-from pixelwise.models import count_gmacs, create_model, summarise_models
+from pixelwise.models import count_gmacs, create_model, summarize_models
 from pixelwise.models.blocks import Dropout
 
 # Arguments, channels, classes, size of the image, parameters (None: the article gives none), GMAC.
@@ -59,7 +59,7 @@ def test_a_convolution_of_known_size_is_counted_by_hand():
 
 def test_the_summary_counts_at_the_size_asked_for():
     small, large = (
-        {entry.name: entry.gmacs for entry in summarise_models(2, 3, size)}
+        {entry.name: entry.gmacs for entry in summarize_models(2, 3, size)}
         for size in ((128, 128), (128, 256))
     )
     for name in ("unet", "segnet", "fcn8s", "icnet"):
@@ -261,7 +261,7 @@ def test_segnets_convolutions_are_activated_where_the_papers_are(name, down, bac
     assert counts == [down, back, 0]
 
 
-def test_the_weights_of_vgg16_with_normalisation_go_into_segnets_encoder(monkeypatch):
+def test_the_weights_of_vgg16_with_normalization_go_into_segnets_encoder(monkeypatch):
     torch.manual_seed(0)
     classifier = torchvision.models.vgg16_bn(weights=None).eval()
     monkeypatch.setattr(

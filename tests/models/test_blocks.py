@@ -42,7 +42,7 @@ def keras_same_convolution(image, weight, bias):
 @pytest.mark.parametrize("size", [(5, 6), (1, 1), (1, 4)])
 def test_a_convolution_pads_as_keras_does(kernel_size, size):
     torch.manual_seed(0)
-    layer = convolution(2, 3, kernel_size, initialise=he_normal)
+    layer = convolution(2, 3, kernel_size, initialize=he_normal)
     nn.init.normal_(layer.bias)
     image = torch.randn(2, *size)
     expected = keras_same_convolution(
@@ -52,7 +52,7 @@ def test_a_convolution_pads_as_keras_does(kernel_size, size):
 
 
 def test_an_even_kernel_looks_right_and_down():
-    layer = convolution(1, 1, 2, initialise=nn.init.ones_)
+    layer = convolution(1, 1, 2, initialize=nn.init.ones_)
     image = torch.zeros(1, 1, 3, 3)
     image[0, 0, 1, 1] = 1.0
     expected = torch.tensor([[1.0, 1, 0], [1, 1, 0], [0, 0, 0]])
@@ -61,7 +61,7 @@ def test_an_even_kernel_looks_right_and_down():
 
 @pytest.mark.parametrize("kernel_size", [1, 2, 3])
 def test_a_convolution_starts_with_a_zero_bias(kernel_size):
-    assert not convolution(4, 5, kernel_size, initialise=glorot_uniform).bias.any()
+    assert not convolution(4, 5, kernel_size, initialize=glorot_uniform).bias.any()
 
 
 @pytest.mark.parametrize("chance", [0.1, 0.2, 0.3, 0.5, 0.9])
@@ -75,7 +75,7 @@ def test_dropout_zeroes_about_its_share_and_keeps_the_expectation(chance):
     torch.testing.assert_close(kept, torch.full_like(kept, 1 / (1 - chance)), rtol=1e-4, atol=0)
 
 
-def test_dropout_draws_neighbours_independently():
+def test_dropout_draws_neighbors_independently():
     """Four features share one random number: none of the four may follow another."""
     torch.manual_seed(0)
     is_dropped = (Dropout(0.5).train()(torch.ones(4 * 50_000)) == 0).double().view(-1, 4)
@@ -254,7 +254,7 @@ def test_a_learned_up_sampling_starts_as_the_bilinear_one(factor):
     assert layer.weight.numel() == 2 * (2 * factor) ** 2
 
 
-def test_bilinear_up_sampling_mixes_the_four_nearest_centres():
+def test_bilinear_up_sampling_mixes_the_four_nearest_centers():
     feature_map = random_map(3, 4)
     expected = np.zeros((6, 8))
     for row, column in np.ndindex(6, 8):
@@ -282,7 +282,7 @@ def test_average_pooling_and_strided_convolution_take_every_second_window():
 
 @pytest.mark.parametrize("dilation", [1, 2, 4])
 def test_a_dilated_convolution_keeps_the_size_and_looks_further(dilation):
-    layer = convolution(1, 1, 3, initialise=nn.init.ones_, dilation=dilation)
+    layer = convolution(1, 1, 3, initialize=nn.init.ones_, dilation=dilation)
     image = torch.zeros(1, 1, 11, 11)
     image[0, 0, 5, 5] = 1
     seen = layer(image)[0, 0].detach().numpy()
@@ -291,10 +291,10 @@ def test_a_dilated_convolution_keeps_the_size_and_looks_further(dilation):
     np.testing.assert_array_equal(seen, expected)
 
 
-def test_the_order_of_normalisation_and_activation_is_the_one_asked_for():
+def test_the_order_of_normalization_and_activation_is_the_one_asked_for():
     def kinds(normalization):
         block = convolution_block(
-            1, 2, initialise=he_normal, activation="elu", normalization=normalization
+            1, 2, initialize=he_normal, activation="elu", normalization=normalization
         )
         return [type(layer) for layer in block]
 
@@ -305,6 +305,6 @@ def test_the_order_of_normalisation_and_activation_is_the_one_asked_for():
 
 @pytest.mark.parametrize("kernel_size", [2, 3])
 def test_a_replicating_convolution_sees_no_edge_in_a_flat_image(kernel_size):
-    layer = convolution(1, 1, kernel_size, initialise=he_normal, padding="replicate")
+    layer = convolution(1, 1, kernel_size, initialize=he_normal, padding="replicate")
     output = layer(torch.ones(1, 1, 5, 5)).detach()
     torch.testing.assert_close(output, output[..., :1, :1].expand_as(output))

@@ -122,7 +122,7 @@ def test_models_that_pool_the_whole_image_train_on_a_batch_of_one(architecture, 
     assert all(layer.running_var.isfinite().all() for layer in norms)
 
 
-def test_one_value_per_channel_is_normalised_by_the_running_statistics():
+def test_one_value_per_channel_is_normalized_by_the_running_statistics():
     norm = SteadyBatchNorm(2)
     norm.running_mean, norm.running_var = torch.tensor([1.0, 2.0]), torch.tensor([4.0, 9.0])
     lone = torch.tensor([5.0, 8.0]).view(1, 2, 1, 1)

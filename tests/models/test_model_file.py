@@ -36,14 +36,14 @@ def card(**changes):
         "architecture": "encoder-decoder",
         "in_channels": 2,
         "class_map": ClassMap.build(
-            ("Straße", "道路", "x y"), colours=((1, 2, 3), (4, 5, 6), (7, 8, 9)), values=(3, 1, 7)
+            ("Straße", "道路", "x y"), colors=((1, 2, 3), (4, 5, 6), (7, 8, 9)), values=(3, 1, 7)
         ),
-        "label_mode": "overlapping",
+        "label_mode": "multilabel",
         "preprocessing": Preprocessing(
             dtype="uint16", mean=(0.1, 1e5 / 3), std=(2**0.5, 7.0), scale=0.5
         ),
         "training_size": (48, 64),
-        "scores": {"mean_iou": 0.5, "per_class": [{"name": "x y", "iou": None}]},
+        "metrics": {"mean_iou": 0.5, "per_class": [{"name": "x y", "iou": None}]},
         "data": TrainingData(fingerprint="abc", images=(), split="70/30", split_seed=3),
         "versions": current_versions(),
     }
@@ -58,7 +58,7 @@ def saved(tmp_path):
 
 
 def rewrite(path, change_card=None, change_weights=None):
-    """Write a model file anew as another program might have done."""
+    """Write a model file again as another program might have done."""
     with safetensors.safe_open(path, framework="pt") as opened:
         content = json.loads(opened.metadata()[METADATA_KEY])
     weights = safetensors.torch.load_file(path)
@@ -198,10 +198,10 @@ def test_a_mean_for_other_channels_than_the_model_has_is_refused(saved, in_chann
     "change",
     [
         lambda weights: weights.pop(next(iter(weights))),
-        lambda weights: weights.update(stray=torch.zeros(1)),
+        lambda weights: weights.update(unknown=torch.zeros(1)),
         lambda weights: weights.update({"layers.0.bias": torch.zeros(17)}),
     ],
-    ids=["missing", "stray", "other shape"],
+    ids=["missing", "unexpected", "other shape"],
 )
 def test_every_weight_must_be_there_and_no_other(saved, change):
     rewrite(saved, change_weights=change)
@@ -214,10 +214,10 @@ def test_every_weight_must_be_there_and_no_other(saved, change):
         {"label_mode": "both"},
         {"in_channels": "many"},
         {"version": "one"},
-        {"stray": 1},
+        {"unexpected": 1},
         {"preprocessing": {"dtype": "int8", "mean": [0], "std": [1]}},
         {"preprocessing": {"dtype": "uint8", "mean": [0], "std": [1], "scale": 0}},
-        {"class_map": {"names": ["a", "a"], "colours": [], "values": []}},
+        {"class_map": {"names": ["a", "a"], "colors": [], "values": []}},
     ],
     ids=str,
 )

@@ -14,7 +14,7 @@ from torch import nn
 
 from pixelwise.classes import ClassMap, numbered_names
 from pixelwise.errors import ConfigError, PixelwiseError, UnknownNameError
-from pixelwise.models import create_model, list_models, summarise_models
+from pixelwise.models import create_model, list_models, summarize_models
 from pixelwise.models.base import models
 from pixelwise.models.blocks import MaxPool
 from pixelwise.models.fcn import FCN32s
@@ -307,10 +307,10 @@ def test_a_saved_model_comes_back_with_equal_logits(name, tmp_path):
         arguments=model.arguments,
         in_channels=1,
         class_map=ClassMap.build(numbered_names(12)),
-        label_mode="exclusive",
+        label_mode="multiclass",
         preprocessing=Preprocessing(dtype="uint8", mean=(0.0,), std=(1.0,)),
         training_size=(32, 32),
-        scores=None,
+        metrics=None,
         data=TrainingData(fingerprint="", images=(), split=None, split_seed=0),
         versions=current_versions(),
     )
@@ -382,7 +382,7 @@ def test_an_unknown_argument_is_refused_with_the_likely_one(name):
 
 
 @every_registered_model
-def test_a_misspelt_name_is_refused_with_the_likely_one(name):
+def test_a_misspelled_name_is_refused_with_the_likely_one(name):
     with pytest.raises(UnknownNameError, match="Did you mean") as refusal:
         create_model(name + name[-1], 2)
     assert repr(name) in str(refusal.value)
@@ -400,10 +400,10 @@ def test_counts_below_one_are_refused(name, arguments, word):
 
 @every_registered_model
 def test_the_summary_counts_the_parameters_of_the_built_model(name):
-    summary = next(entry for entry in summarise_models(12, 1) if entry.name == name)
+    summary = next(entry for entry in summarize_models(12, 1) if entry.name == name)
     assert summary.parameters == sum(weights.numel() for weights in shared(name).parameters())
     assert summary.article
-    assert set(summary.label_modes) <= {"exclusive", "overlapping"}
+    assert set(summary.label_modes) <= {"multiclass", "multilabel"}
 
 
 def test_the_names_are_sorted_and_none_is_missing():

@@ -60,11 +60,11 @@ def test_returned_maxima_see_as_far_as_copies():
 
 
 def test_an_even_kernel_counts_by_its_longer_side():
-    assert seen_px([convolution(1, 1, 2, initialise=he_normal)], 1) == 3
+    assert seen_px([convolution(1, 1, 2, initialize=he_normal)], 1) == 3
     assert seen_px([nn.Conv2d(1, 1, 3, dilation=4)], 1) == 9
     assert seen_px([nn.ReLU()], 1) == 1
 
 
-def test_a_network_that_normalises_by_the_image_sees_all_of_it():
+def test_a_network_that_normalizes_by_the_image_sees_all_of_it():
     for name in ("stacked-fcn", "encoder-decoder", "unet", "unet-elu", "resunet", "unet-fast"):
         assert create_model(name, 2, normalization="group-before").sees_px is None

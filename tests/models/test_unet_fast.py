@@ -32,7 +32,7 @@ def test_a_stem_of_two_takes_about_a_quarter_of_the_work():
 @pytest.mark.parametrize("side", [-1, -2])
 def test_an_even_kernel_halves_a_mirrored_image_as_it_halves_the_image(side):
     layer, mirrored = (
-        convolution(2, 4, 4, stride=2, initialise=he_normal) for _ in ("plain", "mirrored")
+        convolution(2, 4, 4, stride=2, initialize=he_normal) for _ in ("plain", "mirrored")
     )
     with torch.no_grad():
         mirrored.weight.copy_(layer.weight.flip(side))
@@ -40,7 +40,7 @@ def test_an_even_kernel_halves_a_mirrored_image_as_it_halves_the_image(side):
         torch.testing.assert_close(mirrored(image.flip(side)), layer(image).flip(side))
 
 
-def test_group_normalisation_looks_at_each_image_by_itself():
+def test_group_normalization_looks_at_each_image_by_itself():
     torch.manual_seed(0)
     model = create_model("unet-fast", 3, 3, normalization="group-before").train()
     image = torch.rand(1, 3, 64, 96)
@@ -50,11 +50,11 @@ def test_group_normalisation_looks_at_each_image_by_itself():
     torch.testing.assert_close(alone, beside_others, rtol=1e-4, atol=1e-5)
 
 
-def test_every_convolution_is_normalised_but_the_last_and_those_that_enlarge():
+def test_every_convolution_is_normalized_but_the_last_and_those_that_enlarge():
     model = on_meta()
     convolutions = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d)]
-    normalised = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
-    assert len(normalised) == len(convolutions) - 1
+    normalized = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
+    assert len(normalized) == len(convolutions) - 1
 
 
 @pytest.mark.parametrize(("filters", "groups"), [(16, 8), (12, 4), (3, 1)])

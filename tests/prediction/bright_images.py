@@ -1,4 +1,4 @@
-"""Random pictures whose truth is plain to see, and a model that sees it."""
+"""Random pictures whose mask is plain to see, and a model that sees it."""
 
 import numpy as np
 import torch
@@ -32,10 +32,10 @@ def bright_predictor():
         architecture="stacked-fcn",
         in_channels=3,
         class_map=ClassMap.build(("dark", "bright")),
-        label_mode="exclusive",
+        label_mode="multiclass",
         preprocessing=Preprocessing(dtype="uint8", mean=(127.5,) * 3, std=(1.0,) * 3),
         training_size=(32, 32),
-        scores=None,
+        metrics=None,
         data=TrainingData(fingerprint="", images=(), split=None, split_seed=0),
         versions={},
     )
@@ -43,7 +43,7 @@ def bright_predictor():
 
 
 def save_image(path, size=(9, 7), seed=0):
-    """Write a random picture and return the truth that the model finds in it."""
+    """Write a random picture and return the mask that the model finds in it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3)).astype(np.uint8)
     Image.fromarray(pixels).save(path)

@@ -25,7 +25,7 @@ def make_small_large(monkeypatch):
 
 
 def predictor_for(
-    name="unet", *, num_classes=3, bands=3, dtype="uint8", mode="exclusive", tile=TILE, seed=0,
+    name="unet", *, num_classes=3, bands=3, dtype="uint8", mode="multiclass", tile=TILE, seed=0,
     arguments=None, **steps,
 ):  # fmt: skip
     torch.manual_seed(seed)
@@ -41,7 +41,7 @@ def predictor_for(
             dtype=dtype, mean=(100.0 * unit,) * bands, std=(60.0 * unit,) * bands, **steps
         ),
         training_size=(16, 16),
-        scores=None,
+        metrics=None,
         data=TrainingData(fingerprint="", images=(), split=None, split_seed=0),
         versions={},
     )

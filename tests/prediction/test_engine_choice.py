@@ -10,7 +10,7 @@ from fake_engines import Clock, FakeEngine, decide, small_model, torch_engine
 from pixelwise.prediction import engine_choice
 from pixelwise.prediction.engine_choice import AutoEngine
 from pixelwise.prediction.engines import KEPT_SHAPES
-from pixelwise.prediction.parity import CheckedEngine, agreement, percent
+from pixelwise.prediction.parity import CheckedEngine, parity, percent
 
 SHAPE = (1, 3, 4, 4)
 
@@ -62,11 +62,11 @@ def test_the_fastest_engine_that_agrees_computes_from_then_on():
         pytest.approx(2.5),
         None,
     ]
-    shares = [trial.agreement.share for trial in choice.trials]
+    shares = [trial.parity.share for trial in choice.trials]
     assert shares == [1, 1, pytest.approx(0.6875)]
     assert said == [choice.describe()]
-    assert "fast was 2.50 times as fast, decided 100 % of the pixels alike" in said[0]
-    assert "fastest, and wrong decided 68.75 % of the pixels alike" in said[0]
+    assert "fast was 2.50 times as fast, matched 100 % of the pixels" in said[0]
+    assert "fastest, and wrong matched 68.75 % of the pixels" in said[0]
     before = [engine.num_calls for engine in (slow, fast, fastest)]
     for _ in range(64):
         auto(torch.zeros(SHAPE))
@@ -116,7 +116,7 @@ def test_a_candidate_that_fails_is_said_and_the_others_are_tried():
     assert "\n" not in said[0]
 
 
-def test_where_candidates_cannot_even_be_made_torch_goes_on():
+def test_where_candidates_cannot_even_be_made_torch_continues():
     clock, said = Clock(), []
 
     def impossible():
@@ -127,10 +127,12 @@ def test_where_candidates_cannot_even_be_made_torch_goes_on():
     for _ in range(60):
         logits = auto(torch.zeros(SHAPE))
     assert torch.equal(logits, reference(torch.zeros(SHAPE)))
-    assert said == ["other engines cannot be tried, torch goes on: RuntimeError: no bfloat16 here"]
+    assert said == [
+        "other engines cannot be tried, torch continues: RuntimeError: no bfloat16 here"
+    ]
 
 
-def test_each_batch_shape_has_its_own_choice_and_only_so_many_are_tried():
+def test_each_batch_shape_has_its_own_choice_and_only_so_few_are_tried():
     auto, _, (other,), _ = auto_with({"seconds": 0.5})
     shapes = [(1, 3, 4, 4 + number) for number in range(engine_choice.MAX_TRIALS + 1)]
     for shape in shapes[:-1]:
@@ -173,8 +175,8 @@ def test_an_engine_that_decides_otherwise_later_is_given_up_and_torchs_answer_ta
         assert torch.equal(checked(torch.zeros(SHAPE)), reference(torch.zeros(SHAPE)))
     assert engine.num_calls == 2
     (line,) = said
-    assert line.startswith("engine fake decided only 68.75 % of the pixels alike")
-    assert line.endswith("torch float32 goes on")
+    assert line.startswith("engine fake matched only 68.75 % of the pixels")
+    assert line.endswith("torch float32 continues")
     assert checked.name == "torch float32"
 
 
@@ -185,7 +187,7 @@ def test_an_engine_that_fails_later_is_given_up_and_torchs_answer_taken():
     for _ in range(5):
         assert torch.equal(checked(torch.zeros(SHAPE)), reference(torch.zeros(SHAPE)))
     assert engine.num_calls == 2
-    assert said == ["engine fake failed: MemoryError. torch float32 goes on"]
+    assert said == ["engine fake failed: MemoryError. torch float32 continues"]
 
 
 def test_images_of_ever_other_sizes_are_left_to_torch_and_that_is_said_once():
@@ -206,20 +208,20 @@ def test_an_interrupt_is_no_failure_of_the_engine():
     assert said == []
 
 
-def test_overlapping_pixels_agree_where_all_their_classes_do():
-    truth = torch.ones(1, 2, 5, 5)
-    logits = truth.clone()
+def test_multilabel_pixels_agree_where_all_their_classes_do():
+    reference = torch.ones(1, 2, 5, 5)
+    logits = reference.clone()
     logits[0, 0, 0, 0] = logits[0, 1, 0, 0] = logits[0, 1, 4, 4] = -1
-    assert agreement(lambda planes: (planes > 0).numpy(), logits, truth).share == 23 / 25
+    assert parity(lambda planes: (planes > 0).numpy(), logits, reference).share == 23 / 25
 
 
 def test_an_engine_that_loses_a_small_class_altogether_does_not_agree():
-    truth = torch.zeros(1, 3, 256, 256)
-    truth[:, 0] = 1
-    truth[:, 2, 100:108, 100:108] = 2
-    lost = truth.clone()
+    reference = torch.zeros(1, 3, 256, 256)
+    reference[:, 0] = 1
+    reference[:, 2, 100:108, 100:108] = 2
+    lost = reference.clone()
     lost[:, 2] = 0
-    found = agreement(decide, lost, truth)
+    found = parity(decide, lost, reference)
     assert found.share > 0.999
     assert found.class_iou < 0.1
     assert not found.is_enough
@@ -227,13 +229,13 @@ def test_an_engine_that_loses_a_small_class_altogether_does_not_agree():
 
 
 def test_a_few_pixels_of_a_small_class_may_differ():
-    truth = torch.zeros(1, 2, 256, 256)
-    truth[:, 0] = 1
-    truth[:, 1, 100:103, 100:103] = 2
-    nearly = truth.clone()
+    reference = torch.zeros(1, 2, 256, 256)
+    reference[:, 0] = 1
+    reference[:, 1, 100:103, 100:103] = 2
+    nearly = reference.clone()
     nearly[:, 1, 100, 100:102] = 0
-    assert agreement(decide, nearly, truth).is_enough
-    assert agreement(decide, truth, truth).class_iou == 1
+    assert parity(decide, nearly, reference).is_enough
+    assert parity(decide, reference, reference).class_iou == 1
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Engines: OpenVINO decides as torch does, or torch goes on; through predictor and command line."""
+"""Engines: OpenVINO's outputs match torch's, or torch continues; by predictor and command line."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ from pixelwise.models import create_model, list_models
 from pixelwise.prediction import engine_choice, engines, partial_files
 from pixelwise.prediction.engine_choice import engine_by_name
 from pixelwise.prediction.engines import KEPT_SHAPES, OpenVinoEngine
-from pixelwise.prediction.parity import CheckedEngine, agreement
+from pixelwise.prediction.parity import CheckedEngine, parity
 from pixelwise.prediction.predict import predict
 from pixelwise.prediction.predictor import Predictor
 
@@ -33,15 +33,17 @@ NOT_CONVERTIBLE = {"segnet", "segnet-basic"}
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", list_models())
-def test_openvino_decides_as_torch_does_or_says_that_it_cannot(name):
+def test_openvinos_outputs_match_torchs_or_it_says_that_it_cannot(name):
     torch.manual_seed(0)
     model = create_model(name, 3, 3).eval()
     images, said = random_images(2, 3, 37, 53), []
     engine = CheckedEngine(OpenVinoEngine(model), torch_engine(model), decide, said.append)
-    logits, truth = engine(images), model(images)
-    assert (logits.shape, logits.dtype) == (truth.shape, torch.float32)
-    assert agreement(decide, logits, truth).is_enough
-    torch.testing.assert_close(logits, truth, rtol=1e-3, atol=1e-4 * truth.abs().max().item())
+    logits, reference = engine(images), model(images)
+    assert (logits.shape, logits.dtype) == (reference.shape, torch.float32)
+    assert parity(decide, logits, reference).is_enough
+    torch.testing.assert_close(
+        logits, reference, rtol=1e-3, atol=1e-4 * reference.abs().max().item()
+    )
     if name in NOT_CONVERTIBLE:
         assert engine.name == "torch float32"
         (line,) = said
@@ -110,14 +112,14 @@ def test_openvino_by_name_without_the_package_names_the_extra(monkeypatch):
 def test_a_predictor_computes_with_openvino_inside_the_context_alone():
     predictor = predictor_for()
     image, said = scene(40, 50), []
-    truth = predictor.logits(image)
+    reference = predictor.logits(image)
     with predictor.using_engine("openvino", said.append):
         assert predictor.engine == "openvino"
         logits = predictor.logits(image)
     assert predictor.engine == "torch"
-    assert torch.equal(predictor.logits(image), truth)
+    assert torch.equal(predictor.logits(image), reference)
     assert said == []
-    torch.testing.assert_close(logits, truth, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(logits, reference, rtol=1e-3, atol=1e-4)
     made_so = Predictor(
         predictor.model, predictor.card, device="cpu", tile=(48, 64), engine="openvino"
     )
@@ -133,7 +135,7 @@ def _eager(monkeypatch):
 
 
 @pytest.mark.usefixtures("_eager")
-@pytest.mark.parametrize("mode", ["exclusive", "overlapping"])
+@pytest.mark.parametrize("mode", ["multiclass", "multilabel"])
 def test_rows_of_tiles_go_through_the_engine_that_was_chosen(monkeypatch, tmp_path, mode):
     make_small_large(monkeypatch)
     predictor, said = predictor_for(mode=mode), []
@@ -154,7 +156,7 @@ def test_rows_of_tiles_go_through_the_engine_that_was_chosen(monkeypatch, tmp_pa
 
 
 @pytest.mark.usefixtures("_eager")
-def test_rows_of_tiles_decide_alike_with_every_engine(monkeypatch, tmp_path):
+def test_rows_of_tiles_give_matching_outputs_with_every_engine(monkeypatch, tmp_path):
     make_small_large(monkeypatch)
     predictor = predictor_for()
     path = save_tiff(tmp_path / "a.tif", scene(*SIZE), tile=(64, 64))
@@ -169,7 +171,7 @@ def test_rows_of_tiles_decide_alike_with_every_engine(monkeypatch, tmp_path):
         assert np.mean(ids == expected) >= 0.999
 
 
-def test_a_killed_prediction_is_begun_anew_with_another_engine(monkeypatch, tmp_path):
+def test_a_killed_prediction_is_begun_again_with_another_engine(monkeypatch, tmp_path):
     make_small_large(monkeypatch)
     predictor = predictor_for()
     path = save_tiff(tmp_path / "a.tif", scene(*SIZE), tile=(64, 64))

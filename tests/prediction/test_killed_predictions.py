@@ -34,7 +34,7 @@ class Killed(BaseException):
 
 
 def kill_after(monkeypatch, num_steps):
-    """The next prediction ends once so many rows of tiles are on the disk."""
+    """The next prediction ends once this many rows of tiles are on the disk."""
     append = partial_files.PartialFiles.append
 
     def append_or_die(self, rows):
@@ -57,7 +57,7 @@ def count_tiles(monkeypatch):
 
 @pytest.mark.parametrize("num_steps", [0, 1, 2, 4])
 @pytest.mark.parametrize(("tile", "scale"), [((48, 64), 1), ((80, 64), 1), ((24, 32), 0.5)])
-def test_a_killed_prediction_goes_on_where_it_stopped(tmp_path, num_steps, tile, scale):
+def test_a_killed_prediction_continues_where_it_stopped(tmp_path, num_steps, tile, scale):
     predictor = predictor_for(tile=tile, scale=scale)
     path = save_tiff(tmp_path / "in" / "a.tif", scene(*SIZE), tile=(64, 64))
     kinds = ("index", "probabilities")

@@ -126,7 +126,7 @@ def test_compressed_tiles_are_read_as_the_whole_file_is(tmp_path, compression):
     assert np.array_equal(found["a.tif"], whole_classes(predictor, path))
 
 
-@pytest.mark.parametrize("mode", ["exclusive", "overlapping"])
+@pytest.mark.parametrize("mode", ["multiclass", "multilabel"])
 def test_every_kind_holds_what_it_holds_of_a_small_image(tmp_path, monkeypatch, mode):
     predictor = predictor_for(mode=mode)
     path = save_tiff(tmp_path / "a.tif", scene(*SIZE), tile=(64, 64))
@@ -142,13 +142,13 @@ def test_every_kind_holds_what_it_holds_of_a_small_image(tmp_path, monkeypatch, 
         assert np.array_equal(large[name], pixels[:, : SIZE[1]]), name
 
 
-def test_the_palette_holds_the_colours_of_the_classes(tmp_path):
+def test_the_palette_holds_the_colors_of_the_classes(tmp_path):
     predictor = predictor_for()
     path = save_tiff(tmp_path / "a.tif", scene(*SIZE), tile=(64, 64))
     predicted(predictor, path, tmp_path / "out")
     classes = whole_classes(predictor, path)
-    colours = np.array(predictor.card.class_map.colours, np.uint8)
-    assert np.array_equal(read_image(tmp_path / "out" / "a.tif"), colours[classes])
+    colors = np.array(predictor.card.class_map.colors, np.uint8)
+    assert np.array_equal(read_image(tmp_path / "out" / "a.tif"), colors[classes])
 
 
 @pytest.mark.parametrize("limit", [0, 10**6])
@@ -204,12 +204,12 @@ def test_a_world_file_goes_along(tmp_path):
 
 
 @pytest.mark.parametrize(("dtype", "nodata"), [("uint8", 0), ("float32", "nan"), ("uint16", 7)])
-def test_nodata_is_void_in_the_result(tmp_path, dtype, nodata):
+def test_nodata_is_ignored_in_the_result(tmp_path, dtype, nodata):
     rasterio = pytest.importorskip("rasterio")
     pixels = scene(*SIZE, dtype=np.dtype(dtype).type)
     pixels[pixels == float(nodata)] += 1
     pixels[20:90, 5:70] = float(nodata)
-    pixels[100, 100, 0] = float(nodata)  # one band alone is no void
+    pixels[100, 100, 0] = float(nodata)  # one band alone does not make it ignored
     path, _ = geotiff(tmp_path / "a.tif", pixels, nodata=float(nodata))
     predictor = predictor_for(dtype=dtype)
     predicted(predictor, path, tmp_path / "out")
@@ -220,7 +220,7 @@ def test_nodata_is_void_in_the_result(tmp_path, dtype, nodata):
         assert np.array_equal(raster.read(1), expected)
 
 
-def test_pixels_without_alpha_are_void_where_the_image_lies_on_the_earth(tmp_path):
+def test_pixels_without_alpha_are_ignored_where_the_image_lies_on_the_earth(tmp_path):
     pixels = np.dstack([scene(*SIZE), np.full(SIZE, 255, np.uint8)])
     pixels[10:40, 50:90, 3] = 0
     path, _ = geotiff(tmp_path / "a.tif", pixels, photometric="rgb", alpha="yes")

@@ -15,7 +15,7 @@ def predictor():
 
 
 def test_a_folder_is_searched_with_all_that_is_inside_it(tmp_path, predictor):
-    truths = {
+    targets = {
         "a": save_image(tmp_path / "in" / "a.png", (9, 7), 1),
         "deep/b": save_image(tmp_path / "in" / "deep" / "b.jpg", (5, 31), 2),
         "deep/er/c": save_image(tmp_path / "in" / "deep" / "er" / "c.tif", (1, 1), 3),
@@ -24,17 +24,17 @@ def test_a_folder_is_searched_with_all_that_is_inside_it(tmp_path, predictor):
     save_image(tmp_path / "in" / ".hidden" / "d.png")
     done = predict(predictor, [tmp_path / "in"], tmp_path / "out")
     assert done.failed == ()
-    assert sorted(done.written) == sorted(tmp_path / "out" / f"{stem}.png" for stem in truths)
-    for stem, truth in truths.items():
-        assert np.array_equal(ids(tmp_path / "out" / f"{stem}.png"), truth)
+    assert sorted(done.written) == sorted(tmp_path / "out" / f"{stem}.png" for stem in targets)
+    for stem, target in targets.items():
+        assert np.array_equal(ids(tmp_path / "out" / f"{stem}.png"), target)
 
 
 def test_files_are_taken_one_by_one_and_as_strings(tmp_path, predictor):
-    truth = save_image(tmp_path / "a.png")
+    target = save_image(tmp_path / "a.png")
     save_image(tmp_path / "b.png")
     done = predict(predictor, [str(tmp_path / "a.png")], str(tmp_path / "out"))
     assert done.written == (tmp_path / "out" / "a.png",)
-    assert np.array_equal(ids(done.written[0]), truth)
+    assert np.array_equal(ids(done.written[0]), target)
 
 
 def test_with_several_kinds_each_gets_a_folder(tmp_path, predictor):
@@ -54,7 +54,7 @@ def test_a_kind_that_is_asked_for_twice_is_written_once(tmp_path, predictor):
 
 def test_broken_images_are_reported_by_name_and_the_others_done(tmp_path, predictor):
     folder = tmp_path / "in"
-    truth = save_image(folder / "z-good.png")
+    target = save_image(folder / "z-good.png")
     whole = (folder / "z-good.png").read_bytes()
     (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
     (folder / "empty.png").write_bytes(b"")
@@ -62,7 +62,7 @@ def test_broken_images_are_reported_by_name_and_the_others_done(tmp_path, predic
     Image.fromarray(np.zeros((4, 4), np.uint16)).save(folder / "deep16.png")
     done = predict(predictor, [folder], tmp_path / "out")
     assert done.written == (tmp_path / "out" / "z-good.png",)
-    assert np.array_equal(ids(done.written[0]), truth)
+    assert np.array_equal(ids(done.written[0]), target)
     assert len(done.failed) == 4
     for name, message in zip(("cut", "deep16", "empty", "text"), done.failed, strict=True):
         assert str(folder / f"{name}.png") in message

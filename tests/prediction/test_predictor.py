@@ -10,7 +10,7 @@ from pixelwise.errors import ConfigError, DataError, ModelFileError
 from pixelwise.models import create_model
 from pixelwise.models.base import SegmentationModel
 from pixelwise.models.model_file import ModelCard, Preprocessing, TrainingData, save_model_file
-from pixelwise.prediction.predictor import Predictor, class_picture, load_model, normalise
+from pixelwise.prediction.predictor import Predictor, class_picture, load_model, normalize
 
 
 class PixelWise(SegmentationModel):
@@ -29,7 +29,7 @@ class PixelWise(SegmentationModel):
 
 
 def card_for(
-    num_classes, in_channels, *, mode="exclusive", dtype="float32", scale=1.0, mean=0.0, std=1.0
+    num_classes, in_channels, *, mode="multiclass", dtype="float32", scale=1.0, mean=0.0, std=1.0
 ):
     return ModelCard(
         architecture="stacked-fcn",
@@ -40,7 +40,7 @@ def card_for(
             dtype=dtype, mean=(mean,) * in_channels, std=(std,) * in_channels, scale=scale
         ),
         training_size=(32, 32),
-        scores=None,
+        metrics=None,
         data=TrainingData(fingerprint="", images=(), split=None, split_seed=0),
         versions={},
     )
@@ -53,8 +53,8 @@ def pixel_wise(*, tile=None, **card):
     return Predictor(PixelWise(WEIGHTS), card_for(3, 3, **card), device="cpu", tile=tile)
 
 
-def grey_echo(*, scale=1.0, mode="overlapping", tile=None):
-    """A model whose one logit is the grey value itself."""
+def gray_echo(*, scale=1.0, mode="multilabel", tile=None):
+    """A model whose one logit is the gray value itself."""
     return Predictor(
         PixelWise([[1.0]]), card_for(1, 1, mode=mode, scale=scale), device="cpu", tile=tile
     )
@@ -72,15 +72,15 @@ def expected_logits(image):
 @pytest.mark.parametrize("scale", [1.0, 0.5, 0.3])
 def test_a_prediction_has_exactly_the_size_of_its_image(size, scale):
     image = random_image(*size, 3)
-    exclusive, overlapping = (
-        pixel_wise(scale=scale, mode=mode) for mode in ("exclusive", "overlapping")
+    multiclass, multilabel = (
+        pixel_wise(scale=scale, mode=mode) for mode in ("multiclass", "multilabel")
     )
-    prediction = exclusive.predict(image)
+    prediction = multiclass.predict(image)
     assert (prediction.shape, prediction.dtype) == (size, np.uint8)
     assert prediction.max() <= 2
-    planes = overlapping.predict(image)
+    planes = multilabel.predict(image)
     assert (planes.shape, planes.dtype) == ((3, *size), np.bool_)
-    assert exclusive.probabilities(image).shape == (3, *size)
+    assert multiclass.probabilities(image).shape == (3, *size)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5000), (37, 53), (16, 16), (99, 15)])
@@ -116,17 +116,17 @@ def test_a_tile_without_pixels_is_refused():
 
 
 @pytest.mark.parametrize("size", [(64, 64), (63, 65), (50, 31)])
-def test_scale_does_not_shift_a_centred_disc(size):
+def test_scale_does_not_shift_a_centered_disc(size):
     rows, columns = np.indices(size)
-    centre = [(side - 1) / 2 for side in size]
-    distance = np.hypot(rows - centre[0], columns - centre[1])
+    center = [(side - 1) / 2 for side in size]
+    distance = np.hypot(rows - center[0], columns - center[1])
     image = np.where(distance < min(size) / 4, 4.0, -4.0).astype(np.float32)
-    found = grey_echo(scale=0.5).predict(image)[0]
+    found = gray_echo(scale=0.5).predict(image)[0]
     assert found.any()
     assert np.array_equal(found, found[::-1])
     assert np.array_equal(found, found[:, ::-1])
-    truth = image > 0
-    assert (found & truth).sum() / (found | truth).sum() > 0.85
+    target = image > 0
+    assert (found & target).sum() / (found | target).sum() > 0.85
 
 
 @pytest.mark.parametrize("size", [(64, 48), (63, 49), (61, 47)])
@@ -135,7 +135,7 @@ def test_scale_does_not_shift_a_centred_disc(size):
 def test_scale_does_not_shift_a_gradient(size, scale, axis):
     """Half a pixel of shift would lower or raise the whole ramp by one half."""
     image = np.indices(size)[axis].astype(np.float32)
-    logits = grey_echo(scale=scale).logits(image)[0].numpy()
+    logits = gray_echo(scale=scale).logits(image)[0].numpy()
     inner = (slice(8, -8), slice(8, -8))
     np.testing.assert_allclose(logits[inner], image[inner], atol=0.02)
 
@@ -143,18 +143,18 @@ def test_scale_does_not_shift_a_gradient(size, scale, axis):
 @pytest.mark.parametrize(("tile", "scale"), [((16, 16), 1.0), ((16, 16), 0.5)])
 def test_tiles_do_not_shift_a_gradient(tile, scale):
     image = np.indices((70, 45))[1].astype(np.float32)
-    logits = grey_echo(tile=tile, scale=scale).logits(image)[0].numpy()
+    logits = gray_echo(tile=tile, scale=scale).logits(image)[0].numpy()
     np.testing.assert_allclose(logits[8:-8, 8:-8], image[8:-8, 8:-8], atol=0.02)
 
 
-def test_images_are_normalised_as_the_card_says():
+def test_images_are_normalized_as_the_card_says():
     image = np.random.default_rng(0).integers(0, 256, (5, 6, 3), np.uint8)
     predictor = pixel_wise(dtype="uint8", mean=100.0, std=50.0)
     expected = expected_logits((image.astype(np.float64) - 100) / 50)
     np.testing.assert_allclose(predictor.logits(image), expected, atol=1e-4)
 
 
-def test_every_channel_has_its_own_mean_and_deviation():
+def test_every_channel_has_its_own_mean_and_standard_deviation():
     image = torch.randint(0, 256, (2, 3, 4, 5), dtype=torch.uint8)
     preprocessing = Preprocessing(dtype="uint8", mean=(1, 20, 300), std=(2, 4, 8))
     expected = np.stack(
@@ -164,7 +164,7 @@ def test_every_channel_has_its_own_mean_and_deviation():
         ],
         axis=1,
     )
-    np.testing.assert_allclose(normalise(image, preprocessing), expected, rtol=1e-6)
+    np.testing.assert_allclose(normalize(image, preprocessing), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
@@ -198,26 +198,26 @@ def test_what_is_no_image_is_refused(shape):
         pixel_wise().predict(np.zeros(shape, np.float32))
 
 
-def test_a_grey_image_is_three_equal_channels_to_a_colour_model():
-    grey = random_image(6, 7)
+def test_a_grayscale_image_is_three_equal_channels_to_a_color_model():
+    gray = random_image(6, 7)
     np.testing.assert_allclose(
-        pixel_wise().logits(grey), pixel_wise().logits(np.stack([grey] * 3, -1)), atol=1e-6
+        pixel_wise().logits(gray), pixel_wise().logits(np.stack([gray] * 3, -1)), atol=1e-6
     )
 
 
-def test_a_grey_image_saved_in_colour_is_grey_to_a_grey_model():
-    grey = random_image(6, 7)
+def test_a_grayscale_image_saved_in_color_is_gray_to_a_grayscale_model():
+    gray = random_image(6, 7)
     np.testing.assert_allclose(
-        grey_echo().logits(np.stack([grey] * 3, -1))[0].numpy(), grey, atol=1e-6
+        gray_echo().logits(np.stack([gray] * 3, -1))[0].numpy(), gray, atol=1e-6
     )
 
 
-def test_a_colour_image_is_not_silently_made_grey():
+def test_a_color_image_is_not_silently_made_gray():
     with pytest.raises(DataError, match="1 channel"):
-        grey_echo().predict(random_image(6, 7, 3))
+        gray_echo().predict(random_image(6, 7, 3))
 
 
-def test_exclusive_probabilities_are_the_softmax():
+def test_multiclass_probabilities_are_the_softmax():
     image = random_image(5, 6, 3)
     probabilities = pixel_wise().probabilities(image)
     powers = np.exp(expected_logits(image))
@@ -226,9 +226,9 @@ def test_exclusive_probabilities_are_the_softmax():
     assert np.array_equal(pixel_wise().predict(image), expected_logits(image).argmax(0))
 
 
-def test_overlapping_probabilities_are_sigmoids_each_by_itself():
+def test_multilabel_probabilities_are_sigmoids_each_by_itself():
     image = random_image(5, 6, 3)
-    predictor = pixel_wise(mode="overlapping")
+    predictor = pixel_wise(mode="multilabel")
     expected = 1 / (1 + np.exp(-expected_logits(image)))
     np.testing.assert_allclose(predictor.probabilities(image), expected, atol=1e-6)
     assert np.array_equal(predictor.predict(image), expected_logits(image) > 0)
@@ -300,11 +300,11 @@ def test_a_missing_model_is_refused(tmp_path):
         load_model(tmp_path / "nowhere")
 
 
-def test_the_class_picture_of_exclusive_classes_is_themselves():
+def test_the_class_picture_of_multiclass_labels_is_themselves():
     ids = np.array([[0, 2], [255, 1]], np.uint8)
     assert np.array_equal(class_picture(ids), ids)
 
 
-def test_the_class_picture_of_overlapping_classes_shows_the_likeliest_above_one_half():
+def test_the_class_picture_of_multilabel_classes_shows_the_likeliest_above_one_half():
     planes = np.array([[[0.2, 0.6, 0.9, 0.5]], [[0.4, 0.7, 0.8, 0.5]]], np.float32)
     assert class_picture(planes).tolist() == [[0, 2, 1, 0]]

@@ -25,7 +25,7 @@ def test_tiles_cover_every_pixel_and_end_at_the_edge(tile, overlap):
 
 
 @pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5])
-def test_neighbouring_tiles_share_at_least_the_overlap(overlap):
+def test_neighboring_tiles_share_at_least_the_overlap(overlap):
     tile = 20
     for length in range(tile + 1, 300):
         starts = tile_starts(length, tile, overlap)
@@ -103,7 +103,7 @@ def test_tiles_fade_into_each_other():
     torch.testing.assert_close(row, 1 - row.flip(0))
 
 
-def test_the_tiles_centre_counts_more_than_its_edge():
+def test_the_tiles_center_counts_more_than_its_edge():
     """Logits are 1 at the edge of every tile, where its model saw least, and 0 elsewhere."""
 
     def segment(tiles):

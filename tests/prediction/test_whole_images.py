@@ -18,7 +18,7 @@ def predictor():
     return bright_predictor()
 
 
-def test_an_image_whose_scores_do_not_fit_into_memory_is_reported(tmp_path, predictor, monkeypatch):
+def test_an_image_whose_logits_do_not_fit_into_memory_is_reported(tmp_path, predictor, monkeypatch):
     save_image(tmp_path / "in" / "a.png", (100, 100))
     save_image(tmp_path / "in" / "b.png", (5, 5))
     monkeypatch.setattr("pixelwise.prediction.whole_images.free_bytes", lambda: 100_000.0)
@@ -62,13 +62,13 @@ def batch_sizes(monkeypatch):
 
 
 def test_small_images_of_one_size_are_computed_together(tmp_path, predictor, batch_sizes):
-    truths = [save_image(tmp_path / "in" / f"{seed}.png", seed=seed) for seed in range(9)]
+    targets = [save_image(tmp_path / "in" / f"{seed}.png", seed=seed) for seed in range(9)]
     save_image(tmp_path / "in" / "9.png", (20, 20))
     done = predict(predictor, [tmp_path / "in"], tmp_path / "out")
     assert batch_sizes == [9, 1]
     assert [path.name for path in done.written] == [f"{number}.png" for number in range(10)]
-    for truth, path in zip(truths, done.written, strict=False):
-        np.testing.assert_array_equal(ids(path), truth)
+    for target, path in zip(targets, done.written, strict=False):
+        np.testing.assert_array_equal(ids(path), target)
 
 
 def test_one_bad_image_of_a_group_ends_no_other(tmp_path, predictor, monkeypatch):

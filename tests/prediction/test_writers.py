@@ -18,12 +18,12 @@ from pixelwise.prediction.writers import (
 SIZES = [(1, 1), (1, 5000), (23, 17)]
 
 
-def probabilities_of(num_classes, size, *, mode="exclusive", seed=0):
+def probabilities_of(num_classes, size, *, mode="multiclass", seed=0):
     planes = np.random.default_rng(seed).random((num_classes, *size)).astype(np.float32)
-    return planes / planes.sum(0) if mode == "exclusive" else planes
+    return planes / planes.sum(0) if mode == "multiclass" else planes
 
 
-def write(folder, kind, probabilities, *, mode="exclusive", image=None, class_map=None, stem="a"):
+def write(folder, kind, probabilities, *, mode="multiclass", image=None, class_map=None, stem="a"):
     num_classes, height, width = probabilities.shape
     return write_prediction(
         folder,
@@ -52,30 +52,30 @@ def test_the_index_picture_is_a_palette_png_of_the_class_ids(tmp_path, size):
     assert np.array_equal(np.asarray(picture), probabilities.argmax(0))
 
 
-def test_the_palette_holds_the_colours_of_the_class_map(tmp_path):
-    class_map = ClassMap.build(("a", "b", "c"), colours=((1, 2, 3), (40, 50, 60), (7, 8, 250)))
+def test_the_palette_holds_the_colors_of_the_class_map(tmp_path):
+    class_map = ClassMap.build(("a", "b", "c"), colors=((1, 2, 3), (40, 50, 60), (7, 8, 250)))
     probabilities = np.eye(3, dtype=np.float32)[:, None]
     (path,) = write(tmp_path, "index", probabilities, class_map=class_map)
-    colours = np.asarray(opened(path).convert("RGB"))
-    assert colours.tolist() == [[[1, 2, 3], [40, 50, 60], [7, 8, 250]]]
+    colors = np.asarray(opened(path).convert("RGB"))
+    assert colors.tolist() == [[[1, 2, 3], [40, 50, 60], [7, 8, 250]]]
 
 
-def test_the_index_picture_of_overlapping_classes_shows_the_likeliest_and_0_for_none(tmp_path):
+def test_the_index_picture_of_multilabel_classes_shows_the_likeliest_and_0_for_none(tmp_path):
     planes = np.array([[[0.1, 0.9, 0.6]], [[0.2, 0.6, 0.9]]], np.float32)
-    class_map = ClassMap.build(("a", "b"), colours=((10, 0, 0), (0, 20, 0)))
-    (path,) = write(tmp_path, "index", planes, mode="overlapping", class_map=class_map)
+    class_map = ClassMap.build(("a", "b"), colors=((10, 0, 0), (0, 20, 0)))
+    (path,) = write(tmp_path, "index", planes, mode="multilabel", class_map=class_map)
     assert np.asarray(opened(path)).tolist() == [[0, 1, 2]]
     assert np.asarray(opened(path).convert("RGB")).tolist() == [[[0, 0, 0], [10, 0, 0], [0, 20, 0]]]
 
 
 def test_255_classes_fit_into_an_index_picture(tmp_path):
     ids = np.arange(255, dtype=np.uint8).reshape(15, 17)
-    picture = index_picture(ids, ClassMap.build(numbered_names(255)).colours)
+    picture = index_picture(ids, ClassMap.build(numbered_names(255)).colors)
     picture.save(tmp_path / "many.png")
     assert np.array_equal(np.asarray(opened(tmp_path / "many.png")), ids)
 
 
-@pytest.mark.parametrize("mode", ["exclusive", "overlapping"])
+@pytest.mark.parametrize("mode", ["multiclass", "multilabel"])
 @pytest.mark.parametrize("size", SIZES)
 def test_probabilities_come_back_from_16_bit_pngs(tmp_path, size, mode):
     probabilities = probabilities_of(3, size, mode=mode)
@@ -91,7 +91,7 @@ def test_probabilities_come_back_from_16_bit_pngs(tmp_path, size, mode):
 
 def test_probabilities_0_and_1_are_stored_exactly(tmp_path):
     planes = np.array([[[0.0, 1.0]]], np.float32)
-    (path,) = write(tmp_path, "probabilities", planes, mode="overlapping")
+    (path,) = write(tmp_path, "probabilities", planes, mode="multilabel")
     assert np.asarray(opened(path)).tolist() == [[0, 65535]]
 
 
@@ -113,17 +113,17 @@ def test_binary_of_more_classes_is_one_picture_per_class(tmp_path):
     assert np.array_equal(planes.argmax(0), probabilities.argmax(0))
 
 
-def test_binary_of_overlapping_classes_is_the_threshold_of_each(tmp_path):
+def test_binary_of_multilabel_classes_is_the_threshold_of_each(tmp_path):
     planes = np.array([[[0.9, 0.5, 0.1]], [[0.6, 0.51, 0.0]]], np.float32)
-    paths = write(tmp_path, "binary", planes, mode="overlapping")
+    paths = write(tmp_path, "binary", planes, mode="multilabel")
     assert [np.asarray(opened(path)).tolist() for path in paths] == [
         [[255, 0, 0]],
         [[255, 255, 0]],
     ]
 
 
-def test_the_overlay_tints_each_pixel_in_the_colour_of_its_class(tmp_path):
-    class_map = ClassMap.build(("a", "b"), colours=((200, 0, 0), (0, 100, 50)))
+def test_the_overlay_tints_each_pixel_in_the_color_of_its_class(tmp_path):
+    class_map = ClassMap.build(("a", "b"), colors=((200, 0, 0), (0, 100, 50)))
     probabilities = np.zeros((2, 300, 300), np.float32)
     probabilities[0, :, :150] = probabilities[1, :, 150:] = 1.0
     image = np.full((300, 300, 3), 80, np.uint8)
@@ -136,7 +136,7 @@ def test_the_overlay_tints_each_pixel_in_the_colour_of_its_class(tmp_path):
 
 @pytest.mark.parametrize("names", [("background", "cell"), ("class-0", "class-1")])
 def test_the_overlay_leaves_the_ground_as_it_was(tmp_path, names):
-    class_map = ClassMap.build(names, colours=((0, 0, 0), (0, 100, 50)))
+    class_map = ClassMap.build(names, colors=((0, 0, 0), (0, 100, 50)))
     probabilities = np.zeros((2, 300, 300), np.float32)
     probabilities[0, :, :150] = probabilities[1, :, 150:] = 1.0
     image = np.full((300, 300, 3), 80, np.uint8)
@@ -150,16 +150,16 @@ def test_the_overlay_leaves_pixels_of_no_class_as_they_were(tmp_path):
     planes = np.zeros((1, 300, 300), np.float32)
     planes[0, 0] = 1.0
     image = np.random.default_rng(0).integers(0, 256, (300, 300, 3)).astype(np.uint8)
-    (path,) = write(tmp_path, "overlay", planes, mode="overlapping", image=image)
+    (path,) = write(tmp_path, "overlay", planes, mode="multilabel", image=image)
     pixels = np.asarray(opened(path))[:300]
     assert np.array_equal(pixels[1:], image[1:])
     assert not np.array_equal(pixels[0], image[0])
 
 
-@pytest.mark.parametrize("mode", ["exclusive", "overlapping"])
+@pytest.mark.parametrize("mode", ["multiclass", "multilabel"])
 @pytest.mark.parametrize("num_classes", [1, 2, 20])
 @pytest.mark.parametrize("size", SIZES)
-def test_the_overlay_has_a_legend_with_every_colour_below(tmp_path, size, num_classes, mode):
+def test_the_overlay_has_a_legend_with_every_color_below(tmp_path, size, num_classes, mode):
     class_map = ClassMap.build([f"a class of number {number}" for number in range(num_classes)])
     probabilities = probabilities_of(num_classes, size, mode=mode)
     (path,) = write(tmp_path, "overlay", probabilities, mode=mode, class_map=class_map)
@@ -167,16 +167,16 @@ def test_the_overlay_has_a_legend_with_every_colour_below(tmp_path, size, num_cl
     assert picture.width == max(size[1], 240)
     assert picture.height > size[0]
     legend = np.asarray(picture)[size[0] :].reshape(-1, 3)
-    seen = {tuple(colour) for colour in legend.tolist()}
-    assert set(class_map.colours) <= seen
+    seen = {tuple(color) for color in legend.tolist()}
+    assert set(class_map.colors) <= seen
     assert (0, 0, 0) in seen  # the letters
 
 
 def test_the_legend_stays_inside_the_picture():
     entries = [(f"class {number}", (255, 0, number)) for number in range(30)]
     sheet = np.asarray(with_legend(Image.new("RGB", (300, 10), "white"), entries, caption="> 0.5"))
-    for _, colour in entries:
-        assert (sheet == colour).all(-1).sum() > 50  # the whole swatch
+    for _, color in entries:
+        assert (sheet == color).all(-1).sum() > 50  # the whole swatch
     inked = (sheet[10:] != 255).any(-1)
     assert not inked[:, -2:].any()
     assert not inked[-2:].any()
@@ -191,7 +191,7 @@ def test_every_image_can_be_looked_at(dtype, channels):
     assert shown.max() > 150
 
 
-def test_8_bit_colours_are_shown_as_they_are():
+def test_8_bit_colors_are_shown_as_they_are():
     image = np.random.default_rng(0).integers(0, 256, (6, 7, 3)).astype(np.uint8)
     assert np.array_equal(viewable(image), image)
 

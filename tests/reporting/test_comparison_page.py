@@ -191,7 +191,7 @@ def test_the_page_holds_everything_and_fetches_nothing(tmp_path, make_model_file
         name="<b>image</b>",
         image=rng.integers(0, 256, (24, 30, 3), np.uint8),
         mask=rng.integers(0, 3, (24, 30), np.uint8),
-        label_mode="exclusive",
+        label_mode="multiclass",
     )
     name = '<img src=x onerror="alert(1)">'
     made = comparison(
@@ -204,7 +204,7 @@ def test_the_page_holds_everything_and_fetches_nothing(tmp_path, make_model_file
     for text in (name, "other", "broken", "no room", "<b>image</b>", "behind by 0.300", "0.700"):
         assert text in page.text
     images = [attributes for tag, attributes in page.tags if tag == "img" and "src" in attributes]
-    assert len(images) == 4  # image, truth, and a prediction of each model
+    assert len(images) == 4  # image, ground truth, and a prediction of each model
     assert all(image["src"].startswith("data:") for image in images)
     assert not [tag for tag, _ in page.tags if tag in ("link", "iframe", "object")]
     assert not re.search(r"url\(|@import", page.text)

@@ -10,7 +10,7 @@ from parsed_page import Page
 from PIL import Image
 
 from pixelwise.doctor import check_data
-from pixelwise.reporting.data_check_page import MARK_COLOUR, write_doctor_page
+from pixelwise.reporting.data_check_page import MARK_COLOR, write_doctor_page
 
 
 def picture_of(attributes):
@@ -37,13 +37,13 @@ def test_every_finding_and_class_is_on_the_page(folder, page_of):
     (folder / "train/images/000.png").write_bytes(b"broken")
     Image.fromarray(np.full((64, 64), 255, np.uint8)).save(folder / "train/masks/001.png")
     examination, page = page_of(folder)
-    assert {"corrupt-image", "all-void"} <= {one.kind for one in examination.findings}
+    assert {"corrupt-image", "all-ignored"} <= {one.kind for one in examination.findings}
     for finding in examination.findings:
         assert finding.title in page.text
         assert finding.kind in page.text
     for row in examination.classes:
         assert row.name in page.text
-    assert page.text.index("corrupt-image") < page.text.index("all-void")
+    assert page.text.index("corrupt-image") < page.text.index("all-ignored")
 
 
 def test_nothing_is_fetched_from_anywhere(folder, page_of):
@@ -73,9 +73,9 @@ def test_marked_pixels_are_drawn_where_they_are(folder, page_of):
     mask[8:24, 40:56] = 77
     Image.fromarray(mask).save(path)
     examination, page = page_of(folder)
-    assert examination.findings[0].kind == "stray-values"
+    assert examination.findings[0].kind == "unexpected-values"
     drawn = picture_of(page.images()[0])
-    is_marked = np.abs(drawn - MARK_COLOUR).sum(-1) < 200
+    is_marked = np.abs(drawn - MARK_COLOR).sum(-1) < 200
     assert is_marked[10:22, 42:54].mean() > 0.9
     is_marked[6:26, 38:58] = False
     assert is_marked.mean() < 0.01

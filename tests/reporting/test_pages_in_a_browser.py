@@ -181,13 +181,13 @@ def test_nothing_is_wider_than_the_window(name, width, opened):
 
 
 def blend(front, back):
-    """A colour (red, green, blue, opacity) over an opaque one."""
+    """A color (red, green, blue, opacity) over an opaque one."""
     return [front[3] * one + (1 - front[3]) * two for one, two in zip(front, back, strict=False)]
 
 
-def luminance(colour):
+def luminance(color):
     """Relative luminance of sRGB 0..255, by WCAG."""
-    shares = np.array(colour[:3]) / 255
+    shares = np.array(color[:3]) / 255
     linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
     return float(linear @ (0.2126, 0.7152, 0.0722))
 
@@ -202,7 +202,7 @@ def channels(words):
     return [*numbers, 1.0][:4]
 
 
-COLOURS_OF_TEXT = """
+COLORS_OF_TEXT = """
     [...document.querySelectorAll("body, main *")]
       .filter((one) => [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim()))
       .filter((one) => one.getClientRects().length)
@@ -223,14 +223,14 @@ def test_text_can_be_read_by_day_and_by_night(name, scheme, opened):
     page = opened(name, scheme=scheme)
     ground = channels(page.evaluate("getComputedStyle(document.body).backgroundColor"))
     assert (luminance(ground) < 0.05) == (scheme == "dark")
-    texts = page.evaluate(COLOURS_OF_TEXT)
+    texts = page.evaluate(COLORS_OF_TEXT)
     assert len(texts) > 10
     faint = {}
-    for text, colour, grounds in texts:
+    for text, color, grounds in texts:
         behind = [255.0, 255.0, 255.0]
         for layer in reversed(grounds):
             behind = blend(channels(layer), behind)
-        found = contrast(blend(channels(colour), behind), behind)
+        found = contrast(blend(channels(color), behind), behind)
         if found < LEGIBLE_CONTRAST:
             faint[text] = round(found, 2)
     assert faint == {}

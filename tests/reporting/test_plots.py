@@ -23,24 +23,24 @@ def row(epoch, *, is_best=False, **changes):
     }
 
 
-def sample_of(mode, size, num_classes, *, void=False, dtype="uint8", channels=3):
+def sample_of(mode, size, num_classes, *, ignored=False, dtype="uint8", channels=3):
     rng = np.random.default_rng(0)
     image = (rng.random((*size, channels)) * 200).astype(dtype)
-    if mode == "exclusive":
+    if mode == "multiclass":
         mask = rng.integers(0, num_classes, size).astype(np.uint8)
-        if void:
+        if ignored:
             mask[rng.random(size) < 0.5] = 255
             mask.flat[0] = 255
     else:
         mask = rng.integers(0, 256, (num_classes, *size)).astype(np.uint8)
     probabilities = rng.random((num_classes, *size)).astype(np.float32)
-    if mode == "exclusive":
+    if mode == "multiclass":
         probabilities /= probabilities.sum(0)
     return Sample("train/0001", image, mask, mode), probabilities
 
 
 def pixels_of(path):
-    """The colours of a PNG, which must be one, whole, and not blank."""
+    """The colors of a PNG, which must be one, whole, and not blank."""
     with Image.open(path) as picture:
         assert picture.format == "PNG"
         pixels = np.asarray(picture.convert("RGB"))
@@ -49,16 +49,16 @@ def pixels_of(path):
     return pixels
 
 
-def holds(pixels, colour, *, at_least=20, within=2):
-    near = (np.abs(pixels.astype(int) - colour) <= within).all(-1)
+def holds(pixels, color, *, at_least=20, within=2):
+    near = (np.abs(pixels.astype(int) - color) <= within).all(-1)
     return near.sum() >= at_least
 
 
 @pytest.mark.parametrize("draw", [draw_segmentation, draw_class_grid])
 @pytest.mark.parametrize(("size", "num_classes"), CASES)
-@pytest.mark.parametrize("mode", ["exclusive", "overlapping"])
+@pytest.mark.parametrize("mode", ["multiclass", "multilabel"])
 def test_every_size_and_number_of_classes_can_be_drawn(tmp_path, mode, size, num_classes, draw):
-    sample, probabilities = sample_of(mode, size, num_classes, void=True)
+    sample, probabilities = sample_of(mode, size, num_classes, ignored=True)
     class_map = ClassMap.build(numbered_names(num_classes))
     draw(sample, probabilities, class_map, tmp_path / "deep" / "picture.png")
     pixels_of(tmp_path / "deep" / "picture.png")
@@ -67,36 +67,36 @@ def test_every_size_and_number_of_classes_can_be_drawn(tmp_path, mode, size, num
 
 @pytest.mark.parametrize(("dtype", "channels"), [("uint8", 1), ("uint16", 2), ("float32", 5)])
 def test_images_of_every_kind_can_be_drawn(tmp_path, dtype, channels):
-    sample, probabilities = sample_of("exclusive", (9, 8), 2, dtype=dtype, channels=channels)
+    sample, probabilities = sample_of("multiclass", (9, 8), 2, dtype=dtype, channels=channels)
     draw_segmentation(sample, probabilities, ClassMap.build(("a", "b")), tmp_path / "a.png")
     pixels_of(tmp_path / "a.png")
 
 
-def test_the_legend_shows_every_colour_of_the_class_map(tmp_path):
+def test_the_legend_shows_every_color_of_the_class_map(tmp_path):
     class_map = ClassMap.build(numbered_names(20))
-    sample, probabilities = sample_of("exclusive", (24, 24), 20)
+    sample, probabilities = sample_of("multiclass", (24, 24), 20)
     draw_segmentation(sample, probabilities, class_map, tmp_path / "a.png")
     pixels = pixels_of(tmp_path / "a.png")
-    assert all(holds(pixels, colour) for colour in class_map.colours)
+    assert all(holds(pixels, color) for color in class_map.colors)
 
 
-def test_void_is_told_in_the_legend_and_drawn_darkened(tmp_path):
+def test_ignored_pixels_are_told_in_the_legend_and_drawn_darkened(tmp_path):
     class_map = ClassMap.build(("a", "b"))
-    _, probabilities = sample_of("exclusive", (24, 24), 2)
-    grey = Sample(
-        "a", np.full((24, 24, 3), 180, np.uint8), np.zeros((24, 24), np.uint8), "exclusive"
+    _, probabilities = sample_of("multiclass", (24, 24), 2)
+    gray = Sample(
+        "a", np.full((24, 24, 3), 180, np.uint8), np.zeros((24, 24), np.uint8), "multiclass"
     )
-    void = Sample("a", grey.image, np.full((24, 24), 255, np.uint8), "exclusive")
-    for each in (grey, void):
-        draw_segmentation(each, probabilities, class_map, tmp_path / f"{each is void}.png")
+    ignored = Sample("a", gray.image, np.full((24, 24), 255, np.uint8), "multiclass")
+    for each in (gray, ignored):
+        draw_segmentation(each, probabilities, class_map, tmp_path / f"{each is ignored}.png")
     assert holds(pixels_of(tmp_path / "True.png"), (60, 60, 60), at_least=10_000)
     assert not holds(pixels_of(tmp_path / "False.png"), (60, 60, 60), at_least=10_000)
 
 
-def test_a_wrong_prediction_looks_unlike_the_truth(tmp_path):
-    class_map = ClassMap.build(("a", "b"), colours=((250, 0, 0), (0, 0, 250)))
+def test_a_wrong_prediction_looks_unlike_the_ground_truth(tmp_path):
+    class_map = ClassMap.build(("a", "b"), colors=((250, 0, 0), (0, 0, 250)))
     image = np.zeros((20, 20, 3), np.uint8)
-    sample = Sample("a", image, np.zeros((20, 20), np.uint8), "exclusive")
+    sample = Sample("a", image, np.zeros((20, 20), np.uint8), "multiclass")
     probabilities = np.stack([np.zeros((20, 20)), np.ones((20, 20))]).astype(np.float32)
     draw_segmentation(sample, probabilities, class_map, tmp_path / "a.png")
     pixels = pixels_of(tmp_path / "a.png").astype(int)
@@ -107,12 +107,12 @@ def test_a_wrong_prediction_looks_unlike_the_truth(tmp_path):
     assert (blue > 2 * third).sum() > 10_000
 
 
-def test_the_grid_shows_the_truth_above_and_the_unthresholded_prediction_below(tmp_path):
+def test_the_grid_shows_the_ground_truth_above_and_the_unthresholded_prediction_below(tmp_path):
     mask = np.full((2, 10, 10), 255, np.uint8)
     mask[1] = 102
     probabilities = np.full((2, 10, 10), 0.2, np.float32)
     probabilities[1] = 0.8
-    sample = Sample("a", np.zeros((10, 10, 3), np.uint8), mask, "overlapping")
+    sample = Sample("a", np.zeros((10, 10, 3), np.uint8), mask, "multilabel")
     draw_class_grid(sample, probabilities, ClassMap.build(("a", "b")), tmp_path / "a.png")
     pixels = pixels_of(tmp_path / "a.png")
     height, width = (side // 2 for side in pixels.shape[:2])

@@ -1,4 +1,4 @@
-"""The report's page: its figures are the scores', its words mean what they say, nothing runs."""
+"""The report's page: its figures are the metrics', its words mean what they say, nothing runs."""
 
 import dataclasses
 import re
@@ -10,7 +10,7 @@ import torch
 
 from pixelwise.classes import ClassMap
 from pixelwise.data.sample import Sample
-from pixelwise.evaluation.evaluate import score_samples
+from pixelwise.evaluation.evaluate import evaluate_samples
 from pixelwise.metrics.label_quality import find_suspects
 from pixelwise.models.base import SegmentationModel
 from pixelwise.models.model_file import ModelCard, Preprocessing, TrainingData
@@ -18,8 +18,8 @@ from pixelwise.prediction.predictor import Predictor
 from pixelwise.reporting import label_caveats
 from pixelwise.reporting.charts import Line, bar_chart, line_chart
 from pixelwise.reporting.report_page import (
-    MISSED_COLOUR,
-    WRONG_COLOUR,
+    MISSED_COLOR,
+    WRONG_COLOR,
     RunFacts,
     error_map,
     write_report,
@@ -31,7 +31,7 @@ NAMES = ("ground", NASTY, "dirt", "nowhere")
 SIZE = (40, 56)
 
 
-class KnowsColours(SegmentationModel):
+class KnowsColors(SegmentationModel):
     """Sure of the class whose red value, 0, 80, 160 or 240, a pixel has."""
 
     sees_px, in_channels, num_classes = 1, 3, 4
@@ -47,17 +47,17 @@ class KnowsColours(SegmentationModel):
 
 def predictor():
     card = ModelCard(
-        architecture="knows-colours",
+        architecture="knows-colors",
         in_channels=3,
         class_map=ClassMap.build(NAMES),
-        label_mode="exclusive",
+        label_mode="multiclass",
         preprocessing=Preprocessing(dtype="uint8", mean=(0,) * 3, std=(1,) * 3),
         training_size=(32, 32),
-        scores=None,
+        metrics=None,
         data=TrainingData(fingerprint="other", images=(), split=None, split_seed=0),
         versions={"pixelwise": "0"},
     )
-    return Predictor(KnowsColours(), card, device="cpu")
+    return Predictor(KnowsColors(), card, device="cpu")
 
 
 def scene(number, change=None):
@@ -68,7 +68,7 @@ def scene(number, change=None):
     image = np.repeat(mask[..., None] * 80, 3, axis=-1)
     if change:
         change(mask)
-    return Sample(f"scene {number} <i>", image.astype(np.uint8), mask, "exclusive")
+    return Sample(f"scene {number} <i>", image.astype(np.uint8), mask, "multiclass")
 
 
 def forget_the_cell(mask):
@@ -78,8 +78,8 @@ def forget_the_cell(mask):
 SCENES = [scene(0), scene(1), scene(2), scene(3, forget_the_cell), scene(4), scene(5)]
 
 
-def scores_of(samples, model=None):
-    return score_samples(model or predictor(), iter(samples), len(samples), detailed=True)
+def metrics_of(samples, model=None):
+    return evaluate_samples(model or predictor(), iter(samples), len(samples), detailed=True)
 
 
 class Page(HTMLParser):
@@ -117,15 +117,15 @@ class Page(HTMLParser):
         return next(row for row in self.rows if row and row[0] == first)
 
 
-def page_of(samples, path, run=None, scores=None):
+def page_of(samples, path, run=None, metrics=None):
     by_name = {sample.name: sample for sample in samples}
-    scores = scores or scores_of(samples)
+    metrics = metrics or metrics_of(samples)
     write_report(
-        path, scores, predictor(), by_name.__getitem__, title="model <x> on data", split="val",
+        path, metrics, predictor(), by_name.__getitem__, title="model <x> on data", split="val",
         run=run, command=("pixelwise", "train"),
         review_command=("pixelwise", "review", "my run", "data"),
     )  # fmt: skip
-    return Page(path.read_text(encoding="utf-8")), scores
+    return Page(path.read_text(encoding="utf-8")), metrics
 
 
 @pytest.fixture(scope="module")
@@ -133,17 +133,18 @@ def written(tmp_path_factory):
     return page_of(SCENES, tmp_path_factory.mktemp("page") / "report.html")
 
 
-def test_the_figures_of_the_page_are_those_of_the_scores(written):
-    page, scores = written
-    for value in (scores.mean_iou, scores.pixel_accuracy, scores.mean_dice, scores.class_accuracy,
-                  scores.image_mean_iou, scores.detail.boundary_iou):  # fmt: skip
+def test_the_figures_of_the_page_are_those_of_the_metrics(written):
+    page, metrics = written
+    for value in (metrics.mean_iou, metrics.pixel_accuracy, metrics.mean_dice,
+                  metrics.class_accuracy,
+                  metrics.image_mean_iou, metrics.detail.boundary_iou):  # fmt: skip
         assert f"{value:.3f}" in page.text
-    for row in scores.per_class[:3]:
+    for row in metrics.per_class[:3]:
         cells = page.row(row.name)
         assert cells[1:6:2] == [f"{value:.3f}" for value in (row.iou, row.dice, row.recall)]
         assert cells[4] == f"{row.precision:.3f}"
         assert cells[7] == f"{row.pixels:,}"
-    confusion = np.array(scores.detail.confusion)
+    confusion = np.array(metrics.detail.confusion)
     shares = confusion / confusion.sum(1, keepdims=True).clip(1)
     is_met = confusion.sum(0) + confusion.sum(1) > 0
     assert is_met.tolist() == [True, True, True, False]  # of "nowhere" there is nothing to show
@@ -154,8 +155,8 @@ def test_the_figures_of_the_page_are_those_of_the_scores(written):
 
 
 def test_a_class_that_no_mask_shows_is_listed_and_counts_nowhere(written):
-    page, scores = written
-    assert scores.absent_classes == ("nowhere",)
+    page, metrics = written
+    assert metrics.absent_classes == ("nowhere",)
     assert page.row("nowhere")[1:] == [*["\N{EN DASH}"] * 6, "0"]
     assert "Not in these masks, so not counted: nowhere." in page.text
 
@@ -173,11 +174,11 @@ def test_names_are_text_whatever_is_in_them(written):
 
 
 def test_images_are_shown_worst_first_and_each_once(written):
-    page, scores = written
+    page, metrics = written
     shown = re.findall(r"(worst|median|best): (scene \d) <i>, mean IoU ([\d.]+)", page.text)
     assert len({name for _, name, _ in shown}) == len(shown) == 6
     assert shown[0][:2] == ("worst", "scene 3")
-    by_name = {row.name.removesuffix(" <i>"): row.mean_iou for row in scores.detail.per_image}
+    by_name = {row.name.removesuffix(" <i>"): row.mean_iou for row in metrics.detail.per_image}
     assert all(figure == f"{by_name[name]:.3f}" for _, name, figure in shown)
 
 
@@ -189,7 +190,7 @@ def test_the_label_that_is_missing_is_shown_with_the_command_for_all(written):
     assert "scene 3 <i>" in review
     assert "2. " not in review
     assert "pixelwise review 'my run' data" in review
-    assert "learnt from all 6 images" in review
+    assert "learned from all 6 images" in review
 
 
 def test_labels_that_are_right_are_not_doubted(tmp_path):
@@ -206,11 +207,11 @@ def test_a_review_finds_what_a_second_look_at_everything_finds():
 
     samples = [scene(number, change) for number in range(8)]
     by_name = {sample.name: sample for sample in samples}
-    model, scores = predictor(), scores_of(samples)
-    found = label_caveats.review_worst(scores, model, by_name.__getitem__, ())
+    model, metrics = predictor(), metrics_of(samples)
+    found = label_caveats.review_worst(metrics, model, by_name.__getitem__, ())
     expected = find_suspects(
         lambda: ((sample, model.probabilities(sample.image)) for sample in samples),
-        model.card.class_map, "exclusive", top=label_caveats.NUM_SHOWN,
+        model.card.class_map, "multiclass", top=label_caveats.NUM_SHOWN,
     )  # fmt: skip
     assert len(expected) == label_caveats.NUM_SHOWN
     assert [(one.name, one.given, one.suggested) for one in found.entries] == [
@@ -224,10 +225,10 @@ def test_a_review_predicts_no_more_images_than_it_says(monkeypatch):
              for number in range(6)]  # fmt: skip
     samples = [*small, scene(7, forget_the_cell)]
     by_name = {sample.name: sample for sample in samples}
-    scores, model, predicted = scores_of(samples), predictor(), []
+    metrics, model, predicted = metrics_of(samples), predictor(), []
     honest = model.probabilities
     monkeypatch.setattr(model, "probabilities", lambda image: predicted.append(0) or honest(image))
-    found = label_caveats.review_worst(scores, model, by_name.__getitem__, ())
+    found = label_caveats.review_worst(metrics, model, by_name.__getitem__, ())
     assert len(predicted) == 2
     assert found.entries[0].name == "scene 7 <i>"
     assert "the 2 whose labels it denies the most" in found.notes[0]
@@ -236,7 +237,7 @@ def test_a_review_predicts_no_more_images_than_it_says(monkeypatch):
 def test_a_weak_model_is_not_to_be_trusted_against_the_labels():
     wrong = [dataclasses.replace(one, mask=(one.mask + 1) % 3) for one in SCENES]
     notes = label_caveats.review_worst(
-        dataclasses.replace(scores_of(wrong), seen_in_training=2), predictor(),
+        dataclasses.replace(metrics_of(wrong), seen_in_training=2), predictor(),
         {one.name: one for one in wrong}.__getitem__, (),
     ).notes  # fmt: skip
     assert "The model is weak" in notes[1]
@@ -270,7 +271,7 @@ def test_a_loss_that_is_no_finite_number_does_not_cost_the_report(value, tmp_pat
 
 
 def words_of(samples, **changes):
-    return verdict(dataclasses.replace(scores_of(samples), **changes))
+    return verdict(dataclasses.replace(metrics_of(samples), **changes))
 
 
 def test_a_good_result_is_called_so_with_its_numbers():
@@ -301,11 +302,11 @@ def test_a_rare_class_that_is_never_predicted_is_told_so():
 
     (found,) = [one for one in words_of([scene(0, add_a_speck), scene(1)])
                 if one.startswith("nowhere is found badly")]  # fmt: skip
-    assert "it is rare, 0.09% of the labelled pixels" in found
+    assert "it is rare, 0.09% of the labeled pixels" in found
     assert "it is never predicted, mostly taken for ground" in found
 
 
-def test_a_class_that_is_seen_where_it_is_not_is_told_by_what_is_there_in_truth():
+def test_a_class_that_is_seen_where_it_is_not_is_told_by_what_is_there_instead():
     def most_dirt_is_ground(mask):
         rows, columns = (mask == 2).nonzero()
         share = len(rows) * 2 // 3
@@ -313,7 +314,7 @@ def test_a_class_that_is_seen_where_it_is_not_is_told_by_what_is_there_in_truth(
 
     (found,) = [one for one in words_of([scene(number, most_dirt_is_ground) for number in range(5)])
                 if one.startswith("dirt is found badly")]  # fmt: skip
-    assert "of what is called so is something else, mostly in truth ground" in found
+    assert "of what is called so is something else, mostly labeled ground" in found
     assert "missed" not in found
 
 
@@ -323,22 +324,22 @@ def test_a_class_that_is_seen_where_it_is_not_is_told_by_what_is_there_in_truth(
         (0.1, 0.02, "too sure of itself: its probabilities are off by 20.0% on average. "),
         (0.1, 0.02, "A temperature of 1.70 in place of the model's 1.10 leaves 2.0%."),
         (-0.1, 0.02, "less sure than it could be"),
-        (0.1, 0.15, "Another temperature does not mend that."),
+        (0.1, 0.15, "Another temperature does not fix that."),
     ],
 )  # fmt: skip
 def test_a_model_whose_probabilities_are_off_is_told_what_a_temperature_would_do(
     overconfidence, left, expected
 ):
-    scores = scores_of(SCENES)
+    metrics = metrics_of(SCENES)
     detail = dataclasses.replace(
-        scores.detail,
+        metrics.detail,
         calibration_error=0.2,
         overconfidence=overconfidence,
         model_temperature=1.1,
         temperature=1.7,
         calibration_error_left=left,
     )
-    (found,) = [one for one in verdict(dataclasses.replace(scores, detail=detail))
+    (found,) = [one for one in verdict(dataclasses.replace(metrics, detail=detail))
                 if one.startswith("The model is")]  # fmt: skip
     assert expected in found
 
@@ -357,17 +358,17 @@ def test_a_model_whose_probabilities_are_off_is_told_what_a_temperature_would_do
 def test_a_temperature_is_said_to_be_in_the_model_file_only_where_it_is(
     kept, left, is_said, tmp_path
 ):
-    scores = scores_of(SCENES)
+    metrics = metrics_of(SCENES)
     detail = dataclasses.replace(
-        scores.detail,
+        metrics.detail,
         calibration_error=0.2,
         model_temperature=1.0,
         temperature=1.7,
         calibration_error_left=left,
     )
-    scores = dataclasses.replace(scores, detail=detail, selected_on=len(SCENES))
-    assert any("is in the model file now" in one for one in verdict(scores, kept)) is is_said
-    page, _ = page_of(SCENES, tmp_path / "report.html", RunFacts(temperature=kept), scores)
+    metrics = dataclasses.replace(metrics, detail=detail, selected_on=len(SCENES))
+    assert any("is in the model file now" in one for one in verdict(metrics, kept)) is is_said
+    page, _ = page_of(SCENES, tmp_path / "report.html", RunFacts(temperature=kept), metrics)
     assert ("is in the model file now" in page.text) is is_said
 
 
@@ -379,7 +380,7 @@ def test_masks_of_one_class_say_nothing_of_a_weakest_one():
     assert any(one.endswith(f"not counted: {NASTY}, dirt, nowhere.") for one in words)
 
 
-class SaysGround(KnowsColours):
+class SaysGround(KnowsColors):
     """Predicts the first class everywhere."""
 
     def segment(self, image):
@@ -389,11 +390,11 @@ class SaysGround(KnowsColours):
 
 def test_a_model_that_says_one_class_everywhere_is_called_by_it_and_by_nothing_else():
     model = Predictor(SaysGround(), predictor().card, device="cpu")
-    words = verdict(scores_of(SCENES, model))
+    words = verdict(metrics_of(SCENES, model))
     assert words[0] == "Every pixel is predicted as ground: the model tells nothing apart."
     assert not [one for one in words if "found badly" in one or "Borders" in one]
     blank = dataclasses.replace(SCENES[0], mask=np.zeros(SIZE, np.uint8))
-    assert scores_of([blank], model).constant_prediction is None  # it is right
+    assert metrics_of([blank], model).constant_prediction is None  # it is right
 
 
 def test_images_that_chose_the_epoch_are_said():
@@ -412,11 +413,11 @@ def test_borders_that_are_worse_than_the_rest_are_said():
     def grow(mask):
         mask[3:22, 3:27] = 1
 
-    scores = scores_of([scene(number, grow) for number in range(3)])
-    weak = dataclasses.replace(scores.detail, boundary_iou=0.2)
-    words = verdict(dataclasses.replace(scores, detail=weak))
+    metrics = metrics_of([scene(number, grow) for number in range(3)])
+    weak = dataclasses.replace(metrics.detail, boundary_iou=0.2)
+    words = verdict(dataclasses.replace(metrics, detail=weak))
     (found,) = [one for one in words if one.startswith("Borders are the weak part")]
-    near, inside = scores.detail.accuracy_by_distance[0], scores.detail.accuracy_by_distance[-1]
+    near, inside = metrics.detail.accuracy_by_distance[0], metrics.detail.accuracy_by_distance[-1]
     assert "boundary IoU 0.200" in found
     assert f"{near[1]:.0%} of the pixels at a border" in found
     assert f"{inside[1]:.0%} of those" in found
@@ -448,17 +449,17 @@ def test_a_bar_chart_draws_bars_as_high_as_their_values():
     assert all(f">{value}<" in chart for value in ("0.25", "0.50", "1.00", "&lt;16"))
 
 
-def test_an_error_map_shows_what_is_wrong_and_blackens_void():
+def test_an_error_map_shows_what_is_wrong_and_blackens_ignored_pixels():
     sample = scene(0, forget_the_cell)
     sample.mask[-3:] = 255
     picture = error_map(sample, predictor().probabilities(sample.image))
-    assert (picture[4:20, 4:24] == WRONG_COLOUR).all()
+    assert (picture[4:20, 4:24] == WRONG_COLOR).all()
     assert (picture[-3:] == 0).all()
     assert (picture[:3, :, 0] == picture[:3, :, 1]).all()
     planes = np.zeros((2, 4, 4), np.uint8)
     planes[0, 0], guess = 255, np.zeros((2, 4, 4), np.float32)
     guess[1, 3] = 0.9
-    overlapping = Sample("a", np.full((4, 4, 3), 90, np.uint8), planes, "overlapping")
-    picture = error_map(overlapping, guess)
-    assert (picture[0] == MISSED_COLOUR).all()
-    assert (picture[3] == WRONG_COLOUR).all()
+    multilabel = Sample("a", np.full((4, 4, 3), 90, np.uint8), planes, "multilabel")
+    picture = error_map(multilabel, guess)
+    assert (picture[0] == MISSED_COLOR).all()
+    assert (picture[3] == WRONG_COLOR).all()

@@ -16,7 +16,7 @@ from pixelwise.data.formats import formats
 from pixelwise.data.sample import Sample
 from pixelwise.errors import MaskError, OutputError
 from pixelwise.metrics.label_quality import Suspect
-from pixelwise.reporting.data_check_page import MARK_COLOUR
+from pixelwise.reporting.data_check_page import MARK_COLOR
 from pixelwise.reporting.review_labelme import REVIEW_MARK, write_labelme_review
 from pixelwise.reporting.review_page import as_suggested, suspect_pictures, write_review_page
 
@@ -37,7 +37,7 @@ def picture_of(uri):
 def sample_named(name, size=(60, 90)):
     mask = np.zeros(size, np.uint8)
     mask[5:15, 5:25] = 1
-    return Sample(name, np.full((*size, 3), 120, np.uint8), mask, "exclusive")
+    return Sample(name, np.full((*size, 3), 120, np.uint8), mask, "multiclass")
 
 
 def test_a_page_shows_every_suspect_in_order_and_fetches_nothing(tmp_path):
@@ -83,7 +83,7 @@ def test_a_picture_shows_the_region_inside_its_outline_wherever_it_is(box):
     assert len({picture.shape for picture in pictures}) == 1
     assert 90 <= max(pictures[0].shape) <= 240
     is_whole = box[2:] == (60, 90)
-    drawn = (abs(pictures[0] - MARK_COLOUR).sum(-1) < 120).any()
+    drawn = (abs(pictures[0] - MARK_COLOR).sum(-1) < 120).any()
     assert drawn != is_whole  # there is no outside of the whole image
 
 
@@ -98,10 +98,10 @@ def test_the_suggestion_is_painted_into_the_mask():
     assert (sample.mask[30:34, 40:44] == 0).all()
 
 
-def test_of_overlapping_labels_one_plane_is_changed():
+def test_of_multilabel_labels_one_plane_is_changed():
     planes = np.zeros((2, 20, 20), np.uint8)
     planes[0, 2:6, 2:6] = 180
-    sample = Sample("a", np.zeros((20, 20, 3), np.uint8), planes, "overlapping")
+    sample = Sample("a", np.zeros((20, 20, 3), np.uint8), planes, "multilabel")
     names = ClassMap.build(["one", "two"])
     suspects = [
         suspect_at("a", (2, 2, 4, 4), "one", None),
@@ -141,7 +141,7 @@ def test_labelme_files_are_read_back_with_labels_and_questions(folder, tmp_path)
     wider = ClassMap.build([*CLASSES.names, *questions])
     for record, original in zip(records, (first, second), strict=True):
         mask = reader.load(record, wider).mask
-        truth = dataset.load(original).mask
+        target = dataset.load(original).mask
         own = [one for one in suspects if one.name == original.name]
         asked = np.zeros(mask.shape, bool)
         for one in own:
@@ -150,7 +150,7 @@ def test_labelme_files_are_read_back_with_labels_and_questions(folder, tmp_path)
             top, left, height, width = one.box
             # LabelMe fills its outlines too: a pixel more below and to the right.
             asked[top : top + height + 1, left : left + width + 1] = True
-        np.testing.assert_array_equal(mask[~asked], truth[~asked])
+        np.testing.assert_array_equal(mask[~asked], target[~asked])
 
 
 def test_a_reviewed_folder_is_a_data_set_once_the_questions_are_gone(folder, tmp_path):
@@ -179,9 +179,9 @@ def test_soft_labels_are_written_as_hard_ones(tmp_path, make_class_dataset):
     name = dataset.records[0].name
     out = tmp_path / "labelme"
     write_labelme_review(out, [suspect_at(name, (1, 1, 4, 4), None, "kind-1")], dataset)
-    (record,) = formats.create("labelme", label_mode="overlapping").records(out)
+    (record,) = formats.create("labelme", label_mode="multilabel").records(out)
     wider = ClassMap.build([*dataset.class_map.names, "review: nothing -> kind-1"])
-    mask = formats.create("labelme", label_mode="overlapping").load(record, wider).mask
+    mask = formats.create("labelme", label_mode="multilabel").load(record, wider).mask
     np.testing.assert_array_equal(mask[:-1] > 0, dataset.load(dataset.records[0]).mask >= 128)
 
 

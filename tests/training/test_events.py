@@ -1,12 +1,15 @@
 """What several trainings say alike is told once."""
 
-from pixelwise.training.events import Alarmed, Said, each_once
+from pixelwise.training.events import Message, WarningRaised, each_once
 
 
-def test_lines_that_were_told_before_are_left_out_and_alarms_never():
+def test_lines_that_were_told_before_are_left_out_and_problems_never():
     told = []
     listener = each_once(told.append)
-    data, alarm = Said("data", ("2 images",)), Alarmed(1, "flat-loss", "the loss is flat")
-    for event in (data, alarm, data, Said("data", ("3 images",)), alarm):
+    data, problem = (
+        Message("data", ("2 images",)),
+        WarningRaised(1, "flat-loss", "the loss is flat"),
+    )
+    for event in (data, problem, data, Message("data", ("3 images",)), problem):
         listener(event)
-    assert told == [data, alarm, Said("data", ("3 images",)), alarm]
+    assert told == [data, problem, Message("data", ("3 images",)), problem]

@@ -1,4 +1,4 @@
-"""Faults put into real trainings: each raises its own alarm, and healthy trainings raise none."""
+"""Faults put into real trainings: each is reported, and healthy trainings report none."""
 
 import dataclasses
 
@@ -12,11 +12,11 @@ from pixelwise.data.digits import write_digits
 from pixelwise.errors import MaskError, TrainingError
 from pixelwise.training import loop, setup
 from pixelwise.training import train as train_module
-from pixelwise.training.events import Alarmed
+from pixelwise.training.events import WarningRaised
 from pixelwise.training.run_folder import load_notes
 from pixelwise.training.train import train
 
-COLOURS = np.array([(60, 60, 70), (200, 90, 60), (80, 190, 90)])
+COLORS = np.array([(60, 60, 70), (200, 90, 60), (80, 190, 90)])
 NAMES = ("ground", "red", "green")
 SMALL = "model.arguments={filters: 4, depth: 2}"
 TRAIN, VAL = 16, 6
@@ -41,14 +41,14 @@ class Pair:
 
 
 def draw(rng, size):
-    """Ellipses of two colours on a dark ground, with noise."""
+    """Ellipses of two colors on a dark ground, with noise."""
     mask = np.zeros(size, np.uint8)
     rows, columns = np.mgrid[: size[0], : size[1]]
     for class_id in (1, 1, 2, 2):
         row, column = rng.uniform(0.15, 0.85, 2) * size
         high, wide = rng.uniform(3, 6, 2)
         mask[((rows - row) / high) ** 2 + ((columns - column) / wide) ** 2 < 1] = class_id
-    image = COLOURS[mask] + rng.normal(0, 10, (*size, 3))
+    image = COLORS[mask] + rng.normal(0, 10, (*size, 3))
     return np.clip(image, 0, 255).astype(np.uint8), mask
 
 
@@ -68,10 +68,10 @@ def write(folder, pairs, names=NAMES):
             Image.fromarray(pair.image).save(place / "images" / f"{name}.png")
         else:
             path = place / "images" / f"{name}.tif"
-            is_grey = pair.image.shape[-1] == 1
+            is_gray = pair.image.shape[-1] == 1
             tifffile.imwrite(
-                path, pair.image[..., 0] if is_grey else pair.image, photometric="minisblack",
-                planarconfig=None if is_grey else "contig",
+                path, pair.image[..., 0] if is_gray else pair.image, photometric="minisblack",
+                planarconfig=None if is_gray else "contig",
             )  # fmt: skip
         Image.fromarray(np.ascontiguousarray(pair.mask)).save(place / "masks" / f"{name}.png")
     (folder / "dataset.yaml").write_text(f"classes: [{', '.join(names)}]\n")
@@ -87,19 +87,19 @@ def changed(change, **options):
     ]
 
 
-def alarms_of(data, folder, *overrides, **options):
+def problems_of(data, folder, *overrides, **options):
     """The kinds that a training says, with the epoch; its notes hold the same."""
     said = []
     settings = {"model": "unet-elu", "epochs": 3, "batch_size": 4, "device": "cpu", **options}
     try:
         train(
             data, out=folder / "run",
-            listener=lambda event: said.append(event) if isinstance(event, Alarmed) else None,
+            listener=lambda event: said.append(event) if isinstance(event, WarningRaised) else None,
             overrides=["training.precision=float32", *overrides], **settings,
         )  # fmt: skip
     finally:
-        assert list(load_notes(folder / "run").alarms) == said
-    return [(alarm.kind, alarm.epoch) for alarm in said]
+        assert list(load_notes(folder / "run").problems) == said
+    return [(problem.kind, problem.epoch) for problem in said]
 
 
 def shift(pair):
@@ -119,7 +119,7 @@ LABEL_FAULTS = {
 def test_labels_that_lie_wrong_are_told_before_the_first_step(fault, tmp_path):
     change, kind = LABEL_FAULTS[fault]
     data = write(tmp_path / "data", changed(change, size=(60, 60)))
-    assert alarms_of(data, tmp_path, SMALL) == [(kind, 0)]
+    assert problems_of(data, tmp_path, SMALL) == [(kind, 0)]
 
 
 def test_labels_of_other_images_are_told(tmp_path):
@@ -128,28 +128,35 @@ def test_labels_of_other_images_are_told(tmp_path):
         dataclasses.replace(pair, mask=pairs[place - 1].mask) for place, pair in enumerate(pairs)
     ]
     data = write(tmp_path / "data", others)
-    assert alarms_of(data, tmp_path, SMALL) == [("labels-of-others", 0)]
+    assert problems_of(data, tmp_path, SMALL) == [("labels-of-others", 0)]
 
 
-@pytest.mark.parametrize(("model", "rate"), [("stacked-fcn", 0.1), ("encoder-decoder", 0.3)])
-def test_a_rate_that_is_a_hundred_times_too_high_is_told(model, rate, tmp_path):
+@pytest.mark.parametrize(
+    ("model", "learning_rate"), [("stacked-fcn", 0.1), ("encoder-decoder", 0.3)]
+)
+def test_a_learning_rate_that_is_a_hundred_times_too_high_is_told(model, learning_rate, tmp_path):
     data = write(tmp_path / "data", drawn_pairs())
-    rate = f"training.learning_rate={rate}"
-    found = alarms_of(data, tmp_path, rate, model=model, epochs=6)
-    assert "rate-too-high" in dict(found)
-    assert not set(dict(found)) & {"loss-flat", "rate-too-low", "overfitting", "labels-shifted"}
+    setting = f"training.learning_rate={learning_rate}"
+    found = problems_of(data, tmp_path, setting, model=model, epochs=6)
+    assert "learning-rate-too-high" in dict(found)
+    assert not set(dict(found)) & {
+        "loss-flat",
+        "learning-rate-too-low",
+        "overfitting",
+        "labels-shifted",
+    }
 
 
-def test_a_rate_that_makes_the_loss_no_number_stops_the_training(tmp_path):
+def test_a_learning_rate_that_makes_the_loss_no_number_stops_the_training(tmp_path):
     data = write(tmp_path / "data", drawn_pairs())
-    with pytest.raises(TrainingError, match=r"loss must be a number.*Lower the rate"):
-        alarms_of(data, tmp_path, "training.learning_rate=0.5", model="resunet", epochs=3)
+    with pytest.raises(TrainingError, match=r"loss must be a number.*Lower the learning rate"):
+        problems_of(data, tmp_path, "training.learning_rate=0.5", model="resunet", epochs=3)
 
 
-def test_a_rate_that_moves_nothing_is_told_at_once_and_the_flat_loss_later(tmp_path):
+def test_a_learning_rate_that_moves_nothing_is_told_at_once_and_the_flat_loss_later(tmp_path):
     data = write(tmp_path / "data", drawn_pairs())
-    found = alarms_of(data, tmp_path, SMALL, "training.learning_rate=1e-9", epochs=4)
-    assert found == [("rate-too-low", 0), ("loss-flat", 3)]
+    found = problems_of(data, tmp_path, SMALL, "training.learning_rate=1e-9", epochs=4)
+    assert found == [("learning-rate-too-low", 0), ("loss-flat", 3)]
 
 
 def test_a_class_that_training_does_not_show_is_told(tmp_path):
@@ -158,26 +165,26 @@ def test_a_class_that_training_does_not_show_is_told(tmp_path):
         return pair.image, pair.mask if pair.split == "val" else pair.mask * keep
 
     data = write(tmp_path / "data", changed(without_green))
-    found = alarms_of(data, tmp_path, SMALL)
+    found = problems_of(data, tmp_path, SMALL)
     assert found == [("class-not-in-training", 1)]
 
 
-def test_crops_that_are_void_all_over_are_told(tmp_path):
-    def labelled_in_a_corner(pair):
+def test_crops_that_are_ignored_all_over_are_told(tmp_path):
+    def labeled_in_a_corner(pair):
         mask = np.full_like(pair.mask, 255)
         mask[:3, :6] = np.arange(6) // 2
         return pair.image, pair.mask if pair.split == "val" else mask
 
-    pairs = changed(labelled_in_a_corner, size=(64, 64), num=(4, 4))
+    pairs = changed(labeled_in_a_corner, size=(64, 64), num=(4, 4))
     data = write(tmp_path / "data", pairs)
-    assert ("void-crops", 1) in alarms_of(data, tmp_path, SMALL, size=(16, 16), epochs=2)
+    assert ("ignored-crops", 1) in problems_of(data, tmp_path, SMALL, size=(16, 16), epochs=2)
 
 
 def test_training_images_in_the_validation_split_are_told(tmp_path):
     pairs = [pair for pair in drawn_pairs() if pair.split == "train"]
     copies = [dataclasses.replace(pair, split="val") for pair in pairs[:VAL]]
     data = write(tmp_path / "data", [*pairs, *copies])
-    assert alarms_of(data, tmp_path, SMALL) == [("leak", 0)]
+    assert problems_of(data, tmp_path, SMALL) == [("leak", 0)]
 
 
 def test_validation_images_of_another_world_are_told(tmp_path):
@@ -185,7 +192,7 @@ def test_validation_images_of_another_world_are_told(tmp_path):
         return 255 - pair.image if pair.split == "val" else pair.image, pair.mask
 
     data = write(tmp_path / "data", changed(inverted))
-    assert alarms_of(data, tmp_path, SMALL) == [("alien-validation", 0)]
+    assert problems_of(data, tmp_path, SMALL) == [("alien-validation", 0)]
 
 
 def test_activations_that_have_died_are_told(tmp_path, monkeypatch):
@@ -199,7 +206,7 @@ def test_activations_that_have_died_are_told(tmp_path, monkeypatch):
 
     monkeypatch.setattr(setup, "create_model", dead)
     data = write(tmp_path / "data", drawn_pairs())
-    found = alarms_of(data, tmp_path, model="stacked-fcn")
+    found = problems_of(data, tmp_path, model="stacked-fcn")
     assert found[0] == ("dead-activations", 1)
     assert set(dict(found)) <= {"dead-activations", "constant-output"}
 
@@ -211,7 +218,7 @@ def test_images_that_hold_nothing_are_told_and_not_taken_for_other_faults(conten
         return np.full_like(image, content) if pair.split == "train" else image, pair.mask
 
     data = write(tmp_path / "data", changed(blank))
-    assert alarms_of(data, tmp_path, SMALL) == [("constant-images", 0)]
+    assert problems_of(data, tmp_path, SMALL) == [("constant-images", 0)]
 
 
 def test_a_mark_for_missing_data_is_told_and_not_taken_for_other_faults(tmp_path):
@@ -221,29 +228,29 @@ def test_a_mark_for_missing_data_is_told_and_not_taken_for_other_faults(tmp_path
         return image, pair.mask
 
     data = write(tmp_path / "data", changed(marked))
-    assert alarms_of(data, tmp_path, SMALL)[0] == ("extreme-values", 0)
+    assert problems_of(data, tmp_path, SMALL)[0] == ("extreme-values", 0)
 
 
 def test_a_class_that_the_loss_ignores_is_told(tmp_path):
     data = write(tmp_path / "data", drawn_pairs())
     weights = "training.class_weights=[1,1,0.000001]"
-    found = alarms_of(data, tmp_path, SMALL, weights, "training.learning_rate=0.05", epochs=5)
+    found = problems_of(data, tmp_path, SMALL, weights, "training.learning_rate=0.05", epochs=5)
     assert "class-never-predicted" in dict(found)
 
 
-def test_training_images_that_are_learnt_by_heart_are_told(tmp_path):
+def test_training_images_that_are_memorized_are_told(tmp_path):
     def nothing_to_see(pair):
         rng = np.random.default_rng(100 * (pair.split == "val") + pair.number)
         return rng.integers(0, 256, pair.image.shape).astype(np.uint8), pair.mask
 
     data = write(tmp_path / "data", changed(nothing_to_see, size=(32, 32), num=(4, 6)))
-    found = alarms_of(
+    found = problems_of(
         data, tmp_path, "model.arguments={filters: 16, depth: 2, dropout: 0}",
         "training.learning_rate=0.01", "training.patience=100",
         "augmentation.orientation=fixed", "augmentation.scale=[1, 1]", epochs=30, batch_size=2,
     )  # fmt: skip
     assert "overfitting" in dict(found)
-    assert not set(dict(found)) & {"rate-too-high", "rate-too-low", "loss-flat"}
+    assert not set(dict(found)) & {"learning-rate-too-high", "learning-rate-too-low", "loss-flat"}
 
 
 def test_masks_of_one_class_are_refused_before_anything_is_trained(tmp_path):
@@ -258,7 +265,7 @@ def test_a_resumed_training_does_not_say_again_what_it_said(tmp_path):
 
     def stop(event):
         said.append(event)
-        if isinstance(event, Alarmed):
+        if isinstance(event, WarningRaised):
             raise KeyboardInterrupt
 
     options = {"out": tmp_path / "run", "device": "cpu"}
@@ -267,7 +274,7 @@ def test_a_resumed_training_does_not_say_again_what_it_said(tmp_path):
               **options)  # fmt: skip
     before = load_notes(tmp_path / "run")
     train(resume=True, listener=said.append, **options)
-    assert [event.kind for event in said if isinstance(event, Alarmed)] == ["labels-shifted"]
+    assert [event.kind for event in said if isinstance(event, WarningRaised)] == ["labels-shifted"]
     assert load_notes(tmp_path / "run") == before
     assert before.reasons
 
@@ -276,7 +283,7 @@ def two_classes(pair):
     return pair.image, (pair.mask > 0).astype(np.uint8)
 
 
-def with_void_and_sixteen_bits(pair):
+def with_ignored_and_sixteen_bits(pair):
     mask = pair.mask.copy()
     mask[:3] = 255
     return pair.image[..., :1].astype(np.uint16) * 250, mask
@@ -291,7 +298,12 @@ def four_bands_with_holes(pair):
 HEALTHY = {
     "three classes": (lambda pair: (pair.image, pair.mask), "unet-elu", 20, NAMES),
     "two classes": (two_classes, "unet", 20, NAMES[:2]),
-    "16-bit grey with void": (with_void_and_sixteen_bits, "encoder-decoder", 30, NAMES),
+    "16-bit gray with ignored pixels": (
+        with_ignored_and_sixteen_bits,
+        "encoder-decoder",
+        30,
+        NAMES,
+    ),
     "float bands with holes": (four_bands_with_holes, "resunet", 6, NAMES),
 }
 """What is changed, the model, its epochs, and the classes."""
@@ -302,9 +314,9 @@ def test_a_healthy_training_hears_nothing(kind, tmp_path):
     change, model, epochs, names = HEALTHY[kind]
     data = write(tmp_path / "data", changed(change), names)
     overrides = [SMALL] if model.startswith("unet") else []
-    assert alarms_of(data, tmp_path, *overrides, model=model, epochs=epochs) == []
+    assert problems_of(data, tmp_path, *overrides, model=model, epochs=epochs) == []
 
 
-def test_a_healthy_training_on_overlapping_digits_hears_nothing(tmp_path):
+def test_a_healthy_training_on_multilabel_digits_hears_nothing(tmp_path):
     write_digits(tmp_path / "data", num_train=24, num_val=8)
-    assert alarms_of(tmp_path / "data", tmp_path, SMALL, model="unet-elu", epochs=4) == []
+    assert problems_of(tmp_path / "data", tmp_path, SMALL, model="unet-elu", epochs=4) == []

@@ -5,7 +5,7 @@ import torch
 
 from pixelwise.config import load_recipe
 from pixelwise.training import setup
-from pixelwise.training.events import Stepped
+from pixelwise.training.events import StepEnded
 from pixelwise.training.train import train
 
 SMALL = {
@@ -74,7 +74,7 @@ def test_weights_lie_as_the_recipe_says_at_every_step_also_after_a_validation(
     monkeypatch.setattr("pixelwise.training.loop.forward_loss", forward_loss)
 
     def look(event):
-        if isinstance(event, Stepped):
+        if isinstance(event, StepEnded):
             wide = [values for values in model.parameters() if values.ndim == 4
                     and min(values.shape) > 1]  # fmt: skip
             seen.append(

@@ -34,17 +34,17 @@ def run(request, data, tmp_path_factory):
 
 def test_history_model_file_and_evaluate_say_the_same(run, data):
     kept = read_history(run.folder)[run.best_epoch - 1]
-    card = load_model(run.folder, device="cpu").card.scores
-    scores = json.loads((run.folder / "scores.json").read_text("utf-8"))
+    card = load_model(run.folder, device="cpu").card.metrics
+    metrics = json.loads((run.folder / "metrics.json").read_text("utf-8"))
     again = evaluate(load_model(run.folder, device="cpu"), data, "val").to_json()
     for name in ("mean_iou", "pixel_accuracy"):
-        assert scores[name] == card[name] == again[name]
+        assert metrics[name] == card[name] == again[name]
         assert round(again[name], 6) == kept[f"val_{name}"]
-    assert report_run(run.folder, device="cpu").scores.mean_iou == again["mean_iou"]
+    assert report_run(run.folder, device="cpu").metrics.mean_iou == again["mean_iou"]
 
 
 def test_the_precision_of_the_metrics_is_in_the_model_file(run):
-    assert load_model(run.folder, device="cpu").card.scores["precision_of_model"] == "float32"
+    assert load_model(run.folder, device="cpu").card.metrics["precision_of_model"] == "float32"
 
 
 def test_metrics_of_predicted_files_are_those_of_evaluate(run, data, tmp_path):

@@ -21,7 +21,7 @@ from pixelwise.training.train import train
 
 STEPS = [
     "data.denoise=median",
-    "data.white_balance=grey-world",
+    "data.white_balance=gray-world",
     "data.contrast=clahe",
     "data.resize={letterbox: [24, 30]}",
 ]
@@ -38,8 +38,8 @@ def scenes(tmp_path_factory):
     for index in range(10):
         height, width = ((20, 26), (31, 22))[index % 2]
         rows, columns = np.mgrid[:height, :width]
-        centre = rng.uniform(0.3, 0.7, 2) * (height, width)
-        disc = np.hypot(rows - centre[0], columns - centre[1]) < height / 4
+        center = rng.uniform(0.3, 0.7, 2) * (height, width)
+        disc = np.hypot(rows - center[0], columns - center[1]) < height / 4
         image = rng.uniform(200, 900, (height, width, 4))
         image[..., 2] = rng.uniform(300, 500, (height, width)) + 1500 * disc
         tifffile.imwrite(
@@ -63,10 +63,10 @@ def test_raw_images_score_as_in_training_and_no_step_is_done_twice(scenes, run):
     predictor = load_model(run.folder, device="cpu")
     assert predictor.card.preprocessing.bands == (3, 1)
     assert predictor.card.in_channels == 2
-    scores = evaluate(predictor, scenes, "val")
-    assert scores.loss == pytest.approx(run.scores.loss, rel=1e-5)
-    without_intervals = tuple(replace(row, iou_interval=None) for row in run.scores.per_class)
-    assert scores.per_class == without_intervals
+    metrics = evaluate(predictor, scenes, "val")
+    assert metrics.loss == pytest.approx(run.metrics.loss, rel=1e-5)
+    without_intervals = tuple(replace(row, iou_interval=None) for row in run.metrics.per_class)
+    assert metrics.per_class == without_intervals
 
 
 def test_predictions_of_raw_files_have_their_size(scenes, run, tmp_path):
@@ -105,7 +105,7 @@ def test_bands_of_the_dataset_card_are_trained_on_and_not_chosen_again(scenes, t
     assert "bands 4, 3: as the dataset card says" in str(said)
     predictor = load_model(outcome.folder, device="cpu")
     assert predictor.card.preprocessing.bands == (4, 3)
-    assert evaluate(predictor, card, "val").loss == pytest.approx(outcome.scores.loss, rel=1e-5)
+    assert evaluate(predictor, card, "val").loss == pytest.approx(outcome.metrics.loss, rel=1e-5)
     asked = train(card, bands=(1,), out=tmp_path / "asked", **QUICK)
     assert load_model(asked.folder, device="cpu").card.preprocessing.bands == (1,)
 
@@ -123,11 +123,11 @@ def test_a_scale_and_another_size_at_once_are_refused(scenes, tmp_path):
 
 
 @pytest.mark.parametrize("resize", ["[16, 40]", "{shortest_side: 18}"])
-def test_every_policy_trains_and_scores_at_the_original_size(scenes, tmp_path, resize):
+def test_every_policy_trains_and_evaluates_at_the_original_size(scenes, tmp_path, resize):
     recipe = load_recipe(overrides=[f"data.resize={resize}"])
     outcome = train(scenes, recipe=recipe, out=tmp_path / "run", **QUICK)
-    scores = evaluate(load_model(outcome.folder, device="cpu"), scenes, "val")
-    assert scores.loss == pytest.approx(outcome.scores.loss, rel=1e-5)
+    metrics = evaluate(load_model(outcome.folder, device="cpu"), scenes, "val")
+    assert metrics.loss == pytest.approx(outcome.metrics.loss, rel=1e-5)
 
 
 @pytest.mark.parametrize("bands", ["4,,2", "0,1", "red", "3.5"])

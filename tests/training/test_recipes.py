@@ -23,14 +23,14 @@ def statistics(
         heights=(height,) * num_images,
         widths=(width,) * num_images,
         class_frequencies=frequencies,
-        void_share=0.0,
+        ignored_share=0.0,
         unevenness=unevenness,
     )
 
 
 def filled(**options):
     recipe = Recipe()
-    mode = options.pop("label_mode", "exclusive")
+    mode = options.pop("label_mode", "multiclass")
     is_cpu = options.pop("is_cpu", True)
     advice = options.pop("advice", AugmentationRecipe())
     reasons = fill_data_choices(recipe, statistics(**options), advice, mode, is_cpu=is_cpu)
@@ -51,14 +51,14 @@ def test_a_rare_class_brings_class_weights_and_says_so():
     assert recipe.training.class_weights == "balanced"
     assert "0.30%" in reasons
     assert filled(frequencies=(0.5, 0.5))[0].training.class_weights == "none"
-    assert filled(label_mode="overlapping")[0].training.class_weights == "none"
+    assert filled(label_mode="multilabel")[0].training.class_weights == "none"
 
 
 def test_what_the_user_fixed_is_left_as_it_is():
     recipe = Recipe.model_validate(
         {"training": {"size": (8, 8), "batch_size": 3, "class_weights": "none"}}
     )
-    fill_data_choices(recipe, statistics(), AugmentationRecipe(), "exclusive", is_cpu=True)
+    fill_data_choices(recipe, statistics(), AugmentationRecipe(), "multiclass", is_cpu=True)
     assert recipe.training.size == (8, 8)
     assert recipe.training.batch_size == 3
     assert recipe.training.class_weights == "none"

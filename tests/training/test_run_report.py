@@ -40,8 +40,8 @@ def test_the_temperature_is_the_one_that_the_model_file_holds(told, temperature)
         ({}, ()),
         ({"ignore": [11, 12]}, ("--ignore", "11", "--ignore", "12")),
         (
-            {"strays": "nearest", "format": "index-masks"},
-            ("--strays", "nearest", "--format", "index-masks"),
+            {"unexpected": "nearest", "format": "index-masks"},
+            ("--unexpected", "nearest", "--format", "index-masks"),
         ),
     ],
 )

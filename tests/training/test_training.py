@@ -16,8 +16,8 @@ from pixelwise.config import load_recipe
 from pixelwise.errors import ConfigError, DataError, ModelFileError, TrainingError
 from pixelwise.prediction.predictor import load_model
 from pixelwise.training import loop
-from pixelwise.training.diagnostics.observer import Watch
-from pixelwise.training.events import EpochEnded, Said, Stepped
+from pixelwise.training.diagnostics.observer import Observer
+from pixelwise.training.events import EpochEnded, Message, StepEnded
 from pixelwise.training.train import train
 
 
@@ -29,10 +29,10 @@ def write_shapes(folder, *, num_images=10, size=(24, 24), sizes=None, mode="RGB"
     for index in range(num_images):
         height, width = (sizes or [size])[index % len(sizes or [size])]
         rows, columns = np.mgrid[:height, :width]
-        centre = rng.uniform(0.3, 0.7, 2) * (height, width)
-        disc = (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 < (min(height, width) / 4) ** 2
-        grey = np.where(disc, 200, 40) + rng.integers(0, 30, (height, width))
-        pixels = np.repeat(grey[..., None], len(mode), -1) if len(mode) > 1 else grey
+        center = rng.uniform(0.3, 0.7, 2) * (height, width)
+        disc = (rows - center[0]) ** 2 + (columns - center[1]) ** 2 < (min(height, width) / 4) ** 2
+        gray = np.where(disc, 200, 40) + rng.integers(0, 30, (height, width))
+        pixels = np.repeat(gray[..., None], len(mode), -1) if len(mode) > 1 else gray
         Image.fromarray(pixels.astype(np.uint8)).save(folder / f"images/{index:02d}.png")
         Image.fromarray(disc.astype(np.uint8)).save(folder / f"masks/{index:02d}.png")
     return folder
@@ -70,7 +70,7 @@ def test_a_run_folder_holds_everything_the_design_names(whole_run):
     _, outcome, _ = whole_run
     names = {path.name for path in outcome.folder.iterdir()}
     assert names == {
-        "recipe.yaml", "model.safetensors", "last.ckpt", "history.csv", "scores.json",
+        "recipe.yaml", "model.safetensors", "last.ckpt", "history.csv", "metrics.json",
         "curves.png", "pictures", "report.html", "notes.json",
     }  # fmt: skip
     assert not list(outcome.folder.rglob(".*"))
@@ -82,7 +82,7 @@ def test_history_has_one_row_per_epoch_and_the_best_is_what_was_kept(whole_run):
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
     best = max(rows, key=lambda row: (row["val_mean_iou"], -row["val_loss"]))
     assert outcome.best_epoch == best["epoch"]
-    assert outcome.scores.mean_iou == pytest.approx(best["val_mean_iou"], rel=1e-4)
+    assert outcome.metrics.mean_iou == pytest.approx(best["val_mean_iou"], rel=1e-4)
     lines = (outcome.folder / "history.csv").read_text().splitlines()
     assert len(lines) == 5
     assert lines[0].startswith("epoch,train_loss,val_loss,val_mean_iou")
@@ -90,9 +90,9 @@ def test_history_has_one_row_per_epoch_and_the_best_is_what_was_kept(whole_run):
 
 def test_every_choice_is_said_with_its_reason_before_the_first_step(whole_run):
     _, _, events = whole_run
-    first_step = next(i for i, event in enumerate(events) if isinstance(event, Stepped))
+    first_step = next(i for i, event in enumerate(events) if isinstance(event, StepEnded))
     said = " ".join(
-        line for event in events[:first_step] if isinstance(event, Said) for line in event.lines
+        line for event in events[:first_step] if isinstance(event, Message) for line in event.lines
     )
     for choice in ("format", "splits", "learning rate", "precision", "crops", "augmentation"):
         assert choice in said
@@ -112,10 +112,10 @@ def test_the_recipe_of_a_run_has_no_open_choice_and_gives_the_same_weights_again
     )
 
 
-def test_scores_json_is_what_the_outcome_says(whole_run):
+def test_metrics_json_is_what_the_outcome_says(whole_run):
     _, outcome, _ = whole_run
-    content = json.loads((outcome.folder / "scores.json").read_text())
-    assert content["mean_iou"] == outcome.scores.mean_iou
+    content = json.loads((outcome.folder / "metrics.json").read_text())
+    assert content["mean_iou"] == outcome.metrics.mean_iou
     assert content["split"] == "val"
 
 
@@ -128,7 +128,7 @@ def test_a_run_stopped_at_any_step_ends_with_the_weights_of_one_never_stopped(
 
     def stop(event):
         nonlocal steps
-        if isinstance(event, Stepped):
+        if isinstance(event, StepEnded):
             steps += 1
             if steps == stop_at:
                 raise KeyboardInterrupt
@@ -185,8 +185,8 @@ def test_a_run_killed_with_signal_9_and_resumed_equals_one_never_killed(tmp_path
         weights_of(tmp_path / "whole" / "model.safetensors"),
         weights_of(tmp_path / "killed" / "model.safetensors"),
     )
-    scores = [(tmp_path / run / "scores.json").read_text() for run in ("whole", "killed")]
-    assert scores[0] == scores[1]
+    metrics = [(tmp_path / run / "metrics.json").read_text() for run in ("whole", "killed")]
+    assert metrics[0] == metrics[1]
 
 
 def test_a_finished_run_resumes_to_itself(whole_run):
@@ -298,26 +298,26 @@ def test_a_cut_checkpoint_is_refused_by_name(tmp_path):
         train(out=tmp_path / "run", resume=True)
 
 
-def test_small_images_of_mixed_sizes_are_learnt(tmp_path):
+def test_small_images_of_mixed_sizes_are_learned(tmp_path):
     sizes = [(24, 24), (17, 40), (33, 20), (9, 9)]
     data = write_shapes(tmp_path / "data", num_images=20, sizes=sizes)
     outcome = train(
         data, out=tmp_path / "run", model="encoder-decoder", epochs=25, batch_size=4, seed=1
     )
-    assert outcome.scores.mean_iou > 0.8
+    assert outcome.metrics.mean_iou > 0.8
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "five"])
 def test_images_of_one_three_and_five_channels_train(tmp_path, mode):
-    if mode == "five":  # no PNG holds so many: TIFF does
+    if mode == "five":  # no PNG holds that many: TIFF does
         import tifffile
 
         data = write_shapes(tmp_path / "data", mode="L")
         for path in sorted((data / "images").iterdir()):
-            grey = np.asarray(Image.open(path))
+            gray = np.asarray(Image.open(path))
             tifffile.imwrite(
                 path.with_suffix(".tif"),
-                np.stack([grey] * 5, -1),
+                np.stack([gray] * 5, -1),
                 photometric="minisblack",
                 planarconfig="contig",
             )
@@ -348,7 +348,7 @@ def test_training_stops_when_patience_is_out(tmp_path):
         out=tmp_path / "run",
         model="stacked-fcn",
         epochs=50,
-        # Nothing moves at this rate, so no epoch is better than the first.
+        # Nothing moves at this learning rate, so no epoch is better than the first.
         overrides=["training.learning_rate=1e-12", "training.patience=2"],
     )
     assert outcome.epochs == outcome.best_epoch + 2
@@ -356,13 +356,13 @@ def test_training_stops_when_patience_is_out(tmp_path):
 
 def test_a_run_that_patience_ends_is_judged_at_its_end(tmp_path, monkeypatch):
     shares = []
-    after_epoch = Watch.after_epoch
+    after_epoch = Observer.after_epoch
 
-    def seen(self, history, scores, fraction):
+    def seen(self, history, metrics, fraction):
         shares.append(fraction)
-        after_epoch(self, history, scores, fraction)
+        after_epoch(self, history, metrics, fraction)
 
-    monkeypatch.setattr(Watch, "after_epoch", seen)
+    monkeypatch.setattr(Observer, "after_epoch", seen)
     train(
         write_shapes(tmp_path / "data"),
         out=tmp_path / "run",
@@ -383,7 +383,7 @@ def test_a_resumed_run_knows_how_long_its_validation_takes(tmp_path):
 
 def test_a_loss_that_is_no_number_ends_the_run_with_advice(tmp_path):
     data = write_shapes(tmp_path / "data")
-    with pytest.raises(TrainingError, match="Lower the rate"):
+    with pytest.raises(TrainingError, match="Lower the learning rate"):
         train(
             data,
             out=tmp_path / "run",
@@ -428,11 +428,11 @@ def test_a_stopped_or_failed_training_leaves_the_curves_of_all_its_epochs(tmp_pa
     data = write_shapes(tmp_path / "data")
 
     def stop(event):
-        if isinstance(event, Stepped) and event.epoch == 3:
+        if isinstance(event, StepEnded) and event.epoch == 3:
             raise KeyboardInterrupt
 
     def fail(event):
-        if isinstance(event, Stepped) and event.epoch == 3:
+        if isinstance(event, StepEnded) and event.epoch == 3:
             raise TrainingError
 
     for listener, error in ((stop, KeyboardInterrupt), (fail, TrainingError)):
@@ -463,7 +463,7 @@ def test_a_folder_without_validation_images_is_refused_before_training(tmp_path)
     assert not (tmp_path / "run").exists()
 
 
-def test_class_weights_change_what_is_learnt(tmp_path):
+def test_class_weights_change_what_is_learned(tmp_path):
     data = write_shapes(tmp_path / "data")
     runs = [
         train(

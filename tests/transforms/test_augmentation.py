@@ -42,7 +42,7 @@ def rng(seed=0):
 def test_image_and_mask_stay_aligned_and_no_pixel_is_invented(recipe, size):
     sample = position_sample(20, 30)
     for seed in range(12):
-        cut = augment(sample, size, recipe, "exclusive", rng(seed))
+        cut = augment(sample, size, recipe, "multiclass", rng(seed))
         assert cut.image.shape == (2, *size)
         assert cut.mask.shape == cut.valid.shape == size
         np.testing.assert_array_equal(
@@ -54,7 +54,7 @@ def test_image_and_mask_stay_aligned_and_no_pixel_is_invented(recipe, size):
 def test_zoomed_image_and_mask_stay_aligned():
     sample = blocks(64, 64)
     for seed in range(10):
-        cut = augment(sample, (48, 48), FREE, "exclusive", rng(seed))
+        cut = augment(sample, (48, 48), FREE, "multiclass", rng(seed))
         off = (cut.image[0].float() - 60.0 * cut.mask).abs()[cut.valid]
         # Edges of blocks are blended in the image and hard in the mask: evenly on both sides.
         assert off.median() == 0
@@ -70,27 +70,27 @@ def test_a_zoomed_mask_is_not_shifted_against_the_image():
     for zoom in (0.5, 1.5, 2.0):
         recipe = STILL.model_copy(update={"scale": (zoom, zoom)})
         for seed in range(6):
-            cut = augment(sample, (16, 16), recipe, "exclusive", rng(seed))
+            cut = augment(sample, (16, 16), recipe, "multiclass", rng(seed))
             in_image = (cut.image[0] >= 100).sum(dim=1)
             in_mask = (cut.mask == 1).sum(dim=1)
             assert (in_image - in_mask).abs().max() <= 1
 
 
-def test_beyond_a_small_image_is_void_and_marked():
+def test_beyond_a_small_image_is_ignored_and_marked():
     sample = position_sample(5, 6)
-    cut = augment(sample, (9, 10), STILL, "exclusive", rng())
+    cut = augment(sample, (9, 10), STILL, "multiclass", rng())
     expected = np.zeros((9, 10), bool)
     expected[:5, :6] = True
     np.testing.assert_array_equal(cut.valid, expected)
     np.testing.assert_array_equal(cut.mask[:5, :6], sample.mask)
     assert (cut.mask[~cut.valid] == 255).all()
-    np.testing.assert_array_equal(cut.image[0, 5:, 0], [4] * 4)  # the edge goes on
+    np.testing.assert_array_equal(cut.image[0, 5:, 0], [4] * 4)  # the edge continues
 
 
-def test_beyond_a_small_overlapping_image_nothing_is_set():
+def test_beyond_a_small_multilabel_image_nothing_is_set():
     mask = torch.full((2, 3, 4), 200, dtype=torch.uint8)
     sample = TensorSample(torch.zeros(1, 3, 4, dtype=torch.uint8), mask, torch.ones(3, 4).bool())
-    cut = augment(sample, (5, 5), STILL, "overlapping", rng())
+    cut = augment(sample, (5, 5), STILL, "multilabel", rng())
     assert cut.mask.shape == (2, 5, 5)
     assert (cut.mask[:, :3, :4] == 200).all()
     assert (cut.mask[:, ~cut.valid] == 0).all()
@@ -99,7 +99,7 @@ def test_beyond_a_small_overlapping_image_nothing_is_set():
 def test_the_same_dice_give_the_same_crop_and_others_another():
     sample = position_sample(40, 40)
     first, second, other = (
-        augment(sample, (16, 16), FREE, "exclusive", rng(seed)) for seed in (1, 1, 2)
+        augment(sample, (16, 16), FREE, "multiclass", rng(seed)) for seed in (1, 1, 2)
     )
     assert torch.equal(first.image, second.image)
     assert torch.equal(first.mask, second.mask)
@@ -111,7 +111,7 @@ def test_orientations_reach_exactly_the_positions_that_they_allow(orientation, p
     sample = position_sample(6, 6)
     recipe = STILL.model_copy(update={"orientation": orientation})
     seen = {
-        augment(sample, (6, 6), recipe, "exclusive", rng(seed)).image.numpy().tobytes()
+        augment(sample, (6, 6), recipe, "multiclass", rng(seed)).image.numpy().tobytes()
         for seed in range(80)
     }
     assert len(seen) == positions
@@ -121,7 +121,7 @@ def test_crops_reach_every_corner_of_the_image():
     sample = position_sample(12, 12)
     seen = np.zeros((12, 12), bool)
     for seed in range(150):
-        cut = augment(sample, (4, 4), STILL, "exclusive", rng(seed))
+        cut = augment(sample, (4, 4), STILL, "multiclass", rng(seed))
         seen[cut.image[0].numpy(), cut.image[1].numpy()] = True
     assert seen.all()
 
@@ -131,8 +131,8 @@ def test_soft_masks_are_resized_smoothly_and_class_ids_are_not():
     valid = torch.ones(16, 16, dtype=torch.bool)
     image = torch.zeros(1, 16, 16, dtype=torch.uint8)
     recipe = STILL.model_copy(update={"scale": (1.7, 1.7)})
-    hard = augment(TensorSample(image, ids, valid), (16, 16), recipe, "exclusive", rng())
-    soft = augment(TensorSample(image, ids[None], valid), (16, 16), recipe, "overlapping", rng())
+    hard = augment(TensorSample(image, ids, valid), (16, 16), recipe, "multiclass", rng())
+    soft = augment(TensorSample(image, ids[None], valid), (16, 16), recipe, "multilabel", rng())
     assert set(hard.mask[hard.valid].unique().tolist()) == {0, 200}
     assert len(soft.mask[:, soft.valid].unique()) > 4
 
@@ -154,22 +154,26 @@ def test_jitter_is_a_stretch_and_a_shift_within_their_bounds():
 def test_tensors_hold_what_the_arrays_held():
     deep = rng().integers(0, 65536, (3, 4, 2), np.uint16)
     mask = rng().integers(0, 3, (3, 4), np.uint8)
-    tensors = to_tensors(Sample("deep", deep, mask, "exclusive"), 2)
+    tensors = to_tensors(Sample("deep", deep, mask, "multiclass"), 2)
     assert tensors.image.dtype == torch.float32
     np.testing.assert_array_equal(tensors.image, np.moveaxis(deep, -1, 0))
     np.testing.assert_array_equal(tensors.mask, mask)
     assert tensors.valid.all()
     read_only = np.zeros((2, 2, 1), np.uint8)
     read_only.flags.writeable = False
-    assert to_tensors(Sample("grey", read_only, mask, "exclusive"), 3).image.shape == (3, 2, 2)
+    assert to_tensors(Sample("grayscale", read_only, mask, "multiclass"), 3).image.shape == (
+        3,
+        2,
+        2,
+    )
     with pytest.raises(DataError, match="deep must have 3 channels"):
-        to_tensors(Sample("deep", deep, mask, "exclusive"), 3)
+        to_tensors(Sample("deep", deep, mask, "multiclass"), 3)
 
 
-def test_the_working_scale_keeps_class_ids_and_centres():
+def test_the_working_scale_keeps_class_ids_and_centers():
     image = np.repeat(np.repeat(rng().integers(0, 256, (4, 5, 1), np.uint8), 2, 0), 2, 1)
     mask = np.repeat(np.repeat(rng().integers(0, 3, (4, 5), np.uint8), 2, 0), 2, 1)
-    tensors = to_tensors(Sample("even", image, mask, "exclusive"), 1, size=(4, 5))
+    tensors = to_tensors(Sample("even", image, mask, "multiclass"), 1, size=(4, 5))
     np.testing.assert_array_equal(tensors.mask, mask[::2, ::2])
     assert tensors.image.shape == (1, 4, 5)
     assert tensors.valid.shape == (4, 5)
@@ -190,7 +194,7 @@ def make_batches(num=10, *, batch_size=4, seed=0, recipe=STILL, prefetch=False, 
         )
     return TrainingBatches(samples, num_crops=num_crops or [1] * len(samples), size=(6, 6),
                            batch_size=batch_size, recipe=recipe,
-                           label_mode="exclusive", seed=seed, prefetch=prefetch)  # fmt: skip
+                           label_mode="multiclass", seed=seed, prefetch=prefetch)  # fmt: skip
 
 
 def order_of(batches):
@@ -219,7 +223,7 @@ def test_epochs_and_seeds_have_their_own_order_and_it_repeats():
 
 @pytest.mark.parametrize("prefetch", [False, True])
 @pytest.mark.parametrize("first_step", [0, 1, 2, 3])
-def test_an_epoch_resumed_at_a_step_goes_on_as_it_would_have(first_step, prefetch):
+def test_an_epoch_resumed_at_a_step_continues_as_it_would_have(first_step, prefetch):
     torch.manual_seed(0)
     batches = make_batches(11, recipe=FREE)
     whole = list(batches.epoch(2))
@@ -235,11 +239,11 @@ def test_mixed_sizes_make_one_batch_without_distortion():
     batches = make_batches(4, sizes=((8, 8), (1, 1), (1, 50), (20, 3)))
     (batch,) = batches.epoch(0)
     assert batch.image.shape == (4, 1, 6, 6)
-    labelled = {
+    labeled = {
         int(image.max()) - 1: int(valid.sum())
         for image, valid in zip(batch.image, batch.valid, strict=True)
     }
-    assert labelled == {0: 36, 1: 1, 2: 6, 3: 18}
+    assert labeled == {0: 36, 1: 1, 2: 6, 3: 18}
     assert (batch.mask[~batch.valid] == 255).all()
     assert (batch.mask[batch.valid] < 3).all()
 
@@ -258,6 +262,6 @@ def test_the_crops_of_one_image_in_an_epoch_differ():
     picture = torch.arange(400).reshape(1, 20, 20).to(torch.uint8)
     sample = TensorSample(picture, picture[0] * 0, torch.ones(20, 20, dtype=torch.bool))
     batches = TrainingBatches([sample], num_crops=[4], size=(6, 6), batch_size=4, recipe=STILL,
-                              label_mode="exclusive", seed=0)  # fmt: skip
+                              label_mode="multiclass", seed=0)  # fmt: skip
     (batch,) = batches.epoch(0)
     assert len({tuple(image.flatten().tolist()) for image in batch.image}) > 1

@@ -43,10 +43,10 @@ def test_a_soft_mask_shows_its_class_from_one_half_on():
     assert classes_shown(np.array([[2, 255]], np.uint8), 3).tolist() == [False, False, True]
 
 
-def test_of_a_picture_of_many_colours_the_commonest_are_looked_at(tmp_path):
+def test_of_a_picture_of_many_colors_the_commonest_are_looked_at(tmp_path):
     pixels = RNG.integers(0, 128, (80, 80, 3), np.uint8)
     pixels[:40] = 250, 10, 10
     Image.fromarray(pixels).save(tmp_path / "mask.png")
     look = look_at_masks([tmp_path / "mask.png"])
-    assert len(look.colours) == MAX_CODES
-    assert 250 << 16 | 10 << 8 | 10 in look.colours
+    assert len(look.colors) == MAX_CODES
+    assert 250 << 16 | 10 << 8 | 10 in look.colors

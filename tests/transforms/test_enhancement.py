@@ -11,17 +11,17 @@ from pixelwise.transforms.enhancement import (
     Enhancement,
     _clahe,
     _deep_clahe,
-    balance_grey_world,
+    balance_gray_world,
     choose_bands,
     enhance,
-    equalise_locally,
+    equalize_locally,
     stretch_contrast,
 )
 
 LARGEST = {"uint8": 255, "uint16": 65535, "float32": 1.0}
 STEPS = {
     "denoise": ["median", "nl-means"],
-    "white_balance": ["grey-world"],
+    "white_balance": ["gray-world"],
     "contrast": ["stretch", "stretch-bands", "clahe"],
 }
 
@@ -79,16 +79,16 @@ def test_nothing_asked_for_is_nothing_done():
 def test_the_order_of_the_steps_is_bands_denoise_white_balance_contrast():
     image = image_of(channels=4)
     steps = Enhancement(
-        bands=(4, 1), denoise="median", white_balance="grey-world", contrast="stretch"
+        bands=(4, 1), denoise="median", white_balance="gray-world", contrast="stretch"
     )
     expected = stretch_contrast(
-        balance_grey_world(
+        balance_gray_world(
             np.stack([cv2.medianBlur(image[..., band].copy(), 3) for band in (3, 0)], -1)
         )
     )
     np.testing.assert_array_equal(enhance(image, steps), expected)
     assert steps.describe() == [
-        "bands 4, 1", "denoise median", "white balance grey-world", "contrast stretch"
+        "bands 4, 1", "denoise median", "white balance gray-world", "contrast stretch"
     ]  # fmt: skip
 
 
@@ -148,22 +148,22 @@ def test_a_flat_band_is_left_alone_when_others_are_stretched():
 
 
 @pytest.mark.parametrize("dtype", LARGEST)
-def test_grey_world_gives_all_bands_the_mean_that_a_loop_gives(dtype):
+def test_gray_world_gives_all_bands_the_mean_that_a_loop_gives(dtype):
     image = image_of(channels=4, dtype=dtype)
     means = [float(image[..., band].astype(np.float64).sum() / 2000) for band in range(4)]
-    grey = sum(means) / 4
-    balanced = balance_grey_world(image)
+    gray = sum(means) / 4
+    balanced = balance_gray_world(image)
     for row, column, band in [(0, 0, 0), (5, 7, 1), (39, 49, 3), (20, 1, 2)]:
-        expected = float(image[row, column, band]) * grey / means[band]
+        expected = float(image[row, column, band]) * gray / means[band]
         expected = expected if dtype == "float32" else round(expected)
         assert balanced[row, column, band] == pytest.approx(expected, rel=1e-5, abs=1e-6)
-    np.testing.assert_allclose(balanced.mean((0, 1), np.float64), grey, rtol=3e-3)
+    np.testing.assert_allclose(balanced.mean((0, 1), np.float64), gray, rtol=3e-3)
 
 
-def test_grey_world_ends_at_white_and_leaves_a_black_band():
+def test_gray_world_ends_at_white_and_leaves_a_black_band():
     image = np.zeros((4, 4, 3), np.uint8)
     image[..., 0], image[0, 0, 0], image[..., 2] = 10, 255, 250
-    balanced = balance_grey_world(image)
+    balanced = balance_gray_world(image)
     assert balanced[0, 0, 0] == 255
     assert (balanced[..., 1] == 0).all()
 
@@ -175,7 +175,7 @@ def test_clahe_of_a_deep_image_agrees_with_opencv_on_a_shallow_one():
     band = cv2.normalize(band, None, 20, 230, cv2.NORM_MINMAX)
     ours = _deep_clahe(band.astype(np.float32) / 255) * 255
     opencv = _clahe(band).astype(float)
-    # OpenCV counts a grey level among those below it: up to one bin, three levels, brighter.
+    # OpenCV counts a gray level among those below it: up to one bin, three levels, brighter.
     assert np.abs(ours - opencv).mean() < 4
     assert np.abs(ours - opencv).max() < 10
     assert np.corrcoef(ours.ravel(), opencv.ravel())[0, 1] > 0.999
@@ -187,7 +187,7 @@ def test_clahe_limits_noise_in_16_bits_as_in_8():
     shares = rng.normal(0.5, 0.02, (200, 240, 1)).clip(0, 1)
     shares[:6], shares[-6:] = 0, 1  # the stretch finds the range filled
     raised = [
-        equalise_locally((shares * LARGEST[dtype]).astype(dtype))[8:-8].std() / LARGEST[dtype]
+        equalize_locally((shares * LARGEST[dtype]).astype(dtype))[8:-8].std() / LARGEST[dtype]
         for dtype in ("uint8", "uint16")
     ]
     assert raised[1] == pytest.approx(raised[0], rel=0.2)
@@ -198,7 +198,7 @@ def test_clahe_limits_noise_in_16_bits_as_in_8():
 
 def test_clahe_keeps_the_precision_of_16_bits():
     ramp = np.linspace(20_000, 30_000, 200 * 200).astype(np.uint16).reshape(200, 200, 1)
-    changed = equalise_locally(ramp)
+    changed = equalize_locally(ramp)
     assert len(np.unique(changed)) > 5000
     assert np.ptp(changed) > 60_000
 
@@ -233,11 +233,11 @@ def _deep_clahe_with(band, more):
         enhancement._tone_curves = original
 
 
-def test_clahe_of_a_colour_image_keeps_grey_grey():
-    grey = np.repeat(image_of((64, 64), 1), 3, -1)
-    changed = equalise_locally(grey).astype(int)
+def test_clahe_of_a_color_image_keeps_gray_gray():
+    gray = np.repeat(image_of((64, 64), 1), 3, -1)
+    changed = equalize_locally(gray).astype(int)
     assert np.abs(changed - changed[..., :1]).max() <= 1
-    assert changed.std() > 1.5 * grey.std()
+    assert changed.std() > 1.5 * gray.std()
 
 
 @pytest.mark.parametrize(("dtype", "noise"), [("uint8", 8), ("uint16", 2000), ("float32", 0.03)])

@@ -28,12 +28,12 @@ from pixelwise.prediction.predictor import Predictor
 from pixelwise.training.events import ignore_events
 from pixelwise.training.reading import (
     batches_of,
-    deviation_of,
     enhancement_of,
     measure_training,
     network_input,
     preprocessing_of,
     read_split,
+    std_of,
 )
 from pixelwise.transforms.enhancement import Enhancement
 from pixelwise.transforms.preprocessing import (
@@ -71,10 +71,10 @@ def echo(preprocessing):
         architecture="unet",
         in_channels=channels,
         class_map=ClassMap.build(("thing",)),
-        label_mode="overlapping",
+        label_mode="multilabel",
         preprocessing=preprocessing,
         training_size=(8, 8),
-        scores=None,
+        metrics=None,
         data=TrainingData(fingerprint="", images=(), split=None, split_seed=0),
         versions={},
     )
@@ -118,7 +118,7 @@ def test_an_image_is_not_enlarged_beyond_memory():
     assert policy.fitted_size(10**6, 2 * 10**6) == (512, 1024)
 
 
-def test_prepared_images_lie_in_the_upper_left_and_their_edge_goes_on():
+def test_prepared_images_lie_in_the_upper_left_and_their_edge_continues():
     image = np.arange(12, dtype=np.uint8).reshape(3, 4, 1)
     prepared = prepare_image(image, preprocessing(resize={"letterbox": (5, 4)}), 1)
     assert prepared.shape == (1, 5, 4)
@@ -162,8 +162,8 @@ def test_a_pattern_comes_back_through_a_letterbox_at_its_own_pixels(policy, size
     edges = np.argwhere(pattern ^ np.roll(pattern, 1, 0) | pattern ^ np.roll(pattern, 1, 1))
     for place in wrong:  # only what a coarser picture cannot hold: beside an edge, not shifted
         assert np.abs(edges - place).max(1).min() <= 3
-    centre = np.argwhere(pattern).mean(0)
-    np.testing.assert_allclose(np.argwhere(found).mean(0), centre, atol=0.5)
+    center = np.argwhere(pattern).mean(0)
+    np.testing.assert_allclose(np.argwhere(found).mean(0), center, atol=0.5)
 
 
 def test_the_fill_of_a_letterbox_does_not_come_back():
@@ -240,10 +240,10 @@ def test_training_and_prediction_give_the_network_the_same_tensor(
             height, width = recipe.training.size = steps.working_size(*sample.image.shape[:2])
             alone = type(statistics)(**{**vars(statistics), "heights": (height,),
                                         "widths": (width,)})  # fmt: skip
-            batch = next(batches_of([sample], alone, recipe, "exclusive").epoch(0))
+            batch = next(batches_of([sample], alone, recipe, "multiclass").epoch(0))
             trained = network_input(
                 batch.image, steps, recipe.augmentation, np.random.default_rng(0),
-                deviation=deviation_of(statistics, steps),
+                std=std_of(statistics, steps),
             )  # fmt: skip
             predictor.logits(image)
             predicted = predictor.model.given[-1]

@@ -13,11 +13,11 @@ from pixelwise.errors import PixelwiseError
 
 VERBS = {
     "data": "Make, check, show, split and convert data sets.",
-    "train": "Train a model on a folder of labelled images.",
-    "evaluate": "Score a model on labelled images, with intervals.",
+    "train": "Train a model on a folder of labeled images.",
+    "evaluate": "Evaluate a model on labeled images, with intervals.",
     "predict": "Segment images of any size.",
     "compare": "Train models under one budget and rank them on one page.",
-    "report": "Write a run's report anew, or put several side by side.",
+    "report": "Write a run's report again, or put several side by side.",
     "review": "Find where the labels are likely wrong.",
     "models": "List the models and what they cost.",
     "lab": "Train the systems of the articles as they did.",
@@ -36,7 +36,7 @@ OPTIONS = {
 OVERVIEW = """\
 Usage: pixelwise [OPTIONS] VERB ...
 
-  Semantic segmentation: a folder of labelled images in, a trusted model out.
+  Semantic segmentation: a folder of labeled images in, a trusted model out.
 
 Verbs:
 {verbs}

@@ -13,11 +13,11 @@ from pixelwise.cli.console import (
     DataPath,
     FormatName,
     IgnoredValues,
-    StrayValues,
+    UnexpectedValues,
     note,
     print_json,
     say,
-    stray_rule,
+    unexpected_rule,
 )
 from pixelwise.cli.progress import listening
 
@@ -35,7 +35,7 @@ def command(
         str,
         typer.Option(
             help="Registered names, also with arguments as in 'unet-elu(filters=8)'; recipe "
-            "files; folders of finished runs, which are only scored.",
+            "files; folders of finished runs, which are only evaluated.",
             metavar="A,B,...",
             show_default=False,
         ),
@@ -56,7 +56,7 @@ def command(
         typer.Option(help="70/15/15 (train/val/test) or 70/30 (train/test).", metavar="SHARES"),
     ] = None,
     ignore: IgnoredValues = None,
-    strays: StrayValues = None,
+    unexpected: UnexpectedValues = None,
     format: FormatName = None,  # noqa: A002  the option is called --format
     set_: Annotated[
         list[str] | None,
@@ -71,8 +71,8 @@ def command(
 ) -> None:
     """Train models under one budget, same splits and batches, and rank them on one page.
 
-    The ranking is by mean IoU on the validation images; a test split is scored beside it. Repeat
-    the command to go on with what was interrupted, or with further models.
+    The ranking is by mean IoU on the validation images; a test split is evaluated beside it. Repeat
+    the command to continue what was interrupted, or with further models.
     """
     from pixelwise.comparison.compare import compare
     from pixelwise.devices import keep_freed_memory
@@ -88,7 +88,7 @@ def command(
             out=out,
             split=split,
             ignore=ignore or (),
-            strays=stray_rule(strays),
+            unexpected=unexpected_rule(unexpected),
             format=format,
             overrides=set_ or (),
             device=device,

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from pixelwise.classes import Strays
+    from pixelwise.classes import Unexpected
     from pixelwise.data.splits.plans import SplitPlan
     from pixelwise.metrics.intervals import Interval
-    from pixelwise.metrics.metrics import Scores
+    from pixelwise.metrics.metrics import Metrics
 
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON document and nothing else on stdout.")
@@ -32,14 +32,14 @@ FormatName = Annotated[
 ]
 IgnoredValues = Annotated[
     list[int] | None,
-    typer.Option("--ignore", help="A mask value that means void; may be repeated."),
+    typer.Option("--ignore", help="A mask value that is ignored; may be repeated."),
 ]
-StrayValues = Annotated[
+UnexpectedValues = Annotated[
     str | None,
     typer.Option(
-        "--strays",
-        help="What becomes of mask values that are neither a class nor void: refuse, nearest "
-        "(class) or void. [default: refuse]",
+        "--unexpected",
+        help="What becomes of mask values that are neither a class nor ignored: error, nearest "
+        "(class) or ignore. [default: error]",
     ),
 ]
 ModelPath = Annotated[Path, typer.Argument(help="A model file or a run folder.")]
@@ -105,8 +105,8 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def print_scores(scores: Scores) -> None:
-    """Print scores as a table, with their definition."""
+def print_metrics(metrics: Metrics) -> None:
+    """Print metrics as a table, with their definition."""
     from rich.console import Console
     from rich.table import Table
 
@@ -114,7 +114,7 @@ def print_scores(scores: Scores) -> None:
     from pixelwise.reporting.verdict import caveats
 
     console = Console(highlight=False)
-    has_intervals = any(entry.iou_interval for entry in scores.per_class)
+    has_intervals = any(entry.iou_interval for entry in metrics.per_class)
     table = Table("class", box=None, pad_edge=False)
     for heading in (
         "IoU",
@@ -125,7 +125,7 @@ def print_scores(scores: Scores) -> None:
         "pixels",
     ):
         table.add_column(heading, justify="right")
-    for entry in scores.per_class:
+    for entry in metrics.per_class:
         table.add_row(
             entry.name,
             _share(entry.iou),
@@ -134,37 +134,37 @@ def print_scores(scores: Scores) -> None:
             f"{entry.pixels:,}",
         )
     console.print(table)
-    accuracy = f"pixel accuracy {_with_interval(scores, 'pixel_accuracy')}"
+    accuracy = f"pixel accuracy {_with_interval(metrics, 'pixel_accuracy')}"
     console.print(
-        f"\nmean IoU {_with_interval(scores, 'mean_iou')} · {accuracy} · {scores.images} images"
+        f"\nmean IoU {_with_interval(metrics, 'mean_iou')} · {accuracy} · {metrics.images} images"
     )
     console.print(
-        f"mean per image {scores.image_mean_iou:.4f} · Dice {scores.mean_dice:.4f} · "
-        f"class accuracy {scores.class_accuracy:.4f} · "
-        f"frequency-weighted IoU {scores.frequency_weighted_iou:.4f}"
+        f"mean per image {metrics.image_mean_iou:.4f} · Dice {metrics.mean_dice:.4f} · "
+        f"class accuracy {metrics.class_accuracy:.4f} · "
+        f"frequency-weighted IoU {metrics.frequency_weighted_iou:.4f}"
     )
-    if scores.detail:
-        detail = scores.detail
+    if metrics.detail:
+        detail = metrics.detail
         console.print(
             f"at borders: boundary IoU {_share(detail.boundary_iou)} · "
             f"trimap IoU {_share(detail.trimap_iou)} · "
             f"surface Dice {_share(detail.surface_dice)} · "
             f"calibration error {detail.calibration_error:.4f}"
         )
-    if scores.absent_classes:
-        console.print(f"not in these masks, so not counted: {', '.join(scores.absent_classes)}")
-    for caveat in caveats(scores):
+    if metrics.absent_classes:
+        console.print(f"not in these masks, so not counted: {', '.join(metrics.absent_classes)}")
+    for caveat in caveats(metrics):
         console.print(caveat)
-    console.print(f"({DEFINITION[scores.label_mode]})", style="dim")
-    if scores.keras:
+    console.print(f"({DEFINITION[metrics.label_mode]})", style="dim")
+    if metrics.keras:
         figures = ", ".join(
-            f"{name.replace('_', ' ')} {value:.4f}" for name, value in scores.keras.items()
+            f"{name.replace('_', ' ')} {value:.4f}" for name, value in metrics.keras.items()
         )
         console.print(f"as article A1 counts them (Keras, soft masks): {figures}")
 
 
 def require_convention(name: str) -> None:
-    """Refuse an unknown ``--like``, before anything is scored for it.
+    """Refuse an unknown ``--like``, before anything is evaluated for it.
 
     Raises:
         UnknownNameError: There is no such convention.
@@ -177,21 +177,21 @@ def require_convention(name: str) -> None:
         raise UnknownNameError("--like", name, known)
 
 
-def print_like(scores: Scores, name: str) -> None:
+def print_like(metrics: Metrics, name: str) -> None:
     """Print the figure of one convention, or of all, with what it does."""
     from pixelwise.metrics.conventions import convention_names
 
     conventions = convention_names()
-    assert scores.detail is not None
+    assert metrics.detail is not None
     for key in conventions if name == "all" else [name]:
-        figure = scores.detail.like[key]
+        figure = metrics.detail.like[key]
         say(f"{key:<20} {'nan' if figure is None else f'{figure:.4f}':<7} {conventions[key]}")
-    say(f"{'pixelwise':<20} {scores.mean_iou:.4f}  IoU over the split, absent classes left out")
+    say(f"{'pixelwise':<20} {metrics.mean_iou:.4f}  IoU over the split, absent classes left out")
 
 
-def _with_interval(scores: Scores, name: str) -> str:
-    text = f"{getattr(scores, name):.4f}"
-    interval = scores.intervals.get(name)
+def _with_interval(metrics: Metrics, name: str) -> str:
+    text = f"{getattr(metrics, name):.4f}"
+    interval = metrics.intervals.get(name)
     return f"{text} (95 %: {_range(interval)})" if interval else text
 
 
@@ -245,14 +245,14 @@ def parse_bands(text: str) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
-def stray_rule(text: str | None) -> Strays | None:
-    """What ``--strays`` says."""
-    from pixelwise.classes import STRAYS
+def unexpected_rule(text: str | None) -> Unexpected | None:
+    """What ``--unexpected`` says."""
+    from pixelwise.classes import UNEXPECTED
     from pixelwise.errors import UnknownNameError
 
-    for rule in STRAYS:
+    for rule in UNEXPECTED:
         if rule == text:
             return rule
     if text is None:
         return None
-    raise UnknownNameError("--strays", text, STRAYS)
+    raise UnknownNameError("--unexpected", text, UNEXPECTED)

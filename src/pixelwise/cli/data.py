@@ -14,13 +14,13 @@ from pixelwise.cli.console import (
     DataPath,
     FormatName,
     IgnoredValues,
-    StrayValues,
+    UnexpectedValues,
     note,
     print_json,
     print_split,
     progress_bar,
     say,
-    stray_rule,
+    unexpected_rule,
 )
 
 app = typer.Typer(help="Make and look at data sets.", no_args_is_help=True)
@@ -54,8 +54,8 @@ def digits(
     proportion_of_mnist: Annotated[
         float, typer.Option(help="Draw this share of MNIST, with replacement, before choosing.")
     ] = 1.0,
-    exclusive: Annotated[
-        bool, typer.Option("--exclusive", help="A pixel belongs to the first digit inking it.")
+    multiclass: Annotated[
+        bool, typer.Option("--multiclass", help="A pixel belongs to the first digit inking it.")
     ] = False,
     whole_boxes: Annotated[
         bool, typer.Option("--whole-boxes", help="The mask of a digit is its whole 28 x 28 box.")
@@ -75,7 +75,7 @@ def digits(
         min_digits=min_digits,
         max_digits=max_digits,
         max_iou=max_iou,
-        labels_are_exclusive=exclusive,
+        labels_are_multiclass=multiclass,
         target_is_whole_bounding_box=whole_boxes,
         proportion_of_mnist=proportion_of_mnist,
     )
@@ -129,13 +129,15 @@ def convert(
     ],
     format: FormatName = None,  # noqa: A002  the option is called --format
     ignore: IgnoredValues = None,
-    strays: StrayValues = None,
+    unexpected: UnexpectedValues = None,
 ) -> None:
     """Write a data set in another format, pixel by pixel the same, with its classes and splits."""
     from pixelwise.data.convert import convert_data
     from pixelwise.data.dataset import open_dataset
 
-    dataset = open_dataset(data, format=format, ignore=ignore or (), strays=stray_rule(strays))
+    dataset = open_dataset(
+        data, format=format, ignore=ignore or (), unexpected=unexpected_rule(unexpected)
+    )
     for line in dataset.notes:
         note(line)
     keep_splits = dataset.drawn_split is None
@@ -174,12 +176,12 @@ def split(
         typer.Option("--keep-duplicates/--part-duplicates", help="Keep near-duplicates together."),
     ] = True,
     redraw: Annotated[
-        bool, typer.Option("--redraw", help="Draw the folder's own test images anew too.")
+        bool, typer.Option("--redraw", help="Draw the folder's own test images again too.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Another seed, another draw.", min=0)] = 0,
     format: FormatName = None,  # noqa: A002  the option is called --format
     ignore: IgnoredValues = None,
-    strays: StrayValues = None,
+    unexpected: UnexpectedValues = None,
     as_json: AsJson = False,
 ) -> None:
     """Divide a data set and write a card that names the images of each split: it never drifts."""
@@ -187,7 +189,9 @@ def split(
     from pixelwise.data.splits.plans import plan_split
     from pixelwise.data.splits.split_cards import require_new, write_cards
 
-    dataset = open_dataset(data, format=format, ignore=ignore or (), strays=stray_rule(strays))
+    dataset = open_dataset(
+        data, format=format, ignore=ignore or (), unexpected=unexpected_rule(unexpected)
+    )
     require_new(out, folds)
     with progress_bar("looking at") as on_progress:
         plan = plan_split(
@@ -227,7 +231,7 @@ def check(
     ] = None,
     format: FormatName = None,  # noqa: A002  the option is called --format
     ignore: IgnoredValues = None,
-    strays: StrayValues = None,
+    unexpected: UnexpectedValues = None,
     as_json: AsJson = False,
 ) -> None:
     """Read every file and say what is wrong, the worst first; exit 1 where training would stop."""
@@ -239,7 +243,7 @@ def check(
             data,
             format=format,
             ignore=ignore or (),
-            strays=stray_rule(strays),
+            unexpected=unexpected_rule(unexpected),
             split=split,
             on_progress=on_progress,
         )
@@ -281,7 +285,7 @@ def show(
     ] = None,
     format: FormatName = None,  # noqa: A002  the option is called --format
     ignore: IgnoredValues = None,
-    strays: StrayValues = None,
+    unexpected: UnexpectedValues = None,
 ) -> None:
     """Draw samples with their masks, and beside them as augmentation varies them in training.
 
@@ -299,7 +303,7 @@ def show(
             seed=seed,
             format=format,
             ignore=ignore or (),
-            strays=stray_rule(strays),
+            unexpected=unexpected_rule(unexpected),
             recipe=recipe,
             overrides=set_ or (),
             listener=listener,

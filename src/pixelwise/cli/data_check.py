@@ -55,10 +55,10 @@ def _print_classes(console: Console, examination: Examination) -> None:
             *(f"{row.images.get(split, 0):,}" for split in splits),
             f"{row.regions[0]:,}" if row.regions[0] else "-",
         )
-    void = examination.void_share
-    if any(void.values()):
-        shares = (f"{void.get(split, 0.0):.2%}" for split in splits)
-        table.add_row("void (of all)", "", *shares, *("" for _ in splits), "")
+    ignored = examination.ignored_share
+    if any(ignored.values()):
+        shares = (f"{ignored.get(split, 0.0):.2%}" for split in splits)
+        table.add_row("ignored (of all)", "", *shares, *("" for _ in splits), "")
     console.print()
     console.print(table)
     console.print()

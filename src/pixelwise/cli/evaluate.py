@@ -1,4 +1,4 @@
-"""``pixelwise evaluate``: a model and a data set to scores."""
+"""``pixelwise evaluate``: a model and a data set to metrics."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pixelwise.cli.console import (
     FormatName,
     IgnoredValues,
     ModelPath,
-    StrayValues,
+    UnexpectedValues,
     note,
     print_json,
     print_like,
-    print_scores,
+    print_metrics,
     progress_bar,
     require_convention,
-    stray_rule,
+    unexpected_rule,
 )
 from pixelwise.text import label_words
 
@@ -34,7 +34,7 @@ def command(
         typer.Option(help="train, val, test or all. [default: test, else val, else all]"),
     ] = None,
     ignore: IgnoredValues = None,
-    strays: StrayValues = None,
+    unexpected: UnexpectedValues = None,
     format: FormatName = None,  # noqa: A002  the option is called --format
     like: Annotated[
         str | None,
@@ -47,7 +47,7 @@ def command(
     device: DeviceName = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Score a model on labelled images, at their original size, void left out."""
+    """Evaluate a model on labeled images, at their original size, ignored pixels left out."""
     from pixelwise.evaluation.evaluate import evaluate, open_for_model
     from pixelwise.prediction.predictor import load_model
     from pixelwise.reporting.report_page import RunFacts, write_report
@@ -56,22 +56,27 @@ def command(
         require_convention(like)
     predictor = load_model(model, device=device)
     dataset, chosen = open_for_model(
-        predictor, data, split=split, ignore=ignore or (), strays=stray_rule(strays), format=format
+        predictor,
+        data,
+        split=split,
+        ignore=ignore or (),
+        unexpected=unexpected_rule(unexpected),
+        format=format,
     )
     for line in dataset.notes:
         note(line)
-    note(f"scoring the split {chosen!r}")
-    with progress_bar("scoring") as on_progress:
-        scores = evaluate(predictor, dataset, chosen, detailed=True, on_progress=on_progress)
+    note(f"evaluating the split {chosen!r}")
+    with progress_bar("evaluating") as on_progress:
+        metrics = evaluate(predictor, dataset, chosen, detailed=True, on_progress=on_progress)
     page = report or model.parent / f"report-{chosen}.html"
     if report is None and model.is_dir():
         page = model / f"report-{chosen}.html"
     # So that the page's commands do what this one did.
-    words = (str(model), data, "--split", chosen, *label_words(ignore or (), strays, format))
+    words = (str(model), data, "--split", chosen, *label_words(ignore or (), unexpected, format))
     records = {record.name: record for record in dataset.split(chosen)}
     write_report(
         page,
-        scores,
+        metrics,
         predictor,
         lambda name: dataset.load(records[name]),
         title=f"{predictor.card.architecture} on {dataset.path.resolve().name}",
@@ -82,8 +87,8 @@ def command(
     )
     note(f"report: {page}")
     if like is not None and not as_json:
-        print_like(scores, like)
+        print_like(metrics, like)
     elif as_json:
-        print_json({"split": chosen, **scores.to_json()})
+        print_json({"split": chosen, **metrics.to_json()})
     else:
-        print_scores(scores)
+        print_metrics(metrics)

@@ -19,11 +19,11 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """List the models: article, parameters, computation of one image, label modes."""
-    from pixelwise.models import summarise_models
+    from pixelwise.models import summarize_models
     from pixelwise.models.base import models
 
     height, width = parse_size(size)
-    summaries = summarise_models(classes, channels, (height, width))
+    summaries = summarize_models(classes, channels, (height, width))
     if as_json:
         print_json([asdict(summary) for summary in summaries])
         return
@@ -44,5 +44,5 @@ def command(
             modes,
         )
     for shape in models.families():
-        table.add_row(shape, "segmentation_models.pytorch", "", "", "exclusive, overlapping")
+        table.add_row(shape, "segmentation_models.pytorch", "", "", "multiclass, multilabel")
     Console().print(table)

@@ -26,7 +26,7 @@ def command(
         str,
         typer.Option(
             help="auto, torch or openvino. auto begins with torch; where there is enough to do, it "
-            "tries the others and takes the fastest that decides alike."
+            "tries the others and takes the fastest whose outputs match."
         ),
     ] = "auto",
     precision: Annotated[
@@ -43,7 +43,7 @@ def command(
     With several --save, each kind gets a folder of its own. A broken image is reported, the others
     are still done, and the exit code is 1. A TIFF or .npy above 33 million pixels may be larger
     than memory: its results are TIFF files with its georeference, and after a kill the same command
-    goes on where it stopped.
+    continues where it stopped.
     """
     from pixelwise.prediction.engines import checked_precision
     from pixelwise.prediction.predict import predict

@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any
 from pixelwise.cli.console import is_terminal, note
 
 if TYPE_CHECKING:
-    from pixelwise.training.events import Event, Listener, Stepped
+    from pixelwise.training.events import Event, Listener, StepEnded
 
 
 def _print_lines(event: Event) -> None:
     """Print what is worth a line of its own."""
-    from pixelwise.training.events import Alarmed, Drawn, EpochEnded, Said
+    from pixelwise.training.events import EpochEnded, FilesWritten, Message, WarningRaised
 
-    if isinstance(event, Said):
+    if isinstance(event, Message):
         note(f"{event.title}:")
         for line in event.lines:
             note(f"  {line}")
     elif isinstance(event, EpochEnded):
         note(_epoch_line(event.row, event.epochs, event.eta_s))
-    elif isinstance(event, Alarmed):
+    elif isinstance(event, WarningRaised):
         note(f"watch out: {event.text} [{event.kind}]")
-    elif isinstance(event, Drawn):
+    elif isinstance(event, FilesWritten):
         note("pictures:")
         for path in event.paths:
             note(f"  {path}")
@@ -39,7 +39,7 @@ def listening() -> Iterator[Listener]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 
-    from pixelwise.training.events import Decoded, Stepped
+    from pixelwise.training.events import Decoded, StepEnded
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"))
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
@@ -50,7 +50,7 @@ def listening() -> Iterator[Listener]:
                 text = f"{event.done}/{event.total} images"
                 share = event.done / event.total
                 bar.update(task, description=f"reading {event.split}", completed=share, text=text)
-            elif isinstance(event, Stepped):
+            elif isinstance(event, StepEnded):
                 description, text = _step_texts(event)
                 bar.update(task, description=description, completed=event.fraction, text=text)
             else:
@@ -62,13 +62,13 @@ def listening() -> Iterator[Listener]:
         yield draw
 
 
-def _step_texts(event: Stepped) -> tuple[str, str]:
+def _step_texts(event: StepEnded) -> tuple[str, str]:
     """What stands before and behind the bar."""
     epochs = f"/{event.epochs}" if event.epochs else ""
-    score = "" if event.score is None else f" · mean IoU {event.score:.3f}"
+    mean_iou = "" if event.mean_iou is None else f" · mean IoU {event.mean_iou:.3f}"
     eta = "?" if event.eta_s is None else _duration(event.eta_s)
     speed = f"{event.images_per_s:.1f} images/s"
-    text = f"{eta} left · {speed} · loss {event.loss:.4f}{score}"
+    text = f"{eta} left · {speed} · loss {event.loss:.4f}{mean_iou}"
     return f"epoch {event.epoch}{epochs}", text
 
 

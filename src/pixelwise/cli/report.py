@@ -13,7 +13,7 @@ from pixelwise.cli.console import (
     DeviceName,
     note,
     print_json,
-    print_scores,
+    print_metrics,
     progress_bar,
     say,
 )
@@ -36,7 +36,7 @@ def command(
     device: DeviceName = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Write the report of a run anew, or put several side by side on one page. Nothing is trained.
+    """Write the report of a run again, or put several side by side on one page. Nothing is trained.
 
     Runs side by side must be of the same data, splits and classes.
     """
@@ -45,14 +45,14 @@ def command(
         return
     from pixelwise.comparison.runs import report_run
 
-    with progress_bar("scoring") as on_progress:
+    with progress_bar("evaluating") as on_progress:
         written = report_run(runs[0], data=data, out=out, device=device, on_progress=on_progress)
     for line in written.notes:
         note(line)
     if as_json:
-        print_json({"page": str(written.page), "split": "val", **written.scores.to_json()})
+        print_json({"page": str(written.page), "split": "val", **written.metrics.to_json()})
         return
-    print_scores(written.scores)
+    print_metrics(written.metrics)
     say(f"page: {written.page}")
 
 

@@ -16,12 +16,12 @@ from pixelwise.cli.console import (
     FormatName,
     IgnoredValues,
     ModelPath,
-    StrayValues,
+    UnexpectedValues,
     note,
     print_json,
     progress_bar,
     say,
-    stray_rule,
+    unexpected_rule,
 )
 from pixelwise.cli.progress import listening
 
@@ -62,7 +62,7 @@ def command(
         str | None, typer.Option(help="labelme: also files that open in that tool.")
     ] = None,
     ignore: IgnoredValues = None,
-    strays: StrayValues = None,
+    unexpected: UnexpectedValues = None,
     format: FormatName = None,  # noqa: A002  the option is called --format
     device: DeviceName = "auto",
     as_json: AsJson = False,
@@ -82,7 +82,12 @@ def command(
         raise ConfigError("--minutes is the budget of the trainings of --folds. Give both")
     predictor = load_model(model, device=device)
     dataset, _ = open_for_model(
-        predictor, data, split="all", ignore=ignore or (), strays=stray_rule(strays), format=format
+        predictor,
+        data,
+        split="all",
+        ignore=ignore or (),
+        unexpected=unexpected_rule(unexpected),
+        format=format,
     )
     for line in dataset.notes:
         note(line)
@@ -133,8 +138,8 @@ def _by_model(
         notes[0] += f"; the model was trained on the other {left}: --folds reviews those too"
     if num_seen:
         notes.append(
-            f"{num_seen} of these images were trained on: the model may have learnt their errors "
-            "by heart, and not doubt them. --folds reviews them by models that have not seen them"
+            f"{num_seen} of these images were trained on: the model may have memorized their "
+            "errors, and not doubt them. --folds reviews them by models that have not seen them"
         )
     for line in notes:
         note(line)
@@ -213,7 +218,7 @@ def _print_suspects(suspects: Sequence[Suspect]) -> None:
     if not suspects:
         say("no label that the model is sure to be wrong")
         return
-    table = Table("", "image", "labelled as", "looks like", box=None, pad_edge=False)
+    table = Table("", "image", "labeled as", "looks like", box=None, pad_edge=False)
     for heading in ("row", "column", "pixels", "sure", "score"):
         table.add_column(heading, justify="right")
     for rank, one in enumerate(suspects[:MAX_LINES], start=1):

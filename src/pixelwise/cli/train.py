@@ -11,13 +11,13 @@ from pixelwise.cli.console import (
     AsJson,
     FormatName,
     IgnoredValues,
-    StrayValues,
+    UnexpectedValues,
     parse_bands,
     parse_size,
     print_json,
-    print_scores,
+    print_metrics,
     say,
-    stray_rule,
+    unexpected_rule,
 )
 from pixelwise.cli.progress import listening
 from pixelwise.text import NOTHING_YET
@@ -45,7 +45,7 @@ def command(
         typer.Option(help="70/15/15 (train/val/test) or 70/30 (train/test).", metavar="SHARES"),
     ] = None,
     ignore: IgnoredValues = None,
-    strays: StrayValues = None,
+    unexpected: UnexpectedValues = None,
     bands: Annotated[
         str | None,
         typer.Option(help="Bands to train on, from 1. [default: all]", metavar="4,3,2"),
@@ -58,10 +58,13 @@ def command(
             "--set", help="Override the recipe; may be repeated.", metavar="SECTION.KEY=VALUE"
         ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
-    selftest: Annotated[
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
+    sanity_check: Annotated[
         bool,
-        typer.Option("--selftest", help="Learn one batch by heart first; stop where that fails."),
+        typer.Option(
+            "--sanity-check",
+            help="Overfit one batch first as a sanity check; stop where that fails.",
+        ),
     ] = False,
     seed: Annotated[int | None, typer.Option(help="Of everything random. [default: 0]")] = None,
     device: Annotated[
@@ -69,7 +72,7 @@ def command(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a model on a folder of labelled images.
+    """Train a model on a folder of labeled images.
 
     What is not given is chosen from the data and this machine, and said with its reason.
     """
@@ -91,13 +94,13 @@ def command(
             size=parse_size(size) if size else None,
             split=split,
             ignore=ignore or (),
-            strays=stray_rule(strays),
+            unexpected=unexpected_rule(unexpected),
             bands=parse_bands(bands) if bands else None,
             format=format,
             recipe=recipe,
             overrides=set_ or (),
             resume=resume,
-            selftest=selftest,
+            sanity_check=sanity_check,
             seed=seed,
             device=device,
             listener=listener,
@@ -109,9 +112,9 @@ def command(
             "epochs": outcome.epochs,
             "seconds": round(outcome.seconds, 1),
         }
-        print_json({**summary, "scores": outcome.scores.to_json()})
+        print_json({**summary, "metrics": outcome.metrics.to_json()})
         return
-    print_scores(outcome.scores)
+    print_metrics(outcome.metrics)
     seconds = f"{outcome.seconds:.0f} s of training"
     say(f"\nkept epoch {outcome.best_epoch} of {outcome.epochs}, {seconds}")
     say(f"run: {outcome.folder}")

@@ -27,7 +27,7 @@ class Candidate:
         name: What it is called; no two of a comparison are alike.
         folder_name: The same, as a part of a file's name.
         recipe: What it is trained with; ``None`` for a run.
-        run: The folder or model file of a finished run, which is only scored.
+        run: The folder or model file of a finished run, which is only evaluated.
         is_own_recipe: The recipe is from a file, so what it says comes before what is shared.
     """
 
@@ -99,7 +99,7 @@ def _parse(text: str, base: Recipe) -> tuple[str, Recipe | None, Path | None, bo
     elif "/" in text and "(" not in text:
         raise ModelFileError(f"a run to compare must exist. {text} does not")
     name, arguments = _name_and_arguments(text)
-    registered.builder(name)  # a misspelt name is refused now, not when its turn comes
+    registered.builder(name)  # a misspelled name is refused now, not when its turn comes
     recipe = base.model_copy(deep=True)
     recipe.model.name, recipe.model.arguments = name, arguments
     return text.replace(" ", ""), recipe, None, False

@@ -1,7 +1,7 @@
 """``compare``: several models trained under one budget on the same data, and ranked.
 
 Every model and seed is a run of its own below the comparison's folder. What is finished is not
-trained again and what was interrupted goes on, so repeating the command resumes all of it.
+trained again and what was interrupted continues, so repeating the command resumes all of it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from pixelwise.classes import Strays
+from pixelwise.classes import Unexpected
 from pixelwise.comparison.candidates import Candidate, parse_candidates
-from pixelwise.comparison.counts import Entry, count_entry, with_scored_classes
+from pixelwise.comparison.counts import Entry, count_entry, with_evaluated_classes
 from pixelwise.comparison.schedule import Plan, budget_in_words, differences, train_or_resume
 from pixelwise.config import Recipe, load_recipe
 from pixelwise.data.dataset import Dataset, open_as_in
@@ -35,19 +35,19 @@ from pixelwise.models.model_file import ModelCard
 from pixelwise.prediction.costs import latencies_ms, peak_memory_mb
 from pixelwise.prediction.predictor import Predictor, load_model
 from pixelwise.reporting.comparison_page import NUM_SHOTS, ComparedModel, Comparison, write_ranking
-from pixelwise.training.events import Listener, Said, each_once, ignore_events
-from pixelwise.training.run_folder import SCORES_NAME, read_history, recipe_in
+from pixelwise.training.events import Listener, Message, each_once, ignore_events
+from pixelwise.training.run_folder import METRICS_NAME, read_history, recipe_in
 
 PAGE_NAME = "comparison.html"
 RESULT_NAME = "comparison.json"
 
-OPENED = {"path", "format", "ignore", "label_mode", "strays", "split", "split_seed"}
+OPENED = {"path", "format", "ignore", "label_mode", "unexpected", "split", "split_seed"}
 """Of a recipe's data, what decides which images and masks there are: the same for all."""
 
 NUM_TIMED = 8
 """Validation images of which predictions are timed."""
 
-SCORE = over_seeds(mean_iou)
+METRIC = over_seeds(mean_iou)
 """Of counts (..., S, 4, K) of S seeds."""
 
 
@@ -61,7 +61,7 @@ def compare(
     out: Path | str | None = None,
     split: str | None = None,
     ignore: Sequence[int] = (),
-    strays: Strays | None = None,
+    unexpected: Unexpected | None = None,
     format: str | None = None,  # noqa: A002  the word that the command line and the card use
     overrides: Sequence[str] = (),
     device: str | None = None,
@@ -70,22 +70,22 @@ def compare(
     """Train models under one budget, with the same splits and batches, and rank them.
 
     They are ranked by mean IoU on the validation split, by which each run also keeps its best
-    epoch; a test split is scored beside it and chooses nothing. A model that cannot be trained is
-    listed with its error, and the others go on.
+    epoch; a test split is evaluated beside it and chooses nothing. A model that cannot be trained
+    is listed with its error, and the others continue.
 
     Args:
         data: A folder or a dataset card.
         models: Names with commas between them, or a list: registered names, also with arguments as
             in ``unet-elu(filters=8)``, recipe files, and folders of finished runs, which are only
-            scored.
+            evaluated.
         minutes: Wall-clock budget of each run. Either this or ``epochs``.
         epochs: Passes over the training images of each run.
         seeds: Trainings of each model, with seeds from 0.
         out: The comparison's folder; ``None`` takes ``runs/compare-DATA``. Where it holds a part of
-            this comparison, that is gone on with; further models may be added.
+            this comparison, that is continued; further models may be added.
         split: ``TRAIN/VAL/TEST`` or ``TRAIN/TEST`` shares for a folder without splits.
-        ignore: Further stored mask values that mean void.
-        strays: What becomes of stored values that are neither a class nor void.
+        ignore: Further stored mask values that are ignored.
+        unexpected: What becomes of stored values that are neither a class nor ignored.
         format: The label format, where looking does not find it.
         overrides: ``section.key=value``, for all models without a recipe of their own; how the data
             are read and split, and the device, for those too.
@@ -98,7 +98,7 @@ def compare(
     Raises:
         PixelwiseError: The data or the folder cannot be used, a name is unknown, or no model at
             all could be trained.
-        KeyboardInterrupt: It was stopped; the same call goes on.
+        KeyboardInterrupt: It was stopped; the same call continues.
 
     Example:
         >>> comparison = compare("my-images", "unet,unet-elu", minutes=5)  # doctest: +SKIP
@@ -108,13 +108,13 @@ def compare(
     base = load_recipe(None, overrides)
     candidates = parse_candidates(models, base)
     _check_budget(candidates, minutes, epochs, seeds)
-    # What is given here comes before the overrides, and both hold for the runs as for the scores.
+    # What is given here comes before the overrides, and both hold for the runs as for the metrics.
     opened = base.data.model_copy(
         update={
             "path": str(data),
             "format": format or base.data.format,
             "ignore": (*base.data.ignore, *ignore),
-            "strays": strays or base.data.strays,
+            "unexpected": unexpected or base.data.unexpected,
             "split": split or base.data.split,
         }
     )
@@ -127,17 +127,17 @@ def compare(
         "training": {"minutes": minutes, "epochs": epochs, "device": device},
     }
     listener = each_once(listener)
-    listener(Said("data", dataset.notes))
+    listener(Message("data", dataset.notes))
     plan = Plan(candidates, folder, given, seeds)
     chosen = choose_device(device)
     plan.check_runs()
     try:
         entries = _trained(plan, listener)
-        dataset = with_scored_classes(dataset, entries)
+        dataset = with_evaluated_classes(dataset, entries)
         for entry in entries:
             count_entry(entry, dataset, folder, chosen, listener)
     except KeyboardInterrupt:
-        listener(Said("the comparison is stopped", ("repeat the same command to go on with it",)))
+        listener(Message("the comparison is stopped", ("repeat the same command to continue it",)))
         raise
     return _finish(
         entries, dataset, folder, chosen,
@@ -160,13 +160,13 @@ def compare_runs(
     Args:
         runs: Their folders; a run is called by its folder's name, the same name again by a number.
         dataset: What they were trained on, with the splits and the classes of their trainings.
-        folder: Where page and scores go.
+        folder: Where page and metrics go.
         budget: What each was trained for, in words.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         listener: Told of what happens.
 
     Raises:
-        PixelwiseError: None of them can be scored, or the folder cannot be written.
+        PixelwiseError: None of them can be evaluated, or the folder cannot be written.
     """
     chosen = choose_device(device)
     # Absolute, for a path is then never taken for the name of a model.
@@ -192,21 +192,21 @@ def _check_budget(
 
 
 def _trained(plan: Plan, listener: Listener) -> list[Entry]:
-    """Train what is not yet trained; what fails is noted, and the others go on."""
+    """Train what is not yet trained; what fails is noted, and the others continue."""
     entries = {candidate.name: Entry(candidate) for candidate in plan.candidates}
     runs = list(plan.runs())
     for number, (candidate, seed, run) in enumerate(runs, start=1):
         entry = entries[candidate.name]
-        if (run / SCORES_NAME).is_file():
+        if (run / METRICS_NAME).is_file():
             entry.runs.append(run)
             continue
         title = f"run {number} of {len(runs)}"
-        listener(Said(title, (f"{candidate.name}, seed {seed}, in {run}",)))
+        listener(Message(title, (f"{candidate.name}, seed {seed}, in {run}",)))
         error = train_or_resume(plan.recipe(candidate, seed), run, listener)
         if error is None:
             entry.runs.append(run)
         else:
-            listener(Said(f"{candidate.name}, seed {seed}, failed", (error,)))
+            listener(Message(f"{candidate.name}, seed {seed}, failed", (error,)))
             entry.errors.append(error)
     for entry in entries.values():
         if entry.candidate.run:
@@ -232,7 +232,7 @@ def _finish(
     by_name = {entry.candidate.name: entry for entry in entries if entry.runs}
     if not by_name:
         raise TrainingError(
-            f"at least one model must be trained or scored. None could be. First: {failed[0][1]}"
+            f"at least one model must be trained or evaluated. None could be. First: {failed[0][1]}"
         )
     ranking = rank_models({name: entry.counts["val"] for name, entry in by_name.items()}, mean_iou)
     predictors, costs = _costs([by_name[ranked.name] for ranked in ranking], dataset, device)
@@ -286,7 +286,7 @@ def _compared(
         number = f"{len(entry.errors)} of {len(entry.errors) + len(entry.runs)} seeds"
         remarks.append(f"{number} failed: {entry.errors[0]}")
     if num_seen := sum(entry.num_seen.values()):
-        remarks.append(f"trained on {num_seen} of these images: its score is too good")
+        remarks.append(f"trained on {num_seen} of these images: its metrics are too good")
     remarks += _selection(entry.num_selected_on.get("test", 0))
     remarks += _everywhere(entry.counts["val"], predictor.card)
     test = entry.counts.get("test")
@@ -295,8 +295,8 @@ def _compared(
     speeds = [row["images_per_s"] for rows in histories for row in rows]
     return ComparedModel(
         ranked=ranked,
-        test=None if test is None else float(SCORE(test.sum(0))),
-        test_interval=None if test is None else bootstrap(test, SCORE),
+        test=None if test is None else float(METRIC(test.sum(0))),
+        test_interval=None if test is None else bootstrap(test, METRIC),
         per_class={
             name: None if np.isnan(value) else float(value)
             for name, value in zip(predictor.card.class_map.names, by_class, strict=True)

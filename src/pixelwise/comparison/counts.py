@@ -20,12 +20,12 @@ from pixelwise.files import write_text
 from pixelwise.metrics.formulas import Counts
 from pixelwise.models.model_file import MODEL_NAME
 from pixelwise.prediction.predictor import load_model
-from pixelwise.training.events import Listener, Said
+from pixelwise.training.events import Listener, Message
 
-SCORES_FOLDER = "scores"
+METRICS_FOLDER = "metrics"
 
 BY_SPLIT = ("counts", "num_seen", "num_selected_on")
-"""What a kept file says of each split; one of before that lacks some of it is counted anew."""
+"""What a kept file says of each split; one of before that lacks some of it is counted again."""
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Entry:
 
     Attributes:
         candidate: What is compared.
-        runs: Its runs that are trained; after the scoring those that could be scored.
+        runs: Its runs that are trained; after the evaluation those that could be evaluated.
         errors: Of its other runs, in words.
         remarks: What should be known when it is compared.
         counts: By split, (N, S, 4, K) of N images and S runs.
@@ -52,8 +52,8 @@ class Entry:
     num_selected_on: dict[str, int | None] = field(default_factory=dict)
 
 
-def with_scored_classes(dataset: Dataset, entries: Sequence[Entry]) -> Dataset:
-    """The data set with the classes that all are scored by.
+def with_evaluated_classes(dataset: Dataset, entries: Sequence[Entry]) -> Dataset:
+    """The data set with the classes that all are evaluated by.
 
     They are its own where models are trained on it here. Finished runs alone may know them better:
     index masks that nobody named do not say how many classes there are, so that the first run that
@@ -75,10 +75,10 @@ def count_entry(
     """Count, image by image, what each run's model gets right on validation and test images."""
     splits = [name for name in ("val", "test") if any(r.split == name for r in dataset.records)]
     by_split: dict[str, list[Counts]] = {name: [] for name in splits}
-    scored = []
+    evaluated = []
     for run in entry.runs:
         name = entry.candidate.folder_name if entry.candidate.run else run.name
-        kept = folder / SCORES_FOLDER / f"{name}.json"
+        kept = folder / METRICS_FOLDER / f"{name}.json"
         try:
             content = _counts(run, dataset, splits, kept, device, listener)
         except (PixelwiseError, RuntimeError, MemoryError) as error:
@@ -86,15 +86,15 @@ def count_entry(
                 raise
             entry.errors.append(failure(error))
             continue
-        scored.append(run)
+        evaluated.append(run)
         for name in splits:
             by_split[name].append(np.array(content["counts"][name], np.int64))
             entry.num_seen[name] = max(entry.num_seen.get(name, 0), content["num_seen"][name])
             most, number = entry.num_selected_on.get(name, 0), content["num_selected_on"][name]
             is_known = most is not None and number is not None
             entry.num_selected_on[name] = max(most or 0, number) if is_known else None
-    entry.runs = scored
-    if scored:
+    entry.runs = evaluated
+    if evaluated:
         entry.counts = {name: np.stack(found, axis=1) for name, found in by_split.items()}
 
 
@@ -120,17 +120,17 @@ def _counts(
             ):
                 return content
         except (ValueError, KeyError, TypeError, AttributeError):
-            pass  # cut by a kill, or of another version: it is counted anew
-    listener(Said("scoring", (f"{run} on {' and '.join(splits)}",)))
+            pass  # cut by a kill, or of another version: it is counted again
+    listener(Message("evaluating", (f"{run} on {' and '.join(splits)}",)))
     predictor = load_model(run, device=str(device))
     _require_same_classes(run, fit_to_model(predictor, dataset), dataset)
     content = {"key": key, **{part: {} for part in BY_SPLIT}}
     for name in splits:
-        scores = evaluate(predictor, dataset, name, detailed=True)
-        assert scores.detail
-        content["counts"][name] = scores.detail.counts.tolist()
-        content["num_seen"][name] = scores.seen_in_training or 0
-        content["num_selected_on"][name] = scores.selected_on
+        metrics = evaluate(predictor, dataset, name, detailed=True)
+        assert metrics.detail
+        content["counts"][name] = metrics.detail.counts.tolist()
+        content["num_seen"][name] = metrics.seen_in_training or 0
+        content["num_selected_on"][name] = metrics.selected_on
     write_text(kept, json.dumps(content) + "\n")
     return content
 
@@ -138,12 +138,12 @@ def _counts(
 def _require_same_classes(run: Path, fitted: Dataset, dataset: Dataset) -> None:
     """Refuse a model whose counts would be of other classes than those of the others.
 
-    By itself it could be scored: masks that nobody named are read with the classes of any model.
+    By itself it could be evaluated: masks that nobody named are read with the classes of any model.
     """
     theirs, ours = fitted.class_map.names, dataset.class_map.names
     if theirs != ours:
         raise DataError(
             f"{run} must have the {len(ours)} classes that are compared, {', '.join(ours[:8])}. "
-            f"Got {len(theirs)}: {', '.join(theirs[:8])}. Train it anew on {dataset.path}, or "
-            "score it by itself with: pixelwise evaluate"
+            f"Got {len(theirs)}: {', '.join(theirs[:8])}. Train it again on {dataset.path}, or "
+            "evaluate it by itself with: pixelwise evaluate"
         )

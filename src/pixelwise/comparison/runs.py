@@ -1,4 +1,4 @@
-"""``report``: finished runs to pages, without any training: one anew, or several side by side."""
+"""``report``: finished runs to pages, without any training: one again, or several side by side."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from pixelwise.config import Recipe
 from pixelwise.data.dataset import open_as_in
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.evaluation.evaluate import evaluate, fit_to_model
-from pixelwise.metrics.metrics import Scores
+from pixelwise.metrics.metrics import Metrics
 from pixelwise.models.base import SegmentationModel
 from pixelwise.models.model_file import ModelCard, load_model_file
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.reporting.comparison_page import Comparison
-from pixelwise.training.events import Listener, Said, ignore_events
+from pixelwise.training.events import Listener, Message, ignore_events
 from pixelwise.training.run_folder import require_run
 from pixelwise.training.run_report import write_run_report
 
 CHANGED = (
     "the data set is not as it was in the training: files or their sizes have changed, and so may "
-    "have the scores"
+    "have the metrics"
 )
 
 
 @dataclass(frozen=True)
 class RunReport:
-    """A report that was written anew.
+    """A report that was written again.
 
     Attributes:
         page: The file.
-        scores: Of the validation split, detailed.
+        metrics: Of the validation split, detailed.
         notes: What was found of the data, in words.
     """
 
     page: Path
-    scores: Scores
+    metrics: Metrics
     notes: tuple[str, ...]
 
 
@@ -50,14 +50,14 @@ def report_run(
     device: str = "auto",
     on_progress: Callable[[int, int], None] | None = None,
 ) -> RunReport:
-    """Write the report of a run anew: its validation split is scored again, nothing is trained.
+    """Write the report of a run again: its validation split is evaluated again, nothing is trained.
 
     Args:
         run: The folder of a training, also of one that was stopped after its first epoch.
         data: Where its data lie now; ``None`` takes the path of its recipe.
         out: The page; ``None`` takes ``report.html`` in the run's folder.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        on_progress: Called with how many images are scored and how many there are.
+        on_progress: Called with how many images are evaluated and how many there are.
 
     Raises:
         PixelwiseError: It is no run, its data are gone or do not fit it, or the page cannot be
@@ -73,12 +73,12 @@ def report_run(
     plain = card.model_copy(update={"temperature": 1.0})
     predictor = Predictor(model, plain, device=device)
     dataset = fit_to_model(predictor, open_as_in(recipe.data))
-    scores = evaluate(predictor, dataset, "val", detailed=True, on_progress=on_progress)
+    metrics = evaluate(predictor, dataset, "val", detailed=True, on_progress=on_progress)
     records = {record.name: record for record in dataset.split("val")}
     changed = () if dataset.fingerprint == card.data.fingerprint else (CHANGED,)
     page = write_run_report(
         folder,
-        scores,
+        metrics,
         predictor,
         dataset,
         recipe,
@@ -86,7 +86,7 @@ def report_run(
         path=Path(out) if out else None,
         notes=changed,
     )
-    return RunReport(page, scores, (*dataset.notes, *changed))
+    return RunReport(page, metrics, (*dataset.notes, *changed))
 
 
 def report_runs(
@@ -123,9 +123,9 @@ def report_runs(
         _require_alike(folders[0], cards[0], folder, card)
     predictor = Predictor(models[0], cards[0], device=device)
     dataset = fit_to_model(predictor, open_as_in(recipes[0].data))
-    listener(Said("data", dataset.notes))
+    listener(Message("data", dataset.notes))
     if dataset.fingerprint != cards[0].data.fingerprint:
-        listener(Said("data", (CHANGED,)))
+        listener(Message("data", (CHANGED,)))
     return compare_runs(
         folders,
         dataset,
@@ -145,7 +145,7 @@ def _opened(folder: Path, data: Path | str | None) -> tuple[Recipe, Segmentation
 
 
 def _require_alike(first: Path, one: ModelCard, second: Path, other: ModelCard) -> None:
-    """Refuse runs whose scores would not be of the same images and classes."""
+    """Refuse runs whose metrics would not be of the same images and classes."""
     ours, theirs = one.data, other.data
     checks = (
         ("images and masks", ours.fingerprint == theirs.fingerprint),

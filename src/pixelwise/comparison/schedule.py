@@ -1,4 +1,4 @@
-"""Which runs a comparison has, with which recipes, and how each is begun or gone on with."""
+"""Which runs a comparison has, with which recipes, and how each is begun or continued."""
 
 from __future__ import annotations
 
@@ -156,10 +156,10 @@ def differences(recipes: Mapping[str, Recipe | None]) -> dict[str, dict[str, Any
 
 
 def train_or_resume(recipe: Recipe, run: Path, listener: Listener) -> str | None:
-    """Train one run, or go on with it where it was interrupted.
+    """Train one run, or continue it where it was interrupted.
 
     Args:
-        recipe: Of a new run; one that is gone on with keeps its own.
+        recipe: Of a new run; one that is continued keeps its own.
         run: The folder.
         listener: Told of what happens.
 

@@ -41,8 +41,8 @@ class Batch:
     """What one step is trained on.
 
     Attributes:
-        image: (N, C, H, W), in stored units and type; not normalised yet.
-        mask: Exclusive: uint8 (N, H, W) class ids, 255 is void. Overlapping: uint8 (N, K, H, W).
+        image: (N, C, H, W), in stored units and type; not normalized yet.
+        mask: Multiclass: uint8 (N, H, W) class ids, 255 is ignored. Multilabel: uint8 (N, K, H, W).
         valid: bool (N, H, W); False beyond the image.
     """
 

@@ -12,10 +12,10 @@ from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 from pixelwise.classes import (
     IGNORE_INDEX,
     ClassMap,
-    Colour,
+    Color,
     LabelMode,
     StoredValue,
-    Strays,
+    Unexpected,
     numbered_names,
 )
 from pixelwise.config import AugmentationRecipe, Bands, read_yaml, validated
@@ -31,14 +31,14 @@ class ClassEntry(BaseModel):
 
     Attributes:
         name: What it is called.
-        colour: (red, green, blue), 0 to 255.
+        color: (red, green, blue), 0 to 255.
         value: How it is stored in index masks; its position where not given.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     name: str
-    colour: Colour | None = None
+    color: Color | None = None
     value: StoredValue | None = None
 
 
@@ -48,11 +48,11 @@ class DatasetCard(BaseModel):
     Attributes:
         path: The folder of the data, relative to the card; its own folder where not given.
         format: The label format.
-        classes: Names, or entries with name, colour and value, in the order of their ids.
-        ignore: Stored values that mean void.
-        void_colours: Colours that mean void, for colour masks.
-        label_mode: ``exclusive`` or ``overlapping``, for formats that can be read as both.
-        strays: What becomes of values that are neither a class nor void.
+        classes: Names, or entries with name, color and value, in the order of their ids.
+        ignore: Stored values that are ignored.
+        ignore_colors: Colors of ignored pixels, for color masks.
+        label_mode: ``multiclass`` or ``multilabel``, for formats that can be read as both.
+        unexpected: What becomes of values that are neither a class nor ignored.
         split: Shares, where the folder gives no splits.
         splits: The names of the images of train, val and test, whatever the folder says; written by
             ``pixelwise data split``, so that a split never drifts.
@@ -67,9 +67,9 @@ class DatasetCard(BaseModel):
     format: str | None = None
     classes: list[str | ClassEntry] | None = None
     ignore: list[StoredValue] | None = None
-    void_colours: list[Colour] | None = None
+    ignore_colors: list[Color] | None = None
     label_mode: LabelMode | None = None
-    strays: Strays | None = None
+    unexpected: Unexpected | None = None
     split: str | None = None
     augmentation: AugmentationRecipe | None = None
     bands: Bands | None = None
@@ -95,7 +95,7 @@ class DatasetCard(BaseModel):
         """The class map that the card describes; ``None`` where it names no classes.
 
         Raises:
-            ConfigError: Names or values repeat, or a class is void at once.
+            ConfigError: Names or values repeat, or a class is ignored at once.
         """
         if not self.classes:
             return None
@@ -111,13 +111,13 @@ class DatasetCard(BaseModel):
             ClassMap,
             {
                 "names": [entry.name for entry in entries],
-                "colours": [
-                    entry.colour or colour
-                    for entry, colour in zip(entries, fallback.colours, strict=True)
+                "colors": [
+                    entry.color or color
+                    for entry, color in zip(entries, fallback.colors, strict=True)
                 ],
                 "values": values,
                 "ignore": usual if self.ignore is None else self.ignore,
-                "void_colours": self.void_colours or [],
+                "ignore_colors": self.ignore_colors or [],
             },
             str(origin),
         )
@@ -136,16 +136,16 @@ def card_of(class_map: ClassMap, **entries: Any) -> DatasetCard:
         entries: What else it says.
     """
     classes: list[str | ClassEntry] = [
-        ClassEntry(name=name, colour=colour, value=value)
-        for name, colour, value in zip(
-            class_map.names, class_map.colours, class_map.values, strict=True
+        ClassEntry(name=name, color=color, value=value)
+        for name, color, value in zip(
+            class_map.names, class_map.colors, class_map.values, strict=True
         )
     ]
-    has_void = entries.get("label_mode") != "overlapping"
+    has_ignored = entries.get("label_mode") != "multilabel"
     return DatasetCard(
         classes=classes,
-        ignore=list(class_map.ignore) if has_void else None,
-        void_colours=list(class_map.void_colours) or None,
+        ignore=list(class_map.ignore) if has_ignored else None,
+        ignore_colors=list(class_map.ignore_colors) or None,
         **entries,
     )
 
@@ -168,5 +168,5 @@ def find_card(path: Path) -> tuple[DatasetCard, Path | None, Path]:
     card = validated(DatasetCard, read_yaml(file), str(file))
     folder = file.parent / (card.path or "")
     if not folder.is_dir():
-        raise ConfigError(f"{file}: path must be a folder. Got {card.path}. Mend the card")
+        raise ConfigError(f"{file}: path must be a folder. Got {card.path}. Fix the card")
     return card, file, folder

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pixelwise.classes import ClassMap, LabelMode, Strays
+from pixelwise.classes import ClassMap, LabelMode, Unexpected
 from pixelwise.config import DEFAULT_SPLIT, AugmentationRecipe, DataRecipe, validated
 from pixelwise.data.cache.cache_keys import content_of
 from pixelwise.data.cache.disk import DiskCache, open_cache
@@ -29,13 +29,13 @@ NAMELESS = "called by what the masks store; pixelwise data check --write drafts 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A folder of labelled images, opened; nothing is decoded but what its classes needed.
+    """A folder of labeled images, opened; nothing is decoded but what its classes needed.
 
     Attributes:
         path: The folder.
         format: How its labels lie on disk.
-        class_map: Names, colours and stored values of its classes.
-        records: Every labelled image with its split, sorted by name.
+        class_map: Names, colors and stored values of its classes.
+        records: Every labeled image with its split, sorted by name.
         drawn_split: The shares that splits were drawn with; ``None`` where the folder gives them.
         split_seed: The seed of that draw.
         is_val_set_aside: The folder gives no validation images; they were drawn out of train.
@@ -59,7 +59,7 @@ class Dataset:
 
     @property
     def label_mode(self) -> LabelMode:
-        """``exclusive`` or ``overlapping``."""
+        """``multiclass`` or ``multilabel``."""
         return self.format.label_mode
 
     def split(self, name: str) -> tuple[Record, ...]:
@@ -84,7 +84,7 @@ class Dataset:
         return chosen
 
     def load(self, record: Record) -> Sample:
-        """Decode one image and its truth, or read them from the cache; its arrays are writable.
+        """Decode one image and its mask, or read them from the cache; its arrays are writable.
 
         Raises:
             DataError: A file cannot be read, or the mask does not fit.
@@ -96,7 +96,7 @@ class Dataset:
 
     @property
     def state(self) -> str:
-        """A hash of all that decides what is learnt from it: files, splits and classes.
+        """A hash of all that decides what is learned from it: files, splits and classes.
 
         All files are read for it, once as long as they stay as they are; of files too large for
         that the place and the time count.
@@ -128,22 +128,22 @@ def open_dataset(
     format: str | None = None,  # noqa: A002  the word that the command line and the card use
     ignore: Sequence[int] = (),
     label_mode: LabelMode | None = None,
-    strays: Strays | None = None,
+    unexpected: Unexpected | None = None,
     split: str | None = None,
     split_seed: int = 0,
     class_map: ClassMap | None = None,
     cache: bool = True,
 ) -> Dataset:
-    """Open a folder of labelled images.
+    """Open a folder of labeled images.
 
     Args:
         path: A folder, a dataset card (``dataset.yaml``), or ``digits``: pictures of handwritten
             digits, made on the spot in the folder ``digits`` where there is none yet.
         format: The label format; ``None`` looks at the folder and says why.
-        ignore: Stored mask values that mean void, beside those of the format or the card.
-        label_mode: For formats that can be read as exclusive and as overlapping labels.
-        strays: What becomes of values that are neither a class nor void; ``None`` takes what the
-            card says, else they are refused.
+        ignore: Stored mask values that are ignored, beside those of the format or the card.
+        label_mode: For formats that can be read as multiclass and as multilabel labels.
+        unexpected: What becomes of values that are neither a class nor ignored; ``None`` takes what
+            the card says, else they are refused.
         split: ``TRAIN/VAL/TEST`` or ``TRAIN/TEST`` shares for a folder without splits; ``None``
             takes those of the card, else 70/15/15.
         split_seed: Seed of that split.
@@ -151,7 +151,7 @@ def open_dataset(
         cache: Keep what is slow to decode on disk, where ``PIXELWISE_CACHE`` says.
 
     Raises:
-        DataError: The folder does not exist, or holds no labelled images.
+        DataError: The folder does not exist, or holds no labeled images.
         FormatError: Its layout is unknown or ambiguous, or images and masks do not pair.
         ConfigError: The card is wrong.
     """
@@ -167,7 +167,7 @@ def open_dataset(
             folder,
             format or card.format,
             label_mode=label_mode or card.label_mode,
-            strays=strays or card.strays,
+            unexpected=unexpected or card.unexpected,
         )
         with refused_together():
             records = found.records(folder)
@@ -178,19 +178,19 @@ def open_dataset(
             "Change its rights"
         ) from error
     if not records:
-        raise FormatError(f"{folder} must hold labelled images. Got none. Check the path")
+        raise FormatError(f"{folder} must hold labeled images. Got none. Check the path")
     if class_map is None and card_file:
         class_map = card.class_map(card_file)
-    voids = tuple(dict.fromkeys((*(card.ignore or ()), *ignore)))
-    if voids and found.label_mode == "overlapping":
+    ignored_values = tuple(dict.fromkeys((*(card.ignore or ()), *ignore)))
+    if ignored_values and found.label_mode == "multilabel":
         raise ConfigError(
-            f"ignore must be left out for overlapping masks ({found.name}), which have no void "
-            f"value. Got {list(voids)} for {folder}"
+            f"ignore must be left out for multilabel masks ({found.name}), which have no ignore "
+            f"value. Got {list(ignored_values)} for {folder}"
         )
     if class_map is None:
-        class_map = found.class_map(folder, records, voids)
-    if voids:
-        class_map = with_void(class_map, voids)
+        class_map = found.class_map(folder, records, ignored_values)
+    if ignored_values:
+        class_map = with_ignored(class_map, ignored_values)
     shares = split or card.split or DEFAULT_SPLIT
     records, origin = _split_as_named(records, card, card_file)
     assigned, split_notes = assign_splits(records, shares, split_seed, origin)
@@ -240,13 +240,13 @@ def open_as_in(recipe: DataRecipe) -> Dataset:
         PixelwiseError: As :func:`open_dataset`, or the recipe names no data.
     """
     if recipe.path is None:
-        raise ConfigError("DATA must be a folder of labelled images, or a dataset card. Got none")
+        raise ConfigError("DATA must be a folder of labeled images, or a dataset card. Got none")
     return open_dataset(
         recipe.path,
         format=recipe.format,
         ignore=recipe.ignore,
         label_mode=recipe.label_mode,
-        strays=recipe.strays,
+        unexpected=recipe.unexpected,
         split=recipe.split,
         split_seed=recipe.split_seed,
     )
@@ -262,7 +262,7 @@ def _split_as_named(
 
 
 def _require_different_names(folder: Path, records: Sequence[Record]) -> None:
-    """Refuse an image that is listed twice: it could be trained on and scored at once."""
+    """Refuse an image that is listed twice: it could be trained on and evaluated at once."""
     for name, count in Counter(record.name for record in records).items():
         if count > 1:
             error = FormatError(
@@ -272,19 +272,19 @@ def _require_different_names(folder: Path, records: Sequence[Record]) -> None:
             refuse("doubly-listed", error, *(r.image for r in records if r.name == name))
 
 
-def with_void(class_map: ClassMap, voids: tuple[int, ...]) -> ClassMap:
-    """The class map with further void values; classes that are stored as one of them are dropped.
+def with_ignored(class_map: ClassMap, ignored_values: tuple[int, ...]) -> ClassMap:
+    """The class map with further ignore values; classes that are stored as one of them are dropped.
 
     ``--ignore 11`` on masks that hold 0 to 11 leaves the classes 0 to 10.
     """
-    keep = [index for index, value in enumerate(class_map.values) if value not in voids]
+    keep = [index for index, value in enumerate(class_map.values) if value not in ignored_values]
     if not keep:
-        raise ConfigError(f"--ignore must leave at least one class. Got {list(voids)}")
+        raise ConfigError(f"--ignore must leave at least one class. Got {list(ignored_values)}")
     content = {
         "names": [class_map.names[index] for index in keep],
-        "colours": [class_map.colours[index] for index in keep],
+        "colors": [class_map.colors[index] for index in keep],
         "values": [class_map.values[index] for index in keep],
-        "ignore": list(dict.fromkeys((*class_map.ignore, *voids))),
-        "void_colours": class_map.void_colours,
+        "ignore": list(dict.fromkeys((*class_map.ignore, *ignored_values))),
+        "ignore_colors": class_map.ignore_colors,
     }
     return validated(ClassMap, content, "--ignore")

@@ -1,4 +1,4 @@
-"""MNIST extended (article A1): grey pictures with several digits, and a soft mask per class."""
+"""MNIST extended (article A1): grayscale pictures with several digits, a soft mask per class."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
-from pixelwise.classes import Colour
+from pixelwise.classes import Color
 from pixelwise.data.card import CARD_NAME
 from pixelwise.data.formats.class_masks import make_class_mask_folders, write_class_masks
 from pixelwise.errors import ConfigError, DataError
@@ -21,14 +21,14 @@ from pixelwise.files import folder_written_aside
 DIGIT_PX = 28
 """Side of one digit, as in MNIST."""
 
-DIGIT_COLOURS: tuple[Colour, ...] = (
+DIGIT_COLORS: tuple[Color, ...] = (
     (228, 26, 28), (55, 126, 184), (77, 175, 74), (152, 78, 163), (255, 127, 0),
     (255, 217, 47), (166, 86, 40), (247, 129, 191), (102, 194, 165), (153, 153, 153),
 )  # fmt: skip
-"""A colour per digit, 0 to 9."""
+"""A color per digit, 0 to 9."""
 
 MAX_REFUSALS = 1000
-"""A picture takes no more digits after so many refused places (A1)."""
+"""A picture takes no more digits after this many refused places (A1)."""
 
 _IDX_STEMS = {"train": "train", "test": "t10k"}
 
@@ -46,7 +46,7 @@ class DigitOptions:
         min_digits: Fewest digits drawn for a picture.
         max_digits: Most digits drawn for a picture.
         max_iou: A place is refused when its 28 x 28 box overlaps an earlier one by more than this.
-        labels_are_exclusive: A pixel belongs to the first digit that inked it, and to no other.
+        labels_are_multiclass: A pixel belongs to the first digit that inked it, and to no other.
         target_is_whole_bounding_box: The mask of a digit is its whole 28 x 28 box.
         proportion_of_mnist: Draw this share of the source, with replacement, before choosing.
     """
@@ -57,7 +57,7 @@ class DigitOptions:
     min_digits: int = 2
     max_digits: int = 4
     max_iou: float = 0.2
-    labels_are_exclusive: bool = False
+    labels_are_multiclass: bool = False
     target_is_whole_bounding_box: bool = False
     proportion_of_mnist: float = 1.0
 
@@ -196,7 +196,7 @@ def _draw(
         window = (slice(top, top + DIGIT_PX), slice(left, left + DIGIT_PX))
         digit = source.images[index]
         target = np.full_like(digit, 255) if options.target_is_whole_bounding_box else digit
-        if options.labels_are_exclusive:
+        if options.labels_are_multiclass:
             target = np.where(mask[(slice(None), *window)].any(axis=0), 0, target).astype(np.uint8)
         image[window] = _add_clipped(image[window], digit)
         plane = mask[source.labels[index]]
@@ -204,7 +204,7 @@ def _draw(
 
 
 def _add_clipped(left: UInt8Array, right: UInt8Array) -> UInt8Array:
-    """The sum of two grey pictures, clipped to white."""
+    """The sum of two grayscale pictures, clipped to white."""
     return np.asarray(np.minimum(left.astype(np.uint16) + right, 255), np.uint8)
 
 
@@ -223,13 +223,13 @@ def _scikit_learn_digits(part: str) -> DigitSource:
     small, labels = load_digits(return_X_y=True)
     is_test = np.arange(len(labels)) % 5 == 4
     keep = is_test if part == "test" else ~is_test
-    grey = np.clip(small[keep].reshape(-1, 8, 8) * (255 / 16), 0, 255).astype(np.uint8)
+    gray = np.clip(small[keep].reshape(-1, 8, 8) * (255 / 16), 0, 255).astype(np.uint8)
     images = np.stack(
         [
             np.asarray(
                 Image.fromarray(digit).resize((DIGIT_PX, DIGIT_PX), Image.Resampling.BICUBIC)
             )
-            for digit in grey
+            for digit in gray
         ]
     )
     return DigitSource(
@@ -313,8 +313,8 @@ def write_digits(
     card = {
         "format": "class-masks",
         "classes": [
-            {"name": name, "colour": list(colour)}
-            for name, colour in zip(names, DIGIT_COLOURS, strict=False)
+            {"name": name, "color": list(color)}
+            for name, color in zip(names, DIGIT_COLORS, strict=False)
         ],
         # A mirrored 2 is no 2, and these pictures are drawn, not photographed.
         "augmentation": {"orientation": "fixed", "scale": [1, 1], "brightness": 0, "contrast": 0},

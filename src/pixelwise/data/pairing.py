@@ -35,7 +35,7 @@ ANNOTATION_SUFFIXES = ("annot", "_annot", "_labels", "_label", "_masks", "_mask"
 """``trainannot`` beside ``train``, and its relatives."""
 
 NUM_COMPARED = 20
-"""Of so many images without a mask, a message names the mask with the nearest name."""
+"""Of this many images without a mask, a message names the mask with the nearest name."""
 
 
 def image_files(folder: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> list[Path]:
@@ -297,7 +297,7 @@ def _resolve(folder: Path, entry: str, list_file: Path, number: int) -> Path:
     if found is None or not found.is_file():
         raise FormatError(
             f"{list_file} line {number} must name a file in {folder}. Got {entry}, and no end of "
-            "that path is there. Mend the list or add the file"
+            "that path is there. Fix the list or add the file"
         )
     return found
 

@@ -1,4 +1,4 @@
-"""Records and samples: a labelled image on disk, and the same decoded."""
+"""Records and samples: a labeled image on disk, and the same decoded."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Item = TypeVar("Item")
 
 
 def spread(items: Sequence[Item], count: int) -> list[Item]:
-    """At most so many items, evenly spread; of two and more the first and the last of all."""
+    """At most this many items, evenly spread; of two and more the first and the last of all."""
     last, steps = len(items) - 1, max(1, min(count, len(items)) - 1)
     return [items[round(step * last / steps)] for step in range(min(count, len(items)))]
 
 
 @dataclass(frozen=True)
 class Record:
-    """One labelled image as it lies on disk; nothing is decoded.
+    """One labeled image as it lies on disk; nothing is decoded.
 
     Attributes:
         name: Unique within its data set, such as ``"train/0001"``.
@@ -55,12 +55,12 @@ class Record:
 
 @dataclass(frozen=True)
 class Sample:
-    """A decoded image with its truth.
+    """A decoded image with its mask.
 
     Attributes:
         name: The name of its record.
         image: (H, W, C), uint8, uint16 or float32 as stored, any C.
-        mask: Exclusive: uint8 (H, W) class ids, 255 is void. Overlapping: uint8 (K, H, W), where
+        mask: Multiclass: uint8 (H, W) class ids, 255 is ignored. Multilabel: uint8 (K, H, W), where
             0..255 stands for 0..1.
         label_mode: Which of the two it is.
     """

@@ -71,7 +71,7 @@ def named_splits(
     if new:
         raise DataError(
             f"{origin} must name every image under splits. Got {_listed(new)} without a split. "
-            f"Name {_them(new)} under one, or draw anew with: pixelwise data split"
+            f"Name {_them(new)} under one, or draw again with: pixelwise data split"
         )
     if gone:
         raise DataError(
@@ -172,7 +172,7 @@ def draw_splits(
 
 
 def scene_groups(records: Sequence[Record]) -> list[list[int]]:
-    """Indices of the windows of each raster: neighbours that are parted would flatter the score.
+    """Indices of the windows of each raster: neighbors that are parted would flatter the metrics.
 
     Of one raster alone they have to be parted, and there is no group.
     """
@@ -217,7 +217,7 @@ def group_keys(records: Sequence[Record], group_by: str) -> list[str]:
         if key is None:
             raise ConfigError(
                 f"group_by must match the name of every image. {group_by!r} finds nothing in "
-                f"{record.name}. Mend the expression, or make that part of it optional"
+                f"{record.name}. Fix the expression, or make that part of it optional"
             )
         keys.append(key)
     return keys

@@ -122,7 +122,7 @@ def _name_of(entry: Refused) -> str:
 
 
 def refuse(kind: str, error: DataError, *files: Path, name: str | None = None) -> None:
-    """Raise an error, or note it where somebody watches; the caller then goes on without the files.
+    """Raise an error, or note it where somebody watches; the caller continues without the files.
 
     Args:
         kind: The doctor's name for what is wrong.

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pixelwise.classes import Colour
+from pixelwise.classes import Color
 from pixelwise.data.sample import Record, Sample
 from pixelwise.io.arrays import Array, UInt8Array
 from pixelwise.io.images import IMAGE_SUFFIXES, is_rotated
@@ -31,7 +31,7 @@ def write_image(
         folder: It is made where it is missing.
         record: Says where the image file lies.
         sample: Its pixels.
-        suffixes: Kinds of files that may be copied; others are written anew as PNG or TIFF.
+        suffixes: Kinds of files that may be copied; others are written again as PNG or TIFF.
 
     Returns:
         The file.
@@ -69,13 +69,13 @@ def write_pixels(target: Path, pixels: Array) -> Path:
     return path
 
 
-def write_mask(target: Path, ids: UInt8Array, palette: Sequence[Colour] | None = None) -> Path:
-    """Write values as a grey PNG, or as a palette PNG whose indices they are.
+def write_mask(target: Path, ids: UInt8Array, palette: Sequence[Color] | None = None) -> Path:
+    """Write values as a grayscale PNG, or as a palette PNG whose indices they are.
 
     Args:
         target: Without a suffix; its folder is made where it is missing.
         ids: uint8 (H, W).
-        palette: A colour for each value; ``None`` writes grey.
+        palette: A color for each value; ``None`` writes gray.
 
     Returns:
         The file.
@@ -87,9 +87,9 @@ def write_mask(target: Path, ids: UInt8Array, palette: Sequence[Colour] | None =
     return path
 
 
-def index_picture(classes: UInt8Array, palette: Sequence[Colour]) -> Image.Image:
+def index_picture(classes: UInt8Array, palette: Sequence[Color]) -> Image.Image:
     """Class ids (H, W) as a palette image whose indices are the ids."""
     picture = Image.fromarray(classes)
     picture = Image.frombytes("P", picture.size, picture.tobytes())
-    picture.putpalette([level for colour in palette for level in colour])
+    picture.putpalette([level for color in palette for level in color])
     return picture

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pixelwise.classes import ClassMap, LabelMode, Strays
+from pixelwise.classes import ClassMap, LabelMode, Unexpected
 from pixelwise.data.cache.memory_cache import MemoryCache
 from pixelwise.data.card import find_card
 from pixelwise.data.dataset import Dataset, open_dataset
@@ -17,7 +17,7 @@ from pixelwise.data.formats import detect_format
 from pixelwise.data.sample import Record, Sample
 from pixelwise.data.split_assignment import SPLITS
 from pixelwise.data.watching import Watch, watched
-from pixelwise.doctor.file_checks import alpha_in_mask, colours_in_mask, diagnose, left_out
+from pixelwise.doctor.file_checks import alpha_in_mask, colors_in_mask, diagnose, left_out
 from pixelwise.doctor.findings import Finding, Observation, Tally, by_harm, make_finding
 from pixelwise.doctor.guesses import guess_class_map
 from pixelwise.doctor.image_checks import ImageFacts, almost_black, look_at_image, mixed_kinds
@@ -31,11 +31,11 @@ from pixelwise.doctor.mask_checks import (
 )
 from pixelwise.doctor.polygon_checks import look_at_polygons
 from pixelwise.doctor.split_checks import look_across_splits
-from pixelwise.doctor.unexpected_values import FEW, find_strays
+from pixelwise.doctor.unexpected_values import FEW, find_unexpected
 from pixelwise.doctor.value_checks import look_at_values, mixed_storage
 from pixelwise.errors import DataError, FormatError, MaskError, PixelwiseError
 from pixelwise.io.arrays import Array
-from pixelwise.io.images import MASK_SUFFIXES, read_image, read_mask_colours, read_mask_values
+from pixelwise.io.images import MASK_SUFFIXES, read_image, read_mask_colors, read_mask_values
 
 _UNKNOWN = "(unknown)"
 _NO_CLASSES = ClassMap.build((_UNKNOWN,), values=(-1,), ignore=())
@@ -54,7 +54,7 @@ class Examination:
         is_guessed: The classes are those that the masks were likely drawn with.
         num_images: By split, those that could be decoded.
         classes: A row per class.
-        void_share: By split.
+        ignored_share: By split.
         usable: Records that train as they are.
     """
 
@@ -64,12 +64,12 @@ class Examination:
     is_guessed: bool
     num_images: dict[str, int]
     classes: tuple[ClassRow, ...]
-    void_share: dict[str, float]
+    ignored_share: dict[str, float]
     usable: tuple[Record, ...] = field(repr=False)
 
     @property
     def is_refused(self) -> bool:
-        """Something must be mended before a training."""
+        """Something must be fixed before a training."""
         return any(finding.severity == "refused" for finding in self.findings)
 
     def to_json(self) -> dict[str, Any]:
@@ -82,7 +82,7 @@ class Examination:
             "is_refused": self.is_refused,
             "classes_are_guessed": self.is_guessed,
             "images": self.num_images,
-            "void_share": self.void_share,
+            "ignored_share": self.ignored_share,
             "classes": [dataclasses.asdict(row) for row in self.classes],
             "findings": [finding.to_json() for finding in self.findings],
         }
@@ -105,7 +105,7 @@ def check_data(
     format: str | None = None,  # noqa: A002  the word that the command line and the card use
     ignore: Sequence[int] = (),
     label_mode: LabelMode | None = None,
-    strays: Strays | None = None,
+    unexpected: Unexpected | None = None,
     split: str | None = None,
     split_seed: int = 0,
     on_progress: Callable[[int, int], None] | None = None,
@@ -118,9 +118,9 @@ def check_data(
     Args:
         path: As for :func:`pixelwise.open_dataset`, as are the options.
         format: The label format.
-        ignore: Stored values that mean void.
+        ignore: Stored values that are ignored.
         label_mode: For formats that can be read as both.
-        strays: What becomes of values that are neither a class nor void.
+        unexpected: What becomes of values that are neither a class nor ignored.
         split: Shares, for a folder without splits.
         split_seed: Seed of that split.
         on_progress: Called with how many images are looked at and how many there are.
@@ -130,7 +130,7 @@ def check_data(
         ConfigError: The card or an option is wrong.
     """
     options: dict[str, Any] = {
-        "format": format, "ignore": ignore, "label_mode": label_mode, "strays": strays,
+        "format": format, "ignore": ignore, "label_mode": label_mode, "unexpected": unexpected,
         "split": split, "split_seed": split_seed,
     }  # fmt: skip
     path = Path(path)
@@ -178,23 +178,23 @@ def _open(
     class_map, is_guessed = _classes_of_readable(dataset, options)
     notes = tuple(note for note in dataset.notes if _UNKNOWN not in note)
     dataset = dataclasses.replace(dataset, class_map=class_map, notes=notes)
-    if class_map is not _NO_CLASSES or any(map(colours_in_mask, _picture_masks(dataset.records))):
+    if class_map is not _NO_CLASSES or any(map(colors_in_mask, _picture_masks(dataset.records))):
         return dataset, is_guessed, []  # each file will be said
-    kind = "grey-levels" if isinstance(reason, MaskError) else "unreadable-labels"
+    kind = "gray-levels" if isinstance(reason, MaskError) else "unreadable-labels"
     return dataset, False, [make_finding(kind, [str(reason)])]
 
 
 def _better_guess(path: Path, dataset: Dataset) -> ClassMap | None:
     """Fewer classes than the values that were found, where nobody named them and most are scatter.
 
-    Smoothed masks of few grey levels or colours read without an error, with a class for each.
+    Smoothed masks of few gray levels or colors read without an error, with a class for each.
     """
-    in_colour = dataset.format.name == "colour-masks"
-    is_found = in_colour or dataset.format.name == "grey-masks"
+    in_color = dataset.format.name == "color-masks"
+    is_found = in_color or dataset.format.name == "grayscale-masks"
     count = dataset.class_map.num_classes
     if not is_found or count <= FEW or find_card(path)[0].classes:
         return None
-    guess = guess_class_map(dataset.records, in_colour=in_colour)
+    guess = guess_class_map(dataset.records, in_color=in_color)
     return guess if guess and guess.num_classes <= count - FEW else None
 
 
@@ -214,12 +214,12 @@ def _picture_masks(records: Sequence[Record]) -> list[Path]:
 
 def _classes_of_readable(dataset: Dataset, options: dict[str, Any]) -> tuple[ClassMap, bool]:
     """The classes by the masks that can be read, or a guess at them."""
-    in_colour = dataset.format.name == "colour-masks"
+    in_color = dataset.format.name == "color-masks"
 
     def is_readable(record: Record) -> bool:
         try:
             for path in _picture_masks([record]):
-                (read_mask_colours if in_colour else read_mask_values)(path)
+                (read_mask_colors if in_color else read_mask_values)(path)
         except DataError:
             return False
         return True
@@ -230,7 +230,7 @@ def _classes_of_readable(dataset: Dataset, options: dict[str, Any]) -> tuple[Cla
     try:
         return dataset.format.class_map(dataset.path, readable, options["ignore"]), False
     except PixelwiseError:
-        guess = guess_class_map(readable, in_colour=in_colour)
+        guess = guess_class_map(readable, in_color=in_color)
         return guess or _NO_CLASSES, guess is not None
 
 
@@ -241,11 +241,11 @@ def _look(dataset: Dataset, record: Record) -> _Look:
     is_usable = False
     if dataset.class_map is _NO_CLASSES:
         image = _image_of(record, found)
-        found += [seen for path in _picture_masks([record]) for seen in colours_in_mask(path)]
+        found += [seen for path in _picture_masks([record]) for seen in colors_in_mask(path)]
     else:
         with watched() as watch:
             sample, image, is_usable = _load(dataset, record, found)
-        # Shapes on a map go on beyond the edge of its tiles, and are cut there by design.
+        # Shapes on a map continue beyond the edge of its tiles, and are cut there by design.
         is_map = dataset.format.is_seen_from_above
         found += look_at_polygons(record, watch.polygons, may_leave=is_map)
     image_facts = mask_facts = None
@@ -265,16 +265,16 @@ def _load(
     try:
         sample = dataset.load(record)
     except PixelwiseError as error:
-        strays = find_strays(dataset, record)
-        if strays and strays[1]:
-            found.append(strays[1])
-            return strays[0], strays[0].image, False
+        unexpected = find_unexpected(dataset, record)
+        if unexpected and unexpected[1]:
+            found.append(unexpected[1])
+            return unexpected[0], unexpected[0].image, False
         image = _image_of(record, [])
         found += diagnose(record, error, image)
         return None, image, False
-    if dataset.format.strays != "refuse":
-        strays = find_strays(dataset, record)
-        found += [strays[1]] if strays and strays[1] else []
+    if dataset.format.unexpected != "error":
+        unexpected = find_unexpected(dataset, record)
+        found += [unexpected[1]] if unexpected and unexpected[1] else []
     return sample, sample.image, True
 
 
@@ -318,7 +318,7 @@ def _conclude(
     pictures = [(record, facts) for record, facts, _ in images]
     tally.add(almost_black(pictures))
     is_explained = is_guessed or bool(find_card(path)[0].classes)
-    rows, voids = class_table(masks, dataset.class_map) if masks else ([], {})
+    rows, ignored_shares = class_table(masks, dataset.class_map) if masks else ([], {})
     counted = Counter(record.split or "" for record, _ in masks)
     num_images = {split: counted[split] for split in (*SPLITS, "") if counted[split]}
     found = [
@@ -345,6 +345,6 @@ def _conclude(
         is_guessed,
         num_images,
         tuple(rows) if has_classes else (),
-        voids,
+        ignored_shares,
         tuple(look.record for look in looks if look.is_usable),
     )

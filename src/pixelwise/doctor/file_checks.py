@@ -52,7 +52,7 @@ def diagnose(record: Record, error: PixelwiseError, image: Array | None) -> list
     """Why a record could not be loaded, found by looking at each of its files.
 
     Args:
-        record: It was refused, and not for stray values.
+        record: It was refused, and not for unexpected values.
         error: What loading it said.
         image: Its image, where that can be read.
     """
@@ -81,20 +81,20 @@ def _wrong_mask(record: Record, path: Path, image: Array) -> list[Observation]:
             detail += ", which carries an EXIF rotation"
         kind = "orientation-mismatch" if is_turned else "size-mismatch"
         return [Observation(kind, path, detail, image=record.image)]
-    return colours_in_mask(path)
+    return colors_in_mask(path)
 
 
-def colours_in_mask(path: Path) -> list[Observation]:
-    """The colours of a mask that should hold class numbers, the most frequent first."""
+def colors_in_mask(path: Path) -> list[Observation]:
+    """The colors of a mask that should hold class numbers, the most frequent first."""
     stored = stored_values(path, _shape_of(path))
     if stored is None or stored.ndim == 2:
         return []
-    colours, counts = np.unique(stored.reshape(-1, stored.shape[-1]), axis=0, return_counts=True)
+    colors, counts = np.unique(stored.reshape(-1, stored.shape[-1]), axis=0, return_counts=True)
     worst = np.argsort(-counts, kind="stable")[:MAX_SHOWN].tolist()
-    shown = ", ".join(f"{tuple(colours[i].tolist())} {counts[i]:,} pixels" for i in worst)
-    more = f", and {len(colours) - len(worst):,} more" if len(colours) > len(worst) else ""
-    detail = f"{len(colours):,} colours: {shown}{more}"
-    return [Observation("colours-in-index-masks", path, detail, image=path)]
+    shown = ", ".join(f"{tuple(colors[i].tolist())} {counts[i]:,} pixels" for i in worst)
+    more = f", and {len(colors) - len(worst):,} more" if len(colors) > len(worst) else ""
+    detail = f"{len(colors):,} colors: {shown}{more}"
+    return [Observation("colors-in-index-masks", path, detail, image=path)]
 
 
 def _shape_of(path: Path) -> tuple[int, ...]:

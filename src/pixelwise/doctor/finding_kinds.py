@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Literal, NamedTuple, get_args
 
 Severity = Literal["refused", "harmful", "notable"]
-"""``refused``: it has to be mended first; a training stops at it, or would learn nonsense.
-``harmful``: it trains, and learns or scores something wrong. ``notable``: worth knowing; pixelwise
-deals with it."""
+"""``refused``: it has to be fixed first; a training stops at it, or would learn nonsense.
+``harmful``: it trains, and learns or measures something wrong. ``notable``: worth knowing;
+pixelwise deals with it."""
 
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 
@@ -27,17 +27,17 @@ class Kind(NamedTuple):
     advice: str
 
 
-CATALOGUE: Mapping[str, Kind] = {
-    # What has to be mended first.
+CATALOG: Mapping[str, Kind] = {
+    # What has to be fixed first.
     "unknown-layout": Kind(
         "refused",
-        "The folder cannot be read as labelled images",
+        "The folder cannot be read as labeled images",
         "Lay the files as one of the known formats, or name the format with --format",
     ),
     "unreadable-labels": Kind(
         "refused",
         "The labels cannot be read",
-        "Mend what the message names",
+        "Fix what the message names",
     ),
     "corrupt-image": Kind(
         "refused",
@@ -72,7 +72,7 @@ CATALOGUE: Mapping[str, Kind] = {
     "listed-file-missing": Kind(
         "refused",
         "Lists that name files which are not there",
-        "Mend the list or add the file",
+        "Fix the list or add the file",
     ),
     "split-not-said": Kind(
         "refused",
@@ -95,20 +95,20 @@ CATALOGUE: Mapping[str, Kind] = {
         "Masks of another size than their image",
         "Export the mask again at the image's size",
     ),
-    "colours-in-index-masks": Kind(
+    "colors-in-index-masks": Kind(
         "refused",
-        "Masks of colours where class numbers must be",
-        "Save index or grey masks, or name the colours of the classes in a dataset.yaml with "
-        "the format colour-masks",
+        "Masks of colors where class numbers must be",
+        "Save index or grayscale masks, or name the colors of the classes in a dataset.yaml with "
+        "the format color-masks",
     ),
     "mixed-mask-storage": Kind(
         "refused",
-        "Masks that store numbers among masks that store colours, or the other way round",
+        "Masks that store numbers among masks that store colors, or the other way round",
         "Save all masks in one way; a few of another kind were likely exported by mistake",
     ),
-    "grey-levels": Kind(
+    "gray-levels": Kind(
         "refused",
-        "Masks of continuous grey, in which no values stand out as classes",
+        "Masks of continuous gray, in which no values stand out as classes",
         "Export the masks as class numbers, without smoothing",
     ),
     "white-is-no-class": Kind(
@@ -119,20 +119,20 @@ CATALOGUE: Mapping[str, Kind] = {
     "anti-aliased-masks": Kind(
         "refused",
         "Masks with smoothed edges: in-between values along the borders of the regions",
-        "'strays: nearest' in dataset.yaml gives each such pixel the nearest class, 'strays: "
-        "void' makes them a void border",
+        "'unexpected: nearest' in dataset.yaml gives each such pixel the nearest class, "
+        "'unexpected values: ignore' makes them an ignored border",
     ),
     "jpeg-damaged-masks": Kind(
         "refused",
         "Masks damaged by JPEG: values scattered around those of the classes",
-        "'strays: nearest' in dataset.yaml gives each such pixel the nearest class, 'strays: "
-        "void' leaves them out; exporting again without JPEG is better",
+        "'unexpected: nearest' in dataset.yaml gives each such pixel the nearest class, "
+        "'unexpected values: ignore' leaves them out; exporting again without JPEG is better",
     ),
-    "stray-values": Kind(
+    "unexpected-values": Kind(
         "refused",
-        "Masks with values that are neither a class nor void",
-        "Mend the mask, name the value in dataset.yaml as a class or under ignore, or say "
-        "'strays: nearest' or 'strays: void'",
+        "Masks with values that are neither a class nor ignored",
+        "Fix the mask, name the value in dataset.yaml as a class or under ignore, or say "
+        "'unexpected: nearest' or 'unexpected: ignore'",
     ),
     "label-refused": Kind(
         "refused",
@@ -147,48 +147,49 @@ CATALOGUE: Mapping[str, Kind] = {
     "mixed-channels": Kind(
         "refused",
         "Images whose numbers of channels cannot go together",
-        "Convert one kind; only grey and colour go together by themselves",
+        "Convert one kind; only grayscale and color go together by themselves",
     ),
     "too-few-bands": Kind(
         "refused",
         "Images with fewer bands than the dataset card asks for",
-        "Mend the bands in the card, or leave them out",
+        "Fix the bands in the card, or leave them out",
     ),
     "no-images-to-compare": Kind(
         "refused",
         "No images to train on, or none to validate with",
-        "Add labelled images; a single large scene can be cut into several files",
+        "Add labeled images; a single large scene can be cut into several files",
     ),
     "nothing-to-learn": Kind(
         "refused",
         "Training masks that leave nothing to learn",
-        "Check the masks and the void value",
+        "Check the masks and the ignore value",
     ),
-    # What trains, and learns or scores something wrong.
-    "white-read-as-void": Kind(
+    # What trains, and learns or measures something wrong.
+    "white-read-as-ignored": Kind(
         "harmful",
-        "Masks where 255 is read as void and class 1 never occurs: 255 probably means 1",
+        "Masks where 255 is read as ignored and class 1 never occurs: 255 probably means 1",
         "Say 'value: 255' for that class in dataset.yaml, and 'ignore: []'",
     ),
     "mask-in-alpha": Kind(
         "harmful",
         "Masks that are blank but for a picture in their alpha channel",
-        "pixelwise reads grey and not alpha: save the alpha channel as the mask",
+        "pixelwise reads gray and not alpha: save the alpha channel as the mask",
     ),
     "duplicates-across-splits": Kind(
         "harmful",
-        "Images that lie in several splits, pixel by pixel the same: scores come out too high",
+        "Images that lie in several splits, pixel by pixel the same: metrics come out too high",
         "Keep each in one split",
     ),
     "near-duplicates-across-splits": Kind(
         "harmful",
-        "Images that look nearly the same in several splits: scores come out too high",
+        "Images that look nearly the same in several splits: metrics come out too high",
         "Keep pictures that are alike in one split: pixelwise data split DATA --out split.yaml",
     ),
     "sequence-across-splits": Kind(
         "harmful",
-        "Sequences or scenes, by their names, that are cut across splits: scores come out too high",
-        "Where neighbouring frames or tiles are alike, keep each sequence in one split: pixelwise "
+        "Sequences or scenes, by their names, that are cut across splits: metrics come out too "
+        "high",
+        "Where neighboring frames or tiles are alike, keep each sequence in one split: pixelwise "
         "data split DATA --group-by REGEX --out split.yaml",
     ),
     "contradictory-masks": Kind(
@@ -199,12 +200,12 @@ CATALOGUE: Mapping[str, Kind] = {
     "value-gaps": Kind(
         "harmful",
         "Masks with a value far from the others, so that classes between them are made up",
-        "Name the classes in a dataset.yaml, or mend the value",
+        "Name the classes in a dataset.yaml, or fix the value",
     ),
-    "all-void": Kind(
+    "all-ignored": Kind(
         "harmful",
-        "Images where every pixel is void",
-        "Nothing is learnt from them: label them or leave them out, and check the void value",
+        "Images where every pixel is ignored",
+        "Nothing is learned from them: label them or leave them out, and check the ignore value",
     ),
     "class-never-present": Kind(
         "harmful",
@@ -218,13 +219,13 @@ CATALOGUE: Mapping[str, Kind] = {
     ),
     "constant-images": Kind(
         "harmful",
-        "Images of a single colour",
+        "Images of a single color",
         "Look at them: the export may have failed",
     ),
     "self-intersecting-polygons": Kind(
         "harmful",
         "Images with polygons that cross themselves",
-        "pixelwise fills by the even-odd rule, so that a crossed part is a hole; mend the polygon",
+        "pixelwise fills by the even-odd rule, so that a crossed part is a hole; fix the polygon",
     ),
     "polygons-outside-image": Kind(
         "harmful",
@@ -232,7 +233,7 @@ CATALOGUE: Mapping[str, Kind] = {
         "pixelwise cuts them at the border; many, or far outside, mean coordinates of another size",
     ),
     # What is worth knowing.
-    "strays-decided": Kind(
+    "unexpected-decided": Kind(
         "notable",
         "Masks with values that are no class, dealt with as the card says",
         "Look at the marked pixels, whether that is right",
@@ -255,12 +256,12 @@ CATALOGUE: Mapping[str, Kind] = {
     "class-missing-in-validation": Kind(
         "notable",
         "Classes that validation or test do not show",
-        "They are left out of the mean score there; move or add images to score them",
+        "They are left out of the mean there; move or add images to evaluate them",
     ),
     "class-balance": Kind(
         "notable",
         "Classes whose share differs much between the splits",
-        "The scores of the splits are of different problems; draw the splits anew",
+        "The metrics of the splits are of different problems; draw the splits again",
     ),
     "empty-masks": Kind(
         "notable",

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pixelwise.doctor.finding_kinds import CATALOGUE, SEVERITIES, Severity
+from pixelwise.doctor.finding_kinds import CATALOG, SEVERITIES, Severity
 from pixelwise.io.arrays import BoolArray
 
 MAX_EXAMPLES = 6
@@ -41,7 +41,7 @@ class Observation:
     """One file in which something was found.
 
     Attributes:
-        kind: A name of ``CATALOGUE``.
+        kind: A name of ``CATALOG``.
         file: The file that is at fault.
         detail: What was found in it, as words behind its name.
         count: How much of it, in what the kind counts: pixels, polygons, objects.
@@ -158,7 +158,7 @@ def make_finding(
     examples: Iterable[Example] = (),
 ) -> Finding:
     """A finding with the harm, the title and the advice of its kind."""
-    severity, title, advice = CATALOGUE[kind]
+    severity, title, advice = CATALOG[kind]
     details, files = tuple(details), tuple(dict.fromkeys(files))
     return Finding(
         kind,
@@ -173,8 +173,8 @@ def make_finding(
 
 
 def by_harm(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """The most harmful first; of equal harm in the order of the catalogue."""
-    order = list(CATALOGUE)
+    """The most harmful first; of equal harm in the order of the catalog."""
+    order = list(CATALOG)
     return tuple(
         sorted(findings, key=lambda one: (SEVERITIES.index(one.severity), order.index(one.kind)))
     )

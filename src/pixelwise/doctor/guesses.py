@@ -1,4 +1,4 @@
-"""The classes that damaged masks were likely drawn with: the values or colours that stand out."""
+"""The classes that damaged masks were likely drawn with: the values or colors that stand out."""
 
 from __future__ import annotations
 
@@ -8,42 +8,42 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from pixelwise.classes import BACKGROUND_NAMES, IGNORE_INDEX, ClassMap, colour_of, numbered_names
+from pixelwise.classes import BACKGROUND_NAMES, IGNORE_INDEX, ClassMap, color_of, numbered_names
 from pixelwise.data.masks.coding import hex_of
 from pixelwise.data.masks.kinds import black_and_white
 from pixelwise.data.sample import Record
 from pixelwise.errors import DataError
-from pixelwise.io.images import read_mask_colours, read_mask_values
+from pixelwise.io.images import read_mask_colors, read_mask_values
 from pixelwise.io.parallel import in_parallel
 from pixelwise.transforms.counting import commonest
 
 CLASS_SHARE = 0.005
 """What covers this share of all masks may be a class."""
 
-GREY_DISTANCE, COLOUR_DISTANCE = 12.0, 40.0
-"""Levels, and colours in red, green and blue, nearer than this to a more frequent one are its
+GRAY_DISTANCE, COLOR_DISTANCE = 12.0, 40.0
+"""Levels, and colors in red, green and blue, nearer than this to a more frequent one are its
 scatter."""
 
 EXPLAINED_SHARE = 0.8
 """Where the likely classes cover less of the masks, no guess is made."""
 
-STRAY_SHARE, MAX_STRAYS = 0.01, 3
+UNEXPECTED_SHARE, MAX_UNEXPECTED = 0.01, 3
 """Of masks that count their classes from 0, other values hold no more pixels and are no more."""
 
 MAX_GUESSED = 32
 MAX_CODES = 5000
-"""Of one mask so many values or colours are counted, the most frequent ones."""
+"""This many values or colors of one mask are counted, the most frequent ones."""
 
 
-def guess_class_map(records: Sequence[Record], *, in_colour: bool = False) -> ClassMap | None:
+def guess_class_map(records: Sequence[Record], *, in_color: bool = False) -> ClassMap | None:
     """Guess the classes of masks whose values nobody explained.
 
     Args:
         records: With one mask each.
-        in_colour: The masks are colour pictures.
+        in_color: The masks are color pictures.
 
     Returns:
-        Background and foreground for black and white, else a class per value or colour; ``None``
+        Background and foreground for black and white, else a class per value or color; ``None``
         where none stand out, or the masks cannot be read so.
     """
     if any(len(record.masks) != 1 for record in records):
@@ -52,7 +52,7 @@ def guess_class_map(records: Sequence[Record], *, in_colour: bool = False) -> Cl
     def histogram(index: int) -> Counter[int]:
         path = records[index].masks[0]
         try:
-            stored = (read_mask_colours if in_colour else read_mask_values)(path)
+            stored = (read_mask_colors if in_color else read_mask_values)(path)
         except DataError:
             return Counter()
         return Counter(commonest(stored, MAX_CODES))
@@ -61,56 +61,56 @@ def guess_class_map(records: Sequence[Record], *, in_colour: bool = False) -> Cl
     for counts in in_parallel(histogram, len(records)):
         total.update(counts)
         total = Counter(dict(total.most_common(10 * MAX_CODES)))
-    if not in_colour and (last := _last_counted(total)) is not None:
+    if not in_color and (last := _last_counted(total)) is not None:
         return ClassMap.build(numbered_names(last + 1))
-    codes = _outstanding(total, in_colour=in_colour)
-    if not codes or (not in_colour and not 0 <= codes[0] <= codes[-1] <= 255):
+    codes = _outstanding(total, in_color=in_color)
+    if not codes or (not in_color and not 0 <= codes[0] <= codes[-1] <= 255):
         return None
-    if in_colour:
-        colours = [colour_of(code) for code in codes]
-        names = [hex_of(colour) if any(colour) else BACKGROUND_NAMES[0] for colour in colours]
-        return ClassMap.build(names, colours=colours)
+    if in_color:
+        colors = [color_of(code) for code in codes]
+        names = [hex_of(color) if any(color) else BACKGROUND_NAMES[0] for color in colors]
+        return ClassMap.build(names, colors=colors)
     if codes == [0, 255]:
         return black_and_white()
-    names = [f"grey-{code}" if code else BACKGROUND_NAMES[0] for code in codes]
+    names = [f"gray-{code}" if code else BACKGROUND_NAMES[0] for code in codes]
     return ClassMap.build(names, values=codes, ignore=() if 255 in codes else (255,))
 
 
 def _last_counted(counts: Counter[int]) -> int | None:
     """The largest of class ids that count from 0, where hardly any pixel holds another value."""
-    labelled = Counter({code: count for code, count in counts.items() if code != IGNORE_INDEX})
+    labeled = Counter({code: count for code, count in counts.items() if code != IGNORE_INDEX})
     last = 0
-    while labelled.get(last + 1) or labelled.get(last + 2):  # an id may be in no mask
-        last += 1 if labelled.get(last + 1) else 2
-    beyond = sum(count for code, count in labelled.items() if not 0 <= code <= last)
-    is_counted = last > 0 and 0 < beyond <= STRAY_SHARE * labelled.total()
-    num_beyond = sum(not 0 <= code <= last for code in labelled)
-    return last if is_counted and num_beyond <= MAX_STRAYS else None
+    while labeled.get(last + 1) or labeled.get(last + 2):  # an id may be in no mask
+        last += 1 if labeled.get(last + 1) else 2
+    beyond = sum(count for code, count in labeled.items() if not 0 <= code <= last)
+    is_counted = last > 0 and 0 < beyond <= UNEXPECTED_SHARE * labeled.total()
+    num_beyond = sum(not 0 <= code <= last for code in labeled)
+    return last if is_counted and num_beyond <= MAX_UNEXPECTED else None
 
 
-def _outstanding(counts: Counter[int], *, in_colour: bool) -> list[int]:
+def _outstanding(counts: Counter[int], *, in_color: bool) -> list[int]:
     """Codes that are frequent, far from each other, and explain most of what lies near them."""
     total = counts.total()
     if not total:
         return []
     codes = np.array([code for code, _ in counts.most_common()], np.int64)
     held = np.array([count for _, count in counts.most_common()], np.int64)
-    places = _places(codes, in_colour=in_colour)
-    reach = COLOUR_DISTANCE if in_colour else GREY_DISTANCE
+    places = _places(codes, in_color=in_color)
+    reach = COLOR_DISTANCE if in_color else GRAY_DISTANCE
     nearest = np.full(len(codes), np.inf)
     chosen: list[int] = []
     for index in np.flatnonzero(held >= CLASS_SHARE * total).tolist():
         if nearest[index] >= reach and len(chosen) <= MAX_GUESSED:
             chosen.append(index)
             nearest = np.minimum(nearest, np.linalg.norm(places - places[index], axis=1))
-    # Of a smear of grey, the tallest levels hold little of what is around them.
+    # Of a smear of gray, the tallest levels hold little of what is around them.
     explained = held[nearest < reach].sum()
     is_clear = held[chosen].sum() >= EXPLAINED_SHARE * explained >= EXPLAINED_SHARE**2 * total
     is_guess = chosen and len(chosen) <= MAX_GUESSED and is_clear
     return sorted(codes[chosen].tolist()) if is_guess else []
 
 
-def _places(codes: npt.NDArray[np.int64], *, in_colour: bool) -> npt.NDArray[np.float64]:
-    """Where codes lie beside each other: on the line of grey, or in the cube of colours."""
-    planes = [codes >> 16, codes >> 8 & 255, codes & 255] if in_colour else [codes]
+def _places(codes: npt.NDArray[np.int64], *, in_color: bool) -> npt.NDArray[np.float64]:
+    """Where codes lie beside each other: on the line of gray, or in the cube of colors."""
+    planes = [codes >> 16, codes >> 8 & 255, codes & 255] if in_color else [codes]
     return np.stack(planes, -1).astype(np.float64)

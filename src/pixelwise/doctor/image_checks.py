@@ -1,4 +1,4 @@
-"""Images: of one colour, almost black, of 16 bits in name only, of kinds that do not mix."""
+"""Images: of one color, almost black, of 16 bits in name only, of kinds that do not mix."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pixelwise.io.arrays import Array
 from pixelwise.io.images import LARGEST_VALUE, is_rotated
 
 EVERY = 4
-"""Brightness is judged on every so many-th row and column."""
+"""Brightness is judged on every n-th row and column."""
 
 NEAR_BLACK = 0.03
 """An image is almost black when all but half a per cent of it is below this share of white."""

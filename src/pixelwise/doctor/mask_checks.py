@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import find_objects, label
 
-from pixelwise.classes import HALF, IGNORE_INDEX, ClassMap, Colour
+from pixelwise.classes import HALF, IGNORE_INDEX, ClassMap, Color
 from pixelwise.data.sample import Record, Sample
 from pixelwise.data.split_assignment import SPLITS
 from pixelwise.doctor.findings import Finding, Observation, make_finding, shrink_marks
@@ -19,22 +19,22 @@ from pixelwise.io.arrays import BoolArray
 from pixelwise.transforms.counting import count_values
 
 STRIDE_PX = 16
-"""The deepest features of most networks have one value for so many pixels across."""
+"""The deepest features of most networks have one value for this many pixels across."""
 
 SMALL_SHARE, SMALL_COUNT = 0.10, 10
 """Small regions are worth saying from this share and this number of a class's regions on."""
 
 RARE_SHARE = 1e-4
 RARE_IMAGES = 3
-"""A class is hardly present below this share of the labelled pixels, or in fewer images."""
+"""A class is hardly present below this share of the labeled pixels, or in fewer images."""
 
 BALANCE_FACTOR = 3.0
 BALANCE_SHARE = 0.005
 BALANCE_IMAGES = 5
-"""Splits of so many images are compared in the classes of such a share; more than this factor is
+"""Splits of this many images are compared in the classes of such a share; more than this factor is
 much."""
 
-_NEIGHBOURS = np.ones((3, 3), np.bool_)
+_NEIGHBORS = np.ones((3, 3), np.bool_)
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,14 @@ class MaskFacts:
         pixels: Of each class, int64 (K,).
         regions: Connected regions of each class, those that are smaller than the stride in both
             directions, and the pixels of the small ones, int64 (K, 3); 0 for the background.
-        void: Void pixels.
+        ignored: Ignored pixels.
         size: All pixels.
         content: A hash of the mask.
     """
 
     pixels: npt.NDArray[np.int64]
     regions: npt.NDArray[np.int64]
-    void: int
+    ignored: int
     size: int
     content: bytes
 
@@ -63,16 +63,16 @@ class ClassRow:
 
     Attributes:
         name: Its name.
-        colour: Its colour.
+        color: Its color.
         value: How it is stored.
         pixels: By split.
         images: That show it, by split.
-        share: Of the labelled pixels, by split.
+        share: Of the labeled pixels, by split.
         regions: Connected regions, the small ones among them, and the pixels of these.
     """
 
     name: str
-    colour: Colour
+    color: Color
     value: int
     pixels: dict[str, int] = field(default_factory=dict)
     images: dict[str, int] = field(default_factory=dict)
@@ -85,13 +85,13 @@ def look_at_mask(
 ) -> tuple[MaskFacts, list[Observation]]:
     """What one mask shows."""
     num_classes, mask = class_map.num_classes, sample.mask
-    if sample.label_mode == "exclusive":
+    if sample.label_mode == "multiclass":
         histogram = count_values(mask)
-        pixels, void = histogram[:num_classes], int(histogram[IGNORE_INDEX])
+        pixels, ignored = histogram[:num_classes], int(histogram[IGNORE_INDEX])
         planes: Iterable[BoolArray] = (mask == index for index in range(num_classes))
         ground = class_map.ground
     else:
-        pixels, void = (mask >= HALF).sum((1, 2)), 0
+        pixels, ignored = (mask >= HALF).sum((1, 2)), 0
         planes, ground = (plane >= HALF for plane in mask), None
     size = int(mask.shape[-2] * mask.shape[-1])
     marks = np.zeros(mask.shape[-2:], np.bool_)
@@ -99,13 +99,13 @@ def look_at_mask(
     for index, plane in enumerate(planes):
         if index != ground and pixels[index]:
             regions[index] = _count_regions(plane, marks)
-    facts = MaskFacts(pixels.astype(np.int64), regions, void, size, content_hash(mask))
+    facts = MaskFacts(pixels.astype(np.int64), regions, ignored, size, content_hash(mask))
     return facts, _of_one_mask(record, facts, ground, marks)
 
 
 def _count_regions(plane: BoolArray, marks: BoolArray) -> tuple[int, int, int]:
     """Connected regions, the small ones among them and their pixels; small ones are marked."""
-    parts, count = label(plane, structure=_NEIGHBOURS)
+    parts, count = label(plane, structure=_NEIGHBORS)
     is_small = np.array(
         [False]
         + [
@@ -122,8 +122,8 @@ def _of_one_mask(
     record: Record, facts: MaskFacts, ground: int | None, marks: BoolArray
 ) -> list[Observation]:
     file = record.masks[0] if len(record.masks) == 1 else record.image
-    if facts.void == facts.size:
-        return [Observation("all-void", file, image=record.image)]
+    if facts.ignored == facts.size:
+        return [Observation("all-ignored", file, image=record.image)]
     others = facts.pixels.sum() - (0 if ground is None else facts.pixels[ground])
     if not others:
         return [Observation("empty-masks", file, image=record.image)]
@@ -138,27 +138,29 @@ def _of_one_mask(
 def class_table(
     masks: Sequence[tuple[Record, MaskFacts]], class_map: ClassMap
 ) -> tuple[list[ClassRow], dict[str, float]]:
-    """Pixels, images and shares of every class in every split, and the share of void by split."""
+    """Pixels, images and shares of every class in every split, and the ignored share by split."""
     by_split: defaultdict[str, list[MaskFacts]] = defaultdict(list)
     for record, facts in masks:
         by_split[record.split or ""].append(facts)
     rows = [
         ClassRow(*entry)
-        for entry in zip(class_map.names, class_map.colours, class_map.values, strict=True)
+        for entry in zip(class_map.names, class_map.colors, class_map.values, strict=True)
     ]
-    voids = {}
+    ignored_shares = {}
     for split in sorted(by_split, key=lambda name: [*SPLITS, name].index(name)):
         held = by_split[split]
-        size, void = (sum(getattr(facts, what) for facts in held) for what in ("size", "void"))
-        voids[split] = void / size
+        size, ignored = (
+            sum(getattr(facts, what) for facts in held) for what in ("size", "ignored")
+        )
+        ignored_shares[split] = ignored / size
         for index, row in enumerate(rows):
             row.pixels[split] = sum(int(facts.pixels[index]) for facts in held)
             row.images[split] = sum(bool(facts.pixels[index]) for facts in held)
-            row.share[split] = row.pixels[split] / max(1, size - void)
+            row.share[split] = row.pixels[split] / max(1, size - ignored)
     for index, row in enumerate(rows):
         total, small, pixels = sum(facts.regions[index] for _, facts in masks).tolist()
         row.regions = (total, small, pixels)
-    return rows, voids
+    return rows, ignored_shares
 
 
 def look_at_classes(
@@ -182,7 +184,7 @@ def look_at_classes(
         ],
         "class-hardly-present": [
             f"{row.name}: in {row.images['train']:,} of {num_images['train']:,} training images, "
-            f"{row.share['train']:.4%} of their labelled pixels"
+            f"{row.share['train']:.4%} of their labeled pixels"
             for row in there
             if row.share["train"] < RARE_SHARE
             or row.images["train"] < min(RARE_IMAGES, num_images["train"])
@@ -200,7 +202,7 @@ def look_at_classes(
 def _nothing_to_learn(rows: Sequence[ClassRow], label_mode: str) -> list[str]:
     """As :func:`pixelwise.transforms.statistics.measure` refuses it."""
     present = [row.name for row in rows if row.pixels.get("train")]
-    if len(present) >= (2 if label_mode == "exclusive" else 1):
+    if len(present) >= (2 if label_mode == "multiclass" else 1):
         return []
     return [f"they show {present[0]} alone" if present else "they show no class"]
 

@@ -12,7 +12,7 @@ from pixelwise.data.sample import Record
 from pixelwise.doctor.findings import Observation, shrink_marks
 
 TOLERANCE_PX = 1.0
-"""Corners may lie so far outside: tools count pixels from their centres or from their edges."""
+"""Corners may lie so far outside: tools count pixels from their centers or from their edges."""
 
 Polygon = tuple[Sequence[Ring], tuple[int, int]]
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from pixelwise.classes import ClassMap
 from pixelwise.data.sample import Sample
-from pixelwise.doctor.finding_kinds import CATALOGUE
+from pixelwise.doctor.finding_kinds import CATALOG
 from pixelwise.doctor.image_checks import EVERY
 from pixelwise.transforms.counting import classes_shown
 
@@ -54,12 +54,12 @@ class PassingLook:
     def _look_at_mask(self, sample: Sample, split: str) -> None:
         is_shown = classes_shown(sample.mask, self._class_map.num_classes)
         present = set(np.flatnonzero(is_shown).tolist())
-        is_exclusive = sample.label_mode == "exclusive"
-        if is_exclusive and not present:
-            self._names["all-void"].append(sample.name)
+        is_multiclass = sample.label_mode == "multiclass"
+        if is_multiclass and not present:
+            self._names["all-ignored"].append(sample.name)
             return
         self._shown[split] |= present
-        if not present or (is_exclusive and present == {self._ground}):
+        if not present or (is_multiclass and present == {self._ground}):
             self._names["empty-masks"].append(sample.name)
 
     def lines(self) -> tuple[str, ...]:
@@ -74,10 +74,10 @@ class PassingLook:
             "class-missing-in-train": [names[index] for index in sorted(missing)],
             "class-missing-in-validation": [names[index] for index in sorted(lacking)],
         }
-        return tuple(_line(kind, found[kind]) for kind in CATALOGUE if found.get(kind))
+        return tuple(_line(kind, found[kind]) for kind in CATALOG if found.get(kind))
 
 
 def _line(kind: str, names: list[str]) -> str:
     more = ", ..." if len(names) > MAX_NAMES else ""
-    severity, title, _ = CATALOGUE[kind]
+    severity, title, _ = CATALOG[kind]
     return f"{severity}: {title}: {len(names):,} ({', '.join(names[:MAX_NAMES])}{more})"

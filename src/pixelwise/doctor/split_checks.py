@@ -18,7 +18,7 @@ Looked = tuple[Record, ImageFacts, MaskFacts | None]
 
 
 def look_across_splits(images: Sequence[Looked], tally: Tally) -> list[Finding]:
-    """Everything that makes scores too good, or counts an image twice.
+    """Everything that makes metrics too good, or counts an image twice.
 
     Args:
         images: Every image that could be decoded.

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from pixelwise.classes import Strays
+from pixelwise.classes import Unexpected
 from pixelwise.data.card import card_of
 from pixelwise.doctor.examination import Examination
 from pixelwise.doctor.mask_checks import ClassRow
@@ -17,7 +17,8 @@ from pixelwise.errors import DataError, OutputError
 from pixelwise.files import write_text
 
 SMEARED = ("anti-aliased-masks", "jpeg-damaged-masks")
-"""Findings that the nearest class mends; of other strays a person has to say what they mean."""
+"""Findings that the nearest class fixes; of other unexpected values a person has to say what they
+mean."""
 
 
 def write_card(examination: Examination, target: Path) -> None:
@@ -35,26 +36,26 @@ def write_card(examination: Examination, target: Path) -> None:
     if dataset is None:
         raise DataError(
             f"{examination.path} must have a known layout and known classes for a card to be "
-            "written. Mend what is refused first"
+            "written. Fix what is refused first"
         )
     if target.exists():
         raise OutputError(f"{target} must be a new file. It exists. Choose another name")
     folder = os.path.relpath(dataset.path, target.parent)
-    strays, reason = _rule_for_strays(examination)
+    unexpected, reason = _rule_for_unexpected(examination)
     card = card_of(
         dataset.class_map,
         path=Path(folder).as_posix(),
         format=dataset.format.name,
         label_mode=dataset.label_mode,
-        strays=strays,
+        unexpected=unexpected,
         split=dataset.drawn_split,
     )
     content = card.model_dump(mode="json", exclude_none=True)
     comments = {
         "path": "relative to this file",
         "format": next((note for note in dataset.notes if note.startswith("format ")), ""),
-        "ignore": "values that mean void: they count in no loss and no score",
-        "strays": reason,
+        "ignore": "values that are ignored: they count in no loss and no metric",
+        "unexpected": reason,
         "split": f"the folder gives no splits: train/val/test are drawn, seed {dataset.split_seed}",
     }
     blocks = [*_heading(examination)]
@@ -96,22 +97,22 @@ def _presence(row: ClassRow) -> str:
     )
 
 
-def _rule_for_strays(examination: Examination) -> tuple[Strays | None, str]:
+def _rule_for_unexpected(examination: Examination) -> tuple[Unexpected | None, str]:
     dataset = examination.dataset
     assert dataset is not None
-    if dataset.format.strays != "refuse":
-        return dataset.format.strays, "as it was said"
+    if dataset.format.unexpected != "error":
+        return dataset.format.unexpected, "as it was said"
     kinds = {finding.kind: finding for finding in examination.findings}
     for kind in SMEARED:
         if kind in kinds:
             reason = (
                 f"{_one_line(kinds[kind].title)}; nearest: each such pixel is of the class whose "
-                "value is nearest; void: it counts nowhere"
+                "value is nearest; ignore: it counts nowhere"
             )
             return "nearest", reason
-    if "stray-values" in kinds:
-        title = _one_line(kinds["stray-values"].title)
-        return "refuse", f"{title}. Name the value above, or say nearest or void"
+    if "unexpected-values" in kinds:
+        title = _one_line(kinds["unexpected-values"].title)
+        return "error", f"{title}. Name the value above, or say nearest or ignore"
     return None, ""
 
 

@@ -19,7 +19,7 @@ from pixelwise.errors import DataError
 from pixelwise.io.images import read_mask_values
 
 GAP = 2
-"""So many values in a row that no mask holds are a gap."""
+"""This many values in a row that no mask holds are a gap."""
 
 Masks = Sequence[tuple[Record, MaskFacts]]
 
@@ -36,32 +36,32 @@ def look_at_values(
         is_explained: A card names the classes, or they are a guess that is said of its own.
     """
     class_map = dataset.class_map
-    if dataset.label_mode != "exclusive" or not masks:
+    if dataset.label_mode != "multiclass" or not masks:
         return []
     if class_map.values == (0, 255) and not is_explained:
         return [_finding("black-and-white-masks", _showing(masks, 1))]
-    is_white_void = class_map.values == (0, 1) and 255 in class_map.ignore
-    if is_white_void and not any(rows[1].pixels.values()):
-        white = [(record, facts, facts.void) for record, facts in masks if facts.void]
-        return [_finding("white-read-as-void", white)] if white else []
+    is_white_ignored = class_map.values == (0, 1) and 255 in class_map.ignore
+    if is_white_ignored and not any(rows[1].pixels.values()):
+        white = [(record, facts, facts.ignored) for record, facts in masks if facts.ignored]
+        return [_finding("white-read-as-ignored", white)] if white else []
     return _gaps(dataset, masks, rows)
 
 
 def mixed_storage(dataset: Dataset, tally: Tally) -> list[Finding]:
-    """The fewer ones, where some masks of a folder store colours and others numbers."""
-    if dataset.format.name != "colour-masks":
+    """The fewer ones, where some masks of a folder store colors and others numbers."""
+    if dataset.format.name != "color-masks":
         return []
     stored: defaultdict[bool, list[tuple[Path, Path]]] = defaultdict(list)
     for record in dataset.records:
         with suppress(DataError):
             is_number = mask_storage(record.masks[0]) == "numbers"
-            # Black and white mean the same as numbers and as colours.
+            # Black and white mean the same as numbers and as colors.
             if not is_number or not set(np.unique(read_mask_values(record.masks[0]))) <= {0, 255}:
                 stored[is_number].append((record.masks[0], record.image))
     if len(stored) < 2:
         return []
     is_number, few = min(stored.items(), key=lambda kind: len(kind[1]))
-    what = "numbers" if is_number else "colours"
+    what = "numbers" if is_number else "colors"
     return [
         make_finding(
             "mixed-mask-storage",

@@ -1,4 +1,4 @@
-"""A model and a data set to scores: at original size, over the whole split, void left out."""
+"""A model and a data set to metrics: at original size, over all labeled pixels of the split."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from pixelwise.classes import IGNORE_INDEX, ClassMap, Strays
-from pixelwise.data.dataset import Dataset, open_dataset, with_void
+from pixelwise.classes import IGNORE_INDEX, ClassMap, Unexpected
+from pixelwise.data.dataset import Dataset, open_dataset, with_ignored
 from pixelwise.data.sample import Sample
 from pixelwise.errors import DataError
-from pixelwise.metrics.confusion import ConfusionMatrix, OverlapCounts
+from pixelwise.metrics.confusion import ConfusionMatrix, MultilabelCounts
 from pixelwise.metrics.conventions import KerasCounts
-from pixelwise.metrics.details import DetailCounts
-from pixelwise.metrics.metrics import Scores, summarise
+from pixelwise.metrics.details import DetailsCounts
+from pixelwise.metrics.metrics import Metrics, summarize
 from pixelwise.prediction.predictor import Predictor
 
 
@@ -30,7 +30,7 @@ def fit_to_model(predictor: Predictor, dataset: Dataset) -> Dataset:
     a value beyond it is refused by name when its mask is read.
 
     Raises:
-        DataError: Label mode or classes differ, or a class of the model is said to be void.
+        DataError: Label mode or classes differ, or a class of the model is said to be ignored.
     """
     card = predictor.card
     if dataset.label_mode != card.label_mode:
@@ -40,33 +40,37 @@ def fit_to_model(predictor: Predictor, dataset: Dataset) -> Dataset:
         )
     if dataset.class_map.is_numbered:
         _require_classes_kept(card.class_map, dataset)
-        void = dict.fromkeys((*card.class_map.ignore, *dataset.class_map.ignore))
+        ignore_values = dict.fromkeys((*card.class_map.ignore, *dataset.class_map.ignore))
         class_map = card.class_map.model_copy(
-            update={"ignore": tuple(value for value in void if value not in card.class_map.values)}
+            update={
+                "ignore": tuple(
+                    value for value in ignore_values if value not in card.class_map.values
+                )
+            }
         )
         return dataclasses.replace(dataset, class_map=class_map)
     named = dataset.class_map
     ignored = tuple(value for value in named.values if value in card.class_map.ignore)
     if ignored and named.names != card.class_map.names:
-        # The model was trained with --ignore on this class: here it is void as well.
-        named = with_void(named, ignored)
+        # The model was trained with --ignore on this class: here it is ignored as well.
+        named = with_ignored(named, ignored)
     if named.names != card.class_map.names:
         ours, theirs = named.names, card.class_map.names
         raise DataError(
             f"{dataset.path} must have the model's {len(theirs)} classes {_list(theirs)}. "
-            f"Got {len(ours)}: {_list(ours)}. Name them alike in a dataset.yaml, or train anew"
+            f"Got {len(ours)}: {_list(ours)}. Name them alike in a dataset.yaml, or train again"
         )
     return dataclasses.replace(dataset, class_map=named)
 
 
 def _require_classes_kept(class_map: ClassMap, dataset: Dataset) -> None:
-    """Refuse void values by which the model knows a class: they would be scored all the same."""
+    """Refuse ignored values by which the model knows a class: they would be evaluated anyway."""
     for name, value in zip(class_map.names, class_map.values, strict=True):
-        # 255 is void in every unnamed data set, also where black and white masks store it.
+        # 255 is ignored in every unnamed data set, also where black and white masks store it.
         if value in dataset.class_map.ignore and value != IGNORE_INDEX:
             raise DataError(
-                f"{dataset.path} must keep the model's classes. Got {value} as void, which is "
-                f"{name!r} to the model. Leave it out of --ignore, or train anew without it"
+                f"{dataset.path} must keep the model's classes. Got {value} as ignored, which is "
+                f"{name!r} to the model. Leave it out of --ignore, or train again without it"
             )
 
 
@@ -76,10 +80,10 @@ def open_for_model(
     *,
     split: str | None = None,
     ignore: Sequence[int] = (),
-    strays: Strays | None = None,
+    unexpected: Unexpected | None = None,
     format: str | None = None,  # noqa: A002  the word that the command line and the card use
 ) -> tuple[Dataset, str]:
-    """Open a data set to score a model on, and choose the split.
+    """Open a data set to evaluate a model on, and choose the split.
 
     On the very data that the model was trained on, the split is drawn as it was then, so that no
     training image is taken for a test image.
@@ -89,8 +93,8 @@ def open_for_model(
         data: A folder, a dataset card, or ``digits``.
         split: ``train``, ``val``, ``test`` or ``all``. ``None`` takes the test images, where there
             are none those of validation, and of a folder of new images all.
-        ignore: Further stored mask values that mean void.
-        strays: What becomes of stored values that are neither a class nor void.
+        ignore: Further stored mask values that are ignored.
+        unexpected: What becomes of stored values that are neither a class nor ignored.
         format: The label format, where looking does not find it.
 
     Returns:
@@ -105,7 +109,7 @@ def open_for_model(
         data,
         format=format,
         ignore=ignore,
-        strays=strays,
+        unexpected=unexpected,
         split=trained.split,
         split_seed=trained.split_seed,
     )
@@ -133,8 +137,8 @@ def evaluate(
     *,
     detailed: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
-) -> Scores:
-    """Score a model on one split of a data set.
+) -> Metrics:
+    """Evaluate a model on one split of a data set.
 
     Args:
         predictor: The model.
@@ -145,7 +149,7 @@ def evaluate(
         on_progress: Called with how many images are done and how many there are.
 
     Returns:
-        The scores; ``seen_in_training`` says how many of the images the model was trained on.
+        The metrics; ``seen_in_training`` says how many of the images the model was trained on.
 
     Raises:
         DataError: The data set does not fit the model, is split otherwise than in training, the
@@ -158,7 +162,7 @@ def evaluate(
     else:
         dataset, chosen = open_for_model(predictor, data, split=split)
     records = dataset.split(chosen)
-    scores = score_samples(
+    metrics = evaluate_samples(
         predictor,
         map(dataset.load, records),
         len(records),
@@ -170,7 +174,7 @@ def evaluate(
     selected_by = predictor.card.data.selected_by
     keys = [record.key for record in records]
     num_selected_on = None if selected_by is None else len(set(selected_by).intersection(keys))
-    return dataclasses.replace(scores, seen_in_training=num_seen, selected_on=num_selected_on)
+    return dataclasses.replace(metrics, seen_in_training=num_seen, selected_on=num_selected_on)
 
 
 def trained_on(predictor: Predictor) -> frozenset[str]:
@@ -195,15 +199,15 @@ def _words_of_draw(shares: str | None, seed: int) -> str:
     return f"{shares} with seed {seed}" if shares else "as a card or the folder names the images"
 
 
-def score_samples(
+def evaluate_samples(
     predictor: Predictor,
     samples: Iterable[Sample],
     num_samples: int,
     *,
     detailed: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
-) -> Scores:
-    """Score a model on decoded samples.
+) -> Metrics:
+    """Evaluate a model on decoded samples.
 
     Args:
         predictor: The model.
@@ -213,15 +217,15 @@ def score_samples(
         on_progress: Called with how many are done and how many there are.
 
     Raises:
-        DataError: Nothing is labelled, so nothing can be scored.
+        DataError: Nothing is labeled, so nothing can be evaluated.
     """
     class_map = predictor.card.class_map
-    exclusive = predictor.card.label_mode == "exclusive"
+    multiclass = predictor.card.label_mode == "multiclass"
     confusion = ConfusionMatrix(class_map.num_classes)
-    overlap, keras = OverlapCounts(class_map.num_classes), KerasCounts()
+    multilabel, keras = MultilabelCounts(class_map.num_classes), KerasCounts()
     loss = _MeanCrossEntropy()
     card = predictor.card
-    details = DetailCounts(class_map, card.label_mode, card.temperature) if detailed else None
+    details = DetailsCounts(class_map, card.label_mode, card.temperature) if detailed else None
     waiting: list[Sample] = []
     first = ""
 
@@ -234,11 +238,11 @@ def score_samples(
     for logits in predictor.logits_of(images()):
         sample = waiting.pop(0)
         prediction = predictor.decide(logits)
-        if exclusive:
+        if multiclass:
             confusion.add(np.asarray(prediction, np.uint8), sample.mask)
             loss.add(logits, sample.mask)
         else:
-            overlap.add(np.asarray(prediction, np.bool_), sample.mask)
+            multilabel.add(np.asarray(prediction, np.bool_), sample.mask)
             keras.add(np.asarray(logits.sigmoid().numpy(), np.float32), sample.mask)
         if details:
             probabilities = predictor.to_probabilities(logits)
@@ -247,27 +251,27 @@ def score_samples(
         done += 1
         if on_progress:
             on_progress(done, num_samples)
-    if exclusive:
+    if multiclass:
         if not confusion.counts.sum():
             raise DataError(
-                f"the masks ({first}{', ...' if done > 1 else ''}) must hold labelled pixels to "
-                "score against. All are void. "
-                "Check the void value, or choose another split with --split"
+                f"the masks ({first}{', ...' if done > 1 else ''}) must hold labeled pixels to "
+                "evaluate against. All are ignored. "
+                "Check the ignore value, or choose another split with --split"
             )
-        scores = summarise(confusion, class_map, with_intervals=detailed)
+        metrics = summarize(confusion, class_map, with_intervals=detailed)
         detail = details.detail(confusion.per_image, confusion.counts) if details else None
         return dataclasses.replace(
-            scores, loss=loss.mean, detail=detail, precision_of_model=predictor.precision
+            metrics, loss=loss.mean, detail=detail, precision_of_model=predictor.precision
         )
-    scores = summarise(overlap, class_map, keras=keras, with_intervals=detailed)
-    if len(scores.absent_classes) == class_map.num_classes:
+    metrics = summarize(multilabel, class_map, keras=keras, with_intervals=detailed)
+    if len(metrics.absent_classes) == class_map.num_classes:
         raise DataError(
-            f"the {done} masks from {first} on must show at least one class to score against. "
+            f"the {done} masks from {first} on must show at least one class to evaluate against. "
             "All are black. Check the masks, or choose another split with --split"
         )
-    detail = details.detail(overlap.per_image, None) if details else None
+    detail = details.detail(multilabel.per_image, None) if details else None
     return dataclasses.replace(
-        scores,
+        metrics,
         loss=keras.figures()["loss"],
         detail=detail,
         precision_of_model=predictor.precision,
@@ -275,7 +279,7 @@ def score_samples(
 
 
 class _MeanCrossEntropy:
-    """Mean cross-entropy over labelled pixels."""
+    """Mean cross-entropy over labeled pixels."""
 
     def __init__(self) -> None:
         self._sum = 0.0

@@ -33,7 +33,7 @@ def review_labels(
         predictor: The model.
         data: A folder, a dataset card, or an opened data set.
         split: ``train``, ``val``, ``test`` or ``all``; ``None`` takes the images that the model was
-            not trained on. What it was trained on it may have learnt by heart, errors and all.
+            not trained on. What it was trained on it may have memorized, errors and all.
         top: How many regions are kept.
         min_area_px: Smaller regions are left out.
         on_progress: Called with how many looks at an image are done and how many there are.

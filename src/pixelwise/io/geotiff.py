@@ -136,7 +136,7 @@ def read_grid(path: Path) -> Grid:
         if raster.subdatasets or is_rotated(path):
             raise DataError(
                 f"{path} must hold one upright page. Got several, or an orientation to turn it by. "
-                "Save it anew as one GeoTIFF"
+                "Save it again as one GeoTIFF"
             )
         if raster.gcps[0] or raster.rpcs:
             raise DataError(
@@ -146,7 +146,7 @@ def read_grid(path: Path) -> Grid:
         if not raster.transform.determinant or not all(map(math.isfinite, raster.transform)):
             raise DataError(
                 f"{path} must map its pixels to an area. Got {tuple(raster.transform)[:6]}. "
-                "Mend its georeference"
+                "Fix its georeference"
             )
         if math.ceil(raster.height / WINDOW_PX) * math.ceil(raster.width / WINDOW_PX) > MAX_WINDOWS:
             raise DataError(
@@ -195,7 +195,7 @@ def read_window(path: Path, window: Window | None) -> tuple[Array, BoolArray]:
             stored = np.moveaxis(_palette(raster)[stored[0]], -1, 0)
         if num_bits == 1:  # to GDAL, black and white are a palette
             stored = stored > 0
-        # What lies under alpha or a mask is a picture still, and a byte is a level of grey.
+        # What lies under alpha or a mask is a picture still, and a byte is a level of gray.
         if raster.nodata is not None and raster.dtypes[0] != "uint8":
             stored[:, ~is_valid] = 0
         pixels = with_channels(np.moveaxis(stored, 0, -1), path)
@@ -215,13 +215,13 @@ def write_raster(path: Path, pixels: Array, grid: Grid | None) -> None:
     place = {}
     if grid is not None:
         place = {"crs": grid.crs, "transform": rasterio.Affine(*grid.to_world)}
-    colours = "rgb" if num_bands == 3 and pixels.dtype == np.uint8 else "minisblack"
+    colors = "rgb" if num_bands == 3 and pixels.dtype == np.uint8 else "minisblack"
     with (
         quietly,  # a picture without georeference is no cause for a warning
         rasterio.Env(),
         rasterio.open(
             path, "w", driver="GTiff", height=height, width=width, count=num_bands,
-            dtype=pixels.dtype, compress="deflate", bigtiff="if_safer", photometric=colours,
+            dtype=pixels.dtype, compress="deflate", bigtiff="if_safer", photometric=colors,
             alpha="no", **place,
         ) as raster,
     ):  # fmt: skip
@@ -314,11 +314,11 @@ def _num_bits(raster: Any) -> int:
 
 
 def _palette(raster: Any) -> npt.NDArray[np.uint8]:
-    """The colours of a palette raster, uint8 (values, 3); values without a colour are black."""
-    colours = np.zeros((np.iinfo(raster.dtypes[0]).max + 1, 3), np.uint8)
-    for value, colour in raster.colormap(1).items():
-        colours[value] = colour[:3]
-    return colours
+    """The colors of a palette raster, uint8 (values, 3); values without a color are black."""
+    colors = np.zeros((np.iinfo(raster.dtypes[0]).max + 1, 3), np.uint8)
+    for value, color in raster.colormap(1).items():
+        colors[value] = color[:3]
+    return colors
 
 
 def _rasterio() -> ModuleType:

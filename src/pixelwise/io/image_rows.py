@@ -50,11 +50,11 @@ class Rows(NamedTuple):
 
     Attributes:
         pixels: (H, W, C), uint8, uint16 or float32.
-        is_void: bool (H, W), pixels that hold nothing; ``None`` where the file names none.
+        is_ignored: bool (H, W), pixels that hold nothing; ``None`` where the file names none.
     """
 
     pixels: Array
-    is_void: BoolArray | None
+    is_ignored: BoolArray | None
 
 
 class _Stored(Protocol):
@@ -72,14 +72,14 @@ class ImageRows:
         height: In pixels.
         width: In pixels.
         georeference: The tags that say where it lies; empty where none do.
-        has_void: The file says which pixels hold nothing.
+        has_ignored: The file says which pixels hold nothing.
     """
 
     path: Path
     height: int
     width: int
     georeference: tuple[Tag, ...]
-    has_void: bool
+    has_ignored: bool
     _stored: _Stored
     _page: tifffile.TiffPage | None = None
 
@@ -95,11 +95,11 @@ class ImageRows:
         """
         with decoding(self.path):
             stored = self._stored(start, stop)
-            is_void = None
+            is_ignored = None
             if self._page is not None:
-                is_void = _void_of(self._page, stored) if self.has_void else None
+                is_ignored = _ignored_of(self._page, stored) if self.has_ignored else None
                 stored = shown_pixels(self._page, stored)
-            return Rows(with_channels(stored, self.path), is_void)
+            return Rows(with_channels(stored, self.path), is_ignored)
 
 
 class SlidingRows:
@@ -138,20 +138,24 @@ class SlidingRows:
         rows = _cut(self._rows, top - self._top, top - self._top + height)
         columns = slice(left, left + width)
         return Rows(
-            rows.pixels[:, columns], None if rows.is_void is None else rows.is_void[:, columns]
+            rows.pixels[:, columns],
+            None if rows.is_ignored is None else rows.is_ignored[:, columns],
         )
 
 
 def _cut(rows: Rows, start: int, stop: int) -> Rows:
-    return Rows(rows.pixels[start:stop], None if rows.is_void is None else rows.is_void[start:stop])
+    return Rows(
+        rows.pixels[start:stop], None if rows.is_ignored is None else rows.is_ignored[start:stop]
+    )
 
 
 def _joined(parts: list[Rows]) -> Rows:
     if len(parts) == 1:
         return parts[0]
-    voids = [part.is_void for part in parts if part.is_void is not None]
+    ignored_parts = [part.is_ignored for part in parts if part.is_ignored is not None]
     return Rows(
-        np.concatenate([part.pixels for part in parts]), np.concatenate(voids) if voids else None
+        np.concatenate([part.pixels for part in parts]),
+        np.concatenate(ignored_parts) if ignored_parts else None,
     )
 
 
@@ -211,7 +215,7 @@ def _npy_rows(path: Path, file: BinaryIO) -> ImageRows:
     if len(shape) not in (2, 3) or is_by_column or dtype.hasobject:
         raise LayoutError(
             f"{path} must hold numbers (H, W) or (H, W, C), row by row, to be read in parts. Got "
-            f"{dtype} of the shape {shape}. Save it anew with numpy.ascontiguousarray"
+            f"{dtype} of the shape {shape}. Save it again with numpy.ascontiguousarray"
         )
     stored = _RawRows(file, file.tell(), dtype, (1, *shape))
     return ImageRows(path, shape[0], shape[1], (), False, stored)
@@ -222,28 +226,30 @@ def _tiff_rows(path: Path, file: tifffile.TiffFile) -> ImageRows:
     if page.axes not in ("YX", "YXS", "SYX") or tiff_orientation(file) != 1:
         raise LayoutError(
             f"{path} must be one upright image to be read in parts. Got the axes {page.axes} and "
-            f"the orientation {tiff_orientation(file)}. Save it anew, upright"
+            f"the orientation {tiff_orientation(file)}. Save it again, upright"
         )
     tags = (page.tags.get(code) for code in GEOREFERENCE_TAGS)
     georeference = tuple(
         (tag.code, int(tag.dtype), tag.count, tag.value, True) for tag in tags if tag is not None
     )
     # Of a plain picture alpha says how it is shown; of a raster on the earth, where it has data.
-    has_void = nodata_of(page) is not None or bool(georeference and alpha_samples(page))
+    has_ignored = nodata_of(page) is not None or bool(georeference and alpha_samples(page))
     stored = _raw_rows(page) or _Pieces(path, file, page)
-    return ImageRows(path, page.imagelength, page.imagewidth, georeference, has_void, stored, page)
+    return ImageRows(
+        path, page.imagelength, page.imagewidth, georeference, has_ignored, stored, page
+    )
 
 
-def _void_of(page: tifffile.TiffPage, stored: Array) -> BoolArray:
+def _ignored_of(page: tifffile.TiffPage, stored: Array) -> BoolArray:
     """Nodata in every band, or alpha of 0."""
     samples = np.moveaxis(stored, 0, -1) if _is_planar(page) else stored
-    is_void = np.zeros(samples.shape[:2], np.bool_)
+    is_ignored = np.zeros(samples.shape[:2], np.bool_)
     alpha = alpha_samples(page)
     if alpha:
-        is_void |= (samples[..., alpha] == 0).any(-1)
+        is_ignored |= (samples[..., alpha] == 0).any(-1)
         samples = np.delete(samples, alpha, -1)
     without_data = where_nodata(page, samples)
-    return is_void if without_data is None else is_void | without_data
+    return is_ignored if without_data is None else is_ignored | without_data
 
 
 def _is_planar(page: tifffile.TiffPage) -> bool:
@@ -306,7 +312,7 @@ class _Pieces:
             raise LayoutError(
                 f"{path} must lie in tiles, or strips of few rows, to be read in parts. Got "
                 f"{self._piece_height} rows in one piece, {piece_bytes / 2**30:.1f} GiB. "
-                "Save it anew in tiles: gdal_translate -co TILED=YES -co COMPRESS=DEFLATE"
+                "Save it again in tiles: gdal_translate -co TILED=YES -co COMPRESS=DEFLATE"
             )
         self._known: tuple[int, Array] | None = None
 

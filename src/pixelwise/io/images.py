@@ -65,14 +65,14 @@ def read_image(path: Path) -> Array:
 def read_mask_values(path: Path) -> Array:
     """Read a mask file as the integers that are stored in it.
 
-    Palette images give their indices, not their colours.
+    Palette images give their indices, not their colors.
 
     Returns:
         (H, W), of the integer type that they are stored in, at most 8 bytes: as int64 a mask of
         bytes would take eight times the memory.
 
     Raises:
-        MaskError: The mask has colours or fractions, or is not of two dimensions.
+        MaskError: The mask has colors or fractions, or is not of two dimensions.
         DataError: The file cannot be read.
     """
     with decoding(path):
@@ -82,9 +82,9 @@ def read_mask_values(path: Path) -> Array:
         with np.errstate(invalid="ignore"):  # what is beyond int64 is told from it just below
             whole = np.nan_to_num(values, nan=0, posinf=0, neginf=0).astype(np.int64)
         if (whole != values).any():
-            stray = values[whole != values].flat[0]
+            unknown = values[whole != values].flat[0]
             raise MaskError(
-                f"{path} must hold whole class ids. Got the fraction {stray}. "
+                f"{path} must hold whole class ids. Got the fraction {unknown}. "
                 "Save the mask without scaling or smoothing"
             )
         return whole
@@ -95,7 +95,7 @@ def read_mask_values(path: Path) -> Array:
     return values.astype(kind, copy=False)
 
 
-def read_grey_mask(path: Path, largest_beside: Callable[[], int] | None = None) -> UInt8Array:
+def read_grayscale_mask(path: Path, largest_beside: Callable[[], int] | None = None) -> UInt8Array:
     """Read a soft mask of one class, where black is no and white is yes.
 
     What is white follows from the depth of the file: 255, or 65535 of 16 bits. A file of 8 bits
@@ -110,7 +110,7 @@ def read_grey_mask(path: Path, largest_beside: Callable[[], int] | None = None) 
         uint8 (H, W), 0..255 for 0..1.
 
     Raises:
-        MaskError: The mask has colours, fractions or more than 16 bits, or 16 bits that hold 8.
+        MaskError: The mask has colors, fractions or more than 16 bits, or 16 bits that hold 8.
         DataError: The file cannot be read.
     """
     with decoding(path):
@@ -132,20 +132,20 @@ def read_grey_mask(path: Path, largest_beside: Callable[[], int] | None = None) 
             )
         return np.asarray(values // 257, np.uint8)
     raise MaskError(
-        f"{path} must hold grey of 8 or 16 bits. Got {values.dtype}, {values.min()} to "
+        f"{path} must hold gray of 8 or 16 bits. Got {values.dtype}, {values.min()} to "
         f"{values.max()}. Save the mask as uint8, 0 to 255"
     )
 
 
-def read_mask_colours(path: Path) -> npt.NDArray[np.int32]:
-    """Read a mask file as the colours that are seen in it; alpha is left out.
+def read_mask_colors(path: Path) -> npt.NDArray[np.int32]:
+    """Read a mask file as the colors that are seen in it; alpha is left out.
 
     Returns:
         int32 (H, W): red * 65536 + green * 256 + blue, as
-        :func:`pixelwise.classes.colour_code` counts.
+        :func:`pixelwise.classes.color_code` counts.
 
     Raises:
-        MaskError: The mask has no colours of 8 bits.
+        MaskError: The mask has no colors of 8 bits.
         DataError: The file cannot be read.
     """
     with decoding(path):
@@ -178,7 +178,7 @@ def _one_plane(values: Array, path: Path) -> Array:
         if (values != first).any():
             raise MaskError(
                 f"{path} must hold one class id per pixel. Got {values.shape[-1]} channels that "
-                "differ, so it is a colour picture. Save the mask as an index or grey PNG"
+                "differ, so it is a color picture. Save the mask as an index or grayscale PNG"
             )
         values = values[..., 0]
     return values
@@ -241,7 +241,7 @@ def _read_pixels(path: Path, *, as_stored: bool) -> Array:
 
     Args:
         path: The file.
-        as_stored: Palette pictures give their indices instead of their colours, and pictures of
+        as_stored: Palette pictures give their indices instead of their colors, and pictures of
             1, 2 or 4 bits the numbers in the file instead of levels up to 255.
     """
     if path.suffix.lower() == ".npy":
@@ -249,14 +249,14 @@ def _read_pixels(path: Path, *, as_stored: bool) -> Array:
     if path.suffix.lower() in TIFF_SUFFIXES:
         return _read_tiff(path, as_stored=as_stored)
     with Image.open(path, formats=PILLOW_FORMATS) as picture:
-        is_deep = _is_deep_colour_png(path)
+        is_deep = _is_deep_color_png(path)
         require_decodable_picture(path, picture, is_deep)
         raw_mode = _raw_mode(picture)  # known until something decodes, as reading EXIF may
         orientation = _orientation(picture)
         if is_deep:
             pixels = _read_deep_png(path)
         elif as_stored and picture.mode in ("1", "P", "L"):
-            # Pillow spreads grey of 2 and 4 bits over 0..255: the step between two levels.
+            # Pillow spreads gray of 2 and 4 bits over 0..255: the step between two levels.
             step = {"L;2": 85, "L;4": 17}.get(raw_mode)
             pixels = np.asarray(picture) // np.uint8(step) if step else np.asarray(picture)
         else:
@@ -265,7 +265,7 @@ def _read_pixels(path: Path, *, as_stored: bool) -> Array:
 
 
 def _raw_mode(picture: Image.Image) -> str:
-    """How grey levels lie in the file, such as ``L;4``."""
+    """How gray levels lie in the file, such as ``L;4``."""
     tiles = getattr(picture, "tile", None)  # only a picture that was opened from a file has them
     if not tiles:
         return ""
@@ -288,8 +288,8 @@ def _upright(pixels: Array, orientation: int) -> Array:
     return pixels
 
 
-def _is_deep_colour_png(path: Path) -> bool:
-    """A PNG of 16 bits with colours or alpha, which Pillow would cut to 8 bits."""
+def _is_deep_color_png(path: Path) -> bool:
+    """A PNG of 16 bits with colors or alpha, which Pillow would cut to 8 bits."""
     with path.open("rb") as file:
         header = file.read(26)
     return header.startswith(b"\x89PNG") and header[24] == 16 and header[25] != 0
@@ -306,7 +306,7 @@ def _read_deep_png(path: Path) -> Array:
 
 
 def _pillow_pixels(picture: Image.Image) -> Array:
-    """The pixels of a Pillow image, in full depth and without alpha; palettes become colours."""
+    """The pixels of a Pillow image, in full depth and without alpha; palettes become colors."""
     mode = picture.mode
     if mode == "1":
         return np.asarray(picture.convert("L"))
@@ -337,7 +337,7 @@ def npy_header(path: Path, file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dt
     """
     version = np.lib.format.read_magic(file)
     if version not in ((1, 0), (2, 0)):
-        raise DataError(f"{path} must be of .npy version 1 or 2. Got {version}. Save it anew")
+        raise DataError(f"{path} must be of .npy version 1 or 2. Got {version}. Save it again")
     read_header = (
         np.lib.format.read_array_header_1_0
         if version == (1, 0)

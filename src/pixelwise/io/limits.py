@@ -127,7 +127,7 @@ def require_honest_tiles(path: Path, file: tifffile.TiffFile, page: tifffile.Tif
         name = getattr(page.compression, "name", page.compression)
         raise DataError(
             f"{path} must be compressed by deflate, LZW, Zstandard or JPEG, or not at all. Got "
-            f"{name}. Save it anew: gdal_translate -co COMPRESS=DEFLATE"
+            f"{name}. Save it again: gdal_translate -co COMPRESS=DEFLATE"
         )
     height, width = page.tilelength or page.rowsperstrip, page.tilewidth or page.imagewidth
     room = 4 * min(height, page.imagelength + TILE_PX) * min(width, page.imagewidth + TILE_PX)

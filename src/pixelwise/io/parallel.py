@@ -29,7 +29,8 @@ def in_parallel(
         make: Makes the item of an index.
         count: How many there are.
         on_made: Called with how many are made and how many there are.
-        ahead_per_thread: So many items for each thread are made or wait before they are asked for.
+        ahead_per_thread: This many items for each thread are made or wait before they are asked
+            for.
     """
     # More threads than cores only wait for the interpreter: of samples that are read back
     # from the disk, six threads on two cores were measured to take half as long again as two.

@@ -1,4 +1,4 @@
-"""Grey PNGs that are black but for one object, read fast: the many small masks of one image.
+"""Grayscale PNGs that are black but for one object, read fast: the many small masks of one image.
 
 libpng inflates with zlib, which writes a run of one value piece by piece; zlib-ng fills it at once.
 What is black above and below the object then needs no decoder at all, and libpng is given the rows
@@ -21,7 +21,7 @@ _CHUNK_OVERHEAD = 12  # length, name and checksum around a chunk's data
 
 
 def read_object_rows(path: Path, rows: UInt8Array) -> tuple[int, UInt8Array] | None:
-    """Read the part of a grey PNG that holds an object.
+    """Read the part of a grayscale PNG that holds an object.
 
     Args:
         path: The mask's file.
@@ -29,7 +29,7 @@ def read_object_rows(path: Path, rows: UInt8Array) -> tuple[int, UInt8Array] | N
 
     Returns:
         The first row of the part and its pixels, uint8 (rows, W); all else is black. ``None``
-        where the file is anything but a sound PNG of that size with 8 bits of grey and no
+        where the file is anything but a sound PNG of that size with 8 bits of gray and no
         metadata: :func:`pixelwise.io.images.read_mask_values` reads it, or says what is wrong.
     """
     import imagecodecs
@@ -91,7 +91,7 @@ def _stored_png(rows: UInt8Array) -> bytes:
 
 
 def _opening(height: int, width: int) -> bytes:
-    """How a PNG of that size with 8 bits of grey, not interlaced, begins."""
+    """How a PNG of that size with 8 bits of gray, not interlaced, begins."""
     header = struct.pack(">II5B", width, height, 8, 0, 0, 0, 0)
     return _SIGNATURE + _chunk(b"IHDR", header)
 

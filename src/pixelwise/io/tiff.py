@@ -1,4 +1,4 @@
-"""What the values of a TIFF stand for: colours, levels, alpha, and which side is up."""
+"""What the values of a TIFF stand for: colors, levels, alpha, and which side is up."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def shown_pixels(page: tifffile.TiffPage, pixels: Array, *, as_stored: bool = Fa
         as_stored: Numbers of more than one bit stay what they are: no palette, no white that is 0.
 
     Returns:
-        (H, W) or (H, W, C): white is bright, palettes are colours, alpha is left out, and pixels
+        (H, W) or (H, W, C): white is bright, palettes are colors, alpha is left out, and pixels
         without data are 0. Of bytes they stay: there, 255 is white to all but GDAL.
     """
     import tifffile
@@ -46,19 +46,19 @@ def shown_pixels(page: tifffile.TiffPage, pixels: Array, *, as_stored: bool = Fa
         pixels = ~pixels
     if as_stored:
         return pixels
-    is_void = None if pixels.dtype in (np.uint8, np.bool_) else where_nodata(page, pixels)
+    is_ignored = None if pixels.dtype in (np.uint8, np.bool_) else where_nodata(page, pixels)
     if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and pixels.dtype != np.bool_:
         pixels = white_of(pixels.dtype, page.bitspersample) - pixels
     elif page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
         pixels = np.moveaxis(page.colormap[:, pixels] // 256, 0, -1).astype(np.uint8)
-    if is_void is not None and is_void.any():
+    if is_ignored is not None and is_ignored.any():
         pixels = pixels.copy()
-        pixels[is_void] = 0
+        pixels[is_ignored] = 0
     return pixels
 
 
 def white_of(dtype: np.dtype[Any], num_bits: int) -> int:
-    """The largest number of so many bits in an integer type that may have more."""
+    """The largest number of this many bits in an integer type that may have more."""
     return int(np.iinfo(dtype).max) >> 8 * dtype.itemsize - num_bits
 
 

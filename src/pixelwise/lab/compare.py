@@ -12,7 +12,7 @@ from pixelwise.lab.catalog import entries_of
 from pixelwise.lab.run import LabResult, run_entry
 from pixelwise.reporting.comparison_page import Comparison
 from pixelwise.text import amount
-from pixelwise.training.events import Listener, Said, ignore_events
+from pixelwise.training.events import Listener, Message, ignore_events
 from pixelwise.training.run_folder import require_run
 
 
@@ -47,7 +47,7 @@ def compare_article(
         raise ConfigError(f"--out must be a new folder. {folder} holds a comparison")
     results = []
     for number, entry in enumerate(entries, start=1):
-        listener(Said(f"{number} of {len(entries)}", (f"{entry.name}: {entry.title}",)))
+        listener(Message(f"{number} of {len(entries)}", (f"{entry.name}: {entry.title}",)))
         results.append(
             run_entry(
                 entry.name,

@@ -121,12 +121,12 @@ def run_entry(
     )
     model, card = load_model_file(folder)
     used = require_run(folder)
-    scores = outcome.scores
+    metrics = outcome.metrics
     ours = {
-        "loss": scores.loss,
-        "mean_iou": scores.mean_iou,
-        "pixel_accuracy": scores.pixel_accuracy,
-        **{key: value for key, value in (scores.keras or {}).items() if key != "loss"},
+        "loss": metrics.loss,
+        "mean_iou": metrics.mean_iou,
+        "pixel_accuracy": metrics.pixel_accuracy,
+        **{key: value for key, value in (metrics.keras or {}).items() if key != "loss"},
     }
     result = LabResult(
         name=name,
@@ -135,7 +135,7 @@ def run_entry(
         data=Path(data).name,
         article_figures=entry.figures,
         our_figures={key: value for key, value in ours.items() if value is not None},
-        per_class={row.name: row.iou for row in scores.per_class},
+        per_class={row.name: row.iou for row in metrics.per_class},
         parameters=sum(weights.numel() for weights in model.parameters()),
         gmacs=count_gmacs(model, card.training_size),
         size=card.training_size,

@@ -1,4 +1,4 @@
-"""The losses of the two label modes; void and padding count nowhere."""
+"""The losses of the two label modes; ignored pixels and padding count nowhere."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pixelwise.errors import ConfigError
 def cross_entropy_loss(
     logits: Tensor, mask: Tensor, *, class_weights: Tensor | None = None
 ) -> Tensor:
-    """Cross-entropy, averaged over the labelled pixels of the batch.
+    """Cross-entropy, averaged over the labeled pixels of the batch.
 
     Args:
         logits: Raw scores, float (N, K, H, W).
@@ -23,7 +23,7 @@ def cross_entropy_loss(
         class_weights: (K,); each pixel counts by the weight of its class.
 
     Returns:
-        Scalar, 0 or more; 0 for a batch that is void altogether.
+        Scalar, 0 or more; 0 for a batch that is ignored altogether.
 
     Reference:
         Long et al., Fully Convolutional Networks (2015), arXiv:1411.4038; articles A4 and A5.
@@ -41,7 +41,7 @@ def binary_cross_entropy_loss(
 
     Args:
         logits: Raw scores, float (N, K, H, W).
-        mask: Soft truth, float (N, K, H, W), 0 to 1.
+        mask: Soft target, float (N, K, H, W), 0 to 1.
         valid: bool (N, H, W); other pixels count nowhere.
         class_weights: (K,); how much more the pixels of a class count than those without it.
 
@@ -73,7 +73,7 @@ def batch_loss(
 
     Args:
         logits: Raw scores, (N, K, H, W), of any float type.
-        mask: Exclusive: uint8 (N, H, W) class ids, 255 is void. Overlapping: uint8 (N, K, H, W).
+        mask: Multiclass: uint8 (N, H, W) class ids, 255 is ignored. Multilabel: uint8 (N, K, H, W).
         valid: bool (N, H, W); False beyond the image.
         label_mode: Which of the two the mask is.
         class_weights: (K,), or ``None``.
@@ -82,7 +82,7 @@ def batch_loss(
         Scalar, 0 or more.
     """
     logits = logits.float()
-    if label_mode == "exclusive":
+    if label_mode == "multiclass":
         return cross_entropy_loss(logits, mask.long(), class_weights=class_weights)
     return binary_cross_entropy_loss(logits, mask.float() / 255, valid, class_weights=class_weights)
 
@@ -93,17 +93,17 @@ def constant_loss(
     """The lowest loss that a prediction which ignores the image can have: it says how often.
 
     Args:
-        frequencies: Share of the labelled pixels that is of each class, 0 to 1.
+        frequencies: Share of the labeled pixels that is of each class, 0 to 1.
         label_mode: Of the masks.
         class_weights: (K,), as the losses take them.
 
     Returns:
-        In nats per labelled pixel (overlapping: per pixel and class).
+        In nats per labeled pixel (multilabel: per pixel and class).
     """
     shares = torch.tensor(frequencies, dtype=torch.float64)
     weights = torch.ones_like(shares) if class_weights is None else class_weights.cpu().double()
     present = shares * weights
-    if label_mode == "exclusive":
+    if label_mode == "multiclass":
         total = present.sum()
         return float(total * torch.special.entr(present / total).sum())
     total = present + 1 - shares
@@ -121,8 +121,8 @@ def class_weights(
     Args:
         choice: ``none``; ``balanced``, which lifts rare classes by 1 / sqrt(frequency), so that
             none drowns and none explodes; or a weight for each class.
-        frequencies: Share of the labelled pixels that is of each class.
-        label_mode: Balanced weights of exclusive labels have mean 1 over the pixels; overlapping
+        frequencies: Share of the labeled pixels that is of each class.
+        label_mode: Balanced weights of multiclass labels have mean 1 over the pixels; multilabel
             ones say how much the pixels of a class count against those without it.
 
     Returns:
@@ -144,7 +144,7 @@ def class_weights(
     shares = torch.tensor(frequencies, dtype=torch.float64)
     present = shares > 0
     weights = torch.ones_like(shares)
-    if label_mode == "overlapping":
+    if label_mode == "multilabel":
         weights[present] = ((1 - shares[present]) / shares[present]).clamp(min=1).sqrt()
         return weights.float()
     weights[present] = shares[present].rsqrt()

@@ -1,1 +1,1 @@
-"""From truth and prediction to scores whose definition is stated."""
+"""From masks and predictions to metrics whose definition is stated."""

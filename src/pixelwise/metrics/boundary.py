@@ -1,9 +1,10 @@
-"""Scores at the borders of regions, where area hides errors: boundary IoU, trimap, surface Dice.
+"""Metrics at the borders of regions, where area hides errors: boundary IoU, trimap, surface Dice.
 
 Everything is counted per image and class into arrays that add up, so that a split's figure does not
-depend on order or batches. Void pixels count nowhere, and a region's edge against void is no
-boundary: nobody said that the region ends there. Where void leaves a shown class no edge at all in
-an image, that image says nothing about the class's edge, and both are left out together.
+depend on order or batches. Ignored pixels count nowhere, and a region's edge against ignored pixels
+is no boundary: nobody said that the region ends there. Where ignored pixels leave a shown class no
+edge at all in an image, that image says nothing about the class's edge, and both are left out
+together.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ TRIMAP_PX = 5
 """Half width of the band of the trimap IoU, in pixels to each side."""
 
 TOLERANCE_PX = 2
-"""Pixels by which a boundary may be off in the normalised surface Dice."""
+"""Pixels by which a boundary may be off in the normalized surface Dice."""
 
 DISTANCES_PX = (1, 2, 4, 8, 16)
 """Upper ends of the bands in which accuracy is given by distance to the nearest boundary."""
@@ -48,29 +49,29 @@ class BoundaryCounts:
         self._by_distance = np.zeros((2, len(DISTANCES_PX) + 1), np.int64)
 
     def add(self, prediction: UInt8Array, mask: UInt8Array) -> None:
-        """Count one image; both are class ids (H, W), and void pixels of the mask count nowhere."""
-        void = mask == IGNORE_INDEX
+        """Count one image; both are class ids (H, W), and ignored pixels count nowhere."""
+        ignored = mask == IGNORE_INDEX
         width = max(1, round(BOUNDARY_SHARE * float(np.hypot(*mask.shape))))
         for index in range(self.num_classes):
-            truth, guess = mask == index, (prediction == index) & ~void
-            if not truth.any() and not guess.any():
+            target, guess = mask == index, (prediction == index) & ~ignored
+            if not target.any() and not guess.any():
                 continue
-            self._pixels[index] += np.count_nonzero(truth)
-            bands = [inner_band(region, void, width) for region in (truth, guess)]
-            if not _is_hidden(truth, bands[0], void):
+            self._pixels[index] += np.count_nonzero(target)
+            bands = [inner_band(region, ignored, width) for region in (target, guess)]
+            if not _is_hidden(target, bands[0], ignored):
                 self._bands[:, index] += [
                     np.count_nonzero(bands[0] & bands[1]), np.count_nonzero(bands[0] | bands[1]),
                 ]  # fmt: skip
             contours = [
-                inner_band(region, void, 1, frame_is_edge=False) for region in (truth, guess)
+                inner_band(region, ignored, 1, frame_is_edge=False) for region in (target, guess)
             ]
-            if not _is_hidden(truth, contours[0], void):
+            if not _is_hidden(target, contours[0], ignored):
                 self._surfaces[:, index] += _within(*contours)
         distance = distance_to(class_edges(mask))
         near = np.where(distance < TRIMAP_PX, mask, np.uint8(IGNORE_INDEX))
         self._trimap += count_pairs(prediction, near, self.num_classes)
-        band = np.searchsorted(DISTANCES_PX, distance[~void], side="right")
-        right = (prediction == mask)[~void]
+        band = np.searchsorted(DISTANCES_PX, distance[~ignored], side="right")
+        right = (prediction == mask)[~ignored]
         for row, counted in enumerate((band[right], band)):
             self._by_distance[row] += np.bincount(counted, minlength=len(DISTANCES_PX) + 1)
 
@@ -124,26 +125,26 @@ class BoundaryCounts:
 
 
 def inner_band(
-    region: BoolArray, void: BoolArray, width_px: int, *, frame_is_edge: bool = True
+    region: BoolArray, ignored: BoolArray, width_px: int, *, frame_is_edge: bool = True
 ) -> BoolArray:
     """The pixels of a region that are at most so far inside its edge.
 
     Args:
         region: bool (H, W).
-        void: bool (H, W); the region is taken to go on in there.
+        ignored: bool (H, W); the region is taken to continue in there.
         width_px: 1 gives the contour; distance is that of a king on a chessboard.
         frame_is_edge: A region ends where the image does.
     """
     kernel = np.ones((2 * width_px + 1, 2 * width_px + 1), np.uint8)
     frame = cv2.BORDER_CONSTANT if frame_is_edge else cv2.BORDER_REPLICATE
-    whole = (region | void).astype(np.uint8)
+    whole = (region | ignored).astype(np.uint8)
     inside = np.asarray(cv2.erode(whole, kernel, borderType=frame, borderValue=0))
     band: BoolArray = region & (inside == 0)
     return band
 
 
 def class_edges(mask: UInt8Array) -> BoolArray:
-    """The pixels (H, W) that touch one of another class, above, below or beside; never void."""
+    """The pixels (H, W) that touch one of another class, above, below or beside; never ignored."""
     edges = np.zeros(mask.shape, np.bool_)
     for ours, theirs in (
         ((slice(None), slice(1, None)), (slice(None), slice(None, -1))),
@@ -164,17 +165,17 @@ def distance_to(places: BoolArray) -> npt.NDArray[np.float32]:
     return np.asarray(away, np.float32)
 
 
-def _is_hidden(truth: BoolArray, edge: BoolArray, void: BoolArray) -> bool:
-    """Void took the whole edge of a region that the mask shows."""
-    return bool(truth.any() and not edge.any() and void.any())
+def _is_hidden(target: BoolArray, edge: BoolArray, ignored: BoolArray) -> bool:
+    """Ignored pixels took the whole edge of a region that the mask shows."""
+    return bool(target.any() and not edge.any() and ignored.any())
 
 
-def _within(truth: BoolArray, guess: BoolArray) -> tuple[int, int]:
+def _within(target: BoolArray, guess: BoolArray) -> tuple[int, int]:
     """Boundary pixels within the tolerance of the other boundary, and all of both."""
-    near_guess = distance_to(guess)[truth] <= TOLERANCE_PX
-    near_truth = distance_to(truth)[guess] <= TOLERANCE_PX
-    hits = int(near_guess.sum()) + int(near_truth.sum())
-    return hits, near_guess.size + near_truth.size
+    near_guess = distance_to(guess)[target] <= TOLERANCE_PX
+    near_target = distance_to(target)[guess] <= TOLERANCE_PX
+    hits = int(near_guess.sum()) + int(near_target.sum())
+    return hits, near_guess.size + near_target.size
 
 
 def _shares(part: npt.NDArray[np.int64], whole: npt.NDArray[np.int64]) -> Values:

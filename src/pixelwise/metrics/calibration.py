@@ -42,8 +42,8 @@ class Reliability:
         """Count decisions.
 
         Args:
-            confidence: Probability of what was decided, 0 to 1, any shape; void left out.
-            is_right: Whether that was the truth, the same shape.
+            confidence: Probability of what was decided, 0 to 1, any shape; ignored pixels left out.
+            is_right: Whether that was right, the same shape.
             weights: How many decisions each stands for, (N,); one where there are none.
         """
         sure = confidence.ravel().astype(np.float64)
@@ -117,8 +117,8 @@ class TemperatureFit:
         """Draw from one image.
 
         Args:
-            logits: Exclusive: (K, N) of the labelled pixels. Overlapping: (N,) of any decisions.
-            target: Exclusive: class ids (N,). Overlapping: (N,), 0 to 1.
+            logits: Multiclass: (K, N) of the labeled pixels. Multilabel: (N,) of any decisions.
+            target: Multiclass: class ids (N,). Multilabel: (N,), 0 to 1.
             name: Of the image.
         """
         rng = np.random.default_rng(crc32(name.encode()))
@@ -152,7 +152,7 @@ class TemperatureFit:
             return 1.0
         self._keep_lowest_lots()
         logits, target = self._logits[0], self._targets[0]
-        # How far the logit of the truth is behind the highest; soft truths are never reached.
+        # How far the logit of the true class is behind the highest; soft targets are never reached.
         if logits.ndim == 1:
             shortfall = np.maximum(logits, 0) - target * logits
         else:
@@ -193,6 +193,6 @@ class TemperatureFit:
 
     @property
     def _chosen(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-        """Where the logits of the labelled classes are."""
+        """Where the logits of the labeled classes are."""
         target = self._targets[0].astype(np.intp)
         return target, np.arange(target.size)

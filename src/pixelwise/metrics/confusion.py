@@ -13,14 +13,14 @@ from pixelwise.io.arrays import UInt8Array
 from pixelwise.metrics.formulas import Counts
 
 MAX_IN_A_BYTE = 15
-"""So many classes, each with each and with void, number at most 256 pairs: one byte."""
+"""This many classes, each with each and with ignored pixels, number at most 256 pairs: one byte."""
 
 
 class _ImageCounts:
     """The counts of image after image, in one growing block.
 
     An array for each would lie between the logits of two batches, whose memory could then not be
-    taken again for the next: scoring 10,000 small images took 180 MB more.
+    taken again for the next: evaluating 10,000 small images took 180 MB more.
     """
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ def count_pairs(prediction: UInt8Array, mask: UInt8Array, num_classes: int) -> C
 
     Args:
         prediction: Class ids (H, W).
-        mask: Class ids (H, W); 255 is void.
+        mask: Class ids (H, W); 255 is ignored.
         num_classes: K.
 
     Returns:
@@ -89,24 +89,24 @@ def count_pairs(prediction: UInt8Array, mask: UInt8Array, num_classes: int) -> C
         # A pair fits into a byte: translating and counting bytes runs at memory speed, twice as
         # fast as bincount, which widens every pixel to 8 bytes first.
         codes = np.frombuffer(mask.tobytes().translate(_row_starts(num_classes)), np.uint8)
-        # What is predicted on void may be anything, and must not reach another row.
+        # What is predicted on ignored pixels may be anything, and must not reach another row.
         codes = codes + np.minimum(prediction, num_classes).ravel()
         histogram = np.array(Image.fromarray(codes[None]).histogram(), np.int64)
     else:
-        labelled = mask != IGNORE_INDEX
-        pairs = mask[labelled].astype(np.intp) * num_classes + prediction[labelled]
+        labeled = mask != IGNORE_INDEX
+        pairs = mask[labeled].astype(np.intp) * num_classes + prediction[labeled]
         histogram = np.bincount(pairs, minlength=num_classes**2)
     return histogram[: num_classes**2].reshape(num_classes, num_classes)
 
 
 def _row_starts(num_classes: int) -> bytes:
-    """A table from a mask's value to the first code of its row; void's is beyond all rows."""
+    """A table from a mask's value to the first code of its row; 255 lies beyond all rows."""
     starts = np.full(256, num_classes**2, np.uint8)
     starts[:num_classes] = np.arange(num_classes) * num_classes
     return starts.tobytes()
 
 
-class OverlapCounts:
+class MultilabelCounts:
     """Pixel counts over a split, each class by itself; a pixel may be of several.
 
     A pixel is of a class where its soft mask is at least one half.
@@ -126,10 +126,10 @@ class OverlapCounts:
             prediction: bool (K, H, W).
             mask: uint8 (K, H, W), 0..255 for 0..1.
         """
-        truth = mask >= HALF
-        pairs = ((prediction, truth), (prediction, ~truth), (~prediction, truth))
+        target = mask >= HALF
+        pairs = ((prediction, target), (prediction, ~target), (~prediction, target))
         hits, extra, missed = (np.count_nonzero(a & b, axis=(1, 2)) for a, b in pairs)
-        rest = truth[0].size - hits - extra - missed
+        rest = target[0].size - hits - extra - missed
         self._images.append(np.stack([hits, extra, missed, rest]))
 
     @property

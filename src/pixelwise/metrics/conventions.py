@@ -21,12 +21,12 @@ TINY = 1e-6
 
 
 def figure_like(name: str, per_image: Counts, *, has_background: bool = True) -> float:
-    """The score by another library's convention.
+    """The metric by another library's convention.
 
     Args:
         name: One of :func:`convention_names`.
         per_image: Counts (N, 4, K) of each image.
-        has_background: The first class is the rest of the image, as it is for exclusive labels;
+        has_background: The first class is the rest of the image, as it is for multiclass labels;
             what leaves class 0 out then leaves it out.
 
     Returns:
@@ -138,7 +138,7 @@ class KerasCounts:
     """Article A1's four figures, counted as its framework counts them on soft masks.
 
     Positive for recall and precision is every target above 0; for accuracy a decision is right only
-    where the target is exactly 0 or 1 and equals it, so grey edge pixels never count as right.
+    where the target is exactly 0 or 1 and equals it, so gray edge pixels never count as right.
     """
 
     def __init__(self) -> None:

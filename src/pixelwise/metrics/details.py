@@ -24,13 +24,13 @@ COVERAGES = tuple(number / 20 for number in range(1, 21))
 
 
 @dataclass(frozen=True)
-class ImageScores:
+class ImageMetrics:
     """One image of the split.
 
     Attributes:
         name: Of its record.
         mean_iou: Over the classes that its mask shows; ``None`` where that is none.
-        accuracy: Share of its decisions that are right; ``None`` where none is labelled.
+        accuracy: Share of its decisions that are right; ``None`` where none is labeled.
         doubt: How much of its labels the model denies; see :meth:`Confidence.doubt`.
     """
 
@@ -41,8 +41,8 @@ class ImageScores:
 
 
 @dataclass(frozen=True)
-class Detail:
-    """Numbers of a split beside :class:`pixelwise.metrics.metrics.Scores`.
+class Details:
+    """Numbers of a split beside :class:`pixelwise.metrics.metrics.Metrics`.
 
     Attributes:
         boundary_iou: Mean over the classes, IoU of bands of 2 % of the diagonal inside the edges.
@@ -58,12 +58,12 @@ class Detail:
         temperature: What they should be divided by so that confidence means accuracy.
         calibration_error_left: The calibration error with that temperature, on a sample of pixels.
         risk_coverage: (share of the surest decisions, share of those that is wrong).
-        per_image: Every image, in the order in which it was scored.
-        confusion: Row the mask's class, column the predicted one; ``None`` for overlapping labels.
+        per_image: Every image, in the order in which it was evaluated.
+        confusion: Row the mask's class, column the predicted one; ``None`` for multilabel labels.
         like: The figures by other libraries' conventions.
         counts: int64 (N, 4, K) of the same images, as :mod:`pixelwise.metrics.formulas` takes them,
             so that models can be compared image by image; left out of plain data.
-        confidence: How sure the model was of what is labelled, for a review of the labels; left out
+        confidence: How sure the model was of what is labeled, for a review of the labels; left out
             of plain data.
     """
 
@@ -80,7 +80,7 @@ class Detail:
     temperature: float
     calibration_error_left: float
     risk_coverage: tuple[tuple[float, float], ...]
-    per_image: tuple[ImageScores, ...]
+    per_image: tuple[ImageMetrics, ...]
     confusion: tuple[tuple[int, ...], ...] | None
     like: dict[str, float | None]
     counts: Counts = field(repr=False, compare=False)
@@ -93,7 +93,7 @@ class Detail:
         return content
 
 
-class DetailCounts:
+class DetailsCounts:
     """Collects the detail of a split, image by image.
 
     Args:
@@ -107,12 +107,12 @@ class DetailCounts:
     ) -> None:
         self._class_map = class_map
         self._label_mode = label_mode
-        is_exclusive = label_mode == "exclusive"
+        is_multiclass = label_mode == "multiclass"
         num_classes = class_map.num_classes
-        # Overlapping classes are each one against the rest.
+        # Multilabel classes are each one against the rest.
         self._borders = [
-            BoundaryCounts(num_classes if is_exclusive else 2)
-            for _ in range(1 if is_exclusive else num_classes)
+            BoundaryCounts(num_classes if is_multiclass else 2)
+            for _ in range(1 if is_multiclass else num_classes)
         ]
         self._objects = ObjectCounts(class_map)
         self._reliability = Reliability()
@@ -136,44 +136,44 @@ class DetailCounts:
             name: Of its record.
             logits: float32 (K, H, W), as the network gives them.
             probabilities: float32 (K, H, W).
-            prediction: uint8 (H, W) class ids, or bool (K, H, W) for overlapping labels.
+            prediction: uint8 (H, W) class ids, or bool (K, H, W) for multilabel labels.
             mask: As in a sample.
         """
         self._names.append(name)
         self._confidence.add(probabilities, mask)
         self._doubts.append(self._confidence.doubt(probabilities, mask))
-        if self._label_mode == "exclusive":
-            labelled = mask != IGNORE_INDEX
+        if self._label_mode == "multiclass":
+            labeled = mask != IGNORE_INDEX
             self._borders[0].add(prediction, mask)
             self._objects.add(prediction, mask)
-            sure = probabilities.max(0)[labelled]
-            self._reliability.add(sure, (prediction == mask)[labelled])
-            self._fit.add(logits[:, labelled], mask[labelled], name)
+            sure = probabilities.max(0)[labeled]
+            self._reliability.add(sure, (prediction == mask)[labeled])
+            self._fit.add(logits[:, labeled], mask[labeled], name)
             return
-        truth = mask >= HALF
+        target = mask >= HALF
         for index, borders in enumerate(self._borders):
-            borders.add(prediction[index].astype(np.uint8), truth[index].astype(np.uint8))
-            self._objects.add_class(index, prediction[index], truth[index])
+            borders.add(prediction[index].astype(np.uint8), target[index].astype(np.uint8))
+            self._objects.add_class(index, prediction[index], target[index])
         sure = np.where(prediction, probabilities, 1 - probabilities)
-        self._reliability.add(sure, prediction == truth)
+        self._reliability.add(sure, prediction == target)
         self._fit.add(logits.reshape(-1), mask.reshape(-1) / 255, name)
 
-    def detail(self, per_image: Counts, confusion: Counts | None) -> Detail:
+    def detail(self, per_image: Counts, confusion: Counts | None) -> Details:
         """What was collected.
 
         Args:
             per_image: Counts (N, 4, K) of the same images, in the same order.
-            confusion: int64 (K, K), for exclusive labels.
+            confusion: int64 (K, K), for multiclass labels.
         """
         rows = [self._by_class(name) for name in ("boundary_iou", "trimap_iou", "surface_dice")]
         coverage, risk = self._reliability.risk_coverage
         accuracy = {
-            "exclusive": formulas.exclusive_accuracy,
-            "overlapping": formulas.overlapping_accuracy,
+            "multiclass": formulas.multiclass_accuracy,
+            "multilabel": formulas.multilabel_accuracy,
         }[self._label_mode](per_image)
         per_image_iou = formulas.mean_iou(per_image)
         temperature = self._fit.temperature()
-        return Detail(
+        return Details(
             boundary_iou=_mean(rows[0]),
             trimap_iou=_mean(rows[1]),
             surface_dice=_mean(rows[2]),
@@ -195,7 +195,7 @@ class DetailCounts:
             if len(coverage)
             else (),
             per_image=tuple(
-                ImageScores(name, _number(mean), _number(right), doubt)
+                ImageMetrics(name, _number(mean), _number(right), doubt)
                 for name, mean, right, doubt in zip(
                     self._names, per_image_iou, accuracy, self._doubts, strict=True
                 )
@@ -203,7 +203,7 @@ class DetailCounts:
             confusion=None if confusion is None else tuple(map(tuple, confusion.tolist())),
             like={
                 name: _number(
-                    figure_like(name, per_image, has_background=self._label_mode == "exclusive")
+                    figure_like(name, per_image, has_background=self._label_mode == "multiclass")
                 )
                 for name in convention_names()
             },
@@ -212,13 +212,13 @@ class DetailCounts:
         )
 
     def _by_class(self, name: str) -> Values:
-        if self._label_mode == "exclusive":
+        if self._label_mode == "multiclass":
             values: Values = getattr(self._borders[0], name)
             return values
         return np.array([getattr(borders, name)[1] for borders in self._borders])
 
     def _by_distance(self) -> tuple[tuple[str, float | None, int], ...]:
-        """Accuracy by distance to the nearest border, of overlapping classes all together."""
+        """Accuracy by distance to the nearest border, of multilabel classes all together."""
         rows = [borders.accuracy_by_distance for borders in self._borders]
         found = []
         for bands in zip(*rows, strict=True):

@@ -62,13 +62,13 @@ def frequency_weighted_iou(counts: npt.NDArray[Any]) -> Values:
     return _ratio((np.nan_to_num(iou(counts)) * pixels).sum(-1), pixels.sum(-1))
 
 
-def exclusive_accuracy(counts: npt.NDArray[Any]) -> Values:
-    """Share of the labelled pixels whose one class is right."""
+def multiclass_accuracy(counts: npt.NDArray[Any]) -> Values:
+    """Share of the labeled pixels whose one class is right."""
     hits, _, missed, _ = _rows(counts)
     return _ratio(hits.sum(-1), (hits + missed).sum(-1))
 
 
-def overlapping_accuracy(counts: npt.NDArray[Any]) -> Values:
+def multilabel_accuracy(counts: npt.NDArray[Any]) -> Values:
     """Share of the decisions, a pixel and a class, that are right."""
     hits, _, _, rest = _rows(counts)
     return _ratio((hits + rest).sum(-1), counts.sum((-1, -2)))

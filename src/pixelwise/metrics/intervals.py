@@ -44,8 +44,8 @@ ROUNDING = 1e-12
 """Differences closer than this are equal."""
 
 _OF_PIXELS: tuple[Measure, ...] = (
-    formulas.exclusive_accuracy,
-    formulas.overlapping_accuracy,
+    formulas.multiclass_accuracy,
+    formulas.multilabel_accuracy,
     formulas.frequency_weighted_iou,
 )
 """Measures that are no mean over classes: one that is missing does not shift them."""

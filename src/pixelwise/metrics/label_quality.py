@@ -1,7 +1,7 @@
 """Labels that a sure model disagrees with: connected regions, those most likely wrong first.
 
 Confident learning at the level of pixels: a model is sure of a class where its probability is at
-least the mean of its probabilities over the pixels that are labelled so, which makes up for classes
+least the mean of its probabilities over the pixels that are labeled so, which makes up for classes
 that it is timid or rash about. Reference: Northcutt et al., Confident Learning (2021),
 arXiv:1911.00068.
 """
@@ -26,11 +26,11 @@ BORDER_PX = 5
 """A label's border is drawn roughly: nearer to it, a disagreement weighs less, by the square."""
 
 WHOLE_POWER = 4
-"""A region that takes 90 % of a labelled part doubts it as a whole for two thirds, one of 60 % for
+"""A region that takes 90 % of a labeled part doubts it as a whole for two thirds, one of 60 % for
 an eighth: it may be the fringe around something small."""
 
 MIN_AREA_PX = 8
-"""Smaller regions are specks that nobody mends."""
+"""Smaller regions are specks that nobody fixes."""
 
 MIN_KNOWN = 0.1
 """A class to whose labels a model gives less probability than this, on average, it does not know:
@@ -38,7 +38,7 @@ what it says in their place is its own mistake, and nothing is doubted."""
 
 Probabilities = npt.NDArray[np.float32]
 Answer = tuple[Sample, Probabilities]
-"""A labelled image and what a model that was not trained on it says, float32 (K, H, W)."""
+"""A labeled image and what a model that was not trained on it says, float32 (K, H, W)."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Suspect:
     Attributes:
         name: The record of its image.
         box: Row and column of its first pixel, its height and its width.
-        given: The class that the label says; ``None``, of overlapping labels, is none.
+        given: The class that the label says; ``None``, of multilabel labels, is none.
         suggested: The class that the model is sure of; ``None`` as well.
         area_px: How many pixels it has.
         confidence: Mean probability of what is suggested, 0 to 1.
@@ -92,7 +92,7 @@ class _Question:
     Attributes:
         names: What can be chosen; ``None`` is that it is not of the class.
         probabilities: float32 (J, H, W).
-        chosen: uint8 (H, W) from 0 to J - 1, or 255 for void.
+        chosen: uint8 (H, W) from 0 to J - 1, or 255 for ignored pixels.
     """
 
     names: tuple[str | None, ...]
@@ -104,13 +104,13 @@ class _Question:
     )
 
     def distance_from(self, choice: int) -> npt.NDArray[np.floating]:
-        """Of each pixel, in px, from what is labelled so; worked out once for each choice."""
+        """Of each pixel, in px, from what is labeled so; worked out once for each choice."""
         if choice not in self._distances:
             self._distances[choice] = distance_to(self.chosen == choice)
         return self._distances[choice]
 
     def parts_of(self, choice: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-        """What is labelled so in connected parts, numbered from 1, and the area of each."""
+        """What is labeled so in connected parts, numbered from 1, and the area of each."""
         if choice not in self._parts:
             parts, _ = label(self.chosen == choice)
             self._parts[choice] = parts, np.bincount(parts.ravel())
@@ -120,7 +120,7 @@ class _Question:
 def _questions(
     class_map: ClassMap, label_mode: LabelMode, probabilities: Probabilities, mask: UInt8Array
 ) -> Iterator[_Question]:
-    if label_mode == "exclusive":
+    if label_mode == "multiclass":
         yield _Question(class_map.names, probabilities, mask)
         return
     for name, probability, plane in zip(class_map.names, probabilities, mask, strict=True):
@@ -138,8 +138,8 @@ class Confidence:
 
     def __init__(self, class_map: ClassMap, label_mode: LabelMode) -> None:
         self._class_map, self._label_mode = class_map, label_mode
-        exclusive = label_mode == "exclusive"
-        shape = (1, class_map.num_classes) if exclusive else (class_map.num_classes, 2)
+        multiclass = label_mode == "multiclass"
+        shape = (1, class_map.num_classes) if multiclass else (class_map.num_classes, 2)
         self._sums, self._pixels = np.zeros(shape), np.zeros(shape, np.int64)
 
     def add(self, probabilities: Probabilities, mask: UInt8Array) -> None:
@@ -147,26 +147,26 @@ class Confidence:
 
         Args:
             probabilities: float32 (K, H, W).
-            mask: As in a sample; void counts nowhere.
+            mask: As in a sample; ignored pixels count nowhere.
         """
         questions = _questions(self._class_map, self._label_mode, probabilities, mask)
         for sums, pixels, question in zip(self._sums, self._pixels, questions, strict=True):
-            is_labelled = question.chosen != IGNORE_INDEX
-            chosen = question.chosen[is_labelled]
-            own = np.take_along_axis(question.probabilities[:, is_labelled], chosen[None], axis=0)
+            is_labeled = question.chosen != IGNORE_INDEX
+            chosen = question.chosen[is_labeled]
+            own = np.take_along_axis(question.probabilities[:, is_labeled], chosen[None], axis=0)
             sums += np.bincount(chosen, own[0], len(sums))
             pixels += np.bincount(chosen, minlength=len(pixels))
 
     def doubt(self, probabilities: Probabilities, mask: UInt8Array) -> float:
         """How much of an image a model denies, to tell which images are worth a second look.
 
-        No threshold is needed: where another choice is likelier than what is labelled, their
+        No threshold is needed: where another choice is likelier than what is labeled, their
         probabilities' differences are added up, each times its distance in pixels from what is not
         denied. A fringe is thin and weighs little; one missed thing outweighs it.
 
         Args:
             probabilities: float32 (K, H, W).
-            mask: As in a sample; void counts nowhere.
+            mask: As in a sample; ignored pixels count nowhere.
 
         Returns:
             0 or more, the most over the classes where labels overlap.
@@ -190,7 +190,7 @@ class Confidence:
     def thresholds(self) -> npt.NDArray[np.float64]:
         """Mean probability of what the labels say.
 
-        Exclusive: (1, K). Overlapping: (K, 2), of not being of a class and of being of it. What
+        Multiclass: (1, K). Multilabel: (K, 2), of not being of a class and of being of it. What
         no label says is infinite: nothing tells how sure the model would have to be.
         """
         found = np.full(self._sums.shape, np.inf)
@@ -200,7 +200,7 @@ class Confidence:
     @property
     def unknown(self) -> list[str]:
         """The classes that labels show and that the model hardly knows: see :data:`MIN_KNOWN`."""
-        shown = self.thresholds[0] if self._label_mode == "exclusive" else self.thresholds[:, 1]
+        shown = self.thresholds[0] if self._label_mode == "multiclass" else self.thresholds[:, 1]
         pairs = zip(self._class_map.names, shown.tolist(), strict=True)
         return [name for name, threshold in pairs if threshold < MIN_KNOWN]
 
@@ -239,7 +239,7 @@ def _regions(
     min_area_px: int,
     border_px: float,
 ) -> Iterator[Suspect]:
-    """The connected regions of the pixels that are labelled as one class and look like another."""
+    """The connected regions of the pixels that are labeled as one class and look like another."""
     numbered, _ = label(place)
     numbers = numbered.ravel()
     areas = np.bincount(numbers)
@@ -247,11 +247,11 @@ def _regions(
         return
     probability = question.probabilities[suggested]
     certainty = probability - question.probabilities[given]
-    # Only from what is labelled as the suggested class can a border be off by so much.
+    # Only from what is labeled as the suggested class can a border be off by so much.
     away = question.distance_from(suggested)
     inner = certainty * np.square((away / border_px).clip(0, 1))
     whole, discounted = (np.bincount(numbers, each.ravel()) for each in (certainty, inner))
-    # Where a labelled part is doubted as a whole, its border is not the matter, however thin it is.
+    # Where a labeled part is doubted as a whole, its border is not the matter, however thin it is.
     is_whole = _coverage(numbered, areas, *question.parts_of(given)) ** WHOLE_POWER
     sums = (is_whole * whole + (1 - is_whole) * discounted).clip(0)
     scores = sums / areas.clip(1) * np.sqrt(sums)
@@ -277,7 +277,7 @@ def _coverage(
     parts: npt.NDArray[np.int32],
     part_areas: npt.NDArray[np.int64],
 ) -> npt.NDArray[np.float64]:
-    """How much of the connected labelled part that it lies in each region takes, 0 to 1."""
+    """How much of the connected labeled part that it lies in each region takes, 0 to 1."""
     part_of = np.zeros(len(areas), np.int64)
     inside = numbered > 0
     part_of[numbered[inside]] = parts[inside]  # a region lies in one part: all of it agrees
@@ -292,7 +292,7 @@ def find_suspects(
     top: int = 50,
     min_area_px: int = MIN_AREA_PX,
 ) -> list[Suspect]:
-    """The regions that are labelled wrong most likely, in memory for these and one image.
+    """The regions that are labeled wrong most likely, in memory for these and one image.
 
     Args:
         look: Gives every image with a model's answer; it is called twice, first to learn how sure
@@ -306,15 +306,15 @@ def find_suspects(
         The suspects, the likeliest first; at equal scores by name and place.
 
     Raises:
-        DataError: No pixel is labelled.
+        DataError: No pixel is labeled.
     """
     confidence = Confidence(class_map, label_mode)
     for sample, probabilities in look():
         confidence.add(probabilities, sample.mask)
     if np.isinf(confidence.thresholds).all():
         raise DataError(
-            "the masks must hold labelled pixels to look at again. All are void. "
-            "Check the void value, or choose another split with --split"
+            "the masks must hold labeled pixels to look at again. All are ignored. "
+            "Check the ignore value, or choose another split with --split"
         )
     return likeliest_suspects(confidence, look(), top=top, min_area_px=min_area_px)
 
@@ -326,7 +326,7 @@ def likeliest_suspects(
     top: int = 50,
     min_area_px: int = MIN_AREA_PX,
 ) -> list[Suspect]:
-    """The regions of some images that are labelled wrong most likely.
+    """The regions of some images that are labeled wrong most likely.
 
     Args:
         confidence: How sure the model is of every class.

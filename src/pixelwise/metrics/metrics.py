@@ -1,4 +1,4 @@
-"""Scores of a split, each with its definition."""
+"""Metrics of a split, each with its definition."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy as np
 
 from pixelwise.classes import ClassMap, LabelMode
 from pixelwise.metrics import formulas
-from pixelwise.metrics.confusion import ConfusionMatrix, OverlapCounts
+from pixelwise.metrics.confusion import ConfusionMatrix, MultilabelCounts
 from pixelwise.metrics.conventions import KerasCounts
-from pixelwise.metrics.details import Detail
+from pixelwise.metrics.details import Details
 from pixelwise.metrics.intervals import Interval, Measure, bootstrap, bootstrap_classes
 
 DEFINITION = {
-    "exclusive": (
-        "one confusion matrix over all labelled pixels of the split at original size, void left "
-        "out; mean IoU over the classes that the masks show"
+    "multiclass": (
+        "one confusion matrix over all labeled pixels of the split at original size, ignored "
+        "pixels left out; mean IoU over the classes that the masks show"
     ),
-    "overlapping": (
+    "multilabel": (
         "per class, pixels with mask >= 1/2 against probability > 1/2, summed over the split at "
         "original size; mean IoU over the classes that the masks show"
     ),
@@ -30,8 +30,8 @@ DEFINITION = {
 
 
 @dataclass(frozen=True)
-class ClassScores:
-    """The scores of one class; ``None`` where it is not defined.
+class ClassMetrics:
+    """The metrics of one class; ``None`` where it is not defined.
 
     Attributes:
         name: The class.
@@ -53,14 +53,14 @@ class ClassScores:
 
 
 @dataclass(frozen=True)
-class Scores:
-    """The scores of a split.
+class Metrics:
+    """The metrics of a split.
 
     Attributes:
         images: How many images.
-        label_mode: ``exclusive`` or ``overlapping``.
+        label_mode: ``multiclass`` or ``multilabel``.
         mean_iou: Mean IoU over the classes that the masks show.
-        pixel_accuracy: Share of the labelled pixels (overlapping: of pixels times classes) that
+        pixel_accuracy: Share of the labeled pixels (multilabel: of pixels times classes) that
             are right.
         class_accuracy: Mean recall over the classes that the masks show.
         frequency_weighted_iou: IoU weighted by how many pixels of the masks are of each class.
@@ -72,11 +72,11 @@ class Scores:
         detail: Borders, objects, certainty and every image, where they were asked for.
         per_class: One entry per class, in the order of the class map.
         absent_classes: Classes that the masks never show; they count in no mean.
-        keras: A1's figures as its framework counts them; ``None`` for exclusive labels.
+        keras: A1's figures as its framework counts them; ``None`` for multiclass labels.
         seen_in_training: How many of the images the model was trained on; ``None`` where unknown.
         selected_on: By how many of the images epoch or temperature of the model were chosen, as by
             those of validation; ``None`` where unknown.
-        loss: Mean cross-entropy per labelled pixel (overlapping: binary, per pixel and class).
+        loss: Mean cross-entropy per labeled pixel (multilabel: binary, per pixel and class).
         precision_of_model: ``float32`` or ``bfloat16``: in what the network computed.
     """
 
@@ -88,7 +88,7 @@ class Scores:
     frequency_weighted_iou: float
     mean_dice: float
     image_mean_iou: float
-    per_class: tuple[ClassScores, ...]
+    per_class: tuple[ClassMetrics, ...]
     absent_classes: tuple[str, ...]
     keras: dict[str, float] | None
     loss: float | None = None
@@ -96,7 +96,7 @@ class Scores:
     seen_in_training: int | None = None
     selected_on: int | None = None
     intervals: dict[str, Interval] = field(default_factory=dict)
-    detail: Detail | None = None
+    detail: Details | None = None
 
     @property
     def constant_prediction(self) -> str | None:
@@ -129,13 +129,13 @@ def said_everywhere(
         names: Of the classes.
         shown: Of each class, whether the masks show it.
         predicted: Of each class, whether a pixel is predicted as it.
-        label_mode: ``exclusive`` or ``overlapping``.
+        label_mode: ``multiclass`` or ``multilabel``.
 
     Returns:
-        A class, or ``nothing`` for overlapping labels; ``None`` where pixels are told apart.
+        A class, or ``nothing`` for multilabel labels; ``None`` where pixels are told apart.
     """
     said = [name for name, is_predicted in zip(names, predicted, strict=True) if is_predicted]
-    is_constant = len(said) <= (1 if label_mode == "exclusive" else 0)
+    is_constant = len(said) <= (1 if label_mode == "multiclass" else 0)
     if not is_constant or sum(map(bool, shown)) <= len(said):
         return None
     return said[0] if said else "nothing"
@@ -147,32 +147,32 @@ HEADLINES: dict[str, Measure] = {
     "frequency_weighted_iou": formulas.frequency_weighted_iou,
     "mean_dice": formulas.mean_dice,
 }
-"""The numbers of a whole split, by their names in :class:`Scores`; accuracy is beside them."""
+"""The numbers of a whole split, by their names in :class:`Metrics`; accuracy is beside them."""
 
 ACCURACY: dict[LabelMode, Measure] = {
-    "exclusive": formulas.exclusive_accuracy,
-    "overlapping": formulas.overlapping_accuracy,
+    "multiclass": formulas.multiclass_accuracy,
+    "multilabel": formulas.multilabel_accuracy,
 }
 
 
-def summarise(
-    counts: ConfusionMatrix | OverlapCounts,
+def summarize(
+    counts: ConfusionMatrix | MultilabelCounts,
     class_map: ClassMap,
     *,
     keras: KerasCounts | None = None,
     with_intervals: bool = False,
-) -> Scores:
-    """Make scores of counts.
+) -> Metrics:
+    """Make metrics of counts.
 
     Args:
         counts: Of all images of the split.
         class_map: The classes.
-        keras: A1's counts, for overlapping labels.
+        keras: A1's counts, for multilabel labels.
         with_intervals: Draw the 95 % intervals too.
     """
     per_image = counts.per_image
     total = per_image.sum(0)
-    label_mode: LabelMode = "exclusive" if isinstance(counts, ConfusionMatrix) else "overlapping"
+    label_mode: LabelMode = "multiclass" if isinstance(counts, ConfusionMatrix) else "multilabel"
     headlines = {**HEADLINES, "pixel_accuracy": ACCURACY[label_mode]}
     found = {name: float(np.nan_to_num(measure(total))) for name, measure in headlines.items()}
     by_image = formulas.mean_iou(per_image)
@@ -182,7 +182,7 @@ def summarise(
     if with_intervals:
         drawn = {name: bootstrap(per_image, measure) for name, measure in headlines.items()}
         intervals = {name: interval for name, interval in drawn.items() if interval}
-    return Scores(
+    return Metrics(
         images=len(per_image),
         label_mode=label_mode,
         mean_iou=found["mean_iou"],
@@ -200,7 +200,7 @@ def summarise(
 
 def _per_class(
     per_image: formulas.Counts, class_map: ClassMap, *, with_intervals: bool
-) -> tuple[ClassScores, ...]:
+) -> tuple[ClassMetrics, ...]:
     total = per_image.sum(0)
     columns = {
         name: [None if math.isnan(value) else float(value) for value in measure(total)]
@@ -214,7 +214,7 @@ def _per_class(
     if with_intervals:
         intervals = bootstrap_classes(per_image, formulas.iou)
     return tuple(
-        ClassScores(
+        ClassMetrics(
             name=name,
             **{column: values[index] for column, values in columns.items()},
             pixels=pixels[index],

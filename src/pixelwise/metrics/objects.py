@@ -53,23 +53,23 @@ class ObjectCounts:
         self._counts = np.zeros((class_map.num_classes, len(SIZES_PX), 4), np.int64)
 
     def add(self, prediction: UInt8Array, mask: UInt8Array) -> None:
-        """Count one image; both are class ids (H, W), and void counts nowhere."""
-        labelled = mask != IGNORE_INDEX
+        """Count one image; both are class ids (H, W), and ignored pixels count nowhere."""
+        labeled = mask != IGNORE_INDEX
         for index in range(len(self._names)):
             if index != self._ground:
-                self.add_class(index, (prediction == index) & labelled, mask == index)
+                self.add_class(index, (prediction == index) & labeled, mask == index)
 
     def add_class(
-        self, index: int, guess: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]
+        self, index: int, guess: npt.NDArray[np.bool_], target: npt.NDArray[np.bool_]
     ) -> None:
         """Count one class of one image; both are bool (H, W)."""
-        objects, count = label(truth, TOUCHING)
+        objects, count = label(target, TOUCHING)
         if not count:
             return
         regions, num_regions = label(guess, TOUCHING)
         # How many pixels each object shares with each region; only pairs that meet are listed.
         pairs, shared = np.unique(
-            objects[truth].astype(np.int64) * (num_regions + 1) + regions[truth],
+            objects[target].astype(np.int64) * (num_regions + 1) + regions[target],
             return_counts=True,
         )
         which, region = np.divmod(pairs, num_regions + 1)

@@ -63,7 +63,7 @@ class ModelSummary:
     label_modes: tuple[str, ...]
 
 
-def summarise_models(
+def summarize_models(
     num_classes: int, in_channels: int, size: tuple[int, int] = (256, 256)
 ) -> list[ModelSummary]:
     """Describe every registered model; nothing is computed, the weights are never allocated."""
@@ -77,8 +77,8 @@ def summarise_models(
                 model.article,
                 sum(weights.numel() for weights in model.parameters()),
                 count_gmacs(model, size),
-                # Logits suit both losses: softmax for exclusive labels, else a sigmoid each.
-                ("exclusive", "overlapping"),
+                # Logits suit both losses: softmax for multiclass labels, else a sigmoid each.
+                ("multiclass", "multilabel"),
             )
         )
     return summaries

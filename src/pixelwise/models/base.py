@@ -28,12 +28,13 @@ class SegmentationModel(nn.Module):
         stride: Heights and widths that the network itself needs are multiples of this.
         is_padded: Images are padded to multiples of the stride; ``False`` where the network takes
             other sizes by itself.
-        learning_rate: The highest rate of Adam, warmed up and decayed, that it was seen to take.
+        learning_rate: The highest learning rate of Adam, warmed up and decayed, that it was seen to
+            take.
         name: The registered name.
         arguments: What the builder was called with, enough to build the same network again.
         num_classes: Planes of the logits.
         in_channels: Channels of the image.
-        smallest_px: Smaller images are padded to this: batch normalisation needs more than one
+        smallest_px: Smaller images are padded to this: batch normalization needs more than one
             pixel at the deepest level.
         sees_px: Side of the square around a pixel that its logits depend on; ``None``: the whole
             image, or nearly.
@@ -68,7 +69,7 @@ class SegmentationModel(nn.Module):
         """Segment a batch of images.
 
         Args:
-            image: Float (N, C, H, W), normalised; every H and W from 1 upwards.
+            image: Float (N, C, H, W), normalized; every H and W from 1 upwards.
 
         Returns:
             Logits, float (N, num_classes, H, W); pixel (r, c) belongs to the image's pixel (r, c).

@@ -14,8 +14,8 @@ Activation = Literal["relu", "elu"]
 """What follows a convolution."""
 
 Normalization = Literal["none", "batch", "batch-before", "group-before"]
-"""Batch normalisation after the activation, as article A3 suggests, or before it; group
-normalisation before it, which looks at each image by itself; or none."""
+"""Batch normalization after the activation, as article A3 suggests, or before it; group
+normalization before it, which looks at each image by itself; or none."""
 
 UpSampling = Literal["transposed", "nearest", "bilinear"]
 """How a U-Net doubles the size: a learned transposed convolution, or a fixed rule and then a
@@ -31,11 +31,11 @@ Padding = Literal["zeros", "replicate"]
 """What a convolution sees beyond the border."""
 
 MAX_GROUPS = 8
-"""Group normalisation has so many groups, as far as the channels divide."""
+"""Group normalization has this many groups, as far as the channels divide."""
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "elu": nn.ELU}
 
-Initialise = Callable[[Tensor], Tensor]
+Initialize = Callable[[Tensor], Tensor]
 
 
 def glorot_uniform(weight: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ def glorot_uniform(weight: Tensor) -> Tensor:
 def he_normal(weight: Tensor) -> Tensor:
     """Fill weights as He et al. (2015, arXiv:1502.01852) do, normally, by the inputs of a unit.
 
-    Keras truncates this at two deviations; the spread is the same.
+    Keras truncates this at two standard deviations; the spread is the same.
     """
     return nn.init.kaiming_normal_(weight, mode="fan_in", nonlinearity="relu")
 
@@ -56,7 +56,7 @@ def convolution(
     out_channels: int,
     kernel_size: int,
     *,
-    initialise: Initialise,
+    initialize: Initialize,
     stride: int = 1,
     dilation: int = 1,
     padding: Padding = "zeros",
@@ -65,7 +65,7 @@ def convolution(
 
     An even kernel that keeps the size pads the odd pixel at the right and the bottom, as Keras
     does. One that halves it lies evenly about the two pixels that become one, and an odd one has
-    its centre on the first of them.
+    its center on the first of them.
     """
     if kernel_size % 2 or stride > 1:
         layer = nn.Conv2d(
@@ -79,7 +79,7 @@ def convolution(
         )
     else:
         layer = _EvenConvolution(in_channels, out_channels, kernel_size, padding_mode=padding)
-    initialise(layer.weight)
+    initialize(layer.weight)
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)
     return layer
@@ -90,14 +90,14 @@ def convolution_block(
     out_channels: int,
     kernel_size: int = 3,
     *,
-    initialise: Initialise,
+    initialize: Initialize,
     activation: Activation = "relu",
     normalization: Normalization = "none",
     stride: int = 1,
     dilation: int = 1,
     padding: Padding = "zeros",
 ) -> nn.Sequential:
-    """A convolution as of :func:`convolution`, its activation, a normalisation before or after.
+    """A convolution as of :func:`convolution`, its activation, a normalization before or after.
 
     Reference:
         Ioffe and Szegedy, Batch normalization (2015), arXiv:1502.03167; Wu and He, Group
@@ -108,7 +108,7 @@ def convolution_block(
             in_channels,
             out_channels,
             kernel_size,
-            initialise=initialise,
+            initialize=initialize,
             stride=stride,
             dilation=dilation,
             padding=padding,
@@ -122,8 +122,8 @@ def convolution_block(
     return nn.Sequential(*layers)
 
 
-def batch_normalisations(model: nn.Module) -> list[nn.Module]:
-    """The layers of a network that normalise by the batch."""
+def batch_normalizations(model: nn.Module) -> list[nn.Module]:
+    """The layers of a network that normalize by the batch."""
     return [
         layer for layer in model.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)
     ]
@@ -215,7 +215,7 @@ def bilinear_transposed_convolution(channels: int, factor: int) -> nn.ConvTransp
 
 
 class _EdgeRepeatingTransposedConvolution(nn.ConvTranspose2d):
-    """Repeats the edge first; with zeros beyond it, the output fades towards the border."""
+    """Repeats the edge first; with zeros beyond it, the output fades toward the border."""
 
     def forward(self, feature_map: Tensor, output_size: list[int] | None = None) -> Tensor:
         padded = nn.functional.pad(feature_map, (1, 1, 1, 1), mode="replicate")

@@ -48,17 +48,17 @@ class Dilated(SegmentationModel):
         super().__init__()
         self.front_end = nn.Sequential(
             *(
-                convolution_block(*pair, initialise=he_normal)
+                convolution_block(*pair, initialize=he_normal)
                 for pair in pairwise([in_channels, *[filters] * FRONT_END])
             )
         )
         self.context = nn.Sequential(
             *(
-                convolution_block(filters, filters, initialise=he_normal, dilation=dilation)
+                convolution_block(filters, filters, initialize=he_normal, dilation=dilation)
                 for dilation in dilations
             )
         )
-        self.head = convolution(filters, num_classes, 1, initialise=glorot_uniform)
+        self.head = convolution(filters, num_classes, 1, initialize=glorot_uniform)
         self.sees_px = 1 + 2 * (FRONT_END + sum(dilations))
 
     def segment(self, image: Tensor) -> Tensor:

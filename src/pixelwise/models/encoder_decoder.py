@@ -35,7 +35,7 @@ class EncoderDecoder(SegmentationModel):
         up: How the size is doubled; neither way has parameters.
 
     Reference:
-        Article A1, "Simple semantic segmentation", model 2; Glorot uniform initialisation.
+        Article A1, "Simple semantic segmentation", model 2; Glorot uniform initialization.
     """
 
     article = "A1 Simple semantic segmentation, model 2"
@@ -68,7 +68,7 @@ class EncoderDecoder(SegmentationModel):
                 layers.append(nn.MaxPool2d(2))
             if number in UPSAMPLE_AFTER:
                 layers.append(nn.Upsample(scale_factor=2, mode=up))
-        layers.append(convolution(filters, num_classes, 3, initialise=glorot_uniform))
+        layers.append(convolution(filters, num_classes, 3, initialize=glorot_uniform))
         self.layers = nn.Sequential(*layers)
         self.sees_px = seen_px(self.layers, self.stride)
 

@@ -64,7 +64,7 @@ CLASSIFIERS = {
 
 
 class TorchvisionEncoder(Encoder):
-    """The convolutions of AlexNet or VGG16, He normal initialisation.
+    """The convolutions of AlexNet or VGG16, He normal initialization.
 
     Args:
         name: One of :data:`CLASSIFIERS`.
@@ -324,7 +324,7 @@ def fetched(build: Callable[[], Any], what: str) -> Any:
 
 
 def fetch_torchvision_weights(name: str) -> Mapping[str, Tensor]:
-    """The weights that torchvision offers for a classifier, learnt on ImageNet.
+    """The weights that torchvision offers for a classifier, learned on ImageNet.
 
     Raises:
         DownloadError: They cannot be fetched.

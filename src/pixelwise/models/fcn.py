@@ -74,7 +74,7 @@ class FCN(SegmentationModel):
         encoder: ``alexnet`` or ``vgg16`` (the paper's), which keep their dense layers as
             convolutions, or any convolutional encoder of timm, such as ``resnet18``, ``resnet50``.
         dropout: Chance, before the scores and, where they are kept, between the dense layers.
-        pretrained: Start from weights learnt on ImageNet; they are downloaded.
+        pretrained: Start from weights learned on ImageNet; they are downloaded.
 
     Attributes:
         num_skips: 0, 1 or 2.
@@ -117,9 +117,9 @@ class FCN(SegmentationModel):
             self.encoder = TimmEncoder(encoder, in_channels, STRIDES, pretrained=pretrained)
             self.dense = nn.Sequential(Dropout(dropout))
             deepest = self.encoder.channels[-1]
-        self.score = convolution(deepest, num_classes, 1, initialise=glorot_uniform)
+        self.score = convolution(deepest, num_classes, 1, initialize=glorot_uniform)
         self.skip_scores = nn.ModuleList(
-            convolution(channels, num_classes, 1, initialise=nn.init.zeros_)
+            convolution(channels, num_classes, 1, initialize=nn.init.zeros_)
             for channels in reversed(self.encoder.channels[2 - self.num_skips : 2])
         )
         self.up = nn.ModuleList(

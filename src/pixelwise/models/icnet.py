@@ -26,7 +26,7 @@ POOLED_SIZES = (1, 2, 3, 6)
 
 
 def strided_convolution(in_channels: int, out_channels: int) -> nn.Sequential:
-    """A 3 x 3 convolution of stride 2, batch normalisation and relu."""
+    """A 3 x 3 convolution of stride 2, batch normalization and relu."""
     layer = nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1, bias=False)
     he_normal(layer.weight)
     return nn.Sequential(layer, nn.BatchNorm2d(out_channels), nn.ReLU())
@@ -49,13 +49,13 @@ class CascadeFeatureFusion(nn.Module):
     def __init__(self, coarse_channels: int, fine_channels: int, num_classes: int) -> None:
         super().__init__()
         self.coarse = nn.Sequential(
-            convolution(coarse_channels, FUSED, 3, initialise=he_normal, dilation=2),
+            convolution(coarse_channels, FUSED, 3, initialize=he_normal, dilation=2),
             nn.BatchNorm2d(FUSED),
         )
         self.fine = nn.Sequential(
-            convolution(fine_channels, FUSED, 1, initialise=he_normal), nn.BatchNorm2d(FUSED)
+            convolution(fine_channels, FUSED, 1, initialize=he_normal), nn.BatchNorm2d(FUSED)
         )
-        self.auxiliary = convolution(coarse_channels, num_classes, 1, initialise=glorot_uniform)
+        self.auxiliary = convolution(coarse_channels, num_classes, 1, initialize=glorot_uniform)
 
     def forward(self, coarse: Tensor, fine: Tensor) -> tuple[Tensor, Tensor]:
         """The fused map, at the finer size, and the coarse map enlarged, for its own logits."""
@@ -74,7 +74,7 @@ class ICNet(SegmentationModel):
         num_classes: Planes of the logits.
         in_channels: Channels of the image.
         encoder: A ResNet of timm; the paper's is ``resnet50``.
-        pretrained: The encoder starts from weights learnt on ImageNet; they are downloaded.
+        pretrained: The encoder starts from weights learned on ImageNet; they are downloaded.
 
     Reference:
         Zhao et al., ICNet (2018), arXiv:1704.08545; pictured in article A2. Without the paper's
@@ -100,7 +100,7 @@ class ICNet(SegmentationModel):
         stem, rest, channels, deepest = _divided(encoder, in_channels, pretrained=pretrained)
         self.shared, self.low = stem, rest
         self.reduce = nn.Sequential(
-            convolution(deepest, 2 * FUSED, 1, initialise=he_normal),
+            convolution(deepest, 2 * FUSED, 1, initialize=he_normal),
             nn.BatchNorm2d(2 * FUSED),
             nn.ReLU(),
         )
@@ -109,7 +109,7 @@ class ICNet(SegmentationModel):
         )
         self.fuse_low = CascadeFeatureFusion(2 * FUSED, channels, num_classes)
         self.fuse_high = CascadeFeatureFusion(FUSED, HIGH_FILTERS[-1], num_classes)
-        self.head = convolution(FUSED, num_classes, 1, initialise=glorot_uniform)
+        self.head = convolution(FUSED, num_classes, 1, initialize=glorot_uniform)
 
     def segment(self, image: Tensor) -> Tensor:
         """Segment images whose sides are multiples of 32; (N, C, H, W) to (N, K, H, W)."""

@@ -68,7 +68,7 @@ class ModelCard(BaseModel):
         training_size: Height and width of the crops that it was trained on, at working scale.
         temperature: Logits are divided by it before they become probabilities, so that these mean
             what they say; fitted on the validation split. What is predicted does not depend on it.
-        scores: Of the validation split at the epoch that was kept, as ``evaluate --json`` says
+        metrics: Of the validation split at the epoch that was kept, as ``evaluate --json`` says
             them; ``None`` where training was stopped before there were any.
         data: What it was trained on.
         versions: Of pixelwise, torch and Python.
@@ -85,7 +85,7 @@ class ModelCard(BaseModel):
     preprocessing: Preprocessing
     training_size: tuple[int, int]
     temperature: float = Field(default=1.0, gt=0)
-    scores: dict[str, Any] | None
+    metrics: dict[str, Any] | None
     data: TrainingData
     versions: dict[str, str]
 

@@ -13,14 +13,14 @@ WINDOW_PX = 31
 """Side of the crop; the pixel that is classified is in its middle."""
 
 WINDOWS_AT_ONCE = 4096
-"""So many crops are classified together when they are cut out one by one."""
+"""This many crops are classified together when they are cut out one by one."""
 
 
 @models.register("patch-classifier")
 class PatchClassifier(SegmentationModel):
     """Three convolutions, two poolings and two dense layers over 31 x 31 pixels.
 
-    Cut out one by one, neighbouring crops compute nearly everything twice. The same weights run as
+    Cut out one by one, neighboring crops compute nearly everything twice. The same weights run as
     one convolution over the whole image: after each pooling, instead of dropping every second
     pixel, the grid of what follows widens. Both give the same logits; ``forward`` takes the second
     way, and :meth:`classify_windows` the first.

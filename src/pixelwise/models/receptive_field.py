@@ -16,7 +16,7 @@ def seen_px(layers: Iterable[Layer], stride: int) -> int | None:
     """Side of the square around a pixel that holds all that the pixel's output depends on.
 
     A network with poolings sees further from some pixels than from others, and with even kernels
-    further to one side. The square is centred and holds the furthest of them.
+    further to one side. The square is centered and holds the furthest of them.
 
     Args:
         layers: From the image on, in the order in which they run; containers are entered. Of
@@ -24,7 +24,7 @@ def seen_px(layers: Iterable[Layer], stride: int) -> int | None:
         stride: Shifted by this many pixels, the network does the same.
 
     Returns:
-        An odd number of pixels, at least 1; ``None`` for the whole image, where a layer normalises
+        An odd number of pixels, at least 1; ``None`` for the whole image, where a layer normalizes
         by all of it.
     """
     backwards = [*_leaves(layers)][::-1]

@@ -19,7 +19,7 @@ class Residual(nn.Module):
     def __init__(self, in_channels: int, block: nn.Module, out_channels: int) -> None:
         super().__init__()
         self.block = block
-        self.shortcut = convolution(in_channels, out_channels, 1, initialise=glorot_uniform)
+        self.shortcut = convolution(in_channels, out_channels, 1, initialize=glorot_uniform)
 
     def forward(self, feature_map: Tensor) -> Tensor:
         """(N, C, H, W) to the block's output, of the same size."""

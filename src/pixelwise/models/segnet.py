@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pixelwise.models.base import SegmentationModel, models
 from pixelwise.models.blocks import (
-    Initialise,
+    Initialize,
     MaxPool,
     bed_of_nails,
     convolution,
@@ -33,12 +33,12 @@ Unpool = Literal["indices", "nearest", "bed-of-nails", "transposed"]
 """How A4's decoder doubles the size."""
 
 
-def normalised_convolution(
-    in_channels: int, out_channels: int, *, initialise: Initialise, has_activation: bool = True
+def normalized_convolution(
+    in_channels: int, out_channels: int, *, initialize: Initialize, has_activation: bool = True
 ) -> nn.Sequential:
-    """A 3 x 3 convolution, batch normalisation and, in the encoder, relu."""
+    """A 3 x 3 convolution, batch normalization and, in the encoder, relu."""
     layers: list[nn.Module] = [
-        convolution(in_channels, out_channels, 3, initialise=initialise),
+        convolution(in_channels, out_channels, 3, initialize=initialize),
         nn.BatchNorm2d(out_channels),
     ]
     return nn.Sequential(*layers, nn.ReLU()) if has_activation else nn.Sequential(*layers)
@@ -53,7 +53,7 @@ class SegNet(SegmentationModel):
     Args:
         num_classes: Planes of the logits.
         in_channels: Channels of the image.
-        pretrained: The encoder starts from torchvision's VGG16 with batch normalisation, learnt on
+        pretrained: The encoder starts from torchvision's VGG16 with batch normalization, learned on
             ImageNet; it is downloaded.
 
     Reference:
@@ -71,7 +71,7 @@ class SegNet(SegmentationModel):
         self.encoder = nn.ModuleList()
         self.decoder = nn.ModuleList()
         self.pool = MaxPool()
-        unit = partial(normalised_convolution, initialise=he_normal)
+        unit = partial(normalized_convolution, initialize=he_normal)
         before = in_channels
         for stage, (filters, count) in enumerate(STAGES):
             widths = [before, *[filters] * count]
@@ -80,7 +80,7 @@ class SegNet(SegmentationModel):
             back = [*[filters] * count, *([before] if stage else [])]
             self.decoder.insert(0, nn.Sequential(*(unit(*pair) for pair in pairwise(back))))
             before = filters
-        self.head = convolution(STAGES[0][0], num_classes, 3, initialise=glorot_uniform)
+        self.head = convolution(STAGES[0][0], num_classes, 3, initialize=glorot_uniform)
         if pretrained:
             self._load_encoder()
 
@@ -109,7 +109,7 @@ class SegNet(SegmentationModel):
 
 @models.register("segnet-basic")
 class SegNetBasic(SegmentationModel):
-    """A4's network: four convolutions down, four up, batch normalisation after each.
+    """A4's network: four convolutions down, four up, batch normalization after each.
 
     5,467,980 parameters at 3 channels and 12 classes as Keras counts them, with the running
     statistics; 5,464,140 of them are trained.
@@ -118,13 +118,13 @@ class SegNetBasic(SegmentationModel):
         num_classes: Planes of the logits.
         in_channels: Channels of the image.
         unpool: How the decoder doubles the size: at the ``indices`` of the encoder's maxima, by
-            ``nearest`` neighbours, as ``bed-of-nails`` or by a ``transposed`` convolution, which
+            ``nearest`` neighbors, as ``bed-of-nails`` or by a ``transposed`` convolution, which
             alone adds parameters. The article up-samples maps of twice the channels that were
             pooled, so that each plane of indices serves two maps.
 
     Reference:
         Article A4, "Three algorithms"; after Badrinarayanan et al., SegNet (2017),
-        arXiv:1511.00561. Glorot uniform initialisation, the default of Keras.
+        arXiv:1511.00561. Glorot uniform initialization, the default of Keras.
     """
 
     article = "A4 Three algorithms, its own network"
@@ -136,14 +136,14 @@ class SegNetBasic(SegmentationModel):
     ) -> None:
         super().__init__()
         self.encoder = nn.ModuleList(
-            normalised_convolution(*pair, initialise=glorot_uniform)
+            normalized_convolution(*pair, initialize=glorot_uniform)
             for pair in pairwise([in_channels, *BASIC_FILTERS])
         )
         self.pool = MaxPool()
         deepest = BASIC_FILTERS[-1]
         back = [deepest, *reversed(BASIC_FILTERS)]
         self.decoder = nn.ModuleList(
-            normalised_convolution(*pair, initialise=glorot_uniform, has_activation=False)
+            normalized_convolution(*pair, initialize=glorot_uniform, has_activation=False)
             for pair in pairwise(back)
         )
         self.unpool = unpool
@@ -151,7 +151,7 @@ class SegNetBasic(SegmentationModel):
             transposed_convolution(filters, filters) if unpool == "transposed" else nn.Identity()
             for filters in reversed(BASIC_FILTERS[1:])
         )
-        self.head = convolution(BASIC_FILTERS[0], num_classes, 1, initialise=glorot_uniform)
+        self.head = convolution(BASIC_FILTERS[0], num_classes, 1, initialize=glorot_uniform)
         *pooled, last_down = self.encoder
         *doubled, last_up = self.decoder
         down = [layer for stage in pooled for layer in (stage, self.pool)]

@@ -23,9 +23,9 @@ SMALLEST_PX = {"pan": 128}
 
 
 class SteadyBatchNorm(nn.BatchNorm2d):
-    """Normalises by the running statistics where a batch holds one value of each channel.
+    """Normalizes by the running statistics where a batch holds one value of each channel.
 
-    Behind a pooling over the whole image, a batch of one image has no spread to normalise by, and
+    Behind a pooling over the whole image, a batch of one image has no spread to normalize by, and
     torch refuses it; the last batch of an epoch may be such a one.
     """
 
@@ -46,7 +46,7 @@ class SmpModel(SegmentationModel):
         name: ``smp:unet:resnet34``, for example; both parts as that library names them.
         num_classes: Planes of the logits.
         in_channels: Channels of the image.
-        pretrained: The encoder starts from weights learnt on ImageNet; they are downloaded.
+        pretrained: The encoder starts from weights learned on ImageNet; they are downloaded.
         **arguments: Passed through, such as ``decoder_channels``.
 
     Reference:

@@ -38,7 +38,7 @@ def hidden_convolutions(
             convolution_block(
                 before,
                 after,
-                initialise=glorot_uniform,
+                initialize=glorot_uniform,
                 activation=activation,
                 normalization=normalization,
             ),
@@ -63,7 +63,7 @@ class StackedFCN(SegmentationModel):
         dropout: Chance, after every convolution but the last.
 
     Reference:
-        Article A1, "Simple semantic segmentation", model 1; Glorot uniform initialisation.
+        Article A1, "Simple semantic segmentation", model 1; Glorot uniform initialization.
     """
 
     article = "A1 Simple semantic segmentation, model 1"
@@ -88,7 +88,7 @@ class StackedFCN(SegmentationModel):
                 normalization=normalization,
                 dropout=dropout,
             ),
-            convolution(filters, num_classes, 3, initialise=glorot_uniform),
+            convolution(filters, num_classes, 3, initialize=glorot_uniform),
         )
         self.sees_px = seen_px(self.layers, self.stride)
 

@@ -105,7 +105,7 @@ def up_sampling(
             in_channels,
             out_channels,
             2,
-            initialise=he_normal,
+            initialize=he_normal,
             activation=activation,
             normalization=normalization,
             padding=padding,
@@ -133,7 +133,7 @@ class UNet(UShape):
 
     Reference:
         Article A2, "From FCN to U-Net"; Ronneberger et al. (2015), arXiv:1505.04597. He normal
-        initialisation; the last convolution keeps Keras' default, Glorot uniform.
+        initialization; the last convolution keeps Keras' default, Glorot uniform.
     """
 
     article = "A2 From FCN to U-Net"
@@ -157,7 +157,7 @@ class UNet(UShape):
         levels = filters_by_level(filters, depth)
         unit = partial(
             convolution_block,
-            initialise=he_normal,
+            initialize=he_normal,
             activation=activation,
             normalization=normalization,
         )
@@ -180,7 +180,7 @@ class UNet(UShape):
             ],
             head=nn.Sequential(
                 unit(filters, 2 * num_classes),
-                convolution(2 * num_classes, num_classes, 1, initialise=glorot_uniform),
+                convolution(2 * num_classes, num_classes, 1, initialize=glorot_uniform),
             ),
             merge=merge,
         )

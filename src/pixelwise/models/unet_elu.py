@@ -51,7 +51,7 @@ class UNetELU(UShape):
         padding: What a convolution sees beyond the border: zeros, or the edge repeated.
 
     Reference:
-        Article A3, "U-Net on your own data". He normal initialisation of the 3 x 3 convolutions;
+        Article A3, "U-Net on your own data". He normal initialization of the 3 x 3 convolutions;
         the transposed and the last convolution keep Keras' default, Glorot uniform.
     """
 
@@ -78,7 +78,7 @@ class UNetELU(UShape):
         chances = [dropout_of_level(level, depth, dropout) for level in range(depth)]
         unit = partial(
             convolution_block,
-            initialise=he_normal,
+            initialize=he_normal,
             activation=activation,
             normalization=normalization,
             padding=padding,
@@ -112,7 +112,7 @@ class UNetELU(UShape):
                 block(here if merge == "add" else 2 * here, here, chance)
                 for here, chance in zip(reversed(levels[:-1]), reversed(chances[:-1]), strict=True)
             ],
-            head=convolution(filters, num_classes, 1, initialise=glorot_uniform),
+            head=convolution(filters, num_classes, 1, initialize=glorot_uniform),
             merge=merge,
         )
 

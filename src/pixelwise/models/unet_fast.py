@@ -1,4 +1,4 @@
-"""A U-Net for few minutes: normalised, behind a stem that makes the image smaller."""
+"""A U-Net for few minutes: normalized, behind a stem that makes the image smaller."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Stem = Literal[1, 2, 4]
 
 
 def alike(weight: Tensor, times: int) -> Tensor:
-    """Glorot's initialisation, the same for each ``times`` filters in a row.
+    """Glorot's initialization, the same for each ``times`` filters in a row.
 
     The pixels that a head stands for begin with the same logits, as if enlarged by copies.
 
@@ -45,9 +45,9 @@ class FastUNet(UShape):
     """The small U-Net of ``unet-elu``, made to learn as much as possible in few minutes.
 
     A convolution of stride 2 halves the image before the first level, which leaves a quarter of the
-    work. Batch normalisation and relu follow every 3 x 3 convolution, which takes rates five times
-    as high. The head has a logit of each class for each of the pixels that it stands for, 2 x 2, so
-    that logits are as fine as the image.
+    work. Batch normalization and relu follow every 3 x 3 convolution, which takes learning rates
+    five times as high. The head has a logit of each class for each of the pixels that it stands
+    for, 2 x 2, so that logits are as fine as the image.
 
     Args:
         num_classes: Planes of the logits.
@@ -81,7 +81,7 @@ class FastUNet(UShape):
         super().__init__()
         levels = filters_by_level(filters, depth)
         unit = partial(
-            convolution_block, initialise=he_normal, activation="relu", normalization=normalization
+            convolution_block, initialize=he_normal, activation="relu", normalization=normalization
         )
 
         def block(before: int, after: int, chance: float = 0.0) -> nn.Sequential:
@@ -106,13 +106,13 @@ class FastUNet(UShape):
             decoder=[block(2 * here, here) for here in reversed(levels[:-1])],
             head=nn.Sequential(
                 convolution(
-                    filters, num_classes * stem**2, 1, initialise=partial(alike, times=stem**2)
+                    filters, num_classes * stem**2, 1, initialize=partial(alike, times=stem**2)
                 ),
                 nn.PixelShuffle(stem),
             ),
             merge="concatenate",
         )
-        # A normalisation needs more than one pixel at the deepest level.
+        # A normalization needs more than one pixel at the deepest level.
         self.smallest_px = 2 * self.stride
 
     def segment(self, image: Tensor) -> Tensor:

@@ -104,7 +104,7 @@ def measure_own_memory(model: str, image: str, result: str) -> None:
     torch.nn.Conv2d(3, 8, 3)(torch.zeros(1, 3, 32, 32))
     pixels = np.load(image)
     with suppress(OSError):
-        # The highest mark starts anew: what importing took for a moment is no part of it. A
+        # The highest mark starts again: what importing took for a moment is no part of it. A
         # system that forbids it gives too small a number, never one that is too large.
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     before = _highest_bytes()

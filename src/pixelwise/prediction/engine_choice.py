@@ -1,4 +1,4 @@
-"""Which engine computes: the fastest one that decides alike, measured here, and only if it pays."""
+"""Which engine computes: the fastest whose outputs match, measured here, and only if it pays."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from pixelwise.prediction.engines import (
     is_openvino_installed,
 )
 from pixelwise.prediction.parity import (
-    NO_AGREEMENT,
-    Agreement,
+    NO_PARITY,
     CheckedEngine,
     Decide,
     Note,
-    agreement,
+    Parity,
     in_one_line,
+    parity,
 )
 
 ENGINES = ("auto", "torch", "openvino")
@@ -42,10 +42,11 @@ NUM_ROUNDS = 5
 """Every engine computes a batch so often when it is tried, beside the first time."""
 
 NUM_FORWARDS = 24
-"""So many batches are computed when three candidates are tried, at about torch's speed."""
+"""This many batches are computed when three candidates are tried, at about torch's speed."""
 
 MAX_TRIALS = 4
-"""Of so many batch shapes engines are tried; trying and what is compiled cost that much at most."""
+"""Engines are tried for this many batch shapes; trying and what is compiled cost that much at
+most."""
 
 
 @dataclass(frozen=True)
@@ -54,29 +55,29 @@ class Trial:
 
     Attributes:
         engine: Its name.
-        agreement: How far both decide alike.
+        parity: How far the outputs of both match.
         speedup: How many times faster it was; ``None`` where it was not measured.
         error: What it failed with; ``None`` where it did not.
     """
 
     engine: str
-    agreement: Agreement = NO_AGREEMENT
+    parity: Parity = NO_PARITY
     speedup: float | None = None
     error: str | None = None
 
     @property
     def is_passed(self) -> bool:
-        """It agrees, and is fast enough to be taken."""
-        return self.agreement.is_enough and (self.speedup or 0.0) >= MIN_GAIN
+        """Its outputs match, and it is fast enough to be taken."""
+        return self.parity.is_enough and (self.speedup or 0.0) >= MIN_GAIN
 
     def describe(self) -> str:
         """What is to be said of it, without a full stop."""
         if self.error is not None:
             return f"{self.engine} failed ({self.error})"
-        alike = f"decided {self.agreement.describe()}"
+        matched = f"matched {self.parity.describe()}"
         if self.speedup is None:
-            return f"{self.engine} {alike}: too few"
-        return f"{self.engine} was {self.speedup:.2f} times as fast, {alike}"
+            return f"{self.engine} {matched}: too few"
+        return f"{self.engine} was {self.speedup:.2f} times as fast, {matched}"
 
 
 @dataclass(frozen=True)
@@ -151,20 +152,20 @@ def _candidates(reference: TorchEngine, note: Note) -> list[Engine]:
     try:
         import_openvino()
         return [OpenVinoEngine(reference.model)]
-    except Exception as error:  # whatever another library raises, torch goes on
-        note(f"OpenVINO cannot be used, torch goes on: {in_one_line(error)}")
+    except Exception as error:  # whatever another library raises, torch continues
+        note(f"OpenVINO cannot be used, torch continues: {in_one_line(error)}")
         return []
 
 
 class AutoEngine:
-    """torch at first; where it computes long enough, the fastest engine that decides alike.
+    """torch at first; where it computes long enough, the fastest engine whose outputs match.
 
     Engines are tried on a batch shape once torch has spent on that shape what trying costs. So it
     takes at most about twice as long as torch alone, and that only where the work ends just then.
 
     Args:
         reference: torch in float32.
-        candidates: Makes the engines to try, anew for each shape; what is not taken is let go.
+        candidates: Makes the engines to try, again for each shape; what is not taken is let go.
         decide: Makes decisions of logits.
         note: Told of each choice.
         clock: Seconds that only grow.
@@ -214,16 +215,16 @@ class AutoEngine:
         logits = engine(images)  # in main memory, so the device has ended
         return logits, self._clock() - started
 
-    def _choose(self, images: Tensor, truth: Tensor) -> None:
-        """Try the candidates on a batch of which torch says ``truth``, and take the best."""
+    def _choose(self, images: Tensor, reference: Tensor) -> None:
+        """Try the candidates on a batch of which torch says ``reference``, and take the best."""
         shape = tuple(images.shape)
         self._num_trials_left -= 1
         self._chosen[shape] = self._reference
         try:
             candidates = list(self._candidates())
-            trials = self._try(candidates, images, truth)
+            trials = self._try(candidates, images, reference)
         except Exception as error:  # e.g. a device without bfloat16: nothing is lost but a gain
-            self._note(f"other engines cannot be tried, torch goes on: {in_one_line(error)}")
+            self._note(f"other engines cannot be tried, torch continues: {in_one_line(error)}")
             return
         if not candidates:
             self._num_trials_left = 0
@@ -237,13 +238,13 @@ class AutoEngine:
         self.choices.append(EngineChoice(shape, taken.name, tuple(trials)))
         self._note(self.choices[-1].describe())
 
-    def _try(self, candidates: list[Engine], images: Tensor, truth: Tensor) -> list[Trial]:
-        """One trial for each candidate, in their order; only those that agree are timed."""
-        trials = [self._compare(engine, images, truth) for engine in candidates]
+    def _try(self, candidates: list[Engine], images: Tensor, reference: Tensor) -> list[Trial]:
+        """One trial for each candidate, in order; only those with matching outputs are timed."""
+        trials = [self._compare(engine, images, reference) for engine in candidates]
         running = {
             index: engine
             for index, engine in enumerate(candidates)
-            if trials[index].agreement.is_enough
+            if trials[index].parity.is_enough
         }
         if not running:
             return trials
@@ -258,9 +259,9 @@ class AutoEngine:
             trials[index] = dataclasses.replace(trials[index], speedup=speedup)
         return trials
 
-    def _compare(self, engine: Engine, images: Tensor, truth: Tensor) -> Trial:
+    def _compare(self, engine: Engine, images: Tensor, reference: Tensor) -> Trial:
         """A first run, in which engines compile."""
         try:
-            return Trial(engine.name, agreement(self._decide, engine(images), truth))
+            return Trial(engine.name, parity(self._decide, engine(images), reference))
         except Exception as error:  # whatever another library raises
             return Trial(engine.name, error=in_one_line(error))

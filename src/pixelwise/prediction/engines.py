@@ -26,7 +26,7 @@ Precision = Literal["float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 KEPT_SHAPES = 4
-"""So many compiled batch shapes are kept: full batches and last ones, of two sizes of image."""
+"""This many compiled batch shapes are kept: full batches and last ones, of two sizes of image."""
 
 EXTRA = "export"
 """The extra of pixelwise that brings OpenVINO."""
@@ -57,7 +57,7 @@ class Engine(Protocol):
         """Segment a batch.
 
         Args:
-            images: Normalised, float32 (N, C, H, W), on the model's device.
+            images: Normalized, float32 (N, C, H, W), on the model's device.
 
         Returns:
             Logits, float32 (N, K, H, W) on the CPU.
@@ -94,7 +94,7 @@ class TorchEngine:
 class OpenVinoEngine:
     """The model compiled by OpenVINO, in float32 on the processor; each shape takes seconds.
 
-    The threads are as many as torch has. Weights that change are compiled anew.
+    The threads are as many as torch has. Weights that change are compiled again.
 
     Args:
         model: The network, on the CPU; in evaluation mode whenever the engine is called.

@@ -1,7 +1,7 @@
 """Images larger than memory: read, segmented and written row of tiles by row of tiles.
 
 What comes out is the same, to the last bit of the class ids, as of the whole image in tiles; where
-the file names pixels that hold nothing, they are void in the result.
+the file names pixels that hold nothing, they are ignored in the result.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ LARGE_PIXELS = 2**25
 """Images of more pixels, about 5,800 x 5,800, are predicted in rows of tiles, into TIFF files."""
 
 NUM_LOOKS = 16
-"""So many places of an image decide how bright an overlay is."""
+"""This many places of an image decide how bright an overlay is."""
 
 LOOK_ROWS = 8
 
@@ -60,11 +60,11 @@ def predict_large(
     partial: Path,
     on_step: Callable[[int], None],
 ) -> list[Path]:
-    """Segment an image in rows of tiles; after a kill, the same call goes on where it stopped.
+    """Segment an image in rows of tiles; after a kill, the same call continues where it stopped.
 
-    Files are TIFF in compressed tiles, with the georeference of the image. ``index`` has void as
-    its nodata value where the image has one. ``overlay`` has no legend, so that it lies where the
-    image lies.
+    Files are TIFF in compressed tiles, with the georeference of the image. ``index`` has ignored
+    pixels as its nodata value where the image has one. ``overlay`` has no legend, so that it lies
+    where the image lies.
 
     Args:
         predictor: The model.
@@ -159,13 +159,13 @@ class _Drawing:
                     folder / f"{stem}{ending}.tif",
                     str(plane.dtype),
                     palette=index_palette(card.class_map, card.label_mode) if is_index else None,
-                    void=IGNORE_INDEX if is_index and image.has_void else None,
+                    ignored=IGNORE_INDEX if is_index and image.has_ignored else None,
                 )
                 for ending, plane in _planes(kind, nothing, card)
             ]
 
     def draw(self, probabilities: npt.NDArray[np.float32], rows: Rows) -> list[Array]:
-        """The pixels of each layer, of a part of the image; those that hold nothing are void, or 0.
+        """The pixels of each layer, of a part of the image; those without data are ignored, or 0.
 
         Args:
             probabilities: float32 (K, H, W).
@@ -181,9 +181,9 @@ class _Drawing:
                 drawn.append(np.array(picture))
             else:
                 drawn += [plane for _, plane in _planes(kind, probabilities, card)]
-        if rows.is_void is not None:
+        if rows.is_ignored is not None:
             for layer, plane in zip(self.layers, drawn, strict=True):
-                plane[rows.is_void] = layer.void or 0
+                plane[rows.is_ignored] = layer.ignored or 0
         return drawn
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pixelwise.prediction.engines import KEPT_SHAPES, Engine
 
-MIN_AGREEMENT = 0.999
+MIN_PARITY = 0.999
 """An engine is taken only where it decides this share of the pixels as torch in float32 does."""
 
 MIN_CLASS_IOU = 0.99
@@ -22,7 +22,7 @@ MIN_CLASS_IOU = 0.99
 is lost altogether is a small share of the pixels."""
 
 SLACK_PX = 4
-"""So many pixels of a class may differ in a batch, however small the class is."""
+"""This many pixels of a class may differ in a batch, however small the class is."""
 
 Decide = Callable[[Tensor], npt.NDArray[Any]]
 """Maps logits (K, H, W) to class ids (H, W), or to yes and no (K, H, W)."""
@@ -32,7 +32,7 @@ Note = Callable[[str], None]
 
 
 class CheckedEngine:
-    """An engine that torch looks after: where it fails or decides otherwise, torch goes on alone.
+    """An engine checked by torch: where it fails or its outputs differ, torch continues alone.
 
     torch computes the 1st, 2nd, 4th, 8th ... batch of a shape too, so that looking costs next to
     nothing in the long run.
@@ -58,7 +58,7 @@ class CheckedEngine:
 
     @property
     def is_given_up(self) -> bool:
-        """The engine is let go, and torch goes on alone."""
+        """The engine is let go, and torch continues alone."""
         return self._engine is None
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -73,10 +73,10 @@ class CheckedEngine:
         self._num_batches[shape] += 1
         if self._num_batches[shape].bit_count() > 1:  # no power of two
             return logits
-        truth = self._reference(images)
-        found = agreement(self._decide, logits, truth)
+        reference = self._reference(images)
+        found = parity(self._decide, logits, reference)
         if not found.is_enough:
-            return self._give_up(images, f"decided only {found.describe()}")
+            return self._give_up(images, f"matched only {found.describe()}")
         return logits
 
     def _is_one_shape_too_many(self, images: Tensor) -> bool:
@@ -94,17 +94,17 @@ class CheckedEngine:
 
     def _give_up(self, images: Tensor, why: str) -> Tensor:
         self._engine = None
-        self._note(f"engine {self.name} {why}. {self._reference.name} goes on")
+        self._note(f"engine {self.name} {why}. {self._reference.name} continues")
         self.name = self._reference.name
         return self._reference(images)
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """How far two engines decide alike on a batch.
+class Parity:
+    """How far the outputs of two engines match on a batch.
 
     Attributes:
-        share: Of the pixels, 0 to 1; overlapping: alike in all their classes.
+        share: Of the pixels, 0 to 1; multilabel: matching in all their classes.
         class_iou: Of the class about which they differ most, the intersection over union of both
             decisions, :data:`SLACK_PX` pixels let pass; 1 where they differ about none.
     """
@@ -114,39 +114,39 @@ class Agreement:
 
     @property
     def is_enough(self) -> bool:
-        """An engine that agrees so far may take torch's place."""
-        return self.share >= MIN_AGREEMENT and self.class_iou >= MIN_CLASS_IOU
+        """An engine whose outputs match so far may take torch's place."""
+        return self.share >= MIN_PARITY and self.class_iou >= MIN_CLASS_IOU
 
     def describe(self) -> str:
         """In words, without a full stop."""
-        pixels = f"{percent(self.share)} of the pixels alike"
+        pixels = f"{percent(self.share)} of the pixels"
         if self.class_iou >= MIN_CLASS_IOU:
             return pixels
         return f"{pixels}, and one class with an IoU of only {percent(self.class_iou)}"
 
 
-NO_AGREEMENT = Agreement(0.0, 0.0)
+NO_PARITY = Parity(0.0, 0.0)
 
 
-def agreement(decide: Decide, logits: Tensor, truth: Tensor) -> Agreement:
-    """How far the decisions of an engine are those of another one.
+def parity(decide: Decide, logits: Tensor, reference: Tensor) -> Parity:
+    """How far the decisions of an engine match those of another one.
 
     Args:
         decide: Makes decisions of logits.
         logits: float32 (N, K, H, W).
-        truth: The same, of the engine that is trusted.
+        reference: The same, of the engine that is trusted.
     """
-    own, other = (np.stack([decide(planes) for planes in batch]) for batch in (logits, truth))
+    own, other = (np.stack([decide(planes) for planes in batch]) for batch in (logits, reference))
     same = own == other
     share = float(np.mean(same.all(1) if same.ndim == 4 else same))
     if same.all():
-        return Agreement(share, 1.0)
+        return Parity(share, 1.0)
     if same.ndim == 3:
         classes = np.union1d(own[~same], other[~same])
         pairs = [(own == number, other == number) for number in classes]
     else:
         pairs = [(own[:, number], other[:, number]) for number in range(own.shape[1])]
-    return Agreement(share, min(_iou(first, second) for first, second in pairs))
+    return Parity(share, min(_iou(first, second) for first, second in pairs))
 
 
 def _iou(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> float:

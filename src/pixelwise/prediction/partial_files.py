@@ -19,14 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from pixelwise.classes import Colour
+from pixelwise.classes import Color
 from pixelwise.files import make_folder, writing, written_aside
 from pixelwise.io.arrays import Array
 from pixelwise.io.image_rows import Tag
 from pixelwise.io.tiff import NODATA_TAG
 
 TILE_PX = 256
-"""Side of the tiles of the files; their rows are what is journalled."""
+"""Side of the tiles of the files; their rows are what is journaled."""
 
 COMPRESSION_LEVEL = 6
 
@@ -46,16 +46,16 @@ class Layer:
     Attributes:
         path: The file.
         dtype: uint8 or uint16.
-        num_samples: Per pixel: 1, or 3 for colours.
-        palette: A colour for each value; ``None`` for levels and colours.
-        void: The value of pixels that hold nothing, if it is said to readers.
+        num_samples: Per pixel: 1, or 3 for colors.
+        palette: A color for each value; ``None`` for levels and colors.
+        ignored: The value of pixels that hold nothing, if it is said to readers.
     """
 
     path: Path
     dtype: str
     num_samples: int = 1
-    palette: tuple[Colour, ...] | None = None
-    void: int | None = None
+    palette: tuple[Color, ...] | None = None
+    ignored: int | None = None
 
 
 class PartialFiles:
@@ -64,7 +64,7 @@ class PartialFiles:
     Args:
         folder: Of the parts; it is made here and removed by :meth:`finish`.
         task: What is being done, as JSON can hold it. Where another task lies in the folder, it is
-            begun anew.
+            begun again.
         layers: The files to be.
         size: Height and width in pixels.
 
@@ -129,7 +129,7 @@ class PartialFiles:
         return [layer.path for layer in self._layers]
 
     def discard(self) -> None:
-        """Remove the parts: there is nothing to go on with."""
+        """Remove the parts: there is nothing to continue."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _known_sizes(self, task: dict[str, Any]) -> list[list[int]] | None:
@@ -169,14 +169,14 @@ class PartialFiles:
         import tifffile
 
         tags = list(georeference)
-        if layer.void is not None:
-            tags.append((NODATA_TAG, ASCII, 0, str(layer.void), True))
+        if layer.ignored is not None:
+            tags.append((NODATA_TAG, ASCII, 0, str(layer.ignored), True))
         shape: tuple[int, ...] = (self._height, self._width)
-        colours: dict[str, Any] = {"photometric": "minisblack"}
+        colors: dict[str, Any] = {"photometric": "minisblack"}
         if layer.palette is not None:
-            colours = {"photometric": "palette", "colormap": _colour_table(layer.palette)}
+            colors = {"photometric": "palette", "colormap": _color_table(layer.palette)}
         elif layer.num_samples > 1:
-            colours = {"photometric": "rgb", "planarconfig": "contig"}
+            colors = {"photometric": "rgb", "planarconfig": "contig"}
             shape = (*shape, layer.num_samples)
         is_big = sum(sizes) > MAX_CLASSIC_BYTES
         with (
@@ -185,7 +185,7 @@ class PartialFiles:
         ):
             writer.write(
                 _chunks(part, sizes), shape=shape, dtype=layer.dtype, tile=(TILE_PX, TILE_PX),
-                compression="zlib", extratags=tags, metadata=None, software="pixelwise", **colours,
+                compression="zlib", extratags=tags, metadata=None, software="pixelwise", **colors,
             )  # fmt: skip
 
 
@@ -216,8 +216,8 @@ def _chunks(path: Path, sizes: Sequence[int]) -> Iterator[bytes]:
             yield file.read(size)
 
 
-def _colour_table(palette: Sequence[Colour]) -> Array:
-    """A palette as TIFF holds it, uint16 (3, 256); values without a colour are black."""
+def _color_table(palette: Sequence[Color]) -> Array:
+    """A palette as TIFF holds it, uint16 (3, 256); values without a color are black."""
     table = np.zeros((3, 256), np.uint16)
     table[:, : len(palette)] = np.array(palette, np.uint16).T * 257
     return table

@@ -49,7 +49,7 @@ def predict(
 
     An image that cannot be read is reported, and the others are still done. A TIFF or ``.npy`` of
     more than :data:`pixelwise.prediction.large_images.LARGE_PIXELS` may be larger than memory: its
-    results are TIFF files, and the same call goes on after a kill where it stopped.
+    results are TIFF files, and the same call continues after a kill where it stopped.
 
     Args:
         predictor: The model.
@@ -100,13 +100,13 @@ def _predict_all(
             on_progress(done + further, total)
 
     for is_large, some in groupby(jobs.items(), key=lambda job: steps[job[0]] is not None):
-        neighbours = list(some)
+        neighbors = list(some)
         if is_large:
-            results = _predict_large(predictor, neighbours, out, folders, progress)
+            results = _predict_large(predictor, neighbors, out, folders, progress)
         else:
-            results = predict_whole(predictor, neighbours, folders)
+            results = predict_whole(predictor, neighbors, folders)
         with closing(results):  # what waits to be written is not, where the listener raises
-            for (stem, _), result in zip(neighbours, results, strict=True):
+            for (stem, _), result in zip(neighbors, results, strict=True):
                 if isinstance(result, str):
                     failed.append(result)
                 else:

@@ -23,7 +23,7 @@ from pixelwise.prediction.engines import Engine, Precision, TorchEngine
 from pixelwise.prediction.parity import CheckedEngine, Note
 from pixelwise.prediction.scaled_rows import segment_scaled_parts
 from pixelwise.prediction.tiling import Part, segment_parts, segment_tiled
-from pixelwise.transforms.preprocessing import Preprocessing, normalise, prepare_image, restore_size
+from pixelwise.transforms.preprocessing import Preprocessing, normalize, prepare_image, restore_size
 
 MIN_TILE_PX = 512
 """Images up to this size go through whole even where training saw smaller crops: the networks are
@@ -33,7 +33,7 @@ MAX_BATCH_PIXELS = 2**18
 """Pixels that go through the model at once, as far as one tile leaves the choice."""
 
 THRESHOLD = 0.5
-"""Overlapping labels: a pixel is of a class where its probability is above this."""
+"""Multilabel labels: a pixel is of a class where its probability is above this."""
 
 
 class Predictor:
@@ -48,7 +48,7 @@ class Predictor:
         tile: Height and width in pixels, at working scale, above which an image is cut into tiles;
             ``None`` takes the training size, at least 512.
         engine: What computes: ``torch``; ``openvino``; or ``auto``, which tries the others where
-            there is enough to predict and takes the fastest that decides as torch does. Only
+            there is enough to predict and takes the fastest whose outputs match torch's. Only
             ``torch`` gives the same logits to the last bit whenever it is asked. ``None`` is
             ``torch``, but lets :func:`pixelwise.predict` choose.
         note: Told in a line what ``auto`` chose, and which engine has failed.
@@ -103,7 +103,7 @@ class Predictor:
 
     @contextmanager
     def using_engine(self, name: str, note: Note | None = None) -> Iterator[None]:
-        """Compute with another engine while the context lasts; what it has learnt is kept.
+        """Compute with another engine while the context lasts; what it has learned is kept.
 
         Args:
             name: As ``engine`` of the predictor itself.
@@ -136,7 +136,7 @@ class Predictor:
             image: (H, W) or (H, W, C), any size, of the type that the model was trained on.
 
         Returns:
-            Exclusive: class ids, uint8 (H, W). Overlapping: bool (K, H, W).
+            Multiclass: class ids, uint8 (H, W). Multilabel: bool (K, H, W).
 
         Raises:
             DataError: Type or channels are not those of the training images.
@@ -150,7 +150,7 @@ class Predictor:
             image: As for :meth:`predict`.
 
         Returns:
-            float32 (K, H, W), 0 to 1; for exclusive labels they add up to 1 at every pixel.
+            float32 (K, H, W), 0 to 1; for multiclass labels they add up to 1 at every pixel.
 
         Raises:
             DataError: Type or channels are not those of the training images.
@@ -195,21 +195,21 @@ class Predictor:
         )
 
     def decide(self, logits: Tensor) -> npt.NDArray[np.uint8] | npt.NDArray[np.bool_]:
-        """Class ids (exclusive) or yes and no per class (overlapping) of logits (K, H, W)."""
-        if self.card.label_mode == "exclusive":
+        """Class ids (multiclass) or yes and no per class (multilabel) of logits (K, H, W)."""
+        if self.card.label_mode == "multiclass":
             # The place of the maximum: torch's argmax was measured at four times the time of it.
             return np.asarray(logits.max(0).indices.to(torch.uint8).numpy())
         return np.asarray((logits > math.log(THRESHOLD / (1 - THRESHOLD))).numpy())
 
     def to_probabilities(self, logits: Tensor) -> npt.NDArray[np.float32]:
-        """Softmax (exclusive) or sigmoid (overlapping) of logits (K, H, W), calibrated."""
-        exclusive = self.card.label_mode == "exclusive"
+        """Softmax (multiclass) or sigmoid (multilabel) of logits (K, H, W), calibrated."""
+        multiclass = self.card.label_mode == "multiclass"
         logits = logits / self.card.temperature
-        probabilities = logits.softmax(0) if exclusive else logits.sigmoid()
+        probabilities = logits.softmax(0) if multiclass else logits.sigmoid()
         return np.asarray(probabilities.numpy(), dtype=np.float32)
 
     def prepare(self, image: Array, name: str = "image") -> Tensor:
-        """Check an image and do what the model file says, as far as the normalisation.
+        """Check an image and do what the model file says, as far as the normalization.
 
         Args:
             image: As for :meth:`predict`.
@@ -252,7 +252,7 @@ class Predictor:
 
         Args:
             read_rows: Gives the rows from one to before another, (rows, W, C), as for
-                :meth:`predict`. It is asked from top to bottom; neighbours overlap.
+                :meth:`predict`. It is asked from top to bottom; neighbors overlap.
             size: Height and width of the image.
             first_row: Rows above it are left out.
             name: The image's name, for messages.
@@ -316,7 +316,7 @@ class Predictor:
 
     def _forward(self, batch: Tensor) -> Tensor:
         """Logits, float32 on the CPU, of images in stored units."""
-        images = normalise(batch.to(self.device), self.card.preprocessing)
+        images = normalize(batch.to(self.device), self.card.preprocessing)
         return self._engines[self._engine_name](images)
 
 
@@ -356,7 +356,7 @@ def class_picture(prediction: Array) -> UInt8Array:
     """One plane of class numbers, as an index picture holds them.
 
     Args:
-        prediction: Exclusive: class ids (H, W), returned as they are. Overlapping: the classes'
+        prediction: Multiclass: class ids (H, W), returned as they are. Multilabel: the classes'
             probabilities (K, H, W); a pixel gets 1 + the likeliest class above the threshold, and
             0 where there is none.
     """

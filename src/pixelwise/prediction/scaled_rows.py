@@ -109,10 +109,10 @@ class _Shrinking:
     def _weights(self, row: int) -> tuple[int, npt.NDArray[np.float64]]:
         """The first row of the image that counts for one of the shrunk image, and their weights."""
         support = max(self._ratio, 1.0)
-        centre = self._ratio * (row + 0.5)
-        begin = max(int(centre - support + 0.5), 0)
-        end = min(int(centre + support + 0.5), self._height)
-        distance = np.abs(np.arange(begin, end) - centre + 0.5) / support
+        center = self._ratio * (row + 0.5)
+        begin = max(int(center - support + 0.5), 0)
+        end = min(int(center + support + 0.5), self._height)
+        distance = np.abs(np.arange(begin, end) - center + 0.5) / support
         weights = np.maximum(1 - distance, 0)
         return begin, weights / weights.sum()
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 OVERLAP = 0.25
-"""Share of a tile that its neighbour sees too."""
+"""Share of a tile that its neighbor sees too."""
 
 Segment = Callable[[Tensor], Tensor]
 """Maps (N, C, h, w) to logits (N, K, h, w) on the CPU."""
@@ -63,11 +63,11 @@ def segment_tiled(
         segment: The model.
         image: (C, H, W), on any device.
         tile: Height and width of a tile; a side that the image does not reach is not cut.
-        overlap: Share of a tile that its neighbour sees too.
+        overlap: Share of a tile that its neighbor sees too.
         batch_size: Tiles that are segmented at once.
 
     Returns:
-        Logits, float32 (K, H, W): where tiles overlap, their mean, weighted towards tile centres.
+        Logits, float32 (K, H, W): where tiles overlap, their mean, weighted toward tile centers.
     """
     height, width = image.shape[-2:]
     total: Tensor | None = None
@@ -104,16 +104,16 @@ def segment_parts(
     Args:
         segment: The model.
         read_rows: Gives the rows from one to before another, (C, rows, W). It is asked once for
-            each row of tiles, from top to bottom; neighbours overlap.
+            each row of tiles, from top to bottom; neighbors overlap.
         size: Height and width of the image.
         tile: Height and width of a tile; a side that the image does not reach is not cut.
-        overlap: Share of a tile that its neighbour sees too.
+        overlap: Share of a tile that its neighbor sees too.
         batch_size: Tiles that are segmented at once; they are of one row of tiles.
         first_row: Rows above it are left out.
 
     Yields:
         Parts that do not overlap, from left to right, then downwards; those of one row of tiles are
-        of one height. Where tiles overlap, logits are their mean, weighted towards tile centres.
+        of one height. Where tiles overlap, logits are their mean, weighted toward tile centers.
     """
     height, width = size
     tile_height, tile_width = min(tile[0], height), min(tile[1], width)

@@ -26,7 +26,7 @@ Probabilities = npt.NDArray[np.float32]
 SMALLER = "Save it as TIFF, which is predicted row by row, or cut it"
 
 NUM_WRITERS = 4
-"""So many results are written at a time: a writer mostly waits until its file is on the disk."""
+"""This many results are written at a time: a writer mostly waits until its file is on the disk."""
 
 MAX_WAITING_BYTES = 2**26
 """What may wait to be written; before larger images are computed, all else is written."""
@@ -114,7 +114,7 @@ def _read(jobs: Sequence[tuple[str, Path]]) -> Iterator[_Job]:
 
 
 def _groups(predictor: Predictor, jobs: Iterable[_Job]) -> Iterator[list[_Job]]:
-    """Neighbours of one shape, as many as are computed at once; what failed is a group alone."""
+    """Neighbors of one shape, as many as are computed at once; what failed is a group alone."""
     group: list[_Job] = []
     for job in jobs:
         if group and not _go_together(predictor, group, job):
@@ -193,7 +193,7 @@ def _readable(predictor: Predictor, job: _Job) -> Array:
     needed, free = 2 * 4 * num_classes * height * width, free_bytes()
     if needed > free:
         raise DataError(
-            f"{job.path} must fit into memory, with the scores of {num_classes} classes at "
+            f"{job.path} must fit into memory, with the logits of {num_classes} classes at "
             f"{height} x {width} pixels: {needed / 2**30:.1f} GiB. {free / 2**30:.1f} GiB are "
             f"free. {SMALLER}"
         )

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from pixelwise.classes import ClassMap, Colour, LabelMode
+from pixelwise.classes import ClassMap, Color, LabelMode
 from pixelwise.data.writing import index_picture
 from pixelwise.errors import UnknownNameError
 from pixelwise.files import file_names, written_aside
@@ -67,7 +67,7 @@ def write_prediction(
     """
     if kind == "overlay":
         picture = class_overlay(image, probabilities, class_map, label_mode)
-        entries = list(zip(class_map.names, class_map.colours, strict=True))
+        entries = list(zip(class_map.names, class_map.colors, strict=True))
         return [_save(folder / f"{stem}_overlay.png", with_legend(picture, entries))]
     palette = index_palette(class_map, label_mode)
     return [
@@ -96,7 +96,7 @@ def prediction_planes(
     Returns:
         For each file the ending of its name, and (H, W), uint8 or uint16.
     """
-    exclusive = label_mode == "exclusive"
+    multiclass = label_mode == "multiclass"
     parts = [f"_{part}" for part in file_names(class_map.names)]
     if kind == "probabilities":
         levels = np.round(probabilities * 65535).astype(np.uint16)
@@ -104,13 +104,13 @@ def prediction_planes(
     classes = class_numbers(probabilities, label_mode)
     if kind == "index":
         return [("", classes)]
-    if exclusive and class_map.num_classes == 2:
+    if multiclass and class_map.num_classes == 2:
         return [("", classes * np.uint8(255))]
     return [
         (
             part,
             np.where(
-                classes == index if exclusive else probabilities[index] > THRESHOLD, 255, 0
+                classes == index if multiclass else probabilities[index] > THRESHOLD, 255, 0
             ).astype(np.uint8),
         )
         for index, part in enumerate(parts)
@@ -118,29 +118,29 @@ def prediction_planes(
 
 
 def class_numbers(probabilities: npt.NDArray[np.float32], label_mode: LabelMode) -> UInt8Array:
-    """What an index picture holds: class ids, or of overlapping labels 1 + the likeliest class.
+    """What an index picture holds: class ids, or of multilabel labels 1 + the likeliest class.
 
     Args:
         probabilities: float32 (K, H, W).
         label_mode: Of the model.
     """
-    if label_mode == "exclusive":
+    if label_mode == "multiclass":
         return np.asarray(probabilities.argmax(0), np.uint8)
     return class_picture(probabilities)
 
 
-def index_palette(class_map: ClassMap, label_mode: LabelMode) -> tuple[Colour, ...]:
-    """A colour for each number of :func:`class_numbers`."""
-    return class_map.colours if label_mode == "exclusive" else ((0, 0, 0), *class_map.colours)
+def index_palette(class_map: ClassMap, label_mode: LabelMode) -> tuple[Color, ...]:
+    """A color for each number of :func:`class_numbers`."""
+    return class_map.colors if label_mode == "multiclass" else ((0, 0, 0), *class_map.colors)
 
 
 def untinted_class(class_map: ClassMap, label_mode: LabelMode) -> int | None:
     """Which number of :func:`class_numbers` leaves an overlay as the image is, if any.
 
-    It is the ground, and of overlapping classes the pixels of none: their colours are mostly black,
+    It is the ground, and of multilabel classes the pixels of none: their colors are mostly black,
     which would only darken the image.
     """
-    return class_map.ground if label_mode == "exclusive" else 0
+    return class_map.ground if label_mode == "multiclass" else 0
 
 
 def viewable(image: Array, *, like: Array | None = None) -> UInt8Array:
@@ -192,20 +192,20 @@ def class_overlay(
 def overlay_picture(
     image: Array,
     classes: UInt8Array,
-    palette: Sequence[Colour],
+    palette: Sequence[Color],
     *,
     hide: int | None = None,
     opacity: float = OVERLAY_OPACITY,
     like: Array | None = None,
 ) -> Image.Image:
-    """The image with each pixel tinted in the colour of its class.
+    """The image with each pixel tinted in the color of its class.
 
     Args:
         image: (H, W, C).
         classes: Class numbers (H, W).
-        palette: A colour per class number.
+        palette: A color per class number.
         hide: A class number that is left untinted.
-        opacity: How much of the colour covers the image, 0 to 1.
+        opacity: How much of the color covers the image, 0 to 1.
         like: Decides brightness and contrast instead of the image; see :func:`viewable`.
     """
     base = viewable(image, like=like).astype(np.float32)
@@ -219,13 +219,13 @@ def overlay_picture(
 
 
 def with_legend(
-    picture: Image.Image, entries: Sequence[tuple[str, Colour]], *, caption: str = ""
+    picture: Image.Image, entries: Sequence[tuple[str, Color]], *, caption: str = ""
 ) -> Image.Image:
     """A picture with its legend below, wrapped to the picture's width (at least 240 pixels).
 
     Args:
         picture: RGB.
-        entries: Names and colours.
+        entries: Names and colors.
         caption: A line of text under the legend.
     """
     size = max(12, round(min(picture.size) / 40))
@@ -244,9 +244,9 @@ def with_legend(
     sheet = Image.new("RGB", (width, picture.height + height), "white")
     sheet.paste(picture, ((width - picture.width) // 2, 0))
     draw = ImageDraw.Draw(sheet)
-    for (name, colour), (x, y) in zip(entries, places, strict=True):
+    for (name, color), (x, y) in zip(entries, places, strict=True):
         y += picture.height
-        draw.rectangle((x, y, x + swatch, y + swatch), fill=tuple(colour), outline=(90, 90, 90))
+        draw.rectangle((x, y, x + swatch, y + swatch), fill=tuple(color), outline=(90, 90, 90))
         draw.text((x + swatch + gap, y + swatch / 2), name, "black", font, anchor="lm")
     if caption:
         draw.text((gap, picture.height + bottom), caption, (70, 70, 70), font)

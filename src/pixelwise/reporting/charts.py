@@ -1,4 +1,4 @@
-"""Small charts as SVG inside a page: they follow its colours, light or dark, and need no script."""
+"""Small charts as SVG inside a page: they follow its colors, light or dark, and need no script."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Dot:
-    """One labelled point of a scatter chart.
+    """One labeled point of a scatter chart.
 
     Attributes:
         name: Written beside it.
@@ -132,7 +132,7 @@ def bar_chart(bars: Sequence[tuple[str, float]], across: str, up: str) -> str:
 
 
 def scatter_chart(dots: Sequence[Dot], across: str, up: str) -> str:
-    """Labelled points over a logarithmic axis, and the front of those that nothing beats.
+    """Labeled points over a logarithmic axis, and the front of those that nothing beats.
 
     Args:
         dots: At least one.
@@ -182,7 +182,7 @@ def pareto_front(points: Sequence[Point]) -> list[int]:
     """Which points no other beats: none is as cheap and better, or as good and cheaper.
 
     Args:
-        points: (cost, score).
+        points: (cost, metric).
 
     Returns:
         Their indices, the cheapest first.
@@ -273,7 +273,7 @@ def _span(values: Sequence[float]) -> Point:
 
 
 def _lowered(low: float, margin: float) -> float:
-    """The lower end of an axis, below 0 only where there are such values: scores have none."""
+    """The lower end of an axis, below 0 only where there are such values: metrics have none."""
     return low - margin if low < 0 else max(0.0, low - margin)
 
 

@@ -13,9 +13,9 @@ from pixelwise.metrics.significance import Ranked
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.prediction.writers import viewable
 from pixelwise.reporting.charts import Dot, pareto_front, scatter_chart, with_unit
-from pixelwise.reporting.curves import History, colour_of, curve_charts
+from pixelwise.reporting.curves import History, color_of, curve_charts
 from pixelwise.reporting.html import data_uri, shrunk, write_page
-from pixelwise.reporting.plots import colour_prediction, colour_truth
+from pixelwise.reporting.plots import color_ground_truth, color_prediction
 from pixelwise.reporting.verdict import FEW_IMAGES
 
 NUM_SHOTS = 5
@@ -32,7 +32,7 @@ COSTS = {
     "parameters": ("size", "parameters"),
     "memory_mb": ("memory", "MB to predict an image"),
 }
-"""What the score is drawn against, and its unit, by the fields of :class:`ComparedModel`."""
+"""What mean IoU is drawn against, and its unit, by the fields of :class:`ComparedModel`."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class ComparedModel:
         images_per_s: Of training, median.
         runs: Where the models lie.
         remarks: What should be known when it is compared.
-        num_seen: By split, images that it was trained on: its score on them is not quoted.
+        num_seen: By split, images that it was trained on: its metrics on them are not quoted.
         num_selected_on: By split, images by which its epoch or temperature was chosen, ``None``
             where that is not known: of test images likewise.
     """
@@ -95,7 +95,7 @@ class Comparison:
         device: That computed.
         shared: What was chosen once for all, in words.
         models: The best first.
-        failed: (name, error) of what could not be trained or scored.
+        failed: (name, error) of what could not be trained or evaluated.
         folder: Where the runs and the page are.
         page: The page.
         differences: By ``section.key`` of the recipes, the value of each model, where they differ;
@@ -116,7 +116,7 @@ class Comparison:
     differences: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def front(self, cost: str) -> list[str]:
-        """The models that none beats in score and in a cost, the cheapest first.
+        """The models that none beats in mean IoU and in a cost, the cheapest first.
 
         Args:
             cost: A key of :data:`COSTS`.
@@ -289,13 +289,13 @@ def write_ranking(
         charts=[(f"Mean IoU against {words}", _chart(comparison, cost, unit))
                 for cost, (words, unit) in COSTS.items() if comparison.front(cost)],
         curves=curve_charts([(histories or {}).get(model.name, ()) for model in models]),
-        lines=[(model.name, colour_of(place)) for place, model in enumerate(models)],
+        lines=[(model.name, color_of(place)) for place, model in enumerate(models)],
         differences=[(key, [values[model.name] for model in models])
                      for key, values in comparison.differences.items()],
         names=[model.name for model in models],
-        classes=[(name, colour, [model.per_class[name] for model in models])
-                 for name, colour in zip(class_map.names, class_map.colours, strict=True)],
-        legend=list(zip(class_map.names, class_map.colours, strict=True)),
+        classes=[(name, color, [model.per_class[name] for model in models])
+                 for name, color in zip(class_map.names, class_map.colors, strict=True)],
+        legend=list(zip(class_map.names, class_map.colors, strict=True)),
         shots=[(sample.name, _pictures(sample, models, predictors)) for sample in samples],
     )  # fmt: skip
 
@@ -313,12 +313,15 @@ def _chart(comparison: Comparison, cost: str, unit: str) -> str:
 def _pictures(
     sample: Sample, models: Sequence[ComparedModel], predictors: Sequence[Predictor]
 ) -> list[tuple[str, str]]:
-    """(words, data URI) of the image, its truth, and what each model says."""
+    """(words, data URI) of the image, its mask, and what each model says."""
     class_map = predictors[0].card.class_map
-    pictures = [("image", viewable(sample.image)), ("truth", colour_truth(sample, class_map))]
+    pictures = [
+        ("image", viewable(sample.image)),
+        ("ground truth", color_ground_truth(sample, class_map)),
+    ]
     for model, predictor in zip(models, predictors, strict=True):
         probabilities = predictor.probabilities(sample.image)
-        pictures.append((model.name, colour_prediction(sample, probabilities, class_map)))
+        pictures.append((model.name, color_prediction(sample, probabilities, class_map)))
     return [(words, data_uri(shrunk(pixels, SHOT_PX))) for words, pixels in pictures]
 
 

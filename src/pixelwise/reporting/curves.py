@@ -6,13 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pixelwise.classes import Colour
+from pixelwise.classes import Color
 from pixelwise.reporting.charts import Line, line_chart
 
 History = Sequence[Mapping[str, Any]]
 """The rows of a run's ``history.csv``."""
 
-COLOURS: tuple[Colour, ...] = (
+COLORS: tuple[Color, ...] = (
     (61, 133, 198), (217, 119, 43), (47, 163, 124), (198, 91, 157),
     (166, 138, 28), (106, 111, 214), (201, 79, 79), (127, 136, 148),
 )  # fmt: skip
@@ -27,13 +27,13 @@ CHARTS = (
 """Column and name of the horizontal axis, column and name of the vertical one."""
 
 
-def colour_of(place: int) -> Colour:
-    """The colour of a model's lines; there are so many, then they come again."""
-    return COLOURS[place % len(COLOURS)]
+def color_of(place: int) -> Color:
+    """The color of a model's lines; there are this many, then they repeat."""
+    return COLORS[place % len(COLORS)]
 
 
 def curve_charts(models: Sequence[Sequence[History]]) -> list[str]:
-    """One chart per measure; the lines of a model's seeds have one colour.
+    """One chart per measure; the lines of a model's seeds have one color.
 
     Args:
         models: The histories of each model's runs, in the order of the page.
@@ -44,7 +44,7 @@ def curve_charts(models: Sequence[Sequence[History]]) -> list[str]:
     charts = []
     for across, across_words, up, up_words in CHARTS:
         lines = [
-            Line("", points, f"run-{place % len(COLOURS)}")
+            Line("", points, f"run-{place % len(COLORS)}")
             for place, histories in enumerate(models)
             for rows in histories
             if (points := points_of(rows, across, up))

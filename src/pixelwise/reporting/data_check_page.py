@@ -19,7 +19,7 @@ from pixelwise.io.arrays import UInt8Array
 from pixelwise.io.images import read_image
 from pixelwise.prediction.writers import overlay_picture, viewable
 from pixelwise.reporting.html import data_uri, shrunk, write_page
-from pixelwise.reporting.plots import colour_truth
+from pixelwise.reporting.plots import color_ground_truth
 
 THUMBNAIL_PX = 320
 MAX_DETAILS = 200
@@ -29,14 +29,14 @@ NUM_SAMPLES = 6
 LONGEST_WORD = 44
 """Letters of a word in a caption; the list above the pictures has the names in full."""
 
-MARK_COLOUR = (255, 0, 170)
-"""Of marked pixels: in no photograph, and told apart by the colour-blind by its lightness."""
+MARK_COLOR = (255, 0, 170)
+"""Of marked pixels: in no photograph, and told apart by the color-blind by its lightness."""
 
 MARK_OPACITY = 0.8
 
 SEVERITY_TEXTS = {
-    "refused": "Must be mended before a training",
-    "harmful": "Harmful: training goes on, and learns or scores something wrong",
+    "refused": "Must be fixed before a training",
+    "harmful": "Harmful: training continues, and learns or measures something wrong",
     "notable": "Worth knowing",
 }
 
@@ -101,7 +101,7 @@ def _marked(example: Example) -> Picture:
         small = overlay_picture(
             np.asarray(small),
             np.asarray(marks, np.uint8),
-            [(0, 0, 0), MARK_COLOUR],
+            [(0, 0, 0), MARK_COLOR],
             hide=0,
             opacity=MARK_OPACITY,
         )
@@ -126,12 +126,12 @@ def _samples(examination: Examination, seed: int) -> list[tuple[Picture, Picture
     for record in chosen:
         try:
             sample = dataset.load(record)
-        except PixelwiseError:  # it was readable a moment ago: somebody is mending
+        except PixelwiseError:  # it was readable a moment ago: somebody is fixing
             continue
         image = _thumbnail(viewable(sample.image))
-        truth = _thumbnail(colour_truth(sample, dataset.class_map))
+        target = _thumbnail(color_ground_truth(sample, dataset.class_map))
         caption = f"{_middle_cut(record.name)} · {record.split} · {_size(sample.image)}"
-        pairs.append((Picture(data_uri(image), caption), Picture(data_uri(truth), "its mask")))
+        pairs.append((Picture(data_uri(image), caption), Picture(data_uri(target), "its mask")))
     return pairs
 
 

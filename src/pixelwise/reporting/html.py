@@ -53,7 +53,7 @@ def data_uri(picture: Image.Image, *, lossless: bool = False) -> str:
 
     Args:
         picture: RGB or with a palette.
-        lossless: PNG, for pictures of few colours; otherwise JPEG.
+        lossless: PNG, for pictures of few colors; otherwise JPEG.
     """
     content = io.BytesIO()
     if lossless:

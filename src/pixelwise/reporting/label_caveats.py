@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 from pixelwise.data.sample import Sample
 from pixelwise.metrics.label_quality import likeliest_suspects
-from pixelwise.metrics.metrics import Scores
+from pixelwise.metrics.metrics import Metrics
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.reporting.review_page import SuspectPicture, suspect_pictures
 
 NUM_LOOKED_AT = 24
-"""Images that are predicted once more. How sure the model is of every class was learnt from all
-while they were scored, so that a report costs so many predictions at most, however large the split.
+"""Images that are predicted once more. How sure the model is of every class was learned from all
+while they were evaluated, so that a report costs this many predictions at most, however large the
+split.
 """
 
 NUM_SHOWN = 8
@@ -39,17 +40,17 @@ class LabelReview:
 
 
 def review_worst(
-    scores: Scores, predictor: Predictor, load: Callable[[str], Sample], command: Sequence[str]
+    metrics: Metrics, predictor: Predictor, load: Callable[[str], Sample], command: Sequence[str]
 ) -> LabelReview:
     """Look for wrong labels in the images whose labels the model denies the most.
 
     Args:
-        scores: Detailed scores of the split.
+        metrics: Detailed metrics of the split.
         predictor: The model.
-        load: Gives the sample of a name, as the scores have it.
+        load: Gives the sample of a name, as the metrics have it.
         command: Words of the command that reviews all.
     """
-    detail = scores.detail
+    detail = metrics.detail
     assert detail is not None
     denied = sorted((row for row in detail.per_image if row.doubt), key=lambda row: -row.doubt)
     looked_at = [row.name for row in denied[:NUM_LOOKED_AT]]
@@ -57,7 +58,7 @@ def review_worst(
     answers = ((sample, predictor.probabilities(sample.image)) for sample in samples)
     suspects = likeliest_suspects(detail.confidence, answers, top=NUM_SHOWN)
     entries = suspect_pictures(suspects, load, predictor.card.class_map)
-    notes = [*_notes(scores, len(denied)), *unknown_words(detail.confidence.unknown)]
+    notes = [*_notes(metrics, len(denied)), *unknown_words(detail.confidence.unknown)]
     return LabelReview(entries, tuple(notes), shlex.join(command))
 
 
@@ -68,22 +69,22 @@ def unknown_words(names: Sequence[str]) -> list[str]:
     return [f"The model hardly knows {', '.join(names)}: of their labels it doubts none."]
 
 
-def _notes(scores: Scores, num_denied: int) -> list[str]:
+def _notes(metrics: Metrics, num_denied: int) -> list[str]:
     if num_denied > NUM_LOOKED_AT:
         looked_at = f"the {NUM_LOOKED_AT} whose labels it denies the most"
     else:
         looked_at = f"the {num_denied} whose labels it denies anywhere"
     notes = [
         (
-            f"How sure the model is of each class was learnt from all {scores.images} images; of "
+            f"How sure the model is of each class was learned from all {metrics.images} images; of "
             f"these, {looked_at} were looked at again."
         )
     ]
-    if scores.mean_iou < WEAK_IOU:
+    if metrics.mean_iou < WEAK_IOU:
         notes.append("The model is weak: most of what it denies will be its own mistake.")
-    if scores.seen_in_training:
+    if metrics.seen_in_training:
         notes.append(
-            f"{scores.seen_in_training} of the images were trained on: the model may have learnt "
-            "their errors by heart, and not deny them."
+            f"{metrics.seen_in_training} of the images were trained on: the model may have "
+            "memorized their errors, and not deny them."
         )
     return notes

@@ -19,7 +19,7 @@ GAP_PX = 9
 """Between a point and its name."""
 
 MAX_LINES = 12
-"""A name is at most so many lines away from its point: as many as a chart has."""
+"""A name is at most this many lines away from its point: as many as a chart has."""
 
 BY_ANOTHER, OVER_DRAWN, ONE_LINE_AWAY = 8, 3, 2
 """What is worse than what: a name beside another's point misleads, one over a line does not."""

@@ -1,4 +1,4 @@
-"""Pictures of a run: curves, segmentations with a legend, each class's truth and prediction."""
+"""Pictures of a run: curves, segmentations with a legend, each class's mask and prediction."""
 
 from __future__ import annotations
 
@@ -19,38 +19,38 @@ from pixelwise.prediction.writers import index_palette, overlay_picture, untinte
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, FigureBase
 
-TRAIN_COLOUR, VAL_COLOUR = "#1f77b4", "#d95f02"
+TRAIN_COLOR, VAL_COLOR = "#1f77b4", "#d95f02"
 
 
 def draw_curves(history: Sequence[dict[str, Any]], path: Path) -> None:
-    """Draw loss and scores over the epochs, the kept epoch marked.
+    """Draw loss and metrics over the epochs, the kept epoch marked.
 
     Args:
         history: Rows as ``history.csv`` holds them, at least one.
         path: The PNG to write.
     """
     figure = new_figure(9.0, 3.4)
-    loss_axes, score_axes = figure.subplots(1, 2)
+    loss_axes, metric_axes = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in history]
     kept = max(row["epoch"] for row in history if row["is_best"])
     marker = "o" if len(epochs) < 30 else ""
     style = {"marker": marker, "markersize": 3, "linewidth": 1.5}
-    for name, colour, label in (
-        ("train_loss", TRAIN_COLOUR, "train"),
-        ("val_loss", VAL_COLOUR, "validation"),
+    for name, color, label in (
+        ("train_loss", TRAIN_COLOR, "train"),
+        ("val_loss", VAL_COLOR, "validation"),
     ):
-        loss_axes.plot(epochs, [row[name] for row in history], color=colour, label=label, **style)
+        loss_axes.plot(epochs, [row[name] for row in history], color=color, label=label, **style)
     largest = max(max(row["train_loss"], row["val_loss"]) for row in history)
     smallest = min(min(row["train_loss"], row["val_loss"]) for row in history)
     if smallest > 0 and largest / smallest > 5:
         loss_axes.set_yscale("log")
-    for name, colour, label in (
-        ("val_mean_iou", VAL_COLOUR, "mean IoU"),
+    for name, color, label in (
+        ("val_mean_iou", VAL_COLOR, "mean IoU"),
         ("val_pixel_accuracy", "#7570b3", "pixel accuracy"),
     ):
-        score_axes.plot(epochs, [row[name] for row in history], color=colour, label=label, **style)
-    score_axes.set_ylim(0, 1)
-    for axes, title in ((loss_axes, "loss"), (score_axes, "validation scores")):
+        metric_axes.plot(epochs, [row[name] for row in history], color=color, label=label, **style)
+    metric_axes.set_ylim(0, 1)
+    for axes, title in ((loss_axes, "loss"), (metric_axes, "validation metrics")):
         axes.axvline(kept, color="0.6", linewidth=1, linestyle=":", label=f"kept: epoch {kept}")
         axes.set_title(title)
         axes.set_xlabel("epoch")
@@ -63,65 +63,69 @@ def draw_curves(history: Sequence[dict[str, Any]], path: Path) -> None:
 def draw_segmentation(
     sample: Sample, probabilities: npt.NDArray[np.float32], class_map: ClassMap, path: Path
 ) -> None:
-    """Draw input, truth and prediction side by side, a colour per class, with a legend.
+    """Draw input, ground truth and prediction side by side, a color per class, with a legend.
 
     Args:
-        sample: The image and its truth.
+        sample: The image and its mask.
         probabilities: float32 (K, H, W).
-        class_map: Names and colours.
+        class_map: Names and colors.
         path: The PNG to write.
     """
     pictures = [
         viewable(sample.image),
-        colour_truth(sample, class_map),
-        colour_prediction(sample, probabilities, class_map),
+        color_ground_truth(sample, class_map),
+        color_prediction(sample, probabilities, class_map),
     ]
-    exclusive = sample.label_mode == "exclusive"
-    has_void = exclusive and bool((sample.mask == IGNORE_INDEX).any())
+    multiclass = sample.label_mode == "multiclass"
+    has_ignored = multiclass and bool((sample.mask == IGNORE_INDEX).any())
     height, width = sample.mask.shape[-2:]
     across = 3.2
     down = min(12.0, max(0.6, across * height / width))
     legend_rows = -(-class_map.num_classes // 6)
     figure = new_figure(3 * across + 0.4, down + 0.75 + 0.25 * legend_rows)
     columns = figure.subplots(1, 3)
-    titles = ("input", "truth", "prediction" if exclusive else f"prediction > {THRESHOLD:g}")
+    titles = (
+        "input",
+        "ground truth",
+        "prediction" if multiclass else f"prediction > {THRESHOLD:g}",
+    )
     for axes, picture, title in zip(columns, pictures, titles, strict=True):
         axes.imshow(picture, interpolation="nearest")
         axes.set_title(title, fontsize=10)
         axes.set_axis_off()
-    add_legend(figure, class_map, has_void=has_void)
+    add_legend(figure, class_map, has_ignored=has_ignored)
     figure.suptitle(sample.name, fontsize=8, color="0.4")
     save_figure(figure, path)
 
 
-def colour_truth(sample: Sample, class_map: ClassMap) -> UInt8Array:
-    """The image under its truth, a colour per class; void is darkened.
+def color_ground_truth(sample: Sample, class_map: ClassMap) -> UInt8Array:
+    """The image under its mask, a color per class; ignored pixels are darkened.
 
     Returns:
         uint8 (H, W, 3).
     """
-    if sample.label_mode == "overlapping":
-        return _coloured(sample, class_picture(sample.mask / np.float32(255)), class_map)
-    void = sample.mask == IGNORE_INDEX
-    picture = _coloured(sample, np.where(void, 0, sample.mask), class_map)
-    picture[void] = viewable(sample.image)[void] // 3
+    if sample.label_mode == "multilabel":
+        return _colored(sample, class_picture(sample.mask / np.float32(255)), class_map)
+    ignored = sample.mask == IGNORE_INDEX
+    picture = _colored(sample, np.where(ignored, 0, sample.mask), class_map)
+    picture[ignored] = viewable(sample.image)[ignored] // 3
     return picture
 
 
-def colour_prediction(
+def color_prediction(
     sample: Sample, probabilities: npt.NDArray[np.float32], class_map: ClassMap
 ) -> UInt8Array:
-    """The image under a prediction, a colour per class; probabilities are float32 (K, H, W).
+    """The image under a prediction, a color per class; probabilities are float32 (K, H, W).
 
     Returns:
         uint8 (H, W, 3).
     """
-    exclusive = sample.label_mode == "exclusive"
-    classes = probabilities.argmax(0) if exclusive else class_picture(probabilities)
-    return _coloured(sample, classes, class_map)
+    multiclass = sample.label_mode == "multiclass"
+    classes = probabilities.argmax(0) if multiclass else class_picture(probabilities)
+    return _colored(sample, classes, class_map)
 
 
-def _coloured(sample: Sample, classes: Array, class_map: ClassMap) -> UInt8Array:
+def _colored(sample: Sample, classes: Array, class_map: ClassMap) -> UInt8Array:
     return np.array(
         overlay_picture(
             sample.image,
@@ -136,15 +140,15 @@ def _coloured(sample: Sample, classes: Array, class_map: ClassMap) -> UInt8Array
 def draw_class_grid(
     sample: Sample, probabilities: npt.NDArray[np.float32], class_map: ClassMap, path: Path
 ) -> None:
-    """Draw a column per class: the truth above, the probability below, not thresholded (A1).
+    """Draw a column per class: the ground truth above, the probability below, not thresholded (A1).
 
     Args:
-        sample: The image and its truth.
+        sample: The image and its mask.
         probabilities: float32 (K, H, W).
-        class_map: Names; of more than twelve classes those that cover most of the truth are drawn.
+        class_map: Names; of more than twelve classes those that cover most of the mask are drawn.
         path: The PNG to write.
     """
-    if sample.label_mode == "exclusive":
+    if sample.label_mode == "multiclass":
         planes = np.stack([sample.mask == index for index in range(class_map.num_classes)])
     else:
         planes = sample.mask / np.float32(255)
@@ -162,23 +166,23 @@ def draw_class_grid(
             axes.set_xticks([])
             axes.set_yticks([])
         column[0].set_title(class_map.names[index], fontsize=9)
-    grid[0, 0].set_ylabel("truth", fontsize=9)
+    grid[0, 0].set_ylabel("ground truth", fontsize=9)
     grid[1, 0].set_ylabel("prediction", fontsize=9)
     save_figure(figure, path)
 
 
 def add_legend(
-    figure: FigureBase, class_map: ClassMap, *, has_void: bool, is_striped: bool = False
+    figure: FigureBase, class_map: ClassMap, *, has_ignored: bool, is_striped: bool = False
 ) -> None:
-    """Put the classes' colours and names below a figure, and whether void is striped or dark."""
+    """Put the classes' colors and names below a figure, and how ignored pixels are drawn."""
     from matplotlib.patches import Patch
 
     entries = [
-        Patch(facecolor="#{:02x}{:02x}{:02x}".format(*colour), edgecolor="0.4", label=name)
-        for name, colour in zip(class_map.names, class_map.colours, strict=True)
+        Patch(facecolor="#{:02x}{:02x}{:02x}".format(*color), edgecolor="0.4", label=name)
+        for name, color in zip(class_map.names, class_map.colors, strict=True)
     ]
-    if has_void:
-        hatch, label = ("////", "void (striped)") if is_striped else (None, "void (darkened)")
+    if has_ignored:
+        hatch, label = ("////", "ignored (striped)") if is_striped else (None, "ignored (darkened)")
         edge = "0.75" if is_striped else "0.4"
         entries.append(Patch(facecolor="0.2", edgecolor=edge, hatch=hatch, label=label))
     figure.legend(handles=entries, loc="outside lower center", ncols=6, fontsize=8, frameon=False)

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from pixelwise.classes import HALF, IGNORE_INDEX, ClassMap, Colour
+from pixelwise.classes import HALF, IGNORE_INDEX, ClassMap, Color
 from pixelwise.data.sample import Sample
 from pixelwise.io.arrays import UInt8Array
 from pixelwise.metrics.conventions import convention_names
-from pixelwise.metrics.details import Detail, ImageScores
-from pixelwise.metrics.metrics import DEFINITION, Scores
+from pixelwise.metrics.details import Details, ImageMetrics
+from pixelwise.metrics.metrics import DEFINITION, Metrics
 from pixelwise.models import count_gmacs
 from pixelwise.models.model_file import ModelCard
 from pixelwise.prediction.predictor import Predictor
@@ -24,7 +24,7 @@ from pixelwise.reporting.charts import Line, bar_chart, line_chart
 from pixelwise.reporting.curves import points_of
 from pixelwise.reporting.html import data_uri, shrunk, write_page
 from pixelwise.reporting.label_caveats import review_worst
-from pixelwise.reporting.plots import colour_prediction, colour_truth
+from pixelwise.reporting.plots import color_ground_truth, color_prediction
 from pixelwise.reporting.verdict import verdict
 from pixelwise.text import amount
 
@@ -36,9 +36,9 @@ NUM_SHOTS = 3
 MAX_MATRIX = 40
 """A table of more classes than this is no longer read."""
 
-WRONG_COLOUR: Colour = (255, 0, 255)
+WRONG_COLOR: Color = (255, 0, 255)
 """Of the maps of errors: magenta, which neither palettes nor photographs have."""
-MISSED_COLOUR: Colour = (255, 170, 0)
+MISSED_COLOR: Color = (255, 170, 0)
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class RunFacts:
         seconds: Of training.
         recipe: As YAML.
         notes: What was found in the data and chosen from it.
-        alarms: What the watchdog said.
-        temperature: What the run's model file holds; the scores were counted without it.
+        problems: What the watchdog said.
+        temperature: What the run's model file holds; the metrics were counted without it.
     """
 
     history: Sequence[dict[str, Any]] = ()
@@ -60,7 +60,7 @@ class RunFacts:
     seconds: float | None = None
     recipe: str = ""
     notes: Sequence[str] = ()
-    alarms: Sequence[str] = ()
+    problems: Sequence[str] = ()
     temperature: float | None = None
 
 
@@ -69,8 +69,8 @@ class Shot:
     """One image of the page.
 
     Attributes:
-        caption: Which it is, and its score.
-        pictures: (words, data URI) of input, truth, prediction and errors.
+        caption: Which it is, and its mean IoU.
+        pictures: (words, data URI) of input, ground truth, prediction and errors.
     """
 
     caption: str
@@ -79,7 +79,7 @@ class Shot:
 
 def write_report(
     path: Path,
-    scores: Scores,
+    metrics: Metrics,
     predictor: Predictor,
     load: Callable[[str], Sample],
     *,
@@ -93,11 +93,11 @@ def write_report(
 
     Args:
         path: The HTML file.
-        scores: Detailed scores of the split.
+        metrics: Detailed metrics of the split.
         predictor: The model.
-        load: Gives the sample of a name, as the scores have it.
+        load: Gives the sample of a name, as the metrics have it.
         title: Of the page: which model on which data.
-        split: That was scored.
+        split: That was evaluated.
         run: Of the training.
         command: Words of a command that makes the same.
         review_command: Words of the command that reviews the labels of all images.
@@ -105,41 +105,41 @@ def write_report(
     Raises:
         OutputError: The page cannot be written.
     """
-    card, detail = predictor.card, scores.detail
+    card, detail = predictor.card, metrics.detail
     assert detail is not None
     run = run or RunFacts()
     class_map = card.class_map
-    met = _met(scores)
+    met = _met(metrics)
     write_page(
         path,
         "report.html",
         title=title,
-        subtitle=f"{scores.images} images of the split {split!r}, {card.label_mode} labels",
-        verdict=verdict(scores, run.temperature),
-        alarms=run.alarms,
-        headlines=_headlines(scores, detail),
-        definition=DEFINITION[scores.label_mode],
+        subtitle=f"{metrics.images} images of the split {split!r}, {card.label_mode} labels",
+        verdict=verdict(metrics, run.temperature),
+        problems=run.problems,
+        headlines=_headlines(metrics, detail),
+        definition=DEFINITION[metrics.label_mode],
         curves=_curves(run),
         classes=[
-            (row, colour, border[1])
-            for row, colour, border in zip(
-                scores.per_class, class_map.colours, detail.boundary_per_class, strict=True
+            (row, color, border[1])
+            for row, color, border in zip(
+                metrics.per_class, class_map.colors, detail.boundary_per_class, strict=True
             )
         ],
         names=[class_map.names[index] for index in met],
         matrix=_matrix(detail, class_map, met),
         shots=_shots(detail, predictor, load),
         legend=_legend(card, met),
-        review=review_worst(scores, predictor, load, review_command),
+        review=review_worst(metrics, predictor, load, review_command),
         measures=_measures(detail),
         objects=detail.objects,
         like=[(name, detail.like[name], words) for name, words in convention_names().items()],
-        facts=_facts(scores, predictor, run, command),
+        facts=_facts(metrics, predictor, run, command),
         recipe=run.recipe,
     )
 
 
-def _headlines(scores: Scores, detail: Detail) -> list[tuple[str, float | None, Any]]:
+def _headlines(metrics: Metrics, detail: Details) -> list[tuple[str, float | None, Any]]:
     names = {
         "mean_iou": "mean IoU",
         "pixel_accuracy": "pixel accuracy",
@@ -148,11 +148,12 @@ def _headlines(scores: Scores, detail: Detail) -> list[tuple[str, float | None, 
         "frequency_weighted_iou": "frequency-weighted IoU",
     }
     found: list[tuple[str, float | None, Any]] = [
-        (words, getattr(scores, name), scores.intervals.get(name)) for name, words in names.items()
+        (words, getattr(metrics, name), metrics.intervals.get(name))
+        for name, words in names.items()
     ]
     return [
         *found,
-        ("mean IoU per image", scores.image_mean_iou, None),
+        ("mean IoU per image", metrics.image_mean_iou, None),
         ("boundary IoU", detail.boundary_iou, None),
         ("surface Dice, 2 px", detail.surface_dice, None),
         ("calibration error", detail.calibration_error, None),
@@ -176,14 +177,14 @@ def _curves(run: RunFacts) -> list[str]:
     return charts
 
 
-def _met(scores: Scores) -> list[int]:
+def _met(metrics: Metrics) -> list[int]:
     """The classes that are in the masks or in the predictions; the others have nothing to show."""
-    rows = enumerate(scores.per_class)
+    rows = enumerate(metrics.per_class)
     return [index for index, row in rows if row.pixels or row.precision is not None]
 
 
 def _matrix(
-    detail: Detail, class_map: ClassMap, met: Sequence[int]
+    detail: Details, class_map: ClassMap, met: Sequence[int]
 ) -> list[tuple[str, list[float]]]:
     """By class, the shares of its pixels that were predicted as each."""
     if detail.confusion is None or len(met) > MAX_MATRIX:
@@ -192,7 +193,7 @@ def _matrix(
     return [(name, [row[index] / max(1, sum(row)) for index in met]) for name, row in rows]
 
 
-def _measures(detail: Detail) -> list[tuple[str, str]]:
+def _measures(detail: Details) -> list[tuple[str, str]]:
     """(title, chart) of what is measured beside areas."""
     charts = []
     bands = [(name, share) for name, share, _ in detail.accuracy_by_distance if share is not None]
@@ -216,23 +217,23 @@ def _measures(detail: Detail) -> list[tuple[str, str]]:
     return charts
 
 
-def _legend(card: ModelCard, met: Sequence[int]) -> list[tuple[str, Colour]]:
+def _legend(card: ModelCard, met: Sequence[int]) -> list[tuple[str, Color]]:
     class_map = card.class_map
     return [
-        *((class_map.names[index], class_map.colours[index]) for index in met),
-        ("wrong class", WRONG_COLOUR),
-        *([("missed", MISSED_COLOUR)] if card.label_mode == "overlapping" else []),
+        *((class_map.names[index], class_map.colors[index]) for index in met),
+        ("wrong class", WRONG_COLOR),
+        *([("missed", MISSED_COLOR)] if card.label_mode == "multilabel" else []),
     ]
 
 
-def _shots(detail: Detail, predictor: Predictor, load: Callable[[str], Sample]) -> list[Shot]:
+def _shots(detail: Details, predictor: Predictor, load: Callable[[str], Sample]) -> list[Shot]:
     """The worst, the median and the best images, each once."""
     ranked = sorted(
         (row for row in detail.per_image if row.mean_iou is not None),
         key=lambda row: row.mean_iou or 0.0,
     )
     middle = max(0, len(ranked) // 2 - NUM_SHOTS // 2)
-    chosen: dict[str, tuple[str, ImageScores]] = {}
+    chosen: dict[str, tuple[str, ImageMetrics]] = {}
     for word, rows in (
         ("worst", ranked[:NUM_SHOTS]),
         ("best", ranked[::-1][:NUM_SHOTS]),
@@ -245,13 +246,13 @@ def _shots(detail: Detail, predictor: Predictor, load: Callable[[str], Sample]) 
     return [_shot(word, row, predictor, load(row.name)) for word, row in shown]
 
 
-def _shot(word: str, row: ImageScores, predictor: Predictor, sample: Sample) -> Shot:
+def _shot(word: str, row: ImageMetrics, predictor: Predictor, sample: Sample) -> Shot:
     class_map = predictor.card.class_map
     probabilities = predictor.probabilities(sample.image)
     pictures: list[tuple[str, UInt8Array]] = [
         ("image", viewable(sample.image)),
-        ("truth", colour_truth(sample, class_map)),
-        ("prediction", colour_prediction(sample, probabilities, class_map)),
+        ("ground truth", color_ground_truth(sample, class_map)),
+        ("prediction", color_prediction(sample, probabilities, class_map)),
         ("errors", error_map(sample, probabilities)),
     ]
     uris = [(words, data_uri(shrunk(pixels))) for words, pixels in pictures]
@@ -259,29 +260,29 @@ def _shot(word: str, row: ImageScores, predictor: Predictor, sample: Sample) -> 
 
 
 def error_map(sample: Sample, probabilities: np.ndarray) -> UInt8Array:
-    """The image in grey with what is wrong in colour; void is black.
+    """The image in gray with what is wrong in color; ignored pixels are black.
 
     Args:
-        sample: The image and its truth.
+        sample: The image and its mask.
         probabilities: float32 (K, H, W).
 
     Returns:
         uint8 (H, W, 3).
     """
-    grey = viewable(sample.image).mean(-1, keepdims=True) * 0.5 + 64
-    picture = np.repeat(grey.astype(np.uint8), 3, axis=-1)
-    if sample.label_mode == "exclusive":
-        picture[probabilities.argmax(0) != sample.mask] = WRONG_COLOUR
+    gray = viewable(sample.image).mean(-1, keepdims=True) * 0.5 + 64
+    picture = np.repeat(gray.astype(np.uint8), 3, axis=-1)
+    if sample.label_mode == "multiclass":
+        picture[probabilities.argmax(0) != sample.mask] = WRONG_COLOR
         picture[sample.mask == IGNORE_INDEX] = 0
         return picture
-    truth, guess = sample.mask >= HALF, probabilities > 0.5
-    picture[(truth & ~guess).any(0)] = MISSED_COLOUR
-    picture[(guess & ~truth).any(0)] = WRONG_COLOUR
+    target, guess = sample.mask >= HALF, probabilities > 0.5
+    picture[(target & ~guess).any(0)] = MISSED_COLOR
+    picture[(guess & ~target).any(0)] = WRONG_COLOR
     return picture
 
 
 def _facts(
-    scores: Scores, predictor: Predictor, run: RunFacts, command: Sequence[str]
+    metrics: Metrics, predictor: Predictor, run: RunFacts, command: Sequence[str]
 ) -> list[tuple[str, list[tuple[str, str]]]]:
     card, model = predictor.card, predictor.model
     height, width = card.training_size
@@ -301,8 +302,8 @@ def _facts(
         how.append(("training", f"{amount(len(run.history), 'epoch')} in {run.seconds:.0f} s"))
     if run.best_epoch is not None:
         how.append(("kept", f"epoch {run.best_epoch}"))
-    if scores.seen_in_training is not None:
-        how.append(("trained on before", f"{scores.seen_in_training} of these images"))
+    if metrics.seen_in_training is not None:
+        how.append(("trained on before", f"{metrics.seen_in_training} of these images"))
     data = [("", note) for note in run.notes]
     return [
         *([("Data", data)] if data else []),

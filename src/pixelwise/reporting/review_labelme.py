@@ -1,4 +1,4 @@
-"""Suspects for the labelling tool LabelMe: the labels as they are, and the questions over them."""
+"""Suspects for the labeling tool LabelMe: the labels as they are, and the questions over them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REVIEW_MARK = "review: "
 """What the label of a shape begins with that is no label, but a question."""
 
 SMOOTHING_PX = 0.75
-"""The outline of a suspect is drawn anew to within so much: a person is to drag its corners."""
+"""The outline of a suspect is drawn again to within so much: a person is to drag its corners."""
 
 
 def write_labelme_review(
@@ -63,7 +63,7 @@ def write_labelme_review(
 
     def samples() -> Iterator[tuple[Record, Sample]]:
         for number, (record, stem) in enumerate(zip(records, stems, strict=True), start=1):
-            # Which split an image is of does not matter to whoever mends it: all lie in one folder.
+            # Which split an image is of does not matter to whoever fixes it: all lie in one folder.
             yield dataclasses.replace(record, name=stem, split=None), _hard(dataset.load(record))
             if on_written:
                 on_written(number, len(records))
@@ -79,7 +79,7 @@ def write_labelme_review(
 
 
 def _hard(sample: Sample) -> Sample:
-    if sample.label_mode == "exclusive":
+    if sample.label_mode == "multiclass":
         return sample
     mask = np.where(sample.mask >= HALF, 255, 0).astype(np.uint8)
     return dataclasses.replace(sample, mask=mask)

@@ -19,9 +19,9 @@ from pixelwise.files import written_aside
 from pixelwise.io.arrays import UInt8Array
 from pixelwise.metrics.label_quality import Suspect
 from pixelwise.prediction.writers import viewable
-from pixelwise.reporting.data_check_page import MARK_COLOUR
+from pixelwise.reporting.data_check_page import MARK_COLOR
 from pixelwise.reporting.html import data_uri, write_page
-from pixelwise.reporting.plots import colour_truth
+from pixelwise.reporting.plots import color_ground_truth
 
 PAGE_NAME, TABLE_NAME = "review.html", "review.csv"
 
@@ -68,7 +68,7 @@ def suspect_pictures(
     Args:
         suspects: The likeliest first.
         load: Gives the sample of a record's name.
-        class_map: Names and colours.
+        class_map: Names and colors.
     """
     entries: dict[int, SuspectPicture] = {}
     for name in dict.fromkeys(suspect.name for suspect in suspects):
@@ -77,8 +77,8 @@ def suspect_pictures(
         suggested = as_suggested(sample, [one for _, one in own], class_map)
         layers = [
             ("image", viewable(sample.image)),
-            ("label", colour_truth(sample, class_map)),
-            ("suggested", colour_truth(suggested, class_map)),
+            ("label", color_ground_truth(sample, class_map)),
+            ("suggested", color_ground_truth(suggested, class_map)),
         ]
         for rank, suspect in own:
             entries[rank] = _entry(rank, suspect, layers)
@@ -99,7 +99,7 @@ def as_suggested(sample: Sample, suspects: Sequence[Suspect], class_map: ClassMa
             if name is None:
                 continue
             index = class_map.names.index(name)
-            if sample.label_mode == "overlapping":
+            if sample.label_mode == "multilabel":
                 mask[index][suspect.place][suspect.region] = value
             elif value:
                 mask[suspect.place][suspect.region] = index
@@ -121,7 +121,7 @@ def write_review_page(
         path: The HTML file.
         suspects: The likeliest first.
         load: Gives the sample of a record's name.
-        class_map: Names and colours.
+        class_map: Names and colors.
         title: Which model on which data.
         notes: How it was reviewed, in words.
 
@@ -141,8 +141,8 @@ def write_review_page(
             for (given, suggested), count in changes.most_common()
         ],
         legend=[
-            *zip(class_map.names, class_map.colours, strict=True),
-            ("edge of the region", MARK_COLOUR),
+            *zip(class_map.names, class_map.colors, strict=True),
+            ("edge of the region", MARK_COLOR),
         ],
         entries=suspect_pictures(suspects, load, class_map),
     )
@@ -203,7 +203,7 @@ def _crop(picture: UInt8Array, suspect: Suspect) -> Image.Image:
     how = Image.Resampling.NEAREST if factor > 1 else Image.Resampling.BOX
     shown = np.array(Image.fromarray(pixels).resize(size, how))
     drawn = np.asarray(Image.fromarray(region).resize(size, Image.Resampling.NEAREST))
-    shown[binary_dilation(drawn, iterations=2) & ~drawn] = MARK_COLOUR
+    shown[binary_dilation(drawn, iterations=2) & ~drawn] = MARK_COLOR
     return Image.fromarray(shown)
 
 

@@ -25,10 +25,10 @@ CELL_INCHES = 2.6
 """Width of a picture in the grid."""
 
 NUM_STRIPES = 24
-"""Void is striped; a picture's longer side has so many stripes."""
+"""Ignored pixels are striped; a picture's longer side has this many stripes."""
 
 OPACITY = 0.6
-"""How much of a class's colour covers the image."""
+"""How much of a class's color covers the image."""
 
 Flags = npt.NDArray[np.bool_]
 
@@ -55,7 +55,7 @@ def draw_samples(
 
     Args:
         rows: At least one, with equally many versions.
-        class_map: Names and colours.
+        class_map: Names and colors.
         captions: What was done, a line each, above the grid.
         path: The PNG to write.
     """
@@ -77,8 +77,8 @@ def draw_samples(
         axes_row[0].set_xlabel(_shortened(row.sample.name), fontsize=7, color="0.3")
     for axes, heading in zip(grid[0], headings, strict=True):
         axes.set_title(heading, fontsize=10)
-    has_void = any(_has_void(row) for row in rows)
-    add_legend(figure, class_map, has_void=has_void, is_striped=True)
+    has_ignored = any(_has_ignored(row) for row in rows)
+    add_legend(figure, class_map, has_ignored=has_ignored, is_striped=True)
     figure.suptitle("\n".join(lines), fontsize=8, color="0.25", x=0.01, ha="left")
     save_figure(figure, path)
 
@@ -86,20 +86,20 @@ def draw_samples(
 def _pictures(row: SampleRow, class_map: ClassMap) -> list[UInt8Array]:
     shown = viewable(row.sample.image)
     nothing = np.zeros(row.sample.image.shape[:2], bool)
-    pictures = [shown, _coloured(row.sample, shown, nothing, class_map)]
+    pictures = [shown, _colored(row.sample, shown, nothing, class_map)]
     for version, beyond in zip(row.versions, row.beyond, strict=True):
         shown = viewable(version.image, like=row.sample.image)
-        pictures.append(_coloured(version, shown, beyond, class_map))
+        pictures.append(_colored(version, shown, beyond, class_map))
     return pictures
 
 
-def _coloured(sample: Sample, shown: UInt8Array, beyond: Flags, class_map: ClassMap) -> UInt8Array:
-    """The image under its mask; what is background keeps its colours."""
-    if sample.label_mode == "exclusive":
-        void = beyond | (sample.mask == IGNORE_INDEX)
-        classes = np.where(void, 0, sample.mask)
+def _colored(sample: Sample, shown: UInt8Array, beyond: Flags, class_map: ClassMap) -> UInt8Array:
+    """The image under its mask; what is background keeps its colors."""
+    if sample.label_mode == "multiclass":
+        ignored = beyond | (sample.mask == IGNORE_INDEX)
+        classes = np.where(ignored, 0, sample.mask)
     else:
-        void = beyond
+        ignored = beyond
         classes = class_picture(sample.mask / np.float32(255))
     picture = np.array(
         overlay_picture(
@@ -110,17 +110,17 @@ def _coloured(sample: Sample, shown: UInt8Array, beyond: Flags, class_map: Class
             opacity=OPACITY,
         )
     )
-    rows, columns = np.indices(void.shape)
-    stripe_px = max(2, max(void.shape) // NUM_STRIPES // 2)
+    rows, columns = np.indices(ignored.shape)
+    stripe_px = max(2, max(ignored.shape) // NUM_STRIPES // 2)
     is_light = (rows + columns) // stripe_px % 2 == 0
-    picture[void] = np.where(is_light[void][:, None], 190, shown[void] // 3)
+    picture[ignored] = np.where(is_light[ignored][:, None], 190, shown[ignored] // 3)
     return picture
 
 
-def _has_void(row: SampleRow) -> bool:
+def _has_ignored(row: SampleRow) -> bool:
     samples = (row.sample, *row.versions)
-    exclusive = row.sample.label_mode == "exclusive"
-    is_marked = exclusive and any((sample.mask == IGNORE_INDEX).any() for sample in samples)
+    multiclass = row.sample.label_mode == "multiclass"
+    is_marked = multiclass and any((sample.mask == IGNORE_INDEX).any() for sample in samples)
     return is_marked or any(bool(beyond.any()) for beyond in row.beyond)
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pixelwise.metrics.details import Detail
-from pixelwise.metrics.metrics import ClassScores, Scores
+from pixelwise.metrics.details import Details
+from pixelwise.metrics.metrics import ClassMetrics, Metrics
 
 LEVELS = ((0.85, "very good"), (0.7, "good"), (0.5, "fair"), (0.3, "weak"), (0.0, "poor"))
 """Mean IoU (of two classes, the lower IoU) from which a result is called so. Words for a first
@@ -22,67 +22,67 @@ FEW_IMAGES = 20
 """On fewer images than this, the intervals themselves are rough."""
 
 MISCALIBRATED = 0.05
-MENDED = 0.5
-"""A temperature that leaves less than this share of the calibration error mends it."""
+FIXED = 0.5
+"""A temperature that leaves less than this share of the calibration error fixes it."""
 
 SAME_TEMPERATURE = 1e-3
 """Found again, on another device, a temperature differs by less than this share."""
 
 
-def verdict(scores: Scores, kept_temperature: float | None = None) -> list[str]:
+def verdict(metrics: Metrics, kept_temperature: float | None = None) -> list[str]:
     """What a person should know first.
 
     Args:
-        scores: Detailed ones say more.
-        kept_temperature: What the model file holds, for scores that were counted without it;
+        metrics: Detailed ones say more.
+        kept_temperature: What the model file holds, for metrics that were counted without it;
             ``None`` where they were counted with it.
     """
-    constant = scores.constant_prediction
+    constant = metrics.constant_prediction
     if constant is not None:
         advice = (
-            "The report of its training says what went wrong, and pixelwise train --selftest "
+            "The report of its training says what went wrong, and pixelwise train --sanity-check "
             "whether model and labels can meet."
         )
         what = f"Every pixel is predicted as {constant}: the model tells nothing apart."
-        return [what, *_overall(scores), advice]
-    return [*_overall(scores), *_classes(scores), *_detail(scores, kept_temperature)]
+        return [what, *_overall(metrics), advice]
+    return [*_overall(metrics), *_classes(metrics), *_detail(metrics, kept_temperature)]
 
 
-def _overall(scores: Scores) -> Iterator[str]:
-    ious = [row.iou for row in scores.per_class if row.iou is not None]
+def _overall(metrics: Metrics) -> Iterator[str]:
+    ious = [row.iou for row in metrics.per_class if row.iou is not None]
     # Of two classes one is mostly background, which alone lifts the mean to a half.
-    judged = min(ious) if len(ious) == NUM_WITH_BACKGROUND else scores.mean_iou
+    judged = min(ious) if len(ious) == NUM_WITH_BACKGROUND else metrics.mean_iou
     word = next(word for level, word in LEVELS if judged >= level)
-    interval = scores.intervals.get("mean_iou")
+    interval = metrics.intervals.get("mean_iou")
     sure = f" (95 %: {interval.low:.3f} to {interval.high:.3f})" if interval else ""
     yield (
-        f"The result is {word}: mean IoU {scores.mean_iou:.3f}{sure} on {scores.images} images, "
-        f"{scores.pixel_accuracy:.1%} of the pixels right."
+        f"The result is {word}: mean IoU {metrics.mean_iou:.3f}{sure} on {metrics.images} images, "
+        f"{metrics.pixel_accuracy:.1%} of the pixels right."
     )
-    if scores.images < FEW_IMAGES:
-        yield f"{scores.images} images are few: the interval is a rough one."
-    yield from caveats(scores)
+    if metrics.images < FEW_IMAGES:
+        yield f"{metrics.images} images are few: the interval is a rough one."
+    yield from caveats(metrics)
 
 
-def caveats(scores: Scores) -> Iterator[str]:
+def caveats(metrics: Metrics) -> Iterator[str]:
     """Why the numbers are better than what new images will give, one sentence for each reason."""
-    if scores.selected_on:
+    if metrics.selected_on:
         yield (
-            f"Epoch or temperature of the model were chosen by {scores.selected_on} of these "
+            f"Epoch or temperature of the model were chosen by {metrics.selected_on} of these "
             "images: on images that chose nothing the numbers are usually a little lower."
         )
-    if scores.seen_in_training:
+    if metrics.seen_in_training:
         yield (
-            f"{scores.seen_in_training} of these images were trained on, so that these numbers are "
-            "better than what new images will give."
+            f"{metrics.seen_in_training} of these images were trained on, so that these numbers "
+            "are better than what new images will give."
         )
 
 
-def _classes(scores: Scores) -> Iterator[str]:
-    if scores.absent_classes:
-        names = ", ".join(scores.absent_classes)
+def _classes(metrics: Metrics) -> Iterator[str]:
+    if metrics.absent_classes:
+        names = ", ".join(metrics.absent_classes)
         yield f"Not in these masks, so not counted: {names}."
-    shown = [entry for entry in scores.per_class if entry.iou is not None]
+    shown = [entry for entry in metrics.per_class if entry.iou is not None]
     if len(shown) < 2:
         return
     weakest = min(shown, key=lambda entry: entry.iou or 0.0)
@@ -92,19 +92,19 @@ def _classes(scores: Scores) -> Iterator[str]:
         return
     reasons = []
     if weakest.pixels < RARE_SHARE * pixels:
-        reasons.append(f"it is rare, {weakest.pixels / pixels:.2%} of the labelled pixels")
-    reasons.append(_fault(weakest, scores))
+        reasons.append(f"it is rare, {weakest.pixels / pixels:.2%} of the labeled pixels")
+    reasons.append(_fault(weakest, metrics))
     yield f"{weakest.name} is found badly, IoU {weakest.iou or 0.0:.3f}: {', '.join(reasons)}."
 
 
-def _fault(entry: ClassScores, scores: Scores) -> str:
+def _fault(entry: ClassMetrics, metrics: Metrics) -> str:
     """Whether a class is missed or seen where it is not, and with which class it is confused."""
     if entry.precision is None:
-        return "it is never predicted" + _mostly("taken for", _rival(entry, scores, axis=1))
+        return "it is never predicted" + _mostly("taken for", _rival(entry, metrics, axis=1))
     if entry.recall is not None and entry.recall < entry.precision:
-        rival = _mostly("taken for", _rival(entry, scores, axis=1))
+        rival = _mostly("taken for", _rival(entry, metrics, axis=1))
         return f"{1 - entry.recall:.0%} of it is missed{rival}"
-    rival = _mostly("in truth", _rival(entry, scores, axis=0))
+    rival = _mostly("labeled", _rival(entry, metrics, axis=0))
     return f"{1 - entry.precision:.0%} of what is called so is something else{rival}"
 
 
@@ -112,22 +112,22 @@ def _mostly(words: str, rival: str | None) -> str:
     return f", mostly {words} {rival}" if rival else ""
 
 
-def _rival(entry: ClassScores, scores: Scores, axis: int) -> str | None:
+def _rival(entry: ClassMetrics, metrics: Metrics, axis: int) -> str | None:
     """The class that takes most of its missed pixels (axis 1), or of those called so (axis 0)."""
-    if scores.detail is None or scores.detail.confusion is None:
+    if metrics.detail is None or metrics.detail.confusion is None:
         return None
-    names = [other.name for other in scores.per_class]
+    names = [other.name for other in metrics.per_class]
     index = names.index(entry.name)
-    confused = np.array(scores.detail.confusion).take(index, axis=1 - axis)
+    confused = np.array(metrics.detail.confusion).take(index, axis=1 - axis)
     confused[index] = 0
     return names[int(confused.argmax())] if confused.any() else None
 
 
-def _detail(scores: Scores, kept_temperature: float | None) -> Iterator[str]:
-    detail = scores.detail
+def _detail(metrics: Metrics, kept_temperature: float | None) -> Iterator[str]:
+    detail = metrics.detail
     if detail is None:
         return
-    yield from _borders(scores, detail)
+    yield from _borders(metrics, detail)
     small = [row for row in detail.objects if row.size == "small"]
     others = [row for row in detail.objects if row.size != "small"]
     if small and others:
@@ -143,19 +143,19 @@ def _detail(scores: Scores, kept_temperature: float | None) -> Iterator[str]:
     yield from _calibration(detail, kept_temperature)
 
 
-def _calibration(detail: Detail, kept_temperature: float | None) -> Iterator[str]:
+def _calibration(detail: Details, kept_temperature: float | None) -> Iterator[str]:
     if detail.calibration_error <= MISCALIBRATED:
         return
     words = "too sure of itself" if detail.overconfidence > 0 else "less sure than it could be"
     left = detail.calibration_error_left
-    is_mended = left < MENDED * detail.calibration_error
+    is_fixed = left < FIXED * detail.calibration_error
     remedy = (
         f"A temperature of {detail.temperature:.2f} in place of the model's "
         f"{detail.model_temperature:.2f} leaves {left:.1%}."
-        if is_mended
-        else "Another temperature does not mend that."
+        if is_fixed
+        else "Another temperature does not fix that."
     )
-    if is_mended and _is_kept(detail.temperature, kept_temperature):
+    if is_fixed and _is_kept(detail.temperature, kept_temperature):
         remedy += " It is in the model file now."
     yield (
         f"The model is {words}: its probabilities are off by {detail.calibration_error:.1%} on "
@@ -167,8 +167,8 @@ def _is_kept(temperature: float, kept: float | None) -> bool:
     return kept is not None and math.isclose(temperature, kept, rel_tol=SAME_TEMPERATURE)
 
 
-def _borders(scores: Scores, detail: Detail) -> Iterator[str]:
-    if detail.boundary_iou is not None and detail.boundary_iou < scores.mean_iou - BORDER_GAP:
+def _borders(metrics: Metrics, detail: Details) -> Iterator[str]:
+    if detail.boundary_iou is not None and detail.boundary_iou < metrics.mean_iou - BORDER_GAP:
         near, inside = detail.accuracy_by_distance[0], detail.accuracy_by_distance[-1]
         parts = ""
         if near[1] is not None and inside[1] is not None:

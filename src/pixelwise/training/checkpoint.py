@@ -1,6 +1,6 @@
 """The resume checkpoint: everything that makes the next step what it would have been.
 
-Generators are not in it: chance is seeded anew at every step, by seed, epoch and step.
+Generators are not in it: chance is seeded again at every step, by seed, epoch and step.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Progress:
         validation_s: Seconds that the last validation took, 0 before the first.
         loss_sum: Sum of the losses of the epoch's images so far.
         loss_images: How many images that were.
-        best: Validation score and negative loss of the kept epoch, compared in this order.
+        best: Validation mean IoU and negative loss of the kept epoch, compared in this order.
         best_epoch: Which epoch was kept, from 0; ``None`` before the first validation.
         history: One row per finished epoch.
         is_done: The training has reached its end.
@@ -84,7 +84,7 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
     if not path.is_file():
         raise ModelFileError(
             f"--resume needs the checkpoint {path}. There is none: the run was stopped before "
-            f"its first step. Remove {folder} and start anew"
+            f"its first step. Remove {folder} and start again"
         )
     try:
         # weights_only: nothing but tensors and plain data is unpickled, so no code runs.
@@ -96,5 +96,5 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
         reason = " ".join(str(error).split())[:200]
         raise ModelFileError(
             f"{path} must be the checkpoint of this run. It cannot be used: {reason}. "
-            "Start the run anew in another folder"
+            "Start the run again in another folder"
         ) from error

@@ -9,7 +9,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Said:
+class Message:
     """Lines for the user, said once: what was found, what was chosen and why.
 
     Attributes:
@@ -37,7 +37,7 @@ class Decoded:
 
 
 @dataclass(frozen=True)
-class Stepped:
+class StepEnded:
     """A step is done.
 
     Attributes:
@@ -47,7 +47,7 @@ class Stepped:
         loss: Mean loss of the epoch so far.
         images_per_s: Speed of the epoch so far.
         eta_s: Seconds to the end of the training; ``None`` before it can be known.
-        score: The last validation's mean IoU; ``None`` before the first.
+        mean_iou: Of the last validation; ``None`` before the first.
     """
 
     epoch: int
@@ -56,12 +56,12 @@ class Stepped:
     loss: float
     images_per_s: float
     eta_s: float | None
-    score: float | None
+    mean_iou: float | None
 
 
 @dataclass(frozen=True)
 class EpochEnded:
-    """An epoch is trained, scored and saved.
+    """An epoch is trained, evaluated and saved.
 
     Attributes:
         row: Its row of ``history.csv``.
@@ -75,7 +75,7 @@ class EpochEnded:
 
 
 @dataclass(frozen=True)
-class Alarmed:
+class WarningRaised:
     """Something is likely wrong; see :mod:`pixelwise.training.diagnostics.watchdog`.
 
     Attributes:
@@ -90,7 +90,7 @@ class Alarmed:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class FilesWritten:
     """Pictures were written.
 
     Attributes:
@@ -100,7 +100,7 @@ class Drawn:
     paths: tuple[Path, ...]
 
 
-Event = Said | Decoded | Stepped | EpochEnded | Alarmed | Drawn
+Event = Message | Decoded | StepEnded | EpochEnded | WarningRaised | FilesWritten
 Listener = Callable[[Event], None]
 
 
@@ -114,10 +114,10 @@ def each_once(listener: Listener) -> Listener:
     Args:
         listener: Told of all that happens, but for lines that it has had before, word for word.
     """
-    said: set[Said] = set()
+    said: set[Message] = set()
 
     def listen(event: Event) -> None:
-        if isinstance(event, Said):
+        if isinstance(event, Message):
             if event in said:
                 return
             said.add(event)

@@ -1,4 +1,4 @@
-"""The one training loop: steps, epochs, and after each epoch scores, pictures and files."""
+"""The one training loop: steps, epochs, and after each epoch metrics, pictures and files."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from torch import Tensor
 from pixelwise.config import Recipe
 from pixelwise.data.batches import Batch, Chance, random_for
 from pixelwise.errors import TrainingError
-from pixelwise.evaluation.evaluate import score_samples
+from pixelwise.evaluation.evaluate import evaluate_samples
 from pixelwise.files import write_text
-from pixelwise.metrics.metrics import Scores
-from pixelwise.models.blocks import batch_normalisations
+from pixelwise.metrics.metrics import Metrics
+from pixelwise.models.blocks import batch_normalizations
 from pixelwise.models.model_file import MODEL_NAME, save_model_file
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.reporting.plots import draw_curves
 from pixelwise.training.checkpoint import Progress, load_checkpoint, save_checkpoint
-from pixelwise.training.diagnostics.observer import Watch
-from pixelwise.training.events import EpochEnded, Listener, Said, Stepped
+from pixelwise.training.diagnostics.observer import Observer
+from pixelwise.training.events import EpochEnded, Listener, Message, StepEnded
 from pixelwise.training.run_folder import CURVES_NAME, HISTORY_NAME, other_data
 from pixelwise.training.setup import Prepared, arrange, forward_loss
 
@@ -46,10 +46,10 @@ CURVES_S = 1.0
 """What the first drawing is expected to take, which loads matplotlib."""
 
 COLLECT_EVERY = 16
-"""On an accelerator, losses are asked for every so many steps: asking makes it wait."""
+"""On an accelerator, losses are asked once in this many steps: asking makes it wait."""
 
-FINAL_RATE = 0.001
-"""The schedule ends at this share of the highest rate."""
+FINAL_LEARNING_RATE = 0.001
+"""The schedule ends at this share of the highest learning rate."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,14 @@ class Outcome:
 
     Attributes:
         folder: The run's folder.
-        scores: Of the validation split at the kept epoch.
+        metrics: Of the validation split at the kept epoch.
         best_epoch: The kept epoch, from 1.
         epochs: How many were trained.
         seconds: Time of training, validation included, start-up left out.
     """
 
     folder: Path
-    scores: Scores
+    metrics: Metrics
     best_epoch: int
     epochs: int
     seconds: float
@@ -87,11 +87,11 @@ class Trainer:
         self.listener = listener
         self.model = prepared.model
         self.device = prepared.device
-        self.batch_normalisations = batch_normalisations(self.model)
+        self.batch_normalizations = batch_normalizations(self.model)
         self.optimizer = _optimizer(self.model, self.recipe)
         self.progress = Progress(data=prepared.dataset.state)
-        self.watch = Watch(prepared, folder, listener)
-        self._check_stop: Callable[[], None] = _go_on
+        self.observer = Observer(prepared, folder, listener)
+        self._check_stop: Callable[[], None] = _continue
         self._is_consistent = True
         self._losses: list[tuple[Tensor, int]] = []
         self._started = 0.0
@@ -129,7 +129,7 @@ class Trainer:
         try:
             if self.progress.step == self.progress.epoch == 0:
                 self._save_checkpoint()  # from here on, every moment can be resumed
-                self.watch.before_training(self._num_steps())
+                self.observer.before_training(self._num_steps())
             with _stopping_between_steps() as self._check_stop:
                 while not self.progress.is_done:
                     self._train_epoch()
@@ -142,10 +142,10 @@ class Trainer:
                 self._save_checkpoint()
             if self.progress.best_epoch is None:
                 self._save_model(None)
-            again = f"go on with: pixelwise train --resume --out {self.folder}"
+            again = f"continue with: pixelwise train --resume --out {self.folder}"
             is_begun = self.progress.step or self.progress.epoch
             reached = "everything reached is kept" if is_begun else "nothing was trained yet"
-            self.listener(Said(f"stopped; {reached}", (again,)))
+            self.listener(Message(f"stopped; {reached}", (again,)))
             raise
 
     def _train_epoch(self) -> None:
@@ -155,7 +155,7 @@ class Trainer:
         for batch in self.prepared.batches.epoch(progress.epoch, progress.step):
             self._is_consistent = False
             if progress.epoch == 0:
-                self.watch.saw(batch)
+                self.observer.saw(batch)
             self._losses.append((self._train_step(batch), len(batch.image)))
             progress.step += 1
             self._is_consistent = True
@@ -178,9 +178,9 @@ class Trainer:
         training = self.recipe.training
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()
-        assert training.batch_statistics is not None
-        if self._fraction() >= training.batch_statistics < 1:
-            for layer in self.batch_normalisations:
+        assert training.freeze_batchnorm_from is not None
+        if self._fraction() >= training.freeze_batchnorm_from < 1:
+            for layer in self.batch_normalizations:
                 layer.eval()  # until the next epoch begins; a resumed run holds the same
         rng = random_for(Chance.STEP, training.seed, self.progress.epoch, self.progress.step)
         # Dropout draws from torch's generator: seeded at every step, it need not be saved.
@@ -202,7 +202,7 @@ class Trainer:
         if not math.isfinite(self.progress.loss_sum):
             raise TrainingError(
                 f"the loss must be a number. It is not, at epoch {self.progress.epoch + 1}, step "
-                f"{self.progress.step}. Lower the rate: --set training.learning_rate="
+                f"{self.progress.step}. Lower the learning rate: --set training.learning_rate="
                 f"{(self.recipe.training.learning_rate or 0) / 3:.1g}"
             )
 
@@ -226,7 +226,7 @@ class Trainer:
         return self._fraction() >= 1.0
 
     def _learning_rate(self) -> float:
-        """The rate at this step: a linear rise, then half a cosine down, or none."""
+        """The learning rate at this step: a linear rise, then half a cosine down, or none."""
         training, fraction = self.recipe.training, self._fraction()
         assert training.learning_rate is not None
         if fraction < training.warmup:
@@ -236,7 +236,7 @@ class Trainer:
         else:
             past = (fraction - training.warmup) / (1 - training.warmup)
             share = 0.5 * (1 + math.cos(math.pi * past))
-        return training.learning_rate * max(share, FINAL_RATE)
+        return training.learning_rate * max(share, FINAL_LEARNING_RATE)
 
     def _eta_s(self) -> float | None:
         fraction = self._fraction()
@@ -246,19 +246,19 @@ class Trainer:
         progress = self.progress
         history = progress.history
         self.listener(
-            Stepped(
+            StepEnded(
                 epoch=progress.epoch + 1,
                 epochs=self.recipe.training.epochs,
                 fraction=self._fraction(),
                 loss=progress.loss_sum / max(1, progress.loss_images),
                 images_per_s=images_per_s,
                 eta_s=self._eta_s(),
-                score=history[-1]["val_mean_iou"] if history else None,
+                mean_iou=history[-1]["val_mean_iou"] if history else None,
             )
         )
 
     def _end_epoch(self, images_per_s: float) -> None:
-        """Score, keep the best, write history, curves and checkpoint."""
+        """Evaluate, keep the best, write history, curves and checkpoint."""
         progress, training = self.progress, self.recipe.training
         began = time.perf_counter()
         predictor = Predictor(
@@ -267,28 +267,28 @@ class Trainer:
             device=self.device,
         )
         cache = self.prepared.validation
-        scores = self.watch.watch_activations(
-            lambda: score_samples(
+        metrics = self.observer.watch_activations(
+            lambda: evaluate_samples(
                 predictor, iter(cache), len(cache), on_progress=lambda *_: self._check_stop()
             ),
             progress.epoch + 1,
         )
         arrange(self.model, self.recipe)  # predicting may have laid the weights out otherwise
         self.progress.validation_s = time.perf_counter() - began
-        assert scores.loss is not None
+        assert metrics.loss is not None
         rank = {
-            "score": (scores.mean_iou, -scores.loss),
-            "loss": (-scores.loss, scores.mean_iou),
+            "mean_iou": (metrics.mean_iou, -metrics.loss),
+            "loss": (-metrics.loss, metrics.mean_iou),
             "last": (float(progress.epoch), 0.0),
         }[training.monitor]
         is_best = progress.best is None or rank > tuple(progress.best)
         if is_best:
-            self._save_model(scores)
+            self._save_model(metrics)
         self._is_consistent = False
         if is_best:
             progress.best, progress.best_epoch = rank, progress.epoch
         progress.elapsed_s = time.perf_counter() - self._started
-        row = self._history_row(scores, images_per_s, is_best)
+        row = self._history_row(metrics, images_per_s, is_best)
         progress.history.append(row)
         progress.epoch, progress.step = progress.epoch + 1, 0
         progress.loss_sum, progress.loss_images = 0.0, 0
@@ -302,31 +302,31 @@ class Trainer:
         self.listener(EpochEnded(row, training.epochs, self._eta_s() or 0.0))
         # Patience may have ended it early; the end is judged all the same.
         share = 1.0 if progress.is_done else self._fraction()
-        self.watch.after_epoch(progress.history, scores, share)
+        self.observer.after_epoch(progress.history, metrics, share)
 
-    def _history_row(self, scores: Scores, images_per_s: float, is_best: bool) -> dict[str, Any]:
+    def _history_row(self, metrics: Metrics, images_per_s: float, is_best: bool) -> dict[str, Any]:
         progress = self.progress
         row = {
             "epoch": progress.epoch + 1,
             "train_loss": progress.loss_sum / max(1, progress.loss_images),
-            "val_loss": scores.loss,
-            "val_mean_iou": scores.mean_iou,
-            "val_pixel_accuracy": scores.pixel_accuracy,
+            "val_loss": metrics.loss,
+            "val_mean_iou": metrics.mean_iou,
+            "val_pixel_accuracy": metrics.pixel_accuracy,
             "learning_rate": self._learning_rate(),
             "images_per_s": images_per_s,
             "elapsed_s": progress.elapsed_s,
             "is_best": is_best,
         }
-        keras = {f"keras_{name}": value for name, value in (scores.keras or {}).items()}
+        keras = {f"keras_{name}": value for name, value in (metrics.keras or {}).items()}
         return {name: _rounded(value) for name, value in {**row, **keras}.items()}
 
     def _is_out_of_patience(self) -> bool:
         patience, best = self.recipe.training.patience, self.progress.best_epoch
         return patience is not None and best is not None and self.progress.epoch - best > patience
 
-    def _save_model(self, scores: Scores | None) -> None:
+    def _save_model(self, metrics: Metrics | None) -> None:
         card = self.prepared.card.model_copy(
-            update={"scores": {"split": "val", **scores.to_json()} if scores else None}
+            update={"metrics": {"split": "val", **metrics.to_json()} if metrics else None}
         )
         save_model_file(self.folder / MODEL_NAME, self.model, card)
 
@@ -356,7 +356,7 @@ class Trainer:
         write_text(self.folder / HISTORY_NAME, text.getvalue())
 
 
-def _go_on() -> None:
+def _continue() -> None:
     """Nobody has asked to stop."""
 
 
@@ -368,7 +368,7 @@ def _stopping_between_steps() -> Iterator[Callable[[], None]]:
         A function to call at such places; it raises ``KeyboardInterrupt`` when asked to stop.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield _go_on  # only the main thread gets signals
+        yield _continue  # only the main thread gets signals
         return
     is_asked = False
 

@@ -14,7 +14,7 @@ from pixelwise.errors import ConfigError
 from pixelwise.evaluation.review import answers, check_top, counted
 from pixelwise.metrics.label_quality import MIN_AREA_PX, Answer, Suspect, find_suspects
 from pixelwise.prediction.predictor import load_model
-from pixelwise.training.events import Listener, Said, each_once, ignore_events
+from pixelwise.training.events import Listener, Message, each_once, ignore_events
 from pixelwise.training.run_folder import RECIPE_NAME
 from pixelwise.training.train import train
 
@@ -82,14 +82,14 @@ def train_folds(
     recipe = recipe.model_copy(deep=True)
     # The card of each fold says how its data are read; the recipe may be of other data.
     recipe.data.format, recipe.data.split = dataset.format.name, None
-    recipe.data.label_mode, recipe.data.strays = dataset.label_mode, dataset.format.strays
+    recipe.data.label_mode, recipe.data.unexpected = dataset.label_mode, dataset.format.unexpected
     recipe.data.ignore = ()
     listener = each_once(listener)
     cards = write_cards(plan, dataset, data, out / CARD_NAME)
     folds = []
     for number, (card, division) in enumerate(zip(cards, plan.divisions, strict=True), start=1):
         held_out = division["val"].names
-        listener(Said(f"fold {number} of {len(cards)}", (f"{len(held_out)} images held out",)))
+        listener(Message(f"fold {number} of {len(cards)}", (f"{len(held_out)} images held out",)))
         outcome = train(
             card,
             recipe=recipe,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pixelwise.classes import Strays
+from pixelwise.classes import Unexpected
 from pixelwise.config import Recipe, load_recipe
 from pixelwise.data.batches import Batch, Chance, random_for
 from pixelwise.data.dataset import Dataset, open_dataset
@@ -19,16 +19,16 @@ from pixelwise.errors import ConfigError
 from pixelwise.io.arrays import Array
 from pixelwise.io.images import LARGEST_VALUE
 from pixelwise.reporting.samples import SampleRow, draw_samples
-from pixelwise.training.events import Listener, Said, ignore_events
+from pixelwise.training.events import Listener, Message, ignore_events
 from pixelwise.training.reading import (
     batches_of,
-    deviation_of,
     enhancement_of,
     measure_training,
     network_input,
     preprocessing_of,
     read_split,
     settle_bands_and_size,
+    std_of,
 )
 from pixelwise.training.recipes import fill_data_choices
 from pixelwise.transforms.preprocessing import Preprocessing
@@ -60,7 +60,7 @@ def show_data(
     seed: int = 0,
     format: str | None = None,  # noqa: A002  the word that the command line and the card use
     ignore: Sequence[int] = (),
-    strays: Strays | None = None,
+    unexpected: Unexpected | None = None,
     recipe: Path | str | None = None,
     overrides: Sequence[str] = (),
     listener: Listener = ignore_events,
@@ -74,8 +74,8 @@ def show_data(
         num: How many samples are drawn by chance, at least 1; of fewer, all.
         seed: Of the draw and of the versions.
         format: The label format, where looking does not find it.
-        ignore: Further stored mask values that mean void.
-        strays: What becomes of stored values that are neither a class nor void.
+        ignore: Further stored mask values that are ignored.
+        unexpected: What becomes of stored values that are neither a class nor ignored.
         recipe: A YAML recipe to start from; what it leaves open is chosen as a training does.
         overrides: ``section.key=value``, as ``--set`` on the command line.
         listener: Told of what is read and chosen.
@@ -93,14 +93,14 @@ def show_data(
         format=format or chosen.data.format,
         ignore=(*chosen.data.ignore, *ignore),
         label_mode=chosen.data.label_mode,
-        strays=strays or chosen.data.strays,
+        unexpected=unexpected or chosen.data.unexpected,
         split=chosen.data.split,
         split_seed=chosen.data.split_seed,
     )
     path = Path(out or f"samples-{dataset.path.resolve().name}.png")
-    listener(Said("data", dataset.notes))
+    listener(Message("data", dataset.notes))
     seen = preview(chosen, dataset, listener, split=split, num=num, seed=seed)
-    listener(Said("as a training would see them", seen.reasons))
+    listener(Message("as a training would see them", seen.reasons))
     captions = (f"{data}: {len(seen.rows)} samples of the split {split!r}", *seen.reasons)
     draw_samples(seen.rows, dataset.class_map, captions, path)
     return path
@@ -179,7 +179,7 @@ def _row(
             preprocessing,
             recipe.augmentation,
             random_for(Chance.STEP, recipe.training.seed, epoch, 0),
-            deviation=deviation_of(statistics, preprocessing),
+            std=std_of(statistics, preprocessing),
         ).numpy()
         versions.append(_as_sample(image[0], batch, sample, preprocessing))
         beyond.append(~batch.valid[0].numpy())

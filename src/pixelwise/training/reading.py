@@ -20,7 +20,7 @@ from pixelwise.io.images import LARGEST_VALUE
 from pixelwise.training.events import Decoded, Listener
 from pixelwise.transforms.augmentation import TensorSample, jitter, to_tensors
 from pixelwise.transforms.enhancement import Enhancement, enhance
-from pixelwise.transforms.preprocessing import Preprocessing, normalise
+from pixelwise.transforms.preprocessing import Preprocessing, normalize
 from pixelwise.transforms.statistics import DatasetStatistics, conform_channels, measure
 
 
@@ -115,12 +115,12 @@ def measure_training(
 
 
 def check_validation(validation: MemoryCache[Sample], statistics: DatasetStatistics) -> None:
-    """Refuse what would only come to light when the first epoch is scored.
+    """Refuse what would only come to light when the first epoch is evaluated.
 
     Raises:
-        DataError: Depth or channels differ from the training images, or nothing is labelled.
+        DataError: Depth or channels differ from the training images, or nothing is labeled.
     """
-    num_labelled = 0
+    num_labeled = 0
     for sample in validation:
         if str(sample.image.dtype) != statistics.dtype:
             raise DataError(
@@ -128,14 +128,14 @@ def check_validation(validation: MemoryCache[Sample], statistics: DatasetStatist
                 f"Got {sample.image.dtype}. Convert one kind"
             )
         conform_channels(sample.image, statistics.in_channels, sample.name)
-        if sample.label_mode == "exclusive":
-            num_labelled += int((sample.mask != IGNORE_INDEX).sum())
+        if sample.label_mode == "multiclass":
+            num_labeled += int((sample.mask != IGNORE_INDEX).sum())
         else:
-            num_labelled += int((sample.mask >= HALF).sum())
-    if not num_labelled:
+            num_labeled += int((sample.mask >= HALF).sum())
+    if not num_labeled:
         raise DataError(
-            f"the {len(validation)} validation masks must hold labelled pixels to score against. "
-            f"Got none, the first is {validation[0].name}. Check the masks and the void value"
+            f"the {len(validation)} validation masks must hold labeled pixels to evaluate against. "
+            f"Got none, the first is {validation[0].name}. Check the masks and the ignore value"
         )
 
 
@@ -191,8 +191,8 @@ def batches_of(
     )
 
 
-def deviation_of(statistics: DatasetStatistics, preprocessing: Preprocessing) -> float:
-    """Standard deviation of the training images after normalisation, averaged over channels."""
+def std_of(statistics: DatasetStatistics, preprocessing: Preprocessing) -> float:
+    """Standard deviation of the training images after normalization, averaged over channels."""
     return float(np.mean(np.divide(statistics.std, preprocessing.std)))
 
 
@@ -202,21 +202,21 @@ def network_input(
     recipe: AugmentationRecipe,
     rng: np.random.Generator,
     *,
-    deviation: float,
+    std: float,
 ) -> Tensor:
-    """A batch as the network is trained on it: normalised, brightness and contrast varied.
+    """A batch as the network is trained on it: normalized, brightness and contrast varied.
 
     Args:
         image: (N, C, H, W), in stored units, as the batches give it.
-        preprocessing: Mean and deviation per channel.
+        preprocessing: Mean and standard deviation per channel.
         recipe: How much is varied; every entry is filled.
         rng: The only source of chance.
-        deviation: Of the normalised training images; see :func:`deviation_of`.
+        std: Of the normalized training images; see :func:`std_of`.
 
     Returns:
         float32 of the same shape.
     """
-    return jitter(normalise(image, preprocessing), recipe, rng, deviation=deviation)
+    return jitter(normalize(image, preprocessing), recipe, rng, std=std)
 
 
 def _at_working_size(

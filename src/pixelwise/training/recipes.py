@@ -9,7 +9,7 @@ from pixelwise.config import AugmentationRecipe, Recipe
 from pixelwise.data.batches import crops_per_image
 from pixelwise.devices import MIN_SPEEDUP
 from pixelwise.models.base import SegmentationModel
-from pixelwise.models.blocks import batch_normalisations
+from pixelwise.models.blocks import batch_normalizations
 from pixelwise.text import amount
 from pixelwise.transforms.statistics import DatasetStatistics
 
@@ -17,7 +17,7 @@ MAX_CROP_PX = 512
 """Crops of larger images are at most this long; more brings memory use and no further detail."""
 
 TARGET_CROPS = 20_000
-"""Without a budget, so many crops are trained on in all."""
+"""Without a budget, this many crops are trained on in all."""
 
 CPU_BATCH = 4
 """Images per step on a processor."""
@@ -32,10 +32,10 @@ MIN_EPOCHS_IN_BUDGET = 25
 """With fewer full-size epochs than this in the time given, images are worked on smaller."""
 
 FEW_FOR_STATISTICS = 16
-"""Batches of fewer images tell batch normalisation little of how images are on the whole."""
+"""Batches of fewer images tell batch normalization little of how images are on the whole."""
 
-HELD_FROM = 0.6
-"""With such batches, running statistics are held from this share of the training on."""
+FROZEN_FROM = 0.6
+"""With such batches, BatchNorm is frozen from this share of the training on."""
 
 SCALES = (0.75, 0.5)
 """Working scales to choose from, beside full size."""
@@ -44,7 +44,7 @@ MIN_SIDE_PX = 160
 """The median image is never worked on smaller than this: small images have no detail to spare."""
 
 MIN_GAIN = 1.5
-"""A smaller scale is taken only where so many times the epochs fit."""
+"""A smaller scale is taken only where this many times the epochs fit."""
 
 EVEN = 0.15
 """Classes that differ less than this between upper and lower halves know no up and down."""
@@ -96,39 +96,39 @@ def fill_data_choices(
     reasons += _fill_augmentation(recipe.augmentation, advice, statistics.unevenness)
     rare = min((share for share in statistics.class_frequencies if share > 0), default=1.0)
     if recipe.training.class_weights is None:
-        is_unbalanced = label_mode == "exclusive" and rare < RARE_SHARE
+        is_unbalanced = label_mode == "multiclass" and rare < RARE_SHARE
         training.class_weights = "balanced" if is_unbalanced else "none"
         if is_unbalanced:
             reasons.append(f"class weights balanced: the rarest class has {rare:.2%} of the pixels")
     return reasons
 
 
-def fill_batch_statistics(recipe: Recipe, model: SegmentationModel) -> list[str]:
-    """Fill how long batch normalisation goes by each batch; the recipe is changed.
+def fill_freeze_batchnorm(recipe: Recipe, model: SegmentationModel) -> list[str]:
+    """Fill from when on BatchNorm is frozen; the recipe is changed.
 
-    A batch of few images is unlike the next, and images of a rare kind are normalised by themselves
-    in training and by the others in prediction. docs/decisions/0019 has what holding them gave.
+    A batch of few images is unlike the next, and images of a rare kind are normalized by themselves
+    in training and by the others in prediction. docs/decisions/0019 has what freezing gave.
 
     Args:
         recipe: With its batch size.
         model: The network.
 
     Returns:
-        The reason, where there is batch normalisation.
+        The reason, where there is batch normalization.
 
     Reference:
         Wu and Johnson, Rethinking "Batch" in BatchNorm (2021), arXiv:2105.07576.
     """
     training = recipe.training
-    if training.batch_statistics is not None:
+    if training.freeze_batchnorm_from is not None:
         return []
     assert training.batch_size is not None
     is_small = training.batch_size < FEW_FOR_STATISTICS
-    training.batch_statistics = HELD_FROM if is_small else 1.0
-    if not is_small or not batch_normalisations(model):
+    training.freeze_batchnorm_from = FROZEN_FROM if is_small else 1.0
+    if not is_small or not batch_normalizations(model):
         return []
     reason = f"batches of {training.batch_size} say little of the other images"
-    return [f"running statistics held from {HELD_FROM:.0%} of the training on: {reason}"]
+    return [f"BatchNorm frozen from {FROZEN_FROM:.0%} of the training on: {reason}"]
 
 
 def fill_machine_choices(
@@ -202,7 +202,7 @@ def fill_length(
             )
     if training.patience is None and training.epochs is not None:
         training.patience = max(10, training.epochs // 3)
-        reasons.append(f"patience {training.patience} epochs without a better validation score")
+        reasons.append(f"patience {training.patience} epochs without a better validation metric")
     return reasons
 
 

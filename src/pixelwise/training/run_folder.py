@@ -15,11 +15,11 @@ from pixelwise.errors import ModelFileError
 from pixelwise.files import write_text
 from pixelwise.models.model_file import MODEL_NAME, ModelCard
 from pixelwise.text import amount
-from pixelwise.training.events import Alarmed
+from pixelwise.training.events import WarningRaised
 
 RECIPE_NAME = "recipe.yaml"
 HISTORY_NAME = "history.csv"
-SCORES_NAME = "scores.json"
+METRICS_NAME = "metrics.json"
 NOTES_NAME = "notes.json"
 CURVES_NAME = "curves.png"
 
@@ -33,19 +33,19 @@ class Notes:
 
     Attributes:
         reasons: Why the open choices were filled as they are, in words.
-        alarms: What the watchdog said, in its order.
+        problems: What the watchdog said, in its order.
     """
 
     reasons: tuple[str, ...] = ()
-    alarms: tuple[Alarmed, ...] = ()
+    problems: tuple[WarningRaised, ...] = ()
 
 
 def load_notes(folder: Path) -> Notes:
     """The notes of a run; empty where it has none, or they cannot be read."""
     try:
         content = json.loads((folder / NOTES_NAME).read_text("utf-8"))
-        alarms = tuple(Alarmed(**alarm) for alarm in content["alarms"])
-        return Notes(tuple(map(str, content["reasons"])), alarms)
+        problems = tuple(WarningRaised(**problem) for problem in content["problems"])
+        return Notes(tuple(map(str, content["reasons"])), problems)
     except (OSError, ValueError, KeyError, TypeError):
         return Notes()  # nothing that a training or a report could not do without
 

@@ -1,4 +1,4 @@
-"""The report of a run: its validation scores, and what its folder says of the training."""
+"""The report of a run: its validation metrics, and what its folder says of the training."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from pathlib import Path
 from pixelwise.config import Recipe
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.sample import Sample
-from pixelwise.metrics.metrics import Scores
+from pixelwise.metrics.metrics import Metrics
 from pixelwise.models.model_file import load_model_file
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.reporting.report_page import REPORT_NAME, RunFacts, write_report
 from pixelwise.text import label_words
-from pixelwise.training.events import Alarmed
+from pixelwise.training.events import WarningRaised
 from pixelwise.training.run_folder import RECIPE_NAME, load_notes, read_history
 
 
 def write_run_report(
     folder: Path,
-    scores: Scores,
+    metrics: Metrics,
     predictor: Predictor,
     dataset: Dataset,
     recipe: Recipe,
@@ -32,7 +32,7 @@ def write_run_report(
 
     Args:
         folder: The run's, with its model file as it is to stay.
-        scores: Detailed ones of the validation split, without the model file's temperature.
+        metrics: Detailed ones of the validation split, without the model file's temperature.
         predictor: The run's model.
         dataset: What it was trained on.
         recipe: The run's.
@@ -54,7 +54,7 @@ def write_run_report(
     _, card = load_model_file(folder)
     write_report(
         path,
-        scores,
+        metrics,
         predictor,
         load,
         title=f"{recipe.model.name} on {dataset.path.resolve().name}",
@@ -65,17 +65,17 @@ def write_run_report(
             seconds=history[-1]["elapsed_s"] if history else None,
             recipe=recipe.to_yaml(),
             notes=(*dataset.notes, *notes, *kept.reasons),
-            alarms=tuple(map(_words, kept.alarms)),
+            problems=tuple(map(_words, kept.problems)),
             temperature=card.temperature,
         ),
         command=("pixelwise", "train", "--recipe", str(folder / RECIPE_NAME)),
         review_command=(
             *("pixelwise", "review", str(folder), str(data.path)),
-            *label_words(data.ignore, data.strays, data.format),
+            *label_words(data.ignore, data.unexpected, data.format),
         ),
     )
     return path
 
 
-def _words(alarm: Alarmed) -> str:
-    return f"{alarm.text} (after epoch {alarm.epoch})" if alarm.epoch else alarm.text
+def _words(problem: WarningRaised) -> str:
+    return f"{problem.text} (after epoch {problem.epoch})" if problem.epoch else problem.text

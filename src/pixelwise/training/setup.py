@@ -31,22 +31,22 @@ from pixelwise.losses.losses import batch_loss, class_weights
 from pixelwise.models import create_model
 from pixelwise.models.base import SegmentationModel
 from pixelwise.models.model_file import ModelCard, TrainingData, current_versions
-from pixelwise.training.events import Listener, Said
+from pixelwise.training.events import Listener, Message
 from pixelwise.training.reading import (
     batches_of,
     check_validation,
-    deviation_of,
     enhancement_of,
     measure_training,
     network_input,
     preprocessing_of,
     read_split,
     settle_bands_and_size,
+    std_of,
 )
 from pixelwise.training.recipes import (
     choose_scale,
-    fill_batch_statistics,
     fill_data_choices,
+    fill_freeze_batchnorm,
     fill_length,
     fill_machine_choices,
 )
@@ -77,7 +77,7 @@ class Prepared:
         validation: The validation samples at original size, enhanced as the training images.
         statistics: Of the training samples.
         class_weights: Of the loss, (K,) on the device, or ``None``.
-        deviation: Standard deviation of the normalised training images.
+        std: Standard deviation of the normalized training images.
         reasons: Why the open choices were filled as they are.
     """
 
@@ -91,7 +91,7 @@ class Prepared:
     validation: Sequence[Sample]
     statistics: DatasetStatistics
     class_weights: Tensor | None
-    deviation: float
+    std: float
     reasons: list[str]
 
     @property
@@ -123,11 +123,11 @@ def prepare(recipe: Recipe, dataset: Dataset, listener: Listener) -> Prepared:
         for split in ("train", "val")
     )
     if doctor.lines():
-        listener(Said("worth knowing of the data (more: pixelwise data check)", doctor.lines()))
+        listener(Message("worth knowing of the data (more: pixelwise data check)", doctor.lines()))
     statistics = measure_training(training, dataset.class_map, recipe)
     check_validation(validation, statistics)
     model = _build(recipe, dataset, statistics, device)
-    reasons += _describe_void(dataset, statistics)
+    reasons += _describe_ignored(dataset, statistics)
     reasons += _fill_machine(recipe, model, device)
     is_scale_open = recipe.data.scale is None and recipe.data.resize is None
     recipe.data.scale = recipe.data.scale or 1.0
@@ -150,15 +150,15 @@ def prepare(recipe: Recipe, dataset: Dataset, listener: Listener) -> Prepared:
     # The trial may have moved batch statistics: the training starts from fresh ones.
     model.load_state_dict(_build(recipe, dataset, statistics, device).state_dict())
     arrange(model, recipe)
-    listener(Said("chosen from the data and this machine", tuple(reasons)))
+    listener(Message("chosen from the data and this machine", tuple(reasons)))
     return dataclasses.replace(prepared, reasons=reasons)
 
 
-def _describe_void(dataset: Dataset, statistics: DatasetStatistics) -> list[str]:
-    if not statistics.void_share:
+def _describe_ignored(dataset: Dataset, statistics: DatasetStatistics) -> list[str]:
+    if not statistics.ignored_share:
         return []
     values = ", ".join(map(str, dataset.class_map.ignore))
-    return [f"void: {values}, {statistics.void_share:.1%} of the pixels, counts nowhere"]
+    return [f"ignored: {values}, {statistics.ignored_share:.1%} of the pixels, counts nowhere"]
 
 
 def _build(
@@ -205,7 +205,7 @@ def _assemble(
     reasons = fill_data_choices(
         recipe, statistics, dataset.augmentation, dataset.label_mode, is_cpu=device.type == "cpu"
     )
-    reasons += fill_batch_statistics(recipe, model)
+    reasons += fill_freeze_batchnorm(recipe, model)
     settings = recipe.training
     assert settings.size
     weights = class_weights(
@@ -221,7 +221,7 @@ def _assemble(
         label_mode=dataset.label_mode,
         preprocessing=preprocessing_of(recipe, statistics),
         training_size=settings.size,
-        scores=None,
+        metrics=None,
         data=TrainingData(
             fingerprint=dataset.fingerprint,
             images=tuple(record.key for record in dataset.split("train")),
@@ -234,7 +234,7 @@ def _assemble(
     batches = batches_of(
         training, statistics, recipe, dataset.label_mode, prefetch=device.type != "cpu"
     )
-    deviation = deviation_of(statistics, card.preprocessing)
+    std = std_of(statistics, card.preprocessing)
     return Prepared(
         recipe=recipe,
         dataset=dataset,
@@ -246,13 +246,13 @@ def _assemble(
         validation=validation,
         statistics=statistics,
         class_weights=weights,
-        deviation=deviation,
+        std=std,
         reasons=reasons,
     )
 
 
 def forward_loss(prepared: Prepared, batch: Batch, rng: np.random.Generator) -> Tensor:
-    """The loss of one batch: normalised, jittered, through the network in the recipe's precision.
+    """The loss of one batch: normalized, jittered, through the network in the recipe's precision.
 
     Args:
         prepared: Model, device and recipe.
@@ -269,7 +269,7 @@ def forward_loss(prepared: Prepared, batch: Batch, rng: np.random.Generator) -> 
         prepared.card.preprocessing,
         prepared.recipe.augmentation,
         rng,
-        deviation=prepared.deviation,
+        std=prepared.std,
     )
     training = prepared.recipe.training
     image = image.contiguous(

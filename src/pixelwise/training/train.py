@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from pixelwise.classes import Strays
+from pixelwise.classes import Unexpected
 from pixelwise.config import Recipe, load_recipe, validated
 from pixelwise.data.dataset import Dataset, open_as_in
 from pixelwise.data.sample import spread
 from pixelwise.devices import processor_for_training
 from pixelwise.errors import ConfigError, DataError, ModelFileError, TrainingError
-from pixelwise.evaluation.evaluate import score_samples
+from pixelwise.evaluation.evaluate import evaluate_samples
 from pixelwise.files import make_folder, write_text
 from pixelwise.models.base import FRESH_ONLY
 from pixelwise.models.model_file import MODEL_NAME, load_model_file, save_model_file
@@ -24,21 +24,21 @@ from pixelwise.reporting.report_page import REPORT_NAME
 from pixelwise.text import NOTHING_YET, RUN_AS_BEFORE
 from pixelwise.training.checkpoint import CHECKPOINT_NAME
 from pixelwise.training.diagnostics.sanity_check import overfit_one_batch
-from pixelwise.training.events import Drawn, Listener, Said, ignore_events
+from pixelwise.training.events import FilesWritten, Listener, Message, ignore_events
 from pixelwise.training.loop import Outcome, Trainer
 from pixelwise.training.run_folder import (
     CURVES_NAME,
     HISTORY_NAME,
+    METRICS_NAME,
     NOTES_NAME,
     RECIPE_NAME,
-    SCORES_NAME,
     difference_from_run,
     other_data,
 )
 from pixelwise.training.run_report import write_run_report
 from pixelwise.training.setup import Prepared, prepare
 
-RUN_FILES = (RECIPE_NAME, CHECKPOINT_NAME, MODEL_NAME, HISTORY_NAME, SCORES_NAME, NOTES_NAME)
+RUN_FILES = (RECIPE_NAME, CHECKPOINT_NAME, MODEL_NAME, HISTORY_NAME, METRICS_NAME, NOTES_NAME)
 """A folder that holds any of them is not written over."""
 
 NUM_PICTURES = 3
@@ -56,18 +56,18 @@ def train(
     size: tuple[int, int] | None = None,
     split: str | None = None,
     ignore: Sequence[int] = (),
-    strays: Strays | None = None,
+    unexpected: Unexpected | None = None,
     bands: Sequence[int] | None = None,
     format: str | None = None,  # noqa: A002  the word that the command line and the card use
     recipe: Path | str | Recipe | None = None,
     overrides: Sequence[str] = (),
     resume: bool = False,
-    selftest: bool = False,
+    sanity_check: bool = False,
     seed: int | None = None,
     device: str | None = None,
     listener: Listener = ignore_events,
 ) -> Outcome:
-    """Train a model on a folder of labelled images.
+    """Train a model on a folder of labeled images.
 
     What is left open is chosen from the data and the machine, and said with its reason.
 
@@ -81,36 +81,36 @@ def train(
         batch_size: Images per step.
         size: Height and width in pixels of the crops.
         split: ``TRAIN/VAL/TEST`` or ``TRAIN/TEST`` shares for a folder without splits.
-        ignore: Further stored mask values that mean void.
-        strays: What becomes of stored values that are neither a class nor void; they are refused
-            where neither this nor the card says.
+        ignore: Further stored mask values that are ignored.
+        unexpected: What becomes of stored values that are neither a class nor ignored; they are
+            refused where neither this nor the card says.
         bands: Bands of the images to train on, counted from 1, such as ``(4, 3, 2)``.
         format: The label format, where looking does not find it.
         recipe: A YAML file or a recipe to start from; the arguments here override it.
         overrides: ``section.key=value``, as ``--set`` on the command line.
-        resume: Go on with the run in ``out`` from its checkpoint, with its own recipe.
-        selftest: Learn one batch by heart first, and stop where that fails.
+        resume: Continue the run in ``out`` from its checkpoint, with its own recipe.
+        sanity_check: Overfit one batch first as a sanity check, and stop where that fails.
         seed: Of weights, order, crops and dropout.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         listener: Told of what happens; see :mod:`pixelwise.training.events`.
 
     Returns:
         The run's folder, with ``recipe.yaml``, ``model.safetensors``, ``last.ckpt``,
-        ``history.csv``, ``scores.json``, ``notes.json``, ``report.html``, ``curves.png`` and
+        ``history.csv``, ``metrics.json``, ``notes.json``, ``report.html``, ``curves.png`` and
         ``pictures/``.
 
     Raises:
         PixelwiseError: The data, the recipe or the folder cannot be used.
-        KeyboardInterrupt: Training was stopped; everything reached is saved, ``resume`` goes on.
+        KeyboardInterrupt: Training was stopped; everything reached is saved, ``resume`` continues.
 
     Example:
         >>> outcome = train("my-images", minutes=15)  # doctest: +SKIP
-        >>> outcome.scores.mean_iou  # doctest: +SKIP
+        >>> outcome.metrics.mean_iou  # doctest: +SKIP
         0.84
     """
     arguments: dict[str, dict[str, object]] = {
         "data": {"path": None if data is None else str(data), "split": split, "format": format,
-                 "ignore": tuple(ignore) or None, "strays": strays,
+                 "ignore": tuple(ignore) or None, "unexpected": unexpected,
                  "bands": None if bands is None else tuple(bands)},
         "model": {"name": model},
         "training": {"epochs": epochs, "minutes": minutes, "batch_size": batch_size, "size": size,
@@ -138,15 +138,15 @@ def train(
         chosen = _base_recipe(recipe, overrides)
     chosen = _with(chosen, given)
     if chosen.data.path is None:
-        raise ConfigError("train needs DATA: a folder of labelled images, or a dataset card")
+        raise ConfigError("train needs DATA: a folder of labeled images, or a dataset card")
     with processor_for_training():
         with _saying_what_is_kept(NOTHING_YET if not resume else RUN_AS_BEFORE):
             dataset = _data_of_run(chosen, folder) if resume else open_as_in(chosen.data)
             if not resume:
                 folder = _new_folder(out, chosen.model.name, dataset.path.resolve().name)
-            listener(Said("data", dataset.notes))
+            listener(Message("data", dataset.notes))
             prepared = prepare(chosen, dataset, listener)
-            if selftest:
+            if sanity_check:
                 _require_self_test(prepared, listener)
             trainer = Trainer(prepared, folder, listener)
             if resume:
@@ -194,21 +194,21 @@ def _saying_what_is_kept(text: str) -> Iterator[None]:
 
 
 def _recipe_as_begun(path: Path) -> Recipe:
-    """The recipe of a run that is gone on with."""
+    """The recipe of a run that is continued."""
     recipe = load_recipe(path)
-    if recipe.training.batch_statistics is None:  # begun before there was this choice
-        recipe.training.batch_statistics = 1.0
+    if recipe.training.freeze_batchnorm_from is None:  # begun before there was this choice
+        recipe.training.freeze_batchnorm_from = 1.0
     for argument in FRESH_ONLY:  # the checkpoint has the weights
         recipe.model.arguments.pop(argument, None)
     return recipe
 
 
 def _require_self_test(prepared: Prepared, listener: Listener) -> None:
-    """Refuse to train where one batch cannot even be learnt by heart."""
+    """Refuse to train where one batch cannot even be overfitted."""
     result = overfit_one_batch(prepared)
     if not result.is_passed:
         raise TrainingError(result.text)
-    listener(Said("self-test", (result.text,)))
+    listener(Message("sanity check", (result.text,)))
 
 
 def _base_recipe(recipe: Path | str | Recipe | None, overrides: Sequence[str]) -> Recipe:
@@ -246,13 +246,13 @@ def _new_folder(out: Path | str | None, model: str, data: str) -> Path:
     if held:
         raise ConfigError(
             f"--out must be a new folder. {folder} holds a run ({', '.join(held)}). "
-            "Choose another, or go on with that run: --resume"
+            "Choose another, or continue that run: --resume"
         )
     return folder
 
 
 def _finish(prepared: Prepared, trainer: Trainer, listener: Listener) -> Outcome:
-    """Score the kept epoch in detail, from its file; calibrate, draw images, write the report."""
+    """Evaluate the kept epoch from its file; calibrate, draw images, write the report."""
     folder, cache = trainer.folder, prepared.validation
     model, card = load_model_file(folder / MODEL_NAME)
     predictor = Predictor(
@@ -260,31 +260,31 @@ def _finish(prepared: Prepared, trainer: Trainer, listener: Listener) -> Outcome
         prepared.validation_card,
         device=prepared.device,
     )
-    scores = score_samples(predictor, iter(cache), len(cache), detailed=True)
-    scores = dataclasses.replace(scores, selected_on=len(cache))
-    assert scores.detail is not None
+    metrics = evaluate_samples(predictor, iter(cache), len(cache), detailed=True)
+    metrics = dataclasses.replace(metrics, selected_on=len(cache))
+    assert metrics.detail is not None
     save_model_file(
         folder / MODEL_NAME,
         model,
-        card.model_copy(update={"temperature": scores.detail.temperature}),
+        card.model_copy(update={"temperature": metrics.detail.temperature}),
     )
     write_text(
-        folder / SCORES_NAME, json.dumps({"split": "val", **scores.to_json()}, indent=2) + "\n"
+        folder / METRICS_NAME, json.dumps({"split": "val", **metrics.to_json()}, indent=2) + "\n"
     )
     progress = trainer.progress
     assert progress.best_epoch is not None
-    outcome = Outcome(folder, scores, progress.best_epoch + 1, progress.epoch, progress.elapsed_s)
+    outcome = Outcome(folder, metrics, progress.best_epoch + 1, progress.epoch, progress.elapsed_s)
     places = {record.name: place for place, record in enumerate(prepared.dataset.split("val"))}
     write_run_report(
         folder,
-        scores,
+        metrics,
         predictor,
         prepared.dataset,
         prepared.recipe,
         lambda name: cache[places[name]],
     )
     listener(
-        Drawn(
+        FilesWritten(
             (
                 folder / REPORT_NAME,
                 folder / CURVES_NAME,

@@ -16,11 +16,11 @@ from pixelwise.transforms.preprocessing import image_to_tensor, pad_image, resiz
 
 @dataclass(frozen=True)
 class TensorSample:
-    """An image and its truth as tensors.
+    """An image and its mask as tensors.
 
     Attributes:
         image: (C, H, W), in stored units and type.
-        mask: Exclusive: uint8 (H, W). Overlapping: uint8 (K, H, W).
+        mask: Multiclass: uint8 (H, W). Multilabel: uint8 (K, H, W).
         valid: bool (H, W); False where the crop reached beyond the image.
     """
 
@@ -57,7 +57,7 @@ def augment(
 
     Args:
         sample: What to cut from.
-        size: Height and width of the crop. Where the image is smaller, the rest is void.
+        size: Height and width of the crop. Where the image is smaller, the rest is ignored.
         recipe: What may be varied; every entry is filled.
         label_mode: How masks are resized: class ids by nearest, soft planes bilinearly.
         rng: The only source of chance.
@@ -83,21 +83,21 @@ def augment(
 
 
 def jitter(
-    image: Tensor, recipe: AugmentationRecipe, rng: np.random.Generator, *, deviation: float = 1.0
+    image: Tensor, recipe: AugmentationRecipe, rng: np.random.Generator, *, std: float = 1.0
 ) -> Tensor:
-    """Vary brightness and contrast of each image of a normalised batch, in place.
+    """Vary brightness and contrast of each image of a normalized batch, in place.
 
     Args:
-        image: Float (N, C, H, W), normalised, any number of channels.
+        image: Float (N, C, H, W), normalized, any number of channels.
         recipe: How much; every entry is filled.
         rng: The only source of chance.
-        deviation: Standard deviation of the normalised images; brightness is a share of it.
+        std: Standard deviation of the normalized images; brightness is a share of it.
     """
     if not (recipe.brightness or recipe.contrast):
         return image
     count = len(image)
     factors = 1 + rng.uniform(-1, 1, count) * (recipe.contrast or 0.0)
-    shifts = rng.uniform(-1, 1, count) * (recipe.brightness or 0.0) * deviation
+    shifts = rng.uniform(-1, 1, count) * (recipe.brightness or 0.0) * std
     as_column = [
         torch.as_tensor(values, dtype=image.dtype, device=image.device).view(-1, 1, 1, 1)
         for values in (factors, shifts)
@@ -124,7 +124,7 @@ def _turn(
 def _padded(
     image: Tensor, mask: Tensor, size: tuple[int, int], label_mode: LabelMode
 ) -> TensorSample:
-    """Fill up to the crop's size at the right and the bottom, and mark what was filled as void.
+    """Fill up to the crop's size at the right and the bottom, and mark what was filled as ignored.
 
     A quarter turn can leave one side longer than the crop: it is cut.
     """
@@ -133,14 +133,14 @@ def _padded(
     missing = [0, size[1] - image.shape[-1], 0, size[0] - image.shape[-2]]
     if any(missing):
         image = pad_image(image, size)
-        void = IGNORE_INDEX if label_mode == "exclusive" else 0
-        mask = torch.nn.functional.pad(mask, missing, value=void)
+        ignored = IGNORE_INDEX if label_mode == "multiclass" else 0
+        mask = torch.nn.functional.pad(mask, missing, value=ignored)
         valid = torch.nn.functional.pad(valid, missing, value=False)
     return TensorSample(image, mask, valid)
 
 
 def _resize_mask(mask: Tensor, size: tuple[int, int], label_mode: LabelMode) -> Tensor:
-    """Resize pixel-aligned: nearest-exact takes the centre, plain nearest is half a pixel off."""
-    if label_mode == "overlapping":
+    """Resize pixel-aligned: nearest-exact takes the center, plain nearest is half a pixel off."""
+    if label_mode == "multilabel":
         return resize_image(mask, size)
     return torch.nn.functional.interpolate(mask[None, None], size, mode="nearest-exact")[0, 0]

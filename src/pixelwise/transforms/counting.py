@@ -11,13 +11,14 @@ from pixelwise.classes import HALF
 from pixelwise.io.arrays import BoolArray, UInt8Array
 
 BLOCK_PX = 2**18
-"""Pixels are worked on in rows of about so many, so that no step takes eight times their memory."""
+"""Pixels are worked on in rows of about this many, so that no step takes eight times their
+memory."""
 
 SMALL_TYPES = (np.dtype(np.uint8), np.dtype(np.uint16))
 """Of so few values that a table has room for all."""
 
 Codes = npt.NDArray[np.integer[Any]]
-"""What the pixels of a mask store, numbers or colours, of any integer type."""
+"""What the pixels of a mask store, numbers or colors, of any integer type."""
 
 
 def blocks(pixels: npt.NDArray[Any]) -> list[slice]:
@@ -30,7 +31,7 @@ def count_values(values: Codes) -> npt.NDArray[np.int64]:
     """How often each number of a small type is held: int64 (256,) or (65536,).
 
     Args:
-        values: Of one of ``SMALL_TYPES``, of any shape; class ids 255 are void.
+        values: Of one of ``SMALL_TYPES``, of any shape; class ids 255 are ignored.
     """
     counts = np.zeros(np.iinfo(values.dtype).max + 1, np.int64)
     for rows in blocks(values):
@@ -43,7 +44,7 @@ def commonest(codes: Codes, most: int) -> dict[int, int]:
 
     Args:
         codes: Of any shape.
-        most: So many are given at most.
+        most: This many are given at most.
     """
     if codes.dtype in SMALL_TYPES:
         counts = count_values(codes)

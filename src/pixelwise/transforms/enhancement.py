@@ -1,7 +1,7 @@
 """Steps on the pixels of an image before its size changes; each keeps depth and shape.
 
 Their order is the same wherever they run: bands, denoise, white balance, contrast. Resizing and
-normalisation follow in :mod:`pixelwise.transforms.preprocessing`.
+normalization follow in :mod:`pixelwise.transforms.preprocessing`.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ STRETCH = (1.0, 99.0)
 """Percentiles of an image that become black and white when its contrast is stretched."""
 
 CLAHE_TILES = 8
-"""CLAHE looks at so many parts along each side, fewer where the image has fewer pixels."""
+"""CLAHE looks at this many parts along each side, fewer where the image has fewer pixels."""
 
 CLAHE_LIMIT = 2.0
-"""CLAHE makes no grey level's contrast steeper than about so many times."""
+"""CLAHE makes no gray level's contrast steeper than about this many times."""
 
 CLAHE_BINS = 256
-"""Grey levels of CLAHE's histograms; values between two of them are interpolated."""
+"""Gray levels of CLAHE's histograms; values between two of them are interpolated."""
 
 STRIP_PIXELS = 2**20
-"""Images deeper than 8 bits go through CLAHE in strips of so many pixels, which bounds memory."""
+"""Images deeper than 8 bits go through CLAHE in strips of this many pixels, which bounds memory."""
 
 MEDIAN_PX = 3
 """Side of the median's window."""
@@ -39,8 +39,8 @@ NOISE_KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 """Leaves of an image what is neither flat, nor a slope, nor an edge along an axis: six times the
 noise (Immerkær, Fast Noise Variance Estimation, 1996)."""
 
-MEDIAN_TO_DEVIATION = 1.4826
-"""Deviation over median absolute value of normally distributed noise."""
+MEDIAN_TO_STD = 1.4826
+"""Standard deviation over median absolute value of normally distributed noise."""
 
 Plane = npt.NDArray[np.float32]
 
@@ -51,7 +51,7 @@ class Enhancement(BaseModel):
     Attributes:
         bands: Bands that are taken, counted from 1, in this order; ``None`` takes all.
         denoise: ``median`` of 3 x 3 pixels, or ``nl-means`` as strong as the noise in the band.
-        white_balance: ``grey-world`` gives all bands the same mean.
+        white_balance: ``gray-world`` gives all bands the same mean.
         contrast: ``stretch`` spreads the values of all bands alike over the range of their type,
             ``stretch-bands`` those of each band, ``clahe`` evens out the contrast of each part.
     """
@@ -93,10 +93,10 @@ def enhance(image: Array, steps: Enhancement, name: str = "image") -> Array:
         image = _by_band(image, _median)
     elif steps.denoise == "nl-means":
         image = _by_band(image, _nl_means)
-    if steps.white_balance == "grey-world":
-        image = balance_grey_world(image)
+    if steps.white_balance == "gray-world":
+        image = balance_gray_world(image)
     if steps.contrast == "clahe":
-        return equalise_locally(image)
+        return equalize_locally(image)
     if steps.contrast != "none":
         return stretch_contrast(image, by_band=steps.contrast == "stretch-bands")
     return image
@@ -123,8 +123,8 @@ def choose_bands(image: Array, bands: tuple[int, ...] | None, name: str = "image
     return np.ascontiguousarray(image[..., [band - 1 for band in bands]])
 
 
-def balance_grey_world(image: Array) -> Array:
-    """Scale each band so that its mean is the mean of all bands: the world is grey on average.
+def balance_gray_world(image: Array) -> Array:
+    """Scale each band so that its mean is the mean of all bands: the world is gray on average.
 
     Args:
         image: (H, W, C), uint8, uint16 or float32.
@@ -134,7 +134,7 @@ def balance_grey_world(image: Array) -> Array:
         without a positive mean stays as it is.
 
     Reference:
-        Buchsbaum, A spatial processor model for object colour perception (1980).
+        Buchsbaum, A spatial processor model for object color perception (1980).
     """
     means = image.mean((0, 1), np.float64)
     gains = np.divide(means.mean(), means, out=np.ones_like(means), where=means > 0)
@@ -146,7 +146,7 @@ def stretch_contrast(image: Array, *, by_band: bool = False) -> Array:
 
     Args:
         image: (H, W, C), uint8, uint16 or float32.
-        by_band: Each band by itself; otherwise all alike, which keeps the colours.
+        by_band: Each band by itself; otherwise all alike, which keeps the colors.
 
     Returns:
         The same shape and type; the 1st percentile is 0, the 99th the type's largest value, 1 of
@@ -164,14 +164,14 @@ def stretch_contrast(image: Array, *, by_band: bool = False) -> Array:
     return _as_type(np.where(is_flat, image, stretched), image.dtype)
 
 
-def equalise_locally(image: Array) -> Array:
+def equalize_locally(image: Array) -> Array:
     """Even out the contrast of each part of an image (CLAHE).
 
     Three bands are taken as red, green and blue: their lightness (CIE Lab) is changed and their
-    colour is not. Otherwise each band is changed by itself.
+    color is not. Otherwise each band is changed by itself.
 
     Images deeper than 8 bits rarely fill their range: they are stretched first, all bands of a
-    colour image alike, others each by itself; float32 ends up in 0 to 1 as after every stretch.
+    color image alike, others each by itself; float32 ends up in 0 to 1 as after every stretch.
 
     Args:
         image: (H, W, C), uint8, uint16 or float32.
@@ -182,15 +182,15 @@ def equalise_locally(image: Array) -> Array:
     Reference:
         Zuiderveld, Contrast Limited Adaptive Histogram Equalization (Graphics Gems IV, 1994).
     """
-    is_colour = image.shape[-1] == 3
+    is_color = image.shape[-1] == 3
     if image.dtype == np.uint8:
-        return _on_lightness(image) if is_colour else _by_band(image, _clahe)
+        return _on_lightness(image) if is_color else _by_band(image, _clahe)
     if image.min() == image.max():
         return image
-    image = stretch_contrast(image, by_band=not is_colour)
+    image = stretch_contrast(image, by_band=not is_color)
     largest = LARGEST_VALUE[str(image.dtype)]
     unit = np.asarray(image, np.float32) / np.float32(largest)
-    unit = _on_lightness(unit) if is_colour else _by_band(unit, _deep_clahe)
+    unit = _on_lightness(unit) if is_color else _by_band(unit, _deep_clahe)
     return _as_type(unit.clip(0, 1) * np.float32(largest), image.dtype)
 
 
@@ -284,19 +284,19 @@ def _nl_means(band: Array) -> Array:
             return band
         levels = np.rint((band - low) / span * np.float32(65535)).astype(np.uint16)
         return np.asarray(_nl_means(levels) / np.float32(65535) * span + low, np.float32)
-    noise = _noise_deviation(band)
+    noise = _noise_std(band)
     if noise == 0:
         return band
     norm = cv2.NORM_L2 if band.dtype == np.uint8 else cv2.NORM_L1  # all that it has for uint16
     return np.asarray(cv2.fastNlMeansDenoising(band, h=[noise], normType=norm))
 
 
-def _noise_deviation(band: Array) -> float:
+def _noise_std(band: Array) -> float:
     """Standard deviation of the noise in a band, (H, W), robust against edges and texture."""
     import cv2
 
     response = np.abs(cv2.filter2D(band.astype(np.float32), -1, NOISE_KERNEL))
-    return float(np.median(response)) * MEDIAN_TO_DEVIATION / 6
+    return float(np.median(response)) * MEDIAN_TO_STD / 6
 
 
 def _by_band(image: Array, step: Callable[[Array], Array]) -> Array:

@@ -21,7 +21,7 @@ class LabeledImage(Protocol):
 
     @property
     def mask(self) -> UInt8Array:
-        """Class ids (H, W), 255 is void; or one soft mask per class (K, H, W), 0..255 for 0..1."""
+        """Class ids (H, W), 255 is ignored; or soft masks (K, H, W), 0 to 255 for 0 to 1."""
 
     @property
     def label_mode(self) -> LabelMode:

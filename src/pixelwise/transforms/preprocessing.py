@@ -91,7 +91,7 @@ class Preprocessing(Enhancement):
         return self.model_copy(update=dict(Enhancement()))
 
     def describe(self) -> list[str]:
-        """The steps but the normalisation in words, in their order; empty where none is done."""
+        """The steps but the normalization in words, in their order; empty where none is done."""
         steps = super().describe()
         if isinstance(self.resize, ShortestSide):
             steps.append(f"shortest side {self.resize.shortest_side}")
@@ -107,7 +107,7 @@ class Preprocessing(Enhancement):
 def prepare_image(
     image: Array, preprocessing: Preprocessing, in_channels: int, name: str = "image"
 ) -> Tensor:
-    """An image as the model sees it but for the normalisation.
+    """An image as the model sees it but for the normalization.
 
     Args:
         image: (H, W, C), as read.
@@ -117,7 +117,8 @@ def prepare_image(
 
     Returns:
         (C, H, W) in stored units and at working size: uint8, or float32 of deeper images. Where a
-        letterbox is larger than the image, its last row and column go on to the right and bottom.
+        letterbox is larger than the image, its last row and column continue to the right and
+        bottom.
 
     Raises:
         DataError: It lacks a band, has other channels, or would be enlarged beyond memory.
@@ -204,12 +205,12 @@ def pad_image(image: Tensor, size: tuple[int, int]) -> Tensor:
     return image.index_select(-2, rows).index_select(-1, columns)
 
 
-def normalise(image: Tensor, preprocessing: Preprocessing) -> Tensor:
+def normalize(image: Tensor, preprocessing: Preprocessing) -> Tensor:
     """Bring stored units to those that the model was trained on.
 
     Args:
         image: (N, C, H, W) or (C, H, W), in stored units, any number type.
-        preprocessing: Mean and deviation per channel.
+        preprocessing: Mean and standard deviation per channel.
 
     Returns:
         float32 of the same shape.

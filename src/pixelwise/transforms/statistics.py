@@ -26,9 +26,9 @@ class DatasetStatistics:
         std: Standard deviation per channel, in stored units, above 0.
         heights: Every image's height in pixels.
         widths: Every image's width in pixels.
-        class_frequencies: Share of the labelled pixels that is of each class (overlapping: its
+        class_frequencies: Share of the labeled pixels that is of each class (multilabel: its
             mean coverage, so they need not add up to 1).
-        void_share: Share of the pixels that is void.
+        ignored_share: Share of the pixels that is ignored.
         unevenness: How differently a class lies in the upper and the lower halves of the images, 0
             (alike) to 1 (only in one of them), of the class where it is largest: near 1 for road
             scenes, near 0 for pictures from above or through a microscope.
@@ -42,7 +42,7 @@ class DatasetStatistics:
     heights: tuple[int, ...]
     widths: tuple[int, ...]
     class_frequencies: tuple[float, ...]
-    void_share: float
+    ignored_share: float
     unevenness: float
 
     @property
@@ -52,7 +52,7 @@ class DatasetStatistics:
 
 
 def conform_channels(image: Array, in_channels: int, name: str) -> Array:
-    """Bring an image to the number of channels that a model takes; grey becomes equal channels.
+    """Bring an image to the number of channels that a model takes; gray becomes equal channels.
 
     Args:
         image: (H, W, C).
@@ -60,7 +60,7 @@ def conform_channels(image: Array, in_channels: int, name: str) -> Array:
         name: The image's name, for the message.
 
     Raises:
-        DataError: The channels differ and neither side is a grey picture.
+        DataError: The channels differ and neither side is a grayscale picture.
     """
     channels = image.shape[-1]
     if channels == in_channels:
@@ -84,12 +84,12 @@ def measure(samples: Iterable[LabeledImage], class_map: ClassMap) -> DatasetStat
 
     Raises:
         DataError: Bit depths or channels cannot go together.
-        MaskError: Nothing is labelled, or everything is of one class, so nothing can be learnt.
+        MaskError: Nothing is labeled, or everything is of one class, so nothing can be learned.
     """
     heights, widths, names, moments = [], [], [], []
     dtypes: dict[str, str] = {}
     counts, upper_counts = np.zeros(class_map.num_classes), np.zeros(class_map.num_classes)
-    void = labelled = 0.0
+    ignored = labeled = 0.0
     for sample in samples:
         height, width, channels = sample.image.shape
         heights.append(height)
@@ -98,20 +98,20 @@ def measure(samples: Iterable[LabeledImage], class_map: ClassMap) -> DatasetStat
         dtypes.setdefault(str(sample.image.dtype), sample.name)
         pixels = sample.image.reshape(-1, channels)
         moments.append((len(pixels), pixels.mean(0, np.float64), pixels.var(0, dtype=np.float64)))
-        upper, upper_void = _count(sample.mask[..., : height // 2, :], class_map.num_classes)
-        lower, lower_void = _count(sample.mask[..., height // 2 :, :], class_map.num_classes)
+        upper, upper_ignored = _count(sample.mask[..., : height // 2, :], class_map.num_classes)
+        lower, lower_ignored = _count(sample.mask[..., height // 2 :, :], class_map.num_classes)
         counts += upper + lower
         upper_counts += upper
-        void += upper_void + lower_void
-        labelled += height * width
+        ignored += upper_ignored + lower_ignored
+        labeled += height * width
     if not heights:
         raise DataError("the training split must hold at least one image. Got none")
     if len(dtypes) > 1:
         seen = ", ".join(f"{dtype} in {name}" for dtype, name in dtypes.items())
         raise DataError(f"images must share one bit depth. Got {seen}. Convert one kind")
-    total = int(labelled)
-    labelled -= void
-    _require_something_to_learn(counts, labelled, class_map, sample.label_mode, names)
+    total = int(labeled)
+    labeled -= ignored
+    _require_something_to_learn(counts, labeled, class_map, sample.label_mode, names)
     in_channels = _common_channels([len(mean) for _, mean, _ in moments], names)
     mean, std = _pooled(moments, in_channels)
     return DatasetStatistics(
@@ -122,14 +122,14 @@ def measure(samples: Iterable[LabeledImage], class_map: ClassMap) -> DatasetStat
         std=std,
         heights=tuple(heights),
         widths=tuple(widths),
-        class_frequencies=tuple((counts / labelled).tolist()),
-        void_share=void / total,
+        class_frequencies=tuple((counts / labeled).tolist()),
+        ignored_share=ignored / total,
         unevenness=_unevenness(counts, upper_counts),
     )
 
 
 def _count(mask: np.ndarray, num_classes: int) -> tuple[np.ndarray, float]:
-    """Pixels of each class (soft ones by their share), and of void, in a mask of either mode."""
+    """Pixels of each class (soft ones by their share), and ignored ones, in a mask of any mode."""
     if mask.ndim == 3:
         return mask.sum(axis=(1, 2), dtype=np.float64) / 255, 0.0
     histogram = count_values(mask)
@@ -144,23 +144,23 @@ def _unevenness(counts: np.ndarray, upper_counts: np.ndarray) -> float:
 
 def _require_something_to_learn(
     counts: np.ndarray,
-    labelled: float,
+    labeled: float,
     class_map: ClassMap,
     label_mode: str,
     names: list[str],
 ) -> None:
     masks = f"the {len(names)} training masks ({', '.join(names[:3])}"
     masks += ", ...)" if len(names) > 3 else ")"
-    if labelled == 0:
+    if labeled == 0:
         raise MaskError(
-            f"{masks} must hold labelled pixels. All are void "
-            f"({', '.join(map(str, class_map.ignore))}). Check the void value"
+            f"{masks} must hold labeled pixels. All are ignored "
+            f"({', '.join(map(str, class_map.ignore))}). Check the ignore value"
         )
     present = [name for name, count in zip(class_map.names, counts, strict=True) if count > 0]
-    if label_mode == "exclusive" and len(present) < 2:
+    if label_mode == "multiclass" and len(present) < 2:
         raise MaskError(
             f"{masks} must show at least two classes. Got {present[0]!r} alone. "
-            "Check the masks and the void value"
+            "Check the masks and the ignore value"
         )
     if not present:
         raise MaskError(f"{masks} must show at least one class. All are black. Check the masks")
@@ -179,7 +179,7 @@ def _common_channels(channels: list[int], names: list[str]) -> int:
 def _pooled(
     moments: list[tuple[int, np.ndarray, np.ndarray]], in_channels: int
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation over all pixels from those of each image; grey counts in all channels."""
+    """Mean and standard deviation over all pixels from those of images; gray counts in each."""
     counts = np.array([count for count, _, _ in moments], np.float64)[:, None]
     means = np.stack([np.broadcast_to(mean, in_channels) for _, mean, _ in moments])
     variances = np.stack([np.broadcast_to(variance, in_channels) for _, _, variance in moments])

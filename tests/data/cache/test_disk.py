@@ -26,7 +26,7 @@ from pixelwise.data.cache.disk import DiskCache, open_cache
 from pixelwise.data.cache.packing import pack, unpack
 from pixelwise.data.convert import convert_data
 from pixelwise.data.dataset import open_dataset
-from pixelwise.data.formats import Truth, formats
+from pixelwise.data.formats import MaskContent, formats
 from pixelwise.data.formats.object_masks import ObjectMasks
 from pixelwise.data.sample import Record, Sample
 from pixelwise.data.watching import watched
@@ -96,15 +96,15 @@ def is_equal(first, second):
 def test_of_every_format_the_second_opening_decodes_nothing_and_gives_the_same(
     tmp_path, kept_in, monkeypatch, make_index_dataset, name
 ):
-    sources = [_overlapping(tmp_path / "one", 1), _overlapping(tmp_path / "two", 2)]
+    sources = [_multilabel(tmp_path / "one", 1), _multilabel(tmp_path / "two", 2)]
     for number, names in enumerate(CLASS_NAMES):
         folder = make_index_dataset(tmp_path / f"in-{number}", num_images=3, num_classes=2)
         (folder / "dataset.yaml").write_text(f"classes: [{names}]\n")
         sources.append(folder)
-    sources.append(_grey(make_index_dataset(tmp_path / "grey", num_images=3, num_classes=2)))
+    sources.append(_gray(make_index_dataset(tmp_path / "grayscale", num_images=3, num_classes=2)))
     source = next(source for source in map(open_dataset, sources) if _holds(name, source))
     convert_data(source, tmp_path / "out", name)
-    if source.label_mode == "overlapping":  # whose card says what is void, which nothing is
+    if source.label_mode == "multilabel":  # whose card says what is ignored, which nothing is
         (tmp_path / "out" / "dataset.yaml").unlink()
     plain = load_all(tmp_path / "out", cache=False)
     first = load_all(tmp_path / "out")
@@ -122,11 +122,11 @@ def test_of_every_format_the_second_opening_decodes_nothing_and_gives_the_same(
 
 def _holds(name, dataset):
     target = formats.create(name)
-    truth = Truth.of(dataset.load(dataset.records[0]), dataset.class_map)
-    return truth.label_mode in target.label_modes and not target.refusal(truth)
+    content = MaskContent.of(dataset.load(dataset.records[0]), dataset.class_map)
+    return content.label_mode in target.label_modes and not target.refusal(content)
 
 
-def _grey(folder):
+def _gray(folder):
     """Masks of 0 and 1 as black and white."""
     for path in folder.glob("masks/*.png"):
         Image.fromarray(np.asarray(Image.open(path)) * np.uint8(255)).save(path)
@@ -135,7 +135,7 @@ def _grey(folder):
     return folder
 
 
-def _overlapping(folder, num_classes):
+def _multilabel(folder, num_classes):
     for number in range(3):
         for part in ("images", "masks/one", "masks/two")[: 1 + num_classes]:
             path = folder / part / f"{number}.png"
@@ -238,7 +238,9 @@ def test_other_classes_options_windows_and_names_are_other_samples(
     others = [
         (dataclasses.replace(dataset, class_map=swapped), record),
         (
-            dataclasses.replace(dataset, format=formats.create("object-masks", strays="void")),
+            dataclasses.replace(
+                dataset, format=formats.create("object-masks", unexpected="ignored")
+            ),
             record,
         ),
         (dataset, dataclasses.replace(record, window=(0, 0, 5, 5))),
@@ -442,7 +444,7 @@ def test_two_writers_at_once_leave_whole_files(folder, kept_in, monkeypatch):
     assert not list(kept_in.glob(".*"))
 
 
-def test_on_a_full_disk_work_goes_on_and_it_is_said_once(folder, kept_in, monkeypatch, caplog):
+def test_on_a_full_disk_work_continues_and_it_is_said_once(folder, kept_in, monkeypatch, caplog):
     def full(self, content):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -460,7 +462,9 @@ def test_on_a_full_disk_work_goes_on_and_it_is_said_once(folder, kept_in, monkey
 
 
 @pytest.mark.parametrize("place", ["a file", "below a file"])
-def test_where_the_cache_cannot_be_made_work_goes_on(folder, tmp_path, monkeypatch, caplog, place):
+def test_where_the_cache_cannot_be_made_work_continues(
+    folder, tmp_path, monkeypatch, caplog, place
+):
     (tmp_path / "taken").write_text("mine")
     taken = tmp_path / "taken" if place == "a file" else tmp_path / "taken" / "below"
     monkeypatch.setenv("PIXELWISE_CACHE", str(taken))
@@ -662,16 +666,16 @@ def test_every_field_of_a_sample_is_kept():
 
 def test_arrays_that_cannot_be_packed_are_left():
     image, mask = np.zeros((2, 3, 1), np.float64), np.zeros((2, 3), np.uint8)
-    assert pack(Sample("a", image, mask, "exclusive")) is None
-    assert pack(Sample("a", np.zeros((0, 3, 1), np.uint8), mask, "exclusive")) is None
+    assert pack(Sample("a", image, mask, "multiclass")) is None
+    assert pack(Sample("a", np.zeros((0, 3, 1), np.uint8), mask, "multiclass")) is None
 
 
 def test_a_packed_sample_takes_the_name_it_is_read_for():
     rng = np.random.default_rng(0)
     image = rng.integers(0, 255, (5, 4, 3), np.uint8)[::-1]  # not in one piece
     mask = rng.integers(0, 2, (2, 5, 4), np.uint8)
-    packed = pack(Sample("a", image, mask, "overlapping"))
-    assert is_equal(unpack(packed, "b"), Sample("b", image, mask, "overlapping"))
+    packed = pack(Sample("a", image, mask, "multilabel"))
+    assert is_equal(unpack(packed, "b"), Sample("b", image, mask, "multilabel"))
 
 
 def test_a_stamp_needs_every_file(tmp_path):

@@ -14,7 +14,7 @@ def _save(path, pixels, palette=None):
     picture = Image.fromarray(np.asarray(pixels, np.uint8))
     if palette is not None:
         picture = Image.frombytes("P", picture.size, picture.tobytes())
-        picture.putpalette([level for colour in palette for level in colour])
+        picture.putpalette([level for color in palette for level in color])
     picture.save(path)
     return path
 

@@ -10,12 +10,12 @@ from PIL import Image
 
 from pixelwise.classes import ClassMap
 from pixelwise.data.dataset import open_dataset
-from pixelwise.data.formats import Truth, formats
+from pixelwise.data.formats import MaskContent, formats
 from pixelwise.data.formats.camvid import CAMVID, CAMVID_ORIGINAL
 from pixelwise.data.sample import Record, Sample
 from pixelwise.errors import FormatError, MaskError
 
-VOID, ROAD, SKY, CAR = (0, 0, 0), (128, 64, 128), (128, 128, 128), (64, 0, 128)
+IGNORED, ROAD, SKY, CAR = (0, 0, 0), (128, 64, 128), (128, 128, 128), (64, 0, 128)
 
 
 def mask_of(dataset, number=0):
@@ -29,7 +29,7 @@ def test_segnets_form_is_known_by_its_file_names_and_values(tmp_path, save_pair)
     assert dataset.format.name == "camvid"
     assert dataset.class_map == CAMVID
     assert dataset.class_map.names[4] == "pavement"
-    assert dataset.class_map.colours[4] == (60, 40, 222)
+    assert dataset.class_map.colors[4] == (60, 40, 222)
     np.testing.assert_array_equal(mask_of(dataset), [[0, 255], [4, 10]])
     save_pair(tmp_path, "holiday", [[0, 11], [4, 10]], **folders)
     others = open_dataset(tmp_path)
@@ -51,8 +51,10 @@ def test_other_numbers_under_its_names_are_index_masks(tmp_path, save_pair):
         ("val/images", "val/masks", "val"),
     ],
 )
-def test_the_original_colours_are_31_classes_and_void(tmp_path, save_pair, images, masks, split):
-    mask = [[VOID, ROAD], [SKY, CAR]]
+def test_the_original_colors_are_31_classes_and_ignored_pixels(
+    tmp_path, save_pair, images, masks, split
+):
+    mask = [[IGNORED, ROAD], [SKY, CAR]]
     save_pair(tmp_path, "Seq05VD_f00000", mask, images=images, masks=masks, ending="_L")
     dataset = open_dataset(tmp_path)
     assert dataset.format.name == "camvid"
@@ -63,9 +65,9 @@ def test_the_original_colours_are_31_classes_and_void(tmp_path, save_pair, image
     assert dataset.format.records(tmp_path)[0].split == split
 
 
-def test_a_colour_table_says_other_classes(tmp_path, save_pair):
+def test_a_color_table_says_other_classes(tmp_path, save_pair):
     save_pair(
-        tmp_path, "0006R0_f00930", [[VOID, ROAD, CAR]], images="train", masks="train_labels",
+        tmp_path, "0006R0_f00930", [[IGNORED, ROAD, CAR]], images="train", masks="train_labels",
         ending="_L",
     )  # fmt: skip
     (tmp_path / "class_dict.csv").write_text("name,r,g,b\nRoad,128,64,128\nVoid,0,0,0\n")
@@ -73,12 +75,14 @@ def test_a_colour_table_says_other_classes(tmp_path, save_pair):
     assert dataset.class_map.names == ("Road",)
     with pytest.raises(MaskError, match=r"_L\.png .*Got #400080 \(1 pixels, nearest"):
         mask_of(dataset)
-    np.testing.assert_array_equal(mask_of(open_dataset(tmp_path, strays="void")), [[255, 0, 255]])
+    np.testing.assert_array_equal(
+        mask_of(open_dataset(tmp_path, unexpected="ignored")), [[255, 0, 255]]
+    )
 
 
-def test_near_black_is_void_and_not_the_nearest_class(tmp_path, save_pair):
+def test_near_black_is_ignored_and_not_the_nearest_class(tmp_path, save_pair):
     save_pair(tmp_path, "0006R0_f00930", [[(3, 1, 0), ROAD]], ending="_L")
-    dataset = open_dataset(tmp_path, strays="nearest")
+    dataset = open_dataset(tmp_path, unexpected="nearest")
     np.testing.assert_array_equal(mask_of(dataset), [[255, CAMVID_ORIGINAL.names.index("Road")]])
 
 
@@ -103,7 +107,7 @@ def test_its_classes_read_back_as_they_were_written(
     record = Record(stem, save_pixels(folder / "source/a.png", image), split=split)
     (folder / "out").mkdir()
     found = formats.create("camvid")
-    found.write(folder / "out", [(record, Sample(stem, image, mask, "exclusive"))], class_map)
+    found.write(folder / "out", [(record, Sample(stem, image, mask, "multiclass"))], class_map)
     dataset = open_dataset(folder / "out")
     assert (dataset.format.name, dataset.class_map) == ("camvid", class_map)
     assert found.records(folder / "out")[0].split == split
@@ -111,8 +115,10 @@ def test_its_classes_read_back_as_they_were_written(
 
 
 def test_other_classes_cannot_be_written():
-    truth = Truth(ClassMap.build(("sky", "road")), "exclusive", has_void=False, is_soft=False)
-    assert "11 or the 31 classes of CamVid" in formats.create("camvid").refusal(truth)
+    content = MaskContent(
+        ClassMap.build(("sky", "road")), "multiclass", has_ignored=False, is_soft=False
+    )
+    assert "11 or the 31 classes of CamVid" in formats.create("camvid").refusal(content)
 
 
 @pytest.mark.real_data

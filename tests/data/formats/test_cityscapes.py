@@ -7,7 +7,7 @@ from hypothesis.extra.numpy import arrays
 
 from pixelwise.classes import ClassMap
 from pixelwise.data.dataset import open_dataset
-from pixelwise.data.formats import Truth, detect_format, formats
+from pixelwise.data.formats import MaskContent, detect_format, formats
 from pixelwise.data.formats.cityscapes import CLASSES
 from pixelwise.data.sample import Record, Sample
 from pixelwise.errors import FormatError, MaskError
@@ -37,14 +37,14 @@ def mask_of(dataset, number=0):
     return dataset.load(dataset.records[number]).mask
 
 
-def test_label_ids_are_the_19_classes_and_all_else_is_void(tmp_path, scene):
+def test_label_ids_are_the_19_classes_and_all_else_is_ignored(tmp_path, scene):
     ids = np.arange(34).reshape(2, 17)
     scene(tmp_path, "train", "aachen", 1, ids)
     scene(tmp_path, "val", "ulm", 2, np.full((2, 2), 255))
     dataset = open_dataset(tmp_path)
     assert dataset.format.name == "cityscapes"
     assert dataset.class_map.names[:3] == ("road", "sidewalk", "building")
-    assert dataset.class_map.colours[18] == (119, 11, 32)
+    assert dataset.class_map.colors[18] == (119, 11, 32)
     expected = [[OFFICIAL.get(value, 255) for value in row] for row in ids.tolist()]
     np.testing.assert_array_equal(mask_of(dataset), expected)
     assert (mask_of(dataset, 1) == 255).all()
@@ -96,7 +96,7 @@ def test_a_value_that_cityscapes_does_not_know_is_refused(tmp_path, scene):
         mask_of(open_dataset(tmp_path))
 
 
-def test_void_can_be_added_and_a_card_may_choose_classes(tmp_path, scene):
+def test_ignored_values_can_be_added_and_a_card_may_choose_classes(tmp_path, scene):
     scene(tmp_path, "train", "aachen", 1, [[7, 8, 26]])
     dataset = open_dataset(tmp_path, ignore=[8])
     assert "sidewalk" not in dataset.class_map.names
@@ -132,7 +132,7 @@ def test_any_of_its_classes_read_back_as_they_were_written(
     record = Record(stem, save_pixels(folder / "source/a.png", image), split=split)
     (folder / "out").mkdir()
     found = formats.create("cityscapes")
-    found.write(folder / "out", [(record, Sample(stem, image, mask, "exclusive"))], class_map)
+    found.write(folder / "out", [(record, Sample(stem, image, mask, "multiclass"))], class_map)
     (read,) = found.records(folder / "out")
     assert (read.name.rsplit("/", 1)[-1], read.split) == (stem, split)
     np.testing.assert_array_equal(found.load(read, class_map).mask, mask)
@@ -140,5 +140,7 @@ def test_any_of_its_classes_read_back_as_they_were_written(
 
 
 def test_other_classes_cannot_be_written():
-    truth = Truth(ClassMap.build(("road", "tree")), "exclusive", has_void=False, is_soft=False)
-    assert "'tree' is none" in formats.create("cityscapes").refusal(truth)
+    content = MaskContent(
+        ClassMap.build(("road", "tree")), "multiclass", has_ignored=False, is_soft=False
+    )
+    assert "'tree' is none" in formats.create("cityscapes").refusal(content)

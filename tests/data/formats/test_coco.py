@@ -59,7 +59,7 @@ def save_json(path, content):
     return path
 
 
-def read(folder, label_mode="exclusive"):
+def read(folder, label_mode="multiclass"):
     """The masks of a folder and its class map."""
     coco = Coco(label_mode=label_mode)
     records = coco.records(folder)
@@ -71,7 +71,7 @@ def read(folder, label_mode="exclusive"):
 def mask_of(tmp_path):
     """The mask of one image with the given annotations."""
 
-    def load(*annotations, label_mode="exclusive", **options):
+    def load(*annotations, label_mode="multiclass", **options):
         save_image(tmp_path / "a.png")
         save_json(tmp_path / "coco.json", content_of(*annotations, **options))
         (mask,), _ = read(tmp_path, label_mode)
@@ -84,7 +84,7 @@ def test_the_classes_are_the_background_and_the_categories_by_id(tmp_path):
     save_image(tmp_path / "a.png")
     save_json(tmp_path / "coco.json", content_of())
     assert read(tmp_path)[1].names == ("background", "road", "car")
-    assert read(tmp_path, "overlapping")[1].names == ("road", "car")
+    assert read(tmp_path, "multilabel")[1].names == ("road", "car")
 
 
 def test_a_category_called_background_is_not_joined_by_another(tmp_path):
@@ -113,15 +113,15 @@ def test_a_later_annotation_lies_over_an_earlier_one(mask_of):
     assert mask_of(car, road)[3, 3] == 1
 
 
-def test_overlapping_classes_keep_both(mask_of):
+def test_multilabel_classes_keep_both(mask_of):
     road, car = annotation([square(0, 0, 6)], 3), annotation([square(2, 2, 6)], 7)
-    mask = mask_of(road, car, label_mode="overlapping")
+    mask = mask_of(road, car, label_mode="multilabel")
     assert mask.shape == (2, 8, 10)
     assert mask[:, 3, 3].tolist() == [255, 255]
     assert mask[:, 0, 0].tolist() == [255, 0]
 
 
-def test_a_crowd_is_void_beneath_the_objects(mask_of):
+def test_a_crowd_is_ignored_beneath_the_objects(mask_of):
     car = annotation([square(2, 2, 3)], 7)
     crowd = annotation([square(0, 0, 6)], 7, iscrowd=1)
     mask = mask_of(car, crowd)
@@ -156,7 +156,7 @@ OLD_ARRAYS = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
     )
 )
 def test_polygons_are_those_of_pycocotools_but_for_its_rounding(tmp_path_factory, corners):
-    """It rounds outlines to fifths of a pixel: only pixels with the centre so near may differ."""
+    """It rounds outlines to fifths of a pixel: only pixels with the center so near may differ."""
     folder = tmp_path_factory.mktemp("one")
     save_image(folder / "a.png", (40, 60))
     corners = [(x / 100, y / 100) for x, y in corners]
@@ -167,8 +167,8 @@ def test_polygons_are_those_of_pycocotools_but_for_its_rounding(tmp_path_factory
     expected = reference.decode(reference.merge(reference.frPyObjects([flat], 40, 60)))
     rows, columns = np.nonzero(mask != expected)
     outline = shapely.LinearRing(corners)
-    centres = shapely.points(columns + 0.5, rows + 0.5)
-    assert (shapely.distance(centres, outline) < 0.3).all()
+    centers = shapely.points(columns + 0.5, rows + 0.5)
+    assert (shapely.distance(centers, outline) < 0.3).all()
 
 
 @pytest.mark.parametrize("prefix", ["", "JPEGImages/", "C:\\work\\set\\", "/home/other/images/"])
@@ -342,7 +342,7 @@ def test_files_that_name_a_category_differently_are_refused(tmp_path):
     [
         '{"version": "4.5", "shapes": [], "imagePath": "a.png", "imageData": null}',
         '{"type": "FeatureCollection", "features": []}',
-        '{"scores": {"images": 3}}',
+        '{"metrics": {"images": 3}}',
         '{"shapes": [], "flags": {"images": [], "annotations": []}}',
         '["images", [], {"images": []}]',
         "",
@@ -357,7 +357,7 @@ def test_the_json_files_of_other_tools_are_not_taken_for_it(tmp_path, text):
 
 
 def long_entry(num_bytes, kind):
-    """Something that stands before the lists in real files, of about so many bytes."""
+    """Something that stands before the lists in real files, of about this many bytes."""
     return {
         "one text": '\\"{[ ' * (num_bytes // 8),
         "a list": [{"id": 1, "url": "https://example.org/[1]"}] * (num_bytes // 50),
@@ -429,7 +429,7 @@ def test_pycocotools_reads_back_what_is_written(tmp_path):
     rng = np.random.default_rng(3)
     mask = rng.choice(np.array([0, 1, 2, IGNORE_INDEX], np.uint8), (20, 30))
     class_map = ClassMap.build(("background", "road", "car"))
-    sample = Sample("one", np.zeros((20, 30, 3), np.uint8), mask, "exclusive")
+    sample = Sample("one", np.zeros((20, 30, 3), np.uint8), mask, "multiclass")
     record = Record("train/one", tmp_path / "source.png", split="train")
     out = tmp_path / "out"
     Coco().write(out, [(record, sample)], class_map)
@@ -531,8 +531,8 @@ def test_labelmes_coco_file_agrees_with_its_voc_masks(test_data):
     for record in dataset.records:
         mask = dataset.load(record).mask
         file = folder / "data_dataset_voc" / "SegmentationClass" / f"{record.image.stem}.png"
-        truth = np.asarray(Image.open(file))
-        known = truth != IGNORE_INDEX
-        assert set(np.unique(mask[known])) == set(np.unique(truth[known]))
-        agreement = (mask == truth)[known].mean()
+        target = np.asarray(Image.open(file))
+        known = target != IGNORE_INDEX
+        assert set(np.unique(mask[known])) == set(np.unique(target[known]))
+        agreement = (mask == target)[known].mean()
         assert agreement > 0.99

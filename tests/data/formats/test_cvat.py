@@ -62,20 +62,20 @@ def read(folder, class_map=None, **options):
     return found.load(record, class_map or found.class_map(folder, [record])).mask
 
 
-def centres_in(geometry):
-    """The pixels whose centre a geometry holds."""
+def centers_in(geometry):
+    """The pixels whose center a geometry holds."""
     columns, rows = np.meshgrid(np.arange(SIZE[1]) + 0.5, np.arange(SIZE[0]) + 0.5)
     return shapely.contains_xy(geometry, columns, rows)
 
 
-def test_the_labels_of_the_task_give_names_colours_and_order(tmp_path):
+def test_the_labels_of_the_task_give_names_colors_and_order(tmp_path):
     lay(tmp_path, image(shape("box", "bus", **BOX)), labels=labels_of("road", "background", "car"))
     assert detect_format(tmp_path)[0].name == "cvat"
     class_map = open_dataset(tmp_path).class_map
     assert class_map.names == ("background", "road", "car", "bus")
-    assert class_map.colours[:3] == ((1, 128, 64), (0, 128, 64), (2, 128, 64))
-    overlapping = open_dataset(tmp_path, label_mode="overlapping").class_map
-    assert overlapping.names == ("road", "car", "bus")
+    assert class_map.colors[:3] == ((1, 128, 64), (0, 128, 64), (2, 128, 64))
+    multilabel = open_dataset(tmp_path, label_mode="multilabel").class_map
+    assert multilabel.names == ("road", "car", "bus")
 
 
 def test_boxes_turn_clockwise_about_their_middle(tmp_path):
@@ -85,16 +85,16 @@ def test_boxes_turn_clockwise_about_their_middle(tmp_path):
         lay(tmp_path / str(degrees), image(shape("box", **attributes)))
         # Angles are counter-clockwise with y up, and so clockwise with y down.
         turned = affinity.rotate(straight, degrees, origin="center")
-        assert np.array_equal(read(tmp_path / str(degrees)) == 2, centres_in(turned))
+        assert np.array_equal(read(tmp_path / str(degrees)) == 2, centers_in(turned))
 
 
-def test_ellipses_hold_the_pixels_whose_centre_is_inside(tmp_path):
+def test_ellipses_hold_the_pixels_whose_center_is_inside(tmp_path):
     attributes = {"cx": 9.3, "cy": 6.1, "rx": 7.2, "ry": 2.4, "rotation": 25}
     lay(tmp_path, image(shape("ellipse", **attributes)))
     angles = np.linspace(0, 2 * math.pi, 10_000)
     ring = np.stack([9.3 + 7.2 * np.cos(angles), 6.1 + 2.4 * np.sin(angles)], 1)
     turned = affinity.rotate(shapely.Polygon(ring), 25, origin=(9.3, 6.1))
-    assert np.array_equal(read(tmp_path) == 2, centres_in(turned))
+    assert np.array_equal(read(tmp_path) == 2, centers_in(turned))
 
 
 def test_files_of_other_kinds_do_not_hide_an_annotation_file(tmp_path):
@@ -130,9 +130,9 @@ def test_a_higher_z_order_lies_over_a_lower_one_and_then_the_later_over_the_earl
         assert int((mask != 0).sum()) in (0, 20)
 
 
-def test_overlapping_labels_keep_what_lies_below(tmp_path):
+def test_multilabel_labels_keep_what_lies_below(tmp_path):
     lay(tmp_path, image(shape("box", "car", **BOX), shape("box", "road", **BOX)))
-    mask = read(tmp_path, label_mode="overlapping")
+    mask = read(tmp_path, label_mode="multilabel")
     assert [int((plane == 255).sum()) for plane in mask] == [20, 20]
 
 
@@ -143,7 +143,7 @@ def test_lines_and_points_are_refused_unless_their_label_is_for_them(tmp_path):
     lay(tmp_path, image(LINE, shape("box", **BOX)), labels=labels_of("lane", "car"))
     with pytest.raises(MaskError, match=r"Got a polyline of 'lane' on '0001\.png'"):
         read(tmp_path)
-    assert int((read(tmp_path, strays="void") == 2).sum()) == 20
+    assert int((read(tmp_path, unexpected="ignored") == 2).sum()) == 20
     labels = labels_of("lane", kind="polyline") + labels_of("car", kind="rectangle")
     lay(tmp_path, image(LINE, shape("box", **BOX)), labels=labels)
     found = Cvat()
@@ -198,7 +198,7 @@ def test_no_image_is_taken_from_outside(tmp_path):
             Cvat().records(tmp_path / "data")
 
 
-def test_a_changed_file_is_read_anew(tmp_path):
+def test_a_changed_file_is_read_again(tmp_path):
     path = lay(tmp_path, image(shape("box", **BOX)))
     found = Cvat()
     (record,) = found.records(tmp_path)
@@ -275,7 +275,7 @@ def test_what_is_written_is_what_cvat_reads(tmp_path):
     mask[0, 0] = 255
     source = tmp_path / "source.png"
     Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(source)
-    sample = Sample("train/0001", np.zeros((*SIZE, 3), np.uint8), mask, "exclusive")
+    sample = Sample("train/0001", np.zeros((*SIZE, 3), np.uint8), mask, "multiclass")
     class_map = ClassMap.build(("background", 'a <"&> road'))
     out = tmp_path / "out"
     out.mkdir()
@@ -284,13 +284,13 @@ def test_what_is_written_is_what_cvat_reads(tmp_path):
     root = ElementTree.parse(out / "annotations.xml").getroot()
     assert [element.get("name") for element in root.iter("image")] == ["0001.png", "0002.png"]
     assert {element.get("subset") for element in root.iter("image")} == {"train"}
-    car, void = root.find("image").iter("mask")
-    assert void.get("label") == "__ignore__"
+    car, ignored = root.find("image").iter("mask")
+    assert ignored.get("label") == "__ignore__"
     assert [car.get(name) for name in ("left", "top", "width", "height")] == ["2", "3", "4", "5"]
     assert car.get("rle") == "0, 5, 1, 14"
     again = open_dataset(out)
     assert again.class_map.names == class_map.names
-    assert again.class_map.colours == class_map.colours
+    assert again.class_map.colors == class_map.colors
     assert [record.split for record in Cvat().records(out)] == ["train", "train"]
     assert np.array_equal(again.load(again.records[1]).mask, mask)
 
@@ -298,7 +298,7 @@ def test_what_is_written_is_what_cvat_reads(tmp_path):
 @pytest.mark.parametrize("name", ["a\x00b", "a\x1fb", "__ignore__"])
 def test_class_names_that_xml_or_cvat_would_change_are_refused(tmp_path, name):
     mask = np.ones((1, 1), np.uint8)
-    sample = Sample("a", np.zeros((1, 1, 3), np.uint8), mask, "exclusive")
+    sample = Sample("a", np.zeros((1, 1, 3), np.uint8), mask, "multiclass")
     with pytest.raises(FormatError, match="cannot be written as cvat"):
         Cvat().write(tmp_path, [(Record("a", tmp_path), sample)], ClassMap.build(("x", name)))
 

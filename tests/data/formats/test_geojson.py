@@ -78,7 +78,7 @@ def only_mask(folder, **options):
 
 
 def rasterized(raster, layer):
-    """The mask that GDAL makes of the file, each feature burnt in order."""
+    """The mask that GDAL makes of the file, each feature burned in order."""
     features = json.loads(layer.read_text())["features"]
     with rasterio.open(raster) as opened:
         pairs = [(feature["geometry"], 1) for feature in features]
@@ -137,7 +137,7 @@ def test_real_footprints_are_kept_in_place_when_they_are_converted(buildings, tm
         sum(shapely.geometry.shape(feature["geometry"]).area for feature in content["features"])
         for content in (json.loads(path.read_text()) for path in (*old.masks, *new.masks))
     ]
-    assert areas[1] == pytest.approx(areas[0], rel=0.01)  # square metres
+    assert areas[1] == pytest.approx(areas[0], rel=0.01)  # square meters
 
 
 @pytest.mark.real_data
@@ -184,7 +184,7 @@ def test_degrees_over_a_raster_without_georeference_are_not_taken_for_pixels(tmp
         open_dataset(tmp_path)
 
 
-def test_metres_that_call_themselves_nothing_are_refused_with_the_likely_cause(tmp_path):
+def test_meters_that_call_themselves_nothing_are_refused_with_the_likely_cause(tmp_path):
     scene(tmp_path / "a.tif")
     shapes(tmp_path / "a.geojson", box(5, 7, 30, 20), crs=None)
     with pytest.raises(
@@ -285,9 +285,9 @@ def test_a_property_names_the_class_and_a_later_shape_lies_over_an_earlier_one(t
     mask = masks["a"]
     assert [mask[5, 5], mask[15, 15], mask[5, 42], mask[5, 55]] == [4, 2, 1, 3]
     assert (mask[35:] == 255).all()
-    _, overlapping = masks_of(tmp_path, label_mode="overlapping")
-    assert overlapping["a"].shape == (4, 40, 60)
-    assert overlapping["a"][[1, 3], 15, 15].tolist() == [255, 255]
+    _, multilabel = masks_of(tmp_path, label_mode="multilabel")
+    assert multilabel["a"].shape == (4, 40, 60)
+    assert multilabel["a"][[1, 3], 15, 15].tolist() == [255, 255]
 
 
 @pytest.mark.parametrize("value", [True, [1], {"a": 1}, 0.5])
@@ -325,7 +325,7 @@ def test_no_shape_at_all_is_background_everywhere(tmp_path):
     assert not masks["a"].any()
 
 
-def test_pixels_without_data_are_void(tmp_path):
+def test_pixels_without_data_are_ignored(tmp_path):
     path = scene(tmp_path / "a.tif", bands=2, nodata=0)
     shapes(tmp_path / "a.geojson", box(0, 0, 20, 20))
     with rasterio.open(path, "r+") as raster:
@@ -336,7 +336,7 @@ def test_pixels_without_data_are_void(tmp_path):
     mask = only_mask(tmp_path)
     assert (mask[10:] == 255).all()
     assert mask[:10].max() == 1
-    assert not (only_mask(tmp_path, label_mode="overlapping")[:, 10:, 20:]).any()
+    assert not (only_mask(tmp_path, label_mode="multilabel")[:, 10:, 20:]).any()
 
 
 LAYOUTS = {
@@ -535,7 +535,7 @@ def test_any_georeference_survives_writing_and_reading(tmp_path, crs):
 
 @pytest.mark.parametrize("name", ["__ignore__", " road", ""])
 def test_a_class_that_no_property_could_name_is_refused(name):
-    from pixelwise.data.formats import Truth
+    from pixelwise.data.formats import MaskContent
 
-    truth = Truth(ClassMap.build(("background", name)), "exclusive", False, False)
-    assert "cannot be called" in formats.create("geojson").refusal(truth)
+    content = MaskContent(ClassMap.build(("background", name)), "multiclass", False, False)
+    assert "cannot be called" in formats.create("geojson").refusal(content)

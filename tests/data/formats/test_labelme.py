@@ -115,7 +115,7 @@ def test_labelmes_example_gives_the_masks_that_labelme_made_of_it(test_data):
     assert differing <= total // 1000
 
 
-def test_later_shapes_lie_over_earlier_ones_and_ignored_ones_are_void(tmp_path):
+def test_later_shapes_lie_over_earlier_ones_and_those_of_the_ignore_label_are_ignored(tmp_path):
     annotate(
         tmp_path,
         [
@@ -136,10 +136,10 @@ def test_later_shapes_lie_over_earlier_ones_and_ignored_ones_are_void(tmp_path):
     assert np.array_equal(load(tmp_path), expected)
 
 
-def test_overlapping_labels_keep_what_lies_below(tmp_path):
+def test_multilabel_labels_keep_what_lies_below(tmp_path):
     square = shape("car", SQUARE, "rectangle")
     annotate(tmp_path, [shape("road", [[0, 0], [19, 11]], "rectangle"), square])
-    mask = load(tmp_path, label_mode="overlapping")
+    mask = load(tmp_path, label_mode="multilabel")
     assert (mask[1] == 255).all()
     assert int((mask[0] == 255).sum()) == 36
 
@@ -151,7 +151,7 @@ def test_both_names_of_the_background_mean_it(tmp_path, name, label):
     assert not load(tmp_path, ClassMap.build((name, "car"))).any()
 
 
-def test_background_is_void_where_no_class_is_called_so(tmp_path):
+def test_background_is_ignored_where_no_class_is_called_so(tmp_path):
     annotate(tmp_path, [shape("car", SQUARE, "rectangle"), shape("_background_", TRIANGLE)])
     mask = load(tmp_path, ClassMap.build(("car", "road")))
     assert mask[2, 3] == 255
@@ -187,7 +187,7 @@ def test_images_are_found_in_their_own_folder(tmp_path, image):
     assert record.name == "images/0001"
 
 
-def test_splits_are_read_and_unlabelled_images_and_foreign_json_are_left_out(tmp_path):
+def test_splits_are_read_and_unlabeled_images_and_foreign_json_are_left_out(tmp_path):
     for split in ("train", "val"):
         annotate(tmp_path / split, [shape("car", TRIANGLE)])
         Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / split / "0002.png")
@@ -260,7 +260,7 @@ def test_a_shape_that_cannot_be_is_refused(tmp_path, entry, match):
         load(tmp_path, ClassMap.build(("_background_", "car")))
 
 
-def write(folder, mask, class_map, label_mode="exclusive"):
+def write(folder, mask, class_map, label_mode="multiclass"):
     """Write one mask; gives the shapes of its file."""
     size = mask.shape[-2:]
     picture = folder / "source.png"
@@ -289,22 +289,22 @@ def test_what_lies_in_holes_is_written_as_polygons_that_a_person_can_edit(tmp_pa
     assert np.array_equal(by_hand, mask)
 
 
-def test_void_is_written_out_where_no_class_is_the_background(tmp_path):
+def test_ignored_pixels_are_written_out_where_no_class_is_the_background(tmp_path):
     mask = np.full((10, 10), 255, np.uint8)
     mask[2:5, 2:5] = 0
     shapes = write(tmp_path, mask, ClassMap.build(("sky", "road")))
     assert {entry["label"] for entry in shapes} == {"sky", "__ignore__"}
 
 
-def test_overlapping_regions_with_holes_keep_them(tmp_path):
+def test_multilabel_regions_with_holes_keep_them(tmp_path):
     planes = np.zeros((2, 16, 16), np.uint8)
     planes[0, 2:14, 2:14] = 255
     planes[0, 5:9, 5:9] = 0
     planes[1, 4:10, 4:10] = 255
     class_map = ClassMap.build(("road", "car"))
-    kinds = [entry["shape_type"] for entry in write(tmp_path, planes, class_map, "overlapping")]
+    kinds = [entry["shape_type"] for entry in write(tmp_path, planes, class_map, "multilabel")]
     assert kinds == ["mask", "polygon"]
-    assert np.array_equal(load(tmp_path / "out", class_map, label_mode="overlapping"), planes)
+    assert np.array_equal(load(tmp_path / "out", class_map, label_mode="multilabel"), planes)
 
 
 def test_noise_is_written_with_a_bounded_number_of_shapes(tmp_path, monkeypatch):

@@ -61,11 +61,11 @@ def test_the_articles_list_reads_as_two_polygons(tmp_path):
     assert detect_format(tmp_path)[0].name == "polygon-text"
     mask, class_map = read(tmp_path)
     assert class_map.names == ("background", "foreground")
-    truth = np.zeros((600, 600), np.uint8)
-    truth[520:541, 545:560] = 1
-    truth[529:561, 441:458] = truth[540:561, 458:475] = 1
-    truth[561, 441:458] = 1  # the last edge goes down to the first corner by one pixel
-    assert np.array_equal(mask, truth)
+    target = np.zeros((600, 600), np.uint8)
+    target[520:541, 545:560] = 1
+    target[529:561, 441:458] = target[540:561, 458:475] = 1
+    target[561, 441:458] = 1  # the last edge goes down to the first corner by one pixel
+    assert np.array_equal(mask, target)
 
 
 TWO = expected((1, 3, 8, 2, 6), (1, 0, 2, 10, 12))
@@ -138,7 +138,7 @@ def test_text_files_lie_beside_the_images_or_in_their_own_folder(tmp_path, home,
     picture(tmp_path / split / images / "a.b.png")
     (tmp_path / split / home).mkdir(exist_ok=True)
     (tmp_path / split / home / "a.b.txt").write_text(str(SQUARE))
-    (tmp_path / split / home / "readme.txt").write_text("labelled by hand")
+    (tmp_path / split / home / "readme.txt").write_text("labeled by hand")
     found, _ = detect_format(tmp_path)
     assert found.name == "polygon-text"
     (record,) = found.records(tmp_path)
@@ -283,7 +283,7 @@ def test_a_table_read_meanwhile_does_not_shorten_the_cells_of_another():
 def write(folder, mask, class_map):
     """Write one mask; gives the text."""
     source = picture(folder / "source.png", mask.shape)
-    sample = Sample("0001", np.zeros((*mask.shape, 3), np.uint8), mask, "exclusive")
+    sample = Sample("0001", np.zeros((*mask.shape, 3), np.uint8), mask, "multiclass")
     (folder / "out").mkdir()
     PolygonText().write(folder / "out", [(Record("0001", source), sample)], class_map)
     return (folder / "out" / "polygons" / "0001.txt").read_text()
@@ -302,17 +302,17 @@ def test_a_hole_is_written_behind_its_polygon_in_one_list(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("names", "void", "match"),
+    ("names", "ignored", "match"),
     [
-        (("background", "thing"), True, "what is void beside background"),
+        (("background", "thing"), True, "what is ignored beside background"),
         (("background", "a [b]"), False, "brackets or line breaks"),
         (("background", "a\nb"), False, "brackets or line breaks"),
         (("background", " b"), False, "brackets or line breaks"),
         (("background", ""), False, "brackets or line breaks"),
     ],
 )
-def test_what_text_cannot_hold_is_refused(tmp_path, names, void, match):
-    mask = expected((255 if void else 1, 3, 8, 2, 6))
+def test_what_text_cannot_hold_is_refused(tmp_path, names, ignored, match):
+    mask = expected((255 if ignored else 1, 3, 8, 2, 6))
     with pytest.raises(FormatError, match=match):
         write(tmp_path, mask, ClassMap.build(names))
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from pixelwise.classes import ClassMap
 from pixelwise.data.dataset import open_dataset
-from pixelwise.data.formats import Truth, formats
+from pixelwise.data.formats import MaskContent, formats
 from pixelwise.data.formats.voc import NAMES, PALETTE
 from pixelwise.data.sample import Record, Sample
 from pixelwise.errors import ConfigError, FormatError, MaskError
@@ -49,16 +49,14 @@ def test_only_images_with_a_mask_are_records(tmp_path, pair, save_pixels):
     assert dataset.format.name == "voc"
     assert [record.name for record in dataset.records] == ["a"]
     assert dataset.class_map.names == NAMES
-    assert dataset.class_map.colours == PALETTE[:21]
+    assert dataset.class_map.colors == PALETTE[:21]
     np.testing.assert_array_equal(mask_of(dataset), [[0, 15], [255, 20]])
 
 
 def test_lists_say_the_splits_and_what_they_leave_out_is_left_out(tmp_path, pair):
     for stem in ("a", "b", "c", "d"):
         pair(tmp_path, stem, [[0, 1]])
-    write_lists(
-        tmp_path, train=["a"], val=["sub/b "], trainval=["a", "b"], test=["c", "unlabelled"]
-    )
+    write_lists(tmp_path, train=["a"], val=["sub/b "], trainval=["a", "b"], test=["c", "unlabeled"])
     splits = {record.name: record.split for record in open_dataset(tmp_path).records}
     assert splits == {"a": "train", "b": "val", "c": "test"}
 
@@ -74,9 +72,9 @@ def test_lists_are_found_in_any_case_and_training_may_be_all_but_validation(tmp_
 def test_a_list_of_another_name_is_refused_if_its_images_would_be_left_out(tmp_path, pair):
     for stem in ("a", "b", "c"):
         pair(tmp_path, stem, [[0, 1]])
-    write_lists(tmp_path, default=["a", "b", "c", "unlabelled"])  # as CVAT lists all
+    write_lists(tmp_path, default=["a", "b", "c", "unlabeled"])  # as CVAT lists all
     assert len(open_dataset(tmp_path).records) == 3
-    write_lists(tmp_path, train=["a"], val=["b"], again=["a", "b", "unlabelled"])
+    write_lists(tmp_path, train=["a"], val=["b"], again=["a", "b", "unlabeled"])
     assert len(open_dataset(tmp_path).records) == 2
     write_lists(tmp_path, fold3=["b", "c"])
     with pytest.raises(FormatError, match=r"fold3\.txt must be called after .* lists c, which"):
@@ -131,12 +129,12 @@ def test_numbers_that_need_not_be_voc_s_are_numbered(tmp_path, pair):
     assert open_dataset(tmp_path).class_map.num_classes == 26
 
 
-def test_black_and_white_in_these_folders_stays_void_and_background(tmp_path, pair):
+def test_black_and_white_in_these_folders_stays_ignored_and_background(tmp_path, pair):
     pair(tmp_path, "a", [[0, 255]])
     np.testing.assert_array_equal(mask_of(open_dataset(tmp_path)), [[0, 255]])
 
 
-def test_colours_of_voc_are_its_classes_and_the_border_is_void(tmp_path, pair):
+def test_colors_of_voc_are_its_classes_and_the_border_is_ignored(tmp_path, pair):
     ids = np.array([[0, 1, 7], [15, 20, 255]], np.uint8)
     pair(tmp_path, "a", np.array(PALETTE)[ids], palette=None)
     pair(tmp_path, "b", np.array(PALETTE)[[[0, 0]]], palette=None)
@@ -146,21 +144,21 @@ def test_colours_of_voc_are_its_classes_and_the_border_is_void(tmp_path, pair):
     np.testing.assert_array_equal(mask_of(dataset, 1), [[0, 0]])
 
 
-def test_colours_of_a_label_map_are_its_classes(tmp_path, pair):
+def test_colors_of_a_label_map_are_its_classes(tmp_path, pair):
     pair(tmp_path, "a", [[(1, 2, 3), (250, 50, 83), (224, 224, 192)]], palette=None)
-    assert open_dataset(tmp_path).format.name == "colour-masks"
+    assert open_dataset(tmp_path).format.name == "color-masks"
     (tmp_path / "labelmap.txt").write_text("roof:250,50,83::\nbackground:1,2,3::\n")
     dataset = open_dataset(tmp_path)
     assert (dataset.format.name, dataset.class_map.names) == ("voc", ("roof", "background"))
     np.testing.assert_array_equal(mask_of(dataset), [[1, 0, 255]])
 
 
-def test_a_colour_that_is_no_class_is_refused_and_may_be_void(tmp_path, pair):
+def test_a_color_that_is_no_class_is_refused_and_may_be_ignored(tmp_path, pair):
     pair(tmp_path, "a", [[PALETTE[1], (130, 1, 0)]], palette=None)
     with pytest.raises(MaskError, match=r"Got #820100 \(1 pixels, nearest class #800000 aeroplane"):
         mask_of(open_dataset(tmp_path, format="voc"))
-    void = open_dataset(tmp_path, format="voc", strays="void")
-    np.testing.assert_array_equal(mask_of(void), [[1, 255]])
+    ignored = open_dataset(tmp_path, format="voc", unexpected="ignored")
+    np.testing.assert_array_equal(mask_of(ignored), [[1, 255]])
 
 
 def test_what_is_written_has_voc_s_lists_palette_and_names(tmp_path, save_pixels):
@@ -169,7 +167,7 @@ def test_what_is_written_has_voc_s_lists_palette_and_names(tmp_path, save_pixels
     image = np.full((1, 3, 3), 7, np.uint8)
     source = save_pixels(tmp_path / "source/a.png", image)
     samples = [
-        (Record(stem, source, split=split), Sample(stem, image, mask, "exclusive"))
+        (Record(stem, source, split=split), Sample(stem, image, mask, "multiclass"))
         for stem, split in (("a", "train"), ("b", "val"), ("c", "train"))
     ]
     out = tmp_path / "out"
@@ -188,12 +186,12 @@ def test_what_is_written_has_voc_s_lists_palette_and_names(tmp_path, save_pixels
 
 def test_classes_that_are_not_counted_from_0_cannot_be_written():
     class_map = ClassMap.build(("ground", "house"), values=(0, 255), ignore=())
-    truth = Truth(class_map, "exclusive", has_void=False, is_soft=False)
-    assert "theirs are stored as 0, 255" in formats.create("voc").refusal(truth)
+    content = MaskContent(class_map, "multiclass", has_ignored=False, is_soft=False)
+    assert "theirs are stored as 0, 255" in formats.create("voc").refusal(content)
 
 
 @pytest.mark.real_data
-def test_voc_2011_is_read_as_numbers_and_as_colours(test_data, tmp_path):
+def test_voc_2011_is_read_as_numbers_and_as_colors(test_data, tmp_path):
     shutil.copytree(test_data / "labelme/data_dataset_voc", tmp_path, dirs_exist_ok=True)
     (tmp_path / "JPEGImages").mkdir()
     for path in (test_data / "labelme/data_annotated").glob("*.jpg"):
@@ -205,9 +203,9 @@ def test_voc_2011_is_read_as_numbers_and_as_colours(test_data, tmp_path):
     for record in dataset.records:
         with Image.open(record.masks[0]) as picture:
             stored[record.name] = np.asarray(picture)
-            colours = picture.convert("RGB")
+            colors = picture.convert("RGB")
         np.testing.assert_array_equal(dataset.load(record).mask, stored[record.name])
-        colours.save(record.masks[0])
+        colors.save(record.masks[0])
     painted = open_dataset(tmp_path)
     assert painted.class_map == dataset.class_map
     for record in painted.records:

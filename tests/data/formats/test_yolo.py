@@ -11,7 +11,7 @@ from PIL import Image
 
 from pixelwise.classes import IGNORE_INDEX, ClassMap
 from pixelwise.data.dataset import open_dataset
-from pixelwise.data.formats import Truth
+from pixelwise.data.formats import MaskContent
 from pixelwise.data.formats.yolo.yolo import Yolo
 from pixelwise.data.sample import Record, Sample
 from pixelwise.errors import DataError, FormatError, MaskError, PixelwiseError
@@ -38,7 +38,7 @@ def square(class_id, left, top, side):
     return f"{class_id} {left} {top} {right} {top} {right} {bottom} {left} {bottom}\n"
 
 
-def read(folder, label_mode="exclusive"):
+def read(folder, label_mode="multiclass"):
     """The masks of a folder and its class map."""
     yolo = Yolo(label_mode=label_mode)
     records = yolo.records(folder)
@@ -50,7 +50,7 @@ def read(folder, label_mode="exclusive"):
 def mask_of(tmp_path):
     """The mask of one image with the given lines."""
 
-    def load(text, label_mode="exclusive", **entries):
+    def load(text, label_mode="multiclass", **entries):
         save_image(tmp_path / "images" / "train" / "a.png")
         save_text(tmp_path / "labels" / "train" / "a.txt", text)
         content = {"train": "images/train", "names": NAMES, **entries}
@@ -75,8 +75,8 @@ def test_the_smaller_polygon_lies_over_the_larger_one(mask_of, order):
     assert mask[0, 0] == 1
 
 
-def test_overlapping_classes_keep_both(mask_of):
-    mask = mask_of(square(0, 0, 0, 6) + square(1, 2, 2, 2), label_mode="overlapping")
+def test_multilabel_classes_keep_both(mask_of):
+    mask = mask_of(square(0, 0, 0, 6) + square(1, 2, 2, 2), label_mode="multilabel")
     assert mask.shape == (2, 8, 10)
     assert mask[:, 3, 3].tolist() == [255, 255]
 
@@ -287,19 +287,19 @@ def test_a_yaml_of_masks_is_not_taken_for_it(tmp_path):
     assert Yolo().detect(tmp_path).score == 0
 
 
-def test_void_beside_a_background_is_refused():
+def test_ignored_pixels_beside_a_background_are_refused():
     without, beside = ClassMap.build(("sky", "road")), ClassMap.build(("background", "road"))
     yolo = Yolo()
-    assert yolo.refusal(Truth(without, "exclusive", has_void=True, is_soft=False)) is None
-    reason = yolo.refusal(Truth(beside, "exclusive", has_void=True, is_soft=False))
-    assert reason == "it cannot say what is void"
+    assert yolo.refusal(MaskContent(without, "multiclass", has_ignored=True, is_soft=False)) is None
+    reason = yolo.refusal(MaskContent(beside, "multiclass", has_ignored=True, is_soft=False))
+    assert reason == "it cannot say what is ignored"
 
 
 def write(folder, mask, class_map=None):
     image = np.zeros((*mask.shape, 3), np.uint8)
     source = save_image(folder / "source.png", mask.shape)
     class_map = class_map or ClassMap.build(("background", *NAMES))
-    sample = Sample("a", image, mask, "exclusive")
+    sample = Sample("a", image, mask, "multiclass")
     out = folder / "out"
     Yolo().write(out, [(Record("train/a", source, split="train"), sample)], class_map)
     return out, class_map
@@ -349,7 +349,7 @@ def test_what_is_written_is_described_for_ultralytics(tmp_path):
 def test_an_image_without_splits_and_shapes_is_read_back(tmp_path):
     source = save_image(tmp_path / "a.png")
     mask = np.zeros((8, 10), np.uint8)
-    sample = Sample("a", np.zeros((8, 10, 3), np.uint8), mask, "exclusive")
+    sample = Sample("a", np.zeros((8, 10, 3), np.uint8), mask, "multiclass")
     class_map = ClassMap.build(("background", *NAMES))
     Yolo().write(tmp_path / "out", [(Record("a", source), sample)], class_map)
     (record,) = Yolo().records(tmp_path / "out")
@@ -357,7 +357,7 @@ def test_an_image_without_splits_and_shapes_is_read_back(tmp_path):
     assert not read(tmp_path / "out")[0][0].any()
 
 
-def test_unpainted_pixels_are_void_where_there_is_no_background(tmp_path):
+def test_unpainted_pixels_are_ignored_where_there_is_no_background(tmp_path):
     mask = np.full((8, 10), IGNORE_INDEX, np.uint8)
     mask[2:5, 3:6] = 1
     out, class_map = write(tmp_path, mask, ClassMap.build(("sky", "road")))

@@ -24,7 +24,7 @@ def distance(first, second):
 
 
 def scene(seed, size=(90, 120)):
-    """A colour picture of soft blobs: most of it in low frequencies, as in photographs."""
+    """A color picture of soft blobs: most of it in low frequencies, as in photographs."""
     coarse = np.random.default_rng(seed).integers(30, 200, (6, 8, 3), np.uint8)
     return np.asarray(Image.fromarray(coarse).resize(size[::-1], Image.Resampling.BICUBIC))
 
@@ -48,7 +48,7 @@ def as_jpeg(image, quality):
         lambda image: image.mean(-1, keepdims=True).astype(np.uint8),
         lambda image: image.mean(-1),
     ],
-    ids=["jpeg", "smaller", "larger", "brighter", "flatter", "16-bit", "float", "grey", "2-d"],
+    ids=["jpeg", "smaller", "larger", "brighter", "flatter", "16-bit", "float", "grayscale", "2-d"],
 )
 def test_a_picture_saved_in_another_way_is_a_near_duplicate(changed):
     for seed in range(5):
@@ -81,7 +81,7 @@ def test_missing_values_of_a_geotiff_do_not_break_the_hash():
 
 
 def brute_force_groups(hashes, max_distance):
-    """Groups by a search through all neighbours, one by one."""
+    """Groups by a search through all neighbors, one by one."""
     found, seen = [], set()
     for start in range(len(hashes)):
         group, waiting = set(), [start]
@@ -134,7 +134,7 @@ def test_equal_keys_are_exact_duplicates():
 
 
 @pytest.mark.real_data
-def test_neighbouring_frames_of_a_video_are_found_and_no_frames_of_different_videos(test_data):
+def test_neighboring_frames_of_a_video_are_found_and_no_frames_of_different_videos(test_data):
     files = sorted((test_data / "camvid/train").glob("*.png"))[::2]
     groups = near_duplicate_groups([perceptual_hash(read_image(path)) for path in files])
     assert sum(map(len, groups)) > 10

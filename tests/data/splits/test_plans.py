@@ -235,13 +235,13 @@ def test_cards_of_folds_are_written_all_or_none(folder, tmp_path):
         write_cards(plan, dataset, folder, tmp_path / "cards")
 
 
-def test_overlapping_masks_keep_their_splits_through_a_card(tmp_path, make_class_dataset):
+def test_multilabel_masks_keep_their_splits_through_a_card(tmp_path, make_class_dataset):
     folder = make_class_dataset(tmp_path / "data", num_images=8)
     dataset = open_dataset(folder)
     plan = plan_split(dataset, stratify=True, keep_duplicates=False)
     (card,) = write_cards(plan, dataset, folder, tmp_path / "dataset.yaml")
     reopened = open_dataset(card)
-    assert reopened.label_mode == "overlapping"
+    assert reopened.label_mode == "multilabel"
     assert {record.name: record.split for record in reopened.records} == splits_of(
         plan.divisions[0]
     )

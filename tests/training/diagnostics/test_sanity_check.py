@@ -1,4 +1,4 @@
-"""One batch is learnt by heart where labels can be learnt, and nothing of it is left."""
+"""One batch is overfitted where labels can be learned, and nothing of it is left."""
 
 import dataclasses
 import math
@@ -12,8 +12,8 @@ from pixelwise.config import Recipe
 from pixelwise.data.dataset import open_dataset
 from pixelwise.errors import TrainingError
 from pixelwise.training.diagnostics import sanity_check
-from pixelwise.training.diagnostics.sanity_check import SelfTest, overfit_one_batch
-from pixelwise.training.events import Said, ignore_events
+from pixelwise.training.diagnostics.sanity_check import SanityCheck, overfit_one_batch
+from pixelwise.training.events import Message, ignore_events
 from pixelwise.training.setup import prepare
 from pixelwise.training.train import train
 
@@ -28,11 +28,11 @@ def prepared_from(folder, *, model="stacked-fcn", size=(16, 16)):
 
 @pytest.fixture(scope="module")
 def healthy(tmp_path_factory, make_index_dataset):
-    folder = tmp_path_factory.mktemp("selftest") / "data"
+    folder = tmp_path_factory.mktemp("sanity_check") / "data"
     return prepared_from(make_index_dataset(folder, num_images=8, splits=("train", "val")))
 
 
-def test_labels_that_can_be_learnt_pass_with_their_losses(healthy):
+def test_labels_that_can_be_learned_pass_with_their_losses(healthy):
     result = overfit_one_batch(healthy)
     assert result.is_passed
     assert 0 < result.last <= max(sanity_check.ENOUGH * result.constant, sanity_check.LEAST_LOSS)
@@ -49,13 +49,13 @@ def test_the_model_is_left_as_it_was(healthy):
     assert all(values.grad is None for values in healthy.model.parameters())
 
 
-def test_overlapping_labels_are_learnt_too(tmp_path, make_object_dataset):
+def test_multilabel_labels_are_learned_too(tmp_path, make_object_dataset):
     folder = make_object_dataset(tmp_path, num_images=6, splits=("train", "val"))
     assert overfit_one_batch(prepared_from(folder)).is_passed
 
 
-def test_a_rate_of_nothing_fails_with_advice(healthy, monkeypatch):
-    monkeypatch.setattr(sanity_check, "RATE", 0.0)
+def test_a_learning_rate_of_nothing_fails_with_advice(healthy, monkeypatch):
+    monkeypatch.setattr(sanity_check, "LEARNING_RATE", 0.0)
     monkeypatch.setattr(sanity_check, "MAX_STEPS", 5)
     result = overfit_one_batch(healthy)
     assert not result.is_passed
@@ -65,7 +65,7 @@ def test_a_rate_of_nothing_fails_with_advice(healthy, monkeypatch):
 
 
 def test_labels_that_no_image_tells_apart_fail(tmp_path, make_index_dataset):
-    """A single grey everywhere, and another label at every pixel."""
+    """A single gray everywhere, and another label at every pixel."""
     folder = make_index_dataset(tmp_path, num_images=4, size=(32, 32), splits=("train", "val"))
     rng = np.random.default_rng(0)
     for path in folder.rglob("*.png"):
@@ -85,30 +85,30 @@ def test_a_network_that_is_cut_off_fails(healthy, monkeypatch):
 
 def test_crops_without_a_label_fail_and_say_so(healthy, monkeypatch):
     honest = next(healthy.batches.epoch(0))
-    void = dataclasses.replace(honest, mask=torch.full_like(honest.mask, 255))
-    monkeypatch.setattr(healthy.batches, "epoch", lambda _: iter([void, void]))
+    ignored = dataclasses.replace(honest, mask=torch.full_like(honest.mask, 255))
+    monkeypatch.setattr(healthy.batches, "epoch", lambda _: iter([ignored, ignored]))
     result = overfit_one_batch(healthy)
     assert not result.is_passed
-    assert "must hold labelled pixels" in result.text
-    monkeypatch.setattr(healthy.batches, "epoch", lambda _: iter([void, honest]))
+    assert "must hold labeled pixels" in result.text
+    monkeypatch.setattr(healthy.batches, "epoch", lambda _: iter([ignored, honest]))
     assert overfit_one_batch(healthy).is_passed
 
 
 def test_a_loss_that_is_no_number_fails():
-    assert not SelfTest(1.0, math.nan, 0.7, 3).is_passed
-    assert not SelfTest(math.inf, math.inf, 0.7, 1).is_passed
+    assert not SanityCheck(1.0, math.nan, 0.7, 3).is_passed
+    assert not SanityCheck(math.inf, math.inf, 0.7, 1).is_passed
 
 
 def test_training_says_the_result_or_stops(tmp_path, make_index_dataset, monkeypatch):
     folder = make_index_dataset(tmp_path / "data", num_images=6, splits=("train", "val"))
     options = {
-        "model": "stacked-fcn", "epochs": 1, "batch_size": 3, "device": "cpu", "selftest": True,
+        "model": "stacked-fcn", "epochs": 1, "batch_size": 3, "device": "cpu", "sanity_check": True,
     }  # fmt: skip
     events = []
     train(folder, out=tmp_path / "run", listener=events.append, **options)
-    (said,) = [one for one in events if isinstance(one, Said) and one.title == "self-test"]
+    (said,) = [one for one in events if isinstance(one, Message) and one.title == "sanity check"]
     assert "can meet" in said.lines[0]
-    monkeypatch.setattr(sanity_check, "RATE", 0.0)
+    monkeypatch.setattr(sanity_check, "LEARNING_RATE", 0.0)
     monkeypatch.setattr(sanity_check, "MAX_STEPS", 2)
     with pytest.raises(TrainingError, match="do not meet"):
         train(folder, out=tmp_path / "stopped", **options)

@@ -41,7 +41,7 @@ class CacheFolder:
     Every file is written aside and renamed, so that processes may share the folder; those that
     write at once may each exceed the bound by a twentieth. What this object has used is not
     removed by it: once that alone fills the folder, only what fits beside it is kept. Where nothing
-    can be written, that is said once, and the work goes on.
+    can be written, that is said once, and the work continues.
 
     Args:
         path: The folder; it is made when something is kept, and only its owner may look inside.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from pixelwise.classes import IGNORE_INDEX, ClassMap, LabelMode, Strays
+from pixelwise.classes import IGNORE_INDEX, ClassMap, LabelMode, Unexpected
 from pixelwise.data.sample import Record, Sample
 from pixelwise.errors import ConfigError, FormatError
 from pixelwise.registry import Registry
@@ -33,30 +33,30 @@ NO = Confidence(0.0, "")
 
 
 @dataclass(frozen=True)
-class Truth:
+class MaskContent:
     """What a format must be able to hold, for :meth:`Format.refusal`.
 
     Attributes:
         class_map: The classes.
-        label_mode: Exclusive or overlapping.
-        has_void: Some pixels are void.
-        is_soft: Overlapping masks hold more than 0 and 255.
+        label_mode: Multiclass or multilabel.
+        has_ignored: Some pixels are ignored.
+        is_soft: Multilabel masks hold more than 0 and 255.
     """
 
     class_map: ClassMap
     label_mode: LabelMode
-    has_void: bool
+    has_ignored: bool
     is_soft: bool
 
     @classmethod
     def of(cls, sample: Sample, class_map: ClassMap) -> Self:
         """What one sample asks of a format."""
-        overlaps = sample.label_mode == "overlapping"
+        is_multilabel = sample.label_mode == "multilabel"
         return cls(
             class_map,
             sample.label_mode,
-            has_void=not overlaps and bool((sample.mask == IGNORE_INDEX).any()),
-            is_soft=overlaps and bool(((sample.mask > 0) & (sample.mask < 255)).any()),
+            has_ignored=not is_multilabel and bool((sample.mask == IGNORE_INDEX).any()),
+            is_soft=is_multilabel and bool(((sample.mask > 0) & (sample.mask < 255)).any()),
         )
 
 
@@ -65,14 +65,14 @@ class Format(ABC):
 
     Args:
         label_mode: How masks are given, where the format can do both; ``None`` takes its first.
-        strays: What becomes of values that are neither a class nor void.
+        unexpected: What becomes of values that are neither a class nor ignored.
 
     Raises:
         ConfigError: The format has no such label mode.
     """
 
     name: ClassVar[str]
-    label_modes: ClassVar[tuple[LabelMode, ...]] = ("exclusive",)
+    label_modes: ClassVar[tuple[LabelMode, ...]] = ("multiclass",)
     """What it can be read as, the usual one first."""
     layout: ClassVar[str]
     """The folder that it expects, in one line, for messages."""
@@ -82,14 +82,16 @@ class Format(ABC):
     """For formats outside pixelwise: raise it when :meth:`load` gives other samples for the same
     files, so that no older one is taken from the cache."""
 
-    def __init__(self, label_mode: LabelMode | None = None, strays: Strays = "refuse") -> None:
+    def __init__(
+        self, label_mode: LabelMode | None = None, unexpected: Unexpected = "error"
+    ) -> None:
         if label_mode not in (None, *self.label_modes):
             raise ConfigError(
                 f"label_mode of {self.name} must be {' or '.join(self.label_modes)}. "
                 f"Got {label_mode}. Leave it out, or choose another format"
             )
         self.label_mode: LabelMode = label_mode or self.label_modes[0]
-        self.strays: Strays = strays
+        self.unexpected: Unexpected = unexpected
 
     @abstractmethod
     def detect(self, folder: Path) -> Confidence:
@@ -97,7 +99,7 @@ class Format(ABC):
 
     @abstractmethod
     def records(self, folder: Path) -> list[Record]:
-        """Every labelled image of the folder, sorted by name.
+        """Every labeled image of the folder, sorted by name.
 
         Raises:
             FormatError: An image has no mask or several, or a mask no image.
@@ -111,7 +113,7 @@ class Format(ABC):
 
     @abstractmethod
     def load(self, record: Record, class_map: ClassMap) -> Sample:
-        """Decode one image and its truth.
+        """Decode one image and its mask.
 
         Raises:
             DataError: A file cannot be read.
@@ -122,9 +124,9 @@ class Format(ABC):
         """The same classes with the values by which it would store them; as they are by default."""
         return class_map
 
-    def refusal(self, truth: Truth) -> str | None:
-        """Why it cannot hold such a truth, as the end of a sentence; ``None`` where it can."""
-        if truth.label_mode not in self.label_modes:
+    def refusal(self, content: MaskContent) -> str | None:
+        """Why it cannot hold such a mask, as the end of a sentence; ``None`` where it can."""
+        if content.label_mode not in self.label_modes:
             return f"{self.name} holds {' or '.join(self.label_modes)} labels alone"
         return None
 
@@ -137,7 +139,7 @@ class Format(ABC):
             folder: An empty folder.
             samples: Each with its record, which says the split and where the image file lies; the
                 last part of a record's name is the stem of what is written, and no two are alike.
-            class_map: The classes; a card beside the data keeps their names and colours.
+            class_map: The classes; a card beside the data keeps their names and colors.
 
         Raises:
             FormatError: The format cannot hold a sample; the message says why.
@@ -146,7 +148,7 @@ class Format(ABC):
 
         def held() -> Iterator[tuple[Record, Sample]]:
             for record, sample in samples:
-                reason = self.refusal(Truth.of(sample, class_map))
+                reason = self.refusal(MaskContent.of(sample, class_map))
                 if reason:
                     raise FormatError(
                         f"{record.name} cannot be written as {self.name}: {reason}. "

@@ -1,4 +1,4 @@
-"""Annotation files of labelling tools: finding them and their images, reading them, naming classes.
+"""Annotation files of labeling tools: finding them and their images, reading them, naming classes.
 
 What the formats share that hold shapes with labels instead of masks.
 """
@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 from pydantic_core import from_json
 
-from pixelwise.classes import BACKGROUND_NAMES, IGNORE_INDEX, ClassMap, Colour, LabelMode
+from pixelwise.classes import BACKGROUND_NAMES, IGNORE_INDEX, ClassMap, Color, LabelMode
 from pixelwise.config import validated
 from pixelwise.data.formats.shapes import classes_of, shapes_of, unpainted_id
 from pixelwise.data.pairing import (
@@ -31,8 +31,8 @@ from pixelwise.io.images import IMAGE_SUFFIXES
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
-VOID_LABEL = "__ignore__"
-"""Shapes of this label are void; LabelMe's own name for it."""
+IGNORE_LABEL = "__ignore__"
+"""Shapes of this label are ignored; LabelMe's own name for it."""
 
 ANNOTATION_FOLDERS = (*MASK_FOLDERS, "polygons", "annotation", "json", "jsons", "ann")
 """Names of a folder of annotation files, the likeliest first."""
@@ -67,7 +67,7 @@ def annotation_places(
     Args:
         folder: The data set.
         is_annotation: Says of a file whether it is one.
-        most: So many files of each suffix are asked about in a folder; ``None`` is all.
+        most: This many files of each suffix are asked about in a folder; ``None`` is all.
 
     Returns:
         The first folder of each split that holds one; splits without any are left out.
@@ -100,7 +100,7 @@ def _candidates(folder: Path) -> Iterator[tuple[str | None, tuple[Path, ...], li
 
 
 def _files(folder: Path, most: int | None) -> Iterator[Path]:
-    """The files of a folder that are no images, by name, so many of each suffix."""
+    """The files of a folder that are no images, by name, this many of each suffix."""
     if not folder.is_dir():
         return
     # By the bare names: to make paths of 100,000 images and to sort those takes ten times as long.
@@ -221,7 +221,7 @@ def checked(schema: type[Schema], content: Any, path: Path) -> Schema:
 
 
 def class_label(label: str, class_map: ClassMap) -> str | None:
-    """The class name that a tool's label stands for; ``None`` is void.
+    """The class name that a tool's label stands for; ``None`` is ignored.
 
     ``background`` and ``_background_`` stand for each other where the class map has but one of
     them, and for what is left unpainted where it has neither.
@@ -230,54 +230,54 @@ def class_label(label: str, class_map: ClassMap) -> str | None:
         return label
     if label in BACKGROUND_NAMES:
         return None if class_map.background is None else class_map.names[class_map.background]
-    return None if label == VOID_LABEL else label
+    return None if label == IGNORE_LABEL else label
 
 
-def labelled_class_map(
+def labeled_class_map(
     labels: Iterable[str],
     label_mode: LabelMode,
     origin: Path,
     *,
     background: str = BACKGROUND_NAMES[0],
-    colours: dict[str, Colour] | None = None,
+    colors: dict[str, Color] | None = None,
 ) -> ClassMap:
     """The class map of a tool's labels: background first, then the labels in their order.
 
     Args:
-        labels: Also those that mean background or void, and repeated ones.
-        label_mode: Overlapping labels need no background, and get none.
+        labels: Also those that mean background or ignored pixels, and repeated ones.
+        label_mode: Multilabel labels need no background, and get none.
         origin: Where the labels are from, for messages.
         background: What it is called where the labels do not name it.
-        colours: Of labels that have one.
+        colors: Of labels that have one.
 
     Raises:
         FormatError: There is no class, or there are too many.
     """
     found = dict.fromkeys(labels)
     named = next((name for name in BACKGROUND_NAMES if name in found), background)
-    names = [name for name in found if name not in (*BACKGROUND_NAMES, VOID_LABEL)]
-    if label_mode == "exclusive":
+    names = [name for name in found if name not in (*BACKGROUND_NAMES, IGNORE_LABEL)]
+    if label_mode == "multiclass":
         names.insert(0, named)
     class_map = classes_of(names, label_mode, origin)
-    chosen = colours or {}
-    pairs = zip(class_map.names, class_map.colours, strict=True)
+    chosen = colors or {}
+    pairs = zip(class_map.names, class_map.colors, strict=True)
     return class_map.model_copy(
-        update={"colours": tuple(chosen.get(name, colour) for name, colour in pairs)}
+        update={"colors": tuple(chosen.get(name, color) for name, color in pairs)}
     )
 
 
 def written_regions(
     mask: UInt8Array, class_map: ClassMap, label_mode: LabelMode
 ) -> list[tuple[str, BoolArray]]:
-    """The regions of a mask under the labels of a tool that knows void and background.
+    """The regions of a mask under the labels of a tool that knows ignored pixels and background.
 
-    Void is always written out: to the tool, what is left unpainted is background.
+    Ignored pixels are always written out: to the tool, what is left unpainted is background.
     """
     regions = [
-        (VOID_LABEL if label is None else label, region)
+        (IGNORE_LABEL if label is None else label, region)
         for label, region in shapes_of(mask, class_map, label_mode)
     ]
-    if label_mode == "exclusive" and unpainted_id(class_map) == IGNORE_INDEX:
-        void = mask == IGNORE_INDEX
-        return [*regions, (VOID_LABEL, void)] if void.any() else regions
+    if label_mode == "multiclass" and unpainted_id(class_map) == IGNORE_INDEX:
+        ignored = mask == IGNORE_INDEX
+        return [*regions, (IGNORE_LABEL, ignored)] if ignored.any() else regions
     return regions

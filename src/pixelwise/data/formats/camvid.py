@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import ClassVar
 
 from pixelwise.classes import ClassMap
-from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
+from pixelwise.data.formats import NO, Confidence, Format, MaskContent, formats
 from pixelwise.data.masks.coding import (
-    colours_to_class_ids,
+    colors_to_class_ids,
     to_class_ids,
-    to_colours,
+    to_colors,
     to_stored_values,
-    with_void_value,
+    with_ignored_value,
 )
-from pixelwise.data.masks.colour_tables import find_colour_table, read_colour_table
+from pixelwise.data.masks.color_tables import find_color_table, read_color_table
 from pixelwise.data.masks.kinds import look_at_folder
 from pixelwise.data.pairing import (
     IMAGE_FOLDERS,
@@ -31,25 +31,25 @@ from pixelwise.data.pairing import (
 )
 from pixelwise.data.sample import Record, Sample, check_same_size
 from pixelwise.data.writing import stem_of, write_image, write_mask, write_pixels
-from pixelwise.io.images import read_image, read_mask_colours, read_mask_values
+from pixelwise.io.images import read_image, read_mask_colors, read_mask_values
 
-VOID = 11
-"""What SegNet's masks store for void."""
+IGNORED = 11
+"""What SegNet's masks store for ignored pixels."""
 
 CAMVID = ClassMap.build(
     ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian",
      "bicyclist"),
-    colours=((128, 128, 128), (128, 0, 0), (192, 192, 128), (128, 64, 128), (60, 40, 222),
+    colors=((128, 128, 128), (128, 0, 0), (192, 192, 128), (128, 64, 128), (60, 40, 222),
              (128, 128, 0), (192, 128, 128), (64, 64, 128), (64, 0, 128), (64, 64, 0),
              (0, 128, 192)),
-    ignore=(VOID,),
+    ignore=(IGNORED,),
 )  # fmt: skip
 """The 11 classes of CamVid as SegNet's authors prepared it."""
 
-VOID_COLOUR = (0, 0, 0)
-"""What the original masks are painted in where nothing is labelled; theirs is called Void."""
+IGNORE_COLOR = (0, 0, 0)
+"""What the original masks are painted in where nothing is labeled; theirs is called Void."""
 
-_COLOURS = {
+_COLORS = {
     "Animal": (64, 128, 64), "Archway": (192, 0, 128), "Bicyclist": (0, 128, 192),
     "Bridge": (0, 128, 64), "Building": (128, 0, 0), "Car": (64, 0, 128),
     "CartLuggagePram": (64, 0, 192), "Child": (192, 128, 64), "Column_Pole": (192, 192, 128),
@@ -64,7 +64,7 @@ _COLOURS = {
 }  # fmt: skip
 
 CAMVID_ORIGINAL = ClassMap.build(
-    tuple(_COLOURS), colours=tuple(_COLOURS.values()), void_colours=(VOID_COLOUR,)
+    tuple(_COLORS), colors=tuple(_COLORS.values()), ignore_colors=(IGNORE_COLOR,)
 )
 """The 31 classes of the original masks."""
 
@@ -77,7 +77,7 @@ ENDING = "_L"
 
 @formats.register("camvid")
 class CamVid(Format):
-    """SegNet's ``train`` + ``trainannot`` of class ids, or masks ``NAME_L.png`` of 32 colours.
+    """SegNet's ``train`` + ``trainannot`` of class ids, or masks ``NAME_L.png`` of 32 colors.
 
     The latter lie beside each other as ``701_StillsRaw_full`` + ``LabeledApproved_full``, or as
     ``train`` + ``train_labels``. It is known by the names of its images.
@@ -98,11 +98,11 @@ class CamVid(Format):
         if not names or not all(map(CAMVID_NAME.match, names)):
             return NO
         if any(_ending(images, masks) for images, masks, _ in pairs):
-            return Confidence(0.9, f"CamVid's image names, and masks NAME{ENDING} in colours")
+            return Confidence(0.9, f"CamVid's image names, and masks NAME{ENDING} in colors")
         look = look_at_folder(folder)
-        if look is None or look.kind != "index" or not look.values <= {*CAMVID.values, VOID}:
+        if look is None or look.kind != "index" or not look.values <= {*CAMVID.values, IGNORED}:
             return NO
-        return Confidence(0.9, f"CamVid's image names, and class ids up to {VOID} as of SegNet")
+        return Confidence(0.9, f"CamVid's image names, and class ids up to {IGNORED} as of SegNet")
 
     def records(self, folder: Path) -> list[Record]:
         """Pairs of folders, or what list files list."""
@@ -122,46 +122,46 @@ class CamVid(Format):
         records: Sequence[Record],
         ignore: Sequence[int] = (),  # noqa: ARG002  what SegNet's masks store is known
     ) -> ClassMap:
-        """SegNet's 11 classes; of original masks those of a colour table, else all 31."""
+        """SegNet's 11 classes; of original masks those of a color table, else all 31."""
         if not _is_original(records[0]):
             return CAMVID
-        table = find_colour_table(folder)
-        return CAMVID_ORIGINAL if table is None else read_colour_table(table)
+        table = find_color_table(folder)
+        return CAMVID_ORIGINAL if table is None else read_color_table(table)
 
     def load(self, record: Record, class_map: ClassMap) -> Sample:
         """Decode image and mask."""
         image = read_image(record.image)
         (path,) = record.masks
         if _is_original(record):
-            codes = read_mask_colours(path)
-            ids = colours_to_class_ids(codes, class_map, path, self.strays, VOID_COLOUR)
+            codes = read_mask_colors(path)
+            ids = colors_to_class_ids(codes, class_map, path, self.unexpected, IGNORE_COLOR)
         else:
-            known = with_void_value(class_map, VOID)
-            ids = to_class_ids(read_mask_values(path), known, path, self.strays)
+            known = with_ignored_value(class_map, IGNORED)
+            ids = to_class_ids(read_mask_values(path), known, path, self.unexpected)
         check_same_size(record.image, image, path, ids)
-        return Sample(record.name, image, ids, "exclusive")
+        return Sample(record.name, image, ids, "multiclass")
 
-    def refusal(self, truth: Truth) -> str | None:
+    def refusal(self, content: MaskContent) -> str | None:
         """Only the 11 or the 31 classes of CamVid."""
-        if not _is_prepared(truth.class_map) and not _is_complete(truth.class_map):
+        if not _is_prepared(content.class_map) and not _is_complete(content.class_map):
             return "it holds the 11 or the 31 classes of CamVid alone"
-        return super().refusal(truth)
+        return super().refusal(content)
 
     def _write(
         self, folder: Path, samples: Iterator[tuple[Record, Sample]], class_map: ClassMap
     ) -> None:
-        """The 11 classes as SegNet's authors did, the 31 in their colours."""
+        """The 11 classes as SegNet's authors did, the 31 in their colors."""
         for record, sample in samples:
             write_image(folder / (record.split or IMAGE_FOLDERS[0]), record, sample)
             if _is_prepared(class_map):
                 masks = folder / (f"{record.split}annot" if record.split else "labels")
-                values = to_stored_values(sample.mask, class_map, VOID)
+                values = to_stored_values(sample.mask, class_map, IGNORED)
                 write_mask(masks / stem_of(record), values)
             else:
                 masks = folder / (f"{record.split}_labels" if record.split else "labels")
                 masks.mkdir(exist_ok=True)
-                colours = to_colours(sample.mask, class_map, VOID_COLOUR)
-                write_pixels(masks / f"{stem_of(record)}{ENDING}", colours)
+                colors = to_colors(sample.mask, class_map, IGNORE_COLOR)
+                write_pixels(masks / f"{stem_of(record)}{ENDING}", colors)
 
 
 def _pairs(folder: Path) -> list[tuple[Path, Path, str | None]]:
@@ -186,4 +186,4 @@ def _is_prepared(class_map: ClassMap) -> bool:
 
 def _is_complete(class_map: ClassMap) -> bool:
     complete = CAMVID_ORIGINAL
-    return (class_map.names, class_map.colours) == (complete.names, complete.colours)
+    return (class_map.names, class_map.colors) == (complete.names, complete.colors)

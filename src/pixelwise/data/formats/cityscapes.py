@@ -10,9 +10,9 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from pixelwise.classes import IGNORE_INDEX, ClassMap, Colour
-from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
-from pixelwise.data.masks.coding import to_class_ids, to_stored_values, with_void_value
+from pixelwise.classes import IGNORE_INDEX, ClassMap, Color
+from pixelwise.data.formats import NO, Confidence, Format, MaskContent, formats
+from pixelwise.data.masks.coding import to_class_ids, to_stored_values, with_ignored_value
 from pixelwise.data.masks.kinds import MAX_LOOKED_AT
 from pixelwise.data.pairing import (
     SPLIT_FOLDERS,
@@ -33,18 +33,18 @@ LABELS = ("gtFine", "gtCoarse")
 SPLITS = {**SPLIT_FOLDERS, "train_extra": "train"}
 
 LABEL_IDS = range(34)
-"""What the files called ``labelIds`` store; 0 is what nobody labelled."""
+"""What the files called ``labelIds`` store; 0 is what nobody labeled."""
 
 MASK_NAME = re.compile(r"(?P<stem>.+)_gt(Fine|Coarse)_(?P<kind>labelIds|labelTrainIds)")
 CITY = re.compile(r"(?P<city>.+)_\d{6}_\d{6}")
 
 
 class Label(NamedTuple):
-    """One of the 19 classes that are scored; its number among them is its training id."""
+    """One of the 19 classes that are evaluated; its number among them is its training id."""
 
     name: str
     label_id: int
-    colour: Colour
+    color: Color
 
 
 CLASSES = (
@@ -74,8 +74,8 @@ CLASSES = (
 class Cityscapes(Format):
     """``leftImg8bit/SPLIT/CITY`` and ``gtFine/SPLIT/CITY``, or ``gtCoarse`` where that is missing.
 
-    Ids that are none of the 19 classes are void. The masks of the test images are dummies without
-    a class; those images are left out, as are the ones of a split that was not downloaded.
+    Ids that are none of the 19 classes are ignored. The masks of the test images are dummies
+    without a class; those images are left out, as are the ones of a split that was not downloaded.
     """
 
     name: ClassVar[str] = "cityscapes"
@@ -111,7 +111,7 @@ class Cityscapes(Format):
         self,
         folder: Path,  # noqa: ARG002
         records: Sequence[Record],
-        ignore: Sequence[int] = (),  # noqa: ARG002  all that is no class is void already
+        ignore: Sequence[int] = (),  # noqa: ARG002  all that is no class is ignored already
     ) -> ClassMap:
         """The 19 classes, by the ids that the files store."""
         values = [
@@ -120,7 +120,7 @@ class Cityscapes(Format):
         ]
         return ClassMap.build(
             [label.name for label in CLASSES],
-            colours=[label.colour for label in CLASSES],
+            colors=[label.color for label in CLASSES],
             values=values,
         )
 
@@ -131,22 +131,24 @@ class Cityscapes(Format):
         values = read_mask_values(path)
         check_same_size(record.image, image, path, values)
         known = _as_stored(class_map, has_train_ids=_has_train_ids(record))
-        ids = to_class_ids(values, known, path, self.strays)
-        return Sample(record.name, image, ids, "exclusive")
+        ids = to_class_ids(values, known, path, self.unexpected)
+        return Sample(record.name, image, ids, "multiclass")
 
-    def refusal(self, truth: Truth) -> str | None:
+    def refusal(self, content: MaskContent) -> str | None:
         """Only some or all of the 19 classes."""
         others = [
-            name for name in truth.class_map.names if name not in {label.name for label in CLASSES}
+            name
+            for name in content.class_map.names
+            if name not in {label.name for label in CLASSES}
         ]
         if others:
             return f"it holds the 19 classes of Cityscapes alone, and {others[0]!r} is none"
-        return super().refusal(truth)
+        return super().refusal(content)
 
     def _write(
         self, folder: Path, samples: Iterator[tuple[Record, Sample]], class_map: ClassMap
     ) -> None:
-        """``labelIds``; what is void is 0, which is what nobody labelled."""
+        """``labelIds``; what is ignored is 0, which is what nobody labeled."""
         stored = _as_stored(class_map, has_train_ids=False)
         for record, sample in samples:
             stem = stem_of(record)
@@ -184,7 +186,7 @@ def _has_train_ids(record: Record) -> bool:
 
 
 def _has_class(records: Sequence[Record]) -> bool:
-    """Some of the masks, a few spread over all, hold more than ids that are void."""
+    """Some of the masks, a few spread over all, hold more than ids that are ignored."""
     classes = [label.label_id for label in CLASSES]
     for record in spread(records, MAX_LOOKED_AT):
         ids = range(len(CLASSES)) if _has_train_ids(record) else classes
@@ -204,4 +206,4 @@ def _as_stored(class_map: ClassMap, *, has_train_ids: bool) -> ClassMap:
     )
     stored = class_map.model_copy(update={"values": values, "ignore": ()})
     others = official.values() if has_train_ids else LABEL_IDS
-    return with_void_value(stored, *others, IGNORE_INDEX)
+    return with_ignored_value(stored, *others, IGNORE_INDEX)

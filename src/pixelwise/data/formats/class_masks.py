@@ -1,4 +1,4 @@
-"""``class-masks``: one grey PNG per class, black to white for 0 to 1; a pixel may be several."""
+"""``class-masks``: one grayscale PNG per class, black to white for 0 to 1, for several classes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from pixelwise.classes import ClassMap, LabelMode
-from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
+from pixelwise.data.formats import NO, Confidence, Format, MaskContent, formats
 from pixelwise.data.masks.kinds import look_at_masks
 from pixelwise.data.pairing import (
     IMAGE_FOLDERS,
@@ -30,7 +30,7 @@ from pixelwise.data.writing import stem_of, write_image, write_mask
 from pixelwise.errors import FormatError
 from pixelwise.files import file_names
 from pixelwise.io.arrays import UInt8Array
-from pixelwise.io.images import read_grey_mask, read_image
+from pixelwise.io.images import read_grayscale_mask, read_image
 
 
 @formats.register("class-masks")
@@ -38,7 +38,7 @@ class ClassMasks(Format):
     """``images/NAME.png`` and ``masks/CLASS/NAME.png``, also inside ``train/`` and its like."""
 
     name: ClassVar[str] = "class-masks"
-    label_modes: ClassVar[tuple[LabelMode, ...]] = ("overlapping",)
+    label_modes: ClassVar[tuple[LabelMode, ...]] = ("multilabel",)
     layout: ClassVar[str] = "images/NAME.* + masks/CLASS/NAME.png"
 
     def detect(self, folder: Path) -> Confidence:
@@ -118,17 +118,17 @@ class ClassMasks(Format):
                     f"{record.image} must have a mask of class {name!r}. Got masks of "
                     f"{', '.join(sorted(by_class))}. Name the mask folders as the class map does"
                 )
-            plane = read_grey_mask(by_class[name], partial(_largest_in, folders))
+            plane = read_grayscale_mask(by_class[name], partial(_largest_in, folders))
             check_same_size(record.image, image, by_class[name], plane)
             planes.append(plane)
-        return Sample(record.name, image, np.stack(planes), "overlapping")
+        return Sample(record.name, image, np.stack(planes), "multilabel")
 
-    def refusal(self, truth: Truth) -> str | None:
+    def refusal(self, content: MaskContent) -> str | None:
         """Only class names that are names of folders."""
-        names = list(truth.class_map.names)
+        names = list(content.class_map.names)
         if names != file_names(names):
             return "a class has a name that no folder can have"
-        return super().refusal(truth)
+        return super().refusal(content)
 
     def _write(
         self, folder: Path, samples: Iterator[tuple[Record, Sample]], class_map: ClassMap

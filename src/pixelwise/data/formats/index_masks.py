@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from pixelwise.classes import IGNORE_INDEX, ClassMap, Colour
-from pixelwise.data.formats import Truth, formats
+from pixelwise.classes import IGNORE_INDEX, ClassMap, Color
+from pixelwise.data.formats import MaskContent, formats
 from pixelwise.data.formats.mask_folders import MaskFolders, value_refusal
 from pixelwise.data.masks.coding import to_stored_values
 from pixelwise.data.masks.kinds import MaskKind, black_and_white, numbered_class_map, values_in
@@ -18,7 +18,7 @@ from pixelwise.io.arrays import UInt8Array
 
 @formats.register("index-masks")
 class IndexMasks(MaskFolders):
-    """A mask is read as the numbers that are stored: grey values, or the indices of a palette."""
+    """A mask is read as the numbers that are stored: gray values, or the indices of a palette."""
 
     name: ClassVar[str] = "index-masks"
     layout: ClassVar[str] = "images/NAME.* + masks/NAME.png, or train/ + trainannot/"
@@ -37,17 +37,17 @@ class IndexMasks(MaskFolders):
         """
         values = values_in(records) - set(ignore)
         if values == {0, IGNORE_INDEX}:
-            # Were 255 void here, nothing but background would be left: it is black and white.
+            # Were 255 ignored here, nothing but background would be left: it is black and white.
             return black_and_white()
         return numbered_class_map(values, records[0].masks[0].parent)
 
-    def refusal(self, truth: Truth) -> str | None:
-        """Only exclusive masks whose stored values are bytes."""
-        return value_refusal(truth) or super().refusal(truth)
+    def refusal(self, content: MaskContent) -> str | None:
+        """Only multiclass masks whose stored values are bytes."""
+        return value_refusal(content) or super().refusal(content)
 
     def _write_mask(self, target: Path, mask: UInt8Array, class_map: ClassMap) -> None:
-        """A palette PNG of the stored values, in the colours of the classes."""
-        palette: list[Colour] = [(0, 0, 0)] * (IGNORE_INDEX + 1)
-        for value, colour in zip(class_map.values, class_map.colours, strict=True):
-            palette[value] = colour
+        """A palette PNG of the stored values, in the colors of the classes."""
+        palette: list[Color] = [(0, 0, 0)] * (IGNORE_INDEX + 1)
+        for value, color in zip(class_map.values, class_map.colors, strict=True):
+            palette[value] = color
         write_mask(target, to_stored_values(mask, class_map), palette)

@@ -1,4 +1,4 @@
-"""What ``index-masks``, ``grey-masks`` and ``colour-masks`` share: a mask file for each image."""
+"""What ``index-masks``, ``grayscale-masks`` and ``color-masks`` share: a mask file per image."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from pixelwise.classes import IGNORE_INDEX, ClassMap
-from pixelwise.data.formats import NO, Confidence, Format, Truth
+from pixelwise.data.formats import NO, Confidence, Format, MaskContent
 from pixelwise.data.masks.coding import to_class_ids
 from pixelwise.data.masks.kinds import MaskKind, look_at_folder
 from pixelwise.data.pairing import (
@@ -34,7 +34,8 @@ class MaskFolders(Format):
     kind: ClassVar[MaskKind]
     """What its masks hold."""
     takes_lossy: ClassVar[bool] = False
-    """It can do with masks that JPEG has altered, once it is said what becomes of stray values."""
+    """It can do with masks that JPEG has altered, once it is said what becomes of unexpected
+    values."""
 
     def detect(self, folder: Path) -> Confidence:
         """Sure when image and mask folders, or lists of pairs, are found, and masks of its kind."""
@@ -56,7 +57,7 @@ class MaskFolders(Format):
 
     def records(self, folder: Path) -> list[Record]:
         """Pair images and masks by exact stem, or as the list files say."""
-        takes_lossy = self.takes_lossy and self.strays != "refuse"
+        takes_lossy = self.takes_lossy and self.unexpected != "error"
         pairs = folder_pairs(folder)
         if not pairs:
             return [
@@ -72,15 +73,15 @@ class MaskFolders(Format):
         return sorted(records, key=lambda record: record.name)
 
     def load(self, record: Record, class_map: ClassMap) -> Sample:
-        """Decode image and mask; what is neither class nor void is refused by name."""
+        """Decode image and mask; what is neither class nor ignored is refused by name."""
         image = read_image(record.image)
         (mask_path,) = record.masks
         mask = self._read_mask(mask_path, class_map)
         check_same_size(record.image, image, mask_path, mask)
-        return Sample(record.name, image, mask, "exclusive")
+        return Sample(record.name, image, mask, "multiclass")
 
     def _read_mask(self, path: Path, class_map: ClassMap) -> UInt8Array:
-        return to_class_ids(read_mask_values(path), class_map, path, self.strays)
+        return to_class_ids(read_mask_values(path), class_map, path, self.unexpected)
 
     def _write(
         self, folder: Path, samples: Iterator[tuple[Record, Sample]], class_map: ClassMap
@@ -96,11 +97,11 @@ class MaskFolders(Format):
         """Write a mask; its target has no suffix."""
 
 
-def value_refusal(truth: Truth) -> str | None:
-    """Why masks of stored bytes cannot hold a truth; ``None`` where they can."""
-    stored = (*truth.class_map.values, *truth.class_map.ignore)
+def value_refusal(content: MaskContent) -> str | None:
+    """Why masks of stored bytes cannot hold a mask; ``None`` where they can."""
+    stored = (*content.class_map.values, *content.class_map.ignore)
     if min(stored) < 0 or max(stored) > IGNORE_INDEX:
         return f"its masks hold values of 0 to {IGNORE_INDEX}"
-    if truth.has_void and not truth.class_map.ignore:
-        return "no stored value means void"
+    if content.has_ignored and not content.class_map.ignore:
+        return "no stored value means ignored"
     return None

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy.ndimage import label
 
 from pixelwise.classes import ClassMap
-from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
+from pixelwise.data.formats import NO, Confidence, Format, MaskContent, formats
 from pixelwise.data.masks.coding import to_class_ids
 from pixelwise.data.pairing import (
     IMAGE_FOLDERS,
@@ -57,7 +57,7 @@ class ObjectMasks(Format):
         return NO
 
     def records(self, folder: Path) -> list[Record]:
-        """One record per labelled folder."""
+        """One record per labeled folder."""
         records = []
         for split, root in split_folders(folder).items():
             for path in subfolders(root):
@@ -104,16 +104,16 @@ class ObjectMasks(Format):
         # Black is stored as 0, and whatever is not as the value of the class of objects.
         value = next(filter(None, class_map.values), 1)
         stored = np.where(_merged(record, image), np.min_scalar_type(value).type(value), 0)
-        ids = to_class_ids(stored, class_map, record.image.parent.parent, self.strays)
-        return Sample(record.name, image, ids, "exclusive")
+        ids = to_class_ids(stored, class_map, record.image.parent.parent, self.unexpected)
+        return Sample(record.name, image, ids, "multiclass")
 
-    def refusal(self, truth: Truth) -> str | None:
-        """Only background and one kind of object, without void."""
-        if truth.class_map.num_classes != 2:
-            return f"it holds background and one class, not {truth.class_map.num_classes}"
-        if truth.has_void:
-            return "it cannot say what is void"
-        return super().refusal(truth)
+    def refusal(self, content: MaskContent) -> str | None:
+        """Only background and one kind of object, without ignored pixels."""
+        if content.class_map.num_classes != 2:
+            return f"it holds background and one class, not {content.class_map.num_classes}"
+        if content.has_ignored:
+            return "it cannot say what is ignored"
+        return super().refusal(content)
 
     def _write(
         self,

@@ -1,8 +1,8 @@
-"""Labelled regions, polygons or bitmaps, to masks and back, pixel by pixel.
+"""Labeled regions, polygons or bitmaps, to masks and back, pixel by pixel.
 
 Coordinates are (x, y) in pixels, x to the right and y down; (0, 0) is the upper left corner of the
-image, so that the centre of its first pixel is (0.5, 0.5). A pixel is inside a polygon when its
-centre is; holes are further rings, by the even-odd rule.
+image, so that the center of its first pixel is (0.5, 0.5). A pixel is inside a polygon when its
+center is; holes are further rings, by the even-odd rule.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ MAX_COORDINATE = 1e9
 and finite."""
 
 CROSSINGS_AT_ONCE = 1_000_000
-"""Edges are cut into rows in portions of about so many, which bounds the memory to some 50 MB."""
+"""Edges are cut into rows in portions of about this many, which bounds the memory to some 50 MB."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """One labelled region of an image.
+    """One labeled region of an image.
 
     Attributes:
-        label: The name of its class; ``None`` is void.
+        label: The name of its class; ``None`` is ignored.
         rings: The corners of its polygons and of their holes.
         bitmap: The region instead, as bool (h, w).
         corner: Row and column of the bitmap's first pixel.
@@ -64,18 +64,18 @@ def paint_shapes(
         shapes: In the order in which they are painted.
         size: Height and width of the image.
         class_map: The classes; a shape is of the class of its label's name.
-        label_mode: ``overlapping`` keeps the shapes of different classes beside each other.
+        label_mode: ``multilabel`` keeps the shapes of different classes beside each other.
         origin: The file that the shapes are from, for messages.
 
     Returns:
-        Exclusive: uint8 (H, W); pixels without a shape are of the class that is called background,
-        and void where there is none. Overlapping: uint8 (K, H, W), 0 or 255.
+        Multiclass: uint8 (H, W); pixels without a shape are of the class that is called background,
+        and ignored where there is none. Multilabel: uint8 (K, H, W), 0 or 255.
 
     Raises:
         MaskError: A label is no class, or a shape has too many corners.
     """
     ids = {name: index for index, name in enumerate(class_map.names)}
-    if label_mode == "exclusive":
+    if label_mode == "multiclass":
         mask = np.full(size, unpainted_id(class_map), np.uint8)
     else:
         mask = np.zeros((class_map.num_classes, *size), np.uint8)
@@ -83,13 +83,13 @@ def paint_shapes(
         if shape.label is not None and shape.label not in ids:
             raise MaskError(
                 f"{origin} must hold shapes of the classes {', '.join(class_map.names[:12])}. "
-                f"Got {shape.label!r}. Mend the label, or add the class to dataset.yaml"
+                f"Got {shape.label!r}. Fix the label, or add the class to dataset.yaml"
             )
         corner, region = _region(shape, size, origin)
         rows, columns = (
             slice(start, start + length) for start, length in zip(corner, region.shape, strict=True)
         )
-        if label_mode == "exclusive":
+        if label_mode == "multiclass":
             value = IGNORE_INDEX if shape.label is None else ids[shape.label]
             mask[rows, columns][region] = value
         elif shape.label is not None:
@@ -98,7 +98,7 @@ def paint_shapes(
 
 
 def unpainted_id(class_map: ClassMap) -> int:
-    """The class id of pixels that no shape covers: the background, or void where there is none."""
+    """The class id of pixels that no shape covers: the background, or ignored without one."""
     for index, name in enumerate(class_map.names):
         if name in BACKGROUND_NAMES:
             return index
@@ -118,9 +118,9 @@ def _region(shape: Shape, size: tuple[int, int], origin: Path) -> tuple[tuple[in
 def paint_polygon(
     rings: Sequence[Ring], size: tuple[int, int], origin: Path
 ) -> tuple[tuple[int, int], BoolArray]:
-    """The pixels whose centre is inside a polygon, by the even-odd rule.
+    """The pixels whose center is inside a polygon, by the even-odd rule.
 
-    Every row's centre line is crossed by the edges; between an odd and an even crossing is inside.
+    Every row's center line is crossed by the edges; between an odd and an even crossing is inside.
 
     Args:
         rings: The polygon and its holes.
@@ -146,7 +146,7 @@ def paint_polygon(
     if not (np.abs(corners) <= MAX_COORDINATE).all():  # nor is NaN
         raise MaskError(
             f"{origin} must hold shapes with finite corners within {MAX_COORDINATE:,.0f} pixels. "
-            "Got one that is not. Mend or remove the shape"
+            "Got one that is not. Fix or remove the shape"
         )
     note_polygon(rings, size)
     ends = np.concatenate([np.roll(ring, -1, axis=0) for ring in rings])
@@ -160,7 +160,7 @@ def paint_polygon(
     upper, lower = np.where(goes_down, corners, ends), np.where(goes_down, ends, corners)
     # One column more, for crossings to the right of the box; int32, for many may meet in one pixel.
     crossings = np.zeros((bottom - top, right - left + 1), np.int32)
-    # The first row whose centre an edge reaches, and the first one that it does not, lower end in.
+    # The first row whose center an edge reaches, and the first one that it does not, lower end in.
     starts = np.clip(np.ceil(upper[:, 1] - 0.5), top, bottom)
     stops = np.clip(np.ceil(lower[:, 1] - 0.5), top, bottom)
     counts = (stops - starts).astype(np.int64)
@@ -244,16 +244,16 @@ def shapes_of(
     """The regions of a mask that have to be written so that :func:`paint_shapes` paints it back.
 
     Args:
-        mask: As in a sample; overlapping masks must be 0 or 255.
+        mask: As in a sample; multilabel masks must be 0 or 255.
         class_map: Its classes.
         label_mode: Of the mask.
 
     Returns:
         (label, bool (H, W)) for each class that is there, without what is left unpainted; the label
-        of void is ``None``.
+        of ignored pixels is ``None``.
     """
     labels: dict[int, str | None] = dict(enumerate(class_map.names))
-    if label_mode == "overlapping":
+    if label_mode == "multilabel":
         return [(labels[index], plane > 0) for index, plane in enumerate(mask) if plane.any()]
     labels[IGNORE_INDEX] = None
     skipped = unpainted_id(class_map)
@@ -265,7 +265,7 @@ def classes_of(labels: Sequence[str], label_mode: LabelMode, origin: Path) -> Cl
 
     Args:
         labels: The names, in the order of their ids; one of them may be the background.
-        label_mode: ``overlapping`` adds no background.
+        label_mode: ``multilabel`` adds no background.
         origin: The file that names them, for messages.
 
     Raises:
@@ -277,7 +277,7 @@ def classes_of(labels: Sequence[str], label_mode: LabelMode, origin: Path) -> Cl
             f"{origin} must name every class once. Got {repeated[0][:80]!r} twice. Rename one, or "
             "give all of its labels to the other"
         )
-    has_background = label_mode == "overlapping" or any(map(BACKGROUND_NAMES.__contains__, labels))
+    has_background = label_mode == "multilabel" or any(map(BACKGROUND_NAMES.__contains__, labels))
     names = labels if has_background else (BACKGROUND_NAMES[0], *labels)
     if not 1 <= len(names) <= MAX_CLASSES:
         raise FormatError(
@@ -293,5 +293,5 @@ def labels_to_name(class_map: ClassMap, label_mode: LabelMode) -> tuple[str, ...
     A background that it puts first by itself is left out: other tools would take it for an object.
     """
     names = class_map.names
-    is_added = label_mode == "exclusive" and names[0] == BACKGROUND_NAMES[0] and len(names) > 1
+    is_added = label_mode == "multiclass" and names[0] == BACKGROUND_NAMES[0] and len(names) > 1
     return names[1:] if is_added else names

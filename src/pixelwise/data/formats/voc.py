@@ -7,19 +7,19 @@ from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
-from pixelwise.classes import IGNORE_INDEX, ClassMap, Colour, colour_code
+from pixelwise.classes import IGNORE_INDEX, ClassMap, Color, color_code
 from pixelwise.config import validated
-from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
+from pixelwise.data.formats import NO, Confidence, Format, MaskContent, formats
 from pixelwise.data.masks.coding import (
-    VOID_COLOUR,
-    colours_to_class_ids,
+    IGNORE_COLOR,
+    colors_to_class_ids,
     to_class_ids,
     to_stored_values,
-    with_void_value,
+    with_ignored_value,
 )
-from pixelwise.data.masks.colour_tables import find_colour_table, read_colour_table
+from pixelwise.data.masks.color_tables import find_color_table, read_color_table
 from pixelwise.data.masks.kinds import (
-    colours_in,
+    colors_in,
     look_at_masks,
     mask_storage,
     numbered_class_map,
@@ -32,7 +32,7 @@ from pixelwise.data.watching import refuse
 from pixelwise.data.writing import stem_of, write_image, write_mask
 from pixelwise.errors import FormatError
 from pixelwise.io.arrays import UInt8Array
-from pixelwise.io.images import read_image, read_mask_colours, read_mask_values
+from pixelwise.io.images import read_image, read_mask_colors, read_mask_values
 
 IMAGES = "JPEGImages"
 MASKS = ("SegmentationClassPNG", "SegmentationClass")
@@ -47,10 +47,10 @@ NAMES = (
     "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa",
     "train", "tvmonitor",
 )  # fmt: skip
-"""VOC's classes in the order of their numbers; 255 is the border of the objects, and void."""
+"""VOC's classes in the order of their numbers; 255 is the border of the objects, and ignored."""
 
 
-def _palette_colour(number: int) -> Colour:
+def _palette_color(number: int) -> Color:
     """VOC spreads the bits of a number over the upper bits of red, green and blue, in turn."""
     levels = [
         sum((number >> 3 * bit + channel & 1) << 7 - bit for bit in range(3))
@@ -59,8 +59,8 @@ def _palette_colour(number: int) -> Colour:
     return levels[0], levels[1], levels[2]
 
 
-PALETTE = tuple(map(_palette_colour, range(IGNORE_INDEX + 1)))
-"""VOC's colours for the numbers 0 to 255; that of 255 is ``VOID_COLOUR``."""
+PALETTE = tuple(map(_palette_color, range(IGNORE_INDEX + 1)))
+"""VOC's colors for the numbers 0 to 255; that of 255 is ``IGNORE_COLOR``."""
 
 
 @formats.register("voc")
@@ -68,20 +68,20 @@ class Voc(Format):
     """``JPEGImages`` and ``SegmentationClass``; images without a mask have other labels in VOC.
 
     ``ImageSets/Segmentation/train.txt`` and its like say the splits, and what no list names is
-    left out. Masks are numbers in palette PNGs, or RGB in the colours of the classes.
+    left out. Masks are numbers in palette PNGs, or RGB in the colors of the classes.
     """
 
     name: ClassVar[str] = "voc"
     layout: ClassVar[str] = "JPEGImages/NAME.jpg + SegmentationClass/NAME.png"
 
     def detect(self, folder: Path) -> Confidence:
-        """Sure of both folders with masks that are numbers, or colours that VOC or a table has."""
+        """Sure of both folders with masks that are numbers, or colors that VOC or a table has."""
         masks = named_folder(folder, MASKS)
         look = look_at_masks(image_files(masks)) if masks else None
         if masks is None or look is None or not (folder / IMAGES).is_dir():
             return NO
-        is_known = look.colours <= set(map(colour_code, PALETTE)) or find_colour_table(folder)
-        if look.kind == "colour" and not is_known:
+        is_known = look.colors <= set(map(color_code, PALETTE)) or find_color_table(folder)
+        if look.kind == "color" and not is_known:
             return NO
         return Confidence(0.9, f"Pascal VOC's {IMAGES}/ and {masks.name}/")
 
@@ -106,7 +106,7 @@ class Voc(Format):
             if stem not in masks and split != "test":
                 error = FormatError(
                     f"{listing} must list images with masks. Got {stem}, and there is no "
-                    f"{mask_folder / stem}.png. Add the mask, or mend the list"
+                    f"{mask_folder / stem}.png. Add the mask, or fix the list"
                 )
                 refuse("listed-file-missing", error, listing, name=stem)
         return records
@@ -114,7 +114,7 @@ class Voc(Format):
     def class_map(
         self, folder: Path, records: Sequence[Record], ignore: Sequence[int] = ()
     ) -> ClassMap:
-        """Those of ``class_names.txt`` or a colour table, else VOC's, else numbered ones.
+        """Those of ``class_names.txt`` or a color table, else VOC's, else numbered ones.
 
         Raises:
             MaskError: The values do not look like class ids.
@@ -123,17 +123,17 @@ class Voc(Format):
         names = folder / CLASS_NAMES
         if names.is_file():
             return _named_class_map(names)
-        table = find_colour_table(folder)
+        table = find_color_table(folder)
         if table is not None:
-            return read_colour_table(table)
+            return read_color_table(table)
         painted: list[Record] = []
         numbered: list[Record] = []
         for record in records:
-            is_painted = mask_storage(record.masks[0]) == "colours"
+            is_painted = mask_storage(record.masks[0]) == "colors"
             (painted if is_painted else numbered).append(record)
-        number = {colour_code(colour): index for index, colour in enumerate(PALETTE)}
+        number = {color_code(color): index for index, color in enumerate(PALETTE)}
         values = values_in(numbered)
-        values |= {number[code] for code in colours_in(painted) & number.keys()}
+        values |= {number[code] for code in colors_in(painted) & number.keys()}
         values -= {IGNORE_INDEX, *ignore}
         is_voc = bool(painted) or (folder / LISTS).is_dir()
         if max(values, default=0) < len(NAMES) and (is_voc or _has_voc_palette(records[0])):
@@ -141,28 +141,28 @@ class Voc(Format):
         return _class_map(numbered_class_map(values, records[0].masks[0].parent).names)
 
     def load(self, record: Record, class_map: ClassMap) -> Sample:
-        """Decode image and mask; the border of the objects is void."""
+        """Decode image and mask; the border of the objects is ignored."""
         image = read_image(record.image)
         (path,) = record.masks
-        if mask_storage(path) == "colours":
-            ids = colours_to_class_ids(read_mask_colours(path), class_map, path, self.strays)
+        if mask_storage(path) == "colors":
+            ids = colors_to_class_ids(read_mask_colors(path), class_map, path, self.unexpected)
         else:
-            known = with_void_value(class_map, IGNORE_INDEX)
-            ids = to_class_ids(read_mask_values(path), known, path, self.strays)
+            known = with_ignored_value(class_map, IGNORE_INDEX)
+            ids = to_class_ids(read_mask_values(path), known, path, self.unexpected)
         check_same_size(record.image, image, path, ids)
-        return Sample(record.name, image, ids, "exclusive")
+        return Sample(record.name, image, ids, "multiclass")
 
     def stored(self, class_map: ClassMap) -> ClassMap:
-        """Counted from 0, and 255 for void."""
+        """Counted from 0, and 255 for ignored pixels."""
         values = tuple(range(class_map.num_classes))
         return class_map.model_copy(update={"values": values, "ignore": (IGNORE_INDEX,)})
 
-    def refusal(self, truth: Truth) -> str | None:
-        """Only exclusive masks whose classes are stored as 0, 1, 2 ..."""
-        if truth.class_map.values != tuple(range(truth.class_map.num_classes)):
-            values = ", ".join(map(str, truth.class_map.values[:5]))
+    def refusal(self, content: MaskContent) -> str | None:
+        """Only multiclass masks whose classes are stored as 0, 1, 2 ..."""
+        if content.class_map.values != tuple(range(content.class_map.num_classes)):
+            values = ", ".join(map(str, content.class_map.values[:5]))
             return f"it counts classes from 0, and theirs are stored as {values}"
-        return super().refusal(truth)
+        return super().refusal(content)
 
     def _write(
         self, folder: Path, samples: Iterator[tuple[Record, Sample]], class_map: ClassMap
@@ -188,7 +188,7 @@ class _Listing(NamedTuple):
     path: Path
 
 
-def _splits(folder: Path, labelled: Set[str]) -> dict[str, _Listing] | None:
+def _splits(folder: Path, labeled: Set[str]) -> dict[str, _Listing] | None:
     """The split of each listed stem; ``None`` where no list says one.
 
     A list of another name is passed over if the others name its images too, as ``trainval`` does,
@@ -215,10 +215,10 @@ def _splits(folder: Path, labelled: Set[str]) -> dict[str, _Listing] | None:
         unlisted = [stem for stem in lists[path] if stem not in found]
         if path.stem.lower() == TRAIN_AND_VAL and not is_halved:
             found |= dict.fromkeys(unlisted, _Listing("train", path))
-        elif labelled & set(unlisted) and not labelled <= set(lists[path]):
+        elif labeled & set(unlisted) and not labeled <= set(lists[path]):
             error = FormatError(
                 f"{path} must be called after its split: train, val, test or {TRAIN_AND_VAL}. It "
-                f"lists {min(labelled & set(unlisted))}, which no such list does. Rename or "
+                f"lists {min(labeled & set(unlisted))}, which no such list does. Rename or "
                 "remove it"
             )
             refuse("split-not-said", error, path)
@@ -235,15 +235,15 @@ def _named_class_map(path: Path) -> ClassMap:
     names = [line.strip() for line in lines if line.strip() not in ("", "__ignore__")]
     content = {
         "names": names,
-        "colours": PALETTE[: len(names)],
+        "colors": PALETTE[: len(names)],
         "values": range(len(names)),
-        "void_colours": [VOID_COLOUR],
+        "ignore_colors": [IGNORE_COLOR],
     }
     return validated(ClassMap, content, str(path))
 
 
 def _class_map(names: Sequence[str]) -> ClassMap:
-    return ClassMap.build(names, colours=PALETTE[: len(names)], void_colours=(VOID_COLOUR,))
+    return ClassMap.build(names, colors=PALETTE[: len(names)], ignore_colors=(IGNORE_COLOR,))
 
 
 def _has_voc_palette(record: Record) -> bool:

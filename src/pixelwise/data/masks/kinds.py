@@ -1,4 +1,4 @@
-"""What a folder's masks hold: class ids, grey levels or colours; found by looking at some."""
+"""What a folder's masks hold: class ids, gray levels or colors; found by looking at some."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from pixelwise.classes import IGNORE_INDEX, MAX_CLASSES, ClassMap, Colour, numbered_names
-from pixelwise.data.masks.colour_tables import find_colour_table
+from pixelwise.classes import IGNORE_INDEX, MAX_CLASSES, ClassMap, Color, numbered_names
+from pixelwise.data.masks.color_tables import find_color_table
 from pixelwise.data.pairing import end_inside, folder_pairs, image_files, list_files, listed_entries
 from pixelwise.data.sample import Record, spread
 from pixelwise.errors import DataError, MaskError
@@ -21,36 +21,36 @@ from pixelwise.io.images import (
     MASK_SUFFIXES,
     TIFF_SUFFIXES,
     decoding,
-    read_mask_colours,
+    read_mask_colors,
     read_mask_values,
 )
 from pixelwise.io.limits import PILLOW_FORMATS, require_decodable_picture
 from pixelwise.io.parallel import in_parallel
 from pixelwise.transforms.counting import Codes, commonest
 
-MaskKind = Literal["index", "grey", "colour"]
-"""``index``: numbers that count classes. ``grey``: grey levels far apart, each of them a class.
-``colour``: each colour is a class."""
+MaskKind = Literal["index", "grayscale", "color"]
+"""``index``: numbers that count classes. ``grayscale``: gray levels far apart, each of them a
+class. ``color``: each color is a class."""
 
-MaskStorage = Literal["numbers", "palette", "colours"]
-"""What a mask file holds for a pixel: a number or grey level, the number of a colour in a palette,
+MaskStorage = Literal["numbers", "palette", "colors"]
+"""What a mask file holds for a pixel: a number or gray level, the number of a color in a palette,
 or red, green and blue."""
 
 MAX_LOOKED_AT = 20
 """Mask files that are looked at, spread over all of them."""
 
 MAX_PIXELS_LOOKED_AT = 100_000_000
-"""No further file is looked at after so many pixels: the masks of aerial scenes are large."""
+"""No further file is looked at after this many pixels: the masks of aerial scenes are large."""
 
 MAX_CODES = 1000
-"""Values or colours that are kept of a file that was looked at, the commonest; a photograph holds a
+"""Values or colors that are kept of a file that was looked at, the commonest; a photograph holds a
 million."""
 
-MIN_GREY_STEP = 17
-"""Grey levels are so far apart or farther, as 16 evenly spread ones are; class ids are nearer."""
+MIN_GRAY_STEP = 17
+"""Gray levels are so far apart or farther, as 16 evenly spread ones are; class ids are nearer."""
 
 MAX_UNNAMED = 64
-"""More values than this, or more gaps between them, are grey levels unless a card names them: a
+"""More values than this, or more gaps between them, are gray levels unless a card names them: a
 black and white mask that was scaled or saved as JPEG holds hundreds."""
 
 
@@ -61,12 +61,12 @@ class Look:
     Attributes:
         kind: What they hold.
         values: Numbers in those that store numbers or a palette, at most ``MAX_CODES`` of a file.
-        colours: Colours in those that store colours, as of :func:`pixelwise.classes.colour_code`.
+        colors: Colors in those that store colors, as of :func:`pixelwise.classes.color_code`.
     """
 
     kind: MaskKind
     values: frozenset[int] = frozenset()
-    colours: frozenset[int] = frozenset()
+    colors: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def look_at_folder(folder: Path) -> Look | None:
         entries = [entry for path in list_files(folder) for _, entry in listed_entries(path)]
         found = [end_inside(folder, entry) for entry in spread(entries, MAX_LOOKED_AT)]
         files = [path for path in found if path is not None and path.is_file()]
-    return look_at_masks(files, has_table=find_colour_table(folder) is not None)
+    return look_at_masks(files, has_table=find_color_table(folder) is not None)
 
 
 def look_at_masks(files: Sequence[Path], *, has_table: bool = False) -> Look | None:
@@ -98,7 +98,7 @@ def look_at_masks(files: Sequence[Path], *, has_table: bool = False) -> Look | N
 
     Args:
         files: Mask files.
-        has_table: The folder says what colours mean, so that black and white are colours too.
+        has_table: The folder says what colors mean, so that black and white are colors too.
     """
     lossless = [path for path in files if path.suffix.lower() in MASK_SUFFIXES]
     seen: list[_Seen] = []
@@ -116,44 +116,44 @@ def _look(seen: Sequence[_Seen], *, has_table: bool, is_lossless: bool) -> Look:
     painted: list[_Seen] = []
     others: list[_Seen] = []
     for file in seen:
-        has_colours = has_table or not all(map(_is_grey, file.codes))
-        (painted if file.storage == "colours" and has_colours else others).append(file)
-    values = {code & 255 if file.storage == "colours" else code
+        has_colors = has_table or not all(map(_is_gray, file.codes))
+        (painted if file.storage == "colors" and has_colors else others).append(file)
+    values = {code & 255 if file.storage == "colors" else code
               for file in others for code in file.codes}  # fmt: skip
-    # One picture in colours among masks of class ids got there by mistake, and is refused by name;
-    # an empty mask among painted ones may well be grey.
+    # One picture in colors among masks of class ids got there by mistake, and is refused by name;
+    # an empty mask among painted ones may well be gray.
     num_telling = sum(bool(file.codes - {0}) for file in others)
     if painted and len(painted) >= num_telling:
-        colours = frozenset(code for file in painted for code in file.codes)
-        return Look("colour", frozenset(values), colours)
+        colors = frozenset(code for file in painted for code in file.codes)
+        return Look("color", frozenset(values), colors)
     # Had a mask of class ids been saved as JPEG, they would not have survived. White alone is as
-    # likely void everywhere, which is said when training begins.
+    # likely ignored everywhere, which is said when training begins.
     has_palette = any(file.storage == "palette" for file in others)
-    is_grey = are_grey_levels(values) and not has_palette and values != {IGNORE_INDEX}
-    return Look("grey" if is_grey or not is_lossless else "index", frozenset(values))
+    is_gray = are_gray_levels(values) and not has_palette and values != {IGNORE_INDEX}
+    return Look("grayscale" if is_gray or not is_lossless else "index", frozenset(values))
 
 
-def are_grey_levels(values: Iterable[int]) -> bool:
+def are_gray_levels(values: Iterable[int]) -> bool:
     """The values are far apart, as 0 and 255 or 0, 50 and 100 are; class ids lie side by side."""
     levels = sorted({0, *values})
-    return len(levels) > 1 and int(np.diff(levels).min()) >= MIN_GREY_STEP
+    return len(levels) > 1 and int(np.diff(levels).min()) >= MIN_GRAY_STEP
 
 
-def _is_grey(code: int) -> bool:
+def _is_gray(code: int) -> bool:
     return code == (code & 255) * 0x010101
 
 
 @lru_cache(maxsize=256)  # three formats ask
 def _look_at_file(path: Path, state: FileState) -> _Seen:  # noqa: ARG001  a key of the cache
     storage = mask_storage(path)
-    codes = read_mask_colours(path) if storage == "colours" else read_mask_values(path)
+    codes = read_mask_colors(path) if storage == "colors" else read_mask_values(path)
     return _Seen(storage, frozenset(commonest(codes, MAX_CODES)), codes.size)
 
 
 def mask_storage(path: Path) -> MaskStorage:
     """How a mask file stores its pixels.
 
-    A palette in which each number stands for its own grey is none.
+    A palette in which each number stands for its own gray is none.
 
     Raises:
         DataError: The file cannot be read.
@@ -161,7 +161,7 @@ def mask_storage(path: Path) -> MaskStorage:
     with decoding(path):
         if path.suffix.lower() == ".npy":
             shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
-            return "colours" if len(shape) == 3 and shape[-1] >= 3 else "numbers"
+            return "colors" if len(shape) == 3 and shape[-1] >= 3 else "numbers"
         if path.suffix.lower() in TIFF_SUFFIXES:
             import tifffile
 
@@ -169,17 +169,17 @@ def mask_storage(path: Path) -> MaskStorage:
                 page = file.pages[0].aspage()
                 if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
                     return "palette"
-                return "colours" if page.samplesperpixel >= 3 else "numbers"
+                return "colors" if page.samplesperpixel >= 3 else "numbers"
         with Image.open(path, formats=PILLOW_FORMATS) as picture:
             if picture.mode == "P":
                 levels = _palette_levels(path, picture)
-                is_grey = all(level == index // 3 for index, level in enumerate(levels))
-                return "numbers" if is_grey else "palette"
-            return "numbers" if len(picture.getbands()) < 3 else "colours"
+                is_gray = all(level == index // 3 for index, level in enumerate(levels))
+                return "numbers" if is_gray else "palette"
+            return "numbers" if len(picture.getbands()) < 3 else "colors"
 
 
-def read_palette(path: Path) -> tuple[Colour, ...]:
-    """The colours of a PNG's, BMP's or GIF's palette in the order of their numbers, if it has one.
+def read_palette(path: Path) -> tuple[Color, ...]:
+    """The colors of a PNG's, BMP's or GIF's palette in the order of their numbers, if it has one.
 
     Raises:
         DataError: The file cannot be read.
@@ -206,13 +206,13 @@ def values_in(records: Sequence[Record]) -> set[int]:
     return _codes_in(records, read_mask_values, 1 << 16)
 
 
-def colours_in(records: Sequence[Record]) -> set[int]:
-    """Every colour in any of the masks, of one file at most ``MAX_CODES``.
+def colors_in(records: Sequence[Record]) -> set[int]:
+    """Every color in any of the masks, of one file at most ``MAX_CODES``.
 
     Raises:
         DataError: A mask cannot be read.
     """
-    return _codes_in(records, read_mask_colours, MAX_CODES)
+    return _codes_in(records, read_mask_colors, MAX_CODES)
 
 
 def _codes_in(records: Sequence[Record], read: Callable[[Path], Codes], most: int) -> set[int]:
@@ -226,7 +226,7 @@ def _codes_in(records: Sequence[Record], read: Callable[[Path], Codes], most: in
 
 
 def numbered_class_map(values: Iterable[int], folder: Path) -> ClassMap:
-    """One class per value from 0 to the largest; 255 is void.
+    """One class per value from 0 to the largest; 255 is ignored.
 
     Args:
         values: What the masks store.
@@ -237,18 +237,18 @@ def numbered_class_map(values: Iterable[int], folder: Path) -> ClassMap:
     """
     classes = sorted(set(values) - {IGNORE_INDEX})
     largest = max(classes, default=0)
-    looks_grey = len(classes) > MAX_UNNAMED or largest - len(classes) > MAX_UNNAMED
-    if largest >= MAX_CLASSES or looks_grey:
-        raise grey_levels_error(classes, folder)
+    looks_gray = len(classes) > MAX_UNNAMED or largest - len(classes) > MAX_UNNAMED
+    if largest >= MAX_CLASSES or looks_gray:
+        raise gray_levels_error(classes, folder)
     return ClassMap.build(numbered_names(largest + 1))
 
 
 def black_and_white() -> ClassMap:
-    """Black is background and white is foreground; nothing is void."""
+    """Black is background and white is foreground; nothing is ignored."""
     return ClassMap.build(("background", "foreground"), values=(0, 255), ignore=())
 
 
-def grey_levels_error(values: Sequence[int], folder: Path) -> MaskError:
+def gray_levels_error(values: Sequence[int], folder: Path) -> MaskError:
     """What is raised of masks whose values nobody can take for classes.
 
     Args:
@@ -256,9 +256,9 @@ def grey_levels_error(values: Sequence[int], folder: Path) -> MaskError:
         folder: Where the masks lie.
     """
     return MaskError(
-        f"{folder} must hold class ids counted from 0, or few grey levels. Got {len(values)} "
-        f"values from {values[0]} to {values[-1]}, which look like grey levels, as of a mask that "
+        f"{folder} must hold class ids counted from 0, or few gray levels. Got {len(values)} "
+        f"values from {values[0]} to {values[-1]}, which look like gray levels, as of a mask that "
         "was smoothed, scaled or saved as JPEG. Export the masks without that, or say in a "
-        "dataset.yaml what each value means (classes with values) and with --strays nearest what "
-        "becomes of the others, or which are void with --ignore"
+        "dataset.yaml what each value means (classes with values) and with --unexpected nearest "
+        "what becomes of the others, or which are ignored with --ignore"
     )

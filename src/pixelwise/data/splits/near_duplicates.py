@@ -18,7 +18,7 @@ MAX_DISTANCE = 4
 
 Measured on CamVid and the nuclei of 2018: within 4 bits lie all JPEG copies down to quality 20,
 98 % of those shrunk to a quarter, all of contrast times 0.7, 91 % and more of a gamma of 0.7 or a
-brightness of +30, 24 % of the neighbours in CamVid's videos. Pictures of different scenes differ
+brightness of +30, 24 % of the neighbors in CamVid's videos. Pictures of different scenes differ
 in 11 bits and more (CamVid), 12 (nuclei), 6 (1,200 compositions of digits).
 """
 
@@ -31,7 +31,7 @@ _HASH_BITS = 64
 def perceptual_hash(image: Array) -> int:
     """What a picture looks like in 64 bits, alike for pictures that look alike.
 
-    The signs of the 63 lowest frequencies against their median, of the grey picture shrunk to
+    The signs of the 63 lowest frequencies against their median, of the grayscale picture shrunk to
     32 x 32. Brightness, contrast, bit depth and size cancel out. A picture of one value has the
     hash 0, so that blank pictures count as alike.
 
@@ -45,7 +45,7 @@ def perceptual_hash(image: Array) -> int:
         Zauner, Implementation and Benchmarking of Perceptual Image Hash Functions (2010), the
         DCT based hash.
     """
-    small = _small_grey(image)
+    small = _small_gray(image)
     # In float64, and of a picture scaled to 1: float32 images may hold 1e38 as "no data".
     small = (small - small.mean()) / (np.abs(small).max() or 1.0)
     frequencies = dctn(small, norm="ortho")[:_KEPT_FREQUENCIES, :_KEPT_FREQUENCIES].ravel()[1:]
@@ -58,13 +58,13 @@ def perceptual_hash(image: Array) -> int:
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
-def _small_grey(image: Array) -> Array:
+def _small_gray(image: Array) -> Array:
     """The sum of the channels, shrunk by averaging areas: float64 (32, 32)."""
-    grey = np.zeros(image.shape[:2], np.float32)
+    gray = np.zeros(image.shape[:2], np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
         for channel in np.moveaxis(image, -1, 0) if image.ndim == 3 else [image]:
-            grey += channel  # seven times as fast as the mean over the last axis
-    picture = Image.fromarray(np.nan_to_num(grey))
+            gray += channel  # seven times as fast as the mean over the last axis
+    picture = Image.fromarray(np.nan_to_num(gray))
     small = picture.resize((_SMALL_PX, _SMALL_PX), Image.Resampling.BOX)
     return np.asarray(small, np.float64)
 
@@ -76,7 +76,7 @@ def near_duplicate_groups(
 
     Args:
         hashes: One :func:`perceptual_hash` per picture.
-        max_distance: Bits that the hashes of neighbours may differ in.
+        max_distance: Bits that the hashes of neighbors may differ in.
 
     Returns:
         The groups of two and more, each as ascending indices into ``hashes``, ordered by their

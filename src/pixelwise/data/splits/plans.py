@@ -75,7 +75,7 @@ def plan_split(
     """Divide a data set; every image is decoded once.
 
     The test images that the folder gives stay test images, together with what belongs to them; all
-    others are drawn anew. The windows of one raster belong together where there are several. Where
+    others are drawn again. The windows of one raster belong together where there are several. Where
     nothing else does, and without stratification, the draw is the one that training makes by
     itself.
 
@@ -83,13 +83,13 @@ def plan_split(
         dataset: What to divide.
         shares: ``TRAIN/VAL/TEST`` or ``TRAIN/TEST``; ``None`` takes those of the card, else
             70/15/15.
-        folds: Make so many divisions, each with another fold for validation and no test images but
-            the folder's; ``shares`` are then of no account.
+        folds: Make this many divisions, each with another fold for validation and no test images
+            but the folder's; ``shares`` are then of no account.
         group_by: What belongs together, as
             :func:`~pixelwise.data.split_assignment.group_keys` takes it.
         stratify: Give every split its share of the images that show a class.
         keep_duplicates: Near-duplicates belong together too.
-        redraw: The folder's test images are drawn anew as well.
+        redraw: The folder's test images are drawn again as well.
         seed: Seed of the draw.
         on_progress: Called with how many images are decoded and how many there are.
 
@@ -113,7 +113,7 @@ def plan_split(
     is_given = dataset.drawn_split is None
     free, kept = _without_test(groups, records) if is_given and not redraw else (groups, [])
     if is_given:
-        notes.append("the splits that were given are drawn anew")
+        notes.append("the splits that were given are drawn again")
     if kept:
         notes.append(_kept_note(kept, records))
         wanted = _without_test_share(wanted)
@@ -222,11 +222,11 @@ def _as_in_training(
 
 
 def _parts(
-    labelled: list[tuple[list[int], SplitName]], records: Sequence[Record], presence: BoolArray
+    labeled: list[tuple[list[int], SplitName]], records: Sequence[Record], presence: BoolArray
 ) -> dict[SplitName, Part]:
     parts: dict[SplitName, Part] = {}
     for split in SPLITS:
-        groups = [group for group, label in labelled if label == split]
+        groups = [group for group, label in labeled if label == split]
         inside = sorted(index for group in groups for index in group)
         if inside:
             showing = presence[inside].sum(0).tolist()
@@ -282,7 +282,7 @@ def _reached_note(
 def _absence_notes(
     divisions: Sequence[Mapping[SplitName, Part]], class_names: Sequence[str], presence: BoolArray
 ) -> list[str]:
-    """Classes that are in the data but not in a split: nothing can be learnt or measured there."""
+    """Classes that are in the data but not in a split: nothing can be learned or measured there."""
     notes = []
     is_there: list[bool] = np.any(presence, axis=0).tolist()
     for number, division in enumerate(divisions, start=1):

@@ -71,13 +71,13 @@ def _card(dataset: Dataset, source: DatasetCard, out: Path) -> DatasetCard:
         path = Path(os.path.relpath(folder, out.resolve().parent))
     except ValueError:  # another drive, which no relative path leads to
         path = folder
-    strays = dataset.format.strays
+    unexpected = dataset.format.unexpected
     said = card_of(
         dataset.class_map,
         path=path.as_posix(),
         format=dataset.format.name,
         label_mode=dataset.label_mode,
-        strays=None if strays == "refuse" else strays,
+        unexpected=None if unexpected == "error" else unexpected,
         split=None,
     )
     return source.model_copy(update={key: getattr(said, key) for key in said.model_fields_set})

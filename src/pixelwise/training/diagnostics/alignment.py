@@ -12,30 +12,31 @@ from pixelwise.classes import HALF
 from pixelwise.data.sample import Sample
 from pixelwise.io.arrays import Array
 from pixelwise.metrics.boundary import class_edges
-from pixelwise.training.diagnostics.watchdog import Alarm
+from pixelwise.training.diagnostics.watchdog import Problem
 
 SIDE_PX = 256
 """Images are brought to this side first: shifts are sought on this scale."""
 
 REACH_PX = 64
-"""Shifts up to so many pixels, on that scale, are sought."""
+"""Shifts up to this many pixels, on that scale, are sought."""
 
 SHIFTED_PX = 4
 """A best shift below this is the thickness of a brush."""
 
 CLEARLY = 1.3
-"""The best shift must meet so many times the edges that no shift does."""
+"""The best shift must meet this many times the edges that no shift does."""
 
 SURE = 5.0
-"""And stand out from all shifts by so many of their deviations. Measured on CamVid, nuclei and
-digits: 5.5 to 10 where masks were moved or turned, 2 to 4 where they belonged to other images."""
+"""And stand out from all shifts by this many of their standard deviations. Measured on CamVid,
+nuclei and digits: 5.5 to 10 where masks were moved or turned, 2 to 4 where they belonged to other
+images."""
 
 MIN_IMAGES = 4
 
 OWN = 2.0
-"""A mask meets the edges of its own image by so many deviations better than those of the others.
-Measured on CamVid, nuclei, digits and drawn shapes: 32 to 123, and -0.5 to 0.2 with the masks of
-other images."""
+"""A mask meets the edges of its own image by this many standard deviations better than those of the
+others. Measured on CamVid, nuclei, digits and drawn shapes: 32 to 123, and -0.5 to 0.2 with the
+masks of other images."""
 
 MIN_OTHERS = 8
 """Fewer images than this say nothing of how masks meet the edges of other images."""
@@ -58,7 +59,7 @@ TURNS: dict[str, Callable[[FloatArray], FloatArray]] = {
 """How masks get turned against their images: rows and columns mixed up, another origin."""
 
 
-def check_alignment(samples: Iterable[Sample]) -> list[Alarm]:
+def check_alignment(samples: Iterable[Sample]) -> list[Problem]:
     """Say that the masks are shifted or turned against their images, or belong to other images.
 
     The borders in the masks are laid over the edges in the images (gradient), at every shift; where
@@ -90,7 +91,7 @@ def check_alignment(samples: Iterable[Sample]) -> list[Alarm]:
     else:
         return []
     return [
-        Alarm(
+        Problem(
             kind,
             "the borders in the masks fit the edges in the images best when the masks are "
             f"{how} (on images of {SIDE_PX} pixels a side). Check how images and masks were "
@@ -99,7 +100,7 @@ def check_alignment(samples: Iterable[Sample]) -> list[Alarm]:
     ]
 
 
-def _check_pairing(pairs: Pairs) -> list[Alarm]:
+def _check_pairing(pairs: Pairs) -> list[Problem]:
     """Say that masks meet the edges of other images as well as those of their own."""
     if len(pairs) < MIN_OTHERS:
         return []
@@ -115,7 +116,7 @@ def _check_pairing(pairs: Pairs) -> list[Alarm]:
     if own - np.mean(others) > OWN * np.std(others):
         return []
     return [
-        Alarm(
+        Problem(
             "labels-of-others",
             "the borders in the masks fit the edges of other images as well as those of their own: "
             "masks and images may be paired wrongly, or lie far apart. Look at some pairs with: "
@@ -133,8 +134,8 @@ def _edges(sample: Sample) -> tuple[FloatArray, FloatArray] | None:
     border = class_edges(small).astype(np.float32)
     if not border.any():
         return None
-    grey = cv2.resize(_grey(image), size, interpolation=cv2.INTER_AREA)
-    edge = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
+    gray = cv2.resize(_gray(image), size, interpolation=cv2.INTER_AREA)
+    edge = np.hypot(cv2.Sobel(gray, cv2.CV_32F, 1, 0), cv2.Sobel(gray, cv2.CV_32F, 0, 1))
     limit = np.quantile(edge, 0.9)
     if limit <= 0:
         return None
@@ -143,7 +144,7 @@ def _edges(sample: Sample) -> tuple[FloatArray, FloatArray] | None:
     return edge - edge.mean(), border - border.mean()
 
 
-def _grey(image: Array) -> FloatArray:
+def _gray(image: Array) -> FloatArray:
     return np.asarray(image.astype(np.float32).mean(-1), np.float32)
 
 

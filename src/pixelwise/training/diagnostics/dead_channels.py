@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from pixelwise.training.diagnostics.watchdog import Alarm
+from pixelwise.training.diagnostics.watchdog import Problem
 
 DEAD_SHARE = 0.8
 """A layer is dead when more of its channels than this share never rise above zero."""
@@ -14,7 +14,7 @@ DEAD_SHARE = 0.8
 class DeadChannels:
     """Counts, while it is entered, the channels of activations that never rise above zero.
 
-    Whatever goes wrong in the counting is said as an alarm: it never ends a training.
+    Whatever goes wrong in the counting is reported as a problem: it never ends a training.
 
     Args:
         model: The network; its activation layers are watched.
@@ -54,32 +54,32 @@ class DeadChannels:
         before = self._alive.get(key)
         self._alive[key] = alive if before is None else before | alive
 
-    def alarms(self) -> list[Alarm]:
+    def problems(self) -> list[Problem]:
         """What was seen."""
         return [*self._dead(), *self._unwatched()]
 
-    def _dead(self) -> list[Alarm]:
+    def _dead(self) -> list[Problem]:
         shares = {key: 1 - float(alive.float().mean()) for key, alive in self._alive.items()}
         dead = {key: share for key, share in shares.items() if share > DEAD_SHARE}
         if not dead:
             return []
         worst = max(dead, key=dead.__getitem__)
         return [
-            Alarm(
+            Problem(
                 "dead-activations",
                 f"{dead[worst]:.0%} of the channels of {worst[0]} are zero on every image"
                 + (f", and {len(dead) - 1} more layers are alike" if len(dead) > 1 else "")
-                + ": they have died and learn no more. Start anew with a lower rate, or with "
-                "normalization=batch",
+                + ": they have died and learn no more. Start again with a lower learning rate, or "
+                "with normalization=batch",
             )
         ]
 
-    def _unwatched(self) -> list[Alarm]:
+    def _unwatched(self) -> list[Problem]:
         if not self._failed:
             return []
         name, error = next(iter(self._failed.items()))
         return [
-            Alarm(
+            Problem(
                 "activations-unwatched",
                 f"the channels of {name} could not be watched ({error}). The "
                 "training is not touched by it",

@@ -11,27 +11,27 @@ import torch
 from pixelwise.data.batches import Batch
 from pixelwise.data.sample import Sample, spread
 from pixelwise.data.splits.near_duplicates import MAX_DISTANCE, perceptual_hash
-from pixelwise.metrics.metrics import Scores
+from pixelwise.metrics.metrics import Metrics
 from pixelwise.training.diagnostics.alignment import check_alignment
 from pixelwise.training.diagnostics.dead_channels import DeadChannels
 from pixelwise.training.diagnostics.watchdog import (
-    Alarm,
+    Problem,
     Watchdog,
     check_images,
-    check_normalisation,
-    check_rate,
+    check_learning_rate,
+    check_normalization,
     check_validation,
 )
-from pixelwise.training.events import Alarmed, Listener
+from pixelwise.training.events import Listener, WarningRaised
 from pixelwise.training.run_folder import Notes, load_notes, save_notes
 from pixelwise.training.setup import Prepared
-from pixelwise.transforms.preprocessing import normalise
+from pixelwise.transforms.preprocessing import normalize
 
 NUM_LOOKED_AT = 32
 """Images of each split that are compared with their masks, and with the other split."""
 
 
-class Watch:
+class Observer:
     """Looks at one training.
 
     Attributes:
@@ -45,7 +45,7 @@ class Watch:
 
     def __init__(self, prepared: Prepared, folder: Path, listener: Listener) -> None:
         before = load_notes(folder)
-        self.notes = Notes(before.reasons or tuple(prepared.reasons), before.alarms)
+        self.notes = Notes(before.reasons or tuple(prepared.reasons), before.problems)
         self._folder = folder
         self._prepared = prepared
         self._listener = listener
@@ -54,20 +54,20 @@ class Watch:
             prepared.card.label_mode,
             prepared.statistics.class_frequencies,
             prepared.class_weights is not None,
-            {alarm.kind for alarm in before.alarms},
+            {problem.kind for problem in before.problems},
         )
 
     def before_training(self, num_steps: int | None) -> None:
-        """Look at rate, labels, normalisation and validation images, a few seconds at most.
+        """Look at learning rate, labels, normalization and validation images, for a few seconds.
 
         Args:
             num_steps: Steps of the training; ``None`` where the clock decides.
         """
         prepared = self._prepared
         save_notes(self._folder, self.notes)
-        rate = prepared.recipe.training.learning_rate
-        if rate is not None:
-            self._say_fresh(check_rate(prepared.model, rate, num_steps))
+        learning_rate = prepared.recipe.training.learning_rate
+        if learning_rate is not None:
+            self._say_fresh(check_learning_rate(prepared.model, learning_rate, num_steps))
         training, validation = (
             spread(samples, NUM_LOOKED_AT) for samples in (prepared.training, prepared.validation)
         )
@@ -77,27 +77,27 @@ class Watch:
             return  # of such images, nothing else is worth saying
         self._say_fresh(check_alignment(training))
         batch = next(prepared.batches.epoch(0))
-        self._say_fresh(check_normalisation(normalise(batch.image, prepared.card.preprocessing)))
+        self._say_fresh(check_normalization(normalize(batch.image, prepared.card.preprocessing)))
         leaked = _num_near(training, validation)
         means = [
             [float(sample.image.mean(dtype=np.float64)) for sample in some]
             for some in (training, validation)
         ]
-        deviation = float(torch.tensor(prepared.statistics.std).mean())
-        self._say_fresh(check_validation(means[0], means[1], deviation, leaked))
+        std = float(torch.tensor(prepared.statistics.std).mean())
+        self._say_fresh(check_validation(means[0], means[1], std, leaked))
 
     def saw(self, batch: Batch) -> None:
         """Note a batch of the first epoch."""
         self._watchdog.saw_batch(batch.mask, batch.valid)
 
     def after_epoch(
-        self, history: Sequence[dict[str, float]], scores: Scores, fraction: float
+        self, history: Sequence[dict[str, float]], metrics: Metrics, fraction: float
     ) -> None:
         """Look at what the epochs so far gave.
 
         Args:
             history: The rows of ``history.csv``.
-            scores: Of the last validation.
+            metrics: Of the last validation.
             fraction: Share of the training that is done.
         """
         epoch = len(history)
@@ -105,31 +105,31 @@ class Watch:
         is_whole = self._watchdog.num_crops == self._prepared.batches.crops_per_epoch
         if epoch == 1 and is_whole:
             self._say(self._watchdog.after_first_epoch(), epoch)
-        self._say(self._watchdog.after_epoch(history, scores, fraction), epoch)
+        self._say(self._watchdog.after_epoch(history, metrics, fraction), epoch)
 
-    def watch_activations(self, score: Callable[[], Scores], epoch: int) -> Scores:
-        """Score while the channels of the network are watched; dead ones are said.
+    def watch_activations(self, evaluate: Callable[[], Metrics], epoch: int) -> Metrics:
+        """Evaluate while the channels of the network are watched; dead ones are said.
 
         Args:
-            score: Runs the network over the validation images.
+            evaluate: Runs the network over the validation images.
             epoch: Which has ended, from 1.
         """
         with DeadChannels(self._prepared.model) as channels:
-            scores = score()
-        self._say_fresh(channels.alarms(), epoch)
-        return scores
+            metrics = evaluate()
+        self._say_fresh(channels.problems(), epoch)
+        return metrics
 
-    def _say_fresh(self, found: Iterable[Alarm], epoch: int = 0) -> None:
+    def _say_fresh(self, found: Iterable[Problem], epoch: int = 0) -> None:
         self._say(self._watchdog.fresh(found), epoch)
 
-    def _say(self, found: Iterable[Alarm], epoch: int) -> None:
+    def _say(self, found: Iterable[Problem], epoch: int) -> None:
         """Say and keep what was found."""
-        said = tuple(Alarmed(epoch, alarm.kind, alarm.text) for alarm in found)
+        said = tuple(WarningRaised(epoch, problem.kind, problem.text) for problem in found)
         if said:
-            self.notes = Notes(self.notes.reasons, (*self.notes.alarms, *said))
+            self.notes = Notes(self.notes.reasons, (*self.notes.problems, *said))
             save_notes(self._folder, self.notes)
-        for alarm in said:
-            self._listener(alarm)
+        for problem in said:
+            self._listener(problem)
 
 
 def _num_near(training: Sequence[Sample], validation: Sequence[Sample]) -> int:

@@ -1,4 +1,4 @@
-"""Can model and labels meet? One batch learnt by heart before the training, and forgotten again."""
+"""The sanity check: one batch is overfitted before the training, and forgotten again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pixelwise.losses.losses import constant_loss
 from pixelwise.training.setup import Prepared, forward_loss
 
 MAX_STEPS = 150
-"""Steps at most; a small batch is learnt by heart in fewer where anything can be learnt."""
+"""Steps at most; a small batch is overfitted in fewer where anything can be learned."""
 
 ENOUGH = 0.5
 """The loss must fall to this share of what a prediction that ignores the images can reach."""
@@ -22,16 +22,16 @@ ENOUGH = 0.5
 LEAST_LOSS = 0.02
 """Lower than this it need not fall: a batch may be nearly all of one class."""
 
-RATE = 3e-3
+LEARNING_RATE = 3e-3
 """Adam's learning rate: higher than most trainings', for nothing but this batch is at stake."""
 
 
 @dataclass(frozen=True)
-class SelfTest:
+class SanityCheck:
     """What the batch gave.
 
     Attributes:
-        first: Its loss before the first step; not a number where no crop is labelled.
+        first: Its loss before the first step; not a number where no crop is labeled.
         last: Its lowest loss.
         constant: The lowest loss of a prediction that is the same for all its pixels.
         steps: Steps that were made.
@@ -44,7 +44,7 @@ class SelfTest:
 
     @property
     def is_passed(self) -> bool:
-        """The batch was learnt."""
+        """The batch was learned."""
         return math.isfinite(self.first) and self.last <= _bound(self.constant)
 
     @property
@@ -52,12 +52,13 @@ class SelfTest:
         """The result in one line."""
         if not self.steps:
             return (
-                "the crops of an epoch must hold labelled pixels. They are void all over. Check "
-                "the void value (--ignore), or train on larger crops (--size)"
+                "the crops of an epoch must hold labeled pixels. They are ignored all over. Check "
+                "the ignore value (--ignore), or train on larger crops (--size)"
             )
         fall = (
             f"the loss of one batch went from {self.first:.4f} to {self.last:.4f} in {self.steps} "
-            f"steps at a rate of {RATE:g}, and to ignore the images gives {self.constant:.4f}"
+            f"steps at a learning rate of {LEARNING_RATE:g}, and to ignore the images gives "
+            f"{self.constant:.4f}"
         )
         if self.is_passed:
             return f"{fall}: model and labels can meet"
@@ -71,20 +72,20 @@ def _bound(constant: float) -> float:
     return max(ENOUGH * constant, LEAST_LOSS)
 
 
-def overfit_one_batch(prepared: Prepared) -> SelfTest:
-    """Learn the first batch with a label by heart; the model is left as it was.
+def overfit_one_batch(prepared: Prepared) -> SanityCheck:
+    """Overfit the first batch that has a label; the model is left as it was.
 
     Args:
         prepared: Data, model and recipe.
     """
     model = prepared.model
     weights = copy.deepcopy(model.state_dict())
-    labelled = (batch for batch in prepared.batches.epoch(0) if _is_labelled(batch))
-    batch = next(labelled, None)
+    labeled = (batch for batch in prepared.batches.epoch(0) if _is_labeled(batch))
+    batch = next(labeled, None)
     if batch is None:
-        return SelfTest(math.nan, math.nan, math.nan, 0)
+        return SanityCheck(math.nan, math.nan, math.nan, 0)
     constant = _constant_loss(prepared, batch)
-    optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
+    optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
     model.train()
     first, lowest, step = math.nan, math.inf, 0
     try:
@@ -104,15 +105,15 @@ def overfit_one_batch(prepared: Prepared) -> SelfTest:
     finally:
         model.load_state_dict(weights)
         model.zero_grad(set_to_none=True)
-    return SelfTest(first, lowest, constant, step)
+    return SanityCheck(first, lowest, constant, step)
 
 
 def _constant_loss(prepared: Prepared, batch: Batch) -> float:
     """Of the best prediction that is the same for all pixels of the batch."""
     label_mode, num_classes = prepared.card.label_mode, prepared.card.class_map.num_classes
-    if label_mode == "exclusive":
-        labelled = batch.mask[batch.mask != IGNORE_INDEX].long()
-        frequencies = torch.bincount(labelled, minlength=num_classes) / labelled.numel()
+    if label_mode == "multiclass":
+        labeled = batch.mask[batch.mask != IGNORE_INDEX].long()
+        frequencies = torch.bincount(labeled, minlength=num_classes) / labeled.numel()
     else:
         covered = (batch.mask.double() / 255 * batch.valid[:, None]).sum((0, 2, 3))
         frequencies = covered / batch.valid.sum()
@@ -120,6 +121,6 @@ def _constant_loss(prepared: Prepared, batch: Batch) -> float:
     return found * (1.0 + sum(prepared.model.auxiliary_weights))
 
 
-def _is_labelled(batch: Batch) -> bool:
-    is_void = batch.mask == IGNORE_INDEX if batch.mask.ndim == 3 else ~batch.valid.bool()
-    return not bool(is_void.all())
+def _is_labeled(batch: Batch) -> bool:
+    is_ignored = batch.mask == IGNORE_INDEX if batch.mask.ndim == 3 else ~batch.valid.bool()
+    return not bool(is_ignored.all())

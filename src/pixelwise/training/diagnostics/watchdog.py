@@ -18,7 +18,7 @@ from torch import Tensor
 
 from pixelwise.classes import IGNORE_INDEX, ClassMap, LabelMode
 from pixelwise.io.arrays import Array
-from pixelwise.metrics.metrics import Scores
+from pixelwise.metrics.metrics import Metrics
 from pixelwise.models.base import SegmentationModel
 
 EPOCHS_OF_GRACE = 2
@@ -32,45 +32,48 @@ FLAT_FALL = 0.01
 """A loss that has fallen by less than this share over the epochs of grace is flat."""
 
 RISING_SHARE = 0.25
-"""Share of the training in which the rate rises by default: a loss may be flat so long, for of few
-images an epoch is a single step."""
+"""Share of the training in which the learning rate rises by default: a loss may be flat so long,
+for of few images an epoch is a single step."""
 
 RISE = 1.5
-"""A training loss above so many times its first value, or a validation loss above its best."""
+"""A training loss above this many times its first value, or a validation loss above its best."""
 
 NUM_LATEST = 3
 """Epochs after the best one that must tell of overfitting, by their median: one may be noise."""
 
 EXPLODED = 10.0
-"""A first epoch with a mean loss of so many times that of guessing went astray within it."""
+"""A first epoch with a mean loss of this many times that of guessing went astray within it."""
 
-VOID_CROPS = 0.5
-"""More wholly void crops than this share are worth a word."""
+IGNORED_CROPS = 0.5
+"""More wholly ignored crops than this share are worth a word."""
 
 MOVE = 0.05
-"""Adam moves a weight by about the rate in each step: when all steps together move less than this
-share of a typical weight, the network cannot get away from where it started."""
+"""Adam moves a weight by about the learning rate in each step: when all steps together move less
+than this share of a typical weight, the network cannot get away from where it started."""
 
-ODD_MEAN, ODD_DEVIATION = 3.0, (0.02, 10.0)
-"""Normalised images have mean 0 and deviation 1, or lie between 0 and 1: far from these."""
+ODD_MEAN, ODD_STD = 3.0, (0.02, 10.0)
+"""Normalized images have mean 0 and standard deviation 1, or lie between 0 and 1: far from
+these."""
 
 EXTREME, EXTREMELY = 1e30, 1e4
-"""Values beyond this, or beyond so many times what 99 % of an image stay below, measure nothing."""
+"""Values beyond this, or beyond this many times what 99 % of an image stay below, measure
+nothing."""
 
 CONSTANT_SHARE = 0.25
-"""More images of a single colour than this share are no accident."""
+"""More images of a single color than this share are no accident."""
 
-MAX_TIMES_OWN_RATE = 20.0
-"""A rate of so many times what the model is known to take is an accident."""
+MAX_TIMES_OWN_LEARNING_RATE = 20.0
+"""A learning rate of this many times what the model is known to take is an accident."""
 
 BALANCED = "--set training.class_weights=balanced"
 
 ALIEN = 1.5
-"""Validation images whose mean differs by so many deviations of the training images are others."""
+"""Validation images whose mean differs by this many standard deviations of the training images are
+others."""
 
 
 @dataclass(frozen=True)
-class Alarm:
+class Problem:
     """One finding.
 
     Attributes:
@@ -102,50 +105,50 @@ class Watchdog:
     said: set[str] = field(default_factory=set)
     num_crops: int = 0
     _sampled: Tensor | None = None
-    _void_crops: int = 0
+    _ignored_crops: int = 0
 
     def saw_batch(self, mask: Tensor, valid: Tensor | None = None) -> None:
         """Note which classes a batch of the first epoch shows.
 
         Args:
-            mask: Exclusive: int (N, H, W). Overlapping: (N, K, H, W).
-            valid: What of it counts, for overlapping labels.
+            mask: Multiclass: int (N, H, W). Multilabel: (N, K, H, W).
+            valid: What of it counts, for multilabel labels.
         """
-        if self.label_mode == "exclusive":
+        if self.label_mode == "multiclass":
             counts = torch.bincount(mask.flatten().long(), minlength=IGNORE_INDEX + 1)
             shown = counts[: self.class_map.num_classes] > 0
-            self._void_crops += int((mask == IGNORE_INDEX).flatten(1).all(1).sum())
+            self._ignored_crops += int((mask == IGNORE_INDEX).flatten(1).all(1).sum())
         else:
             shown = (mask > 0).any(0).flatten(1).any(1)
             if valid is not None:
-                self._void_crops += int((~valid.bool()).flatten(1).all(1).sum())
+                self._ignored_crops += int((~valid.bool()).flatten(1).all(1).sum())
         self.num_crops += len(mask)
         self._sampled = shown if self._sampled is None else self._sampled | shown
 
-    def after_first_epoch(self) -> list[Alarm]:
+    def after_first_epoch(self) -> list[Problem]:
         """What the crops of the first epoch tell."""
         return self.fresh(self._sampling())
 
     def after_epoch(
-        self, history: Sequence[dict[str, float]], scores: Scores, fraction: float
-    ) -> list[Alarm]:
+        self, history: Sequence[dict[str, float]], metrics: Metrics, fraction: float
+    ) -> list[Problem]:
         """What the epochs so far tell.
 
         Args:
             history: Rows with ``train_loss`` and ``val_loss``, from the first epoch on.
-            scores: Of the last epoch's validation.
+            metrics: Of the last epoch's validation.
             fraction: Share of the training that is done.
         """
-        found = [*self._losses(history, fraction), *self._outputs(scores, len(history), fraction)]
+        found = [*self._losses(history, fraction), *self._outputs(metrics, len(history), fraction)]
         return self.fresh(found)
 
-    def fresh(self, found: Iterable[Alarm]) -> list[Alarm]:
+    def fresh(self, found: Iterable[Problem]) -> list[Problem]:
         """Those that were not said before."""
-        fresh = [alarm for alarm in found if alarm.kind not in self.said]
-        self.said.update(alarm.kind for alarm in fresh)
+        fresh = [problem for problem in found if problem.kind not in self.said]
+        self.said.update(problem.kind for problem in fresh)
         return fresh
 
-    def _sampling(self) -> Iterator[Alarm]:
+    def _sampling(self) -> Iterator[Problem]:
         if self._sampled is None:
             return
         missed = [
@@ -156,82 +159,83 @@ class Watchdog:
             if not shown and share > 0
         ]
         if missed:
-            yield Alarm(
+            yield Problem(
                 "class-never-sampled",
                 f"no crop of the first epoch showed {', '.join(missed)}, which the training masks "
                 "do hold. Train on larger crops (--size), or on more images of it",
             )
-        if self._void_crops > VOID_CROPS * self.num_crops:
-            yield Alarm(
-                "void-crops",
-                f"{self._void_crops} of {self.num_crops} crops of the first epoch are void all "
-                "over: nothing is learnt from them. Train on larger crops (--size), or check the "
-                "void value (--ignore)",
+        if self._ignored_crops > IGNORED_CROPS * self.num_crops:
+            yield Problem(
+                "ignored-crops",
+                f"{self._ignored_crops} of {self.num_crops} crops of the first epoch are ignored "
+                "all over: nothing is learned from them. Train on larger crops (--size), or check "
+                "the ignore value (--ignore)",
             )
 
-    def _losses(self, history: Sequence[dict[str, float]], fraction: float) -> Iterator[Alarm]:
+    def _losses(self, history: Sequence[dict[str, float]], fraction: float) -> Iterator[Problem]:
         trained = [row["train_loss"] for row in history]
-        scored = [row["val_loss"] for row in history]
-        guessing = math.log(self.class_map.num_classes if self.label_mode == "exclusive" else 2)
+        validated = [row["val_loss"] for row in history]
+        guessing = math.log(self.class_map.num_classes if self.label_mode == "multiclass" else 2)
         if trained[0] > EXPLODED * max(guessing, math.log(2)):
-            yield Alarm(
-                "rate-too-high",
+            yield Problem(
+                "learning-rate-too-high",
                 f"the training loss of the first epoch is {trained[0]:.3g}, and mere guessing has "
-                f"{guessing:.2g}. The rate is too high: a tenth of it is worth a try (--set "
-                "training.learning_rate=...)",
+                f"{guessing:.2g}. The learning rate is too high: a tenth of it is worth a try "
+                "(--set training.learning_rate=...)",
             )
         elif len(history) > EPOCHS_OF_GRACE and trained[-1] > RISE * trained[0]:
-            yield Alarm(
-                "rate-too-high",
-                f"the training loss has risen from {trained[0]:.4f} to {trained[-1]:.4f}. The rate "
-                "is too high: a third of it is worth a try (--set training.learning_rate=...)",
+            yield Problem(
+                "learning-rate-too-high",
+                f"the training loss has risen from {trained[0]:.4f} to {trained[-1]:.4f}. The "
+                "learning rate is too high: a third of it is worth a try (--set "
+                "training.learning_rate=...)",
             )
         elif (
             len(history) > EPOCHS_OF_GRACE
             and fraction > RISING_SHARE
             and min(trained[1:]) > (1 - FLAT_FALL) * trained[0]
         ):
-            yield Alarm(
+            yield Problem(
                 "loss-flat",
                 f"the training loss has not fallen in {len(history)} epochs ({trained[0]:.4f} to "
-                f"{trained[-1]:.4f}). See whether model and labels can meet: --selftest. If they "
-                "do, try another learning rate",
+                f"{trained[-1]:.4f}). See whether model and labels can meet: --sanity-check. If "
+                "they do, try another learning rate",
             )
-        best = min(range(len(scored)), key=scored.__getitem__)
-        latest = scored[best + 1 :][-NUM_LATEST:]
+        best = min(range(len(validated)), key=validated.__getitem__)
+        latest = validated[best + 1 :][-NUM_LATEST:]
         if (
             len(latest) == NUM_LATEST
-            and statistics.median(latest) > RISE * scored[best]
+            and statistics.median(latest) > RISE * validated[best]
             and trained[-1] < trained[best]
         ):
-            yield Alarm(
+            yield Problem(
                 "overfitting",
-                f"the validation loss has risen from {scored[best]:.4f} (epoch {best + 1}) to "
-                f"{statistics.median(latest):.4f} while the training loss fell: the model learns "
-                "the images by heart. More images, stronger augmentation, or fewer epochs would "
+                f"the validation loss has risen from {validated[best]:.4f} (epoch {best + 1}) to "
+                f"{statistics.median(latest):.4f} while the training loss fell: the model "
+                "memorizes the images. More images, stronger augmentation, or fewer epochs would "
                 "help; the best epoch is kept",
             )
 
-    def _outputs(self, scores: Scores, epochs: int, fraction: float) -> Iterator[Alarm]:
+    def _outputs(self, metrics: Metrics, epochs: int, fraction: float) -> Iterator[Problem]:
         shares = dict(zip(self.class_map.names, self.class_frequencies, strict=True))
-        foreign = [row.name for row in scores.per_class if row.pixels and not shares[row.name]]
+        foreign = [row.name for row in metrics.per_class if row.pixels and not shares[row.name]]
         if foreign:
-            yield Alarm(
+            yield Problem(
                 "class-not-in-training",
                 f"the validation masks show {', '.join(foreign)}, which no training mask shows: it "
-                "cannot be learnt, and counts as wrong. Draw the splits anew with: pixelwise data "
-                "split",
+                "cannot be learned, and counts as wrong. Draw the splits again with: pixelwise "
+                "data split",
             )
-        shown = [entry for entry in scores.per_class if entry.pixels]
+        shown = [entry for entry in metrics.per_class if entry.pixels]
         # At the end, however short the training was, what it says is what it will say.
         is_past = (epochs > EPOCHS_OF_GRACE and fraction > SHARE_OF_GRACE) or fraction >= 1
-        what = scores.constant_prediction
+        what = metrics.constant_prediction
         if is_past and what is not None:
             drowned = "" if self.is_weighted else f"rare classes may be drowned ({BALANCED}), or "
-            yield Alarm(
+            yield Problem(
                 "constant-output",
-                f"every validation pixel is predicted as {what}: {drowned}the rate may be too "
-                "high or too low",
+                f"every validation pixel is predicted as {what}: {drowned}the learning rate may be "
+                "too high or too low",
             )
             return
         missed = [row.name for row in shown if shares[row.name] and not row.recall]
@@ -241,27 +245,27 @@ class Watchdog:
             remedies = "More images of them" + (
                 " or larger crops" if self.is_weighted else f", larger crops or {BALANCED}"
             )
-            yield Alarm(
+            yield Problem(
                 "class-never-predicted",
-                f"{', '.join(missed)} is never predicted right, at most {rare:.2%} of the labelled "
+                f"{', '.join(missed)} is never predicted right, at most {rare:.2%} of the labeled "
                 f"pixels each. {remedies} would help",
             )
 
 
-def check_rate(
+def check_learning_rate(
     model: SegmentationModel, learning_rate: float, num_steps: int | None
-) -> list[Alarm]:
-    """Say before the first step that the rate is far beyond the model's own, or moves nothing.
+) -> list[Problem]:
+    """Say before the first step that the learning rate is far too high, or moves nothing.
 
     Args:
         model: The network as it starts.
-        learning_rate: The highest rate of the schedule.
+        learning_rate: The highest learning rate of the schedule.
         num_steps: Steps of the whole training; ``None`` where the clock decides.
     """
-    if learning_rate > MAX_TIMES_OWN_RATE * model.learning_rate:
+    if learning_rate > MAX_TIMES_OWN_LEARNING_RATE * model.learning_rate:
         return [
-            Alarm(
-                "rate-too-high",
+            Problem(
+                "learning-rate-too-high",
                 f"the learning rate is {learning_rate:g}, and {model.name} is known to take "
                 f"{model.learning_rate:g} well. Lower it, or leave it out",
             )
@@ -274,16 +278,16 @@ def check_rate(
     if learning_rate * num_steps >= MOVE * typical:
         return []
     return [
-        Alarm(
-            "rate-too-low",
+        Problem(
+            "learning-rate-too-low",
             f"the learning rate {learning_rate:.1g} over {num_steps} steps moves a weight by at "
             f"most {learning_rate * num_steps:.1g}, and a typical weight is {typical:.1g}: nothing "
-            "will be learnt. Raise it, or train for longer",
+            "will be learned. Raise it, or train for longer",
         )
     ]
 
 
-def check_images(images: Sequence[Array]) -> list[Alarm]:
+def check_images(images: Sequence[Array]) -> list[Problem]:
     """Say that images hold nothing, as after an export that failed, or values that stand for none.
 
     Args:
@@ -292,7 +296,7 @@ def check_images(images: Sequence[Array]) -> list[Alarm]:
     extreme = [value for image in images if (value := _extreme(image)) is not None]
     if extreme:
         return [
-            Alarm(
+            Problem(
                 "extreme-values",
                 f"{len(extreme)} of {len(images)} training images hold values such as "
                 f"{extreme[0]:.3g}, far beyond all their others: a mark for missing data, perhaps. "
@@ -303,10 +307,10 @@ def check_images(images: Sequence[Array]) -> list[Alarm]:
     if num_constant <= CONSTANT_SHARE * len(images):
         return []
     return [
-        Alarm(
+        Problem(
             "constant-images",
-            f"{num_constant} of {len(images)} training images are of a single colour: nothing can "
-            "be learnt from them. Look at them with: pixelwise data show",
+            f"{num_constant} of {len(images)} training images are of a single color: nothing can "
+            "be learned from them. Look at them with: pixelwise data show",
         )
     ]
 
@@ -322,54 +326,54 @@ def _extreme(image: Array) -> float | None:
     return None
 
 
-def check_normalisation(images: Tensor) -> list[Alarm]:
+def check_normalization(images: Tensor) -> list[Problem]:
     """Say that images reach the network in other units than it expects.
 
     Args:
-        images: Normalised images (N, C, H, W), float.
+        images: Normalized images (N, C, H, W), float.
     """
-    mean, deviation = float(images.mean().abs()), float(images.std())
-    if mean <= ODD_MEAN and ODD_DEVIATION[0] <= deviation <= ODD_DEVIATION[1]:
+    mean, std = float(images.mean().abs()), float(images.std())
+    if mean <= ODD_MEAN and ODD_STD[0] <= std <= ODD_STD[1]:
         return []
     return [
-        Alarm(
-            "normalisation",
-            f"normalised images should have mean 0 and deviation 1. They have {images.mean():.2g} "
-            f"and {deviation:.2g}: mean and deviation are of other images. Leave them to the data "
-            "(data.normalization=dataset)",
+        Problem(
+            "normalization",
+            f"normalized images should have mean 0 and standard deviation 1. They have "
+            f"{images.mean():.2g} and {std:.2g}: mean and standard deviation are of other images. "
+            "Leave them to the data (data.normalization=dataset)",
         )
     ]
 
 
 def check_validation(
-    train_means: Sequence[float], val_means: Sequence[float], deviation: float, num_leaked: int
-) -> list[Alarm]:
+    train_means: Sequence[float], val_means: Sequence[float], std: float, num_leaked: int
+) -> list[Problem]:
     """Say that validation images are the training images again, or of another world.
 
     Args:
         train_means: Mean value of each training image, in stored units.
         val_means: Mean value of each validation image.
-        deviation: Of the training images' pixels.
+        std: Of the training images' pixels.
         num_leaked: Validation images of which a near-duplicate is trained on.
     """
     found = []
     if num_leaked:
         found.append(
-            Alarm(
+            Problem(
                 "leak",
                 f"{num_leaked} of the {len(val_means)} validation images looked at are nearly the "
-                "same as a training image: the score will be too good. Part them with: "
+                "same as a training image: the metrics will be too good. Part them with: "
                 "pixelwise data split",
             )
         )
-    away = abs(float(np.mean(val_means)) - float(np.mean(train_means))) / max(deviation, 1e-9)
+    away = abs(float(np.mean(val_means)) - float(np.mean(train_means))) / max(std, 1e-9)
     if away > ALIEN:
         found.append(
-            Alarm(
+            Problem(
                 "alien-validation",
-                f"the validation images are {away:.1f} deviations brighter or darker than the "
-                "training images: the score says little about either. Draw the splits anew with: "
-                "pixelwise data split",
+                f"the validation images are {away:.1f} standard deviations brighter or darker than "
+                "the training images: the metrics say little about either. Draw the splits again "
+                "with: pixelwise data split",
             )
         )
     return found

@@ -14,7 +14,7 @@ from pydantic import BaseModel, FailFast
 
 from pixelwise.classes import ClassMap, LabelMode
 from pixelwise.config import validated
-from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
+from pixelwise.data.formats import NO, Confidence, Format, MaskContent, formats
 from pixelwise.data.formats.annotation_files import NUM_EXAMPLES, read_json
 from pixelwise.data.formats.annotation_search import ImageFinder, split_in_folders, split_in_words
 from pixelwise.data.formats.coco.rle import decode_runs, pack_region, unpack_counts
@@ -94,12 +94,12 @@ class _Labels:
 class Coco(Format):
     """One or several JSON files as of COCO's instances and stuff, with the images anywhere below.
 
-    Of an annotation the polygons are united; ``iscrowd`` is void, beneath all others; otherwise a
-    later annotation lies over an earlier one. An image without annotations is background.
+    Of an annotation the polygons are united; ``iscrowd`` is ignored, beneath all others; otherwise
+    a later annotation lies over an earlier one. An image without annotations is background.
     """
 
     name: ClassVar[str] = "coco"
-    label_modes: ClassVar[tuple[LabelMode, ...]] = ("exclusive", "overlapping")
+    label_modes: ClassVar[tuple[LabelMode, ...]] = ("multiclass", "multilabel")
     layout: ClassVar[str] = "annotations/instances_train.json + train/NAME.*"
 
     def detect(self, folder: Path) -> Confidence:
@@ -147,7 +147,7 @@ class Coco(Format):
         labels = _labels_of(path)
         entry = labels.images.get(record.entry or "")
         if entry is None:
-            raise MaskError(f"{path} must hold {record.image}. It does not any more. Open it anew")
+            raise MaskError(f"{path} must hold {record.image}. It does not any more. Open it again")
         height, width = image.shape[:2]
         stated = (entry.height or height, entry.width or width)
         check_stated_size(record.image, image, path, stated)
@@ -161,11 +161,11 @@ class Coco(Format):
         mask = paint_shapes(shapes, (height, width), class_map, self.label_mode, path)
         return Sample(record.name, image, mask, self.label_mode)
 
-    def refusal(self, truth: Truth) -> str | None:
+    def refusal(self, content: MaskContent) -> str | None:
         """Anything but soft masks."""
-        if truth.is_soft:
+        if content.is_soft:
             return "a pixel is inside a region or not, and these masks are soft"
-        return super().refusal(truth)
+        return super().refusal(content)
 
     def _write(
         self, folder: Path, samples: Iterator[tuple[Record, Sample]], class_map: ClassMap
@@ -307,7 +307,7 @@ def _check_annotations(
         wrong[what].append((str(annotation.id)[:80], got))
     if wrong:
         sentences = (_wrong_annotations(*of_kind, len(annotations)) for of_kind in wrong.items())
-        raise FormatError(f"{path}: {'. '.join(sentences)}. Mend or remove what is named")
+        raise FormatError(f"{path}: {'. '.join(sentences)}. Fix or remove what is named")
 
 
 def _wrong_annotations(what: str, entries: Sequence[tuple[str, str]], total: int) -> str:
@@ -323,7 +323,7 @@ def _wrong_annotations(what: str, entries: Sequence[tuple[str, str]], total: int
 
 
 def _is_above(annotation: _Annotation) -> bool:
-    """Not void: where somebody told single objects apart, a crowd around them hides none."""
+    """Not ignored: where somebody told single objects apart, a crowd around them hides none."""
     return not annotation.iscrowd
 
 
@@ -340,7 +340,7 @@ def _shapes_of(
         if len(part) % 2 or len(part) < 6:
             raise MaskError(
                 f"{path}: the annotation with the id {annotation.id} must have polygons of x and y "
-                f"of at least 3 corners. Got {len(part)} numbers. Mend or remove the polygon"
+                f"of at least 3 corners. Got {len(part)} numbers. Fix or remove the polygon"
             )
         yield Shape(label, (np.array(part, np.float64).reshape(-1, 2),))
 

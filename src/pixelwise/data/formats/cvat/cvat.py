@@ -9,15 +9,15 @@ from typing import ClassVar, TextIO
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 from pixelwise.classes import ClassMap, LabelMode
-from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
+from pixelwise.data.formats import NO, Confidence, Format, MaskContent, formats
 from pixelwise.data.formats.annotation_files import (
+    IGNORE_LABEL,
     NUM_EXAMPLES,
-    VOID_LABEL,
     annotation_places,
     class_label,
     files_of_kind,
     find_image,
-    labelled_class_map,
+    labeled_class_map,
     record_name,
     written_regions,
 )
@@ -49,11 +49,12 @@ class Cvat(Format):
 
     A shape of a higher ``z_order`` lies over a lower one, then a later one over an earlier one.
     Lines, points and cuboids cover nothing: where their label is for nothing else they are left
-    out, as by CVAT's own export of masks; elsewhere they are refused, or left out by ``strays``.
+    out, as by CVAT's own export of masks; elsewhere they are refused, or left out by
+    ``unexpected``.
     """
 
     name: ClassVar[str] = "cvat"
-    label_modes: ClassVar[tuple[LabelMode, ...]] = ("exclusive", "overlapping")
+    label_modes: ClassVar[tuple[LabelMode, ...]] = ("multiclass", "multilabel")
     layout: ClassVar[str] = "annotations.xml of CVAT for images 1.1 + images/NAME.*"
 
     def detect(self, folder: Path) -> Confidence:
@@ -94,7 +95,7 @@ class Cvat(Format):
         records: Sequence[Record],
         ignore: Sequence[int] = (),  # noqa: ARG002
     ) -> ClassMap:
-        """Background, then the labels of the tasks with their colours, in their order."""
+        """Background, then the labels of the tasks with their colors, in their order."""
         files = [read_cvat(path) for path in sorted({record.masks[0] for record in records})]
         declared = [label for file in files for label in file.labels]
         names = [label.name for label in declared if label.kind not in WITHOUT_AREA]
@@ -106,8 +107,8 @@ class Cvat(Format):
             if shape.label is not None and shape.kind in WITH_AREA
         }
         undeclared = sorted(drawn - {label.name for label in declared})
-        colours = {label.name: label.colour for label in declared if label.colour}
-        return labelled_class_map([*names, *undeclared], self.label_mode, folder, colours=colours)
+        colors = {label.name: label.color for label in declared if label.color}
+        return labeled_class_map([*names, *undeclared], self.label_mode, folder, colors=colors)
 
     def load(self, record: Record, class_map: ClassMap) -> Sample:
         """Decode the image and paint its shapes, from the lowest to the highest."""
@@ -116,7 +117,7 @@ class Cvat(Format):
         file = read_cvat(path)
         entry = file.images.get(record.entry or "")
         if entry is None:
-            raise MaskError(f"{path} must hold {record.image}. It does not any more. Open it anew")
+            raise MaskError(f"{path} must hold {record.image}. It does not any more. Open it again")
         height, width = size = image.shape[:2]
         stated = (
             height if entry.height is None else entry.height,
@@ -144,22 +145,22 @@ class Cvat(Format):
                 )
             if shape.kind in WITH_AREA:
                 yield cvat_shape(shape, class_label(shape.label, class_map), size, path)
-            elif self.strays == "refuse" and shape.label not in for_lines:
+            elif self.unexpected == "error" and shape.label not in for_lines:
                 raise MaskError(
                     f"{path} must hold shapes that cover a region: {', '.join(WITH_AREA)}. Got a "
                     f"{shape.kind} of {shape.label!r} on {entry.name!r}. Draw it as a polygon, or "
-                    "leave all such shapes out with --strays void"
+                    "leave all such shapes out with --unexpected ignore"
                 )
 
-    def refusal(self, truth: Truth) -> str | None:
-        """Anything but soft masks, names that XML cannot hold, and classes called like void."""
-        if truth.is_soft:
+    def refusal(self, content: MaskContent) -> str | None:
+        """Anything but soft masks, names that XML cannot hold, and classes named like the label."""
+        if content.is_soft:
             return "its shapes have no soft edges"
-        if VOID_LABEL in truth.class_map.names:
-            return f"a shape called {VOID_LABEL} is void"
-        if any(map(UNWRITABLE.search, truth.class_map.names)):
+        if IGNORE_LABEL in content.class_map.names:
+            return f"a shape called {IGNORE_LABEL} is ignored"
+        if any(map(UNWRITABLE.search, content.class_map.names)):
             return "a class has a name that XML cannot hold"
-        return super().refusal(truth)
+        return super().refusal(content)
 
     def _write(
         self, folder: Path, samples: Iterator[tuple[Record, Sample]], class_map: ClassMap
@@ -190,11 +191,11 @@ def _image_of(entry: CvatImage, path: Path) -> Path | None:
 def _meta_element(class_map: ClassMap) -> Element:
     meta = Element("meta")
     labels = SubElement(SubElement(meta, "task"), "labels")
-    colours = dict(zip(class_map.names, class_map.colours, strict=True))
-    for name in (*class_map.names, VOID_LABEL):
+    colors = dict(zip(class_map.names, class_map.colors, strict=True))
+    for name in (*class_map.names, IGNORE_LABEL):
         label = SubElement(labels, "label")
         SubElement(label, "name").text = name
-        red, green, blue = colours.get(name, (255, 255, 255))
+        red, green, blue = colors.get(name, (255, 255, 255))
         SubElement(label, "color").text = f"#{red:02x}{green:02x}{blue:02x}"
         SubElement(label, "type").text = "any"
         SubElement(label, "attributes")

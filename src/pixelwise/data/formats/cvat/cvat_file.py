@@ -11,13 +11,13 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import iterparse
 
-from pixelwise.classes import Colour
+from pixelwise.classes import Color
 from pixelwise.data.formats.annotation_files import head_of
 from pixelwise.data.formats.cvat.cvat_shapes import WITH_AREA, WITHOUT_AREA, Drawn
 from pixelwise.errors import DataError, FormatError
 from pixelwise.io.file_state import kept_while_unchanged
 
-HEX_COLOUR = re.compile(r"#([0-9a-fA-F]{2})([0-9a-fA-F]{2})([0-9a-fA-F]{2})")
+HEX_COLOR = re.compile(r"#([0-9a-fA-F]{2})([0-9a-fA-F]{2})([0-9a-fA-F]{2})")
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,12 @@ class CvatLabel:
 
     Attributes:
         name: Of the class.
-        colour: None where the file gives none.
+        color: None where the file gives none.
         kind: The shapes that it is for, such as ``polyline``; ``any`` where the file says nothing.
     """
 
     name: str
-    colour: Colour | None
+    color: Color | None
     kind: str
 
 
@@ -127,9 +127,9 @@ def _labels_of(meta: Element) -> list[CvatLabel]:
         name = element.findtext("name")
         if name is None or element.find("parent") is not None:
             continue
-        match = HEX_COLOUR.fullmatch((element.findtext("color") or "").strip())
-        colour = (int(match[1], 16), int(match[2], 16), int(match[3], 16)) if match else None
-        labels.append(CvatLabel(name, colour, element.findtext("type") or "any"))
+        match = HEX_COLOR.fullmatch((element.findtext("color") or "").strip())
+        color = (int(match[1], 16), int(match[2], 16), int(match[3], 16)) if match else None
+        labels.append(CvatLabel(name, color, element.findtext("type") or "any"))
     return labels
 
 

@@ -1,4 +1,4 @@
-"""CVAT's shapes to pixels: a pixel belongs to a shape when its centre is inside.
+"""CVAT's shapes to pixels: a pixel belongs to a shape when its center is inside.
 
 Coordinates are those of :mod:`pixelwise.data.formats.shapes`; a rotation is in degrees,
 clockwise as seen on the screen, about the middle of the shape.
@@ -51,7 +51,7 @@ def cvat_shape(drawn: Drawn, label: str | None, size: tuple[int, int], origin: P
 
     Args:
         drawn: A shape whose kind is in ``WITH_AREA``.
-        label: The name of its class; ``None`` is void.
+        label: The name of its class; ``None`` is ignored.
         size: Height and width of the image.
         origin: The file, for messages.
 
@@ -91,7 +91,7 @@ def _box(
     middle = np.array([(left + right) / 2, (top + bottom) / 2])
     cosine, sine = _rotation(attributes, origin)
     turned: Ring = (corners - middle) @ np.array([(cosine, sine), (-sine, cosine)]) + middle
-    # Not turned at all, it must stay as it is, to the last bit: edges may run through centres.
+    # Not turned at all, it must stay as it is, to the last bit: edges may run through centers.
     return Shape(label, (corners if sine == 0 and cosine == 1 else turned,))
 
 

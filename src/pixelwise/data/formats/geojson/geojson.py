@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import ClassVar
 
 from pixelwise.classes import BACKGROUND_NAMES, IGNORE_INDEX, ClassMap
-from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
+from pixelwise.data.formats import NO, Confidence, Format, MaskContent, formats
 from pixelwise.data.formats.annotation_files import (
+    IGNORE_LABEL,
     NUM_EXAMPLES,
-    VOID_LABEL,
     annotation_places,
     class_label,
     files_of_kind,
-    labelled_class_map,
+    labeled_class_map,
     written_regions,
 )
 from pixelwise.data.formats.geojson.geojson_layers import (
@@ -56,17 +56,17 @@ class GeoJson(Format):
 
     Shapes come to the pixels of a raster through the reference systems of both (without one in the
     GeoJSON: longitude and latitude, as its standard says; for a raster without one: the raster's
-    own coordinates, pixels where it has no georeference). A pixel is of the shape that its centre
+    own coordinates, pixels where it has no georeference). A pixel is of the shape that its center
     is in, a later shape over an earlier one. A shape's class is its property ``class``,
     ``class_name``, ``label`` or ``category``, the first that it has; without any it is foreground,
     or of the only class besides background that a dataset card names.
 
     A raster of more than 1024 pixels a side comes as several records, its windows. Pixels without
-    data are void.
+    data are ignored.
     """
 
     name: ClassVar[str] = "geojson"
-    label_modes = ("exclusive", "overlapping")
+    label_modes = ("multiclass", "multilabel")
     is_seen_from_above: ClassVar[bool] = True
     layout: ClassVar[str] = (
         "NAME.tif + NAME.geojson, images/NAME.tif + labels/NAME.geojson, or *.tif + one GeoJSON"
@@ -88,12 +88,12 @@ class GeoJson(Format):
     def records(self, folder: Path) -> list[Record]:
         """One record per raster, or per window of a large one."""
         places = _places(folder)
-        labelled = {split for split, _, _ in places}
+        labeled = {split for split, _, _ in places}
         require_masks(
             {
                 split: named_folder(root, IMAGE_FOLDERS) or root
                 for split, root in split_folders(folder).items()
-                if split and split not in labelled
+                if split and split not in labeled
             }
         )
         records = []
@@ -122,9 +122,9 @@ class GeoJson(Format):
         labels: set[str] = set()
         for path in sorted({path for record in records for path in record.masks}):
             labels.update(label or FOREGROUND for label in read_layer(path).labels)
-        if not labels - {VOID_LABEL, *BACKGROUND_NAMES}:
+        if not labels - {IGNORE_LABEL, *BACKGROUND_NAMES}:
             labels.add(FOREGROUND)
-        return labelled_class_map(sorted(labels), self.label_mode, folder)
+        return labeled_class_map(sorted(labels), self.label_mode, folder)
 
     def load(self, record: Record, class_map: ClassMap) -> Sample:
         """Decode the window and paint the shapes that touch it."""
@@ -137,18 +137,18 @@ class GeoJson(Format):
             (row, column, height, width), lambda label: class_label(label or unnamed, class_map)
         )
         mask = paint_shapes(shapes, (height, width), class_map, self.label_mode, path)
-        if self.label_mode == "exclusive":
+        if self.label_mode == "multiclass":
             mask[~has_data] = IGNORE_INDEX
         return Sample(record.name, image, mask, self.label_mode)
 
-    def refusal(self, truth: Truth) -> str | None:
+    def refusal(self, content: MaskContent) -> str | None:
         """Only whole pixels, and classes whose names are labels."""
-        for name in truth.class_map.names:
-            if name in ("", VOID_LABEL) or name != name.strip():
+        for name in content.class_map.names:
+            if name in ("", IGNORE_LABEL) or name != name.strip():
                 return f"a class cannot be called {name!r} in it"
-        if truth.is_soft:
+        if content.is_soft:
             return "its shapes have no soft edges"
-        return super().refusal(truth)
+        return super().refusal(content)
 
     def _write(
         self, folder: Path, samples: Iterator[tuple[Record, Sample]], class_map: ClassMap

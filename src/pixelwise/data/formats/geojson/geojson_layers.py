@@ -85,7 +85,7 @@ class Layer:
 
         Args:
             window: Row, column, height and width.
-            class_name: Gives the class name of a label; ``None`` is void.
+            class_name: Gives the class name of a label; ``None`` is ignored.
         """
         row, column, height, width = window
         left, top, right, bottom = self.boxes.T
@@ -221,7 +221,7 @@ def _label(properties: dict[str, Any], where: str) -> str | None:
         if isinstance(value, bool) or not isinstance(value, str | int):
             raise FormatError(
                 f"{where} must name its class by a word or a whole number in {name!r}. "
-                f"Got {str(value)[:40]!r}. Mend the property"
+                f"Got {str(value)[:40]!r}. Fix the property"
             )
         label = str(value).strip()
         if label:
@@ -256,7 +256,7 @@ def _ring(corners: Any, where: str) -> Ring:
         ring = np.zeros(0)
     if ring.ndim != 2 or ring.shape[1] != 2 or not np.isfinite(ring).all():
         raise FormatError(
-            f"{where} must hold rings of finite (x, y). Got {str(corners)[:60]!r}. Mend it"
+            f"{where} must hold rings of finite (x, y). Got {str(corners)[:60]!r}. Fix it"
         )
     return ring
 

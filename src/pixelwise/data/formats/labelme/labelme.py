@@ -15,10 +15,10 @@ from PIL import Image
 from pydantic import BaseModel, FiniteFloat
 
 from pixelwise.classes import BACKGROUND_NAMES, IGNORE_INDEX, ClassMap, LabelMode
-from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
+from pixelwise.data.formats import NO, Confidence, Format, MaskContent, formats
 from pixelwise.data.formats.annotation_files import (
+    IGNORE_LABEL,
     NUM_EXAMPLES,
-    VOID_LABEL,
     Place,
     annotation_places,
     checked,
@@ -26,7 +26,7 @@ from pixelwise.data.formats.annotation_files import (
     files_of_kind,
     find_image,
     images_by_stem,
-    labelled_class_map,
+    labeled_class_map,
     read_bytes,
     read_json,
     record_name,
@@ -61,7 +61,7 @@ class LabelmeShape(BaseModel):
 
     Attributes:
         label: The name of its class.
-        points: Corners as (x, y); of a mask, the centres of its first and its last pixel.
+        points: Corners as (x, y); of a mask, the centers of its first and its last pixel.
         shape_type: Polygons of early versions have none.
         mask: A PNG as base64, of masks alone.
     """
@@ -93,12 +93,12 @@ class LabelmeFile(BaseModel):
 class Labelme(Format):
     """``NAME.json`` beside ``NAME.jpg``, or in a folder of annotations, also in split folders.
 
-    Images without a file are not labelled yet and left out, as by LabelMe's own converters. Shapes
+    Images without a file are not labeled yet and left out, as by LabelMe's own converters. Shapes
     are painted as LabelMe does it: lines are 10 pixels wide, points are discs of 5 pixels' radius.
     """
 
     name: ClassVar[str] = "labelme"
-    label_modes: ClassVar[tuple[LabelMode, ...]] = ("exclusive", "overlapping")
+    label_modes: ClassVar[tuple[LabelMode, ...]] = ("multiclass", "multilabel")
     layout: ClassVar[str] = "NAME.json of LabelMe beside NAME.jpg"
 
     def detect(self, folder: Path) -> Confidence:
@@ -150,7 +150,7 @@ class Labelme(Format):
             files = [_read(record.masks[0]) for record in records]
             labels = sorted({shape.label for file in files for shape in file.shapes})
             origin = folder
-        return labelled_class_map(labels, self.label_mode, origin, background=LABELME_BACKGROUND)
+        return labeled_class_map(labels, self.label_mode, origin, background=LABELME_BACKGROUND)
 
     def load(self, record: Record, class_map: ClassMap) -> Sample:
         """Decode the image and paint its shapes in their order."""
@@ -167,19 +167,19 @@ class Labelme(Format):
         mask = paint_shapes(shapes, size, class_map, self.label_mode, path)
         return Sample(record.name, image, mask, self.label_mode)
 
-    def refusal(self, truth: Truth) -> str | None:
-        """Anything but soft masks, and classes called like void."""
-        if truth.is_soft:
+    def refusal(self, content: MaskContent) -> str | None:
+        """Anything but soft masks, and classes named like the label."""
+        if content.is_soft:
             return "its shapes have no soft edges"
-        if VOID_LABEL in truth.class_map.names:
-            return f"a shape called {VOID_LABEL} is void"
-        return super().refusal(truth)
+        if IGNORE_LABEL in content.class_map.names:
+            return f"a shape called {IGNORE_LABEL} is ignored"
+        return super().refusal(content)
 
     def _write(
         self, folder: Path, samples: Iterator[tuple[Record, Sample]], class_map: ClassMap
     ) -> None:
         """A JSON file beside each image in its split's folder, and the list of the labels."""
-        labels = "\n".join((VOID_LABEL, *class_map.names))
+        labels = "\n".join((IGNORE_LABEL, *class_map.names))
         (folder / LABELS_FILE).write_text(f"{labels}\n", encoding="utf-8")
         for record, sample in samples:
             image = write_image(folder / (record.split or ""), record, sample, IMAGES)
@@ -272,15 +272,16 @@ def _written_shapes(sample: Sample, class_map: ClassMap) -> list[dict[str, Any]]
     Regions are polygons where those give them back, for a person to edit. What then still differs
     is written last, as one bitmap per class, so that the whole is exact whatever the polygons are.
     """
-    if sample.label_mode == "overlapping":
+    if sample.label_mode == "multilabel":
         return [
             shape
             for name, plane in zip(class_map.names, sample.mask, strict=True)
             for shape in _shapes_of((plane > 0).astype(np.uint8), 0, {1: name}, can_repaint=False)
         ]
     unpainted = unpainted_id(class_map)
-    labels = {**dict(enumerate(class_map.names)), IGNORE_INDEX: VOID_LABEL}
-    # Where no class is the background, void is written out: LabelMe would call it background.
+    labels = {**dict(enumerate(class_map.names)), IGNORE_INDEX: IGNORE_LABEL}
+    # Where no class is the background, ignored pixels are written out: LabelMe would call it
+    # background.
     start = -1 if unpainted == IGNORE_INDEX else unpainted
     return _shapes_of(sample.mask, start, labels, can_repaint=True)
 

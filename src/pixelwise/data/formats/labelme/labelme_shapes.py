@@ -32,7 +32,7 @@ NUM_CORNERS = {
     "oriented_rectangle": (4, 4),
     "rotation": (4, 4),  # the same, as X-AnyLabeling calls it
     "rectangle": (2, 4),  # two opposite corners, or all four
-    "circle": (2, 2),  # its centre and a point of its edge
+    "circle": (2, 2),  # its center and a point of its edge
     "line": (2, 2),
     "linestrip": (2, MAX_POINTS),
     "point": (1, 1),
@@ -129,7 +129,7 @@ class Polygon:
 
     Attributes:
         value: Of its pixels.
-        corners: Float64 (P, 2) of (x, y), whole numbers: the centres of its outermost pixels.
+        corners: Float64 (P, 2) of (x, y), whole numbers: the centers of its outermost pixels.
     """
 
     value: int

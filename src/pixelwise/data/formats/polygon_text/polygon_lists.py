@@ -124,7 +124,7 @@ def _corners(points: Any, origin: Path) -> Ring:
 def _no_lists(origin: Path, got: str) -> FormatError:
     return FormatError(
         f"{origin} must hold lists of points, [[x, y], [x, y], ...], with or without a class name "
-        f"and a colon in front. Got {got}. Mend the file"
+        f"and a colon in front. Got {got}. Fix the file"
     )
 
 
@@ -227,7 +227,7 @@ def read_table(text: str, origin: Path) -> dict[str, list[Region]]:
     for number, row in enumerate(cells, start=2):
         if len(row) <= max(images, polygons, classes or 0):
             raise FormatError(
-                f"{origin} row {number} must have {len(columns)} cells. Got {len(row)}. Mend it"
+                f"{origin} row {number} must have {len(columns)} cells. Got {len(row)}. Fix it"
             )
         label = (row[classes].strip() or None) if classes is not None else None
         regions = found.setdefault(row[images].strip(), [])
@@ -266,12 +266,12 @@ def _wkt_regions(label: str | None, text: str, origin: str) -> Iterator[Region]:
         geometry = shapely.from_wkt(text)
     except (shapely.errors.ShapelyError, ValueError) as error:
         raise FormatError(
-            f"{origin} must hold a polygon as WKT. Got {text[:40]!r}. Mend the cell"
+            f"{origin} must hold a polygon as WKT. Got {text[:40]!r}. Fix the cell"
         ) from error
     for part in shapely.get_parts(geometry):
         if not isinstance(part, shapely.Polygon):
             raise FormatError(
-                f"{origin} must hold a POLYGON or a MULTIPOLYGON. Got {part.geom_type}. Mend it"
+                f"{origin} must hold a POLYGON or a MULTIPOLYGON. Got {part.geom_type}. Fix it"
             )
         if part.is_empty:
             continue

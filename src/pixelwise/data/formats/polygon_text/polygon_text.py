@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from pixelwise.classes import BACKGROUND_NAMES, IGNORE_INDEX, ClassMap, LabelMode
-from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
+from pixelwise.data.formats import NO, Confidence, Format, MaskContent, formats
 from pixelwise.data.formats.annotation_files import (
     NUM_EXAMPLES,
     Place,
@@ -16,7 +16,7 @@ from pixelwise.data.formats.annotation_files import (
     class_label,
     files_of_kind,
     head_of,
-    labelled_class_map,
+    labeled_class_map,
     read_text,
 )
 from pixelwise.data.formats.polygon_text.polygon_lists import (
@@ -67,7 +67,7 @@ class PolygonText(Format):
     """
 
     name: ClassVar[str] = "polygon-text"
-    label_modes: ClassVar[tuple[LabelMode, ...]] = ("exclusive", "overlapping")
+    label_modes: ClassVar[tuple[LabelMode, ...]] = ("multiclass", "multilabel")
     layout: ClassVar[str] = "images/NAME.* + polygons/NAME.txt with [[x, y], ...], or CSV of WKT"
 
     def detect(self, folder: Path) -> Confidence:
@@ -99,7 +99,7 @@ class PolygonText(Format):
     ) -> ClassMap:
         """Background, then the class names; polygons without one are foreground."""
         labels = {region.label or UNNAMED for record in records for region in _regions(record)}
-        return labelled_class_map(sorted(labels, key=_by_number), self.label_mode, folder)
+        return labeled_class_map(sorted(labels, key=_by_number), self.label_mode, folder)
 
     def load(self, record: Record, class_map: ClassMap) -> Sample:
         """Decode the image and fill its polygons."""
@@ -113,15 +113,15 @@ class PolygonText(Format):
         mask = paint_shapes(shapes, size, class_map, self.label_mode, path)
         return Sample(record.name, image, mask, self.label_mode)
 
-    def refusal(self, truth: Truth) -> str | None:
-        """Void only where it is what no polygon covers, and names that can be told from lists."""
-        if truth.is_soft:
+    def refusal(self, content: MaskContent) -> str | None:
+        """Ignored pixels only where no polygon lies, and names that can be told from lists."""
+        if content.is_soft:
             return "its polygons have no soft edges"
-        if truth.has_void and unpainted_id(truth.class_map) != IGNORE_INDEX:
-            return "it cannot say what is void beside background"
-        if not all(map(NAME.fullmatch, truth.class_map.names)):
+        if content.has_ignored and unpainted_id(content.class_map) != IGNORE_INDEX:
+            return "it cannot say what is ignored beside background"
+        if not all(map(NAME.fullmatch, content.class_map.names)):
             return "a class has a name with brackets or line breaks"
-        return super().refusal(truth)
+        return super().refusal(content)
 
     def _write(
         self, folder: Path, samples: Iterator[tuple[Record, Sample]], class_map: ClassMap

@@ -84,7 +84,7 @@ def said_by(data_file: Path) -> DataFile:
         if not all(isinstance(part, str) for part in entries):
             raise FormatError(
                 f"{data_file}: {split} must be a folder, a list file, or several. Got "
-                f"{type(entry).__name__} of another kind. Mend the file"
+                f"{type(entry).__name__} of another kind. Fix the file"
             )
         if entries:
             splits[split] = entries
@@ -112,7 +112,7 @@ def _names_said(content: dict[str, Any], data_file: Path) -> tuple[str, ...] | N
     if count is not None and count != len(names):
         raise FormatError(
             f"{data_file}: nc must be the number of names, {len(names)}. Got something else. "
-            "Mend the one or the other"
+            "Fix the one or the other"
         )
     return tuple(map(str, names))
 

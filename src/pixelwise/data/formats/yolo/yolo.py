@@ -18,7 +18,7 @@ from pixelwise.classes import (
     LabelMode,
     numbered_names,
 )
-from pixelwise.data.formats import NO, Confidence, Format, Truth, formats
+from pixelwise.data.formats import NO, Confidence, Format, MaskContent, formats
 from pixelwise.data.formats.annotation_search import files_below, split_in_folders
 from pixelwise.data.formats.shapes import (
     Ring,
@@ -68,7 +68,7 @@ class Yolo(Format):
     """
 
     name: ClassVar[str] = "yolo"
-    label_modes: ClassVar[tuple[LabelMode, ...]] = ("exclusive", "overlapping")
+    label_modes: ClassVar[tuple[LabelMode, ...]] = ("multiclass", "multilabel")
     layout: ClassVar[str] = "images/train/NAME.* + labels/train/NAME.txt + data.yaml"
 
     def detect(self, folder: Path) -> Confidence:
@@ -93,10 +93,10 @@ class Yolo(Format):
             else _images_below(folder)
         )
         labels = {image: _label_file(folder, image) for image, _ in found}
-        labelled = {split for image, split in found if labels[image].is_file()}
+        labeled = {split for image, split in found if labels[image].is_file()}
         records = []
         for image, split in found:
-            if split not in labelled:
+            if split not in labeled:
                 if split == "test":  # they are there to be predicted
                     continue
                 raise FormatError(
@@ -133,7 +133,7 @@ class Yolo(Format):
             if number >= len(names):
                 raise MaskError(
                     f"{record.masks[0]} must hold the class ids 0 to {len(names) - 1}. Got "
-                    f"{number}. Mend the label, or name the class in data.yaml"
+                    f"{number}. Fix the label, or name the class in data.yaml"
                 )
             polygons.append(Shape(names[number], (shares * (width, height),)))
         polygons.sort(key=lambda shape: -_area(shape.rings[0]))
@@ -141,13 +141,13 @@ class Yolo(Format):
         mask = paint_shapes(polygons, (height, width), class_map, self.label_mode, origin)
         return Sample(record.name, image, mask, self.label_mode)
 
-    def refusal(self, truth: Truth) -> str | None:
-        """Neither soft masks nor void beside a background."""
-        if truth.is_soft:
+    def refusal(self, content: MaskContent) -> str | None:
+        """Neither soft masks nor ignored pixels beside a background."""
+        if content.is_soft:
             return "a pixel is inside a polygon or not, and these masks are soft"
-        if truth.has_void and unpainted_id(truth.class_map) != IGNORE_INDEX:
-            return "it cannot say what is void"
-        return super().refusal(truth)
+        if content.has_ignored and unpainted_id(content.class_map) != IGNORE_INDEX:
+            return "it cannot say what is ignored"
+        return super().refusal(content)
 
     def _write(
         self, folder: Path, samples: Iterator[tuple[Record, Sample]], class_map: ClassMap
@@ -185,7 +185,7 @@ def _images_named(
                     continue
                 raise FormatError(
                     f"{data_file}: {split} must name a folder or a list in {folder}. Got "
-                    f"{entry[:200]}, and no end of that path is there. Mend the file"
+                    f"{entry[:200]}, and no end of that path is there. Fix the file"
                 )
             is_list = place.is_file()
             for image in _listed(folder, place) if is_list else files_below(place, IMAGE_SUFFIXES):
@@ -201,7 +201,7 @@ def _listed(folder: Path, list_file: Path) -> Iterator[Path]:
         if image is None or image.suffix.lower() not in IMAGE_SUFFIXES or not image.is_file():
             error = FormatError(
                 f"{list_file} must name images in {folder}. Got {line.strip()[:200]!r}, and no "
-                "end of that path is there. Mend the list or add the file"
+                "end of that path is there. Fix the list or add the file"
             )
             refuse("listed-file-missing", error, list_file, name=line.strip()[:80])
             continue

@@ -1,9 +1,9 @@
 """Counting pixels into a confusion matrix: ours, torchmetrics, scikit-learn, numpy, on one core.
 
-    python benchmarks/scoring.py        half a minute; torchmetrics where it is installed
+    python benchmarks/metrics.py        half a minute; torchmetrics where it is installed
 
-Twelve classes, 4 % void, images of 2000 x 2000; the contestants take turns, the best turn counts,
-and all must give the same counts.
+Twelve classes, 4 % ignored pixels, images of 2000 x 2000; the contestants take turns, the best turn
+counts, and all must give the same counts.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from measuring import print_table, write_results
 from pixelwise.metrics.confusion import count_pairs
 
 OURS, PLAIN = "pixelwise", "numpy, three lines"
-NUM_CLASSES, VOID, SIDE_PX, TURNS = 12, 255, 2000, 5
+NUM_CLASSES, IGNORED, SIDE_PX, TURNS = 12, 255, 2000, 5
 
 
 def draw() -> tuple[np.ndarray, np.ndarray]:
-    """A mask of blocks with a void margin, and a prediction that is right in nine of ten pixels."""
+    """A mask of blocks with an ignored margin, and a prediction right in nine of ten pixels."""
     rng = np.random.default_rng(0)
     blocks = rng.integers(0, NUM_CLASSES, (SIDE_PX // 20, SIDE_PX // 20))
     mask = np.kron(blocks, np.ones((20, 20))).astype(np.uint8)
     wrong = rng.random(mask.shape) < 0.1
     prediction = np.where(wrong, rng.integers(0, NUM_CLASSES, mask.shape), mask).astype(np.uint8)
-    mask[: SIDE_PX // 25] = VOID
+    mask[: SIDE_PX // 25] = IGNORED
     return prediction, mask
 
 
 def plain_numpy(prediction: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """The usual three lines."""
-    labelled = mask != VOID
-    pairs = mask[labelled].astype(np.int64) * NUM_CLASSES + prediction[labelled]
+    labeled = mask != IGNORED
+    pairs = mask[labeled].astype(np.int64) * NUM_CLASSES + prediction[labeled]
     return np.bincount(pairs, minlength=NUM_CLASSES**2).reshape(NUM_CLASSES, NUM_CLASSES)
 
 
 def with_scikit_learn(prediction: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Its own function on the labelled pixels."""
-    labelled = mask != VOID
-    return confusion_matrix(mask[labelled], prediction[labelled], labels=range(NUM_CLASSES))
+    """Its own function on the labeled pixels."""
+    labeled = mask != IGNORED
+    return confusion_matrix(mask[labeled], prediction[labeled], labels=range(NUM_CLASSES))
 
 
 Count = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -68,7 +68,7 @@ def contestants() -> dict[str, Count]:
             torch.from_numpy(prediction).long(),
             torch.from_numpy(mask).long(),
             num_classes=NUM_CLASSES,
-            ignore_index=VOID,
+            ignore_index=IGNORED,
         ).numpy()
 
     return {**found, "torchmetrics": with_torchmetrics}
@@ -89,7 +89,7 @@ def count_in_turns(todo: dict[str, Count], num_turns: int) -> dict[str, list[flo
 
 
 def main() -> None:
-    """Print a table and write benchmarks/results/scoring.json."""
+    """Print a table and write benchmarks/results/metrics.json."""
     torch.set_num_threads(1)
     taken = count_in_turns(contestants(), TURNS)
     speeds = {name: SIDE_PX**2 / 1e6 / min(turns) for name, turns in taken.items()}
@@ -97,7 +97,7 @@ def main() -> None:
         ("contestant", "Mpixel/s, one core", "ratio"),
         [(name, f"{speed:.0f}", f"{speeds[OURS] / speed:.1f}") for name, speed in speeds.items()],
     )
-    write_results("scoring", speeds)
+    write_results("metrics", speeds)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""``grey-masks``: masks in black and white, or in a few grey levels, each of which is a class."""
+"""``grayscale-masks``: masks in black and white, or in a few gray levels, each a class."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import ClassVar
 
 from pixelwise.classes import BACKGROUND_NAMES, ClassMap
-from pixelwise.data.formats import Truth, formats
+from pixelwise.data.formats import MaskContent, formats
 from pixelwise.data.formats.mask_folders import MaskFolders, value_refusal
 from pixelwise.data.masks.coding import to_stored_values
 from pixelwise.data.masks.kinds import (
     MaskKind,
-    are_grey_levels,
+    are_gray_levels,
     black_and_white,
-    grey_levels_error,
+    gray_levels_error,
     values_in,
 )
 from pixelwise.data.sample import Record
@@ -22,16 +22,16 @@ from pixelwise.data.writing import write_mask
 from pixelwise.io.arrays import UInt8Array
 
 MAX_LEVELS = 16
-"""More grey levels than this are a smoothed or scaled mask, unless a card names them."""
+"""More gray levels than this are a smoothed or scaled mask, unless a card names them."""
 
 
-@formats.register("grey-masks")
-class GreyMasks(MaskFolders):
-    """Every grey level is a class, 255 too: here it is white and not void."""
+@formats.register("grayscale-masks")
+class GrayscaleMasks(MaskFolders):
+    """Every gray level is a class, 255 too: here it is white and not ignored."""
 
-    name: ClassVar[str] = "grey-masks"
-    layout: ClassVar[str] = "images/NAME.* + masks/NAME.png in grey levels such as 0 and 255"
-    kind: ClassVar[MaskKind] = "grey"
+    name: ClassVar[str] = "grayscale-masks"
+    layout: ClassVar[str] = "images/NAME.* + masks/NAME.png in gray levels such as 0 and 255"
+    kind: ClassVar[MaskKind] = "grayscale"
     takes_lossy: ClassVar[bool] = True
 
     def class_map(
@@ -40,37 +40,37 @@ class GreyMasks(MaskFolders):
         records: Sequence[Record],
         ignore: Sequence[int] = (),
     ) -> ClassMap:
-        """One class per grey level: background and foreground, or ``grey-127`` and so on.
+        """One class per gray level: background and foreground, or ``gray-127`` and so on.
 
         Raises:
             MaskError: There are more than ``MAX_LEVELS``.
         """
         levels = sorted(values_in(records) - set(ignore))
         if len(levels) > MAX_LEVELS:
-            raise grey_levels_error(levels, records[0].masks[0].parent)
+            raise gray_levels_error(levels, records[0].masks[0].parent)
         if {*levels} <= {0, 255}:
             return black_and_white()
-        names = [f"grey-{level}" if level else BACKGROUND_NAMES[0] for level in levels]
+        names = [f"gray-{level}" if level else BACKGROUND_NAMES[0] for level in levels]
         return ClassMap.build(names, values=levels, ignore=())
 
     def stored(self, class_map: ClassMap) -> ClassMap:
-        """Even steps from black to white, void being the last of them where there is one."""
-        if are_grey_levels((*class_map.values, *class_map.ignore)):
+        """Even steps from black to white; the last is for ignored pixels where there are some."""
+        if are_gray_levels((*class_map.values, *class_map.ignore)):
             return class_map
-        has_void = bool(class_map.ignore) and class_map.num_classes > 2
-        count = class_map.num_classes + has_void
+        has_ignored = bool(class_map.ignore) and class_map.num_classes > 2
+        count = class_map.num_classes + has_ignored
         levels = [round(255 * number / max(1, count - 1)) for number in range(count)]
         split = class_map.num_classes
         stored = {"values": tuple(levels[:split]), "ignore": tuple(levels[split:])}
         return class_map.model_copy(update=stored)
 
-    def refusal(self, truth: Truth) -> str | None:
-        """Only exclusive masks whose stored values are grey levels, far apart."""
-        values = truth.class_map.values
-        if not are_grey_levels((*values, *truth.class_map.ignore)):
+    def refusal(self, content: MaskContent) -> str | None:
+        """Only multiclass masks whose stored values are gray levels, far apart."""
+        values = content.class_map.values
+        if not are_gray_levels((*values, *content.class_map.ignore)):
             return f"its values {', '.join(map(str, values[:5]))} count classes, as index-masks do"
-        return value_refusal(truth) or super().refusal(truth)
+        return value_refusal(content) or super().refusal(content)
 
     def _write_mask(self, target: Path, mask: UInt8Array, class_map: ClassMap) -> None:
-        """A grey PNG of the stored values."""
+        """A grayscale PNG of the stored values."""
         write_mask(target, to_stored_values(mask, class_map))

@@ -1,4 +1,4 @@
-"""Batch normalisation goes by each batch at first, then by what it has seen on the whole."""
+"""BatchNorm normalizes by each batch at first, and by its running statistics once it is frozen."""
 
 import pytest
 import safetensors.torch
@@ -7,7 +7,7 @@ import torch
 from pixelwise.config import Recipe, load_recipe
 from pixelwise.models import create_model
 from pixelwise.training.events import EpochEnded
-from pixelwise.training.recipes import fill_batch_statistics
+from pixelwise.training.recipes import fill_freeze_batchnorm
 from pixelwise.training.train import train
 
 NUM_STEPS = 8
@@ -27,7 +27,7 @@ def trained(data, out, *, share=None, **options):
         "training.monitor=last",
     ]
     if share is not None:
-        fixed.append(f"training.batch_statistics={share}")
+        fixed.append(f"training.freeze_batchnorm_from={share}")
     settings = {"model": "unet-fast", "epochs": 4, "batch_size": 2, "device": "cpu"}
     return train(data, out=out, overrides=fixed, **settings, **options)
 
@@ -37,23 +37,21 @@ def weights_of(outcome):
 
 
 @pytest.mark.parametrize(("share", "num_updates"), [(0.0, 0), (0.5, 4), (1.0, NUM_STEPS)])
-def test_running_statistics_are_held_from_that_share_of_the_steps_on(
-    data, tmp_path, share, num_updates
-):
+def test_batchnorm_is_frozen_from_that_share_of_the_steps_on(data, tmp_path, share, num_updates):
     weights = weights_of(trained(data, tmp_path / "run", share=share))
     counts = {int(value) for name, value in weights.items() if name.endswith("tracked")}
     assert counts == {num_updates}
 
 
-def test_in_small_batches_they_are_held_by_default(data, tmp_path):
+def test_in_small_batches_batchnorm_is_frozen_by_default(data, tmp_path):
     outcome = trained(data, tmp_path / "run")
     recipe = load_recipe(outcome.folder / "recipe.yaml")
-    assert recipe.training.batch_statistics == 0.6
+    assert recipe.training.freeze_batchnorm_from == 0.6
     counts = {v.item() for name, v in weights_of(outcome).items() if name.endswith("tracked")}
     assert counts == {5}  # of eight steps, those that begin before 60 %
 
 
-def test_a_run_stopped_while_they_are_held_goes_on_as_if_never_stopped(data, tmp_path):
+def test_a_run_stopped_while_batchnorm_is_frozen_continues_as_if_never_stopped(data, tmp_path):
     whole = trained(data, tmp_path / "whole", share=0.5)
 
     def stop(event):
@@ -72,19 +70,19 @@ def test_a_run_stopped_while_they_are_held_goes_on_as_if_never_stopped(data, tmp
     ("model", "batch_size", "share", "is_said"),
     [("unet-fast", 4, 0.6, True), ("unet-fast", 16, 1.0, False), ("unet-elu", 4, 0.6, False)],
 )
-def test_the_choice_follows_the_batch_and_is_said_of_networks_that_normalise(
+def test_the_choice_follows_the_batch_and_is_said_of_networks_that_normalize(
     model, batch_size, share, is_said
 ):
     recipe = Recipe.model_validate({"training": {"batch_size": batch_size}})
-    reasons = fill_batch_statistics(recipe, create_model(model, 2))
-    assert recipe.training.batch_statistics == share
+    reasons = fill_freeze_batchnorm(recipe, create_model(model, 2))
+    assert recipe.training.freeze_batchnorm_from == share
     assert bool(reasons) == is_said
 
 
 def test_what_the_user_fixed_stays():
-    recipe = Recipe.model_validate({"training": {"batch_size": 4, "batch_statistics": 0.9}})
-    assert fill_batch_statistics(recipe, create_model("unet-fast", 2)) == []
-    assert recipe.training.batch_statistics == 0.9
+    recipe = Recipe.model_validate({"training": {"batch_size": 4, "freeze_batchnorm_from": 0.9}})
+    assert fill_freeze_batchnorm(recipe, create_model("unet-fast", 2)) == []
+    assert recipe.training.freeze_batchnorm_from == 0.9
 
 
 def test_a_run_of_an_earlier_version_is_resumed_as_it_began(data, tmp_path):
@@ -98,7 +96,7 @@ def test_a_run_of_an_earlier_version_is_resumed_as_it_began(data, tmp_path):
         trained(data, tmp_path / "stopped", share=1.0, listener=stop)
     recipe = tmp_path / "stopped" / "recipe.yaml"
     lines = recipe.read_text().splitlines(keepends=True)
-    recipe.write_text("".join(line for line in lines if "batch_statistics" not in line))
+    recipe.write_text("".join(line for line in lines if "freeze_batchnorm_from" not in line))
     expected = weights_of(whole)
     found = weights_of(train(out=tmp_path / "stopped", resume=True))
     assert all(torch.equal(expected[name], found[name]) for name in expected)

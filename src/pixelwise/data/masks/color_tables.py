@@ -1,4 +1,4 @@
-"""Tables of classes and their colours, as labelling tools lay them beside their masks."""
+"""Tables of classes and their colors, as labeling tools lay them beside their masks."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from pixelwise.classes import MAX_CLASSES, ClassMap, Colour
+from pixelwise.classes import MAX_CLASSES, ClassMap, Color
 from pixelwise.config import validated
 from pixelwise.errors import FormatError
 
-VOID_NAMES = frozenset({"void", "unlabelled", "unlabeled", "ignore"})
-"""Entries of these names, in any case, are no class: their colour means void."""
+IGNORE_NAMES = frozenset({"void", "unlabelled", "unlabeled", "ignore"})
+"""Entries of these names, in any case, are no class: their color is ignored."""
 
 LABEL_MAP = "labelmap.txt"
 """The table that CVAT and others write, and that is written here."""
@@ -22,16 +22,16 @@ MAX_LINE = 1000
 
 _LEVELS = [rf"(?P<{name}>[0-9]{{1,3}})" for name in ("red", "green", "blue")]
 _LABEL_MAP_LINE = re.compile(rf"(?P<name>.+):{','.join(_LEVELS)}(:[^:]*){{0,2}}")
-_COLOURS_LINE = re.compile(r"\s+".join([*_LEVELS, "(?P<name>.+)"]))
+_COLORS_LINE = re.compile(r"\s+".join([*_LEVELS, "(?P<name>.+)"]))
 _CLASS_DICT_LINE = re.compile(r"\s*,\s*".join(['"?(?P<name>[^"]+)"?', *_LEVELS]) + "(,.*)?")
 
-# What is found without a table is named by its colour, and written so: #ff8000:255,128,0::
+# What is found without a table is named by its color, and written so: #ff8000:255,128,0::
 _COMMENT = re.compile(r"#(?![0-9a-f]{6}:)")
 
-_Entry = tuple[str, Colour]
+_Entry = tuple[str, Color]
 
 
-def find_colour_table(folder: Path) -> Path | None:
+def find_color_table(folder: Path) -> Path | None:
     """The table of a folder: in it, or right above it."""
     for place in (folder, folder.parent):
         for name in READERS:
@@ -40,50 +40,50 @@ def find_colour_table(folder: Path) -> Path | None:
     return None
 
 
-def read_colour_table(path: Path) -> ClassMap:
-    """The classes of a table, in its order; see ``VOID_NAMES`` for what is no class.
+def read_color_table(path: Path) -> ClassMap:
+    """The classes of a table, in its order; see ``IGNORE_NAMES`` for what is no class.
 
     Raises:
-        FormatError: A line is no class with a colour, or the file is no table.
-        ConfigError: Two classes have one name, or a colour is a class's and void.
+        FormatError: A line is no class with a color, or the file is no table.
+        ConfigError: Two classes have one name, or a color is a class's and ignored.
     """
     if path.stat().st_size > MAX_TABLE_BYTES:
         raise FormatError(
-            f"{path} must be a table of classes and colours. Got {path.stat().st_size:,} bytes. "
-            "Mend or remove it"
+            f"{path} must be a table of classes and colors. Got {path.stat().st_size:,} bytes. "
+            "Fix or remove it"
         )
     entries = READERS[path.name](path)
-    classes = [entry for entry in entries if entry[0].lower() not in VOID_NAMES]
-    voids = [colour for name, colour in entries if name.lower() in VOID_NAMES]
+    classes = [entry for entry in entries if entry[0].lower() not in IGNORE_NAMES]
+    ignored_colors = [color for name, color in entries if name.lower() in IGNORE_NAMES]
     if not 0 < len(classes) <= MAX_CLASSES:
         raise FormatError(
-            f"{path} must name 1 to {MAX_CLASSES} classes. Got {len(classes)}. Mend or remove it"
+            f"{path} must name 1 to {MAX_CLASSES} classes. Got {len(classes)}. Fix or remove it"
         )
     content = {
         "names": [name for name, _ in classes],
-        "colours": [colour for _, colour in classes],
+        "colors": [color for _, color in classes],
         "values": range(len(classes)),
-        "void_colours": voids,
+        "ignore_colors": ignored_colors,
     }
     return validated(ClassMap, content, str(path))
 
 
-def label_map_text(class_map: ClassMap, void_colour: Colour | None) -> str | None:
+def label_map_text(class_map: ClassMap, ignore_color: Color | None) -> str | None:
     """A class map as a ``labelmap.txt``.
 
     Args:
         class_map: The classes.
-        void_colour: What means void, if anything does.
+        ignore_color: The color of ignored pixels, if any.
 
     Returns:
         The text; ``None`` where such a table cannot hold a name.
     """
-    entries = list(zip(class_map.names, class_map.colours, strict=True))
-    if any(name.lower() in VOID_NAMES for name in class_map.names):
+    entries = list(zip(class_map.names, class_map.colors, strict=True))
+    if any(name.lower() in IGNORE_NAMES for name in class_map.names):
         return None
-    if void_colour is not None:
-        entries.append(("void", void_colour))
-    lines = [f"{name}:{','.join(map(str, colour))}::" for name, colour in entries]
+    if ignore_color is not None:
+        entries.append(("void", ignore_color))
+    lines = [f"{name}:{','.join(map(str, color))}::" for name, color in entries]
     if [_label_map_entry(line) for line in lines] != entries:
         return None
     return "\n".join(["# label:color_rgb:parts:actions", *lines, ""])
@@ -93,8 +93,8 @@ def _read_label_map(path: Path) -> list[_Entry]:
     return _read_lines(path, _label_map_entry, "name:red,green,blue::")
 
 
-def _read_label_colours(path: Path) -> list[_Entry]:
-    return _read_lines(path, partial(_entry, _COLOURS_LINE), "red green blue name")
+def _read_label_colors(path: Path) -> list[_Entry]:
+    return _read_lines(path, partial(_entry, _COLORS_LINE), "red green blue name")
 
 
 def _label_map_entry(line: str) -> _Entry | None:
@@ -122,8 +122,8 @@ def _read_lines(
             entries.append(entry)
         elif line.strip() and not line.startswith("#"):
             raise FormatError(
-                f"{path} line {number} must be {expected}, each colour 0 to 255. "
-                f"Got {line.strip()[:80]!r}. Mend the line"
+                f"{path} line {number} must be {expected}, each color 0 to 255. "
+                f"Got {line.strip()[:80]!r}. Fix the line"
             )
     return entries
 
@@ -136,6 +136,6 @@ def _read_class_dict(path: Path) -> list[_Entry]:
 READERS: Mapping[str, Callable[[Path], list[_Entry]]] = {
     LABEL_MAP: _read_label_map,
     "class_dict.csv": _read_class_dict,
-    "label_colors.txt": _read_label_colours,
+    "label_colors.txt": _read_label_colors,
 }
 """How the tables of each file name are read."""
