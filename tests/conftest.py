@@ -92,7 +92,7 @@ def make_index_dataset():
 
 @pytest.fixture(scope="session")
 def make_object_dataset():
-    """A folder per image, one mask PNG (0 and 255) per object, as in article A3.
+    """A folder per image, one mask PNG (0 and 255) per object.
 
     Options: num_images (per split), size, num_objects, seed, splits.
     """

@@ -126,17 +126,16 @@ class DataRecipe(_Section):
             pixels.
         scale: Images are resized by this factor before the model sees them, and its logits back.
         normalization: ``dataset`` subtracts the mean and divides by the standard deviation of the
-            training images, per channel; ``range`` divides by the largest value of the bit depth
-            (A3).
+            training images, per channel; ``range`` divides by the largest value of the bit depth.
         resize: ``[HEIGHT, WIDTH]`` in pixels that every image is brought to, distorted where its
-            sides have another ratio, as the articles do; ``{shortest_side: PIXELS}`` or
+            sides have another ratio; ``{shortest_side: PIXELS}`` or
             ``{letterbox: [HEIGHT, WIDTH]}`` without distortion; ``None`` keeps each image's size
             and cuts crops. Logits go back to the image's size.
         bands: Which bands of an image are taken, counted from 1 as GDAL does, ``[4, 3, 2]`` for
             instance; ``None`` takes those of the dataset card, else all.
         denoise: ``median`` (3 x 3) takes out single wrong pixels, ``nl-means`` grain.
         white_balance: ``gray-world`` gives all bands of an image the same mean.
-        contrast: Per image: ``stretch`` spreads its values over the whole range (A3),
+        contrast: Per image: ``stretch`` spreads its values over the whole range,
             ``stretch-bands`` those of each band by itself, as satellite images are shown;
             ``clahe`` evens out the contrast of each part.
     """
@@ -193,6 +192,8 @@ class TrainingRecipe(_Section):
             per class. Of multilabel labels: what its pixels count against those without it.
         monitor: What makes an epoch the best: ``mean_iou`` of the validation (of equals the
             lower loss), the validation ``loss`` alone, or that it is the ``last``.
+        metrics: Further registered metrics of the validation, each with columns of its own in
+            ``history.csv``.
         patience: Stop after this many epochs without a better validation metric. ``None`` takes a
             third of the epochs, at least 10; with ``minutes`` the budget alone is the end.
         seed: Of weights, order, crops and dropout.
@@ -217,6 +218,7 @@ class TrainingRecipe(_Section):
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
     class_weights: Literal["none", "balanced"] | tuple[Weight, ...] | None = None
     monitor: Literal["mean_iou", "loss", "last"] = "mean_iou"
+    metrics: tuple[str, ...] = ()
     patience: Positive | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"

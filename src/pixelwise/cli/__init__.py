@@ -22,7 +22,7 @@ VERBS = {
     "report": "Write a run's report again, or put several side by side.",
     "review": "Find where the labels are likely wrong.",
     "models": "List the models and what they cost.",
-    "lab": "Train the systems of the articles as they did.",
+    "lab": "Train published systems by their own recipes.",
 }
 """Every verb, which is a module here, and what it does; in the order of a project."""
 

@@ -1,4 +1,4 @@
-"""MNIST extended (article A1): grayscale pictures with several digits, a soft mask per class."""
+"""MNIST extended: grayscale pictures with several digits, a soft mask per class."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DIGIT_COLORS: tuple[Color, ...] = (
 """A color per digit, 0 to 9."""
 
 MAX_REFUSALS = 1000
-"""A picture takes no more digits after this many refused places (A1)."""
+"""A picture takes no more digits after this many refused places."""
 
 _IDX_STEMS = {"train": "train", "test": "t10k"}
 
@@ -37,7 +37,7 @@ UInt8Array = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, kw_only=True)
 class DigitOptions:
-    """The options of A1's generator; the defaults are the article's.
+    """The options of the generator of MNIST extended.
 
     Attributes:
         num_classes: Digits 0 to ``num_classes - 1`` are drawn, and each is a class; 1 to 10.
@@ -143,14 +143,11 @@ def make_digits(
     Args:
         num_images: How many pictures.
         source: The single digits; ``None`` takes scikit-learn's handwritten digits.
-        options: The generator's options; ``None`` takes the article's.
+        options: The generator's options; ``None`` takes the defaults.
         seed: The same seed and source give the same pictures.
 
     Returns:
         Images uint8 (N, H, W), and masks uint8 (N, num_classes, H, W) where 0..255 stands for 0..1.
-
-    Reference:
-        Article A1, "Simple semantic segmentation", MNIST extended.
     """
     options = options or DigitOptions()
     source = source or load_digit_source("train")

@@ -65,7 +65,7 @@ class ModelSummary:
 
     Attributes:
         name: The registered name.
-        article: Where the architecture is described.
+        reference: Where the architecture is described: author, year and network.
         parameters: How many weights are trained, at the given channels and classes.
         gmacs: Multiplications and additions of one image of the given size, in 10 ** 9; those of
             convolutions, the rest is small beside them.
@@ -73,7 +73,7 @@ class ModelSummary:
     """
 
     name: str
-    article: str
+    reference: str
     parameters: int
     gmacs: float
     label_modes: tuple[str, ...]
@@ -90,7 +90,7 @@ def summarize_models(
         summaries.append(
             ModelSummary(
                 name,
-                model.article,
+                model.reference,
                 sum(weights.numel() for weights in model.parameters()),
                 count_gmacs(model, size),
                 # Logits suit both losses: softmax for multiclass labels, else a sigmoid each.

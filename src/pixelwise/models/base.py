@@ -24,7 +24,7 @@ class SegmentationModel(nn.Module):
     padding is at the right and the bottom, so pixel (0, 0) of the image stays at (0, 0).
 
     Attributes:
-        article: Where the architecture is described.
+        reference: Where the architecture is described: author, year and network.
         stride: Heights and widths that the network itself needs are multiples of this.
         is_padded: Images are padded to multiples of the stride; ``False`` where the network takes
             other sizes by itself.
@@ -42,7 +42,7 @@ class SegmentationModel(nn.Module):
             :meth:`training_logits`.
     """
 
-    article: str = ""
+    reference: str = ""
     stride: int = 1
     is_padded: bool = True
     learning_rate: float = 1e-3

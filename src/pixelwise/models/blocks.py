@@ -14,7 +14,7 @@ Activation = Literal["relu", "elu"]
 """What follows a convolution."""
 
 Normalization = Literal["none", "batch", "batch-before", "group-before"]
-"""Batch normalization after the activation, as article A3 suggests, or before it; group
+"""Batch normalization after the activation or before it; group
 normalization before it, which looks at each image by itself; or none."""
 
 UpSampling = Literal["transposed", "nearest", "bilinear"]
@@ -39,14 +39,14 @@ Initialize = Callable[[Tensor], Tensor]
 
 
 def glorot_uniform(weight: Tensor) -> Tensor:
-    """Fill weights as Glorot and Bengio (2010) do, uniformly: the default of Keras layers."""
+    """Fill weights as Glorot and Bengio (2010) do, uniformly."""
     return nn.init.xavier_uniform_(weight)
 
 
 def he_normal(weight: Tensor) -> Tensor:
     """Fill weights as He et al. (2015, arXiv:1502.01852) do, normally, by the inputs of a unit.
 
-    Keras truncates this at two standard deviations; the spread is the same.
+    Some frameworks truncate this at two standard deviations; the spread is the same.
     """
     return nn.init.kaiming_normal_(weight, mode="fan_in", nonlinearity="relu")
 
@@ -63,7 +63,7 @@ def convolution(
 ) -> nn.Conv2d:
     """A convolution that keeps the size ('same') or halves it, with a zero bias.
 
-    An even kernel that keeps the size pads the odd pixel at the right and the bottom, as Keras
+    An even kernel that keeps the size pads the odd pixel at the right and the bottom, as TensorFlow
     does. One that halves it lies evenly about the two pixels that become one, and an odd one has
     its center on the first of them.
     """
@@ -226,7 +226,7 @@ class MaxPool(nn.Module):
     """2 x 2 max pooling that remembers where each maximum was; the last row may stand alone.
 
     Reference:
-        Badrinarayanan et al., SegNet (2017), arXiv:1511.00561; article A4.
+        Badrinarayanan et al., SegNet (2017), arXiv:1511.00561.
     """
 
     def forward(self, feature_map: Tensor) -> tuple[Tensor, Tensor]:
@@ -250,7 +250,7 @@ def unpool(feature_map: Tensor, indices: Tensor, size: tuple[int, int]) -> Tenso
         (N, C, *size).
 
     Reference:
-        Badrinarayanan et al., SegNet (2017), arXiv:1511.00561; article A4.
+        Badrinarayanan et al., SegNet (2017), arXiv:1511.00561.
     """
     repeats = feature_map.shape[1] // indices.shape[1]
     if repeats > 1:
@@ -259,11 +259,7 @@ def unpool(feature_map: Tensor, indices: Tensor, size: tuple[int, int]) -> Tenso
 
 
 def bed_of_nails(feature_map: Tensor) -> Tensor:
-    """Put each value into the upper left of a 2 x 2 field of zeros; (N, C, H, W) to twice the size.
-
-    Reference:
-        Article A4.
-    """
+    """Put each value into the upper left of a 2 x 2 field of zeros; (N, C, H, W) to double size."""
     rows, columns = feature_map.shape[-2:]
     nails = feature_map.new_zeros((*feature_map.shape[:-2], 2 * rows, 2 * columns))
     nails[..., ::2, ::2] = feature_map

@@ -1,4 +1,4 @@
-"""Dilated convolutions instead of down-sampling: the context module (article A4)."""
+"""Dilated convolutions instead of down-sampling: the context module."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Dilated(SegmentationModel):
     """Everything at full size: three convolutions, then seven whose grid widens from 1 to 16.
 
     The context module sees 67 x 67 pixels, as in the paper, and the whole network 73 x 73, with as
-    many layers as A1's stacked FCN, which sees 23 x 23.
+    many layers as ``stacked-fcn``, which sees 23 x 23.
 
     Args:
         num_classes: Planes of the logits.
@@ -30,11 +30,11 @@ class Dilated(SegmentationModel):
 
     Reference:
         Yu and Koltun, Multi-scale context aggregation by dilated convolutions (2016),
-        arXiv:1511.07122, table 1, basic; article A4. The front end is a small one of ours, where
+        arXiv:1511.07122, table 1, basic. The front end is a small one of ours, where
         the paper has VGG16's.
     """
 
-    article = "A4 Three algorithms; Yu and Koltun 2016"
+    reference = "Yu and Koltun 2016, context module"
     learning_rate = 3e-3
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A4's sliding window: a small classifier over the crop around each pixel."""
+"""The sliding window: a small classifier over the crop around each pixel."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class PatchClassifier(SegmentationModel):
         filters: Of the first convolution; those after it have twice as many.
 
     Reference:
-        Article A4, "Three algorithms", sliding window; the equivalence after Giusti et al., Fast
-        image scanning with deep max-pooling convolutional neural networks (2013), arXiv:1302.1700.
+        Giusti et al., Fast image scanning with deep max-pooling convolutional neural networks
+        (2013), arXiv:1302.1700.
     """
 
-    article = "A4 Three algorithms, sliding window"
+    reference = "Giusti et al. 2013, sliding window as a convolution"
     learning_rate = 3e-3
     sees_px = WINDOW_PX
 

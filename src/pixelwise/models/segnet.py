@@ -1,4 +1,4 @@
-"""SegNet with VGG16's convolutions on both sides, and article A4's small one."""
+"""SegNet with VGG16's convolutions on both sides, and a small variant of it."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 """Filters and number of convolutions of VGG16's five stages."""
 
 BASIC_FILTERS = (64, 128, 256, 512)
-"""Filters of A4's encoder, one convolution each; the decoder has them in reverse."""
+"""Filters of the small variant's encoder, one convolution each; the decoder has them in reverse."""
 
 Unpool = Literal["indices", "nearest", "bed-of-nails", "transposed"]
-"""How A4's decoder doubles the size."""
+"""How the small variant's decoder doubles the size."""
 
 
 def normalized_convolution(
@@ -57,10 +57,10 @@ class SegNet(SegmentationModel):
             ImageNet; it is downloaded.
 
     Reference:
-        Badrinarayanan et al., SegNet (2017), arXiv:1511.00561; article A4.
+        Badrinarayanan et al., SegNet (2017), arXiv:1511.00561.
     """
 
-    article = "A4 Three algorithms; Badrinarayanan et al. 2017"
+    reference = "Badrinarayanan et al. 2017, SegNet"
     stride = 2 ** len(STAGES)
     is_padded = False  # the poolings round up, as the paper's do at 360 x 480
     smallest_px = 2 * stride
@@ -109,25 +109,25 @@ class SegNet(SegmentationModel):
 
 @models.register("segnet-basic")
 class SegNetBasic(SegmentationModel):
-    """A4's network: four convolutions down, four up, batch normalization after each.
+    """A small SegNet: four convolutions down, four up, batch normalization after each.
 
-    5,467,980 parameters at 3 channels and 12 classes as Keras counts them, with the running
-    statistics; 5,464,140 of them are trained.
+    5,464,140 trained parameters at 3 channels and 12 classes, 5,467,980 with the running
+    statistics.
 
     Args:
         num_classes: Planes of the logits.
         in_channels: Channels of the image.
         unpool: How the decoder doubles the size: at the ``indices`` of the encoder's maxima, by
             ``nearest`` neighbors, as ``bed-of-nails`` or by a ``transposed`` convolution, which
-            alone adds parameters. The article up-samples maps of twice the channels that were
+            alone adds parameters. The maps that are up-sampled have twice the channels that were
             pooled, so that each plane of indices serves two maps.
 
     Reference:
-        Article A4, "Three algorithms"; after Badrinarayanan et al., SegNet (2017),
-        arXiv:1511.00561. Glorot uniform initialization, the default of Keras.
+        Badrinarayanan et al., SegNet (2017), arXiv:1511.00561, as tutorials simplify it. Glorot
+        uniform initialization.
     """
 
-    article = "A4 Three algorithms, its own network"
+    reference = "Badrinarayanan et al. 2017, SegNet, small variant"
     stride = 2 ** (len(BASIC_FILTERS) - 1)
     smallest_px = 2 * stride
 

@@ -1,4 +1,4 @@
-"""Eleven convolutions of one size, one after the other (article A1, model 1)."""
+"""Eleven convolutions of one size, one after the other."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def hidden_convolutions(
     normalization: Normalization,
     dropout: float,
 ) -> list[nn.Sequential]:
-    """The ten hidden convolutions of both of A1's models, each with what follows it."""
+    """The ten hidden convolutions of both networks, each with what follows it."""
     widths = [in_channels, filters, *[2 * filters] * (HIDDEN - 2), filters]
     return [
         nn.Sequential(
@@ -63,10 +63,11 @@ class StackedFCN(SegmentationModel):
         dropout: Chance, after every convolution but the last.
 
     Reference:
-        Article A1, "Simple semantic segmentation", model 1; Glorot uniform initialization.
+        Long et al., Fully Convolutional Networks (2015), arXiv:1411.4038, for the principle; the
+        layers are those of a tutorial on small images of digits. Glorot uniform initialization.
     """
 
-    article = "A1 Simple semantic segmentation, model 1"
+    reference = "after Long et al. 2015, without down-sampling"
     learning_rate = 3e-3
 
     def __init__(

@@ -1,4 +1,4 @@
-"""U-Net as the tutorials build it (article A2), and the wiring that every U-Net here shares."""
+"""U-Net (Ronneberger et al. 2015), and the wiring that every U-Net here shares."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def up_sampling(
     normalization: Normalization = "none",
     padding: Padding = "zeros",
 ) -> nn.Module:
-    """Double the size: a transposed convolution, or a fixed rule and A2's 2 x 2 convolution."""
+    """Double the size: a transposed convolution, or a fixed rule and then a 2 x 2 convolution."""
     if kind == "transposed":
         return transposed_convolution(in_channels, out_channels)
     return nn.Sequential(
@@ -120,8 +120,7 @@ class UNet(UShape):
     31,031,685 parameters at 1 channel and 1 class.
 
     Args:
-        num_classes: Planes of the logits. The last 3 x 3 convolution has twice as many filters, as
-            the article's 2 before its 1 class.
+        num_classes: Planes of the logits. The last 3 x 3 convolution has twice as many filters.
         in_channels: Channels of the image.
         filters: Of the first level; each further one has twice as many.
         depth: Levels, from the full size downwards.
@@ -132,11 +131,11 @@ class UNet(UShape):
         merge: Whether skips are concatenated or added.
 
     Reference:
-        Article A2, "From FCN to U-Net"; Ronneberger et al. (2015), arXiv:1505.04597. He normal
-        initialization; the last convolution keeps Keras' default, Glorot uniform.
+        Ronneberger et al., U-Net (2015), arXiv:1505.04597, with padded convolutions as tutorials
+        build it. He normal initialization, Glorot uniform of the last convolution.
     """
 
-    article = "A2 From FCN to U-Net"
+    reference = "Ronneberger et al. 2015, U-Net"
     learning_rate = 3e-4
     is_skip_first = True
 

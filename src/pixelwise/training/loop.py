@@ -301,8 +301,7 @@ class Trainer:
             "elapsed_s": progress.elapsed_s,
             "is_best": is_best,
         }
-        keras = {f"keras_{name}": value for name, value in (metrics.keras or {}).items()}
-        return {name: _rounded(value) for name, value in {**row, **keras}.items()}
+        return {name: _rounded(value) for name, value in {**row, **metrics.extra}.items()}
 
     def _is_out_of_patience(self) -> bool:
         patience, best = self.recipe.training.patience, self.progress.best_epoch
