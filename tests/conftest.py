@@ -71,7 +71,7 @@ def _roots(folder, splits, num_images):
 def make_index_dataset():
     """Images and index masks: images/NAME.png + masks/NAME.png, also inside split folders.
 
-    Options: num_images (per split), size, num_classes, seed, splits, ignored (value of a ignored
+    Options: num_images (per split), size, num_classes, seed, splits, ignored (value of an ignored
     row).
     """
 

@@ -189,7 +189,7 @@ class TrainingRecipe(_Section):
         schedule: ``cosine`` decay after the warm-up, or ``constant``.
         clip_norm: Gradients are scaled down to this norm; ``None`` leaves them.
         class_weights: ``none``, ``balanced`` (1 / sqrt(frequency), from the data), or one weight
-            per class. Of multilabel labels: what its pixels count against those without it.
+            per class. Of multilabel masks: what its pixels count against those without it.
         monitor: What makes an epoch the best: ``mean_iou`` of the validation (of equals the
             lower loss), the validation ``loss`` alone, or that it is the ``last``.
         metrics: Further registered metrics of the validation, each with columns of its own in

@@ -96,7 +96,7 @@ def test_a_full_picture_takes_no_more_digits_and_ends(source):
     assert (images == 10).all()
 
 
-def test_multiclass_labels_give_a_pixel_to_the_first_digit_alone(source):
+def test_multiclass_masks_give_a_pixel_to_the_first_digit_alone(source):
     options = DigitOptions(num_classes=3, max_iou=1.0, min_digits=4, max_digits=4, height=40,
                            width=40, labels_are_multiclass=True)  # fmt: skip
     images, masks = make_digits(50, source=source, options=options)

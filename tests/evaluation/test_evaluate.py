@@ -224,7 +224,7 @@ def test_a_further_metric_sees_every_image_at_its_size_with_calibrated_probabili
         np.testing.assert_array_equal(mask, target)
 
 
-def test_a_further_metric_of_multilabel_labels_gets_decisions_and_soft_masks(tmp_path):
+def test_a_further_metric_of_multilabel_masks_gets_decisions_and_soft_masks(tmp_path):
     pairs = class_folder(tmp_path, ("cat", "dog"))
     predictor = predictor_of(ClassMap.build(("cat", "dog")), mode="multilabel")
     kept = Kept()
@@ -368,7 +368,7 @@ def test_another_label_mode_is_refused(tmp_path, mode):
     else:
         class_folder(tmp_path, ("class-0", "class-1"))
     predictor = predictor_of(ClassMap.build(numbered_names(2)), mode=mode)
-    with pytest.raises(DataError, match=f"{mode} labels"):
+    with pytest.raises(DataError, match=f"{mode} masks"):
         open_for_model(predictor, tmp_path)
 
 

@@ -119,7 +119,7 @@ def test_keras_gives_the_figure_beside_which_it_is_named(images):
 
 
 @pytest.mark.parametrize("name", ["nnunet", "milesial"])
-def test_multilabel_labels_have_no_background_to_leave_out(name):
+def test_multilabel_masks_have_no_background_to_leave_out(name):
     counts = np.array([[[8], [0], [0], [8]]])
     assert figure_like(name, counts, has_background=False) == pytest.approx(1)
 

@@ -141,7 +141,7 @@ def open_dataset(
             digits, made on the spot in the folder ``digits`` where there is none yet.
         format: The label format; ``None`` looks at the folder and says why.
         ignore: Stored mask values that are ignored, beside those of the format or the card.
-        label_mode: For formats that can be read as multiclass and as multilabel labels.
+        label_mode: For formats that can be read as multiclass and as multilabel masks.
         unexpected: What becomes of values that are neither a class nor ignored; ``None`` takes what
             the card says, else they are refused.
         split: ``TRAIN/VAL/TEST`` or ``TRAIN/TEST`` shares for a folder without splits; ``None``

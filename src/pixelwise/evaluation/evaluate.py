@@ -37,7 +37,7 @@ def fit_to_model(predictor: Predictor, dataset: Dataset) -> Dataset:
     card = predictor.card
     if dataset.label_mode != card.label_mode:
         raise DataError(
-            f"{dataset.path} must have {card.label_mode} labels, as the model. "
+            f"{dataset.path} must have {card.label_mode} masks, as the model. "
             f"Got {dataset.label_mode} ones ({dataset.format.name}). Choose another data set"
         )
     if dataset.class_map.is_numbered:

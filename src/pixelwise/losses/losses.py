@@ -119,7 +119,7 @@ def class_weights(
         choice: ``none``; ``balanced``, which lifts rare classes by 1 / sqrt(frequency), so that
             none drowns and none explodes; or a weight for each class.
         frequencies: Share of the labeled pixels that is of each class.
-        label_mode: Balanced weights of multiclass labels have mean 1 over the pixels; multilabel
+        label_mode: Balanced weights of multiclass masks have mean 1 over the pixels; multilabel
             ones say how much the pixels of a class count against those without it.
 
     Returns:

@@ -28,7 +28,7 @@ def figure_like(name: str, per_image: Counts, *, has_background: bool = True) ->
     Args:
         name: One of :func:`convention_names`.
         per_image: Counts (N, 4, K) of each image.
-        has_background: The first class is the rest of the image, as it is for multiclass labels;
+        has_background: The first class is the rest of the image, as it is for multiclass masks;
             what leaves class 0 out then leaves it out.
 
     Returns:

@@ -132,7 +132,7 @@ def said_everywhere(
         label_mode: ``multiclass`` or ``multilabel``.
 
     Returns:
-        A class, or ``nothing`` for multilabel labels; ``None`` where pixels are told apart.
+        A class, or ``nothing`` for multilabel masks; ``None`` where pixels are told apart.
     """
     said = [name for name, is_predicted in zip(names, predicted, strict=True) if is_predicted]
     is_constant = len(said) <= (1 if label_mode == "multiclass" else 0)

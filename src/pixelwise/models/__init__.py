@@ -93,7 +93,7 @@ def summarize_models(
                 model.reference,
                 sum(weights.numel() for weights in model.parameters()),
                 count_gmacs(model, size),
-                # Logits suit both losses: softmax for multiclass labels, else a sigmoid each.
+                # Logits suit both losses: softmax for multiclass masks, else a sigmoid each.
                 ("multiclass", "multilabel"),
             )
         )

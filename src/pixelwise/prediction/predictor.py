@@ -33,7 +33,7 @@ MAX_BATCH_PIXELS = 2**18
 """Pixels that go through the model at once, as far as one tile leaves the choice."""
 
 THRESHOLD = 0.5
-"""Multilabel labels: a pixel is of a class where its probability is above this."""
+"""Multilabel masks: a pixel is of a class where its probability is above this."""
 
 
 class Predictor:
@@ -150,7 +150,7 @@ class Predictor:
             image: As for :meth:`predict`.
 
         Returns:
-            float32 (K, H, W), 0 to 1; for multiclass labels they add up to 1 at every pixel.
+            float32 (K, H, W), 0 to 1; for multiclass masks they add up to 1 at every pixel.
 
         Raises:
             DataError: Type or channels are not those of the training images.

@@ -142,9 +142,9 @@ def choose_learning_rate(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
     """The learning rate of the architecture."""
     if recipe.training.learning_rate is not None:
         return ()
-    rate = facts.model_learning_rate
-    reason = f"learning rate {rate:g}: the default of {facts.model}"
-    return (Choice("training.learning_rate", rate, reason),)
+    learning_rate = facts.model_learning_rate
+    reason = f"learning rate {learning_rate:g}: the default of {facts.model}"
+    return (Choice("training.learning_rate", learning_rate, reason),)
 
 
 def choose_batch_size(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:

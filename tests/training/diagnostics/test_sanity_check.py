@@ -49,7 +49,7 @@ def test_the_model_is_left_as_it_was(healthy):
     assert all(values.grad is None for values in healthy.model.parameters())
 
 
-def test_multilabel_labels_are_learned_too(tmp_path, make_object_dataset):
+def test_multilabel_masks_are_learned_too(tmp_path, make_object_dataset):
     folder = make_object_dataset(tmp_path, num_images=6, splits=("train", "val"))
     assert overfit_one_batch(prepared_from(folder)).is_passed
 

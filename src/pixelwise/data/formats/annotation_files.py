@@ -245,7 +245,7 @@ def labeled_class_map(
 
     Args:
         labels: Also those that mean background or ignored pixels, and repeated ones.
-        label_mode: Multilabel labels need no background, and get none.
+        label_mode: Multilabel masks need no background, and get none.
         origin: Where the labels are from, for messages.
         background: What it is called where the labels do not name it.
         colors: Of labels that have one.
