@@ -198,7 +198,7 @@ DAMAGES = {
 BASES = {
     "index": {},
     "named": {"card": NAMED + "format: index-masks\n"},
-    "unexpected": {"card": NAMED + "format: index-masks\nstrays: nearest\n"},
+    "unexpected": {"card": NAMED + "format: index-masks\nunexpected: nearest\n"},
     "two": {"values": (0, 1, 1), "card": TWO + "format: index-masks\n"},
     "two-no-ignored": {"values": (0, 1, 1), "card": TWO + "ignore: []\nformat: index-masks\n"},
     "black": {"values": (0, 255, 255)},

@@ -22,6 +22,9 @@ Floats = npt.NDArray[np.float32]
 Place = tuple[slice, slice]
 """The rows and columns of a part of an image."""
 
+Places = tuple[npt.NDArray[np.intp], ...]
+"""Indices of single elements of an array, an array (P,) for each of its axes."""
+
 
 class Mode(ABC):
     """One of the two ways to label pixels; it has no state.
@@ -272,3 +275,15 @@ class Mode(ABC):
             Multiclass: float32 (K, P) and class ids (P,). Multilabel: float32 (P,) and the targets
             (P,), 0 to 1.
         """
+
+    @abstractmethod
+    def num_decisions(self, mask: UInt8Array) -> int:
+        """How many decisions are labeled: pixels (multilabel: times classes)."""
+
+    @abstractmethod
+    def places(self, mask: UInt8Array, numbers: npt.NDArray[np.int64]) -> Places:
+        """Where labeled decisions of some numbers, from 0 on, lie in the mask, as its indices."""
+
+    @abstractmethod
+    def target(self, values: UInt8Array) -> Array:
+        """What logits should say where a mask holds these values: class ids, or 0 to 1."""

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from pixelwise.classes import IGNORE_INDEX, ClassMap, Color, LabelMode
 from pixelwise.io.arrays import Array, BoolArray, UInt8Array
 from pixelwise.io.counting import count_values
-from pixelwise.label_modes.base import Floats, Mode, Place
+from pixelwise.label_modes.base import Floats, Mode, Place, Places
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -203,3 +203,15 @@ class Multiclass(Mode):
         """Of the pixels that are not ignored."""
         labeled = mask != IGNORE_INDEX
         return logits[:, labeled], mask[labeled]
+
+    def num_decisions(self, mask: UInt8Array) -> int:
+        """Pixels that are not ignored."""
+        return int(np.count_nonzero(mask != IGNORE_INDEX))
+
+    def places(self, mask: UInt8Array, numbers: npt.NDArray[np.int64]) -> Places:
+        """Rows and columns; ignored pixels have no number."""
+        return np.unravel_index(np.flatnonzero(mask != IGNORE_INDEX)[numbers], mask.shape)
+
+    def target(self, values: UInt8Array) -> Array:
+        """Class ids."""
+        return values

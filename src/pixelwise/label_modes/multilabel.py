@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from pixelwise.classes import HALF, IGNORE_INDEX, ClassMap, Color, LabelMode
 from pixelwise.io.arrays import Array, BoolArray, UInt8Array
-from pixelwise.label_modes.base import THRESHOLD, Floats, Mode, Place
+from pixelwise.label_modes.base import THRESHOLD, Floats, Mode, Place, Places
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -203,4 +203,16 @@ class Multilabel(Mode):
 
     def labeled_logits(self, logits: Floats, mask: UInt8Array) -> tuple[Floats, Array]:
         """Of every pixel and class."""
-        return logits.reshape(-1), mask.reshape(-1) / 255
+        return logits.reshape(-1), self.target(mask.reshape(-1))
+
+    def num_decisions(self, mask: UInt8Array) -> int:
+        """Pixels times classes."""
+        return mask.size
+
+    def places(self, mask: UInt8Array, numbers: npt.NDArray[np.int64]) -> Places:
+        """Classes, rows and columns."""
+        return np.unravel_index(numbers, mask.shape)
+
+    def target(self, values: UInt8Array) -> Array:
+        """Shares of a pixel."""
+        return values / 255

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from array import array
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +14,7 @@ from pixelwise.classes import HALF, IGNORE_INDEX, LabelMode
 from pixelwise.io.arrays import Array, UInt8Array
 from pixelwise.label_modes import Multiclass, Multilabel
 from pixelwise.metrics import formulas
-from pixelwise.metrics.conventions import KerasCounts
 from pixelwise.metrics.formulas import Counts, Values
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 MAX_IN_A_BYTE = 15
 """This many classes, each with each and with ignored pixels, number at most 256 pairs: one byte."""
@@ -44,7 +40,7 @@ class _ImageCounts:
 
 
 class PixelCounts(ABC):
-    """Pixel counts over a split, image by image; see :func:`counts_of`.
+    """Pixel counts over a split, image by image; see :data:`COUNTS`.
 
     Attributes:
         label_mode: Of the masks.
@@ -76,34 +72,6 @@ class PixelCounts(ABC):
             The image's own counts.
         """
 
-    @abstractmethod
-    def add_logits(self, logits: Tensor, mask: UInt8Array) -> None:
-        """Count one image for :attr:`loss`; logits are float32 (K, H, W)."""
-
-    @property
-    @abstractmethod
-    def loss(self) -> float:
-        """Mean cross-entropy per labeled pixel (multilabel: binary, per pixel and class)."""
-
-    @property
-    @abstractmethod
-    def confusion(self) -> Counts | None:
-        """int64 (K, K), row the mask's class; ``None`` where several classes meet in a pixel."""
-
-    @property
-    @abstractmethod
-    def keras(self) -> KerasCounts | None:
-        """A1's counts, of multilabel labels."""
-
-    @abstractmethod
-    def nothing_labeled(self, first: str, num_images: int) -> str | None:
-        """Why nothing can be evaluated, as a message; ``None`` where it can.
-
-        Args:
-            first: The name of the first image.
-            num_images: How many were added.
-        """
-
     @property
     def per_image(self) -> Counts:
         """int64 (N, 4, K) as :mod:`pixelwise.metrics.formulas` takes them."""
@@ -122,12 +90,10 @@ class ConfusionMatrix(PixelCounts):
 
     label_mode = Multiclass.name
     accuracy = staticmethod(formulas.multiclass_accuracy)
-    keras = None
 
     def __init__(self, num_classes: int) -> None:
         super().__init__(num_classes)
         self.counts: Counts = np.zeros((num_classes, num_classes), np.int64)
-        self._loss, self._labeled = 0.0, 0
 
     def add(self, prediction: Array, mask: UInt8Array) -> Counts:
         """Count one image.
@@ -146,36 +112,6 @@ class ConfusionMatrix(PixelCounts):
         rest = counts.sum() - hits - extra - missed
         self._images.append(np.stack([hits, extra, missed, rest]))
         return counts
-
-    def add_logits(self, logits: Tensor, mask: UInt8Array) -> None:
-        """Add the cross-entropy of the labeled pixels."""
-        import torch
-
-        target = torch.from_numpy(mask).long()
-        self._loss += torch.nn.functional.cross_entropy(
-            logits[None], target[None], ignore_index=IGNORE_INDEX, reduction="sum"
-        ).item()
-        self._labeled += int((mask != IGNORE_INDEX).sum())
-
-    @property
-    def loss(self) -> float:
-        """Over all labeled pixels of the split."""
-        return self._loss / max(1, self._labeled)
-
-    @property
-    def confusion(self) -> Counts:
-        """The counts."""
-        return self.counts
-
-    def nothing_labeled(self, first: str, num_images: int) -> str | None:
-        """All pixels are ignored."""
-        if self.counts.any():
-            return None
-        return (
-            f"the masks ({first}{', ...' if num_images > 1 else ''}) must hold labeled pixels to "
-            "evaluate against. All are ignored. "
-            "Check the ignore value, or choose another split with --split"
-        )
 
 
 def count_pairs(prediction: UInt8Array, mask: UInt8Array, num_classes: int) -> Counts:
@@ -221,11 +157,6 @@ class MultilabelCounts(PixelCounts):
 
     label_mode = Multilabel.name
     accuracy = staticmethod(formulas.multilabel_accuracy)
-    confusion = None
-
-    def __init__(self, num_classes: int) -> None:
-        super().__init__(num_classes)
-        self._keras = KerasCounts()
 
     def add(self, prediction: Array, mask: UInt8Array) -> Counts:
         """Count one image.
@@ -245,42 +176,8 @@ class MultilabelCounts(PixelCounts):
         self._images.append(counts)
         return counts
 
-    def add_logits(self, logits: Tensor, mask: UInt8Array) -> None:
-        """Count as A1's framework does."""
-        self._keras.add(np.asarray(logits.sigmoid().numpy(), np.float32), mask)
-
-    @property
-    def loss(self) -> float:
-        """Over all pixels and classes of the split."""
-        return self._keras.figures()["loss"]
-
-    @property
-    def keras(self) -> KerasCounts:
-        """Of the images whose logits were added."""
-        return self._keras
-
-    def nothing_labeled(self, first: str, num_images: int) -> str | None:
-        """The masks show no class."""
-        hits, _, missed, _ = self.per_image.sum(0)
-        if (hits + missed).any():
-            return None
-        return (
-            f"the {num_images} masks from {first} on must show at least one class to evaluate "
-            "against. All are black. Check the masks, or choose another split with --split"
-        )
-
 
 COUNTS: dict[LabelMode, type[PixelCounts]] = {
     counts.label_mode: counts for counts in (ConfusionMatrix, MultilabelCounts)
 }
 """What counts the pixels of each label mode."""
-
-
-def counts_of(label_mode: LabelMode, num_classes: int) -> PixelCounts:
-    """Empty counts of a split.
-
-    Args:
-        label_mode: Of its masks.
-        num_classes: K.
-    """
-    return COUNTS[label_mode](num_classes)
