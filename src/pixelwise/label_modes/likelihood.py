@@ -21,7 +21,7 @@ def cross_entropy_loss(
         Scalar, 0 or more; 0 for a batch that is ignored altogether.
 
     Reference:
-        Long et al., Fully Convolutional Networks (2015), arXiv:1411.4038; articles A4 and A5.
+        Long et al., Fully Convolutional Networks (2015), arXiv:1411.4038.
     """
     total = nn.functional.cross_entropy(
         logits, mask, weight=class_weights, ignore_index=IGNORE_INDEX, reduction="sum"
@@ -42,9 +42,6 @@ def binary_cross_entropy_loss(
 
     Returns:
         Scalar, 0 or more.
-
-    Reference:
-        Articles A1, A2 and A3.
     """
     weight = valid[:, None].to(logits.dtype).expand_as(logits)
     total = nn.functional.binary_cross_entropy_with_logits(
