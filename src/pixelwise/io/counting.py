@@ -1,4 +1,4 @@
-"""How many pixels of a mask hold what: its codes, and the classes that it shows."""
+"""How many pixels of an array of whole numbers hold what."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-from pixelwise.classes import HALF
-from pixelwise.io.arrays import BoolArray, UInt8Array
 
 BLOCK_PX = 2**18
 """Pixels are worked on in rows of about this many, so that no step takes eight times their
@@ -54,15 +51,3 @@ def commonest(codes: Codes, most: int) -> dict[int, int]:
         found, counts = np.unique(codes, return_counts=True)
     frequent = np.argsort(-counts, kind="stable")[:most]
     return dict(zip(found[frequent].tolist(), counts[frequent].tolist(), strict=True))
-
-
-def classes_shown(mask: UInt8Array, num_classes: int) -> BoolArray:
-    """Which classes a mask shows, bool (num_classes,).
-
-    Args:
-        mask: Class ids (H, W), or soft masks (K, H, W), as a sample holds them.
-        num_classes: How many there are.
-    """
-    if mask.ndim == 3:
-        return np.asarray(mask.max((1, 2), initial=0) >= HALF)
-    return np.asarray(count_values(mask)[:num_classes] > 0)
