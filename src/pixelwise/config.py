@@ -173,7 +173,8 @@ class TrainingRecipe(_Section):
 
     Attributes:
         epochs: Passes over the training images. Either this or ``minutes``.
-        minutes: Wall-clock budget; the schedule follows the clock. Either this or ``epochs``.
+        minutes: Wall-clock budget, from the start of the command to the written report; the
+            schedule follows the clock. Either this or ``epochs``.
         batch_size: Images per step.
         size: Height and width in pixels of the crops that are trained on, at working scale.
         optimizer: ``adam`` or ``adamw``.
@@ -209,7 +210,7 @@ class TrainingRecipe(_Section):
     size: Size | None = None
     optimizer: Literal["adam", "adamw"] = "adam"
     learning_rate: Annotated[float, Field(gt=0)] | None = None
-    betas: tuple[float, float] = (0.9, 0.95)
+    betas: tuple[Share, Share] = (0.9, 0.95)
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.25
     freeze_batchnorm_from: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -303,6 +304,29 @@ def overridden(content: dict[str, Any], overrides: Sequence[str], origin: str) -
             inside[last] = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise ConfigError(f"--set {override!r} must hold a YAML value: {error}") from error
+    return validated(Recipe, content, origin)
+
+
+def with_values(recipe: Recipe, values: dict[str, Any], origin: str) -> Recipe:
+    """A copy of a recipe with some values replaced; checked as a recipe file is.
+
+    Args:
+        recipe: Stays as it is.
+        values: By ``section.key``; ``None`` leaves the recipe's own.
+        origin: Where the values come from, for messages.
+
+    Raises:
+        ConfigError: A value is out of range.
+    """
+    content = recipe.model_dump()
+    given = {key: value for key, value in values.items() if value is not None}
+    for key, value in given.items():
+        section, _, name = key.partition(".")
+        content[section][name] = value
+    lengths = {"training.epochs", "training.minutes"}
+    if len(given.keys() & lengths) == 1:  # the one given replaces the other in the recipe
+        (other,) = lengths - given.keys()
+        content["training"][other.partition(".")[2]] = None
     return validated(Recipe, content, origin)
 
 

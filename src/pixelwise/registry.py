@@ -109,6 +109,15 @@ class Registry(Generic[Item]):
             UnknownNameError: No such name, or no such argument.
             ConfigError: An argument is missing.
         """
+        return self.builder(name)(**self.checked(name, **arguments))
+
+    def checked(self, name: str, **arguments: Any) -> dict[str, Any]:
+        """The arguments as the builder of that name takes them, with the types of its signature.
+
+        Raises:
+            UnknownNameError: No such name, or no such argument.
+            ConfigError: An argument is missing.
+        """
         builder = self.builder(name)
         signature = inspect.signature(builder)
         takes_any = any(entry.kind is entry.VAR_KEYWORD for entry in signature.parameters.values())
@@ -131,7 +140,7 @@ class Registry(Generic[Item]):
             signature.bind(**arguments)
         except TypeError as error:
             raise ConfigError(f"{self.kind} {name!r} cannot be built: {error}") from error
-        return builder(**arguments)
+        return arguments
 
     def _load(self) -> None:
         if self._is_loaded:

@@ -15,7 +15,7 @@ from pixelwise.transforms.counting import classes_shown
 MAX_NAMES = 3
 
 
-class PassingLook:
+class QuickCheck:
     """Looks at samples as they pass; costs a few per cent of their reading.
 
     Args:

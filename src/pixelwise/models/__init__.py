@@ -38,6 +38,22 @@ def create_model(
     return model
 
 
+def check_model(name: str, **arguments: Any) -> None:
+    """Refuse a name or arguments that no model can be built with; no weights are made.
+
+    Args:
+        name: As for :func:`create_model`.
+        **arguments: As there.
+
+    Raises:
+        PixelwiseError: As there.
+    """
+    kept = {key: value for key, value in arguments.items() if key not in FRESH_ONLY}
+    models.checked(name, num_classes=2, in_channels=3, **arguments)
+    with torch.device("meta"):
+        create_model(name, 2, 3, **kept)
+
+
 def list_models() -> list[str]:
     """The registered names, sorted."""
     return models.names()

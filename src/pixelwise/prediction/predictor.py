@@ -13,13 +13,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pixelwise.devices import choose_device
+from pixelwise.devices import Precision, choose_device
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.io.arrays import Array, UInt8Array
 from pixelwise.models.base import SegmentationModel
 from pixelwise.models.model_file import ModelCard, load_model_file
 from pixelwise.prediction.engine_choice import AutoEngine, EngineChoice, engine_by_name
-from pixelwise.prediction.engines import Engine, Precision, TorchEngine
+from pixelwise.prediction.engines import Engine, TorchEngine
 from pixelwise.prediction.parity import CheckedEngine, Note
 from pixelwise.prediction.scaled_rows import segment_scaled_parts
 from pixelwise.prediction.tiling import Part, segment_parts, segment_tiled
