@@ -11,7 +11,7 @@ It calls the functions below, which therefore hold no branch on a size while the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -69,19 +69,16 @@ class Preprocessing(Enhancement):
             )
         return fitted_height, fitted_width
 
-    def _fitted(self, height: int, width: int) -> tuple[int, int]:
+    def _fitted(self, height: Any, width: Any) -> tuple[int, int]:
         """The same without the check, in operations that symbolic sizes have as well."""
+        factor: Any = self.scale
         if isinstance(self.resize, tuple):
             return self.resize
         if isinstance(self.resize, Letterbox):
             box = self.resize.letterbox
             factor = torch.sym_min(box[0] / height, box[1] / width)
-            fitted_height, fitted_width = (
-                torch.sym_min(limit, _scaled(side, factor))
-                for side, limit in zip((height, width), box, strict=True)
-            )
-            return fitted_height, fitted_width
-        factor = self.scale
+            sides: Any = (_scaled(height, factor), _scaled(width, factor))
+            return torch.sym_min(box[0], sides[0]), torch.sym_min(box[1], sides[1])
         if isinstance(self.resize, ShortestSide):
             factor = self.resize.shortest_side / torch.sym_min(height, width)
         return _scaled(height, factor), _scaled(width, factor)
@@ -119,10 +116,9 @@ class Preprocessing(Enhancement):
         return steps
 
 
-def _scaled(side: int, factor: float) -> int:
+def _scaled(side: Any, factor: Any) -> Any:
     """A height or width times a factor, at least 1."""
-    scaled: int = torch.sym_max(1, round(side * factor))
-    return scaled
+    return torch.sym_max(1, round(side * factor))
 
 
 def prepare_image(
@@ -245,7 +241,8 @@ def normalize(image: Tensor, preprocessing: Preprocessing) -> Tensor:
     Returns:
         float32 of the same shape.
     """
-    return Normalize(preprocessing).to(image.device)(image)
+    normalized: Tensor = Normalize(preprocessing).to(image.device)(image)
+    return normalized
 
 
 def _is_same_size(size: Sequence[int], other: Sequence[int]) -> bool:
