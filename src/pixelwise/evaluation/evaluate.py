@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import nn
 
 from pixelwise.classes import IGNORE_INDEX, ClassMap, Unexpected
 from pixelwise.data.dataset import Dataset, open_dataset, with_ignored
 from pixelwise.data.sample import Sample
 from pixelwise.errors import DataError
-from pixelwise.metrics.confusion import ConfusionMatrix, MultilabelCounts
-from pixelwise.metrics.conventions import KerasCounts
-from pixelwise.metrics.details import DetailsCounts
+from pixelwise.evaluation.counting import MulticlassCounting, MultilabelCounting
+from pixelwise.evaluation.details_counting import DetailsCounting
+from pixelwise.evaluation.image_details import Image
+from pixelwise.io.arrays import Array
+from pixelwise.io.parallel import in_parallel
 from pixelwise.metrics.metrics import Metrics, summarize
 from pixelwise.prediction.predictor import Predictor
 
@@ -145,11 +146,13 @@ def evaluate(
         data: A folder, a dataset card, or an opened data set. A path is the safer one: on the data
             that the model was trained on, the split is then drawn as it was in training.
         split: ``train``, ``val``, ``test`` or ``all``; ``None`` chooses as :func:`open_for_model`.
-        detailed: Measure borders, objects and certainty too, and draw the 95 % intervals.
+        detailed: Measure borders, objects and certainty too, as a report shows them; it is done in
+            worker processes where there is much of it.
         on_progress: Called with how many images are done and how many there are.
 
     Returns:
-        The metrics; ``seen_in_training`` says how many of the images the model was trained on.
+        The metrics with their 95 % intervals; ``seen_in_training`` says how many of the images the
+        model was trained on.
 
     Raises:
         DataError: The data set does not fit the model, is split otherwise than in training, the
@@ -162,11 +165,12 @@ def evaluate(
     else:
         dataset, chosen = open_for_model(predictor, data, split=split)
     records = dataset.split(chosen)
-    metrics = evaluate_samples(
+    metrics = _evaluated(
         predictor,
-        map(dataset.load, records),
+        in_parallel(lambda index: dataset.load(records[index]), len(records), ahead_per_thread=1),
         len(records),
         detailed=detailed,
+        with_intervals=True,
         on_progress=on_progress,
     )
     seen = trained_on(predictor)
@@ -213,88 +217,106 @@ def evaluate_samples(
         predictor: The model.
         samples: The samples; consumed once.
         num_samples: How many there are, for the progress.
-        detailed: Measure borders, objects and certainty too, and draw the 95 % intervals.
+        detailed: Draw the 95 % intervals, and measure borders, objects and certainty too, as a
+            report shows them; it is done in worker processes where there is much of it.
         on_progress: Called with how many are done and how many there are.
 
     Raises:
         DataError: Nothing is labeled, so nothing can be evaluated.
     """
-    class_map = predictor.card.class_map
-    multiclass = predictor.card.label_mode == "multiclass"
-    confusion = ConfusionMatrix(class_map.num_classes)
-    multilabel, keras = MultilabelCounts(class_map.num_classes), KerasCounts()
-    loss = _MeanCrossEntropy()
-    card = predictor.card
-    details = DetailsCounts(class_map, card.label_mode, card.temperature) if detailed else None
-    waiting: list[Sample] = []
-    first = ""
+    return _evaluated(
+        predictor,
+        samples,
+        num_samples,
+        detailed=detailed,
+        with_intervals=detailed,
+        on_progress=on_progress,
+    )
 
-    def images() -> Iterable[tuple[str, np.ndarray]]:
+
+def _evaluated(
+    predictor: Predictor,
+    samples: Iterable[Sample],
+    num_samples: int,
+    *,
+    detailed: bool,
+    with_intervals: bool,
+    on_progress: Callable[[int, int], None] | None,
+) -> Metrics:
+    card = predictor.card
+    counting: MulticlassCounting | MultilabelCounting = (
+        MulticlassCounting(predictor)
+        if card.label_mode == "multiclass"
+        else MultilabelCounting(predictor)
+    )
+    first, done = "", 0
+
+    def tell(num_done: int) -> None:
+        if on_progress:
+            on_progress(num_done, num_samples)
+
+    with DetailsCounting(
+        card.class_map, card.label_mode, card.temperature, num_images=num_samples, on_done=tell
+    ) as details:
+        for sample, logits in _with_logits(predictor, samples):
+            prediction = counting.add(logits, sample.mask)
+            first = first or sample.name
+            done += 1
+            if not detailed:
+                tell(done)
+                continue
+            prediction = predictor.decide(logits) if prediction is None else prediction
+            details.draw_logits(sample.name, logits, sample.mask)
+            probabilities = predictor.to_probabilities(logits)
+            details.add(Image(sample.name, probabilities, prediction, sample.mask))
+        detail_counts = details.finished() if detailed else None
+    _require_labels(counting, first, done)
+    metrics = summarize(
+        counting.counts, card.class_map, keras=counting.keras, with_intervals=with_intervals
+    )
+    detail = None
+    if detail_counts:
+        detail = detail_counts.detail(counting.counts.per_image, counting.confusion)
+    return dataclasses.replace(
+        metrics, loss=counting.loss, detail=detail, precision_of_model=predictor.precision
+    )
+
+
+def _with_logits(
+    predictor: Predictor, samples: Iterable[Sample]
+) -> Iterator[tuple[Sample, torch.Tensor]]:
+    """Samples and what the model says of them, in their order."""
+    waiting: deque[Sample] = deque()
+
+    def images() -> Iterator[tuple[str, Array]]:
         for sample in samples:
             waiting.append(sample)
             yield sample.name, sample.image
 
-    done = 0
     for logits in predictor.logits_of(images()):
-        sample = waiting.pop(0)
-        prediction = predictor.decide(logits)
-        if multiclass:
-            confusion.add(np.asarray(prediction, np.uint8), sample.mask)
-            loss.add(logits, sample.mask)
-        else:
-            multilabel.add(np.asarray(prediction, np.bool_), sample.mask)
-            keras.add(np.asarray(logits.sigmoid().numpy(), np.float32), sample.mask)
-        if details:
-            probabilities = predictor.to_probabilities(logits)
-            details.add(sample.name, logits.numpy(), probabilities, prediction, sample.mask)
-        first = first or sample.name
-        done += 1
-        if on_progress:
-            on_progress(done, num_samples)
-    if multiclass:
-        if not confusion.counts.sum():
+        yield waiting.popleft(), logits
+
+
+def _require_labels(
+    counting: MulticlassCounting | MultilabelCounting, first: str, num_images: int
+) -> None:
+    """Refuse masks in which nothing is labeled.
+
+    Raises:
+        DataError: They hold nothing to evaluate against.
+    """
+    if isinstance(counting, MulticlassCounting):
+        if not counting.counts.counts.sum():
             raise DataError(
-                f"the masks ({first}{', ...' if done > 1 else ''}) must hold labeled pixels to "
-                "evaluate against. All are ignored. "
+                f"the masks ({first}{', ...' if num_images > 1 else ''}) must hold labeled pixels "
+                "to evaluate against. All are ignored. "
                 "Check the ignore value, or choose another split with --split"
             )
-        metrics = summarize(confusion, class_map, with_intervals=detailed)
-        detail = details.detail(confusion.per_image, confusion.counts) if details else None
-        return dataclasses.replace(
-            metrics, loss=loss.mean, detail=detail, precision_of_model=predictor.precision
-        )
-    metrics = summarize(multilabel, class_map, keras=keras, with_intervals=detailed)
-    if len(metrics.absent_classes) == class_map.num_classes:
+    elif not counting.counts.per_image[:, [0, 2]].any():
         raise DataError(
-            f"the {done} masks from {first} on must show at least one class to evaluate against. "
-            "All are black. Check the masks, or choose another split with --split"
+            f"the {num_images} masks from {first} on must show at least one class to evaluate "
+            "against. All are black. Check the masks, or choose another split with --split"
         )
-    detail = details.detail(multilabel.per_image, None) if details else None
-    return dataclasses.replace(
-        metrics,
-        loss=keras.figures()["loss"],
-        detail=detail,
-        precision_of_model=predictor.precision,
-    )
-
-
-class _MeanCrossEntropy:
-    """Mean cross-entropy over labeled pixels."""
-
-    def __init__(self) -> None:
-        self._sum = 0.0
-        self._pixels = 0
-
-    def add(self, logits: torch.Tensor, mask: np.ndarray) -> None:
-        target = torch.from_numpy(mask).long()
-        self._sum += nn.functional.cross_entropy(
-            logits[None], target[None], ignore_index=IGNORE_INDEX, reduction="sum"
-        ).item()
-        self._pixels += int((mask != IGNORE_INDEX).sum())
-
-    @property
-    def mean(self) -> float:
-        return self._sum / max(1, self._pixels)
 
 
 def _list(names: tuple[str, ...]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -122,10 +123,53 @@ class DetailsCounts:
         self._names: list[str] = []
         self._doubts: list[float] = []
 
+    def draw_logits(
+        self,
+        name: str,
+        take: Callable[[tuple[npt.NDArray[np.intp], ...]], npt.NDArray[np.float32]],
+        mask: UInt8Array,
+    ) -> None:
+        """Draw the logits of one image by which the temperature is fitted.
+
+        Args:
+            name: Of its record.
+            take: Gives the logits, float32, of some places: rows and columns for multiclass labels,
+                (K, N); classes, rows and columns for multilabel ones, (N,).
+            mask: As in a sample.
+        """
+        if self._label_mode == "multiclass":
+            labeled = np.flatnonzero(mask != IGNORE_INDEX)
+
+            def drawn_of(
+                drawn: npt.NDArray[np.int64],
+            ) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any]]:
+                places = np.unravel_index(labeled[drawn], mask.shape)
+                return take(places), mask[places]
+
+            self._fit.draw(drawn_of, len(labeled), name)
+            return
+
+        def any_of(
+            drawn: npt.NDArray[np.int64],
+        ) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any]]:
+            places = np.unravel_index(drawn, mask.shape)
+            return take(places), mask[places] / 255
+
+        self._fit.draw(any_of, mask.size, name)
+
+    def merge(self, other: DetailsCounts) -> None:
+        """Add what was counted elsewhere, of other images; logits are drawn by this one alone."""
+        for ours, theirs in zip(self._borders, other._borders, strict=True):
+            ours.merge(theirs)
+        self._objects.merge(other._objects)
+        self._reliability.merge(other._reliability)
+        self._confidence.merge(other._confidence)
+        self._names += other._names
+        self._doubts += other._doubts
+
     def add(
         self,
         name: str,
-        logits: npt.NDArray[np.float32],
         probabilities: npt.NDArray[np.float32],
         prediction: npt.NDArray[Any],
         mask: UInt8Array,
@@ -134,7 +178,6 @@ class DetailsCounts:
 
         Args:
             name: Of its record.
-            logits: float32 (K, H, W), as the network gives them.
             probabilities: float32 (K, H, W).
             prediction: uint8 (H, W) class ids, or bool (K, H, W) for multilabel labels.
             mask: As in a sample.
@@ -148,7 +191,6 @@ class DetailsCounts:
             self._objects.add(prediction, mask)
             sure = probabilities.max(0)[labeled]
             self._reliability.add(sure, (prediction == mask)[labeled])
-            self._fit.add(logits[:, labeled], mask[labeled], name)
             return
         target = mask >= HALF
         for index, borders in enumerate(self._borders):
@@ -156,7 +198,6 @@ class DetailsCounts:
             self._objects.add_class(index, prediction[index], target[index])
         sure = np.where(prediction, probabilities, 1 - probabilities)
         self._reliability.add(sure, prediction == target)
-        self._fit.add(logits.reshape(-1), mask.reshape(-1) / 255, name)
 
     def detail(self, per_image: Counts, confusion: Counts | None) -> Details:
         """What was collected.

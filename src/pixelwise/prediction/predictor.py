@@ -34,8 +34,8 @@ MIN_TILE_PX = 512
 convolutions, so the crop's size is no limit, and a whole image has no seams."""
 
 MAX_BATCH_PIXELS = 2**18
-"""Pixels that go through the model at once, as far as one tile leaves the choice; on CUDA more, where
-its memory allows."""
+"""Pixels that go through the model at once, as far as one tile leaves the choice; on CUDA more,
+where its memory allows."""
 
 THRESHOLD = 0.5
 """Multilabel labels: a pixel is of a class where its probability is above this."""
