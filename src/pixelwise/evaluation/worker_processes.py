@@ -67,7 +67,6 @@ def worker_processes(
     try:
         yield pool
     except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
         for worker in workers.started:
             if worker.pid is not None:
                 worker.terminate()
