@@ -20,10 +20,6 @@ NAMES = ["multiclass", "multilabel"]
 NUM_CLASSES, HEIGHT, WIDTH = 4, 9, 7
 ROOT = Path(pixelwise.__file__).parent
 
-STILL_BRANCHING = {"evaluation/evaluate.py", "prediction/predictor.py", "training/inputs.py",
-                   "training/defaults.py"}  # fmt: skip
-"""Their owners are at work on them: take a file out when it uses the mode."""
-
 one_mode = pytest.mark.parametrize("name", NAMES)
 
 
@@ -93,7 +89,7 @@ def _compares_a_mode(path):
 def test_no_other_module_asks_which_label_mode_it_is():
     found = {path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py")
              if _compares_a_mode(path)}  # fmt: skip
-    assert found <= STILL_BRANCHING
+    assert not found
 
 
 # --- logits ---

@@ -150,6 +150,34 @@ def test_evaluate_prints_one_json_document_and_nothing_else(run, multiclass):
     assert metrics["pixel_accuracy"] == expected.pixel_accuracy
 
 
+def test_evaluate_writes_nothing_unless_a_report_is_asked_for(run, multiclass, tmp_path):
+    model, data = multiclass
+    before = sorted(tmp_path.rglob("*"))
+    code, out, _ = run("evaluate", model, data, "--split", "all", "--like", "all")
+    assert code == 0
+    assert "mmseg" in out
+    assert sorted(tmp_path.rglob("*")) == before
+    code, out, _ = run("evaluate", model, data, "--split", "all", "--json")
+    headlines = json.loads(out)
+    assert "detail" not in headlines
+    assert "low" in headlines["intervals"]["mean_iou"]
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_evaluate_writes_the_report_with_the_details(run, multiclass, tmp_path):
+    model, data = multiclass
+    page = tmp_path / "page.html"
+    arguments = ("evaluate", model, data, "--split", "all", "--json")
+    headlines = json.loads(run(*arguments)[1])
+    code, out, err = run(*arguments, "--report", page)
+    assert code == 0
+    assert f"report: {page}" in err
+    detailed = json.loads(out)
+    assert detailed.pop("detail")["boundary_iou"] is not None
+    assert detailed == headlines
+    assert f"--report {page}" in page.read_text("utf-8")
+
+
 def test_evaluate_adds_the_figures_of_a_further_metric(run, multilabel):
     model, data = multilabel
     code, out, _ = run("evaluate", model, data, "--metric", "keras", "--json", "--device", "cpu")

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from pixelwise.metrics.formulas import iou, mean_iou, multiclass_accuracy
-from pixelwise.metrics.intervals import bootstrap, bootstrap_classes, paired_bootstrap
+from pixelwise.metrics.intervals import Bootstrap, bootstrap, paired_bootstrap
 
 
 def accuracies(rights, pixels=100):
@@ -39,11 +39,11 @@ def test_nineteen_of_twenty_intervals_hold_the_true_value():
 
 def test_one_image_gives_no_interval():
     assert bootstrap(accuracies([90]), multiclass_accuracy) is None
-    assert bootstrap_classes(accuracies([90]), iou) == [None, None]
+    assert Bootstrap(accuracies([90])).class_intervals(iou) == [None, None]
 
 
 def test_a_class_that_is_never_shown_has_no_interval():
-    first, second = bootstrap_classes(accuracies([90, 70, 80]), iou)
+    first, second = Bootstrap(accuracies([90, 70, 80])).class_intervals(iou)
     assert 0.7 <= first.low <= first.high <= 0.9
     assert second is None
 
@@ -95,7 +95,7 @@ def test_one_image_that_shows_the_class_tells_nothing():
     counts[:, 3, 0] = 10000
     counts[0, :, 0] = [80, 0, 20, 9900]
     assert bootstrap(counts, mean_iou) is None
-    assert bootstrap_classes(counts, iou) == [None]
+    assert Bootstrap(counts).class_intervals(iou) == [None]
     found = paired_bootstrap(counts, counts, mean_iou)
     assert (found.interval, found.p_value) == (None, 1.0)
 

@@ -1,5 +1,8 @@
 """From an image to logits, probabilities and class ids of exactly its size."""
 
+import copy
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -263,6 +266,90 @@ def test_layers_that_were_frozen_in_training_stay_frozen():
     frozen.eval()
     Predictor(model, card_for(2, 1), device="cpu").logits(random_image(16, 17))
     assert [layer for layer in model.modules() if not layer.training] == [frozen]
+
+
+def state_of(model):
+    """Everything of a model that a predictor must leave as it is."""
+    return [
+        (name, tensor.stride(), tensor.data_ptr(), tensor.requires_grad, tensor.tolist())
+        for name, tensor in model.state_dict(keep_vars=True).items()
+    ] + [(name, layer.training) for name, layer in model.named_modules()]
+
+
+@pytest.mark.parametrize("name", ["unet-elu", "unet-fast", "segnet-basic"])
+def test_a_predictor_does_not_change_the_model_it_is_given(name):
+    torch.manual_seed(0)
+    model = create_model(name, 2, 3).train()
+    before = state_of(model)
+    predictor = Predictor(model, card_for(2, 3), device="cpu")
+    logits = predictor.logits(random_image(33, 34, 3))
+    assert state_of(model) == before
+    reference = copy.deepcopy(model).eval().to(memory_format=torch.channels_last)
+    image = torch.from_numpy(random_image(33, 34, 3)).permute(2, 0, 1)[None]
+    with torch.no_grad():
+        expected = reference(image.contiguous(memory_format=torch.channels_last))[0]
+    assert torch.equal(logits, expected)
+
+
+def test_weights_that_lie_channels_last_are_shared_and_not_copied():
+    model = create_model("unet-fast", 2, 3).to(memory_format=torch.channels_last)
+    shared = Predictor(model, card_for(2, 3), device="cpu").model
+    for ours, theirs in zip(shared.state_dict().values(), model.state_dict().values(), strict=True):
+        assert ours.data_ptr() == theirs.data_ptr()
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_a_new_predictor_sees_the_weights_of_the_next_epoch(layout):
+    model = create_model("unet-elu", 2, 3, filters=4, depth=2).to(memory_format=layout)
+    image = random_image(16, 17, 3)
+    before = Predictor(model, card_for(2, 3), device="cpu").logits(image)
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights.mul_(1.5)
+    after = Predictor(model, card_for(2, 3), device="cpu").logits(image)
+    assert not torch.equal(before, after)
+
+
+@pytest.mark.parametrize("is_early", [True, False])
+def test_hooks_on_the_given_model_are_called_and_can_be_removed(is_early):
+    model = create_model("unet-elu", 2, 3, filters=4, depth=2)
+    layer = next(layer for layer in model.modules() if isinstance(layer, nn.Conv2d))
+    seen = []
+
+    def see(*args):
+        seen.append(len(args))
+
+    if is_early:
+        handle = layer.register_forward_hook(see)
+    predictor = Predictor(model, card_for(2, 3), device="cpu")
+    if not is_early:
+        handle = layer.register_forward_hook(see)
+    predictor.logits(random_image(16, 17, 3))
+    assert seen == [3]
+    handle.remove()
+    predictor.logits(random_image(16, 17, 3))
+    assert seen == [3]
+
+
+def test_eight_threads_predict_what_one_predicts():
+    torch.manual_seed(0)
+    model = create_model("unet-elu", 3, 3, filters=4, depth=2).train()
+    predictor = Predictor(model, card_for(3, 3), device="cpu", tile=(32, 32))
+    images = [random_image(20 + index, 70 - index, 3, seed=index) for index in range(32)]
+    alone = [predictor.logits(image) for image in images]
+    with ThreadPoolExecutor(8) as threads:
+        together = list(threads.map(predictor.logits, images))
+    for ours, theirs in zip(together, alone, strict=True):
+        assert torch.equal(ours, theirs)
+    assert all(layer.training for layer in model.modules())
+
+
+def test_another_engine_is_used_by_the_thread_alone_that_asked_for_it():
+    predictor = pixel_wise()
+    with ThreadPoolExecutor(1) as threads, predictor.using_engine("auto"):
+        assert predictor.engine == "auto"
+        assert threads.submit(lambda: predictor.engine).result() == "torch"
+    assert predictor.engine == "torch"
 
 
 def test_a_prediction_holds_no_gradient():

@@ -93,7 +93,8 @@ def pages(tmp_path_factory, make_index_dataset):
             data, MODELS, out=out, epochs=2, device="cpu", overrides=["training.batch_size=2"]
         )
         run = Path(ranking.models[0].runs[0])
-        call("evaluate", run, data, "--split", "test", "--device", "cpu")
+        page = run / "report-test.html"
+        call("evaluate", run, data, "--split", "test", "--device", "cpu", "--report", page)
         write_doctor_page(check_data(broken), folder / "doctor.html")
         dataset = open_dataset(data)
     records = {record.name: record for record in dataset.records}

@@ -177,13 +177,14 @@ def require_convention(name: str) -> None:
 
 def print_like(metrics: Metrics, name: str) -> None:
     """Print the figure of one convention, or of all, with what it does."""
-    from pixelwise.metrics.conventions import convention_names
+    from pixelwise.metrics.conventions import convention_names, figure_like
 
     conventions = convention_names()
-    assert metrics.detail is not None
+    assert metrics.counts is not None
+    has_background = metrics.label_mode == "multiclass"
     for key in conventions if name == "all" else [name]:
-        figure = metrics.detail.like[key]
-        say(f"{key:<20} {'nan' if figure is None else f'{figure:.4f}':<7} {conventions[key]}")
+        figure = figure_like(key, metrics.counts, has_background=has_background)
+        say(f"{key:<20} {f'{figure:.4f}':<7} {conventions[key]}")
     say(f"{'pixelwise':<20} {metrics.mean_iou:.4f}  IoU over the split, absent classes left out")
 
 

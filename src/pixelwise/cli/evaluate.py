@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,6 +25,11 @@ from pixelwise.cli.console import (
 )
 from pixelwise.text import label_words
 
+if TYPE_CHECKING:
+    from pixelwise.data.dataset import Dataset
+    from pixelwise.metrics.metrics import Metrics
+    from pixelwise.prediction.predictor import Predictor
+
 
 def command(
     model: ModelPath,
@@ -45,16 +50,21 @@ def command(
     ] = None,
     report: Annotated[
         Path | None,
-        typer.Option(help="The page to write. [default: report-SPLIT.html beside the model]"),
+        typer.Option(
+            metavar="FILE",
+            help="Measure borders, objects and calibration too, and write this page.",
+        ),
     ] = None,
     device: DeviceName = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate a model on labeled images, at their original size, ignored pixels left out."""
+    """Evaluate a model on labeled images, at their original size, ignored pixels left out.
+
+    Prints the metrics and writes nothing, unless --report asks for a page.
+    """
     from pixelwise.evaluation.evaluate import evaluate, open_for_model
     from pixelwise.metrics.extra import create_metrics
     from pixelwise.prediction.predictor import load_model
-    from pixelwise.reporting.report_page import RunFacts, write_report
 
     if like is not None:
         require_convention(like)
@@ -73,31 +83,49 @@ def command(
     note(f"evaluating the split {chosen!r}")
     with progress_bar("evaluating") as on_progress:
         metrics = evaluate(
-            predictor, dataset, chosen, detailed=True, extra=extra, on_progress=on_progress
+            predictor,
+            dataset,
+            chosen,
+            detailed=report is not None,
+            extra=extra,
+            on_progress=on_progress,
         )
     if extra and not metrics.extra:
         note(f"no figures of {', '.join(metric or ())}: they are not defined for these labels")
-    page = report or model.parent / f"report-{chosen}.html"
-    if report is None and model.is_dir():
-        page = model / f"report-{chosen}.html"
-    # So that the page's commands do what this one did.
-    words = (str(model), data, "--split", chosen, *label_words(ignore or (), unexpected, format))
-    records = {record.name: record for record in dataset.split(chosen)}
-    write_report(
-        page,
-        metrics,
-        predictor,
-        lambda name: dataset.load(records[name]),
-        title=f"{predictor.card.architecture} on {dataset.path.resolve().name}",
-        split=chosen,
-        run=RunFacts(notes=dataset.notes),
-        command=("pixelwise", "evaluate", *words),
-        review_command=("pixelwise", "review", *words),
-    )
-    note(f"report: {page}")
+    if report is not None:
+        # So that the page's commands do what this one did.
+        labels = label_words(ignore or (), unexpected, format)
+        words = (str(model), data, "--split", chosen, *labels)
+        _write_page(report, metrics, predictor, dataset, chosen, words)
     if like is not None and not as_json:
         print_like(metrics, like)
     elif as_json:
         print_json({"split": chosen, **metrics.to_json()})
     else:
         print_metrics(metrics)
+
+
+def _write_page(
+    page: Path,
+    metrics: Metrics,
+    predictor: Predictor,
+    dataset: Dataset,
+    split: str,
+    words: tuple[str, ...],
+) -> None:
+    """Write the report of detailed metrics; ``words`` are the model, the data and their options."""
+    from pixelwise.reporting.report_page import RunFacts, write_report
+
+    records = {record.name: record for record in dataset.split(split)}
+    write_report(
+        page,
+        metrics,
+        predictor,
+        lambda name: dataset.load(records[name]),
+        title=f"{predictor.card.architecture} on {dataset.path.resolve().name}",
+        split=split,
+        run=RunFacts(notes=dataset.notes),
+        command=("pixelwise", "evaluate", *words, "--report", str(page)),
+        review_command=("pixelwise", "review", *words),
+    )
+    note(f"report: {page}")

@@ -126,9 +126,9 @@ def _counts(
     _require_same_classes(run, fit_to_model(predictor, dataset), dataset)
     content = {"key": key, **{part: {} for part in BY_SPLIT}}
     for name in splits:
-        metrics = evaluate(predictor, dataset, name, detailed=True)
-        assert metrics.detail
-        content["counts"][name] = metrics.detail.counts.tolist()
+        metrics = evaluate(predictor, dataset, name)
+        assert metrics.counts is not None
+        content["counts"][name] = metrics.counts.tolist()
         content["num_seen"][name] = metrics.seen_in_training or 0
         content["num_selected_on"][name] = metrics.selected_on
     write_text(kept, json.dumps(content) + "\n")

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from torch import nn
 
 from pixelwise.classes import IGNORE_INDEX, ClassMap, Unexpected
 from pixelwise.data.dataset import Dataset, open_dataset, with_ignored
 from pixelwise.data.sample import Sample
 from pixelwise.errors import DataError
-from pixelwise.metrics.confusion import ConfusionMatrix, MultilabelCounts
-from pixelwise.metrics.details import DetailsCounts
+from pixelwise.evaluation.counting import COUNTING
+from pixelwise.evaluation.details_counting import DetailsCounting
+from pixelwise.evaluation.image_details import Image
+from pixelwise.io.arrays import Array
+from pixelwise.io.parallel import in_parallel
 from pixelwise.metrics.extra import ExtraMetric, figures_of
 from pixelwise.metrics.metrics import Metrics, summarize
 from pixelwise.prediction.predictor import Predictor
@@ -148,12 +148,14 @@ def evaluate(
         data: A folder, a dataset card, or an opened data set. A path is the safer one: on the data
             that the model was trained on, the split is then drawn as it was in training.
         split: ``train``, ``val``, ``test`` or ``all``; ``None`` chooses as :func:`open_for_model`.
-        detailed: Measure borders, objects and certainty too, and draw the 95 % intervals.
+        detailed: Measure borders, objects and certainty too, as a report shows them; it is done in
+            worker processes where there is much of it.
         extra: Further metrics with nothing counted yet; their figures become ``Metrics.extra``.
         on_progress: Called with how many images are done and how many there are.
 
     Returns:
-        The metrics; ``seen_in_training`` says how many of the images the model was trained on.
+        The metrics with their 95 % intervals; ``seen_in_training`` says how many of the images the
+        model was trained on.
 
     Raises:
         DataError: The data set does not fit the model, is split otherwise than in training, the
@@ -166,12 +168,13 @@ def evaluate(
     else:
         dataset, chosen = open_for_model(predictor, data, split=split)
     records = dataset.split(chosen)
-    metrics = evaluate_samples(
+    metrics = _evaluated(
         predictor,
-        map(dataset.load, records),
+        in_parallel(lambda index: dataset.load(records[index]), len(records), ahead_per_thread=1),
         len(records),
         detailed=detailed,
         extra=extra,
+        with_intervals=True,
         on_progress=on_progress,
     )
     seen = trained_on(predictor)
@@ -219,128 +222,90 @@ def evaluate_samples(
         predictor: The model.
         samples: The samples; consumed once.
         num_samples: How many there are, for the progress.
-        detailed: Measure borders, objects and certainty too, and draw the 95 % intervals.
+        detailed: Draw the 95 % intervals, and measure borders, objects and certainty too, as a
+            report shows them; it is done in worker processes where there is much of it.
         extra: Further metrics with nothing counted yet; their figures become ``Metrics.extra``.
         on_progress: Called with how many are done and how many there are.
 
     Raises:
         DataError: Nothing is labeled, so nothing can be evaluated.
     """
-    class_map = predictor.card.class_map
-    multiclass = predictor.card.label_mode == "multiclass"
-    confusion = ConfusionMatrix(class_map.num_classes)
-    multilabel = MultilabelCounts(class_map.num_classes)
-    loss, binary_loss = _MeanCrossEntropy(), _MeanBinaryCrossEntropy()
+    return _evaluated(
+        predictor,
+        samples,
+        num_samples,
+        detailed=detailed,
+        extra=extra,
+        with_intervals=detailed,
+        on_progress=on_progress,
+    )
+
+
+def _evaluated(
+    predictor: Predictor,
+    samples: Iterable[Sample],
+    num_samples: int,
+    *,
+    detailed: bool,
+    with_intervals: bool,
+    extra: Sequence[ExtraMetric],
+    on_progress: Callable[[int, int], None] | None,
+) -> Metrics:
     card = predictor.card
-    details = DetailsCounts(class_map, card.label_mode, card.temperature) if detailed else None
-    waiting: list[Sample] = []
-    first = ""
+    counting = COUNTING[card.label_mode](predictor)
+    first, done = "", 0
 
-    def images() -> Iterable[tuple[str, np.ndarray]]:
-        for sample in samples:
-            waiting.append(sample)
-            yield sample.name, sample.image
-
-    done = 0
-    for logits in predictor.logits_of(images()):
-        sample = waiting.pop(0)
-        prediction = predictor.decide(logits)
-        if multiclass:
-            confusion.add(np.asarray(prediction, np.uint8), sample.mask)
-            loss.add(logits, sample.mask)
-        else:
-            multilabel.add(np.asarray(prediction, np.bool_), sample.mask)
-            binary_loss.add(logits, sample.mask)
-        if details or extra:
-            probabilities = predictor.to_probabilities(logits)
-            _look_closer(details, extra, sample, logits, probabilities, prediction)
-        first = first or sample.name
-        done += 1
+    def tell(num_done: int) -> None:
         if on_progress:
-            on_progress(done, num_samples)
-    if multiclass:
-        if not confusion.counts.sum():
-            raise DataError(
-                f"the masks ({first}{', ...' if done > 1 else ''}) must hold labeled pixels to "
-                "evaluate against. All are ignored. "
-                "Check the ignore value, or choose another split with --split"
-            )
-        metrics = summarize(confusion, class_map, with_intervals=detailed)
-        detail = details.detail(confusion.per_image, confusion.counts) if details else None
-        return dataclasses.replace(
-            metrics,
-            loss=loss.mean,
-            detail=detail,
-            extra=figures_of(extra),
-            precision_of_model=predictor.precision,
-        )
-    metrics = summarize(multilabel, class_map, with_intervals=detailed)
-    if len(metrics.absent_classes) == class_map.num_classes:
-        raise DataError(
-            f"the {done} masks from {first} on must show at least one class to evaluate against. "
-            "All are black. Check the masks, or choose another split with --split"
-        )
-    detail = details.detail(multilabel.per_image, None) if details else None
+            on_progress(num_done, num_samples)
+
+    with DetailsCounting(
+        card.class_map, card.label_mode, card.temperature, num_images=num_samples, on_done=tell
+    ) as details:
+        for sample, logits in _with_logits(predictor, samples):
+            prediction = counting.add(logits, sample.mask)
+            first = first or sample.name
+            done += 1
+            if not detailed:
+                tell(done)
+            if not (detailed or extra):
+                continue
+            prediction = predictor.decide(logits) if prediction is None else prediction
+            probabilities = predictor.to_probabilities(logits)
+            for metric in extra:
+                metric.add(prediction, probabilities, sample.mask)
+            if not detailed:
+                continue
+            details.draw_logits(sample.name, logits, sample.mask)
+            details.add(Image(sample.name, probabilities, prediction, sample.mask))
+        detail_counts = details.finished() if detailed else None
+    counting.require_labels(first, done)
+    metrics = summarize(counting.counts, card.class_map, with_intervals=with_intervals)
+    detail = None
+    if detail_counts:
+        detail = detail_counts.detail(counting.counts.per_image, counting.confusion)
     return dataclasses.replace(
         metrics,
-        loss=binary_loss.mean,
+        loss=counting.loss,
         detail=detail,
         extra=figures_of(extra),
         precision_of_model=predictor.precision,
     )
 
 
-def _look_closer(
-    details: DetailsCounts | None,
-    extra: Sequence[ExtraMetric],
-    sample: Sample,
-    logits: torch.Tensor,
-    probabilities: npt.NDArray[np.float32],
-    prediction: npt.NDArray[Any],
-) -> None:
-    """Count one image for what was asked for beside the usual metrics."""
-    if details:
-        details.add(sample.name, logits.numpy(), probabilities, prediction, sample.mask)
-    for metric in extra:
-        metric.add(prediction, probabilities, sample.mask)
+def _with_logits(
+    predictor: Predictor, samples: Iterable[Sample]
+) -> Iterator[tuple[Sample, torch.Tensor]]:
+    """Samples and what the model says of them, in their order."""
+    waiting: deque[Sample] = deque()
 
+    def images() -> Iterator[tuple[str, Array]]:
+        for sample in samples:
+            waiting.append(sample)
+            yield sample.name, sample.image
 
-class _MeanCrossEntropy:
-    """Mean cross-entropy over labeled pixels."""
-
-    def __init__(self) -> None:
-        self._sum = 0.0
-        self._pixels = 0
-
-    def add(self, logits: torch.Tensor, mask: np.ndarray) -> None:
-        target = torch.from_numpy(mask).long()
-        self._sum += nn.functional.cross_entropy(
-            logits[None], target[None], ignore_index=IGNORE_INDEX, reduction="sum"
-        ).item()
-        self._pixels += int((mask != IGNORE_INDEX).sum())
-
-    @property
-    def mean(self) -> float:
-        return self._sum / max(1, self._pixels)
-
-
-class _MeanBinaryCrossEntropy:
-    """Mean binary cross-entropy over pixels and classes, against soft masks."""
-
-    def __init__(self) -> None:
-        self._sum = 0.0
-        self._decisions = 0
-
-    def add(self, logits: torch.Tensor, mask: np.ndarray) -> None:
-        probabilities = np.asarray(logits.sigmoid().numpy(), np.float64)
-        target = mask / 255
-        clipped = np.clip(probabilities, 1e-7, 1 - 1e-7)  # one wrong pixel is at most 16
-        self._sum -= float((target * np.log(clipped) + (1 - target) * np.log1p(-clipped)).sum())
-        self._decisions += mask.size
-
-    @property
-    def mean(self) -> float:
-        return self._sum / max(1, self._decisions)
+    for logits in predictor.logits_of(images()):
+        yield waiting.popleft(), logits
 
 
 def _list(names: tuple[str, ...]) -> str:

@@ -75,6 +75,14 @@ class BoundaryCounts:
         for row, counted in enumerate((band[right], band)):
             self._by_distance[row] += np.bincount(counted, minlength=len(DISTANCES_PX) + 1)
 
+    def merge(self, other: BoundaryCounts) -> None:
+        """Add what was counted elsewhere, of other images."""
+        self._pixels += other._pixels
+        self._bands += other._bands
+        self._trimap += other._trimap
+        self._surfaces += other._surfaces
+        self._by_distance += other._by_distance
+
     @property
     def boundary_iou(self) -> Values:
         """IoU (K,) of the bands inside the edges; NaN for a class that the masks never show.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from zlib import crc32
 
 import numpy as np
@@ -55,6 +56,12 @@ class Reliability:
         self._confidence += np.bincount(
             bins, sure if weights is None else sure * weights, FINE_BINS
         )
+
+    def merge(self, other: Reliability) -> None:
+        """Add what was counted elsewhere, of other images."""
+        self._pixels += other._pixels
+        self._right += other._right
+        self._confidence += other._confidence
 
     @property
     def curve(self) -> list[tuple[float, float, int]]:
@@ -121,12 +128,30 @@ class TemperatureFit:
             target: Multiclass: class ids (N,). Multilabel: (N,), 0 to 1.
             name: Of the image.
         """
+        self.draw(lambda drawn: (logits[..., drawn], target[drawn]), logits.shape[-1], name)
+
+    def draw(
+        self,
+        take: Callable[
+            [npt.NDArray[np.int64]], tuple[npt.NDArray[np.floating], npt.NDArray[np.generic]]
+        ],
+        num_decisions: int,
+        name: str,
+    ) -> None:
+        """Draw from one image, of which only what is drawn is looked at.
+
+        Args:
+            take: Gives logits and targets, as for :meth:`add`, of the decisions of some numbers.
+            num_decisions: N; they are numbered from 0.
+            name: Of the image.
+        """
         rng = np.random.default_rng(crc32(name.encode()))
-        drawn = rng.permutation(logits.shape[-1])[: self._per_image]
-        self._logits.append(logits[..., drawn].astype(np.float32))
-        self._targets.append(target[drawn].astype(np.float32))
+        drawn = rng.permutation(num_decisions)[: self._per_image]
+        logits, target = take(drawn)
+        self._logits.append(logits.astype(np.float32))
+        self._targets.append(target.astype(np.float32))
         self._lots.append(rng.random(len(drawn)))
-        self._weights.append(np.full(len(drawn), logits.shape[-1] / max(1, len(drawn))))
+        self._weights.append(np.full(len(drawn), num_decisions / max(1, len(drawn))))
         if sum(map(len, self._lots)) > 2 * self._in_all:
             self._keep_lowest_lots()
 

@@ -106,12 +106,16 @@ class ConfusionMatrix(PixelCounts):
             The image's own confusion matrix, int64 (K, K).
         """
         counts = count_pairs(prediction, mask, self.num_classes)
+        self.add_counts(counts)
+        return counts
+
+    def add_counts(self, counts: Counts) -> None:
+        """Add the confusion matrix of one image, int64 (K, K), wherever it was counted."""
         self.counts += counts
         hits = np.diag(counts)
         extra, missed = counts.sum(0) - hits, counts.sum(1) - hits
         rest = counts.sum() - hits - extra - missed
         self._images.append(np.stack([hits, extra, missed, rest]))
-        return counts
 
 
 def count_pairs(prediction: UInt8Array, mask: UInt8Array, num_classes: int) -> Counts:
@@ -173,8 +177,12 @@ class MultilabelCounts(PixelCounts):
         hits, extra, missed = (np.count_nonzero(a & b, axis=(1, 2)) for a, b in pairs)
         rest = target[0].size - hits - extra - missed
         counts = np.stack([hits, extra, missed, rest])
-        self._images.append(counts)
+        self.add_counts(counts)
         return counts
+
+    def add_counts(self, counts: Counts) -> None:
+        """Add the counts of one image, int64 (4, K), wherever they were counted."""
+        self._images.append(counts)
 
 
 COUNTS: dict[LabelMode, type[PixelCounts]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -119,10 +120,42 @@ class DetailsCounts:
         self._names: list[str] = []
         self._doubts: list[float] = []
 
+    def draw_logits(
+        self,
+        name: str,
+        take: Callable[[tuple[npt.NDArray[np.intp], ...]], npt.NDArray[np.float32]],
+        mask: UInt8Array,
+    ) -> None:
+        """Draw the logits of one image by which the temperature is fitted.
+
+        Args:
+            name: Of its record.
+            take: Gives the logits, float32, of some places: rows and columns for multiclass labels,
+                (K, N); classes, rows and columns for multilabel ones, (N,).
+            mask: As in a sample.
+        """
+
+        def drawn_of(
+            drawn: npt.NDArray[np.int64],
+        ) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any]]:
+            places = self._mode.places(mask, drawn)
+            return take(places), self._mode.target(mask[places])
+
+        self._fit.draw(drawn_of, self._mode.num_decisions(mask), name)
+
+    def merge(self, other: DetailsCounts) -> None:
+        """Add what was counted elsewhere, of other images; logits are drawn by this one alone."""
+        for ours, theirs in zip(self._borders, other._borders, strict=True):
+            ours.merge(theirs)
+        self._objects.merge(other._objects)
+        self._reliability.merge(other._reliability)
+        self._confidence.merge(other._confidence)
+        self._names += other._names
+        self._doubts += other._doubts
+
     def add(
         self,
         name: str,
-        logits: npt.NDArray[np.float32],
         probabilities: npt.NDArray[np.float32],
         prediction: npt.NDArray[Any],
         mask: UInt8Array,
@@ -131,7 +164,6 @@ class DetailsCounts:
 
         Args:
             name: Of its record.
-            logits: float32 (K, H, W), as the network gives them.
             probabilities: float32 (K, H, W).
             prediction: uint8 (H, W) class ids, or bool (K, H, W) for multilabel masks.
             mask: As in a sample.
@@ -144,7 +176,6 @@ class DetailsCounts:
             borders.add(said, labeled)
         self._objects.add(prediction, mask)
         self._reliability.add(*self._mode.confidences(probabilities, prediction, mask))
-        self._fit.add(*self._mode.labeled_logits(logits, mask), name)
 
     def detail(self, per_image: Counts, confusion: Counts | None) -> Details:
         """What was collected.

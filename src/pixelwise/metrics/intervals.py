@@ -85,24 +85,38 @@ def bootstrap(per_image: Counts, measure: Measure, *, seed: int = 0) -> Interval
     Returns:
         The interval; ``None`` where the images do not suffice, see the module.
     """
-    if not _is_shown_twice(measure(per_image.astype(np.float64))):
-        return None
-    shown = _shown(per_image.sum(0))
-    values = [_held(measure, sums, shown) for (sums,) in _resamples([per_image], seed)]
-    return _interval(np.concatenate(values))
+    return Bootstrap(per_image, seed=seed).interval(measure)
 
 
-def bootstrap_classes(
-    per_image: Counts, measure: Measure, *, seed: int = 0
-) -> list[Interval | None]:
-    """The 95 % interval of a measure of each class; see :func:`bootstrap`."""
-    num_classes = per_image.shape[-1]
-    if len(per_image) < 2:
-        return [None] * num_classes
-    values = np.concatenate([measure(sums) for (sums,) in _resamples([per_image], seed)])
-    is_enough = [_is_shown_twice(column) for column in measure(per_image.astype(np.float64)).T]
-    return [_interval(values[:, index]) if is_enough[index] else None
-            for index in range(num_classes)]  # fmt: skip
+class Bootstrap:
+    """Resamples of a split, drawn once for every measure of it.
+
+    Args:
+        per_image: Counts (N, 4, K) of each image.
+        seed: Of the draw; the same one gives the same intervals.
+    """
+
+    def __init__(self, per_image: Counts, *, seed: int = 0) -> None:
+        self._per_image = per_image.astype(np.float64)
+        self._shown = _shown(per_image.sum(0))
+        many = len(per_image) > 1  # one image alone has no interval
+        self._sums = [sums for (sums,) in _resamples([per_image], seed)] if many else []
+
+    def interval(self, measure: Measure) -> Interval | None:
+        """The 95 % interval of a measure over the split; see :func:`bootstrap`."""
+        if not self._sums or not _is_shown_twice(measure(self._per_image)):
+            return None
+        return _interval(np.concatenate([_held(measure, sums, self._shown) for sums in self._sums]))
+
+    def class_intervals(self, measure: Measure) -> list[Interval | None]:
+        """The 95 % interval of a measure of each class; see :func:`bootstrap`."""
+        num_classes = self._per_image.shape[-1]
+        if not self._sums:
+            return [None] * num_classes
+        values = np.concatenate([measure(sums) for sums in self._sums])
+        is_enough = [_is_shown_twice(column) for column in measure(self._per_image).T]
+        return [_interval(values[:, index]) if is_enough[index] else None
+                for index in range(num_classes)]  # fmt: skip
 
 
 def paired_bootstrap(

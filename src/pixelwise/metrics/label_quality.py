@@ -158,6 +158,11 @@ class Confidence:
             sums += np.bincount(chosen, own[0], len(sums))
             pixels += np.bincount(chosen, minlength=len(pixels))
 
+    def merge(self, other: Confidence) -> None:
+        """Add what was counted elsewhere, of other images."""
+        self._sums += other._sums
+        self._pixels += other._pixels
+
     def doubt(self, probabilities: Probabilities, mask: UInt8Array) -> float:
         """How much of an image a model denies, to tell which images are worth a second look.
 

@@ -14,7 +14,7 @@ from pixelwise.label_modes import mode_of
 from pixelwise.metrics import formulas
 from pixelwise.metrics.confusion import PixelCounts
 from pixelwise.metrics.details import Details
-from pixelwise.metrics.intervals import Interval, Measure, bootstrap, bootstrap_classes
+from pixelwise.metrics.intervals import Bootstrap, Interval, Measure
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,8 @@ class Metrics:
         extra: Figures of further metrics that were asked for, by name; see
             :mod:`pixelwise.metrics.extra`.
         precision_of_model: ``float32`` or ``bfloat16``: in what the network computed.
+        counts: int64 (N, 4, K) of each image, as :mod:`pixelwise.metrics.formulas` takes them, so
+            that models can be compared image by image; left out of plain data.
     """
 
     images: int
@@ -86,6 +88,7 @@ class Metrics:
     intervals: dict[str, Interval] = field(default_factory=dict)
     detail: Details | None = None
     extra: dict[str, float] = field(default_factory=dict)
+    counts: formulas.Counts | None = field(default=None, repr=False, compare=False)
 
     @property
     def constant_prediction(self) -> str | None:
@@ -102,7 +105,7 @@ class Metrics:
         content = {**asdict(self), "definition": mode_of(self.label_mode).definition}
         if not self.extra:
             del content["extra"]
-        del content["detail"]
+        del content["detail"], content["counts"]
         return content if self.detail is None else {**content, "detail": self.detail.to_json()}
 
 
@@ -158,10 +161,11 @@ def summarize(
     found = {name: float(np.nan_to_num(measure(total))) for name, measure in headlines.items()}
     by_image = formulas.mean_iou(per_image)
     shown = by_image[~np.isnan(by_image)]
-    per_class = _per_class(per_image, class_map, with_intervals=with_intervals)
+    resamples = Bootstrap(per_image) if with_intervals else None
+    per_class = _per_class(total, class_map, resamples)
     intervals: dict[str, Interval] = {}
-    if with_intervals:
-        drawn = {name: bootstrap(per_image, measure) for name, measure in headlines.items()}
+    if resamples:
+        drawn = {name: resamples.interval(measure) for name, measure in headlines.items()}
         intervals = {name: interval for name, interval in drawn.items() if interval}
     return Metrics(
         images=len(per_image),
@@ -175,13 +179,13 @@ def summarize(
         per_class=per_class,
         absent_classes=tuple(entry.name for entry in per_class if not entry.pixels),
         intervals=intervals,
+        counts=per_image,
     )
 
 
 def _per_class(
-    per_image: formulas.Counts, class_map: ClassMap, *, with_intervals: bool
+    total: formulas.Counts, class_map: ClassMap, resamples: Bootstrap | None
 ) -> tuple[ClassMetrics, ...]:
-    total = per_image.sum(0)
     columns = {
         name: [None if math.isnan(value) else float(value) for value in measure(total)]
         for name, measure in (
@@ -191,8 +195,8 @@ def _per_class(
     }  # fmt: skip
     pixels = (total[0] + total[2]).tolist()
     intervals: list[Interval | None] = [None] * class_map.num_classes
-    if with_intervals:
-        intervals = bootstrap_classes(per_image, formulas.iou)
+    if resamples:
+        intervals = resamples.class_intervals(formulas.iou)
     return tuple(
         ClassMetrics(
             name=name,

@@ -98,6 +98,10 @@ class ObjectCounts:
         for column, values in enumerate(columns):
             np.add.at(self._counts[index, :, column], sizes, values.astype(np.int64))
 
+    def merge(self, other: ObjectCounts) -> None:
+        """Add what was counted elsewhere, of other images."""
+        self._counts += other._counts
+
     @property
     def rows(self) -> list[ObjectRow]:
         """What was found of every class and size that the masks show."""

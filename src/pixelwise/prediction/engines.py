@@ -59,7 +59,7 @@ class Engine(Protocol):
             images: Normalized, float32 (N, C, H, W), on the model's device.
 
         Returns:
-            Logits, float32 (N, K, H, W) on the CPU.
+            Logits, float32 (N, K, H, W), on the device that computed them.
         """
         ...
 
@@ -86,8 +86,7 @@ class TorchEngine:
         images = images.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             logits: Tensor = self.model(images)
-        # To the processor at once: full-size planes of a large image would fill an accelerator.
-        return logits.float().cpu()
+        return logits.float()
 
 
 class OpenVinoEngine:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,11 @@ from torch import Tensor
 from pixelwise.devices import Precision, choose_device
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.io.arrays import Array, UInt8Array
+from pixelwise.label_modes import mode_of
 from pixelwise.models.base import SegmentationModel
 from pixelwise.models.model_file import ModelCard, load_model_file
+from pixelwise.prediction.arranged import arranged
+from pixelwise.prediction.batch_pixels import BatchPixels
 from pixelwise.prediction.engine_choice import AutoEngine, EngineChoice, engine_by_name
 from pixelwise.prediction.engines import Engine, TorchEngine
 from pixelwise.prediction.parity import CheckedEngine, Note
@@ -30,17 +35,19 @@ MIN_TILE_PX = 512
 convolutions, so the crop's size is no limit, and a whole image has no seams."""
 
 MAX_BATCH_PIXELS = 2**18
-"""Pixels that go through the model at once, as far as one tile leaves the choice."""
+"""Pixels that go through the model at once, as far as one tile leaves the choice; on CUDA more,
+where its memory allows."""
 
 THRESHOLD = 0.5
 """Multilabel masks: a pixel is of a class where its probability is above this."""
 
 
 class Predictor:
-    """A model that is ready to use.
+    """A model that is ready to use; it does not change, and threads may share it.
 
     Args:
-        model: The network.
+        model: The network; it is not changed. Weights that lie on the device, channels last, are
+            shared with it and not copied: train it further, and make another predictor.
         card: Its classes and preprocessing.
         device: Where to compute; see :func:`pixelwise.devices.choose_device`.
         precision: ``float32``, in which metrics are reported; or ``bfloat16``, which is faster on
@@ -72,16 +79,21 @@ class Predictor:
     ) -> None:
         self.device = device if isinstance(device, torch.device) else choose_device(device)
         self.card = card
-        model.to(self.device).to(memory_format=torch.channels_last)
-        self.model = model
+        self._mode = mode_of(card.label_mode)
+        self.model = arranged(model, self.device)
         height, width = card.training_size
         self.tile = tile or (max(height, MIN_TILE_PX), max(width, MIN_TILE_PX))
         if min(self.tile) < 1:
             raise ConfigError(f"tile must be at least 1 x 1. Got {self.tile}")
         self.has_engine_of_choice = engine is not None
-        self._reference = TorchEngine(model, self.device, precision)
+        self._batch_pixels = BatchPixels.on(self.device)
+        self._reference = TorchEngine(self.model, self.device, precision)
         self._engines: dict[str, Engine] = {}
-        self._use_engine(engine or "torch", note)
+        # Engines but torch learn from batch to batch, and compute one at a time.
+        self._engine_lock = threading.RLock()
+        self._own_engine = _EngineInUse(engine or "torch", note)
+        self._in_use = threading.local()
+        self._prepare_engine(self._own_engine)
 
     @property
     def precision(self) -> Precision:
@@ -91,7 +103,7 @@ class Predictor:
     @property
     def engine(self) -> str:
         """The name of the engine that was asked for."""
-        return self._engine_name
+        return self._engine_in_use.name
 
     @property
     def engine_choices(self) -> tuple[EngineChoice, ...]:
@@ -105,6 +117,8 @@ class Predictor:
     def using_engine(self, name: str, note: Note | None = None) -> Iterator[None]:
         """Compute with another engine while the context lasts; what it has learned is kept.
 
+        Other threads compute with theirs.
+
         Args:
             name: As ``engine`` of the predictor itself.
             note: As there.
@@ -112,22 +126,31 @@ class Predictor:
         Raises:
             PixelwiseError: As there.
         """
-        before = self._engine_name, self._note
-        self._use_engine(name, note)
+        before = self._engine_in_use
+        self._in_use.engine = _EngineInUse(name, note)
         try:
+            self._prepare_engine(self._in_use.engine)
             yield
         finally:
-            self._use_engine(*before)
+            self._in_use.engine = before
 
-    def _use_engine(self, name: str, note: Note | None) -> None:
-        known = self._engines.get(name)
-        if known is None or (isinstance(known, CheckedEngine) and known.is_given_up):
-            self._engines[name] = engine_by_name(name, self._reference, self.decide, self._say)
-        self._engine_name, self._note = name, note
+    @property
+    def _engine_in_use(self) -> _EngineInUse:
+        """What this thread computes with."""
+        in_use: _EngineInUse = getattr(self._in_use, "engine", self._own_engine)
+        return in_use
+
+    def _prepare_engine(self, wanted: _EngineInUse) -> None:
+        name = wanted.name
+        with self._engine_lock:
+            known = self._engines.get(name)
+            if known is None or (isinstance(known, CheckedEngine) and known.is_given_up):
+                self._engines[name] = engine_by_name(name, self._reference, self.decide, self._say)
 
     def _say(self, line: str) -> None:
-        if self._note is not None:
-            self._note(line)
+        note = self._engine_in_use.note
+        if note is not None:
+            note(line)
 
     def predict(self, image: Array) -> npt.NDArray[np.uint8] | npt.NDArray[np.bool_]:
         """Segment one image.
@@ -163,7 +186,7 @@ class Predictor:
         Raises:
             DataError: Type or channels are not those of the training images.
         """
-        return next(self.logits_of([(name, image)]))
+        return next(self.logits_of([(name, image)])).cpu()
 
     def logits_of(self, images: Iterable[tuple[str, Array]]) -> Iterator[Tensor]:
         """Raw scores of many images, in order; equal working sizes in a row go through together.
@@ -172,14 +195,15 @@ class Predictor:
             images: Names, for messages, and images as for :meth:`predict`.
 
         Yields:
-            float32 (K, H, W) on the CPU, one per image.
+            float32 (K, H, W), one per image, on the predictor's device; of an image that was cut
+            into tiles and whose planes do not fit there, in main memory.
         """
         waiting: list[Tensor] = []
         sizes: list[tuple[int, int]] = []
         for name, image in images:
             tensor = self.prepare(image, name)
             pixels = math.prod(self.model.padded_size(*tensor.shape[-2:]))
-            is_full = (len(waiting) + 1) * pixels > MAX_BATCH_PIXELS
+            is_full = (len(waiting) + 1) * pixels > self._batch_pixels.limit(MAX_BATCH_PIXELS)
             if waiting and (tensor.shape != waiting[0].shape or is_full):
                 yield from self._segment(waiting, sizes)
                 waiting, sizes = [], []
@@ -196,17 +220,12 @@ class Predictor:
 
     def decide(self, logits: Tensor) -> npt.NDArray[np.uint8] | npt.NDArray[np.bool_]:
         """Class ids (multiclass) or yes and no per class (multilabel) of logits (K, H, W)."""
-        if self.card.label_mode == "multiclass":
-            # The place of the maximum: torch's argmax was measured at four times the time of it.
-            return np.asarray(logits.max(0).indices.to(torch.uint8).numpy())
-        return np.asarray((logits > math.log(THRESHOLD / (1 - THRESHOLD))).numpy())
+        return np.asarray(self._mode.decide(logits).cpu().numpy())
 
     def to_probabilities(self, logits: Tensor) -> npt.NDArray[np.float32]:
         """Softmax (multiclass) or sigmoid (multilabel) of logits (K, H, W), calibrated."""
-        multiclass = self.card.label_mode == "multiclass"
-        logits = logits / self.card.temperature
-        probabilities = logits.softmax(0) if multiclass else logits.sigmoid()
-        return np.asarray(probabilities.numpy(), dtype=np.float32)
+        probabilities = self._mode.probabilities(logits, self.card.temperature)
+        return np.asarray(probabilities.cpu().numpy(), dtype=np.float32)
 
     def prepare(self, image: Array, name: str = "image") -> Tensor:
         """Check an image and do what the model file says, as far as the normalization.
@@ -275,49 +294,53 @@ class Predictor:
             return self._prepared(read_rows(start, stop), unscaled, name)
 
         many: dict[str, Any] = {"batch_size": self._tiles_at_once, "first_row": first_row}
-        with self._evaluating():
-            if fitted == size:
-                yield from segment_parts(self._forward, read, size, self.tile, **many)
-            else:
-                yield from segment_scaled_parts(
-                    self._forward, read, size, fitted, self.tile, **many
-                )
+        if fitted == size:
+            yield from segment_parts(self._to_host, read, size, self.tile, **many)
+        else:
+            yield from segment_scaled_parts(self._to_host, read, size, fitted, self.tile, **many)
 
     @torch.no_grad()
     def _segment(self, images: list[Tensor], sizes: list[tuple[int, int]]) -> Iterator[Tensor]:
         """Segment prepared images of one working size; logits have the sizes given."""
         height, width = images[0].shape[-2:]
-        with self._evaluating():
-            if height <= self.tile[0] and width <= self.tile[1]:
-                results = list(self._forward(torch.stack(images)))
-            else:
-                results = [
-                    segment_tiled(self._forward, image, self.tile, batch_size=self._tiles_at_once)
-                    for image in images
-                ]
+        if height <= self.tile[0] and width <= self.tile[1]:
+            results = list(self._forward(torch.stack(images)))
+        else:
+            # Blended, and then perhaps enlarged, there are two full sets of planes.
+            pixels = height * width + max(rows * columns for rows, columns in sizes)
+            num_bytes = 4 * self.card.class_map.num_classes * pixels
+            forward = self._forward if self._batch_pixels.has_room_for(num_bytes) else self._to_host
+            many: dict[str, Any] = {"batch_size": self._tiles_at_once}
+            results = [segment_tiled(forward, image, self.tile, **many) for image in images]
         for logits, size in zip(results, sizes, strict=True):
             yield restore_size(logits, self.card.preprocessing, *size)
 
     @property
     def _tiles_at_once(self) -> int:
-        return max(1, MAX_BATCH_PIXELS // (self.tile[0] * self.tile[1]))
+        pixels = self._batch_pixels.limit(MAX_BATCH_PIXELS)
+        return max(1, pixels // (self.tile[0] * self.tile[1]))
 
-    @contextmanager
-    def _evaluating(self) -> Iterator[None]:
-        # Layer by layer, so that those that were frozen stay so, and fast where there is none.
-        training = [layer for layer in self.model.modules() if layer.training]
-        for layer in training:
-            layer.training = False
-        try:
-            yield
-        finally:
-            for layer in training:
-                layer.training = True
+    def _to_host(self, batch: Tensor) -> Tensor:
+        """Logits in main memory: full-size planes of a large image would fill an accelerator."""
+        return self._forward(batch).cpu()
 
     def _forward(self, batch: Tensor) -> Tensor:
-        """Logits, float32 on the CPU, of images in stored units."""
-        images = normalize(batch.to(self.device), self.card.preprocessing)
-        return self._engines[self._engine_name](images)
+        """Logits, float32 on the predictor's device, of images in stored units."""
+        engine = self._engines[self._engine_in_use.name]
+        with self._batch_pixels.measured(len(batch) * math.prod(batch.shape[-2:])):
+            images = normalize(batch.to(self.device), self.card.preprocessing)
+            if engine is self._reference:
+                return engine(images)
+            with self._engine_lock:
+                return engine(images)
+
+
+@dataclass(frozen=True)
+class _EngineInUse:
+    """What a thread computes with, and who is told of its choices."""
+
+    name: str
+    note: Note | None
 
 
 def whole_image_step(preprocessing: Preprocessing) -> str | None:
@@ -349,6 +372,8 @@ def load_model(
         True
     """
     model, card = load_model_file(path)
+    # Nobody else holds this model: laid out here, weight by weight, it is never there twice.
+    model.to(choose_device(device)).to(memory_format=torch.channels_last)
     return Predictor(model, card, device=device, precision=precision)
 
 

@@ -17,7 +17,7 @@ OVERLAP = 0.25
 """Share of a tile that its neighbor sees too."""
 
 Segment = Callable[[Tensor], Tensor]
-"""Maps (N, C, h, w) to logits (N, K, h, w) on the CPU."""
+"""Maps (N, C, h, w) to logits (N, K, h, w); they are blended on the device where they lie."""
 
 
 class Part(NamedTuple):
@@ -67,7 +67,8 @@ def segment_tiled(
         batch_size: Tiles that are segmented at once.
 
     Returns:
-        Logits, float32 (K, H, W): where tiles overlap, their mean, weighted toward tile centers.
+        Logits, float32 (K, H, W), on the device of the tiles' logits: where tiles overlap, their
+        mean, weighted toward tile centers.
     """
     height, width = image.shape[-2:]
     total: Tensor | None = None
@@ -80,7 +81,7 @@ def segment_tiled(
         batch_size=batch_size,
     ):
         if total is None:
-            total = torch.empty(len(logits), height, width)
+            total = logits.new_empty(len(logits), height, width)
         rows, columns = logits.shape[-2:]
         total[:, top : top + rows, left : left + columns] = logits
     assert total is not None
@@ -142,7 +143,7 @@ def segment_parts(
                     row_weights[top + begin : next_top, None]
                     * column_weights[left : left + sums.shape[-1]]
                 )
-                yield Part(top + begin, left, sums[:, begin:] / weights)
+                yield Part(top + begin, left, sums[:, begin:] / weights.to(sums.device))
 
 
 class _Blender:
@@ -176,7 +177,8 @@ class _Blender:
         height, width = self._weight.shape
         right, before = 0, None
         for (left, logits), end in zip(tiles, self._ends, strict=True):
-            sums = torch.zeros(logits.shape)
+            sums = torch.zeros(logits.shape, device=logits.device)
+            self._weight = self._weight.to(logits.device)
             shared = right - left
             if before is not None:
                 sums[..., :shared] = before[..., width - shared :]
@@ -187,14 +189,14 @@ class _Blender:
             yield left, sums[:, :num_done, : end - left]
             # What lay here has been added: the same rows of memory serve the next row of tiles.
             rest = sums[:, num_done:, : end - left]
-            self._room(len(logits), height - num_done)[..., left:end] = rest
+            self._room(rest, height - num_done)[..., left:end] = rest
             right, before = left + width, sums
         self._num_carried = height - num_done
 
-    def _room(self, num_classes: int, num_rows: int) -> Tensor:
+    def _room(self, like: Tensor, num_rows: int) -> Tensor:
         """Memory for rows that reach further down, at least as many as there were before."""
         if self._carried is None or self._carried.shape[1] < num_rows:
-            grown = torch.zeros(num_classes, num_rows, self._width)
+            grown = like.new_zeros(len(like), num_rows, self._width)
             if self._carried is not None:
                 grown[:, : self._carried.shape[1]] = self._carried
             self._carried = grown

@@ -1,0 +1,196 @@
+"""What is counted of every evaluated image, where its logits are."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from pixelwise.classes import IGNORE_INDEX, LabelMode
+from pixelwise.errors import DataError
+from pixelwise.io.arrays import UInt8Array
+from pixelwise.metrics.confusion import ConfusionMatrix, MultilabelCounts, PixelCounts
+from pixelwise.metrics.device_counts import count_classes_on_device, count_pairs_on_device
+from pixelwise.metrics.formulas import Counts
+from pixelwise.prediction.predictor import Predictor
+
+
+class Counting(ABC):
+    """What is counted of every image for the headline metrics.
+
+    Args:
+        predictor: The model.
+
+    Attributes:
+        counts: The pixels of all images, by class.
+    """
+
+    counts: PixelCounts
+
+    @abstractmethod
+    def __init__(self, predictor: Predictor) -> None: ...
+
+    @abstractmethod
+    def add(self, logits: Tensor, mask: UInt8Array) -> npt.NDArray[Any] | None:
+        """Count one image.
+
+        Args:
+            logits: float32 (K, H, W), on any device.
+            mask: As in a sample.
+
+        Returns:
+            The decision, uint8 (H, W) or bool (K, H, W); ``None`` where it stays on its device.
+        """
+
+    @property
+    @abstractmethod
+    def confusion(self) -> Counts | None:
+        """int64 (K, K): row the mask's class, column the predicted one; ``None`` for multilabel."""
+
+    @property
+    @abstractmethod
+    def loss(self) -> float:
+        """Mean cross-entropy per labeled pixel (multilabel: binary, per pixel and class)."""
+
+    @abstractmethod
+    def require_labels(self, first: str, num_images: int) -> None:
+        """Refuse masks in which nothing is labeled.
+
+        Args:
+            first: Name of the first image.
+            num_images: Number of images.
+
+        Raises:
+            DataError: There is nothing to evaluate against.
+        """
+
+
+class MulticlassCounting(Counting):
+    """The confusion matrix and the mean cross-entropy over labeled pixels.
+
+    Args:
+        predictor: The model.
+    """
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+        self.counts: ConfusionMatrix = ConfusionMatrix(predictor.card.class_map.num_classes)
+        self._loss_sum = 0.0
+        self._num_labeled = 0
+
+    def add(self, logits: Tensor, mask: UInt8Array) -> npt.NDArray[Any] | None:
+        """Count one image.
+
+        Args:
+            logits: float32 (K, H, W), on any device.
+            mask: Class ids (H, W); ignored pixels count nowhere.
+
+        Returns:
+            What was decided, uint8 (H, W); ``None`` where it stays on its device.
+        """
+        target = torch.from_numpy(mask).to(logits.device)
+        prediction = None
+        if _is_in_main_memory(logits):
+            prediction = np.asarray(self._predictor.decide(logits), np.uint8)
+            self.counts.add(prediction, mask)
+        else:
+            num_classes = self.counts.num_classes
+            self.counts.add_counts(
+                count_pairs_on_device(logits.max(0).indices, target, num_classes)
+            )
+        self._loss_sum += nn.functional.cross_entropy(
+            logits[None], target.long()[None], ignore_index=IGNORE_INDEX, reduction="sum"
+        ).item()
+        self._num_labeled += int(np.count_nonzero(mask != IGNORE_INDEX))
+        return prediction
+
+    @property
+    def confusion(self) -> Counts | None:
+        """int64 (K, K); row is the mask's class, column the predicted one."""
+        return self.counts.counts
+
+    @property
+    def loss(self) -> float:
+        """Mean cross-entropy per labeled pixel."""
+        return self._loss_sum / max(1, self._num_labeled)
+
+    def require_labels(self, first: str, num_images: int) -> None:
+        """See :meth:`Counting.require_labels`."""
+        if not self.counts.counts.sum():
+            raise DataError(
+                f"the masks ({first}{', ...' if num_images > 1 else ''}) must hold labeled pixels "
+                "to evaluate against. All are ignored. "
+                "Check the ignore value, or choose another split with --split"
+            )
+
+
+class MultilabelCounting(Counting):
+    """Every class against the rest, and the mean binary cross-entropy against soft masks.
+
+    Args:
+        predictor: The model.
+    """
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+        self.counts: MultilabelCounts = MultilabelCounts(predictor.card.class_map.num_classes)
+        self._loss_sum = 0.0
+        self._num_decisions = 0
+
+    def add(self, logits: Tensor, mask: UInt8Array) -> npt.NDArray[Any] | None:
+        """Count one image.
+
+        Args:
+            logits: float32 (K, H, W), on any device.
+            mask: uint8 (K, H, W), 0..255 for 0..1.
+
+        Returns:
+            What was decided, bool (K, H, W); ``None`` where it stays on its device.
+        """
+        prediction = None
+        if _is_in_main_memory(logits):
+            prediction = np.asarray(self._predictor.decide(logits), np.bool_)
+            self.counts.add(prediction, mask)
+        else:
+            target = torch.from_numpy(mask).to(logits.device)
+            self.counts.add_counts(count_classes_on_device(logits > 0, target))
+        probabilities = np.asarray(logits.sigmoid().cpu().numpy(), np.float64)
+        soft = mask / 255
+        clipped = np.clip(probabilities, 1e-7, 1 - 1e-7)  # one wrong pixel is at most 16
+        self._loss_sum -= float((soft * np.log(clipped) + (1 - soft) * np.log1p(-clipped)).sum())
+        self._num_decisions += mask.size
+        return prediction
+
+    @property
+    def confusion(self) -> Counts | None:
+        """There is none: a pixel may be of several classes."""
+        return None
+
+    @property
+    def loss(self) -> float:
+        """Mean binary cross-entropy per pixel and class."""
+        return self._loss_sum / max(1, self._num_decisions)
+
+    def require_labels(self, first: str, num_images: int) -> None:
+        """See :meth:`Counting.require_labels`."""
+        if not self.counts.per_image[:, [0, 2]].any():
+            raise DataError(
+                f"the {num_images} masks from {first} on must show at least one class to evaluate "
+                "against. All are black. Check the masks, or choose another split with --split"
+            )
+
+
+COUNTING: dict[LabelMode, type[Counting]] = {
+    ConfusionMatrix.label_mode: MulticlassCounting,
+    MultilabelCounts.label_mode: MultilabelCounting,
+}
+"""What counts the images of each label mode."""
+
+
+def _is_in_main_memory(logits: Tensor) -> bool:
+    """There, bytes are counted at memory speed; elsewhere moving them costs more."""
+    return logits.device.type == "cpu"
