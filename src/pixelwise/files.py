@@ -97,9 +97,7 @@ def folder_written_aside(target: Path) -> Iterator[Path]:
         OutputError: ``target`` is not empty, the disk is full, or its folder is not writable.
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise OutputError(
-            f"{target} must be new or empty. It holds files. Choose another folder"
-        )
+        raise OutputError(f"{target} must be new or empty. It holds files. Choose another folder")
     parent = target.absolute().parent
     make_folder(parent)
     try:
