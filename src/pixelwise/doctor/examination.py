@@ -14,9 +14,9 @@ from pixelwise.data.cache.memory_cache import MemoryCache
 from pixelwise.data.card import find_card
 from pixelwise.data.dataset import Dataset, open_dataset
 from pixelwise.data.formats import detect_format
+from pixelwise.data.problems import ProblemLog, collect_problems
 from pixelwise.data.sample import Record, Sample
 from pixelwise.data.split_assignment import SPLITS
-from pixelwise.data.watching import Watch, watched
 from pixelwise.doctor.file_checks import alpha_in_mask, colors_in_mask, diagnose, left_out
 from pixelwise.doctor.findings import Finding, Observation, Tally, by_harm, make_finding
 from pixelwise.doctor.guesses import guess_class_map
@@ -134,10 +134,10 @@ def check_data(
         "split": split, "split_seed": split_seed,
     }  # fmt: skip
     path = Path(path)
-    with watched() as watch:
-        dataset, is_guessed, complaints = _open(path, options, watch)
+    with collect_problems() as log:
+        dataset, is_guessed, complaints = _open(path, options, log)
     tally = Tally(dataset.path if dataset else path)
-    tally.add(left_out(watch.refused))
+    tally.add(left_out(log.problems))
     if dataset is None:
         found = by_harm([*complaints, *tally.findings()])
         return Examination(path, found, None, False, {}, (), {}, ())
@@ -155,7 +155,7 @@ def check_data(
 
 
 def _open(
-    path: Path, options: dict[str, Any], watch: Watch
+    path: Path, options: dict[str, Any], log: ProblemLog
 ) -> tuple[Dataset | None, bool, list[Finding]]:
     """Open the data set; also return whether its classes are a guess, and why opening failed."""
     try:
@@ -168,13 +168,13 @@ def _open(
         if not path.exists():
             raise
         reason = error
-    watch.refused.clear()  # the second attempt reports them again
+    log.problems.clear()  # the second attempt reports them again
     try:
         dataset = open_dataset(path, class_map=_NO_CLASSES, **options)
     except DataError:
         kind = "unreadable-labels" if _is_known_layout(path, options) else "unknown-layout"
         # Files that were left out explain why it could not be opened, if there are any.
-        return None, False, [] if watch.refused else [make_finding(kind, [str(reason)])]
+        return None, False, [] if log.problems else [make_finding(kind, [str(reason)])]
     class_map, is_guessed = _classes_of_readable(dataset, options)
     notes = tuple(note for note in dataset.notes if _UNKNOWN not in note)
     dataset = dataclasses.replace(dataset, class_map=class_map, notes=notes)
@@ -244,11 +244,11 @@ def _look(dataset: Dataset, record: Record) -> _Look:
         image = _image_of(record, found)
         found += [seen for path in _picture_masks([record]) for seen in colors_in_mask(path)]
     else:
-        with watched() as watch:
+        with collect_problems() as log:
             sample, image, is_usable = _load(dataset, record, found)
         # Shapes on a map continue beyond the edge of its tiles and are cut there on purpose.
         is_map = dataset.format.is_seen_from_above
-        found += look_at_polygons(record, watch.polygons, may_leave=is_map)
+        found += look_at_polygons(record, log.polygons, may_leave=is_map)
     image_facts = mask_facts = None
     if image is not None:
         image_facts, seen = look_at_image(record.image, image)

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from pixelwise.data.problems import FileProblem
 from pixelwise.data.sample import Record
-from pixelwise.data.watching import Refused
 from pixelwise.doctor.findings import Observation
 from pixelwise.doctor.unexpected_values import stored_values
 from pixelwise.errors import DataError, PixelwiseError
@@ -20,10 +20,10 @@ from pixelwise.io.limits import PILLOW_FORMATS, require_decodable_picture
 MAX_SHOWN = 5
 
 
-def left_out(refused: Iterable[Refused]) -> list[Observation]:
+def left_out(problems: Iterable[FileProblem]) -> list[Observation]:
     """List what was left out when the folder was opened, one entry per file or pair of files."""
     found = []
-    for entry in refused:
+    for entry in problems:
         reason = _shortened(str(entry.error), entry.files)
         if entry.kind in ("doubly-paired", "doubly-listed"):
             last = entry.files[-1]

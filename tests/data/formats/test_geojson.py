@@ -17,7 +17,7 @@ from pixelwise.classes import ClassMap
 from pixelwise.data.convert import convert_data
 from pixelwise.data.dataset import open_dataset
 from pixelwise.data.formats import detect_format, formats
-from pixelwise.data.watching import watched
+from pixelwise.data.problems import collect_problems
 from pixelwise.errors import DataError, FormatError, MaskError
 from pixelwise.io.images import read_image
 
@@ -393,9 +393,9 @@ def test_rasters_and_shapes_of_different_stems_are_refused_both_ways(tmp_path):
         shapes(tmp_path / "labels" / f"buildings_{stem}.geojson", box(0, 0, 9, 9))
     with pytest.raises(FormatError, match=r"RGB_a\.tif must have a GeoJSON .*RGB_a\.geojson"):
         open_dataset(tmp_path)
-    with watched() as watch:
+    with collect_problems() as log:
         assert formats.create("geojson").records(tmp_path) == []
-    assert [refused.kind for refused in watch.refused] == [
+    assert [problem.kind for problem in log.problems] == [
         "image-without-mask", "image-without-mask", "mask-without-image", "mask-without-image",
     ]  # fmt: skip
 
@@ -423,9 +423,9 @@ def test_a_damaged_raster_is_refused_or_noted(tmp_path):
     (tmp_path / "b.tif").write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"b\.tif must be a readable image"):
         open_dataset(tmp_path)
-    with watched() as watch:
+    with collect_problems() as log:
         (record,) = formats.create("geojson").records(tmp_path)
-    assert (record.name, [r.kind for r in watch.refused]) == ("a", ["corrupt-image"])
+    assert (record.name, [r.kind for r in log.problems]) == ("a", ["corrupt-image"])
 
 
 def test_masks_of_pictures_go_before_a_geojson_that_lies_about(tmp_path, make_index_dataset):

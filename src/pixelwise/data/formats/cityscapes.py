@@ -22,8 +22,8 @@ from pixelwise.data.pairing import (
     named_folder,
     subfolders,
 )
+from pixelwise.data.problems import report_problem
 from pixelwise.data.sample import Record, Sample, check_same_size, spread
-from pixelwise.data.watching import refuse
 from pixelwise.data.writing import stem_of, write_image, write_mask
 from pixelwise.errors import FormatError
 from pixelwise.io.images import read_image, read_mask_values
@@ -178,7 +178,7 @@ def _city_records(images: Path, labels: Path) -> Iterator[Record]:
                 f"{image} must have a mask in {labels}. There is none. "
                 "Add the mask, or move the image elsewhere"
             )
-            refuse("image-without-mask", error, image)
+            report_problem("image-without-mask", error, image)
 
 
 def _has_train_ids(record: Record) -> bool:

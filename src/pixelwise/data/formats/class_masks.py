@@ -24,8 +24,8 @@ from pixelwise.data.pairing import (
     split_folders,
     subfolders,
 )
+from pixelwise.data.problems import report_problem
 from pixelwise.data.sample import Record, Sample, check_same_size
-from pixelwise.data.watching import refuse
 from pixelwise.data.writing import stem_of, write_image, write_mask
 from pixelwise.errors import FormatError
 from pixelwise.files import file_names
@@ -84,7 +84,7 @@ class ClassMasks(Format):
                         f"{image} must have a mask {lacking[0] / stem}.png. There is none. "
                         "Add it (black where the class is absent)"
                     )
-                    refuse("image-without-mask", error, image)
+                    report_problem("image-without-mask", error, image)
                     continue
                 name = image.relative_to(folder).with_suffix("").as_posix()
                 records.append(Record(name, image, tuple(plane[stem] for plane in planes), split))
@@ -94,7 +94,7 @@ class ClassMasks(Format):
                         f"{plane[orphan]} must have an image {images / orphan}.png. "
                         f"There is none. Add the image, or remove the mask from {path.name}"
                     )
-                    refuse("mask-without-image", error, plane[orphan])
+                    report_problem("mask-without-image", error, plane[orphan])
         return sorted(records, key=lambda record: record.name)
 
     def class_map(

@@ -22,8 +22,8 @@ from pixelwise.data.pairing import (
     split_folders,
     subfolders,
 )
+from pixelwise.data.problems import report_problem
 from pixelwise.data.sample import Record, Sample, check_same_size
-from pixelwise.data.watching import refuse
 from pixelwise.data.writing import stem_of, write_image, write_mask
 from pixelwise.errors import FormatError
 from pixelwise.io.arrays import Array
@@ -67,14 +67,14 @@ class ObjectMasks(Format):
                         f"{path} must hold images/ and masks/. Got no images/. "
                         "Add it, or move the folder elsewhere"
                     )
-                    refuse("mask-without-image", error, path)
+                    report_problem("mask-without-image", error, path)
                     continue
                 found = image_files(images)
                 if len(found) != 1:
                     error = FormatError(
                         f"{images} must hold one image. Got {len(found)}. Remove the others"
                     )
-                    refuse("doubly-paired", error, *(found or [images]))
+                    report_problem("doubly-paired", error, *(found or [images]))
                     continue
                 if masks is None:
                     if split == "test":
@@ -83,7 +83,7 @@ class ObjectMasks(Format):
                         f"{found[0]} must have its objects in {path / 'masks'}. There is no such "
                         "folder. Add it (empty where there is no object), or move the image"
                     )
-                    refuse("image-without-mask", error, found[0])
+                    report_problem("image-without-mask", error, found[0])
                     continue
                 name = path.relative_to(folder).as_posix()
                 records.append(Record(name, found[0], tuple(mask_files(masks)), split))

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import shapely
 
 from pixelwise.classes import BACKGROUND_NAMES, IGNORE_INDEX, MAX_CLASSES, ClassMap, LabelMode
-from pixelwise.data.watching import note_polygon
+from pixelwise.data.problems import record_polygon
 from pixelwise.errors import FormatError, MaskError
 from pixelwise.io.arrays import BoolArray, UInt8Array
 
@@ -148,7 +148,7 @@ def paint_polygon(
             f"{origin} must hold shapes with finite corners within {MAX_COORDINATE:,.0f} pixels. "
             "Got one that is not. Fix or remove the shape"
         )
-    note_polygon(rings, size)
+    record_polygon(rings, size)
     ends = np.concatenate([np.roll(ring, -1, axis=0) for ring in rings])
     low, high = corners.min(0), corners.max(0)
     left, right = (int(edge) for edge in np.clip([low[0] - 1, high[0] + 2], 0, size[1]))

@@ -27,8 +27,8 @@ from pixelwise.data.masks.kinds import (
     values_in,
 )
 from pixelwise.data.pairing import SPLIT_FOLDERS, by_stem, image_files, mask_files, named_folder
+from pixelwise.data.problems import report_problem
 from pixelwise.data.sample import Record, Sample, check_same_size
-from pixelwise.data.watching import refuse
 from pixelwise.data.writing import stem_of, write_image, write_mask
 from pixelwise.errors import FormatError
 from pixelwise.io.arrays import UInt8Array
@@ -98,7 +98,7 @@ class Voc(Format):
                     f"{mask} must have an image of the same name in {folder / IMAGES}. There is "
                     "none. Add the image, or move the mask elsewhere"
                 )
-                refuse("mask-without-image", error, mask)
+                report_problem("mask-without-image", error, mask)
             elif splits is None or stem in splits:
                 split = splits[stem].split if splits else None
                 records.append(Record(stem, images[stem], (mask,), split))
@@ -108,7 +108,7 @@ class Voc(Format):
                     f"{listing} must list images with masks. Got {stem}, and there is no "
                     f"{mask_folder / stem}.png. Add the mask, or fix the list"
                 )
-                refuse("listed-file-missing", error, listing, name=stem)
+                report_problem("listed-file-missing", error, listing, name=stem)
         return records
 
     def class_map(
@@ -210,7 +210,7 @@ def _splits(folder: Path, labeled: Set[str]) -> dict[str, _Listing] | None:
                     f"{folder / LISTS} must list every image once. Got {stem} in "
                     f"{other.path.name} and {path.name}. Remove it from one"
                 )
-                refuse("doubly-listed", error, path, name=stem)
+                report_problem("doubly-listed", error, path, name=stem)
     for path in (path for path, split in split_of.items() if split is None):
         unlisted = [stem for stem in lists[path] if stem not in found]
         if path.stem.lower() == TRAIN_AND_VAL and not is_halved:
@@ -221,7 +221,7 @@ def _splits(folder: Path, labeled: Set[str]) -> dict[str, _Listing] | None:
                 f"lists {min(labeled & set(unlisted))}, which no such list does. Rename or "
                 "remove it"
             )
-            refuse("split-not-said", error, path)
+            report_problem("split-not-said", error, path)
     return found or None
 
 

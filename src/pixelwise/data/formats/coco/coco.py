@@ -27,8 +27,8 @@ from pixelwise.data.formats.shapes import (
     paint_shapes,
     shapes_of,
 )
+from pixelwise.data.problems import report_problem
 from pixelwise.data.sample import Record, Sample, check_stated_size
-from pixelwise.data.watching import refuse
 from pixelwise.data.writing import write_image
 from pixelwise.errors import ConfigError, DataError, FormatError, MaskError
 from pixelwise.files import write_text
@@ -243,13 +243,13 @@ def _records_of(path: Path, folder: Path, finder: ImageFinder) -> list[Record]:
     try:
         images = _labels_of(path).images
     except DataError as error:
-        refuse("unreadable-labels", error, path)
+        report_problem("unreadable-labels", error, path)
         return []
     for key, entry in images.items():
         try:
             image = finder.find(entry.file_name, path, split)
         except FormatError as error:
-            refuse("listed-file-missing", error, path, name=entry.file_name[:80])
+            report_problem("listed-file-missing", error, path, name=entry.file_name[:80])
             continue
         name = image.relative_to(folder).with_suffix("").as_posix()
         records.append(Record(name, image, (path,), split, entry=key))

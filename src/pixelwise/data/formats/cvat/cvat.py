@@ -26,8 +26,8 @@ from pixelwise.data.formats.cvat.cvat_file import CvatFile, CvatImage, is_cvat, 
 from pixelwise.data.formats.cvat.cvat_shapes import WITH_AREA, WITHOUT_AREA, cvat_shape
 from pixelwise.data.formats.shapes import Shape, bounding_box, paint_shapes
 from pixelwise.data.pairing import IMAGE_FOLDERS, SPLIT_FOLDERS
+from pixelwise.data.problems import report_problem
 from pixelwise.data.sample import Record, Sample, check_stated_size
-from pixelwise.data.watching import refuse
 from pixelwise.data.writing import write_image
 from pixelwise.errors import DataError, FormatError, MaskError
 from pixelwise.io.arrays import BoolArray
@@ -73,7 +73,7 @@ class Cvat(Format):
                 try:
                     entries = read_cvat(path).images
                 except DataError as error:
-                    refuse("corrupt-mask", error, path)
+                    report_problem("corrupt-mask", error, path)
                     continue
                 for key, entry in entries.items():
                     image = _image_of(entry, path)
@@ -82,7 +82,7 @@ class Cvat(Format):
                             f"{path} must have its image {entry.name!r} in {IMAGE_FOLDERS[0]}/ "
                             "beside it. There is none. Export with 'Save images', or add the image"
                         )
-                        refuse("mask-without-image", missing, path, name=entry.name)
+                        report_problem("mask-without-image", missing, path, name=entry.name)
                         continue
                     split = place.split or SPLIT_FOLDERS.get(entry.subset.lower())
                     name = record_name(image, image, folder)

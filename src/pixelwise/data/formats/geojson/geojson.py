@@ -38,8 +38,8 @@ from pixelwise.data.pairing import (
     require_masks,
     split_folders,
 )
+from pixelwise.data.problems import report_problem
 from pixelwise.data.sample import Record, Sample
-from pixelwise.data.watching import refuse
 from pixelwise.data.writing import stem_of
 from pixelwise.errors import DataError, FormatError
 from pixelwise.files import write_text
@@ -104,7 +104,7 @@ class GeoJson(Format):
                     if len(layers) == 1:
                         place_layer(layer, raster, grid)  # read once for all, and kept
                 except DataError as error:
-                    refuse("corrupt-image", error, raster)
+                    report_problem("corrupt-image", error, raster)
                     continue
                 name = raster.relative_to(folder).with_suffix("").as_posix()
                 for window in grid.windows():
@@ -224,7 +224,7 @@ def _pairs(rasters: list[Path], layers: list[Path]) -> list[tuple[Path, Path]]:
                 f"{raster} must be a scene. Its name says that it is a mask of {whole.name}, whose "
                 "shapes are in the GeoJSON. Move it elsewhere"
             )
-            refuse("doubly-paired", error, raster)
+            report_problem("doubly-paired", error, raster)
             del images[stem]
     if len(layers) == 1 and (len(images) == 1 or layers[0].stem not in images):
         return [(raster, layers[0]) for raster in images.values()]
@@ -235,13 +235,13 @@ def _pairs(rasters: list[Path], layers: list[Path]) -> list[tuple[Path, Path]]:
             "There is none. Add it (without features where there is nothing), put all shapes into "
             "one GeoJSON, or move the raster elsewhere"
         )
-        refuse("image-without-mask", error, images[stem])
+        report_problem("image-without-mask", error, images[stem])
     for stem in sorted(shapes.keys() - images.keys()):
         error = FormatError(
             f"{shapes[stem]} must have a raster {stem}.tif. There is none. Name it as its raster, "
             "add the raster, or move the GeoJSON elsewhere"
         )
-        refuse("mask-without-image", error, shapes[stem])
+        report_problem("mask-without-image", error, shapes[stem])
     return [(images[stem], shapes[stem]) for stem in sorted(images.keys() & shapes.keys())]
 
 

@@ -33,8 +33,8 @@ from pixelwise.data.formats.annotation_files import (
 )
 from pixelwise.data.formats.labelme.labelme_shapes import paint_labelme, polygons_of
 from pixelwise.data.formats.shapes import Shape, bounding_box, paint_shapes, unpainted_id
+from pixelwise.data.problems import report_problem
 from pixelwise.data.sample import Record, Sample, check_stated_size
-from pixelwise.data.watching import refuse
 from pixelwise.data.writing import stem_of, write_image
 from pixelwise.errors import DataError, FormatError, MaskError
 from pixelwise.io.arrays import BoolArray, UInt8Array
@@ -120,7 +120,7 @@ class Labelme(Format):
                 try:
                     named = _read(path).imagePath
                 except DataError as error:
-                    refuse("corrupt-mask", error, path)
+                    report_problem("corrupt-mask", error, path)
                     continue
                 image = _image_of(path, named, place, folder) or by_stem.get(path.stem)
                 if image is None:
@@ -128,7 +128,7 @@ class Labelme(Format):
                         f"{path} must have its image {named!r}. There is none, and one inside the "
                         "JSON file (imageData) is not read. Add the image, or remove the JSON file"
                     )
-                    refuse("mask-without-image", missing, path)
+                    report_problem("mask-without-image", missing, path)
                     continue
                 name = record_name(image, path, folder)
                 records.append(Record(name, image, (path,), place.split))

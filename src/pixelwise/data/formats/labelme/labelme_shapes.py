@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 from scipy.ndimage import binary_fill_holes, find_objects, label
 
 from pixelwise.data.formats.shapes import MAX_POINTS, Ring, trace_regions
-from pixelwise.data.watching import note_polygon
+from pixelwise.data.problems import record_polygon
 from pixelwise.errors import MaskError
 from pixelwise.io.arrays import BoolArray, UInt8Array
 
@@ -67,7 +67,7 @@ def paint_labelme(
     _check(kind, corners, size, origin)
     outline = _outline(kind, corners)
     if kind in POLYGONS:
-        note_polygon([outline], size)
+        record_polygon([outline], size)
     # Pillow cuts to whole pixels itself, but the box must begin at one of them: moved by whole
     # pixels, and never across zero, the same pixels are drawn.
     whole = np.trunc(outline).astype(np.int64)

@@ -29,8 +29,8 @@ from pixelwise.data.formats.polygon_text.polygon_lists import (
 )
 from pixelwise.data.formats.shapes import paint_shapes, shapes_of, trace_regions, unpainted_id
 from pixelwise.data.pairing import IMAGE_FOLDERS, by_stem, image_files
+from pixelwise.data.problems import report_problem
 from pixelwise.data.sample import Record, Sample
-from pixelwise.data.watching import refuse
 from pixelwise.data.writing import stem_of, write_image
 from pixelwise.errors import DataError, FormatError, MaskError
 from pixelwise.io.file_state import kept_while_unchanged
@@ -198,7 +198,7 @@ def _table_pairs(place: Place) -> list[_Pair]:
         try:
             table = _table(path)
         except DataError as error:
-            refuse("corrupt-mask", error, path)
+            report_problem("corrupt-mask", error, path)
             continue
         named = {image: name for image in images if (name := _name_in(table, image))}
         pairs.extend((image, path, name) for image, name in named.items())
@@ -218,7 +218,7 @@ def _refuse_shared(named: dict[Path, str], path: Path) -> None:
                 f"{path} must name every image by its own name. Got {name!r} for "
                 f"{owners[name].name} and {image.name}. Write their file names, or move one"
             )
-            refuse("doubly-paired", error, owners[name], image)
+            report_problem("doubly-paired", error, owners[name], image)
         owners[name] = image
 
 
@@ -238,13 +238,13 @@ def _refuse_unpaired(
             "rows of the table. There are none. Add them ([] or POLYGON EMPTY where there is "
             "nothing), or move the image elsewhere"
         )
-        refuse("image-without-mask", error, image)
+        report_problem("image-without-mask", error, image)
     for path, name in annotations:
         error = FormatError(
             f"{path} must have an image {name!r} in {place.images[0]} or beside it. There is none. "
             "Add the image, or remove its polygons"
         )
-        refuse("mask-without-image", error, path, name=name)
+        report_problem("mask-without-image", error, path, name=name)
 
 
 @kept_while_unchanged

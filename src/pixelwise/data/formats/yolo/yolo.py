@@ -38,8 +38,8 @@ from pixelwise.data.formats.yolo.data_yaml import (
     said_by,
 )
 from pixelwise.data.pairing import end_inside, image_files
+from pixelwise.data.problems import report_problem
 from pixelwise.data.sample import Record, Sample
-from pixelwise.data.watching import refuse
 from pixelwise.data.writing import stem_of, write_image
 from pixelwise.errors import DataError, FormatError, MaskError
 from pixelwise.files import write_text
@@ -203,7 +203,7 @@ def _listed(folder: Path, list_file: Path) -> Iterator[Path]:
                 f"{list_file} must name images in {folder}. Got {line.strip()[:200]!r}, and no "
                 "end of that path is there. Fix the list or add the file"
             )
-            refuse("listed-file-missing", error, list_file, name=line.strip()[:80])
+            report_problem("listed-file-missing", error, list_file, name=line.strip()[:80])
             continue
         yield image
 
@@ -256,7 +256,7 @@ def _refuse_lonely_labels(folder: Path, images: Iterable[Path]) -> None:
                     f"{path} must have an image of the same name. There is none. Add the image, "
                     "or move the labels elsewhere"
                 )
-                refuse("mask-without-image", error, path)
+                report_problem("mask-without-image", error, path)
 
 
 def _names_for(record: Record, class_map: ClassMap) -> tuple[str, ...]:
