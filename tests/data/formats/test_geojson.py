@@ -188,7 +188,7 @@ def test_meters_that_call_themselves_nothing_are_refused_with_the_likely_cause(t
     scene(tmp_path / "a.tif")
     shapes(tmp_path / "a.geojson", box(5, 7, 30, 20), crs=None)
     with pytest.raises(
-        FormatError, match=r"EPSG:4326, which GeoJSON is in that states no crs; .*EPSG:32616"
+        FormatError, match=r"EPSG:4326, the default for GeoJSON without crs; .*EPSG:32616"
     ):
         open_dataset(tmp_path)
 
@@ -294,7 +294,7 @@ def test_a_property_names_the_class_and_a_later_shape_lies_over_an_earlier_one(t
 def test_a_class_that_is_no_word_is_refused(tmp_path, value):
     scene(tmp_path / "a.tif")
     shapes(tmp_path / "a.geojson", box(0, 0, 9, 9), properties={"class": value})
-    with pytest.raises(FormatError, match=r"feature 0 must name its class by a word"):
+    with pytest.raises(FormatError, match=r"feature 0 must give its class as a word"):
         open_dataset(tmp_path)
 
 
