@@ -43,7 +43,7 @@ bench: $(VENV)/installed  ## the figures of the README's results table
 bench-guard: $(VENV)/installed  ## ratios of speed against the stored ones; fails where one is worse
 	$(BIN)/python benchmarks/guard.py
 
-lab: $(VENV)/installed  ## every system of the articles for a short while; fails where one does not learn
+lab: $(VENV)/installed  ## every published system for a short while; fails where one does not learn
 	$(BIN)/python benchmarks/lab.py
 
 wheel: $(VENV)/installed  ## the wheel, in dist/

@@ -100,7 +100,7 @@ def reading(scratch: Path) -> Work:  # noqa: ARG001
     from pixelwise.config import Recipe
     from pixelwise.data.dataset import open_dataset
     from pixelwise.doctor.quick_check import PassingLook
-    from pixelwise.training.reading import (
+    from pixelwise.training.inputs import (
         batches_of,
         check_validation,
         measure_training,

@@ -27,11 +27,12 @@ from pathlib import Path
 import numpy as np
 
 from measuring import DATA, in_a_process, peak_bytes, print_table
-from pixelwise.data.cache.cache_folder import FREE_SHARE, LOCATION_VARIABLE, MAX_BYTES
+from pixelwise.data.cache.cache_folder import FREE_SHARE, MAX_BYTES
 from pixelwise.data.cache.memory_cache import MEMORY_SHARE, MemoryCache
 from pixelwise.data.dataset import open_dataset
 from pixelwise.data.formats import formats
 from pixelwise.data.sample import Sample
+from pixelwise.files import LOCATION_VARIABLE
 
 ARTICLE_SIZE = (128, 128)
 

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from measuring import DATA, HERE, print_table, versions_of, write_results
-from pixelwise.data.cache.cache_folder import LOCATION_VARIABLE
+from pixelwise.files import LOCATION_VARIABLE
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "pixelwise-benchmarks"
 """Where Keras gets an environment of its own, which is kept for the next time."""

@@ -1,4 +1,4 @@
-"""Article A4's figures of sampling down and up, drawn from what the layers compute.
+"""Sampling down and up, drawn from what the layers compute.
 
 python examples/sampling.py docs/images        writes sampling-down.png and sampling-up.png
 """

@@ -71,7 +71,7 @@ def _roots(folder, splits, num_images):
 def make_index_dataset():
     """Images and index masks: images/NAME.png + masks/NAME.png, also inside split folders.
 
-    Options: num_images (per split), size, num_classes, seed, splits, ignored (value of a ignored
+    Options: num_images (per split), size, num_classes, seed, splits, ignored (value of an ignored
     row).
     """
 
@@ -92,7 +92,7 @@ def make_index_dataset():
 
 @pytest.fixture(scope="session")
 def make_object_dataset():
-    """A folder per image, one mask PNG (0 and 255) per object, as in article A3.
+    """A folder per image, one mask PNG (0 and 255) per object.
 
     Options: num_images (per split), size, num_objects, seed, splits.
     """

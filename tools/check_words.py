@@ -55,6 +55,13 @@ AMERICAN = re.compile(  # words that only look British
     r"is(?:e|es|ed|er|ers|ing)"
     r"|(?:y|f|h|t|p|s|cont|det|dev|v)?our(?:s|ed|ing)?|analyses"
 )
+LAB_ONLY = re.compile(r"(?<![A-Za-z0-9])A[1-5](?![A-Za-z0-9])|[Kk][Ee][Rr][Aa][Ss]")
+"""Articles by their numbers, and the framework that they use."""
+LAB = re.compile(  # the lab, what it asks for, what is measured against that framework, the past
+    r"(?:src/pixelwise|tests)/lab/|(?:src/pixelwise/cli|docs)/lab\b|metrics/(?:test_)?(?:conventions|extra)\.py$"
+    r"|^benchmarks/|^docs/performance\.md$|^docs/decisions/|^CHANGELOG\.md$|^tests/cli/test_cli\.py$"
+)
+
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 ALLOWED: tuple[tuple[str, str, str], ...] = (  # (file, line, why)
@@ -71,9 +78,9 @@ def main() -> int:
     found = 0
     for path in _files():
         text = path.read_text(encoding="utf-8")
-        for line, word, advice in _words(text):
+        name = path.relative_to(ROOT).as_posix()
+        for line, word, advice in (*_words(text), *_words_of_the_lab(name, text)):
             content = text.splitlines()[line - 1]
-            name = path.relative_to(ROOT).as_posix()
             if any(
                 re.search(where, name) and re.search(what, content) for where, what, _ in ALLOWED
             ):
@@ -112,6 +119,15 @@ def _words(text: str) -> Iterator[tuple[int, str, str]]:
         for word in (match.group(0).lower() for match in WORD.finditer(line)):
             if BRITISH.fullmatch(word) and not AMERICAN.fullmatch(word):
                 yield number, word, "American spelling"
+
+
+def _words_of_the_lab(name: str, text: str) -> Iterator[tuple[int, str, str]]:
+    """(line, word, advice) of what only the lab may say."""
+    if LAB.search(name):
+        return
+    for match in LAB_ONLY.finditer(text):
+        line = text.count("\n", 0, match.start()) + 1
+        yield line, match.group(0), "author, year and network; it belongs to the lab"
 
 
 if __name__ == "__main__":

@@ -126,17 +126,16 @@ class DataRecipe(_Section):
             pixels.
         scale: Images are resized by this factor before the model sees them, and its logits back.
         normalization: ``dataset`` subtracts the mean and divides by the standard deviation of the
-            training images, per channel; ``range`` divides by the largest value of the bit depth
-            (A3).
+            training images, per channel; ``range`` divides by the largest value of the bit depth.
         resize: ``[HEIGHT, WIDTH]`` in pixels that every image is brought to, distorted where its
-            sides have another ratio, as the articles do; ``{shortest_side: PIXELS}`` or
+            sides have another ratio; ``{shortest_side: PIXELS}`` or
             ``{letterbox: [HEIGHT, WIDTH]}`` without distortion; ``None`` keeps each image's size
             and cuts crops. Logits go back to the image's size.
         bands: Which bands of an image are taken, counted from 1 as GDAL does, ``[4, 3, 2]`` for
             instance; ``None`` takes those of the dataset card, else all.
         denoise: ``median`` (3 x 3) takes out single wrong pixels, ``nl-means`` grain.
         white_balance: ``gray-world`` gives all bands of an image the same mean.
-        contrast: Per image: ``stretch`` spreads its values over the whole range (A3),
+        contrast: Per image: ``stretch`` spreads its values over the whole range,
             ``stretch-bands`` those of each band by itself, as satellite images are shown;
             ``clahe`` evens out the contrast of each part.
     """
@@ -174,7 +173,8 @@ class TrainingRecipe(_Section):
 
     Attributes:
         epochs: Passes over the training images. Either this or ``minutes``.
-        minutes: Wall-clock budget; the schedule follows the clock. Either this or ``epochs``.
+        minutes: Wall-clock budget, from the start of the command to the written report; the
+            schedule follows the clock. Either this or ``epochs``.
         batch_size: Images per step.
         size: Height and width in pixels of the crops that are trained on, at working scale.
         optimizer: ``adam`` or ``adamw``.
@@ -189,9 +189,11 @@ class TrainingRecipe(_Section):
         schedule: ``cosine`` decay after the warm-up, or ``constant``.
         clip_norm: Gradients are scaled down to this norm; ``None`` leaves them.
         class_weights: ``none``, ``balanced`` (1 / sqrt(frequency), from the data), or one weight
-            per class. Of multilabel labels: what its pixels count against those without it.
+            per class. Of multilabel masks: what its pixels count against those without it.
         monitor: What makes an epoch the best: ``mean_iou`` of the validation (of equals the
             lower loss), the validation ``loss`` alone, or that it is the ``last``.
+        metrics: Further registered metrics of the validation, each with columns of its own in
+            ``history.csv``.
         patience: Stop after this many epochs without a better validation metric. ``None`` takes a
             third of the epochs, at least 10; with ``minutes`` the budget alone is the end.
         seed: Of weights, order, crops and dropout.
@@ -208,7 +210,7 @@ class TrainingRecipe(_Section):
     size: Size | None = None
     optimizer: Literal["adam", "adamw"] = "adam"
     learning_rate: Annotated[float, Field(gt=0)] | None = None
-    betas: tuple[float, float] = (0.9, 0.95)
+    betas: tuple[Share, Share] = (0.9, 0.95)
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.25
     freeze_batchnorm_from: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -216,6 +218,7 @@ class TrainingRecipe(_Section):
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
     class_weights: Literal["none", "balanced"] | tuple[Weight, ...] | None = None
     monitor: Literal["mean_iou", "loss", "last"] = "mean_iou"
+    metrics: tuple[str, ...] = ()
     patience: Positive | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -301,6 +304,29 @@ def overridden(content: dict[str, Any], overrides: Sequence[str], origin: str) -
             inside[last] = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise ConfigError(f"--set {override!r} must hold a YAML value: {error}") from error
+    return validated(Recipe, content, origin)
+
+
+def with_values(recipe: Recipe, values: dict[str, Any], origin: str) -> Recipe:
+    """A copy of a recipe with some values replaced; checked as a recipe file is.
+
+    Args:
+        recipe: Stays as it is.
+        values: By ``section.key``; ``None`` leaves the recipe's own.
+        origin: Where the values come from, for messages.
+
+    Raises:
+        ConfigError: A value is out of range.
+    """
+    content = recipe.model_dump()
+    given = {key: value for key, value in values.items() if value is not None}
+    for key, value in given.items():
+        section, _, name = key.partition(".")
+        content[section][name] = value
+    lengths = {"training.epochs", "training.minutes"}
+    if len(given.keys() & lengths) == 1:  # the one given replaces the other in the recipe
+        (other,) = lengths - given.keys()
+        content["training"][other.partition(".")[2]] = None
     return validated(Recipe, content, origin)
 
 

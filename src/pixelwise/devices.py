@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
 
 import torch
 from torch import nn
 
-from pixelwise.errors import ConfigError
+from pixelwise.errors import ConfigError, OutputError
+from pixelwise.files import users_cache, write_text
 
 MIN_SPEEDUP = 1.2
 """Where it is measured, bfloat16 is taken only if it is faster than float32 by this factor."""
 
 
-MEMORY_FORMATS = {
+Precision = Literal["float32", "bfloat16"]
+"""In what a network computes; weights are always kept in float32."""
+
+MemoryFormat = Literal["channels_last", "contiguous"]
+
+MEMORY_FORMATS: dict[MemoryFormat, torch.memory_format] = {
     "channels_last": torch.channels_last,
     "contiguous": torch.contiguous_format,
 }
@@ -119,16 +128,6 @@ def bfloat16_support(device: torch.device) -> bool | None:
     return None if has.get("avx512_bf16") and may_use else False
 
 
-def bfloat16_speedup(device: torch.device) -> float | None:
-    """How many times faster a training step is in bfloat16: measured where there is a doubt.
-
-    Returns:
-        The factor as measured, or ``None`` where the hardware leaves no doubt; see
-        :func:`bfloat16_support`.
-    """
-    return measure_bfloat16_speedup(device) if bfloat16_support(device) is None else None
-
-
 CLEAR_SPEEDUPS = (0.8, 1.8)
 """Outside of these, a few rounds of a measurement leave no doubt."""
 
@@ -170,3 +169,122 @@ def measure_bfloat16_speedup(
         if round_ >= 3 and not CLEAR_SPEEDUPS[0] < speedup < CLEAR_SPEEDUPS[1]:
             break
     return speedup
+
+
+def measure_gflops(device: torch.device, precision: Precision) -> float:
+    """Arithmetic that the device does in a second, in 10 ** 9 operations, by a matrix product.
+
+    Convolutions reach a part of it, so that a time that follows from it is a lower bound.
+    """
+    side = 1024 if device.type == "cpu" else 4096
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    matrix = torch.rand(side, side, device=device, dtype=dtype)
+    fastest = math.inf
+    for _ in range(8):
+        started = time.perf_counter()
+        (matrix @ matrix).sum().item()
+        fastest = min(fastest, time.perf_counter() - started)
+    return 2 * side**3 / fastest / 1e9
+
+
+MEASUREMENTS_NAME = "measurements.json"
+"""The file in the cache folder that keeps what was measured, by machine."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What computes, and what was measured on it before.
+
+    Measurements are kept in the cache folder, so that a later training on a busy machine makes the
+    same choices as one on a quiet machine.
+
+    Attributes:
+        device: Where to compute.
+        has_bfloat16: As :func:`bfloat16_support`.
+        name: Device, threads, version of torch and limits of its instructions: what measurements
+            depend on.
+        path: The file of the measurements; ``None`` keeps them in memory only.
+        clock: Seconds that only increase.
+    """
+
+    device: torch.device
+    has_bfloat16: bool | None
+    name: str
+    path: Path | None = None
+    clock: Callable[[], float] = time.perf_counter
+    _known: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def here(cls, device: str = "auto") -> Self:
+        """This machine, with the device of that name.
+
+        Raises:
+            ConfigError: The machine does not have the device.
+        """
+        chosen = choose_device(device)
+        folder = users_cache()
+        path = folder / MEASUREMENTS_NAME if folder else None
+        name = _machine_name(chosen)
+        return cls(chosen, bfloat16_support(chosen), name, path, _known=_read(path).get(name, {}))
+
+    def remembered(self, key: str, measure: Callable[[], Any]) -> Any:
+        """What was measured before under a key; measured now, and kept, where it was not.
+
+        Args:
+            key: What is measured, with everything that it depends on beside the machine.
+            measure: Gives a number, or numbers in lists, as JSON can hold them.
+        """
+        if key not in self._known:
+            self.keep(key, measure())
+        return self._known[key]
+
+    def recalled(self, key: str, default: float) -> float:
+        """What was kept under a key, or a default."""
+        value = self._known.get(key, default)
+        return float(value) if isinstance(value, int | float) else default
+
+    def keep(self, key: str, value: Any) -> None:
+        """Keep a measurement for later processes; where that fails, for this one."""
+        self._known[key] = value
+        if self.path is None:
+            return
+        content = _read(self.path)
+        content.setdefault(self.name, {})[key] = value
+        with suppress(OutputError):
+            write_text(self.path, json.dumps(content, indent=1) + "\n")
+
+    def gflops(self, precision: Precision) -> float:
+        """As :func:`measure_gflops`; the highest figure ever measured on this machine."""
+        key = f"gflops {precision}"
+        measured = measure_gflops(self.device, precision)
+        if measured > self.recalled(key, 0.0):
+            self.keep(key, round(measured))
+        return self.recalled(key, measured)
+
+    def bfloat16_speedup(self) -> float:
+        """As :func:`measure_bfloat16_speedup`, remembered."""
+        measured = self.remembered(
+            "bfloat16 speedup", lambda: measure_bfloat16_speedup(self.device, self.clock)
+        )
+        return float(measured)
+
+
+def _machine_name(device: torch.device) -> str:
+    has: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    kind = torch.cuda.get_device_name(device) if device.type == "cuda" else has.get("cpu_name")
+    features = [name for name in ("avx2", "avx512_f", "avx512_bf16", "amx_bf16") if has.get(name)]
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or "all"
+    threads = f"{torch.get_num_threads()} threads"
+    return ", ".join(
+        [device.type, str(kind), *features, f"limit {limit}", threads, f"torch {torch.__version__}"]
+    )
+
+
+def _read(path: Path | None) -> dict[str, dict[str, Any]]:
+    """The measurements of all machines; a damaged file counts as empty."""
+    try:
+        content = json.loads(path.read_text("utf-8")) if path else {}
+    except (OSError, ValueError):
+        return {}
+    is_valid = isinstance(content, dict) and all(isinstance(v, dict) for v in content.values())
+    return content if is_valid else {}

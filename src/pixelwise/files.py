@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import shutil
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pixelwise.errors import OutputError
+
+LOCATION_VARIABLE = "PIXELWISE_CACHE"
+"""Environment variable with the folder of the cache, or ``off`` to disable it."""
+
+OFF = f"{LOCATION_VARIABLE}=off"
+"""The setting that disables the cache."""
 
 _UMASK_LOCK = threading.Lock()
 
@@ -154,3 +161,26 @@ def _output_error(target: Path, error: OSError) -> OutputError:
         errno.ENOTDIR: "A file exists where a folder is needed: choose another --out",
     }.get(error.errno or 0, "Choose another place with --out")
     return OutputError(f"cannot write {target}: {error.strerror or error}. {advice}")
+
+
+def users_cache() -> Path | None:
+    """Return the folder in ``PIXELWISE_CACHE``, or the cache folder of the operating system.
+
+    Returns:
+        The folder, which may not exist; ``None`` if the cache is off or there is no home folder.
+    """
+    named = os.environ.get(LOCATION_VARIABLE, "").strip()
+    if named.lower() == "off":
+        return None
+    try:
+        if named:
+            return Path(named).expanduser()
+        if sys.platform == "win32":
+            local = os.environ.get("LOCALAPPDATA")
+            return (Path(local) if local else Path.home() / "AppData/Local") / "pixelwise/cache"
+        if sys.platform == "darwin":
+            return Path.home() / "Library/Caches/pixelwise"
+        shared = os.environ.get("XDG_CACHE_HOME")
+        return (Path(shared) if shared else Path.home() / ".cache") / "pixelwise"
+    except RuntimeError:  # no home
+        return None

@@ -112,6 +112,15 @@ class Registry(Generic[Item]):
             UnknownNameError: The name or an argument is unknown.
             ConfigError: An argument is missing or of the wrong type.
         """
+        return self.builder(name)(**self.checked(name, **arguments))
+
+    def checked(self, name: str, **arguments: Any) -> dict[str, Any]:
+        """Validate arguments against the builder's signature and convert them to its types.
+
+        Raises:
+            UnknownNameError: No such name, or no such argument.
+            ConfigError: An argument is missing.
+        """
         builder = self.builder(name)
         signature = inspect.signature(builder)
         takes_any = any(entry.kind is entry.VAR_KEYWORD for entry in signature.parameters.values())
@@ -134,7 +143,7 @@ class Registry(Generic[Item]):
             signature.bind(**arguments)
         except TypeError as error:
             raise ConfigError(f"{self.kind} {name!r} cannot be built: {error}") from error
-        return builder(**arguments)
+        return arguments
 
     def _load(self) -> None:
         if self._is_loaded:

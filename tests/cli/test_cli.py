@@ -119,7 +119,7 @@ def test_models_prints_one_json_document(run):
     listed = json.loads(out)
     assert [entry["name"] for entry in listed] == list_models()
     for entry in listed:
-        assert set(entry) == {"name", "article", "parameters", "gmacs", "label_modes"}
+        assert set(entry) == {"name", "reference", "parameters", "gmacs", "label_modes"}
     assert next(entry for entry in listed if entry["name"] == "unet")["parameters"] == 31_031_685
 
 
@@ -136,7 +136,7 @@ def test_evaluate_prints_one_json_document_and_nothing_else(run, multiclass):
     assert "index-masks" in err
     metrics = json.loads(out)
     assert {"images", "label_mode", "mean_iou", "pixel_accuracy", "per_class"} <= set(metrics)
-    assert "keras" not in metrics
+    assert "extra" not in metrics
     assert metrics["images"] == 12
     assert metrics["label_mode"] == "multiclass"
     assert [entry["name"] for entry in metrics["per_class"]] == ["class-0", "class-1", "class-2"]
@@ -150,22 +150,37 @@ def test_evaluate_prints_one_json_document_and_nothing_else(run, multiclass):
     assert metrics["pixel_accuracy"] == expected.pixel_accuracy
 
 
-def test_evaluate_adds_the_figures_of_a1_for_multilabel_labels(run, multilabel):
+def test_evaluate_adds_the_figures_of_a_further_metric(run, multilabel):
     model, data = multilabel
-    code, out, _ = run("evaluate", model, data, "--json", "--device", "cpu")
+    code, out, _ = run("evaluate", model, data, "--metric", "keras", "--json", "--device", "cpu")
     assert code == 0
     metrics = json.loads(out)
     assert metrics["label_mode"] == "multilabel"
-    assert set(metrics["keras"]) == {"binary_accuracy", "recall", "precision", "loss"}
-    assert all(0 <= metrics["keras"][name] <= 1 for name in ("recall", "precision"))
+    assert set(metrics["extra"]) == {"keras_binary_accuracy", "keras_recall", "keras_precision"}
+    assert all(0 <= value <= 1 for value in metrics["extra"].values())
     assert [entry["name"] for entry in metrics["per_class"]] == ["cat", "dog"]
+    code, out, _ = run("evaluate", model, data, "--metric", "keras", "--device", "cpu")
+    assert "keras recall 0." in " ".join(out.split())
+
+
+def test_evaluate_says_where_a_further_metric_is_not_defined(run, multiclass):
+    model, data = multiclass
+    code, out, err = run(
+        "evaluate", model, data, "--split", "all", "--metric", "keras", "--json", "--device", "cpu"
+    )
+    assert code == 0
+    assert "no figures of keras" in " ".join(err.split())
+    assert "extra" not in json.loads(out)
+    code, _, err = run("evaluate", model, data, "--metric", "kera")
+    assert code == 1
+    assert "Did you mean 'keras'?" in " ".join(err.split())
 
 
 def test_evaluate_prints_a_table_with_the_definition(run, multilabel):
     model, data = multilabel
     code, out, _ = run("evaluate", model, data, "--device", "cpu")
     assert code == 0
-    for word in ("cat", "dog", "mean IoU", "pixel accuracy", "article A1", "original size"):
+    for word in ("cat", "dog", "mean IoU", "pixel accuracy", "original size"):
         assert word in " ".join(out.split())
 
 

@@ -47,7 +47,7 @@ def test_the_same_seed_gives_the_same_pictures_and_another_seed_others(source):
     assert (first[0] != other[0]).any()
 
 
-def test_the_defaults_are_those_of_the_article():
+def test_the_defaults_are_the_published_ones():
     images, masks = make_digits(3)
     assert images.shape == (3, 60, 60)
     assert masks.shape == (3, 3, 60, 60)
@@ -96,7 +96,7 @@ def test_a_full_picture_takes_no_more_digits_and_ends(source):
     assert (images == 10).all()
 
 
-def test_multiclass_labels_give_a_pixel_to_the_first_digit_alone(source):
+def test_multiclass_masks_give_a_pixel_to_the_first_digit_alone(source):
     options = DigitOptions(num_classes=3, max_iou=1.0, min_digits=4, max_digits=4, height=40,
                            width=40, labels_are_multiclass=True)  # fmt: skip
     images, masks = make_digits(50, source=source, options=options)
@@ -206,14 +206,14 @@ def test_digits_are_never_written_over_something(tmp_path):
 
 
 @pytest.mark.real_data
-def test_mnist_makes_the_digits_of_the_article(test_data):
+def test_mnist_makes_the_published_digits(test_data):
     train = load_digit_source("train", test_data / "mnist")
     test = load_digit_source("test", test_data / "mnist")
     assert len(train.labels) == 60000
     assert len(test.labels) == 10000
     _, masks = make_digits(1000, source=train)
     on = masks / 255
-    # A1: a perfect gray predictor reaches accuracy 0.961 (only pixels of exactly 0 or 1 can be
+    # A perfect gray predictor reaches accuracy 0.961 (only pixels of exactly 0 or 1 can be
     # right) and recall 0.719 (the positives are all pixels above 0, it finds those above 0.5).
     assert ((on == 0) | (on == 1)).mean() == pytest.approx(0.961, abs=0.003)
     assert (on > 0.5).sum() / (on > 0).sum() == pytest.approx(0.719, abs=0.015)

@@ -170,7 +170,7 @@ classes:
   - {<<: *road, name: car, value: 9}
 ignore: [255]
 label_mode: multiclass
-unexpected: ignored
+unexpected: ignore
 split: 70/15/15
 augmentation: {orientation: free, scale: [0.5, 2.0], contrast: 0.1}
 """

@@ -11,7 +11,13 @@ from pixelwise.classes import ClassMap, numbered_names
 from pixelwise.data.dataset import open_dataset
 from pixelwise.data.sample import Sample
 from pixelwise.errors import DataError
-from pixelwise.evaluation.evaluate import evaluate, evaluate_samples, fit_to_model, open_for_model
+from pixelwise.evaluation.evaluate import (
+    _MeanBinaryCrossEntropy,
+    evaluate,
+    evaluate_samples,
+    fit_to_model,
+    open_for_model,
+)
 from pixelwise.models import create_model
 from pixelwise.models.model_file import ModelCard, Preprocessing, TrainingData
 from pixelwise.prediction.predictor import Predictor
@@ -127,7 +133,7 @@ def test_metrics_equal_a_recount_of_what_the_network_says(tmp_path):
     check_against(metrics, counts)
     assert metrics.images == len(SIZES)
     assert metrics.label_mode == "multiclass"
-    assert metrics.keras is None
+    assert metrics.extra == {}
 
 
 @pytest.mark.parametrize("scale", [0.5, 1.0])
@@ -155,13 +161,12 @@ def test_the_loss_is_the_mean_cross_entropy_over_labeled_pixels(tmp_path):
     assert metrics.loss == pytest.approx(total / pixels, rel=1e-4)
 
 
-def test_multilabel_metrics_equal_a_recount_and_bring_the_figures_of_a1(tmp_path):
+def test_multilabel_metrics_equal_a_recount(tmp_path):
     names = ("cat", "dog")
     pairs = class_folder(tmp_path, names)
     predictor = predictor_of(ClassMap.build(names), mode="multilabel")
     metrics = evaluate(predictor, open_dataset(tmp_path), "all")
-    hits, wrong, positives, found = [0, 0], [0, 0], 0, 0
-    right, decisions, keras_right, keras_predicted, loss = 0, 0, 0, 0, 0.0
+    hits, wrong, right, decisions, loss = [0, 0], [0, 0], 0, 0, 0.0
     for image, planes in pairs:
         probabilities = 1 / (1 + np.exp(-raw_logits(predictor, image).astype(np.float64)))
         for index in range(2):
@@ -173,20 +178,70 @@ def test_multilabel_metrics_equal_a_recount_and_bring_the_figures_of_a1(tmp_path
                 wrong[index] += guess != labeled
                 right += guess == labeled
                 decisions += 1
-                positives += target > 0
-                found += guess and target > 0
-                keras_predicted += guess
-                keras_right += target == float(guess)
                 loss -= target * np.log(probability) + (1 - target) * np.log(1 - probability)
     for index, entry in enumerate(metrics.per_class):
         assert entry.iou == pytest.approx(hits[index] / (hits[index] + wrong[index]))
     assert metrics.pixel_accuracy == pytest.approx(right / decisions)
-    assert metrics.keras["recall"] == pytest.approx(found / positives)
-    assert metrics.keras["precision"] == pytest.approx(found / keras_predicted)
-    assert metrics.keras["binary_accuracy"] == pytest.approx(keras_right / decisions)
-    assert metrics.keras["loss"] == pytest.approx(loss / decisions, rel=1e-4)
-    assert metrics.loss == metrics.keras["loss"]
+    assert metrics.loss == pytest.approx(loss / decisions, rel=1e-4)
     assert metrics.label_mode == "multilabel"
+
+
+def test_the_binary_loss_of_one_pixel_is_bounded():
+    loss = _MeanBinaryCrossEntropy()
+    values = torch.tensor([[[-200.0, 200.0, 0.0, 2.0]]])
+    loss.add(values, np.array([[[255, 0, 128, 255]]], np.uint8))
+    worst = -np.log(1e-7)
+    expected = (2 * worst + np.log(2) + np.log1p(np.exp(-2.0))) / 4
+    assert loss.mean == pytest.approx(expected, rel=1e-6)
+
+
+class Kept:
+    """Keeps what a further metric is given."""
+
+    name = "kept"
+
+    def __init__(self):
+        self.images = []
+
+    def add(self, prediction, probabilities, mask):
+        self.images.append((prediction, probabilities, mask))
+
+    def figures(self):
+        return {"images": len(self.images), "kept": 1}
+
+
+def test_a_further_metric_sees_every_image_at_its_size_with_calibrated_probabilities(tmp_path):
+    pairs = index_folder(tmp_path)
+    plain = predictor_of(ClassMap.build(numbered_names(3)))
+    card = plain.card.model_copy(update={"temperature": 2.0})
+    predictor = Predictor(plain.model, card, device="cpu")
+    kept = Kept()
+    metrics = evaluate(predictor, open_dataset(tmp_path), "all", extra=[kept])
+    assert metrics.extra == {"kept_images": len(pairs), "kept": 1}
+    for (prediction, probabilities, mask), (image, target) in zip(kept.images, pairs, strict=True):
+        np.testing.assert_array_equal(prediction, predictor.predict(image))
+        np.testing.assert_allclose(probabilities, predictor.probabilities(image), atol=1e-6)
+        np.testing.assert_array_equal(mask, target)
+
+
+def test_a_further_metric_of_multilabel_masks_gets_decisions_and_soft_masks(tmp_path):
+    pairs = class_folder(tmp_path, ("cat", "dog"))
+    predictor = predictor_of(ClassMap.build(("cat", "dog")), mode="multilabel")
+    kept = Kept()
+    metrics = evaluate(predictor, open_dataset(tmp_path), "all", extra=[kept])
+    assert metrics.to_json()["extra"] == {"kept_images": len(pairs), "kept": 1}
+    for (prediction, probabilities, mask), (image, planes) in zip(kept.images, pairs, strict=True):
+        np.testing.assert_array_equal(prediction, predictor.predict(image))
+        np.testing.assert_allclose(probabilities, predictor.probabilities(image), atol=1e-6)
+        np.testing.assert_array_equal(mask, planes)
+
+
+def test_a_further_metric_changes_no_other_number(tmp_path):
+    class_folder(tmp_path, ("cat", "dog"))
+    predictor = predictor_of(ClassMap.build(("cat", "dog")), mode="multilabel")
+    content = evaluate(predictor, open_dataset(tmp_path), "all", extra=[Kept()]).to_json()
+    del content["extra"]
+    assert content == evaluate(predictor, open_dataset(tmp_path), "all").to_json()
 
 
 def test_the_split_on_the_same_data_is_the_one_the_model_was_trained_with(tmp_path):
@@ -313,7 +368,7 @@ def test_another_label_mode_is_refused(tmp_path, mode):
     else:
         class_folder(tmp_path, ("class-0", "class-1"))
     predictor = predictor_of(ClassMap.build(numbered_names(2)), mode=mode)
-    with pytest.raises(DataError, match=f"{mode} labels"):
+    with pytest.raises(DataError, match=f"{mode} masks"):
         open_for_model(predictor, tmp_path)
 
 

@@ -12,6 +12,7 @@ from pixelwise.comparison import compare as comparing
 from pixelwise.config import Recipe, load_recipe
 from pixelwise.data.digits import write_digits
 from pixelwise.errors import ConfigError, DataError, UnknownNameError
+from pixelwise.lab.bibliography import as_markdown_section
 from pixelwise.lab.catalog import MEASURES, entries_of, list_entries, load_entry
 from pixelwise.lab.compare import compare_article
 from pixelwise.lab.run import load_results, run_entry, side_by_side
@@ -91,6 +92,13 @@ def test_a_misspelled_entry_or_article_is_refused_with_the_likely_one():
         entries_of("A9")
 
 
+def test_only_the_entries_with_soft_masks_ask_for_the_figures_of_their_framework():
+    asking = {name for name in list_entries() if load_entry(name).recipe.training.metrics}
+    assert asking == {"a1-encoder-decoder", "a1-stacked-fcn"}
+    stated = {name for name in list_entries() if "recall" in load_entry(name).figures}
+    assert stated == asking
+
+
 def test_an_entry_that_needs_a_folder_says_which_kind():
     with pytest.raises(DataError, match="--data with a folder like camvid"):
         run_entry("a4-fcn")
@@ -101,6 +109,7 @@ def test_a_run_puts_both_figures_side_by_side_and_into_its_folder(result):
     assert rows["recall (A1)"][0] == 0.7063
     assert 0 <= rows["recall (A1)"][1] <= 1
     assert rows["mean IoU"][0] is None
+    assert rows["validation loss"][1] == pytest.approx(result.our_figures["loss"])
     assert (result.parameters, result.size) == (74_595, (60, 60))
     assert (result.epochs, result.asked_epochs) == (1, 20)
     assert result.gmacs == pytest.approx(0.10575, rel=1e-4)
@@ -111,6 +120,8 @@ def test_a_run_puts_both_figures_side_by_side_and_into_its_folder(result):
 def test_the_page_of_the_documentation_is_written_from_the_runs(result, tmp_path):
     text = as_markdown(Path(result.folder))
     assert "## a1-encoder-decoder" in text
+    assert "Encoder-decoder on MNIST extended (A1). Data" in text
+    assert text.endswith(as_markdown_section())
     assert "| recall (A1) | 0.7063 |" in text
     assert "74,595" in text
     assert "| 1 of 20 |" in text

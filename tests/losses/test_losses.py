@@ -155,7 +155,7 @@ def test_with_class_weights_too_no_constant_has_a_lower_loss(label_mode):
     assert constant_loss(shares, label_mode, weights) == pytest.approx(loss().item(), rel=1e-4)
 
 
-def test_of_multilabel_labels_the_constant_is_each_class_s_mean_coverage():
+def test_of_multilabel_masks_the_constant_is_each_class_s_mean_coverage():
     mask = torch.rand(3, 2, 4, 4, generator=torch.Generator().manual_seed(0))
     shares = mask.mean((0, 2, 3))
     valid = torch.ones(3, 4, 4, dtype=torch.bool)

@@ -1,6 +1,5 @@
-"""Counting, against loops over pixels, scikit-learn and the text of article A1."""
+"""Counting, against loops over pixels and scikit-learn."""
 
-import math
 import random
 
 import numpy as np
@@ -8,7 +7,6 @@ import pytest
 from sklearn.metrics import confusion_matrix, multilabel_confusion_matrix
 
 from pixelwise.metrics.confusion import ConfusionMatrix, MultilabelCounts
-from pixelwise.metrics.conventions import KerasCounts
 
 IGNORED = 255
 
@@ -123,87 +121,6 @@ def test_a_pixel_may_be_of_several_classes():
     counts = MultilabelCounts(2)
     counts.add(np.ones((2, 1, 1), bool), np.full((2, 1, 1), 255, np.uint8))
     assert counts.per_image.tolist() == [[[1, 1], [0, 0], [0, 0], [0, 0]]]
-
-
-def a1_figures(images):
-    """The figures of article A1, pixel by pixel, as its text says they are counted.
-
-    A pixel is positive for recall and precision when its target is above 0; it is right for
-    accuracy only when the target is exactly 0 or 1 and equals the thresholded prediction.
-    """
-    right = decisions = hits = positives = predicted = 0
-    loss = 0.0
-    for probabilities, mask in images:
-        for probability, stored in zip(probabilities.flat, mask.flat, strict=True):
-            target, probability = float(stored) / 255.0, float(probability)
-            said = 1.0 if probability > 0.5 else 0.0
-            decisions += 1
-            right += target in (0.0, 1.0) and target == said
-            positives += target > 0
-            predicted += said == 1.0
-            hits += said == 1.0 and target > 0
-            probability = min(max(probability, 1e-7), 1 - 1e-7)
-            loss -= target * math.log(probability) + (1 - target) * math.log(1 - probability)
-    return {
-        "loss": loss / decisions,
-        "binary_accuracy": right / decisions,
-        "recall": hits / positives,
-        "precision": hits / predicted,
-    }
-
-
-def soft_images(rng, count=3):
-    for _ in range(count):
-        shape = (2, *rng.integers(1, 12, 2))
-        mask = rng.choice([0, 0, 0, 1, 60, 127, 128, 200, 254, 255, 255], shape).astype(np.uint8)
-        probabilities = rng.random(shape).astype(np.float32)
-        probabilities[rng.random(shape) < 0.1] = 0.5
-        probabilities[rng.random(shape) < 0.1] = 1.0
-        probabilities[rng.random(shape) < 0.1] = 0.0
-        yield probabilities, mask
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_the_figures_of_a1_are_counted_as_its_text_says(seed):
-    images = list(soft_images(np.random.default_rng(seed)))
-    keras = KerasCounts()
-    for probabilities, mask in images:
-        keras.add(probabilities, mask)
-    assert keras.figures() == pytest.approx(a1_figures(images), rel=1e-9)
-
-
-def test_a_perfect_gray_prediction_never_gets_recall_1_where_edges_are_soft():
-    mask = np.array([[[0, 50, 120, 200, 255, 0]]], np.uint8)
-    keras = KerasCounts()
-    keras.add((mask / 255).astype(np.float32), mask)
-    figures = keras.figures()
-    assert figures["recall"] == 2 / 4
-    assert figures["precision"] == 1.0
-    assert figures["binary_accuracy"] == 3 / 6
-    assert figures["loss"] > 0
-
-
-def test_a_perfect_prediction_of_hard_masks_is_perfect():
-    mask = np.array([[[0, 255, 255, 0]]], np.uint8)
-    keras = KerasCounts()
-    keras.add((mask / 255).astype(np.float32), mask)
-    figures = keras.figures()
-    assert figures["recall"] == figures["precision"] == figures["binary_accuracy"] == 1.0
-    assert figures["loss"] == pytest.approx(0, abs=1e-6)
-
-
-def test_a_probability_of_one_half_is_no():
-    keras = KerasCounts()
-    keras.add(np.full((1, 1, 1), 0.5, np.float32), np.full((1, 1, 1), 255, np.uint8))
-    assert keras.figures()["recall"] == 0.0
-
-
-def test_the_figures_are_defined_where_nothing_is_positive_or_predicted():
-    keras = KerasCounts()
-    assert keras.figures() == {"loss": 0.0, "binary_accuracy": 0.0, "recall": 0.0, "precision": 0.0}
-    keras.add(np.zeros((1, 2, 2), np.float32), np.zeros((1, 2, 2), np.uint8))
-    assert keras.figures()["binary_accuracy"] == 1.0
-    assert keras.figures()["recall"] == keras.figures()["precision"] == 0.0
 
 
 def test_the_counts_of_each_image_are_kept_apart_and_those_given_stay_as_they_were():

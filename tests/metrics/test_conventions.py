@@ -8,7 +8,7 @@ from sklearn.metrics import jaccard_score
 
 from pixelwise.errors import UnknownNameError
 from pixelwise.metrics.confusion import ConfusionMatrix
-from pixelwise.metrics.conventions import convention_names, figure_like
+from pixelwise.metrics.conventions import KerasCounts, convention_names, figure_like
 
 TOY = {
     "mmseg": 0.8385,
@@ -119,7 +119,7 @@ def test_keras_gives_the_figure_beside_which_it_is_named(images):
 
 
 @pytest.mark.parametrize("name", ["nnunet", "milesial"])
-def test_multilabel_labels_have_no_background_to_leave_out(name):
+def test_multilabel_masks_have_no_background_to_leave_out(name):
     counts = np.array([[[8], [0], [0], [8]]])
     assert figure_like(name, counts, has_background=False) == pytest.approx(1)
 
@@ -127,3 +127,74 @@ def test_multilabel_labels_have_no_background_to_leave_out(name):
 def test_an_unknown_convention_gets_a_suggestion():
     with pytest.raises(UnknownNameError, match=r"mmsegg.*mmseg"):
         figure_like("mmsegg", toy())
+
+
+def keras_figures(images):
+    """Soft masks pixel by pixel, counted as Keras counts them.
+
+    A pixel is positive for recall and precision when its target is above 0; it is right for
+    accuracy only when the target is exactly 0 or 1 and equals the thresholded prediction.
+    """
+    right = decisions = hits = positives = predicted = 0
+    for probabilities, mask in images:
+        for probability, stored in zip(probabilities.flat, mask.flat, strict=True):
+            target, probability = float(stored) / 255.0, float(probability)
+            said = 1.0 if probability > 0.5 else 0.0
+            decisions += 1
+            right += target in (0.0, 1.0) and target == said
+            positives += target > 0
+            predicted += said == 1.0
+            hits += said == 1.0 and target > 0
+    return {
+        "binary_accuracy": right / decisions,
+        "recall": hits / positives,
+        "precision": hits / predicted,
+    }
+
+
+def soft_images(rng, count=3):
+    for _ in range(count):
+        shape = (2, *rng.integers(1, 12, 2))
+        mask = rng.choice([0, 0, 0, 1, 60, 127, 128, 200, 254, 255, 255], shape).astype(np.uint8)
+        probabilities = rng.random(shape).astype(np.float32)
+        probabilities[rng.random(shape) < 0.1] = 0.5
+        probabilities[rng.random(shape) < 0.1] = 1.0
+        probabilities[rng.random(shape) < 0.1] = 0.0
+        yield probabilities, mask
+
+
+def keras_counts(images):
+    keras = KerasCounts()
+    for probabilities, mask in images:
+        keras.add(probabilities > 0.5, probabilities, mask)
+    return keras
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_soft_masks_are_counted_as_keras_counts_them(seed):
+    images = list(soft_images(np.random.default_rng(seed)))
+    assert keras_counts(images).figures() == pytest.approx(keras_figures(images), rel=1e-9)
+
+
+def test_a_perfect_gray_prediction_never_gets_recall_1_where_edges_are_soft():
+    mask = np.array([[[0, 50, 120, 200, 255, 0]]], np.uint8)
+    figures = keras_counts([((mask / 255).astype(np.float32), mask)]).figures()
+    assert figures == {"binary_accuracy": 3 / 6, "recall": 2 / 4, "precision": 1.0}
+
+
+def test_a_perfect_prediction_of_hard_masks_is_perfect():
+    mask = np.array([[[0, 255, 255, 0]]], np.uint8)
+    figures = keras_counts([((mask / 255).astype(np.float32), mask)]).figures()
+    assert figures["recall"] == figures["precision"] == figures["binary_accuracy"] == 1.0
+
+
+def test_the_figures_of_soft_masks_are_defined_where_nothing_is_positive():
+    keras = keras_counts([(np.zeros((1, 2, 2), np.float32), np.zeros((1, 2, 2), np.uint8))])
+    assert keras.figures() == {"binary_accuracy": 1.0, "recall": 0.0, "precision": 0.0}
+
+
+def test_multiclass_masks_are_not_soft_and_give_no_figures():
+    keras = KerasCounts()
+    assert keras.figures() == {}
+    keras.add(np.ones((2, 2), np.uint8), np.ones((2, 2, 2), np.float32), np.ones((2, 2), np.uint8))
+    assert keras.figures() == {}

@@ -165,7 +165,7 @@ def test_a_timid_class_is_doubted_by_its_own_measure():
     assert suspect.area_px == disc(mask.shape, 15, 15, 8).sum()
 
 
-def test_of_multilabel_labels_what_is_missing_and_what_is_extra_is_found_per_class():
+def test_of_multilabel_masks_what_is_missing_and_what_is_extra_is_found_per_class():
     names = ClassMap.build(["one", "two"])
     target = np.zeros((2, 40, 60), np.uint8)
     target[0, 5:15, 5:15] = 255

@@ -8,7 +8,6 @@ from sklearn.metrics import f1_score, jaccard_score, precision_score, recall_sco
 
 from pixelwise.classes import ClassMap, numbered_names
 from pixelwise.metrics.confusion import ConfusionMatrix, MultilabelCounts
-from pixelwise.metrics.conventions import KerasCounts
 from pixelwise.metrics.metrics import summarize
 
 
@@ -134,16 +133,15 @@ def test_the_order_of_the_images_does_not_change_the_metrics():
 
 def test_multilabel_metrics_equal_scikit_learns():
     rng = np.random.default_rng(6)
-    counts, keras = MultilabelCounts(3), KerasCounts()
+    counts = MultilabelCounts(3)
     targets, predictions = [], []
     for _ in range(4):
         mask = rng.choice([0, 40, 127, 128, 255], (3, 9, 11)).astype(np.uint8)
         probabilities = rng.random(mask.shape).astype(np.float32)
         counts.add(probabilities > 0.5, mask)
-        keras.add(probabilities, mask)
         targets.append((mask > 127.5).reshape(3, -1).T)
         predictions.append((probabilities > 0.5).reshape(3, -1).T)
-    metrics = summarize(counts, class_map(3), keras=keras)
+    metrics = summarize(counts, class_map(3))
     target, prediction = np.concatenate(targets), np.concatenate(predictions)
     for attribute, reference in (
         ("iou", jaccard_score),
@@ -156,7 +154,6 @@ def test_multilabel_metrics_equal_scikit_learns():
     assert metrics.mean_iou == pytest.approx(jaccard_score(target, prediction, average="macro"))
     assert metrics.pixel_accuracy == pytest.approx((target == prediction).mean())
     assert metrics.label_mode == "multilabel"
-    assert metrics.keras == keras.figures()
 
 
 def test_an_absent_multilabel_class_is_excluded_too():
@@ -181,14 +178,8 @@ def test_metrics_are_plain_json_with_their_definition():
         "iou_interval": None,
     }
     assert {"images", "label_mode", "mean_iou", "pixel_accuracy", "per_class"} <= set(content)
-    assert "keras" not in content
+    assert "extra" not in content
     assert "ignored" in content["definition"]
-
-
-def test_the_figures_of_a1_are_part_of_multilabel_metrics_alone():
-    counts, keras = MultilabelCounts(1), KerasCounts()
-    content = summarize(counts, class_map(1), keras=keras).to_json()
-    assert set(content["keras"]) == {"binary_accuracy", "recall", "precision", "loss"}
 
 
 def test_metrics_carry_the_intervals_of_their_headlines():

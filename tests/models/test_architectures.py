@@ -1,4 +1,4 @@
-"""The networks of fixed size against the figures of their articles (A1, A2, A3)."""
+"""The networks of fixed size against their published figures."""
 
 import functools
 import math
@@ -10,21 +10,21 @@ from torch import nn
 from pixelwise.models import create_model
 from pixelwise.models.blocks import Dropout
 
-# Channels, classes and size of the image in the article, and its count of parameters.
-ARTICLES = {
+# Channels, classes and size of the published image, and the count of parameters.
+PUBLISHED = {
     "stacked-fcn": (1, 3, (60, 60), 74_595),
     "encoder-decoder": (1, 3, (60, 60), 74_595),
     "unet": (1, 1, (256, 256), 31_031_685),
     "unet-elu": (3, 1, (128, 128), 1_941_105),
     "segnet-basic": (3, 12, (360, 480), 5_464_140),
 }
-every_article = pytest.mark.parametrize("name", list(ARTICLES))
+every_published = pytest.mark.parametrize("name", list(PUBLISHED))
 
 
 @functools.cache
 def built(name):
-    """The article's network in evaluation mode; tests must not change it."""
-    channels, classes, _, _ = ARTICLES[name]
+    """The published network in evaluation mode; tests must not change it."""
+    channels, classes, _, _ = PUBLISHED[name]
     torch.manual_seed(0)
     return create_model(name, classes, channels).eval()
 
@@ -34,7 +34,7 @@ def stages(name, kinds):
 
     On the meta device: shapes alone, nothing is computed.
     """
-    channels, classes, size, _ = ARTICLES[name]
+    channels, classes, size, _ = PUBLISHED[name]
     with torch.device("meta"):
         model = create_model(name, classes, channels).eval()
         shapes = []
@@ -47,9 +47,9 @@ def stages(name, kinds):
     return shapes
 
 
-@every_article
-def test_the_parameters_are_as_many_as_the_article_counts(name):
-    assert sum(weights.numel() for weights in built(name).parameters()) == ARTICLES[name][3]
+@every_published
+def test_the_parameters_are_as_many_as_published(name):
+    assert sum(weights.numel() for weights in built(name).parameters()) == PUBLISHED[name][3]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_the_parameters_are_as_many_as_the_article_counts(name):
         ),
     ],
 )  # fmt: skip
-def test_every_stage_has_the_shape_of_the_article(name, expected):
+def test_every_stage_has_the_published_shape(name, expected):
     kinds = (nn.Conv2d, nn.ConvTranspose2d, nn.MaxPool2d, nn.Upsample)
     assert [shape for _, shape in stages(name, kinds)] == expected
 
@@ -115,7 +115,7 @@ def test_every_stage_has_the_shape_of_the_article(name, expected):
         ("unet-elu", {3: 18, 1: 1}),
     ],
 )
-def test_the_convolutions_are_as_many_and_as_large_as_in_the_article(name, kernels):
+def test_the_convolutions_are_as_many_and_as_large_as_published(name, kernels):
     convolutions = [layer for layer in built(name).modules() if isinstance(layer, nn.Conv2d)]
     found = [layer.kernel_size for layer in convolutions]
     assert {size: found.count((size, size)) for size in kernels} == kernels
@@ -213,7 +213,7 @@ def test_he_weights_have_the_spread_of_their_inputs(name):
             assert beyond == pytest.approx(0.317, abs=4 * math.sqrt(0.217 / count))
 
 
-@every_article
+@every_published
 def test_every_bias_starts_at_zero(name):
     biases = [weights for key, weights in built(name).named_parameters() if key.endswith("bias")]
     assert len(biases) == sum(
@@ -293,7 +293,7 @@ def traced(name, *, train=False):
 
 
 @pytest.mark.parametrize(("name", "skip_is_first"), [("unet", True), ("unet-elu", False)])
-def test_skips_are_concatenated_in_the_order_of_the_article(name, skip_is_first):
+def test_skips_are_concatenated_in_the_published_order(name, skip_is_first):
     for skip, up, joined in traced(name):
         assert not torch.equal(skip, up)
         first, second = joined.chunk(2, dim=1)

@@ -19,8 +19,8 @@ from pixelwise.models.blocks import (
 )
 
 
-def keras_same_convolution(image, weight, bias):
-    """Keras' padding='same' by loops: of the k - 1 padded pixels the odd one is right and below."""
+def same_convolution(image, weight, bias):
+    """padding='same' by loops: of the k - 1 padded pixels the odd one is right and below."""
     _, height, width = image.shape
     kernel = weight.shape[-1]
     before = (kernel - 1) // 2
@@ -40,12 +40,12 @@ def keras_same_convolution(image, weight, bias):
 
 @pytest.mark.parametrize("kernel_size", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize("size", [(5, 6), (1, 1), (1, 4)])
-def test_a_convolution_pads_as_keras_does(kernel_size, size):
+def test_a_convolution_pads_the_odd_pixel_right_and_below(kernel_size, size):
     torch.manual_seed(0)
     layer = convolution(2, 3, kernel_size, initialize=he_normal)
     nn.init.normal_(layer.bias)
     image = torch.randn(2, *size)
-    expected = keras_same_convolution(
+    expected = same_convolution(
         image.numpy(), layer.weight.detach().numpy(), layer.bias.detach().numpy()
     )
     np.testing.assert_allclose(layer(image[None])[0].detach().numpy(), expected, atol=1e-5)

@@ -402,7 +402,7 @@ def test_counts_below_one_are_refused(name, arguments, word):
 def test_the_summary_counts_the_parameters_of_the_built_model(name):
     summary = next(entry for entry in summarize_models(12, 1) if entry.name == name)
     assert summary.parameters == sum(weights.numel() for weights in shared(name).parameters())
-    assert summary.article
+    assert summary.reference
     assert set(summary.label_modes) <= {"multiclass", "multilabel"}
 
 

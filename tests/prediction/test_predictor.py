@@ -300,7 +300,7 @@ def test_a_missing_model_is_refused(tmp_path):
         load_model(tmp_path / "nowhere")
 
 
-def test_the_class_picture_of_multiclass_labels_is_themselves():
+def test_the_class_picture_of_multiclass_masks_is_themselves():
     ids = np.array([[0, 2], [255, 1]], np.uint8)
     assert np.array_equal(class_picture(ids), ids)
 

@@ -98,7 +98,7 @@ def test_the_suggestion_is_painted_into_the_mask():
     assert (sample.mask[30:34, 40:44] == 0).all()
 
 
-def test_of_multilabel_labels_one_plane_is_changed():
+def test_of_multilabel_masks_one_plane_is_changed():
     planes = np.zeros((2, 20, 20), np.uint8)
     planes[0, 2:6, 2:6] = 180
     sample = Sample("a", np.zeros((20, 20, 3), np.uint8), planes, "multilabel")

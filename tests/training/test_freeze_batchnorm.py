@@ -4,10 +4,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from pixelwise.config import Recipe, load_recipe
-from pixelwise.models import create_model
+from pixelwise.config import load_recipe
 from pixelwise.training.events import EpochEnded
-from pixelwise.training.recipes import fill_freeze_batchnorm
 from pixelwise.training.train import train
 
 NUM_STEPS = 8
@@ -64,25 +62,6 @@ def test_a_run_stopped_while_batchnorm_is_frozen_continues_as_if_never_stopped(d
     expected, found = weights_of(whole), weights_of(resumed)
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
-
-
-@pytest.mark.parametrize(
-    ("model", "batch_size", "share", "is_said"),
-    [("unet-fast", 4, 0.6, True), ("unet-fast", 16, 1.0, False), ("unet-elu", 4, 0.6, False)],
-)
-def test_the_choice_follows_the_batch_and_is_said_of_networks_that_normalize(
-    model, batch_size, share, is_said
-):
-    recipe = Recipe.model_validate({"training": {"batch_size": batch_size}})
-    reasons = fill_freeze_batchnorm(recipe, create_model(model, 2))
-    assert recipe.training.freeze_batchnorm_from == share
-    assert bool(reasons) == is_said
-
-
-def test_what_the_user_fixed_stays():
-    recipe = Recipe.model_validate({"training": {"batch_size": 4, "freeze_batchnorm_from": 0.9}})
-    assert fill_freeze_batchnorm(recipe, create_model("unet-fast", 2)) == []
-    assert recipe.training.freeze_batchnorm_from == 0.9
 
 
 def test_a_run_of_an_earlier_version_is_resumed_as_it_began(data, tmp_path):

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from pixelwise.config import load_recipe
-from pixelwise.training import setup
+from pixelwise.training import trial
 from pixelwise.training.events import StepEnded
+from pixelwise.training.step import TrainingStep
 from pixelwise.training.train import train
 
 SMALL = {
@@ -23,14 +24,14 @@ def data(tmp_path_factory, make_index_dataset):
 
 
 def chosen(monkeypatch, tmp_path, data, seconds):
-    """The recipe's choice where a crop takes so long in each format, and the formats tried."""
+    """The recipe's choice if a step takes that long in each format, and the formats tried."""
     tried = []
 
-    def try_one_batch(prepared):
-        tried.append(prepared.recipe.training.memory_format)
-        return seconds[tried[-1]]
+    def time_steps(steps, *_):
+        tried.append([step.memory_format for step in steps])
+        return [seconds[step.memory_format] for step in steps]
 
-    monkeypatch.setattr(setup, "_try_one_batch", try_one_batch)
+    monkeypatch.setattr(trial, "_time", time_steps)
     outcome = train(data, out=tmp_path / "run", **SMALL)
     return load_recipe(outcome.folder / "recipe.yaml").training.memory_format, tried
 
@@ -39,23 +40,28 @@ def chosen(monkeypatch, tmp_path, data, seconds):
     ("channels_last", "contiguous", "expected"),
     [(2.0, 1.0, "contiguous"), (1.05, 1.0, "channels_last"), (1.0, 2.0, "channels_last")],
 )
-def test_of_long_steps_the_faster_format_is_taken(
+def test_large_steps_take_the_faster_format(
     monkeypatch, tmp_path, data, channels_last, contiguous, expected
 ):
+    monkeypatch.setattr(trial, "LONG_STEP_GMACS", 0.0)
     seconds = {"channels_last": channels_last, "contiguous": contiguous}
     choice, tried = chosen(monkeypatch, tmp_path, data, seconds)
     assert choice == expected
-    assert tried == ["channels_last", "contiguous"]
+    assert tried == [["channels_last", "contiguous"], [expected]]
 
 
-def test_of_short_steps_only_one_format_is_tried_so_that_no_noise_chooses(
-    monkeypatch, tmp_path, data
-):
-    seconds = {"channels_last": 0.001, "contiguous": 0.0001}
-    assert chosen(monkeypatch, tmp_path, data, seconds) == (
-        "channels_last",
-        ["channels_last"],
-    )
+def test_small_steps_are_tried_in_one_format_only(monkeypatch, tmp_path, data):
+    seconds = {"channels_last": 1.0, "contiguous": 0.1}
+    choice, tried = chosen(monkeypatch, tmp_path, data, seconds)
+    assert (choice, tried) == ("channels_last", [["channels_last"]])
+
+
+def test_a_second_training_remembers_the_choice(monkeypatch, tmp_path, data):
+    monkeypatch.setattr(trial, "LONG_STEP_GMACS", 0.0)
+    quiet = {"channels_last": 2.0, "contiguous": 1.0}
+    busy = {"channels_last": 1.0, "contiguous": 9.0}
+    assert chosen(monkeypatch, tmp_path / "a", data, quiet)[0] == "contiguous"
+    assert chosen(monkeypatch, tmp_path / "b", data, busy)[0] == "contiguous"
 
 
 @pytest.mark.parametrize("memory_format", ["channels_last", "contiguous"])
@@ -64,14 +70,14 @@ def test_weights_lie_as_the_recipe_says_at_every_step_also_after_a_validation(
 ):
     seen = []
     model = None
-    real = setup.forward_loss
+    real = TrainingStep.loss
 
-    def forward_loss(prepared, batch, rng):
+    def loss(step, batch, rng):
         nonlocal model
-        model = prepared.model
-        return real(prepared, batch, rng)
+        model = step.model
+        return real(step, batch, rng)
 
-    monkeypatch.setattr("pixelwise.training.loop.forward_loss", forward_loss)
+    monkeypatch.setattr(TrainingStep, "loss", loss)
 
     def look(event):
         if isinstance(event, StepEnded):

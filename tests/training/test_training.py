@@ -482,7 +482,7 @@ def test_class_weights_change_what_is_learned(tmp_path):
 INTERRUPTED = """
 import json, os, signal, sys
 import torch
-from pixelwise.training.events import Stepped
+from pixelwise.training.events import StepEnded
 from pixelwise.training.train import train
 
 data, out, options = json.loads(sys.argv[1])
@@ -490,7 +490,7 @@ backward, num_steps = torch.Tensor.backward, 0
 
 def count(event):
     global num_steps
-    num_steps += isinstance(event, Stepped)
+    num_steps += isinstance(event, StepEnded)
 
 def interrupted(loss):
     backward(loss)

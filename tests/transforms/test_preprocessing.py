@@ -26,15 +26,15 @@ from pixelwise.models.base import SegmentationModel
 from pixelwise.models.model_file import ModelCard, TrainingData
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.training.events import ignore_events
-from pixelwise.training.reading import (
+from pixelwise.training.inputs import (
     batches_of,
     enhancement_of,
     measure_training,
-    network_input,
     preprocessing_of,
     read_split,
     std_of,
 )
+from pixelwise.training.step import network_input
 from pixelwise.transforms.enhancement import Enhancement
 from pixelwise.transforms.preprocessing import (
     Preprocessing,

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from dataclasses import dataclass
 
 from pixelwise.errors import PixelwiseError
 
@@ -20,7 +22,7 @@ VERBS = {
     "report": "Write a run's report again, or put several side by side.",
     "review": "Find where the labels are likely wrong.",
     "models": "List the models and what they cost.",
-    "lab": "Train the systems of the articles as they did.",
+    "lab": "Train published systems by their own recipes.",
 }
 """Every verb, which is a module here, and what it does; in the order of a project."""
 
@@ -63,8 +65,23 @@ def version_line() -> str:
     return f"pixelwise {metadata.version('pixelwise')}"
 
 
+@dataclass
+class Command:
+    """The command that is running.
+
+    Attributes:
+        started: When it began, on the clock of :func:`time.perf_counter`.
+    """
+
+    started: float = 0.0
+
+
+COMMAND = Command()
+
+
 def main() -> None:
     """Run the command line and exit with its code."""
+    COMMAND.started = time.perf_counter()
     try:
         # Importing Typer alone takes four times as long as starting Python.
         quick = {"--help": overview, "-h": overview, "--version": version_line}

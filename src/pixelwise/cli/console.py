@@ -156,11 +156,9 @@ def print_metrics(metrics: Metrics) -> None:
     for caveat in caveats(metrics):
         console.print(caveat)
     console.print(f"({DEFINITION[metrics.label_mode]})", style="dim")
-    if metrics.keras:
-        figures = ", ".join(
-            f"{name.replace('_', ' ')} {value:.4f}" for name, value in metrics.keras.items()
-        )
-        console.print(f"as article A1 counts them (Keras, soft masks): {figures}")
+    if metrics.extra:
+        figures = (f"{name.replace('_', ' ')} {value:.4f}" for name, value in metrics.extra.items())
+        console.print(" · ".join(figures))
 
 
 def require_convention(name: str) -> None:

@@ -62,7 +62,7 @@ def digits(
     ] = False,
     seed: Annotated[int, typer.Option(help="The same seed gives the same images.", min=0)] = 0,
 ) -> None:
-    """Make MNIST extended (article A1): pictures of several digits with one soft mask per class.
+    """Make MNIST extended: pictures of several digits with one soft mask per class.
 
     Without --source or --download, the handwritten digits that scikit-learn ships are used.
     """

@@ -40,6 +40,9 @@ def command(
         str | None,
         typer.Option(help="The figure that another library's code would give; 'all' lists them."),
     ] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option(help="A further registered metric; may be repeated.")
+    ] = None,
     report: Annotated[
         Path | None,
         typer.Option(help="The page to write. [default: report-SPLIT.html beside the model]"),
@@ -49,11 +52,13 @@ def command(
 ) -> None:
     """Evaluate a model on labeled images, at their original size, ignored pixels left out."""
     from pixelwise.evaluation.evaluate import evaluate, open_for_model
+    from pixelwise.metrics.extra import create_metrics
     from pixelwise.prediction.predictor import load_model
     from pixelwise.reporting.report_page import RunFacts, write_report
 
     if like is not None:
         require_convention(like)
+    extra = create_metrics(metric or ())
     predictor = load_model(model, device=device)
     dataset, chosen = open_for_model(
         predictor,
@@ -67,7 +72,11 @@ def command(
         note(line)
     note(f"evaluating the split {chosen!r}")
     with progress_bar("evaluating") as on_progress:
-        metrics = evaluate(predictor, dataset, chosen, detailed=True, on_progress=on_progress)
+        metrics = evaluate(
+            predictor, dataset, chosen, detailed=True, extra=extra, on_progress=on_progress
+        )
+    if extra and not metrics.extra:
+        note(f"no figures of {', '.join(metric or ())}: they are not defined for these labels")
     page = report or model.parent / f"report-{chosen}.html"
     if report is None and model.is_dir():
         page = model / f"report-{chosen}.html"

@@ -32,12 +32,17 @@ Overrides = Annotated[
 
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
-    """Name every system, with its article's figures."""
+    """Name every system, with its article's figures and what it is from."""
     from pixelwise.lab.catalog import MEASURES, list_entries, load_entry
 
     entries = [load_entry(name) for name in list_entries()]
     if as_json:
-        print_json([entry.model_dump(mode="json") for entry in entries])
+        print_json(
+            [
+                {**entry.model_dump(mode="json"), "works": [work.in_full for work in entry.works]}
+                for entry in entries
+            ]
+        )
         return
     from rich.console import Console
     from rich.table import Table
@@ -48,9 +53,15 @@ def list_(as_json: AsJson = False) -> None:
     table.add_column("what, and the article's figures")
     for entry in entries:
         figures = ", ".join(f"{MEASURES[key]} {value:g}" for key, value in entry.figures.items())
-        what = f"{entry.title}: {figures}" if figures else entry.title
+        what = f"{entry.title} ({'; '.join(work.cited_as for work in entry.works)})"
+        what = f"{what}: {figures}" if figures else what
         table.add_row(entry.name, entry.recipe.model.name, entry.data, what)
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    console.print()
+    works = {work.key: work for entry in entries for work in entry.works}
+    for key in sorted(works):
+        console.print(f"{works[key].cited_as}: {works[key].in_full}", highlight=False)
 
 
 @app.command("run")
@@ -76,7 +87,7 @@ def run(
     if as_json:
         print_json(asdict(result))
         return
-    say(f"{result.article}, {result.title}\n")
+    say(f"{result.title} ({'; '.join(result.cited)})\n")
     say(f"{'validation':<24}{'article':>10}{'here':>10}")
     for title, article, ours in side_by_side(result):
         shown = ("-" if value is None else f"{value:.4f}" for value in (article, ours))

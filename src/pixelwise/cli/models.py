@@ -18,7 +18,7 @@ def command(
     ] = "256x256",
     as_json: AsJson = False,
 ) -> None:
-    """List the models: article, parameters, computation of one image, label modes."""
+    """List the models: reference, parameters, computation of one image, label modes."""
     from pixelwise.models import summarize_models
     from pixelwise.models.base import models
 
@@ -30,7 +30,7 @@ def command(
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("name", "article", box=None, pad_edge=False)
+    table = Table("name", "reference", box=None, pad_edge=False)
     table.add_column(f"parameters\n{channels} channels, {classes} classes", justify="right")
     table.add_column(f"GMAC\n{height} x {width}", justify="right")
     table.add_column("labels")
@@ -38,7 +38,7 @@ def command(
         modes = ", ".join(summary.label_modes)
         table.add_row(
             summary.name,
-            summary.article,
+            summary.reference,
             f"{summary.parameters:,}",
             f"{summary.gmacs:.3f}",
             modes,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pixelwise.cli import COMMAND
 from pixelwise.cli.console import (
     AsJson,
     FormatName,
@@ -66,6 +67,9 @@ def command(
             help="Overfit one batch first as a sanity check; stop where that fails.",
         ),
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and stop; nothing is written.")
+    ] = False,
     seed: Annotated[int | None, typer.Option(help="Of everything random. [default: 0]")] = None,
     device: Annotated[
         str | None, typer.Option(help="auto, cpu, cuda or mps. [default: auto]")
@@ -78,12 +82,13 @@ def command(
     """
     try:
         from pixelwise.devices import keep_freed_memory
+        from pixelwise.training.budget import counting_from
         from pixelwise.training.train import train
     except KeyboardInterrupt:  # it takes seconds
         raise KeyboardInterrupt(NOTHING_YET) from None
 
     keep_freed_memory()
-    with listening() as listener:
+    with listening() as listener, counting_from(COMMAND.started):
         outcome = train(
             data,
             model=model,
@@ -101,10 +106,16 @@ def command(
             overrides=set_ or (),
             resume=resume,
             sanity_check=sanity_check,
+            dry_run=dry_run,
             seed=seed,
             device=device,
             listener=listener,
         )
+    if dry_run:
+        if as_json:
+            print_json({"recipe": outcome.plan.recipe.model_dump(mode="json"),
+                        "plan": list(outcome.plan.lines())})  # fmt: skip
+        return
     if as_json:
         summary = {
             "folder": str(outcome.folder),

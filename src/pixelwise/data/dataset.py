@@ -141,7 +141,7 @@ def open_dataset(
             digits, which are generated in the folder ``digits`` if it does not exist.
         format: The label format; ``None`` detects it and reports the reason.
         ignore: Stored mask values to ignore, in addition to those of the format or the card.
-        label_mode: For formats that can be read as multiclass and as multilabel.
+        label_mode: For formats that can be read as multiclass and as multilabel masks.
         unexpected: What to do with values that are neither a class nor ignored; ``None`` uses the
             card's choice, else such values are an error.
         split: ``TRAIN/VAL/TEST`` or ``TRAIN/TEST`` shares for a folder without splits; ``None``

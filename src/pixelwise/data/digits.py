@@ -1,4 +1,4 @@
-"""Generate MNIST extended (article A1): images of several digits with a soft mask per class."""
+"""Generate MNIST extended: images of several digits with a soft mask per class."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DIGIT_COLORS: tuple[Color, ...] = (
 """A color per digit, 0 to 9."""
 
 MAX_REFUSALS = 1000
-"""Placing digits in an image ends after this many rejected positions (A1)."""
+"""Placing digits in an image ends after this many rejected positions."""
 
 _IDX_STEMS = {"train": "train", "test": "t10k"}
 
@@ -37,7 +37,7 @@ UInt8Array = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, kw_only=True)
 class DigitOptions:
-    """Options of the generator; the defaults are those of article A1.
+    """Options of the generator of MNIST extended.
 
     Attributes:
         num_classes: Number of digits and classes, 1 to 10: the digits 0 to ``num_classes - 1``.
@@ -144,14 +144,11 @@ def make_digits(
     Args:
         num_images: Number of images.
         source: The single digits; ``None`` uses scikit-learn's handwritten digits.
-        options: Options of the generator; ``None`` uses those of the article.
+        options: Options of the generator; ``None`` uses the defaults.
         seed: The same seed and source give the same images.
 
     Returns:
         Images uint8 (N, H, W), and masks uint8 (N, num_classes, H, W) where 0..255 stands for 0..1.
-
-    Reference:
-        Article A1, "Simple semantic segmentation", MNIST extended.
     """
     options = options or DigitOptions()
     source = source or load_digit_source("train")

@@ -81,6 +81,3 @@ def _line(kind: str, names: list[str]) -> str:
     more = ", ..." if len(names) > MAX_NAMES else ""
     severity, title, _ = CATALOG[kind]
     return f"{severity}: {title}: {len(names):,} ({', '.join(names[:MAX_NAMES])}{more})"
-
-
-PassingLook = QuickCheck  # until training imports the new name

@@ -6,8 +6,10 @@ import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -16,8 +18,8 @@ from pixelwise.data.dataset import Dataset, open_dataset, with_ignored
 from pixelwise.data.sample import Sample
 from pixelwise.errors import DataError
 from pixelwise.metrics.confusion import ConfusionMatrix, MultilabelCounts
-from pixelwise.metrics.conventions import KerasCounts
 from pixelwise.metrics.details import DetailsCounts
+from pixelwise.metrics.extra import ExtraMetric, figures_of
 from pixelwise.metrics.metrics import Metrics, summarize
 from pixelwise.prediction.predictor import Predictor
 
@@ -35,7 +37,7 @@ def fit_to_model(predictor: Predictor, dataset: Dataset) -> Dataset:
     card = predictor.card
     if dataset.label_mode != card.label_mode:
         raise DataError(
-            f"{dataset.path} must have {card.label_mode} labels, as the model. "
+            f"{dataset.path} must have {card.label_mode} masks, as the model. "
             f"Got {dataset.label_mode} ones ({dataset.format.name}). Choose another data set"
         )
     if dataset.class_map.is_numbered:
@@ -136,6 +138,7 @@ def evaluate(
     split: str | None = None,
     *,
     detailed: bool = False,
+    extra: Sequence[ExtraMetric] = (),
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Metrics:
     """Evaluate a model on one split of a data set.
@@ -146,6 +149,7 @@ def evaluate(
             that the model was trained on, the split is then drawn as it was in training.
         split: ``train``, ``val``, ``test`` or ``all``; ``None`` chooses as :func:`open_for_model`.
         detailed: Measure borders, objects and certainty too, and draw the 95 % intervals.
+        extra: Further metrics with nothing counted yet; their figures become ``Metrics.extra``.
         on_progress: Called with how many images are done and how many there are.
 
     Returns:
@@ -167,6 +171,7 @@ def evaluate(
         map(dataset.load, records),
         len(records),
         detailed=detailed,
+        extra=extra,
         on_progress=on_progress,
     )
     seen = trained_on(predictor)
@@ -205,6 +210,7 @@ def evaluate_samples(
     num_samples: int,
     *,
     detailed: bool = False,
+    extra: Sequence[ExtraMetric] = (),
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Metrics:
     """Evaluate a model on decoded samples.
@@ -214,6 +220,7 @@ def evaluate_samples(
         samples: The samples; consumed once.
         num_samples: How many there are, for the progress.
         detailed: Measure borders, objects and certainty too, and draw the 95 % intervals.
+        extra: Further metrics with nothing counted yet; their figures become ``Metrics.extra``.
         on_progress: Called with how many are done and how many there are.
 
     Raises:
@@ -222,8 +229,8 @@ def evaluate_samples(
     class_map = predictor.card.class_map
     multiclass = predictor.card.label_mode == "multiclass"
     confusion = ConfusionMatrix(class_map.num_classes)
-    multilabel, keras = MultilabelCounts(class_map.num_classes), KerasCounts()
-    loss = _MeanCrossEntropy()
+    multilabel = MultilabelCounts(class_map.num_classes)
+    loss, binary_loss = _MeanCrossEntropy(), _MeanBinaryCrossEntropy()
     card = predictor.card
     details = DetailsCounts(class_map, card.label_mode, card.temperature) if detailed else None
     waiting: list[Sample] = []
@@ -243,10 +250,10 @@ def evaluate_samples(
             loss.add(logits, sample.mask)
         else:
             multilabel.add(np.asarray(prediction, np.bool_), sample.mask)
-            keras.add(np.asarray(logits.sigmoid().numpy(), np.float32), sample.mask)
-        if details:
+            binary_loss.add(logits, sample.mask)
+        if details or extra:
             probabilities = predictor.to_probabilities(logits)
-            details.add(sample.name, logits.numpy(), probabilities, prediction, sample.mask)
+            _look_closer(details, extra, sample, logits, probabilities, prediction)
         first = first or sample.name
         done += 1
         if on_progress:
@@ -261,9 +268,13 @@ def evaluate_samples(
         metrics = summarize(confusion, class_map, with_intervals=detailed)
         detail = details.detail(confusion.per_image, confusion.counts) if details else None
         return dataclasses.replace(
-            metrics, loss=loss.mean, detail=detail, precision_of_model=predictor.precision
+            metrics,
+            loss=loss.mean,
+            detail=detail,
+            extra=figures_of(extra),
+            precision_of_model=predictor.precision,
         )
-    metrics = summarize(multilabel, class_map, keras=keras, with_intervals=detailed)
+    metrics = summarize(multilabel, class_map, with_intervals=detailed)
     if len(metrics.absent_classes) == class_map.num_classes:
         raise DataError(
             f"the {done} masks from {first} on must show at least one class to evaluate against. "
@@ -272,10 +283,26 @@ def evaluate_samples(
     detail = details.detail(multilabel.per_image, None) if details else None
     return dataclasses.replace(
         metrics,
-        loss=keras.figures()["loss"],
+        loss=binary_loss.mean,
         detail=detail,
+        extra=figures_of(extra),
         precision_of_model=predictor.precision,
     )
+
+
+def _look_closer(
+    details: DetailsCounts | None,
+    extra: Sequence[ExtraMetric],
+    sample: Sample,
+    logits: torch.Tensor,
+    probabilities: npt.NDArray[np.float32],
+    prediction: npt.NDArray[Any],
+) -> None:
+    """Count one image for what was asked for beside the usual metrics."""
+    if details:
+        details.add(sample.name, logits.numpy(), probabilities, prediction, sample.mask)
+    for metric in extra:
+        metric.add(prediction, probabilities, sample.mask)
 
 
 class _MeanCrossEntropy:
@@ -295,6 +322,25 @@ class _MeanCrossEntropy:
     @property
     def mean(self) -> float:
         return self._sum / max(1, self._pixels)
+
+
+class _MeanBinaryCrossEntropy:
+    """Mean binary cross-entropy over pixels and classes, against soft masks."""
+
+    def __init__(self) -> None:
+        self._sum = 0.0
+        self._decisions = 0
+
+    def add(self, logits: torch.Tensor, mask: np.ndarray) -> None:
+        probabilities = np.asarray(logits.sigmoid().numpy(), np.float64)
+        target = mask / 255
+        clipped = np.clip(probabilities, 1e-7, 1 - 1e-7)  # one wrong pixel is at most 16
+        self._sum -= float((target * np.log(clipped) + (1 - target) * np.log1p(-clipped)).sum())
+        self._decisions += mask.size
+
+    @property
+    def mean(self) -> float:
+        return self._sum / max(1, self._decisions)
 
 
 def _list(names: tuple[str, ...]) -> str:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pixelwise.config import Recipe, validated
 from pixelwise.errors import UnknownNameError
+from pixelwise.lab.bibliography import Work, work
 
 FOLDER = resources.files("pixelwise.lab") / "entries"
 
@@ -32,6 +33,7 @@ class Entry(BaseModel):
         name: What it is called on the command line.
         article: ``A1`` to ``A5``, or ``beyond`` for what they only mention.
         title: What it is, in words.
+        papers: Keys of the papers that it is from, in the bibliography.
         data: The kind of data that it runs on: ``digits``, ``nuclei`` or ``camvid``.
         figures: What the article states, by the keys of :data:`MEASURES`.
         remarks: What differs from the article, or is not known of it.
@@ -43,10 +45,21 @@ class Entry(BaseModel):
     name: str
     article: Literal["A1", "A2", "A3", "A4", "A5", "beyond"]
     title: str
+    papers: tuple[str, ...] = ()
     data: Literal["digits", "nuclei", "camvid"]
     figures: dict[str, float] = Field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     recipe: Recipe
+
+    @property
+    def works(self) -> list[Work]:
+        """The article and the papers that it is from.
+
+        Raises:
+            UnknownNameError: One of them is not in the bibliography.
+        """
+        article = [] if self.article == "beyond" else [self.article]
+        return [work(key) for key in (*article, *self.papers)]
 
 
 def list_entries() -> list[str]:

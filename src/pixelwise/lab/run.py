@@ -10,12 +10,17 @@ from pathlib import Path
 import torch
 
 from pixelwise.config import Recipe, overridden
+from pixelwise.data.dataset import open_as_in
 from pixelwise.devices import choose_device
 from pixelwise.errors import ConfigError, DataError
+from pixelwise.evaluation.evaluate import evaluate
 from pixelwise.files import write_text
 from pixelwise.lab.catalog import MEASURES, load_entry
+from pixelwise.metrics.extra import create_metrics
+from pixelwise.metrics.metrics import Metrics
 from pixelwise.models import count_gmacs
 from pixelwise.models.model_file import load_model_file
+from pixelwise.prediction.predictor import Predictor
 from pixelwise.text import amount
 from pixelwise.training.events import Listener, ignore_events
 from pixelwise.training.run_folder import require_run
@@ -47,6 +52,7 @@ class LabResult:
         cores: Of the processor, that computed or fed the device.
         remarks: What differs.
         folder: The run.
+        cited: The article and the papers, as they are cited.
     """
 
     name: str
@@ -67,6 +73,7 @@ class LabResult:
     cores: int
     remarks: tuple[str, ...]
     folder: str
+    cited: tuple[str, ...] = ()
 
     @property
     def epochs_in_words(self) -> str:
@@ -121,12 +128,13 @@ def run_entry(
     )
     model, card = load_model_file(folder)
     used = require_run(folder)
+    device = used.training.device
     metrics = outcome.metrics
     ours = {
         "loss": metrics.loss,
         "mean_iou": metrics.mean_iou,
         "pixel_accuracy": metrics.pixel_accuracy,
-        **{key: value for key, value in (metrics.keras or {}).items() if key != "loss"},
+        **_as_the_article_counts(metrics, used, Predictor(model, card, device=device)),
     }
     result = LabResult(
         name=name,
@@ -143,13 +151,25 @@ def run_entry(
         asked_epochs=None if used.training.minutes else entry.recipe.training.epochs,
         seconds=round(outcome.seconds, 1),
         seed=used.training.seed,
-        device=choose_device(used.training.device).type,
+        device=choose_device(device).type,
         cores=torch.get_num_threads(),
         remarks=(*entry.remarks, *_changes(entry.recipe, recipe, minutes)),
         folder=str(folder),
+        cited=tuple(work.cited_as for work in entry.works),
     )
     write_text(folder / RESULT_NAME, json.dumps(asdict(result), indent=2) + "\n")
     return result
+
+
+def _as_the_article_counts(
+    metrics: Metrics, recipe: Recipe, predictor: Predictor
+) -> dict[str, float]:
+    """The figures of the article's framework, by the keys of :data:`MEASURES`."""
+    figures = metrics.extra
+    if recipe.training.metrics and not figures:  # the training evaluated without them
+        further = create_metrics(recipe.training.metrics)
+        figures = evaluate(predictor, open_as_in(recipe.data), "val", extra=further).extra
+    return {name.removeprefix("keras_"): value for name, value in figures.items()}
 
 
 def _changes(articles: Recipe, ours: Recipe, minutes: float | None) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pixelwise.lab.bibliography import as_markdown_section
 from pixelwise.lab.run import LabResult, load_results, side_by_side
 
 HEAD = """# The lab: the articles' systems beside their figures
@@ -11,12 +12,13 @@ HEAD = """# The lab: the articles' systems beside their figures
 Written by `pixelwise lab table`, from runs of `pixelwise lab run NAME --data FOLDER`. Each starts
 from its article's recipe; what was trained otherwise stands below its figures, and "3 of 30" epochs
 are those trained of the recipe's. Figures are of the validation split. Seconds are of training and
-validation on the device that is named; "-" stands for what an article does not state.
+validation on the device that is named; "-" stands for what an article does not state. What is cited
+is in the [bibliography](#bibliography).
 """
 
 
 def as_markdown(folder: Path) -> str:
-    """One section for each result below a folder.
+    """One section for each result below a folder, and the bibliography.
 
     Raises:
         ConfigError: There is none.
@@ -32,13 +34,14 @@ def as_markdown(folder: Path) -> str:
             for result in results
         ),
     ]
-    return "\n".join([HEAD, *overview, "", *(_section(result) for result in results)])
+    sections = (_section(result) for result in results)
+    return "\n".join([HEAD, *overview, "", *sections, as_markdown_section()])
 
 
 def _section(result: LabResult) -> str:
     height, width = result.size
     setting = (
-        f"{result.title} ({result.article}). Data: {result.data}, {height} x {width}, "
+        f"{result.title} ({_cited(result)}). Data: {result.data}, {height} x {width}, "
         f"{result.epochs_in_words} epochs, {result.seconds:.0f} s on {_machine(result)}, "
         f"seed {result.seed}."
     )
@@ -57,6 +60,11 @@ def _section(result: LabResult) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _cited(result: LabResult) -> str:
+    """What it is from; results of earlier versions name the article alone."""
+    return "; ".join(result.cited or (result.article,))
 
 
 def _machine(result: LabResult) -> str:

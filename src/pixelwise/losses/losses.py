@@ -26,7 +26,7 @@ def cross_entropy_loss(
         Scalar, 0 or more; 0 for a batch that is ignored altogether.
 
     Reference:
-        Long et al., Fully Convolutional Networks (2015), arXiv:1411.4038; articles A4 and A5.
+        Long et al., Fully Convolutional Networks (2015), arXiv:1411.4038.
     """
     total = nn.functional.cross_entropy(
         logits, mask, weight=class_weights, ignore_index=IGNORE_INDEX, reduction="sum"
@@ -47,9 +47,6 @@ def binary_cross_entropy_loss(
 
     Returns:
         Scalar, 0 or more.
-
-    Reference:
-        Articles A1, A2 and A3.
     """
     weight = valid[:, None].to(logits.dtype).expand_as(logits)
     total = nn.functional.binary_cross_entropy_with_logits(
@@ -122,7 +119,7 @@ def class_weights(
         choice: ``none``; ``balanced``, which lifts rare classes by 1 / sqrt(frequency), so that
             none drowns and none explodes; or a weight for each class.
         frequencies: Share of the labeled pixels that is of each class.
-        label_mode: Balanced weights of multiclass labels have mean 1 over the pixels; multilabel
+        label_mode: Balanced weights of multiclass masks have mean 1 over the pixels; multilabel
             ones say how much the pixels of a class count against those without it.
 
     Returns:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pixelwise.errors import UnknownNameError
 from pixelwise.io.arrays import UInt8Array
+from pixelwise.metrics.extra import extra_metrics
 from pixelwise.metrics.formulas import Counts, Values
 
 TINY = 1e-6
@@ -26,7 +28,7 @@ def figure_like(name: str, per_image: Counts, *, has_background: bool = True) ->
     Args:
         name: One of :func:`convention_names`.
         per_image: Counts (N, 4, K) of each image.
-        has_background: The first class is the rest of the image, as it is for multiclass labels;
+        has_background: The first class is the rest of the image, as it is for multiclass masks;
             what leaves class 0 out then leaves it out.
 
     Returns:
@@ -134,42 +136,47 @@ _CONVENTIONS: dict[str, tuple[str, Callable[[Counts], float]]] = {
 _WITHOUT_BACKGROUND = (_nnunet, _milesial)
 
 
+@extra_metrics.register("keras")
 class KerasCounts:
-    """Article A1's four figures, counted as its framework counts them on soft masks.
+    """Recall, precision and binary accuracy of soft masks, counted as Keras counts them.
 
     Positive for recall and precision is every target above 0; for accuracy a decision is right only
     where the target is exactly 0 or 1 and equals it, so gray edge pixels never count as right.
+    Only multilabel masks can be soft: of multiclass ones nothing is counted.
     """
+
+    name = "keras"
 
     def __init__(self) -> None:
         self._equal = self._decisions = 0
         self._true_positives = self._predicted = self._positives = 0
-        self._loss = 0.0
 
-    def add(self, probabilities: npt.NDArray[np.float32], mask: UInt8Array) -> None:
+    def add(
+        self, prediction: npt.NDArray[Any], probabilities: npt.NDArray[np.float32], mask: UInt8Array
+    ) -> None:
         """Count one image.
 
         Args:
-            probabilities: float32 (K, H, W).
+            prediction: bool (K, H, W), a probability above 1/2.
+            probabilities: float32 (K, H, W); not used.
             mask: uint8 (K, H, W), 0..255 for 0..1.
         """
-        prediction = probabilities > 0.5
+        del probabilities
+        if mask.ndim != 3:
+            return
         positive = mask > 0
         self._equal += int((prediction & (mask == 255)).sum() + (~prediction & ~positive).sum())
         self._decisions += mask.size
         self._true_positives += int((prediction & positive).sum())
         self._predicted += int(prediction.sum())
         self._positives += int(positive.sum())
-        target = mask / 255
-        # Keras clips probabilities by this much before it takes the logarithm.
-        clipped = np.clip(probabilities.astype(np.float64), 1e-7, 1 - 1e-7)
-        self._loss -= float((target * np.log(clipped) + (1 - target) * np.log1p(-clipped)).sum())
 
     def figures(self) -> dict[str, float]:
-        """``loss``, ``binary_accuracy``, ``recall`` and ``precision``; 0 for no pixel."""
+        """``binary_accuracy``, ``recall`` and ``precision``, 0..1; none before the first mask."""
+        if not self._decisions:
+            return {}
         return {
-            "loss": self._loss / max(1, self._decisions),
-            "binary_accuracy": self._equal / max(1, self._decisions),
+            "binary_accuracy": self._equal / self._decisions,
             "recall": self._true_positives / max(1, self._positives),
             "precision": self._true_positives / max(1, self._predicted),
         }

@@ -59,7 +59,7 @@ class Details:
         calibration_error_left: The calibration error with that temperature, on a sample of pixels.
         risk_coverage: (share of the surest decisions, share of those that is wrong).
         per_image: Every image, in the order in which it was evaluated.
-        confusion: Row the mask's class, column the predicted one; ``None`` for multilabel labels.
+        confusion: Row the mask's class, column the predicted one; ``None`` for multilabel masks.
         like: The figures by other libraries' conventions.
         counts: int64 (N, 4, K) of the same images, as :mod:`pixelwise.metrics.formulas` takes them,
             so that models can be compared image by image; left out of plain data.
@@ -136,7 +136,7 @@ class DetailsCounts:
             name: Of its record.
             logits: float32 (K, H, W), as the network gives them.
             probabilities: float32 (K, H, W).
-            prediction: uint8 (H, W) class ids, or bool (K, H, W) for multilabel labels.
+            prediction: uint8 (H, W) class ids, or bool (K, H, W) for multilabel masks.
             mask: As in a sample.
         """
         self._names.append(name)
@@ -163,7 +163,7 @@ class DetailsCounts:
 
         Args:
             per_image: Counts (N, 4, K) of the same images, in the same order.
-            confusion: int64 (K, K), for multiclass labels.
+            confusion: int64 (K, K), for multiclass masks.
         """
         rows = [self._by_class(name) for name in ("boundary_iou", "trimap_iou", "surface_dice")]
         coverage, risk = self._reliability.risk_coverage

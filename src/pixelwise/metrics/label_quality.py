@@ -48,7 +48,7 @@ class Suspect:
     Attributes:
         name: The record of its image.
         box: Row and column of its first pixel, its height and its width.
-        given: The class that the label says; ``None``, of multilabel labels, is none.
+        given: The class that the label says; ``None``, of multilabel masks, is none.
         suggested: The class that the model is sure of; ``None`` as well.
         area_px: How many pixels it has.
         confidence: Mean probability of what is suggested, 0 to 1.

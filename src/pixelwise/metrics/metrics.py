@@ -12,7 +12,6 @@ import numpy as np
 from pixelwise.classes import ClassMap, LabelMode
 from pixelwise.metrics import formulas
 from pixelwise.metrics.confusion import ConfusionMatrix, MultilabelCounts
-from pixelwise.metrics.conventions import KerasCounts
 from pixelwise.metrics.details import Details
 from pixelwise.metrics.intervals import Interval, Measure, bootstrap, bootstrap_classes
 
@@ -72,11 +71,12 @@ class Metrics:
         detail: Borders, objects, certainty and every image, where they were asked for.
         per_class: One entry per class, in the order of the class map.
         absent_classes: Classes that the masks never show; they count in no mean.
-        keras: A1's figures as its framework counts them; ``None`` for multiclass labels.
         seen_in_training: How many of the images the model was trained on; ``None`` where unknown.
         selected_on: By how many of the images epoch or temperature of the model were chosen, as by
             those of validation; ``None`` where unknown.
         loss: Mean cross-entropy per labeled pixel (multilabel: binary, per pixel and class).
+        extra: Figures of further metrics that were asked for, by name; see
+            :mod:`pixelwise.metrics.extra`.
         precision_of_model: ``float32`` or ``bfloat16``: in what the network computed.
     """
 
@@ -90,13 +90,13 @@ class Metrics:
     image_mean_iou: float
     per_class: tuple[ClassMetrics, ...]
     absent_classes: tuple[str, ...]
-    keras: dict[str, float] | None
     loss: float | None = None
     precision_of_model: str = "float32"
     seen_in_training: int | None = None
     selected_on: int | None = None
     intervals: dict[str, Interval] = field(default_factory=dict)
     detail: Details | None = None
+    extra: dict[str, float] = field(default_factory=dict)
 
     @property
     def constant_prediction(self) -> str | None:
@@ -109,10 +109,10 @@ class Metrics:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data; ``keras`` and ``detail`` are left out where there is none."""
+        """Plain data; ``extra`` and ``detail`` are left out where there is none."""
         content = {**asdict(self), "definition": DEFINITION[self.label_mode]}
-        if self.keras is None:
-            del content["keras"]
+        if not self.extra:
+            del content["extra"]
         del content["detail"]
         return content if self.detail is None else {**content, "detail": self.detail.to_json()}
 
@@ -132,7 +132,7 @@ def said_everywhere(
         label_mode: ``multiclass`` or ``multilabel``.
 
     Returns:
-        A class, or ``nothing`` for multilabel labels; ``None`` where pixels are told apart.
+        A class, or ``nothing`` for multilabel masks; ``None`` where pixels are told apart.
     """
     said = [name for name, is_predicted in zip(names, predicted, strict=True) if is_predicted]
     is_constant = len(said) <= (1 if label_mode == "multiclass" else 0)
@@ -159,7 +159,6 @@ def summarize(
     counts: ConfusionMatrix | MultilabelCounts,
     class_map: ClassMap,
     *,
-    keras: KerasCounts | None = None,
     with_intervals: bool = False,
 ) -> Metrics:
     """Make metrics of counts.
@@ -167,7 +166,6 @@ def summarize(
     Args:
         counts: Of all images of the split.
         class_map: The classes.
-        keras: A1's counts, for multilabel labels.
         with_intervals: Draw the 95 % intervals too.
     """
     per_image = counts.per_image
@@ -193,7 +191,6 @@ def summarize(
         image_mean_iou=math.fsum(shown) / max(1, len(shown)),
         per_class=per_class,
         absent_classes=tuple(entry.name for entry in per_class if not entry.pixels),
-        keras=keras.figures() if keras else None,
         intervals=intervals,
     )
 

@@ -38,6 +38,22 @@ def create_model(
     return model
 
 
+def check_model(name: str, **arguments: Any) -> None:
+    """Check that a model can be built, without allocating weights.
+
+    Args:
+        name: See :func:`create_model`.
+        **arguments: See :func:`create_model`.
+
+    Raises:
+        PixelwiseError: See :func:`create_model`.
+    """
+    kept = {key: value for key, value in arguments.items() if key not in FRESH_ONLY}
+    models.checked(name, num_classes=2, in_channels=3, **arguments)
+    with torch.device("meta"):
+        create_model(name, 2, 3, **kept)
+
+
 def list_models() -> list[str]:
     """Return the registered names, sorted."""
     return models.names()
@@ -49,7 +65,7 @@ class ModelSummary:
 
     Attributes:
         name: The registered name.
-        article: Source of the architecture.
+        reference: Source of the architecture: authors, year and network.
         parameters: Number of trainable parameters, for the given channels and classes.
         gmacs: Multiply-accumulate operations for one image of the given size, in 10 ** 9; only
             convolutions and matrix products, as the rest is small.
@@ -57,7 +73,7 @@ class ModelSummary:
     """
 
     name: str
-    article: str
+    reference: str
     parameters: int
     gmacs: float
     label_modes: tuple[str, ...]
@@ -74,10 +90,10 @@ def summarize_models(
         summaries.append(
             ModelSummary(
                 name,
-                model.article,
+                model.reference,
                 sum(weights.numel() for weights in model.parameters()),
                 count_gmacs(model, size),
-                # Logits suit both losses: softmax for multiclass labels, else a sigmoid each.
+                # Logits suit both losses: softmax for multiclass masks, else a sigmoid each.
                 ("multiclass", "multilabel"),
             )
         )

@@ -24,7 +24,7 @@ class SegmentationModel(nn.Module):
     The padding is at the right and the bottom, so pixel (0, 0) of the image stays at (0, 0).
 
     Attributes:
-        article: Source of the architecture.
+        reference: Source of the architecture: authors, year and network.
         stride: The network requires heights and widths that are multiples of this.
         is_padded: Whether images are padded to multiples of the stride; ``False`` if the network
             supports other sizes itself.
@@ -41,7 +41,7 @@ class SegmentationModel(nn.Module):
             :meth:`training_logits`.
     """
 
-    article: str = ""
+    reference: str = ""
     stride: int = 1
     is_padded: bool = True
     learning_rate: float = 1e-3

@@ -14,8 +14,8 @@ Activation = Literal["relu", "elu"]
 """The activation after a convolution."""
 
 Normalization = Literal["none", "batch", "batch-before", "group-before"]
-"""Batch normalization after the activation, as article A3 suggests, or before it; group
-normalization before it, which normalizes each image separately; or none."""
+"""Batch normalization after the activation or before it; group normalization before it, which
+normalizes each image separately; or none."""
 
 UpSampling = Literal["transposed", "nearest", "bilinear"]
 """How a U-Net doubles the size: a learned transposed convolution, or fixed interpolation followed
@@ -39,14 +39,14 @@ Initialize = Callable[[Tensor], Tensor]
 
 
 def glorot_uniform(weight: Tensor) -> Tensor:
-    """Initialize weights uniformly after Glorot and Bengio (2010), the default of Keras layers."""
+    """Initialize weights uniformly after Glorot and Bengio (2010)."""
     return nn.init.xavier_uniform_(weight)
 
 
 def he_normal(weight: Tensor) -> Tensor:
     """Initialize weights normally after He et al. (2015, arXiv:1502.01852), by fan-in.
 
-    Keras truncates the distribution at two standard deviations; its spread is the same.
+    Some frameworks truncate the distribution at two standard deviations; the spread is the same.
     """
     return nn.init.kaiming_normal_(weight, mode="fan_in", nonlinearity="relu")
 
@@ -63,9 +63,9 @@ def convolution(
 ) -> nn.Conv2d:
     """Return a convolution that keeps the size ('same') or halves it, with a zero bias.
 
-    An even kernel that keeps the size pads the odd pixel at the right and the bottom, as in Keras.
-    An even kernel that halves the size is centered between the two pixels that become one, and an
-    odd kernel on the first of them.
+    An even kernel that keeps the size pads the odd pixel at the right and the bottom, as in
+    TensorFlow. An even kernel that halves the size is centered between the two pixels that become
+    one, and an odd kernel on the first of them.
     """
     if kernel_size % 2 or stride > 1:
         layer = nn.Conv2d(
@@ -226,7 +226,7 @@ class MaxPool(nn.Module):
     """2 x 2 max pooling that also returns the positions of the maxima; odd sizes are supported.
 
     Reference:
-        Badrinarayanan et al., SegNet (2017), arXiv:1511.00561; article A4.
+        Badrinarayanan et al., SegNet (2017), arXiv:1511.00561.
     """
 
     def forward(self, feature_map: Tensor) -> tuple[Tensor, Tensor]:
@@ -250,7 +250,7 @@ def unpool(feature_map: Tensor, indices: Tensor, size: tuple[int, int]) -> Tenso
         (N, C, *size).
 
     Reference:
-        Badrinarayanan et al., SegNet (2017), arXiv:1511.00561; article A4.
+        Badrinarayanan et al., SegNet (2017), arXiv:1511.00561.
     """
     repeats = feature_map.shape[1] // indices.shape[1]
     if repeats > 1:
@@ -259,11 +259,7 @@ def unpool(feature_map: Tensor, indices: Tensor, size: tuple[int, int]) -> Tenso
 
 
 def bed_of_nails(feature_map: Tensor) -> Tensor:
-    """Put each value at the upper left of a 2 x 2 field of zeros; doubles the size of (N, C, H, W).
-
-    Reference:
-        Article A4.
-    """
+    """Put each value at the upper left of 2 x 2 zeros; doubles the size of (N, C, H, W)."""
     rows, columns = feature_map.shape[-2:]
     nails = feature_map.new_zeros((*feature_map.shape[:-2], 2 * rows, 2 * columns))
     nails[..., ::2, ::2] = feature_map

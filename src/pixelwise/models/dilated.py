@@ -1,4 +1,4 @@
-"""A context module of dilated convolutions without down-sampling (article A4)."""
+"""A context module of dilated convolutions without down-sampling."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Dilated(SegmentationModel):
     """Three convolutions at full size, then seven with dilations from 1 to 16.
 
     The context module has a receptive field of 67 x 67 pixels, as in the paper, and the network one
-    of 73 x 73. A1's stacked FCN has as many layers and a receptive field of 23 x 23.
+    of 73 x 73. ``stacked-fcn`` has as many layers and a receptive field of 23 x 23.
 
     Args:
         num_classes: Channels of the logits.
@@ -30,11 +30,11 @@ class Dilated(SegmentationModel):
 
     Reference:
         Yu and Koltun, Multi-scale context aggregation by dilated convolutions (2016),
-        arXiv:1511.07122, table 1, basic; article A4. The paper uses VGG16 in front of the module,
-        and this network three convolutions.
+        arXiv:1511.07122, table 1, basic. The paper uses VGG16 in front of the module, and this
+        network three convolutions.
     """
 
-    article = "A4 Three algorithms; Yu and Koltun 2016"
+    reference = "Yu and Koltun 2016, context module"
     learning_rate = 3e-3
 
     def __init__(

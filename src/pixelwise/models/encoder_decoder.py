@@ -1,4 +1,4 @@
-"""A1's eleven convolutions with pooling and up-sampling between them (article A1, model 2)."""
+"""The stacked FCN's eleven convolutions with pooling and up-sampling between them."""
 
 from __future__ import annotations
 
@@ -35,10 +35,11 @@ class EncoderDecoder(SegmentationModel):
         up: How the size is doubled; neither way has parameters.
 
     Reference:
-        Article A1, "Simple semantic segmentation", model 2; Glorot uniform initialization.
+        Long et al., Fully Convolutional Networks (2015), arXiv:1411.4038, for the principle; the
+        layers are those of a tutorial on small images of digits. Glorot uniform initialization.
     """
 
-    article = "A1 Simple semantic segmentation, model 2"
+    reference = "after Long et al. 2015, encoder-decoder"
     stride = 4
     learning_rate = 3e-3
 

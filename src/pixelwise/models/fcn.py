@@ -1,4 +1,4 @@
-"""Fully convolutional networks with skips: FCN-32s, FCN-16s and FCN-8s (articles A2 and A4)."""
+"""Fully convolutional networks with skips: FCN-32s, FCN-16s and FCN-8s (Long et al. 2015)."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class FCN(SegmentationModel):
         num_skips: 0, 1 or 2.
 
     Reference:
-        Long et al., Fully Convolutional Networks (2015), arXiv:1411.4038; articles A2 and A4.
+        Long et al., Fully Convolutional Networks (2015), arXiv:1411.4038.
     """
 
     stride = STRIDES[-1]
@@ -197,17 +197,17 @@ class FCN(SegmentationModel):
 
 @models.register("fcn32s")
 class FCN32s(FCN):
-    """Scores at 1/32 of the size, up-sampled in one step: A4's coarse FCN."""
+    """Scores at 1/32 of the size, up-sampled in one step, which is coarse."""
 
-    article = "A2 From FCN to U-Net; A4 Three algorithms; Long et al. 2015"
+    reference = "Long et al. 2015, FCN-32s"
     num_skips = 0
 
 
 @models.register("fcn16s")
 class FCN16s(FCN):
-    """``fcn32s`` with the scores of the feature map at 1/16 added: A2's sum skip."""
+    """``fcn32s`` with the scores of the feature map at 1/16 added."""
 
-    article = "A2 From FCN to U-Net; Long et al. 2015"
+    reference = "Long et al. 2015, FCN-16s"
     num_skips = 1
 
 
@@ -215,5 +215,5 @@ class FCN16s(FCN):
 class FCN8s(FCN):
     """``fcn16s`` with the scores of the feature map at 1/8 added as well."""
 
-    article = "A2 From FCN to U-Net; Long et al. 2015"
+    reference = "Long et al. 2015, FCN-8s"
     num_skips = 2

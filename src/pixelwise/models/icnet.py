@@ -1,4 +1,4 @@
-"""ICNet: three branches at 1, 1/2 and 1/4 of the size, fused in a cascade (article A2)."""
+"""ICNet: three branches at 1, 1/2 and 1/4 of the size, fused in a cascade."""
 
 from __future__ import annotations
 
@@ -77,11 +77,11 @@ class ICNet(SegmentationModel):
         pretrained: Use weights pretrained on ImageNet for the encoder, which are downloaded.
 
     Reference:
-        Zhao et al., ICNet (2018), arXiv:1704.08545; shown in article A2. Filters are not pruned
-        after training as in the paper.
+        Zhao et al., ICNet (2018), arXiv:1704.08545. Filters are not pruned after training as in the
+        paper.
     """
 
-    article = "A2 From FCN to U-Net; Zhao et al. 2018"
+    reference = "Zhao et al. 2018, ICNet"
     stride = 32
     smallest_px = 2 * stride
     learning_rate = 1e-3

@@ -1,4 +1,4 @@
-"""A small classifier of the window around each pixel (article A4, sliding window)."""
+"""A small classifier of the window around each pixel."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class PatchClassifier(SegmentationModel):
         filters: Filters of the first convolution; later ones have twice as many.
 
     Reference:
-        Article A4, "Three algorithms", sliding window; the equivalence after Giusti et al., Fast
-        image scanning with deep max-pooling convolutional neural networks (2013), arXiv:1302.1700.
+        Giusti et al., Fast image scanning with deep max-pooling convolutional neural networks
+        (2013), arXiv:1302.1700.
     """
 
-    article = "A4 Three algorithms, sliding window"
+    reference = "Giusti et al. 2013, sliding window as a convolution"
     learning_rate = 3e-3
     sees_px = WINDOW_PX
 

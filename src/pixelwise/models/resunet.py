@@ -1,4 +1,4 @@
-"""A small U-Net with a residual encoder (article A3, suggested improvement)."""
+"""A small U-Net with a residual encoder."""
 
 from __future__ import annotations
 
@@ -32,11 +32,10 @@ class ResUNet(UNetELU):
     """``unet-elu`` with residual encoder blocks, and the same arguments.
 
     Reference:
-        Article A3, "U-Net on your own data", its first suggested improvement; Zhang et al., Road
-        extraction by deep residual U-Net (2018), arXiv:1711.10684.
+        Zhang et al., Road extraction by deep residual U-Net (2018), arXiv:1711.10684.
     """
 
-    article = "A3 U-Net on your own data, residual encoder"
+    reference = "Zhang et al. 2018, deep residual U-Net"
 
     def _encoder_block(self, before: int, block: nn.Sequential, after: int) -> nn.Module:
         return Residual(before, block, after)

@@ -1,4 +1,4 @@
-"""SegNet with VGG16's convolutions on both sides, and article A4's smaller version."""
+"""SegNet with VGG16's convolutions on both sides, and a small variant of it."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 """Filters and number of convolutions of VGG16's five stages."""
 
 BASIC_FILTERS = (64, 128, 256, 512)
-"""Filters of A4's encoder, one convolution each; the decoder reverses their order."""
+"""Filters of the small variant's encoder, one convolution each; reversed in the decoder."""
 
 Unpool = Literal["indices", "nearest", "bed-of-nails", "transposed"]
-"""How A4's decoder doubles the size."""
+"""How the small variant's decoder doubles the size."""
 
 
 def normalized_convolution(
@@ -57,10 +57,10 @@ class SegNet(SegmentationModel):
             ImageNet, for the encoder; they are downloaded.
 
     Reference:
-        Badrinarayanan et al., SegNet (2017), arXiv:1511.00561; article A4.
+        Badrinarayanan et al., SegNet (2017), arXiv:1511.00561.
     """
 
-    article = "A4 Three algorithms; Badrinarayanan et al. 2017"
+    reference = "Badrinarayanan et al. 2017, SegNet"
     stride = 2 ** len(STAGES)
     is_padded = False  # the poolings round up, as in the paper for 360 x 480
     smallest_px = 2 * stride
@@ -109,25 +109,25 @@ class SegNet(SegmentationModel):
 
 @models.register("segnet-basic")
 class SegNetBasic(SegmentationModel):
-    """A4's network: four convolutions down and four up, each with batch normalization.
+    """A small SegNet: four convolutions down and four up, each with batch normalization.
 
-    5,467,980 parameters with 3 channels and 12 classes as counted by Keras, including running
-    statistics; 5,464,140 of them are trainable.
+    5,464,140 trainable parameters with 3 channels and 12 classes, 5,467,980 with the running
+    statistics.
 
     Args:
         num_classes: Channels of the logits.
         in_channels: Channels of the image.
         unpool: How the decoder doubles the size: at the ``indices`` of the encoder's maxima, by
             ``nearest`` neighbors, as ``bed-of-nails`` or by a ``transposed`` convolution, the only
-            one with parameters. The article unpools maps with twice the channels that were pooled,
-            so each plane of indices is used for two maps.
+            one with parameters. Maps with twice the channels that were pooled are unpooled, so each
+            plane of indices is used for two maps.
 
     Reference:
-        Article A4, "Three algorithms"; after Badrinarayanan et al., SegNet (2017),
-        arXiv:1511.00561. Glorot uniform initialization, the default of Keras.
+        Badrinarayanan et al., SegNet (2017), arXiv:1511.00561, as tutorials simplify it. Glorot
+        uniform initialization.
     """
 
-    article = "A4 Three algorithms, its own network"
+    reference = "Badrinarayanan et al. 2017, SegNet, small variant"
     stride = 2 ** (len(BASIC_FILTERS) - 1)
     smallest_px = 2 * stride
 

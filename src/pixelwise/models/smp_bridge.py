@@ -53,7 +53,7 @@ class SmpModel(SegmentationModel):
         Iakubovskii, Segmentation Models Pytorch (2019).
     """
 
-    article = "segmentation_models.pytorch"
+    reference = "Iakubovskii 2019, segmentation_models.pytorch"
     stride = 32
     smallest_px = 2 * stride
     learning_rate = 1e-3

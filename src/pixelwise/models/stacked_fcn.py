@@ -1,4 +1,4 @@
-"""A stack of eleven convolutions at full size (article A1, model 1)."""
+"""A stack of eleven convolutions at full size."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def hidden_convolutions(
     normalization: Normalization,
     dropout: float,
 ) -> list[nn.Sequential]:
-    """Return the ten hidden convolutions of A1's models with their activations."""
+    """Return the ten hidden convolutions of both networks with their activations."""
     widths = [in_channels, filters, *[2 * filters] * (HIDDEN - 2), filters]
     return [
         nn.Sequential(
@@ -63,10 +63,11 @@ class StackedFCN(SegmentationModel):
         dropout: Dropout probability after every convolution but the last.
 
     Reference:
-        Article A1, "Simple semantic segmentation", model 1; Glorot uniform initialization.
+        Long et al., Fully Convolutional Networks (2015), arXiv:1411.4038, for the principle; the
+        layers are those of a tutorial on small images of digits. Glorot uniform initialization.
     """
 
-    article = "A1 Simple semantic segmentation, model 1"
+    reference = "after Long et al. 2015, without down-sampling"
     learning_rate = 3e-3
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The U-Net of tutorials (article A2), and the base class of all U-Nets."""
+"""U-Net (Ronneberger et al. 2015), and the base class of all U-Nets."""
 
 from __future__ import annotations
 
@@ -120,8 +120,7 @@ class UNet(UShape):
     31,031,685 parameters with 1 channel and 1 class.
 
     Args:
-        num_classes: Channels of the logits. The last 3 x 3 convolution has twice as many filters,
-            like the 2 for 1 class in the article.
+        num_classes: Channels of the logits. The last 3 x 3 convolution has twice as many filters.
         in_channels: Channels of the image.
         filters: Filters of the first level; they double from level to level.
         depth: Number of levels, including full size.
@@ -132,11 +131,11 @@ class UNet(UShape):
         merge: Whether skips are concatenated or added.
 
     Reference:
-        Article A2, "From FCN to U-Net"; Ronneberger et al. (2015), arXiv:1505.04597. He normal
-        initialization; the last convolution keeps Keras' default, Glorot uniform.
+        Ronneberger et al., U-Net (2015), arXiv:1505.04597, with padded convolutions as tutorials
+        build it. He normal initialization, Glorot uniform of the last convolution.
     """
 
-    article = "A2 From FCN to U-Net"
+    reference = "Ronneberger et al. 2015, U-Net"
     learning_rate = 3e-4
     is_skip_first = True
 

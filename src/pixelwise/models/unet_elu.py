@@ -1,4 +1,4 @@
-"""A small U-Net with ELU, dropout and transposed convolutions (article A3)."""
+"""A small U-Net with ELU, dropout and transposed convolutions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def dropout_of_level(level: int, depth: int, dropout: float) -> float:
 class UNetELU(UShape):
     """Five levels, 19 convolutions and 4 transposed ones, skips concatenated as [up, skip].
 
-    1,941,105 parameters with 3 channels and 1 class. The article's suggested improvements are one
+    1,941,105 parameters with 3 channels and 1 class. Common variants are one
     argument each: ``normalization="batch"``, ``activation="relu"``, ``padding="replicate"``; the
     model ``resunet`` has the residual encoder.
 
@@ -52,11 +52,12 @@ class UNetELU(UShape):
         padding: Padding of convolutions with zeros, or by repeating the edge.
 
     Reference:
-        Article A3, "U-Net on your own data". He normal initialization of the 3 x 3 convolutions;
-        the transposed and the last convolution keep Keras' default, Glorot uniform.
+        Ronneberger et al., U-Net (2015), arXiv:1505.04597; Clevert et al., ELU (2016),
+        arXiv:1511.07289. He normal initialization of the 3 x 3 convolutions, Glorot uniform of the
+        transposed and the last one.
     """
 
-    article = "A3 U-Net on your own data"
+    reference = "Ronneberger et al. 2015, U-Net, small, with ELU"
     learning_rate = 1e-3
     is_skip_first = False
 

@@ -63,7 +63,7 @@ class FastUNet(UShape):
         (2015), arXiv:1502.03167; Shi et al., sub-pixel convolution (2016), arXiv:1609.05158.
     """
 
-    article = "Ronneberger et al. 2015, for few minutes"
+    reference = "Ronneberger et al. 2015, U-Net, for short trainings"
     learning_rate = 5e-3
     is_skip_first = False
 

@@ -12,16 +12,15 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Protocol, get_args
 
 import torch
 from torch import Tensor
 
+from pixelwise.devices import Precision
 from pixelwise.errors import MissingExtraError, UnknownNameError
 from pixelwise.io.quiet import quietly
 from pixelwise.models.base import SegmentationModel
-
-Precision = Literal["float32", "bfloat16"]
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 

@@ -13,13 +13,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pixelwise.devices import choose_device
+from pixelwise.devices import Precision, choose_device
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.io.arrays import Array, UInt8Array
 from pixelwise.models.base import SegmentationModel
 from pixelwise.models.model_file import ModelCard, load_model_file
 from pixelwise.prediction.engine_choice import AutoEngine, EngineChoice, engine_by_name
-from pixelwise.prediction.engines import Engine, Precision, TorchEngine
+from pixelwise.prediction.engines import Engine, TorchEngine
 from pixelwise.prediction.parity import CheckedEngine, Note
 from pixelwise.prediction.scaled_rows import segment_scaled_parts
 from pixelwise.prediction.tiling import Part, segment_parts, segment_tiled
@@ -33,7 +33,7 @@ MAX_BATCH_PIXELS = 2**18
 """Pixels that go through the model at once, as far as one tile leaves the choice."""
 
 THRESHOLD = 0.5
-"""Multilabel labels: a pixel is of a class where its probability is above this."""
+"""Multilabel masks: a pixel is of a class where its probability is above this."""
 
 
 class Predictor:
@@ -150,7 +150,7 @@ class Predictor:
             image: As for :meth:`predict`.
 
         Returns:
-            float32 (K, H, W), 0 to 1; for multiclass labels they add up to 1 at every pixel.
+            float32 (K, H, W), 0 to 1; for multiclass masks they add up to 1 at every pixel.
 
         Raises:
             DataError: Type or channels are not those of the training images.

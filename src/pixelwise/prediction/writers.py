@@ -118,7 +118,7 @@ def prediction_planes(
 
 
 def class_numbers(probabilities: npt.NDArray[np.float32], label_mode: LabelMode) -> UInt8Array:
-    """What an index picture holds: class ids, or of multilabel labels 1 + the likeliest class.
+    """What an index picture holds: class ids, or of multilabel masks 1 + the likeliest class.
 
     Args:
         probabilities: float32 (K, H, W).

@@ -140,7 +140,7 @@ def _colored(sample: Sample, classes: Array, class_map: ClassMap) -> UInt8Array:
 def draw_class_grid(
     sample: Sample, probabilities: npt.NDArray[np.float32], class_map: ClassMap, path: Path
 ) -> None:
-    """Draw a column per class: the ground truth above, the probability below, not thresholded (A1).
+    """Draw a column per class: the ground truth above, the probability below, not thresholded.
 
     Args:
         sample: The image and its mask.

@@ -114,7 +114,7 @@ def write_report(
         path,
         "report.html",
         title=title,
-        subtitle=f"{metrics.images} images of the split {split!r}, {card.label_mode} labels",
+        subtitle=f"{metrics.images} images of the split {split!r}, {card.label_mode} masks",
         verdict=verdict(metrics, run.temperature),
         problems=run.problems,
         headlines=_headlines(metrics, detail),

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +29,8 @@ from pixelwise.reporting.plots import draw_curves
 from pixelwise.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from pixelwise.training.diagnostics.observer import Observer
 from pixelwise.training.events import EpochEnded, Listener, Message, StepEnded
+from pixelwise.training.plan import Plan
 from pixelwise.training.run_folder import CURVES_NAME, HISTORY_NAME, other_data
-from pixelwise.training.setup import Prepared, arrange, forward_loss
 
 CHECKPOINT_EVERY_S = 60.0
 """Inside an epoch, a checkpoint is written this often; a killed run loses no more."""
@@ -52,45 +51,27 @@ FINAL_LEARNING_RATE = 0.001
 """The schedule ends at this share of the highest learning rate."""
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a training left behind.
-
-    Attributes:
-        folder: The run's folder.
-        metrics: Of the validation split at the kept epoch.
-        best_epoch: The kept epoch, from 1.
-        epochs: How many were trained.
-        seconds: Time of training, validation included, start-up left out.
-    """
-
-    folder: Path
-    metrics: Metrics
-    best_epoch: int
-    epochs: int
-    seconds: float
-
-
 class Trainer:
     """One run: what it needs, and where it is.
 
     Args:
-        prepared: Data, model and filled recipe.
+        plan: Data, model and filled recipe.
         folder: The run's folder.
         listener: Told of every step and epoch.
     """
 
-    def __init__(self, prepared: Prepared, folder: Path, listener: Listener) -> None:
-        self.recipe: Recipe = prepared.recipe
-        self.prepared = prepared
+    def __init__(self, plan: Plan, folder: Path, listener: Listener) -> None:
+        self.recipe: Recipe = plan.recipe
+        self.plan = plan
         self.folder = folder
         self.listener = listener
-        self.model = prepared.model
-        self.device = prepared.device
+        self.model = plan.model
+        self.device = plan.device
         self.batch_normalizations = batch_normalizations(self.model)
         self.optimizer = _optimizer(self.model, self.recipe)
-        self.progress = Progress(data=prepared.dataset.state)
-        self.observer = Observer(prepared, folder, listener)
+        self.progress = Progress(data=plan.dataset.state)
+        self.kept_metrics: Metrics | None = None
+        self.observer = Observer(plan, folder, listener)
         self._check_stop: Callable[[], None] = _continue
         self._is_consistent = True
         self._losses: list[tuple[Tensor, int]] = []
@@ -111,7 +92,9 @@ class Trainer:
         self.progress = load_checkpoint(self.folder, self.model, self.optimizer)
         if self.progress.data != data:
             # Of other images or classes the run's card has told already, where there is one.
-            raise other_data(self.prepared.dataset, self.folder, "files, masks or splits differ")
+            raise other_data(self.plan.dataset, self.folder, "files, masks or splits differ")
+        if self.plan.budget is not None:
+            self.plan.budget.seconds -= self.progress.elapsed_s
         # A kill between two writes may have left more history than the checkpoint knows of.
         if self.progress.history:
             self._write_history()
@@ -152,7 +135,7 @@ class Trainer:
         progress, training = self.progress, self.recipe.training
         self.model.train()
         began, num_images = time.perf_counter(), 0
-        for batch in self.prepared.batches.epoch(progress.epoch, progress.step):
+        for batch in self.plan.batches.epoch(progress.epoch, progress.step):
             self._is_consistent = False
             if progress.epoch == 0:
                 self.observer.saw(batch)
@@ -185,7 +168,7 @@ class Trainer:
         rng = random_for(Chance.STEP, training.seed, self.progress.epoch, self.progress.step)
         # Dropout draws from torch's generator: seeded at every step, it need not be saved.
         torch.manual_seed(int(rng.integers(2**63)))
-        loss = forward_loss(self.prepared, batch, rng)
+        loss = self.plan.step.loss(batch, rng)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if training.clip_norm is not None:
@@ -209,18 +192,16 @@ class Trainer:
     def _fraction(self) -> float:
         """Share of the training that is done, 0 to 1: by the clock, or by steps."""
         training, progress = self.recipe.training, self.progress
-        if training.minutes is not None:
-            # The last validation and the last files must fit into the budget too.
-            budget = training.minutes * 60 - 1.1 * self.progress.validation_s - 1
-            return min(1.0, progress.elapsed_s / max(budget, 1e-9))
+        if self.plan.budget is not None:
+            return self.plan.budget.fraction(time.perf_counter() - self._started)
         assert training.epochs is not None
-        steps = self.prepared.batches.steps_per_epoch
+        steps = self.plan.batches.steps_per_epoch
         return min(1.0, (progress.epoch * steps + progress.step) / (training.epochs * steps))
 
     def _num_steps(self) -> int | None:
         """Steps of the whole training; ``None`` where the clock decides."""
         epochs = self.recipe.training.epochs
-        return None if epochs is None else epochs * self.prepared.batches.steps_per_epoch
+        return None if epochs is None else epochs * self.plan.batches.steps_per_epoch
 
     def _is_over(self) -> bool:
         return self._fraction() >= 1.0
@@ -263,18 +244,20 @@ class Trainer:
         began = time.perf_counter()
         predictor = Predictor(
             self.model,
-            self.prepared.validation_card,
+            self.plan.validation_card,
             device=self.device,
         )
-        cache = self.prepared.validation
+        cache = self.plan.validation
         metrics = self.observer.watch_activations(
             lambda: evaluate_samples(
                 predictor, iter(cache), len(cache), on_progress=lambda *_: self._check_stop()
             ),
             progress.epoch + 1,
         )
-        arrange(self.model, self.recipe)  # predicting may have laid the weights out otherwise
-        self.progress.validation_s = time.perf_counter() - began
+        self.plan.step.arrange()  # predicting may have laid the weights out otherwise
+        progress.validation_s = time.perf_counter() - began
+        if self.plan.budget is not None:
+            self.plan.budget.validation_s = progress.validation_s
         assert metrics.loss is not None
         rank = {
             "mean_iou": (metrics.mean_iou, -metrics.loss),
@@ -283,6 +266,7 @@ class Trainer:
         }[training.monitor]
         is_best = progress.best is None or rank > tuple(progress.best)
         if is_best:
+            self.kept_metrics = metrics
             self._save_model(metrics)
         self._is_consistent = False
         if is_best:
@@ -317,15 +301,14 @@ class Trainer:
             "elapsed_s": progress.elapsed_s,
             "is_best": is_best,
         }
-        keras = {f"keras_{name}": value for name, value in (metrics.keras or {}).items()}
-        return {name: _rounded(value) for name, value in {**row, **keras}.items()}
+        return {name: _rounded(value) for name, value in {**row, **metrics.extra}.items()}
 
     def _is_out_of_patience(self) -> bool:
         patience, best = self.recipe.training.patience, self.progress.best_epoch
         return patience is not None and best is not None and self.progress.epoch - best > patience
 
     def _save_model(self, metrics: Metrics | None) -> None:
-        card = self.prepared.card.model_copy(
+        card = self.plan.card.model_copy(
             update={"metrics": {"split": "val", **metrics.to_json()} if metrics else None}
         )
         save_model_file(self.folder / MODEL_NAME, self.model, card)

@@ -19,18 +19,19 @@ from pixelwise.errors import ConfigError
 from pixelwise.io.arrays import Array
 from pixelwise.io.images import LARGEST_VALUE
 from pixelwise.reporting.samples import SampleRow, draw_samples
+from pixelwise.training.defaults import Facts, apply, choose_augmentation, choose_crop
 from pixelwise.training.events import Listener, Message, ignore_events
-from pixelwise.training.reading import (
+from pixelwise.training.inputs import (
     batches_of,
+    check_working_size,
+    choose_bands,
     enhancement_of,
     measure_training,
-    network_input,
     preprocessing_of,
     read_split,
-    settle_bands_and_size,
     std_of,
 )
-from pixelwise.training.recipes import fill_data_choices
+from pixelwise.training.step import network_input
 from pixelwise.transforms.preprocessing import Preprocessing
 from pixelwise.transforms.statistics import DatasetStatistics
 
@@ -135,7 +136,10 @@ def preview(
         raise ConfigError(f"split must be {', '.join(SPLITS[:-1])} or {SPLITS[-1]}. Got {split!r}")
     dataset.split(split)  # refuses one without images
     recipe = recipe.model_copy(deep=True)
-    reasons = settle_bands_and_size(recipe, dataset)
+    check_working_size(recipe)
+    bands = choose_bands(recipe, dataset)
+    recipe = apply(recipe, bands)
+    reasons = [choice.reason for choice in bands]
     steps = enhancement_of(recipe)
     training = read_split(dataset, "train", steps, listener)
     statistics = measure_training(training, dataset.class_map, recipe)
@@ -146,11 +150,12 @@ def preview(
     if asked:
         entries = ", ".join(f"{name} {value}" for name, value in asked.items())
         reasons.append(f"augmentation as asked: {entries}")
-    # Neither shows in a picture, so neither is chosen here.
-    recipe.training.batch_size, recipe.training.class_weights = 1, "none"
-    reasons += fill_data_choices(
-        recipe, statistics, dataset.augmentation, dataset.label_mode, is_cpu=True
-    )
+    recipe.training.batch_size = 1
+    facts = Facts(statistics, dataset.label_mode, dataset.augmentation)
+    for step in (choose_crop, choose_augmentation):
+        choices = step(recipe, facts)
+        recipe = apply(recipe, choices)
+        reasons += [choice.reason for choice in choices if choice.reason]
     samples = training if split == "train" else read_split(dataset, split, steps, listener)
     drawn = np.random.default_rng(seed).permutation(len(samples))[:num].tolist()
     rows = []

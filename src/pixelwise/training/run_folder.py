@@ -11,10 +11,11 @@ from typing import Any
 
 from pixelwise.config import Recipe, load_recipe
 from pixelwise.data.dataset import Dataset
-from pixelwise.errors import ModelFileError
+from pixelwise.errors import ConfigError, ModelFileError
 from pixelwise.files import write_text
 from pixelwise.models.model_file import MODEL_NAME, ModelCard
 from pixelwise.text import amount
+from pixelwise.training.checkpoint import CHECKPOINT_NAME
 from pixelwise.training.events import WarningRaised
 
 RECIPE_NAME = "recipe.yaml"
@@ -22,6 +23,9 @@ HISTORY_NAME = "history.csv"
 METRICS_NAME = "metrics.json"
 NOTES_NAME = "notes.json"
 CURVES_NAME = "curves.png"
+
+RUN_FILES = (RECIPE_NAME, CHECKPOINT_NAME, MODEL_NAME, HISTORY_NAME, METRICS_NAME, NOTES_NAME)
+"""A folder that holds any of them is not written over."""
 
 MAX_NAMES = 5
 """Names of classes or images in one message."""
@@ -159,3 +163,32 @@ def require_run(run: Path) -> Recipe:
                 "that train made"
             )
     return load_recipe(run / RECIPE_NAME)
+
+
+def new_run_folder(out: Path | str | None, model: str, data: str) -> Path:
+    """The folder of a new run.
+
+    Args:
+        out: As asked for; ``None`` takes ``runs/MODEL-DATA``, numbered where that exists.
+        model: Name of the architecture.
+        data: Name of the data set.
+
+    Raises:
+        ConfigError: The folder holds a run, which is never written over.
+    """
+    if out is None:
+        base = Path("runs") / f"{model}-{data}"
+        number = 1
+        folder = base
+        while folder.exists():
+            number += 1
+            folder = base.with_name(f"{base.name}-{number}")
+        return folder
+    folder = Path(out)
+    held = [name for name in RUN_FILES if (folder / name).exists()]
+    if held:
+        raise ConfigError(
+            f"--out must be a new folder. {folder} holds a run ({', '.join(held)}). "
+            "Choose another, or continue that run: --resume"
+        )
+    return folder

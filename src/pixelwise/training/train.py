@@ -2,47 +2,31 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from pixelwise.classes import Unexpected
-from pixelwise.config import Recipe, load_recipe, validated
+from pixelwise.config import Recipe, load_recipe, with_values
 from pixelwise.data.dataset import Dataset, open_as_in
-from pixelwise.data.sample import spread
-from pixelwise.devices import processor_for_training
+from pixelwise.devices import Machine, processor_for_training
 from pixelwise.errors import ConfigError, DataError, ModelFileError, TrainingError
-from pixelwise.evaluation.evaluate import evaluate_samples
 from pixelwise.files import make_folder, write_text
 from pixelwise.models.base import FRESH_ONLY
-from pixelwise.models.model_file import MODEL_NAME, load_model_file, save_model_file
-from pixelwise.prediction.predictor import Predictor
-from pixelwise.reporting.plots import draw_class_grid, draw_segmentation
-from pixelwise.reporting.report_page import REPORT_NAME
+from pixelwise.models.model_file import MODEL_NAME, load_model_file
 from pixelwise.text import NOTHING_YET, RUN_AS_BEFORE
-from pixelwise.training.checkpoint import CHECKPOINT_NAME
+from pixelwise.training.budget import start_of_budget
 from pixelwise.training.diagnostics.sanity_check import overfit_one_batch
-from pixelwise.training.events import FilesWritten, Listener, Message, ignore_events
-from pixelwise.training.loop import Outcome, Trainer
+from pixelwise.training.events import Listener, Message, ignore_events
+from pixelwise.training.finish import Outcome, finish
+from pixelwise.training.loop import Trainer
+from pixelwise.training.plan import Plan, check_names, plan
 from pixelwise.training.run_folder import (
-    CURVES_NAME,
-    HISTORY_NAME,
-    METRICS_NAME,
-    NOTES_NAME,
     RECIPE_NAME,
     difference_from_run,
+    new_run_folder,
     other_data,
 )
-from pixelwise.training.run_report import write_run_report
-from pixelwise.training.setup import Prepared, prepare
-
-RUN_FILES = (RECIPE_NAME, CHECKPOINT_NAME, MODEL_NAME, HISTORY_NAME, METRICS_NAME, NOTES_NAME)
-"""A folder that holds any of them is not written over."""
-
-NUM_PICTURES = 3
-"""Validation images that are drawn into the run folder."""
 
 
 def train(
@@ -63,6 +47,7 @@ def train(
     overrides: Sequence[str] = (),
     resume: bool = False,
     sanity_check: bool = False,
+    dry_run: bool = False,
     seed: int | None = None,
     device: str | None = None,
     listener: Listener = ignore_events,
@@ -77,7 +62,8 @@ def train(
         model: A registered name.
         out: The run's folder; ``None`` makes ``runs/MODEL-DATA``, numbered where it exists.
         epochs: Passes over the training images. Either this or ``minutes``.
-        minutes: Wall-clock budget from the first step on, last validation included.
+        minutes: Wall-clock budget, from this call (on the command line: from the start of the
+            command) to the written report.
         batch_size: Images per step.
         size: Height and width in pixels of the crops.
         split: ``TRAIN/VAL/TEST`` or ``TRAIN/TEST`` shares for a folder without splits.
@@ -90,6 +76,7 @@ def train(
         overrides: ``section.key=value``, as ``--set`` on the command line.
         resume: Continue the run in ``out`` from its checkpoint, with its own recipe.
         sanity_check: Overfit one batch first as a sanity check, and stop where that fails.
+        dry_run: Stop before the first step, with the plan in the outcome; nothing is written.
         seed: Of weights, order, crops and dropout.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         listener: Told of what happens; see :mod:`pixelwise.training.events`.
@@ -108,56 +95,83 @@ def train(
         >>> outcome.metrics.mean_iou  # doctest: +SKIP
         0.84
     """
-    arguments: dict[str, dict[str, object]] = {
-        "data": {"path": None if data is None else str(data), "split": split, "format": format,
-                 "ignore": tuple(ignore) or None, "unexpected": unexpected,
-                 "bands": None if bands is None else tuple(bands)},
-        "model": {"name": model},
-        "training": {"epochs": epochs, "minutes": minutes, "batch_size": batch_size, "size": size,
-                     "seed": seed, "device": device},
-    }  # fmt: skip
+    started = start_of_budget()
     given = {
-        section: {key: value for key, value in entries.items() if value is not None}
-        for section, entries in arguments.items()
+        "data.path": None if data is None else str(data),
+        "data.split": split,
+        "data.format": format,
+        "data.ignore": tuple(ignore) or None,
+        "data.unexpected": unexpected,
+        "data.bands": None if bands is None else tuple(bands),
+        "model.name": model,
+        "training.epochs": epochs,
+        "training.minutes": minutes,
+        "training.batch_size": batch_size,
+        "training.size": size,
+        "training.seed": seed,
+        "training.device": device,
     }
     if resume:
-        folder = Path(out or "")
-        if out is None or not (folder / RECIPE_NAME).is_file():
-            raise ModelFileError(
-                f"--resume needs --out with the folder of a run. {out} holds no {RECIPE_NAME}"
-            )
-        changed = {key for entries in given.values() for key in entries} - {"path", "device"}
-        if changed or overrides or recipe:
-            raise ConfigError(
-                "a resumed run keeps its recipe, so that it ends as if it had never stopped. Got "
-                f"{', '.join(sorted(changed)) or 'another recipe'} too. Leave it out, or start a "
-                "new run"
-            )
-        chosen = _recipe_as_begun(folder / RECIPE_NAME)
+        run = _run_to_resume(out, given, is_changed=bool(overrides or recipe))
+        wanted = with_values(_recipe_as_begun(run / RECIPE_NAME), given, "train")
     else:
-        chosen = _base_recipe(recipe, overrides)
-    chosen = _with(chosen, given)
-    if chosen.data.path is None:
+        wanted = with_values(_base_recipe(recipe, overrides), given, "train")
+        run = None
+    if wanted.data.path is None:
         raise ConfigError("train needs DATA: a folder of labeled images, or a dataset card")
+    check_names(wanted)
     with processor_for_training():
-        with _saying_what_is_kept(NOTHING_YET if not resume else RUN_AS_BEFORE):
-            dataset = _data_of_run(chosen, folder) if resume else open_as_in(chosen.data)
-            if not resume:
-                folder = _new_folder(out, chosen.model.name, dataset.path.resolve().name)
+        with _interrupted_with(RUN_AS_BEFORE if resume else NOTHING_YET):
+            dataset = _data_of_run(wanted, run) if run else open_as_in(wanted.data)
+            folder = run or new_run_folder(out, wanted.model.name, dataset.path.resolve().name)
             listener(Message("data", dataset.notes))
-            prepared = prepare(chosen, dataset, listener)
+            machine = Machine.here(wanted.training.device)
+            ready = plan(wanted, dataset, machine, started=started, listener=listener)
+            if dry_run:
+                listener(Message("plan", ready.lines()))
+                return Outcome(folder, ready)
             if sanity_check:
-                _require_self_test(prepared, listener)
-            trainer = Trainer(prepared, folder, listener)
+                _require_sanity(ready, listener)
+            trainer = Trainer(ready, folder, listener)
             if resume:
                 trainer.resume()
-        if not resume:  # the first that is written, when nothing is left that takes long
+        if not resume:  # the first files of the run: everything that can be refused was checked
             make_folder(folder)
-            prepared.recipe.data.format = dataset.format.name
-            prepared.recipe.data.split = dataset.drawn_split
-            write_text(folder / RECIPE_NAME, prepared.recipe.to_yaml())
+            write_text(folder / RECIPE_NAME, _recipe_of_run(ready).to_yaml())
         trainer.run()
-        return _finish(prepared, trainer, listener)
+        return finish(ready, trainer, machine, listener)
+
+
+def _run_to_resume(
+    out: Path | str | None, given: Mapping[str, object], *, is_changed: bool
+) -> Path:
+    """The folder of the run that is resumed.
+
+    Raises:
+        ModelFileError: There is no run.
+        ConfigError: It is to be continued with other settings.
+    """
+    if out is None or not (Path(out) / RECIPE_NAME).is_file():
+        raise ModelFileError(
+            f"--resume needs --out with the folder of a run. {out} holds no {RECIPE_NAME}"
+        )
+    free = {"data.path", "training.device"}
+    changed = [key for key, value in given.items() if value is not None and key not in free]
+    if changed or is_changed:
+        names = ", ".join(sorted(key.partition(".")[2] for key in changed))
+        raise ConfigError(
+            "a resumed run keeps its recipe, so that it ends as if it had never stopped. Got "
+            f"{names or 'another recipe'} too. Leave it out, or start a new run"
+        )
+    return Path(out)
+
+
+def _recipe_of_run(ready: Plan) -> Recipe:
+    """The filled recipe, with the format and the split as they were found."""
+    recipe = ready.recipe.model_copy(deep=True)
+    recipe.data.format = ready.dataset.format.name
+    recipe.data.split = ready.dataset.drawn_split
+    return recipe
 
 
 def _data_of_run(recipe: Recipe, folder: Path) -> Dataset:
@@ -185,8 +199,8 @@ def _data_of_run(recipe: Recipe, folder: Path) -> Dataset:
 
 
 @contextmanager
-def _saying_what_is_kept(text: str) -> Iterator[None]:
-    """Give Ctrl-C a text inside the block."""
+def _interrupted_with(text: str) -> Iterator[None]:
+    """Give Ctrl-C a message inside the block."""
     try:
         yield
     except KeyboardInterrupt:
@@ -203,9 +217,9 @@ def _recipe_as_begun(path: Path) -> Recipe:
     return recipe
 
 
-def _require_self_test(prepared: Prepared, listener: Listener) -> None:
-    """Refuse to train where one batch cannot even be overfitted."""
-    result = overfit_one_batch(prepared)
+def _require_sanity(ready: Plan, listener: Listener) -> None:
+    """Refuse to train a model that cannot even overfit one batch."""
+    result = overfit_one_batch(ready)
     if not result.is_passed:
         raise TrainingError(result.text)
     listener(Message("sanity check", (result.text,)))
@@ -217,92 +231,3 @@ def _base_recipe(recipe: Path | str | Recipe | None, overrides: Sequence[str]) -
             raise ConfigError("overrides go with a recipe file. Change the recipe itself instead")
         return recipe
     return load_recipe(recipe, overrides)
-
-
-def _with(recipe: Recipe, given: dict[str, dict[str, object]]) -> Recipe:
-    """The recipe with what was given beside it; checked as a recipe file is."""
-    content = recipe.model_dump()
-    for section, entries in given.items():
-        content[section].update(entries)
-    length = given["training"].keys() & {"epochs", "minutes"}
-    if len(length) == 1:  # the one given replaces the other in the recipe
-        (other,) = {"epochs", "minutes"} - length
-        content["training"][other] = None
-    return validated(Recipe, content, "train")
-
-
-def _new_folder(out: Path | str | None, model: str, data: str) -> Path:
-    """The folder of a new run; one that holds a run is never written over."""
-    if out is None:
-        base = Path("runs") / f"{model}-{data}"
-        number = 1
-        folder = base
-        while folder.exists():
-            number += 1
-            folder = base.with_name(f"{base.name}-{number}")
-        return folder
-    folder = Path(out)
-    held = [name for name in RUN_FILES if (folder / name).exists()]
-    if held:
-        raise ConfigError(
-            f"--out must be a new folder. {folder} holds a run ({', '.join(held)}). "
-            "Choose another, or continue that run: --resume"
-        )
-    return folder
-
-
-def _finish(prepared: Prepared, trainer: Trainer, listener: Listener) -> Outcome:
-    """Evaluate the kept epoch from its file; calibrate, draw images, write the report."""
-    folder, cache = trainer.folder, prepared.validation
-    model, card = load_model_file(folder / MODEL_NAME)
-    predictor = Predictor(
-        model,
-        prepared.validation_card,
-        device=prepared.device,
-    )
-    metrics = evaluate_samples(predictor, iter(cache), len(cache), detailed=True)
-    metrics = dataclasses.replace(metrics, selected_on=len(cache))
-    assert metrics.detail is not None
-    save_model_file(
-        folder / MODEL_NAME,
-        model,
-        card.model_copy(update={"temperature": metrics.detail.temperature}),
-    )
-    write_text(
-        folder / METRICS_NAME, json.dumps({"split": "val", **metrics.to_json()}, indent=2) + "\n"
-    )
-    progress = trainer.progress
-    assert progress.best_epoch is not None
-    outcome = Outcome(folder, metrics, progress.best_epoch + 1, progress.epoch, progress.elapsed_s)
-    places = {record.name: place for place, record in enumerate(prepared.dataset.split("val"))}
-    write_run_report(
-        folder,
-        metrics,
-        predictor,
-        prepared.dataset,
-        prepared.recipe,
-        lambda name: cache[places[name]],
-    )
-    listener(
-        FilesWritten(
-            (
-                folder / REPORT_NAME,
-                folder / CURVES_NAME,
-                *_draw_pictures(prepared, predictor, folder),
-            )
-        )
-    )
-    return outcome
-
-
-def _draw_pictures(prepared: Prepared, predictor: Predictor, folder: Path) -> list[Path]:
-    """Draw some validation images into a run's folder."""
-    pictures = []
-    for sample in spread(prepared.validation, NUM_PICTURES):
-        probabilities = predictor.probabilities(sample.image)
-        stem = sample.name.replace("/", "-")
-        for draw, kind in ((draw_segmentation, "segmentation"), (draw_class_grid, "classes")):
-            path = folder / "pictures" / f"{stem}-{kind}.png"
-            draw(sample, probabilities, prepared.dataset.class_map, path)
-            pictures.append(path)
-    return pictures

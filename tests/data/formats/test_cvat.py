@@ -130,7 +130,7 @@ def test_a_higher_z_order_lies_over_a_lower_one_and_then_the_later_over_the_earl
         assert int((mask != 0).sum()) in (0, 20)
 
 
-def test_multilabel_labels_keep_what_lies_below(tmp_path):
+def test_multilabel_masks_keep_what_lies_below(tmp_path):
     lay(tmp_path, image(shape("box", "car", **BOX), shape("box", "road", **BOX)))
     mask = read(tmp_path, label_mode="multilabel")
     assert [int((plane == 255).sum()) for plane in mask] == [20, 20]

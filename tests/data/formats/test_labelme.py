@@ -136,7 +136,7 @@ def test_later_shapes_lie_over_earlier_ones_and_those_of_the_ignore_label_are_ig
     assert np.array_equal(load(tmp_path), expected)
 
 
-def test_multilabel_labels_keep_what_lies_below(tmp_path):
+def test_multilabel_masks_keep_what_lies_below(tmp_path):
     square = shape("car", SQUARE, "rectangle")
     annotate(tmp_path, [shape("road", [[0, 0], [19, 11]], "rectangle"), square])
     mask = load(tmp_path, label_mode="multilabel")

@@ -21,8 +21,8 @@ SQUARE = [[2, 3], [6, 3], [6, 8], [2, 8], [2, 3]]
 OTHER = [[10, 0], [12, 0], [12, 2], [10, 2], [10, 0]]
 """The pixels of rows 0 and 1 and columns 10 and 11."""
 
-# As article A3 prints it, with its own gaps filled by corners of our own.
-ARTICLE = """[[441, 562], [441, 529], [458, 529], [458, 540], [475, 540], [475, 561], [441, 562],
+# As a tutorial prints it, with its gaps filled by corners of our own.
+PRINTED = """[[441, 562], [441, 529], [458, 529], [458, 540], [475, 540], [475, 561], [441, 562],
  [545, 541], [545, 520], [560, 520], [560, 541], [545, 541], [545, 541]]"""
 
 
@@ -56,8 +56,8 @@ def expected(*boxes):
     return mask
 
 
-def test_the_articles_list_reads_as_two_polygons(tmp_path):
-    lay(tmp_path, ARTICLE, (600, 600))
+def test_a_list_with_closed_rings_reads_as_two_polygons(tmp_path):
+    lay(tmp_path, PRINTED, (600, 600))
     assert detect_format(tmp_path)[0].name == "polygon-text"
     mask, class_map = read(tmp_path)
     assert class_map.names == ("background", "foreground")

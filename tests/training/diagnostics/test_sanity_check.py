@@ -13,8 +13,8 @@ from pixelwise.data.dataset import open_dataset
 from pixelwise.errors import TrainingError
 from pixelwise.training.diagnostics import sanity_check
 from pixelwise.training.diagnostics.sanity_check import SanityCheck, overfit_one_batch
-from pixelwise.training.events import Message, ignore_events
-from pixelwise.training.setup import prepare
+from pixelwise.training.events import Message
+from pixelwise.training.plan import plan
 from pixelwise.training.train import train
 
 
@@ -23,7 +23,7 @@ def prepared_from(folder, *, model="stacked-fcn", size=(16, 16)):
     recipe.model.name = model
     recipe.training.epochs, recipe.training.batch_size, recipe.training.size = 1, 4, size
     recipe.training.precision, recipe.training.device = "float32", "cpu"
-    return prepare(recipe, open_dataset(folder), ignore_events)
+    return plan(recipe, open_dataset(folder))
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_the_model_is_left_as_it_was(healthy):
     assert all(values.grad is None for values in healthy.model.parameters())
 
 
-def test_multilabel_labels_are_learned_too(tmp_path, make_object_dataset):
+def test_multilabel_masks_are_learned_too(tmp_path, make_object_dataset):
     folder = make_object_dataset(tmp_path, num_images=6, splits=("train", "val"))
     assert overfit_one_batch(prepared_from(folder)).is_passed
 

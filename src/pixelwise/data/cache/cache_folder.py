@@ -6,7 +6,6 @@ import logging
 import os
 import re
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,13 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from pixelwise.files import written_aside
-
-LOCATION_VARIABLE = "PIXELWISE_CACHE"
-"""Environment variable with the folder of the cache, or ``off`` to disable it."""
-
-OFF = f"{LOCATION_VARIABLE}=off"
-"""The setting that disables the cache."""
+from pixelwise.files import LOCATION_VARIABLE, written_aside
 
 MAX_BYTES = 20 * 1024**3
 """Size limit of the cache on disk; it is lower if this exceeds a quarter of the free space."""
@@ -156,26 +149,3 @@ def _say_once(folder: Path, reason: str) -> None:
         reason,
         LOCATION_VARIABLE,
     )
-
-
-def users_cache() -> Path | None:
-    """Return the folder in ``PIXELWISE_CACHE``, or the cache folder of the operating system.
-
-    Returns:
-        The folder, which may not exist; ``None`` if the cache is off or there is no home folder.
-    """
-    named = os.environ.get(LOCATION_VARIABLE, "").strip()
-    if named.lower() == "off":
-        return None
-    try:
-        if named:
-            return Path(named).expanduser()
-        if sys.platform == "win32":
-            local = os.environ.get("LOCALAPPDATA")
-            return (Path(local) if local else Path.home() / "AppData/Local") / "pixelwise/cache"
-        if sys.platform == "darwin":
-            return Path.home() / "Library/Caches/pixelwise"
-        shared = os.environ.get("XDG_CACHE_HOME")
-        return (Path(shared) if shared else Path.home() / ".cache") / "pixelwise"
-    except RuntimeError:  # no home folder
-        return None

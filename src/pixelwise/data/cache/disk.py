@@ -7,11 +7,12 @@ import time
 from pathlib import Path
 
 from pixelwise.classes import ClassMap
-from pixelwise.data.cache.cache_folder import OFF, CacheFolder, users_cache
+from pixelwise.data.cache.cache_folder import CacheFolder
 from pixelwise.data.cache.cache_keys import Stamp, content_key, method_of, stamp
 from pixelwise.data.cache.packing import pack, unpack
 from pixelwise.data.formats import Format
 from pixelwise.data.sample import Record, Sample
+from pixelwise.files import OFF, users_cache
 
 SLOW_S, SLOW_S_PER_BYTE = 1e-3, 3e-9
 """Samples are kept if decoding takes longer than the sum of these, per sample and per byte."""

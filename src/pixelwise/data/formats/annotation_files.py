@@ -242,7 +242,7 @@ def labeled_class_map(
 
     Args:
         labels: The labels, including repeated ones, background and ignored.
-        label_mode: Multilabel classes get no background.
+        label_mode: Multilabel masks need no background and get none.
         origin: The source of the labels, for messages.
         background: Name of the background if it is not among the labels.
         colors: Colors of labels.

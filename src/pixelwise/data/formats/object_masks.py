@@ -1,4 +1,4 @@
-"""``object-masks`` (article A3): a folder per image with one mask PNG per object."""
+"""``object-masks``: a folder per image with one mask PNG per object."""
 
 from __future__ import annotations
 

@@ -23,8 +23,8 @@ from pixelwise.training.diagnostics.watchdog import (
     check_validation,
 )
 from pixelwise.training.events import Listener, WarningRaised
+from pixelwise.training.plan import Plan
 from pixelwise.training.run_folder import Notes, load_notes, save_notes
-from pixelwise.training.setup import Prepared
 from pixelwise.transforms.preprocessing import normalize
 
 NUM_LOOKED_AT = 32
@@ -38,22 +38,22 @@ class Observer:
         notes: The run's, with what was said before an interruption.
 
     Args:
-        prepared: Data and model.
+        plan: Data and model.
         folder: The run's folder.
         listener: Told of every finding.
     """
 
-    def __init__(self, prepared: Prepared, folder: Path, listener: Listener) -> None:
+    def __init__(self, plan: Plan, folder: Path, listener: Listener) -> None:
         before = load_notes(folder)
-        self.notes = Notes(before.reasons or tuple(prepared.reasons), before.problems)
+        self.notes = Notes(before.reasons or tuple(plan.reasons), before.problems)
         self._folder = folder
-        self._prepared = prepared
+        self._plan = plan
         self._listener = listener
         self._watchdog = Watchdog(
-            prepared.dataset.class_map,
-            prepared.card.label_mode,
-            prepared.statistics.class_frequencies,
-            prepared.class_weights is not None,
+            plan.dataset.class_map,
+            plan.card.label_mode,
+            plan.measured.statistics.class_frequencies,
+            plan.step.class_weights is not None,
             {problem.kind for problem in before.problems},
         )
 
@@ -63,27 +63,27 @@ class Observer:
         Args:
             num_steps: Steps of the training; ``None`` where the clock decides.
         """
-        prepared = self._prepared
+        plan = self._plan
         save_notes(self._folder, self.notes)
-        learning_rate = prepared.recipe.training.learning_rate
+        learning_rate = plan.recipe.training.learning_rate
         if learning_rate is not None:
-            self._say_fresh(check_learning_rate(prepared.model, learning_rate, num_steps))
+            self._say_fresh(check_learning_rate(plan.model, learning_rate, num_steps))
         training, validation = (
-            spread(samples, NUM_LOOKED_AT) for samples in (prepared.training, prepared.validation)
+            spread(samples, NUM_LOOKED_AT) for samples in (plan.training, plan.validation)
         )
         empty = check_images([sample.image for sample in training])
         self._say_fresh(empty)
         if empty:
             return  # of such images, nothing else is worth saying
         self._say_fresh(check_alignment(training))
-        batch = next(prepared.batches.epoch(0))
-        self._say_fresh(check_normalization(normalize(batch.image, prepared.card.preprocessing)))
+        batch = next(plan.batches.epoch(0))
+        self._say_fresh(check_normalization(normalize(batch.image, plan.card.preprocessing)))
         leaked = _num_near(training, validation)
         means = [
             [float(sample.image.mean(dtype=np.float64)) for sample in some]
             for some in (training, validation)
         ]
-        std = float(torch.tensor(prepared.statistics.std).mean())
+        std = float(torch.tensor(plan.measured.statistics.std).mean())
         self._say_fresh(check_validation(means[0], means[1], std, leaked))
 
     def saw(self, batch: Batch) -> None:
@@ -102,7 +102,7 @@ class Observer:
         """
         epoch = len(history)
         # Of an epoch that was cut by the clock or by an interruption, nobody has seen all crops.
-        is_whole = self._watchdog.num_crops == self._prepared.batches.crops_per_epoch
+        is_whole = self._watchdog.num_crops == self._plan.batches.crops_per_epoch
         if epoch == 1 and is_whole:
             self._say(self._watchdog.after_first_epoch(), epoch)
         self._say(self._watchdog.after_epoch(history, metrics, fraction), epoch)
@@ -114,7 +114,7 @@ class Observer:
             evaluate: Runs the network over the validation images.
             epoch: Which has ended, from 1.
         """
-        with DeadChannels(self._prepared.model) as channels:
+        with DeadChannels(self._plan.model) as channels:
             metrics = evaluate()
         self._say_fresh(channels.problems(), epoch)
         return metrics

@@ -11,7 +11,7 @@ import torch
 from pixelwise.classes import IGNORE_INDEX
 from pixelwise.data.batches import Batch, Chance, random_for
 from pixelwise.losses.losses import constant_loss
-from pixelwise.training.setup import Prepared, forward_loss
+from pixelwise.training.plan import Plan
 
 MAX_STEPS = 150
 """Steps at most; a small batch is overfitted in fewer where anything can be learned."""
@@ -72,19 +72,19 @@ def _bound(constant: float) -> float:
     return max(ENOUGH * constant, LEAST_LOSS)
 
 
-def overfit_one_batch(prepared: Prepared) -> SanityCheck:
+def overfit_one_batch(plan: Plan) -> SanityCheck:
     """Overfit the first batch that has a label; the model is left as it was.
 
     Args:
-        prepared: Data, model and recipe.
+        plan: Data, model and recipe.
     """
-    model = prepared.model
+    model = plan.model
     weights = copy.deepcopy(model.state_dict())
-    labeled = (batch for batch in prepared.batches.epoch(0) if _is_labeled(batch))
+    labeled = (batch for batch in plan.batches.epoch(0) if _is_labeled(batch))
     batch = next(labeled, None)
     if batch is None:
         return SanityCheck(math.nan, math.nan, math.nan, 0)
-    constant = _constant_loss(prepared, batch)
+    constant = _constant_loss(plan, batch)
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
     model.train()
     first, lowest, step = math.nan, math.inf, 0
@@ -92,7 +92,7 @@ def overfit_one_batch(prepared: Prepared) -> SanityCheck:
         for step in range(1, MAX_STEPS + 1):
             # The same chance at every step: neither jitter nor dropout may stand in the way.
             torch.manual_seed(0)
-            loss = forward_loss(prepared, batch, random_for(Chance.STEP, 0))
+            loss = plan.step.loss(batch, random_for(Chance.STEP, 0))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -108,17 +108,17 @@ def overfit_one_batch(prepared: Prepared) -> SanityCheck:
     return SanityCheck(first, lowest, constant, step)
 
 
-def _constant_loss(prepared: Prepared, batch: Batch) -> float:
+def _constant_loss(plan: Plan, batch: Batch) -> float:
     """Of the best prediction that is the same for all pixels of the batch."""
-    label_mode, num_classes = prepared.card.label_mode, prepared.card.class_map.num_classes
+    label_mode, num_classes = plan.card.label_mode, plan.card.class_map.num_classes
     if label_mode == "multiclass":
         labeled = batch.mask[batch.mask != IGNORE_INDEX].long()
         frequencies = torch.bincount(labeled, minlength=num_classes) / labeled.numel()
     else:
         covered = (batch.mask.double() / 255 * batch.valid[:, None]).sum((0, 2, 3))
         frequencies = covered / batch.valid.sum()
-    found = constant_loss(frequencies.tolist(), label_mode, prepared.class_weights)
-    return found * (1.0 + sum(prepared.model.auxiliary_weights))
+    found = constant_loss(frequencies.tolist(), label_mode, plan.step.class_weights)
+    return found * (1.0 + sum(plan.model.auxiliary_weights))
 
 
 def _is_labeled(batch: Batch) -> bool:

@@ -112,7 +112,7 @@ class Watchdog:
 
         Args:
             mask: Multiclass: int (N, H, W). Multilabel: (N, K, H, W).
-            valid: What of it counts, for multilabel labels.
+            valid: What of it counts, for multilabel masks.
         """
         if self.label_mode == "multiclass":
             counts = torch.bincount(mask.flatten().long(), minlength=IGNORE_INDEX + 1)

@@ -1,4 +1,4 @@
-"""``polygon-text`` (article A3): polygons as lists of points, or as WKT in a table."""
+"""``polygon-text``: polygons as lists of points, or as WKT in a table."""
 
 from __future__ import annotations
 

@@ -4,46 +4,82 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from torch import Tensor
 
 from pixelwise.classes import HALF, IGNORE_INDEX, ClassMap, LabelMode
-from pixelwise.config import AugmentationRecipe, Recipe
+from pixelwise.config import Recipe
 from pixelwise.data.batches import TrainingBatches, crops_per_image
 from pixelwise.data.cache.memory_cache import MemoryCache
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.sample import Record, Sample
-from pixelwise.doctor.quick_check import PassingLook
+from pixelwise.doctor.quick_check import QuickCheck
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.io.images import LARGEST_VALUE
+from pixelwise.training.defaults import Choice
 from pixelwise.training.events import Decoded, Listener
-from pixelwise.transforms.augmentation import TensorSample, jitter, to_tensors
+from pixelwise.transforms.augmentation import TensorSample, to_tensors
 from pixelwise.transforms.enhancement import Enhancement, enhance
-from pixelwise.transforms.preprocessing import Preprocessing, normalize
+from pixelwise.transforms.preprocessing import Preprocessing
 from pixelwise.transforms.statistics import DatasetStatistics, conform_channels, measure
 
 
-def settle_bands_and_size(recipe: Recipe, dataset: Dataset) -> list[str]:
-    """Take the bands that the dataset card names, and refuse two working sizes at once.
+@dataclass(frozen=True)
+class Measured:
+    """What was read for a training.
+
+    Attributes:
+        training: The training samples, enhanced.
+        validation: The validation samples at original size, enhanced as the training images.
+        statistics: What the training images are like.
+    """
+
+    training: MemoryCache[Sample]
+    validation: MemoryCache[Sample]
+    statistics: DatasetStatistics
+
+
+def read_and_measure(
+    recipe: Recipe, dataset: Dataset, listener: Listener, check: QuickCheck | None = None
+) -> Measured:
+    """Read training and validation images, and measure the former.
 
     Args:
-        recipe: Its bands are filled where the card names some.
+        recipe: With its bands.
         dataset: The data.
+        listener: Told how many are read.
+        check: Looks at the samples while they are read.
 
-    Returns:
-        One reason per choice.
+    Raises:
+        PixelwiseError: A split is empty, a file is bad, or there is nothing to learn or to
+            validate with.
+    """
+    steps = enhancement_of(recipe)
+    training = read_split(dataset, "train", steps, listener, check)
+    validation = read_split(dataset, "val", steps, listener, check)
+    statistics = measure_training(training, dataset.class_map, recipe)
+    check_validation(validation, statistics)
+    return Measured(training, validation, statistics)
+
+
+def check_working_size(recipe: Recipe) -> None:
+    """Refuse two working sizes at once.
 
     Raises:
         ConfigError: Images would be resized twice.
     """
     # A recipe of a run holds the scale 1 beside the size that its images were brought to.
     if recipe.data.resize is not None and recipe.data.scale not in (None, 1):
-        raise ConfigError("images are worked on at data.scale or at data.resize. Got both")
-    if recipe.data.bands is None and dataset.bands is not None:
-        recipe.data.bands = dataset.bands
-        return [f"bands {', '.join(map(str, dataset.bands))}: as the dataset card says"]
-    return []
+        raise ConfigError("images are resized by data.scale or to data.resize. Got both")
+
+
+def choose_bands(recipe: Recipe, dataset: Dataset) -> tuple[Choice, ...]:
+    """The bands that the dataset card names."""
+    if recipe.data.bands is not None or dataset.bands is None:
+        return ()
+    reason = f"bands {', '.join(map(str, dataset.bands))}: as the dataset card says"
+    return (Choice("data.bands", dataset.bands, reason),)
 
 
 def enhancement_of(recipe: Recipe) -> Enhancement:
@@ -56,7 +92,7 @@ def read_split(
     split: str,
     steps: Enhancement,
     listener: Listener,
-    doctor: PassingLook | None = None,
+    check: QuickCheck | None = None,
 ) -> MemoryCache[Sample]:
     """Decode and enhance every image of a split once, so that a bad file is found now.
 
@@ -65,7 +101,7 @@ def read_split(
         split: ``train``, ``val`` or ``test``.
         steps: Done on each image.
         listener: Told how many are read.
-        doctor: Looks at the samples as they pass.
+        check: Looks at the samples while they are read.
 
     Raises:
         DataError: The split is empty, a file is bad, or an image lacks a band.
@@ -88,8 +124,8 @@ def read_split(
         lambda sample: sample.image.nbytes + sample.mask.nbytes,
     )
     for sample in cache.in_parallel(lambda done, total: listener(Decoded(split, done, total))):
-        if doctor:
-            doctor.look(sample, split)
+        if check:
+            check.look(sample, split)
     return cache
 
 
@@ -194,29 +230,6 @@ def batches_of(
 def std_of(statistics: DatasetStatistics, preprocessing: Preprocessing) -> float:
     """Standard deviation of the training images after normalization, averaged over channels."""
     return float(np.mean(np.divide(statistics.std, preprocessing.std)))
-
-
-def network_input(
-    image: Tensor,
-    preprocessing: Preprocessing,
-    recipe: AugmentationRecipe,
-    rng: np.random.Generator,
-    *,
-    std: float,
-) -> Tensor:
-    """A batch as the network is trained on it: normalized, brightness and contrast varied.
-
-    Args:
-        image: (N, C, H, W), in stored units, as the batches give it.
-        preprocessing: Mean and standard deviation per channel.
-        recipe: How much is varied; every entry is filled.
-        rng: The only source of chance.
-        std: Of the normalized training images; see :func:`std_of`.
-
-    Returns:
-        float32 of the same shape.
-    """
-    return jitter(normalize(image, preprocessing), recipe, rng, std=std)
 
 
 def _at_working_size(

@@ -1,13 +1,8 @@
 import pytest
 
 from pixelwise.config import AugmentationRecipe, Recipe
-from pixelwise.models import create_model
-from pixelwise.training.recipes import (
-    choose_scale,
-    fill_data_choices,
-    fill_length,
-    fill_machine_choices,
-)
+from pixelwise.training import defaults
+from pixelwise.training.defaults import Facts, apply
 from pixelwise.transforms.statistics import DatasetStatistics
 
 
@@ -28,13 +23,49 @@ def statistics(
     )
 
 
-def filled(**options):
-    recipe = Recipe()
-    mode = options.pop("label_mode", "multiclass")
-    is_cpu = options.pop("is_cpu", True)
-    advice = options.pop("advice", AugmentationRecipe())
-    reasons = fill_data_choices(recipe, statistics(**options), advice, mode, is_cpu=is_cpu)
+def facts(label_mode="multiclass", advice=None, **options):
+    names = ("device", "has_bfloat16", "bfloat16_speedup", "seconds_per_crop", "has_batchnorm",
+             "contiguous_speedup", "model_learning_rate", "model")  # fmt: skip
+    given = {name: options.pop(name) for name in names if name in options}
+    return Facts(statistics(**options), label_mode, advice or AugmentationRecipe(), **given)
+
+
+def taken(recipe, known, *steps):
+    """The recipe after some steps, and all reasons."""
+    reasons = []
+    for step in steps:
+        choices = step(recipe, known)
+        recipe = apply(recipe, choices)
+        reasons += [choice.reason for choice in choices if choice.reason]
     return recipe, " ".join(reasons)
+
+
+DATA_STEPS = (
+    defaults.choose_batch_size,
+    defaults.choose_augmentation,
+    defaults.choose_class_weights,
+    defaults.choose_crop,
+)
+
+
+def filled(**options):
+    return taken(Recipe(), facts(**options), *DATA_STEPS)
+
+
+def test_every_step_leaves_the_recipe_that_it_is_given():
+    known = facts(has_bfloat16=True, seconds_per_crop=0.01)
+    for step in (*defaults.BEFORE_TRIAL, *defaults.AFTER_TRIAL):
+        recipe = Recipe.model_validate({"training": {"batch_size": 4, "minutes": 5}})
+        before = recipe.model_dump()
+        step(recipe, known)
+        assert recipe.model_dump() == before
+
+
+def test_a_recipe_without_open_choices_is_left_alone():
+    known = facts(has_bfloat16=True, seconds_per_crop=0.01, model_learning_rate=0.1)
+    steps = (*defaults.BEFORE_TRIAL, *defaults.AFTER_TRIAL)
+    full, _ = taken(Recipe(), known, *steps)
+    assert taken(full, known, *steps) == (full, "")
 
 
 def test_crops_are_as_large_as_the_median_image_up_to_a_limit():
@@ -58,7 +89,7 @@ def test_what_the_user_fixed_is_left_as_it_is():
     recipe = Recipe.model_validate(
         {"training": {"size": (8, 8), "batch_size": 3, "class_weights": "none"}}
     )
-    fill_data_choices(recipe, statistics(), AugmentationRecipe(), "multiclass", is_cpu=True)
+    recipe, _ = taken(recipe, facts(), *DATA_STEPS)
     assert recipe.training.size == (8, 8)
     assert recipe.training.batch_size == 3
     assert recipe.training.class_weights == "none"
@@ -69,7 +100,7 @@ def test_the_dataset_card_decides_what_may_be_varied():
     assert recipe.augmentation.orientation == "fixed"
     assert recipe.augmentation.brightness == 0
     assert recipe.augmentation.contrast == pytest.approx(0.2)
-    assert "orientation fixed (as the data set says)" in reasons
+    assert "orientation fixed (as the dataset card says)" in reasons
 
 
 @pytest.mark.parametrize(("unevenness", "orientation"), [(0.02, "free"), (0.9, "mirrored")])
@@ -89,40 +120,43 @@ def test_pictures_without_up_and_down_are_turned_freely(unevenness, orientation)
     ],
 )
 def test_precision_follows_the_hardware_and_then_the_clock(support, speedup, precision, reason):
-    recipe = Recipe()
-    model = create_model("stacked-fcn", 2)
-    reasons = fill_machine_choices(recipe, model, device="cpu", support=support, speedup=speedup)
+    known = facts(has_bfloat16=support, bfloat16_speedup=speedup)
+    recipe, reasons = taken(Recipe(), known, defaults.choose_precision)
     assert recipe.training.precision == precision
-    assert recipe.training.learning_rate == model.learning_rate
-    assert reason in " ".join(reasons)
+    assert reason in reasons
+
+
+LENGTH = (defaults.choose_length, defaults.choose_patience)
 
 
 def test_a_training_without_a_budget_sees_about_twenty_thousand_images():
-    recipe = Recipe()
-    fill_length(recipe, 500, seconds_per_crop=0.04, is_cpu=True)
+    known = facts(num_images=500, seconds_per_crop=0.04)
+    recipe, _ = taken(Recipe(), known, *LENGTH)
     assert recipe.training.epochs == 40
     assert recipe.training.patience == 13
     budget = Recipe.model_validate({"training": {"minutes": 5}})
-    assert fill_length(budget, 500, seconds_per_crop=9.0, is_cpu=True) == []
-    assert budget.training.patience is None
+    recipe, reasons = taken(budget, facts(seconds_per_crop=9.0), *LENGTH)
+    assert reasons == ""
+    assert recipe.training.patience is None
 
 
-@pytest.mark.parametrize(("is_cpu", "minutes"), [(True, 15), (False, None)])
-def test_a_processor_is_not_kept_busy_for_hours_unasked(is_cpu, minutes):
-    recipe = Recipe()
-    reasons = fill_length(recipe, 500, seconds_per_crop=1.0, is_cpu=is_cpu)
+@pytest.mark.parametrize(("device", "minutes"), [("cpu", 15), ("cuda", None)])
+def test_a_processor_is_not_kept_busy_for_hours_unasked(device, minutes):
+    known = facts(num_images=500, seconds_per_crop=1.0, device=device)
+    recipe, reasons = taken(Recipe(), known, *LENGTH)
     assert recipe.training.minutes == minutes
-    assert (recipe.training.epochs is None) == is_cpu
-    assert ("333 minutes" in reasons[0]) == is_cpu
+    assert (recipe.training.epochs is None) == (device == "cpu")
+    assert ("333 minutes" in reasons) == (device == "cpu")
 
 
-def test_images_are_worked_on_smaller_only_when_too_few_epochs_fit():
+def test_images_are_resized_smaller_only_when_too_few_epochs_fit():
     recipe = Recipe.model_validate({"training": {"minutes": 20}})
 
     def chosen(epochs, recipe=recipe, num_crops=1, **size):
         seconds = 20 * 60 / (100 * num_crops * epochs)
-        images = statistics(num_images=100, **size)
-        return choose_scale(recipe, images, seconds_per_crop=seconds)
+        known = facts(num_images=100, seconds_per_crop=seconds, **size)
+        filled, reason = taken(recipe, known, defaults.choose_scale)
+        return filled.data.scale, reason
 
     assert chosen(26) == (1.0, "")
     assert chosen(20)[0] == 0.75
@@ -139,3 +173,25 @@ def test_images_are_worked_on_smaller_only_when_too_few_epochs_fit():
     # Images that are one crop of fixed size cost the same at every scale.
     fixed = Recipe.model_validate({"training": {"minutes": 20, "size": (360, 480)}})
     assert chosen(3, recipe=fixed) == (1.0, "")
+
+
+@pytest.mark.parametrize(
+    ("speedup", "taken_format"),
+    [(None, "channels_last"), (2.0, "contiguous"), (1.05, "channels_last")],
+)
+def test_the_contiguous_format_must_be_clearly_faster(speedup, taken_format):
+    known = facts(contiguous_speedup=speedup)
+    recipe, _ = taken(Recipe(), known, defaults.choose_memory_format)
+    assert recipe.training.memory_format == taken_format
+
+
+@pytest.mark.parametrize(
+    ("has_batchnorm", "batch_size", "share", "is_said"),
+    [(True, 4, 0.6, True), (True, 16, 1.0, False), (False, 4, 0.6, False)],
+)
+def test_batchnorm_is_frozen_late_with_small_batches(has_batchnorm, batch_size, share, is_said):
+    recipe = Recipe.model_validate({"training": {"batch_size": batch_size}})
+    known = facts(has_batchnorm=has_batchnorm)
+    recipe, reasons = taken(recipe, known, defaults.choose_freeze_batchnorm)
+    assert recipe.training.freeze_batchnorm_from == share
+    assert bool(reasons) == is_said

@@ -1,4 +1,4 @@
-"""The further systems of the articles against their figures and against what they replace."""
+"""Further published systems against their figures and against what they replace."""
 
 from itertools import pairwise
 
@@ -11,7 +11,7 @@ from pixelwise.errors import ConfigError
 from pixelwise.models import count_gmacs, create_model, summarize_models
 from pixelwise.models.blocks import Dropout
 
-# Arguments, channels, classes, size of the image, parameters (None: the article gives none), GMAC.
+# Arguments, channels, classes, size of the image, parameters (None: not published), GMAC.
 FIGURES = {
     "stacked-fcn": ({}, 1, 3, (60, 60), 74_595, 0.26750),
     "encoder-decoder": ({}, 1, 3, (60, 60), 74_595, 0.10577),
@@ -34,7 +34,7 @@ def num_parameters(model):
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_parameters_and_computation_are_those_of_the_article(name):
+def test_parameters_and_computation_are_the_published_ones(name):
     arguments, channels, classes, size, parameters, gmacs = FIGURES[name]
     model = on_meta(name, classes, channels, **arguments)
     assert num_parameters(model) == parameters
@@ -42,7 +42,7 @@ def test_parameters_and_computation_are_those_of_the_article(name):
         assert count_gmacs(model, size) == pytest.approx(gmacs, rel=2e-4)
 
 
-def test_segnet_basic_has_as_many_values_as_keras_counts_with_running_statistics():
+def test_segnet_basic_has_the_published_number_of_values_with_running_statistics():
     model = on_meta("segnet-basic", 12, 3)
     statistics = sum(values.numel() for values in model.buffers() if values.ndim)
     assert num_parameters(model) + statistics == 5_467_980
@@ -122,7 +122,7 @@ def a3_layers(
     padding="zeros",
     depth=5,
 ):
-    """A3's network, written down a second time as :func:`described` lists it."""
+    """``unet-elu``, written down a second time as :func:`described` lists it."""
     bare = (None, None, None)
     after = [({"elu": "ELU", "relu": "ReLU"}[activation], *bare, None, None)]
     if normalization != "none":

@@ -1,0 +1,353 @@
+"""Every default of a training: pure steps from what was measured to choices with their reasons."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pixelwise.classes import LabelMode
+from pixelwise.config import AugmentationRecipe, Recipe
+from pixelwise.data.batches import crops_per_image
+from pixelwise.devices import MIN_SPEEDUP
+from pixelwise.text import amount
+from pixelwise.transforms.statistics import DatasetStatistics
+
+MAX_CROP_PX = 512
+"""Crops of larger images are at most this long; more takes memory and shows no more detail."""
+
+TARGET_CROPS = 20_000
+"""Without a budget, a training sees this many crops in all."""
+
+CPU_BATCH = 4
+"""Images per step on a processor."""
+
+GPU_BATCH = (8, 32)
+"""Fewest and most images per step on an accelerator."""
+
+CPU_MINUTES = 15.0
+"""Without a budget, a processor trains no longer than this."""
+
+MIN_EPOCHS_IN_BUDGET = 25
+"""If fewer full-size epochs fit into the budget, images are resized to a smaller working scale."""
+
+FEW_FOR_BATCHNORM = 16
+"""The statistics of smaller batches vary so much that BatchNorm is frozen late in training."""
+
+FREEZE_BATCHNORM_FROM = 0.6
+"""With such batches, BatchNorm is frozen from this share of the training on."""
+
+SCALES = (0.75, 0.5)
+"""Working scales to choose from, beside full size."""
+
+MIN_SIDE_PX = 160
+"""The median image is never worked on smaller than this: small images have no detail to spare."""
+
+MIN_GAIN = 1.5
+"""A smaller scale is taken only if this many times the epochs fit."""
+
+EVEN = 0.15
+"""If classes differ less than this between upper and lower halves, images have no up and down."""
+
+RARE_SHARE = 0.01
+"""If a class has less than this share of the pixels, classes are weighted."""
+
+MIN_FORMAT_SPEEDUP = 1.1
+"""The contiguous format is taken only if it is faster than channels last by this factor."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the choices follow from.
+
+    Attributes:
+        statistics: What the training images are like.
+        label_mode: Of the data.
+        augmentation: What the dataset card says may be varied.
+        model: Name of the architecture.
+        model_learning_rate: The highest learning rate that the architecture trains well at.
+        has_batchnorm: The network has BatchNorm layers.
+        device: ``cpu``, ``cuda`` or ``mps``.
+        has_bfloat16: As :func:`pixelwise.devices.bfloat16_support`.
+        bfloat16_speedup: As measured where the hardware leaves a doubt.
+        seconds_per_crop: Of a training step at full size, measured; 0 before that.
+        contiguous_speedup: Of the contiguous memory format over channels last; ``None`` where it
+            was not measured.
+    """
+
+    statistics: DatasetStatistics
+    label_mode: LabelMode
+    augmentation: AugmentationRecipe
+    model: str = ""
+    model_learning_rate: float = 0.0
+    has_batchnorm: bool = False
+    device: str = "cpu"
+    has_bfloat16: bool | None = False
+    bfloat16_speedup: float | None = None
+    seconds_per_crop: float = 0.0
+    contiguous_speedup: float | None = None
+
+    @property
+    def is_cpu(self) -> bool:
+        """The processor computes."""
+        return self.device == "cpu"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A default that was filled in.
+
+    Attributes:
+        key: ``section.key`` of the recipe.
+        value: What was chosen.
+        reason: In one line; empty where there is nothing to say.
+    """
+
+    key: str
+    value: Any
+    reason: str = ""
+
+
+Step = Callable[[Recipe, Facts], tuple[Choice, ...]]
+"""Maps a recipe with open entries to choices for some of them; what is given stays."""
+
+
+def apply(recipe: Recipe, choices: tuple[Choice, ...]) -> Recipe:
+    """A copy of a recipe with choices filled in."""
+    recipe = recipe.model_copy(deep=True)
+    for choice in choices:
+        section, _, key = choice.key.partition(".")
+        setattr(getattr(recipe, section), key, choice.value)
+    return recipe
+
+
+def choose_precision(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
+    """bfloat16 where the hardware has it, or where it was measured to be faster."""
+    if recipe.training.precision is not None:
+        return ()
+    if facts.has_bfloat16 is None:
+        assert facts.bfloat16_speedup is not None
+        is_fast = facts.bfloat16_speedup >= MIN_SPEEDUP
+        because = f"bfloat16 was measured at {facts.bfloat16_speedup:.2g} times its speed"
+    else:
+        is_fast = facts.has_bfloat16
+        because = "it has matrix units for bfloat16" if is_fast else "it has no bfloat16"
+    precision = "bfloat16" if is_fast else "float32"
+    reason = f"precision {precision}: on this {facts.device}, {because}"
+    return (Choice("training.precision", precision, reason),)
+
+
+def choose_learning_rate(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
+    """The learning rate of the architecture."""
+    if recipe.training.learning_rate is not None:
+        return ()
+    learning_rate = facts.model_learning_rate
+    reason = f"learning rate {learning_rate:g}: the default of {facts.model}"
+    return (Choice("training.learning_rate", learning_rate, reason),)
+
+
+def choose_batch_size(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
+    """Small on a processor, which is no faster with more; by the number of images elsewhere."""
+    if recipe.training.batch_size is not None:
+        return ()
+    num_images = facts.statistics.num_images
+    if facts.is_cpu:
+        wanted, because = CPU_BATCH, "a processor is no faster with more, and more steps learn more"
+    else:
+        wanted = min(GPU_BATCH[1], max(GPU_BATCH[0], num_images // 100))
+        because = amount(num_images, "training image")
+    size = min(wanted, num_images)
+    return (Choice("training.batch_size", size, f"batch size {size}: {because}"),)
+
+
+def choose_augmentation(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
+    """What may be varied: what the dataset card says, else by what the masks look like."""
+    unevenness = facts.statistics.unevenness
+    defaults = AugmentationRecipe(
+        orientation="free" if unevenness < EVEN else "mirrored",
+        scale=(0.75, 1.33),
+        brightness=0.2,
+        contrast=0.2,
+    )
+    advised = facts.augmentation.model_dump(exclude_none=True)
+    values, words = {}, []
+    for name in AugmentationRecipe.model_fields:
+        if getattr(recipe.augmentation, name) is None:
+            values[name] = advised.get(name, getattr(defaults, name))
+            source = " (as the dataset card says)" if name in advised else ""
+            if name == "orientation" and not source:
+                source = f" (upper and lower halves differ by {unevenness:.0%})"
+            words.append(f"{name} {values[name]}{source}")
+    reasons = [f"augmentation: {', '.join(words)}", *[""] * len(values)]
+    return tuple(
+        Choice(f"augmentation.{name}", value, reason)
+        for (name, value), reason in zip(values.items(), reasons, strict=False)
+    )
+
+
+def choose_class_weights(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
+    """Balanced where one class per pixel is trained and a class is rare."""
+    if recipe.training.class_weights is not None:
+        return ()
+    shares = [share for share in facts.statistics.class_frequencies if share > 0]
+    rarest = min(shares, default=1.0)
+    if facts.label_mode != "multiclass" or rarest >= RARE_SHARE:
+        return (Choice("training.class_weights", "none"),)
+    reason = f"class weights balanced: the rarest class has {rarest:.2%} of the pixels"
+    return (Choice("training.class_weights", "balanced", reason),)
+
+
+def choose_freeze_batchnorm(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
+    """Late in training with small batches: each differs from the next and from the whole data set.
+
+    docs/decisions/0019 has what freezing gave.
+
+    Reference:
+        Wu and Johnson, Rethinking "Batch" in BatchNorm (2021), arXiv:2105.07576.
+    """
+    training = recipe.training
+    if training.freeze_batchnorm_from is not None:
+        return ()
+    assert training.batch_size is not None
+    is_small = training.batch_size < FEW_FOR_BATCHNORM
+    if not is_small:
+        return (Choice("training.freeze_batchnorm_from", 1.0),)
+    reason = (
+        f"BatchNorm frozen from {FREEZE_BATCHNORM_FROM:.0%} of the training on: statistics of "
+        f"batches of {training.batch_size} images vary too much"
+    )
+    return (
+        Choice(
+            "training.freeze_batchnorm_from",
+            FREEZE_BATCHNORM_FROM,
+            reason if facts.has_batchnorm else "",
+        ),
+    )
+
+
+def choose_memory_format(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
+    """Channels last, unless the contiguous format was measured to be faster."""
+    if recipe.training.memory_format is not None:
+        return ()
+    speedup = facts.contiguous_speedup
+    if speedup is None:
+        return (Choice("training.memory_format", "channels_last"),)
+    taken = "contiguous" if speedup >= MIN_FORMAT_SPEEDUP else "channels_last"
+    reason = (
+        f"memory format {taken.replace('_', ' ')}: a step in contiguous was measured at "
+        f"{speedup:.2f} times the speed of channels last"
+    )
+    return (Choice("training.memory_format", taken, reason),)
+
+
+def choose_length(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
+    """Epochs that see a fixed number of crops; minutes where that would take a processor long."""
+    training = recipe.training
+    if training.epochs is not None or training.minutes is not None:
+        return ()
+    num_crops = count_crops(recipe, facts.statistics, recipe.data.scale or 1.0)
+    epochs = min(200, max(20, math.ceil(TARGET_CROPS / num_crops)))
+    needed = epochs * num_crops * facts.seconds_per_crop / 60
+    if facts.is_cpu and needed > CPU_MINUTES:
+        reason = (
+            f"{CPU_MINUTES:g} minutes: {epochs} epochs would take this processor "
+            f"{needed:.0f} minutes. Set --epochs or --minutes to choose"
+        )
+        return (Choice("training.minutes", CPU_MINUTES, reason),)
+    reason = (
+        f"{epochs} epochs: about {TARGET_CROPS:,} crops in all, 20 to 200 epochs. "
+        "Set --epochs or --minutes to choose"
+    )
+    return (Choice("training.epochs", epochs, reason),)
+
+
+def choose_patience(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:  # noqa: ARG001  a step
+    """A third of the epochs; a budget in minutes is the end by itself."""
+    training = recipe.training
+    if training.patience is not None or training.epochs is None:
+        return ()
+    patience = max(10, training.epochs // 3)
+    reason = f"patience: {patience} epochs without a better validation metric end the training"
+    return (Choice("training.patience", patience, reason),)
+
+
+def choose_scale(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
+    """The working scale at which enough epochs fit into the budget."""
+    minutes, statistics = recipe.training.minutes, facts.statistics
+    if recipe.data.scale is not None:
+        return ()
+    if recipe.data.resize is not None or minutes is None:
+        return (Choice("data.scale", 1.0),)
+
+    def pixels(scale: float) -> int:
+        """Pixels of an epoch at a working scale."""
+        height, width = recipe.training.size or crop_size(statistics, scale)
+        return count_crops(recipe, statistics, scale) * height * width
+
+    full = count_crops(recipe, statistics, 1.0)
+    epochs = minutes * 60 / (facts.seconds_per_crop * full)
+    chosen, chosen_epochs = 1.0, epochs
+    for scale in SCALES:
+        shortest = min(statistics.median_size) * scale
+        if chosen_epochs >= MIN_EPOCHS_IN_BUDGET or shortest < MIN_SIDE_PX:
+            break
+        fitting = epochs * pixels(1.0) / pixels(scale)
+        # Where an image is one crop of fixed size, a smaller scale saves nothing.
+        if fitting > chosen_epochs * MIN_GAIN:
+            chosen, chosen_epochs = scale, fitting
+    if chosen == 1.0:
+        return (Choice("data.scale", 1.0),)
+    reason = (
+        f"working scale {chosen}: at full size {epochs:.1f} epochs fit into "
+        f"{amount(minutes, 'minute')} ({1 / facts.seconds_per_crop:.2g} images/s), "
+        f"at {chosen} about {chosen_epochs:.0f}; predictions keep the image's size"
+    )
+    return (Choice("data.scale", chosen, reason),)
+
+
+def choose_crop(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
+    """The median image at working scale, as far as crops go."""
+    if recipe.training.size is not None:
+        return ()
+    scale = recipe.data.scale or 1.0
+    height, width = crop_size(facts.statistics, scale)
+    median_height, median_width = facts.statistics.median_size
+    reason = f"crops {height} x {width}: the median image is {median_height} x {median_width}"
+    if scale != 1:
+        reason += f", at working scale {scale}"
+    return (Choice("training.size", (height, width), reason),)
+
+
+BEFORE_TRIAL: tuple[Step, ...] = (
+    choose_precision,
+    choose_learning_rate,
+    choose_batch_size,
+    choose_augmentation,
+    choose_class_weights,
+    choose_freeze_batchnorm,
+)
+"""The steps whose choices the trial of a batch needs, in order."""
+
+AFTER_TRIAL: tuple[Step, ...] = (
+    choose_memory_format,
+    choose_length,
+    choose_patience,
+    choose_scale,
+    choose_crop,
+)
+"""The steps that need to know how long a step takes, in order."""
+
+
+def crop_size(statistics: DatasetStatistics, scale: float) -> tuple[int, int]:
+    """The median image at working scale, at most :data:`MAX_CROP_PX` long."""
+    height, width = (
+        min(MAX_CROP_PX, max(1, round(side * scale))) for side in statistics.median_size
+    )
+    return height, width
+
+
+def count_crops(recipe: Recipe, statistics: DatasetStatistics, scale: float) -> int:
+    """Crops of an epoch at a working scale; of images no larger than a crop, their number."""
+    size = recipe.training.size or crop_size(statistics, scale)
+    return sum(crops_per_image(statistics.heights, statistics.widths, size, scale))

@@ -1,0 +1,132 @@
+"""The end of a training: the kept epoch evaluated in detail, calibrated, drawn and reported."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from pixelwise.data.sample import spread
+from pixelwise.devices import Machine
+from pixelwise.errors import TrainingError
+from pixelwise.evaluation.evaluate import evaluate_samples
+from pixelwise.files import write_text
+from pixelwise.metrics.metrics import Metrics
+from pixelwise.models.model_file import MODEL_NAME, load_model_file, save_model_file
+from pixelwise.prediction.predictor import Predictor
+from pixelwise.reporting.plots import draw_class_grid, draw_segmentation
+from pixelwise.reporting.report_page import REPORT_NAME
+from pixelwise.training.budget import REPORT_KEY
+from pixelwise.training.events import FilesWritten, Listener
+from pixelwise.training.loop import Trainer
+from pixelwise.training.plan import Plan
+from pixelwise.training.run_folder import CURVES_NAME, METRICS_NAME
+from pixelwise.training.run_report import write_run_report
+
+NUM_PICTURES = 3
+"""Validation images that are drawn into the run folder."""
+
+MIN_DETAILED = 8
+"""Validation images that are evaluated in detail even where the budget is used up."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training left behind.
+
+    Attributes:
+        folder: The run's folder; of a dry run, the one that it would write.
+        plan: What was trained, with its recipe and reasons.
+        best_epoch: The kept epoch, from 1; 0 of a dry run.
+        epochs: Number of epochs trained.
+        seconds: Time of training, validation included, reading left out.
+    """
+
+    folder: Path
+    plan: Plan
+    best_epoch: int = 0
+    epochs: int = 0
+    seconds: float = 0.0
+    _metrics: Metrics | None = None
+
+    @property
+    def metrics(self) -> Metrics:
+        """Of the validation split at the kept epoch.
+
+        Raises:
+            TrainingError: Nothing was trained.
+        """
+        if self._metrics is None:
+            raise TrainingError("a dry run has no metrics. Train without dry_run")
+        return self._metrics
+
+
+def finish(plan: Plan, trainer: Trainer, machine: Machine, listener: Listener) -> Outcome:
+    """Evaluate the kept epoch from its file, fit its temperature, and write pictures and report.
+
+    Args:
+        plan: What was trained.
+        trainer: After its last epoch.
+        machine: Told how long the report took, for the budget of the next training.
+        listener: Told of the files.
+    """
+    folder, progress = trainer.folder, trainer.progress
+    assert progress.best_epoch is not None
+    model, card = load_model_file(folder / MODEL_NAME)
+    predictor = Predictor(model, plan.validation_card, device=plan.device)
+    metrics = _evaluated(plan, trainer, predictor)
+    assert metrics.detail is not None
+    temperature = metrics.detail.temperature
+    save_model_file(
+        folder / MODEL_NAME, model, card.model_copy(update={"temperature": temperature})
+    )
+    content = {"split": "val", **metrics.to_json()}
+    write_text(folder / METRICS_NAME, json.dumps(content, indent=2) + "\n")
+    began = time.perf_counter()
+    places = {record.name: place for place, record in enumerate(plan.dataset.split("val"))}
+    write_run_report(
+        folder,
+        metrics,
+        predictor,
+        plan.dataset,
+        plan.recipe,
+        lambda name: plan.validation[places[name]],
+    )
+    pictures = _draw_pictures(plan, predictor, folder)
+    machine.keep(REPORT_KEY, round(time.perf_counter() - began, 1))
+    listener(FilesWritten((folder / REPORT_NAME, folder / CURVES_NAME, *pictures)))
+    return Outcome(
+        folder, plan, progress.best_epoch + 1, progress.epoch, progress.elapsed_s, metrics
+    )
+
+
+def _evaluated(plan: Plan, trainer: Trainer, predictor: Predictor) -> Metrics:
+    """Metrics with their details; near the end of a budget, details of some images only."""
+    samples = plan.validation
+    chosen = samples
+    kept = trainer.kept_metrics
+    if plan.budget is not None and kept is not None:
+        per_image = plan.budget.finish_s_per_image
+        left = plan.budget.left_s - plan.budget.report_s
+        fitting = len(samples) if per_image <= 0 else math.floor(left / per_image)
+        chosen = spread(samples, min(len(samples), max(MIN_DETAILED, fitting)))
+    metrics = evaluate_samples(predictor, iter(chosen), len(chosen), detailed=True)
+    if kept is not None and len(chosen) < len(samples):
+        metrics = dataclasses.replace(kept, detail=metrics.detail)
+    return dataclasses.replace(metrics, selected_on=len(samples))
+
+
+def _draw_pictures(plan: Plan, predictor: Predictor, folder: Path) -> list[Path]:
+    """Draw some validation images into the run's folder."""
+    pictures = []
+    for sample in spread(plan.validation, NUM_PICTURES):
+        probabilities = predictor.probabilities(sample.image)
+        stem = sample.name.replace("/", "-")
+        for draw, kind in ((draw_segmentation, "segmentation"), (draw_class_grid, "classes")):
+            path = folder / "pictures" / f"{stem}-{kind}.png"
+            draw(sample, probabilities, plan.dataset.class_map, path)
+            pictures.append(path)
+    return pictures

@@ -1,0 +1,96 @@
+"""One training step: from a batch to its loss, in the precision that was chosen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pixelwise.classes import LabelMode
+from pixelwise.config import AugmentationRecipe
+from pixelwise.data.batches import Batch
+from pixelwise.devices import MEMORY_FORMATS, MemoryFormat, Precision
+from pixelwise.losses.losses import batch_loss
+from pixelwise.models.base import SegmentationModel
+from pixelwise.transforms.augmentation import jitter
+from pixelwise.transforms.preprocessing import Preprocessing, normalize
+
+
+def network_input(
+    image: Tensor,
+    preprocessing: Preprocessing,
+    augmentation: AugmentationRecipe,
+    rng: np.random.Generator,
+    *,
+    std: float,
+) -> Tensor:
+    """A batch as the network is trained on it: normalized, brightness and contrast varied.
+
+    Args:
+        image: (N, C, H, W), in stored units, as the batches give it.
+        preprocessing: Mean and standard deviation per channel are taken from it.
+        augmentation: How much is varied; every entry is filled.
+        rng: The only source of chance.
+        std: Standard deviation of the normalized training images.
+
+    Returns:
+        float32 of the same shape, on the same device.
+    """
+    return jitter(normalize(image, preprocessing), augmentation, rng, std=std)
+
+
+@dataclass(frozen=True)
+class TrainingStep:
+    """What a step needs beside its batch.
+
+    Attributes:
+        model: The network, on its device.
+        device: Where to compute.
+        label_mode: Of the masks.
+        preprocessing: Mean and standard deviation per channel are taken from it.
+        augmentation: How much brightness and contrast are varied; every entry is filled.
+        std: Standard deviation of the normalized training images.
+        class_weights: Of the loss, (K,) on the device, or ``None``.
+        precision: ``float32`` or ``bfloat16`` (autocast).
+        memory_format: How images and weights lie in memory.
+    """
+
+    model: SegmentationModel
+    device: torch.device
+    label_mode: LabelMode
+    preprocessing: Preprocessing
+    augmentation: AugmentationRecipe
+    std: float
+    class_weights: Tensor | None
+    precision: Precision
+    memory_format: MemoryFormat
+
+    def arrange(self) -> None:
+        """Lay the weights out in memory as chosen; their values stay."""
+        self.model.to(memory_format=MEMORY_FORMATS[self.memory_format])
+
+    def loss(self, batch: Batch, rng: np.random.Generator) -> Tensor:
+        """The loss of one batch, auxiliary outputs included.
+
+        Args:
+            batch: As the batches give it, on the CPU.
+            rng: The chance of brightness and contrast.
+
+        Returns:
+            Scalar, float32, on the device.
+        """
+        fields = (batch.image, batch.mask, batch.valid)
+        image, mask, valid = (tensor.to(self.device, non_blocking=True) for tensor in fields)
+        image = network_input(image, self.preprocessing, self.augmentation, rng, std=self.std)
+        image = image.contiguous(memory_format=MEMORY_FORMATS[self.memory_format])
+        in_bfloat16 = self.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=in_bfloat16):
+            outputs = self.model.training_logits(image)
+        shares = (1.0, *self.model.auxiliary_weights)
+        losses = [
+            share * batch_loss(logits, mask, valid, self.label_mode, self.class_weights)
+            for share, logits in zip(shares, outputs, strict=True)
+        ]
+        return torch.stack(losses).sum()

@@ -1,0 +1,130 @@
+"""Try one batch before training: whether it fits into memory, and how long a step takes."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from pixelwise.data.batches import Batch, Chance, random_for
+from pixelwise.devices import Machine, MemoryFormat, is_out_of_memory
+from pixelwise.errors import TrainingError
+from pixelwise.models import count_gmacs
+from pixelwise.training.defaults import MIN_FORMAT_SPEEDUP
+from pixelwise.training.step import TrainingStep
+
+LONG_STEP_GMACS = 5.0
+"""Steps with fewer multiplications (in 10 ** 9, of the forward pass) keep channels last: there is
+little to gain, and noise would choose."""
+
+ROUNDS = (2, 6)
+"""A step is timed at least and at most this many times in each memory format."""
+
+TRIAL_S = 3.0
+"""After this many seconds, no further round begins unless two formats are nearly equal."""
+
+CLOSE = (0.9, 1.35)
+"""Between these ratios two memory formats are nearly equal, and more rounds decide."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What the trial of a batch found.
+
+    Attributes:
+        seconds_per_crop: Of a training step in the faster memory format.
+        contiguous_speedup: Of the contiguous format over channels last; ``None`` where only one
+            format was tried.
+    """
+
+    seconds_per_crop: float
+    contiguous_speedup: float | None
+
+
+def try_batch(step: TrainingStep, batch: Batch, machine: Machine, *, is_format_open: bool) -> Trial:
+    """Send a batch forward and backward a few times.
+
+    Which memory format is faster is measured once for each machine, model and batch, and
+    remembered, so that a later training on a busy machine makes the same choice. How long a step
+    takes is measured each time: on a busy machine it does take longer.
+
+    Args:
+        step: Model and settings, at full size.
+        batch: A batch of that size.
+        machine: What computes.
+        is_format_open: The memory format may be chosen.
+
+    Raises:
+        TrainingError: The loss is not finite, or the batch does not fit into memory.
+    """
+    model, shape = step.model, list(batch.image.shape)
+    run_once(step, batch)
+    speedup = None
+    gmacs = count_gmacs(model, (shape[2], shape[3])) * shape[0]
+    if is_format_open and machine.device.type == "cpu" and gmacs >= LONG_STEP_GMACS:
+        facts = [model.name, model.arguments, model.num_classes, shape, step.precision]
+        speedup = machine.remembered(
+            "contiguous speedup " + json.dumps(facts, default=str),
+            lambda: _contiguous_speedup(step, batch, machine),
+        )
+    is_contiguous = speedup is not None and speedup >= MIN_FORMAT_SPEEDUP
+    chosen = replace(step, memory_format="contiguous") if is_contiguous else step
+    (seconds,) = _time([chosen], batch, machine)
+    step.arrange()
+    model.zero_grad(set_to_none=True)
+    return Trial(seconds / shape[0], speedup)
+
+
+def _contiguous_speedup(step: TrainingStep, batch: Batch, machine: Machine) -> float:
+    formats: tuple[MemoryFormat, ...] = ("channels_last", "contiguous")
+    steps = [replace(step, memory_format=name) for name in formats]
+    last, contiguous = _time(steps, batch, machine)
+    return last / contiguous
+
+
+def run_once(step: TrainingStep, batch: Batch) -> None:
+    """One step forward and backward; the weights stay.
+
+    Raises:
+        TrainingError: The loss is not finite, or the batch does not fit into memory.
+    """
+    try:
+        loss = step.loss(batch, random_for(Chance.STEP, 0))
+        loss.backward()  # type: ignore[no-untyped-call]
+        value = loss.item()
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        count, _, height, width = batch.image.shape
+        raise TrainingError(
+            f"one batch must fit into the memory of the {step.device.type}. "
+            f"{count} crops of {height} x {width} do not. Use a smaller --batch-size or --size"
+        ) from error
+    if not math.isfinite(value):
+        raise TrainingError(
+            f"the loss of the first batch must be a number. Got {value}. "
+            "Check the images for extreme values"
+        )
+
+
+def _time(steps: Sequence[TrainingStep], batch: Batch, machine: Machine) -> list[float]:
+    """Seconds of each step: the fastest of a few rounds, in which the steps take turns."""
+    clock = machine.clock
+    fastest = [math.inf] * len(steps)
+    began = clock()
+    for number in range(1, ROUNDS[1] + 1):
+        for index, step in enumerate(steps):
+            step.arrange()
+            started = clock()
+            run_once(step, batch)
+            if step.device.type == "cuda":
+                torch.cuda.synchronize(step.device)
+            fastest[index] = min(fastest[index], clock() - started)
+        is_close = len(steps) == 2 and CLOSE[0] < fastest[0] / fastest[1] < CLOSE[1]
+        # In another memory format the first run builds kernels, so there are at least two.
+        if number >= ROUNDS[0] and clock() - began > (2 * TRIAL_S if is_close else TRIAL_S):
+            break
+    return fastest

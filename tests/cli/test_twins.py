@@ -1,0 +1,30 @@
+"""``pixelwise train`` and ``pixelwise.train`` take the same choices under the same names."""
+
+import inspect
+
+from pixelwise import train
+from pixelwise.cli.train import command
+
+RENAMED = {"set_": "overrides"}
+CLI_ONLY = {"as_json"}
+PYTHON_ONLY = {"listener"}
+
+
+def test_the_command_line_and_python_take_the_same_arguments():
+    ours = set(inspect.signature(train).parameters) - PYTHON_ONLY
+    theirs = {RENAMED.get(name, name) for name in inspect.signature(command).parameters}
+    assert ours == theirs - CLI_ONLY
+
+
+def test_both_have_the_same_defaults():
+    ours = inspect.signature(train).parameters
+    for name, parameter in inspect.signature(command).parameters.items():
+        if name not in CLI_ONLY:
+            # A list option that is not given is None for Typer and empty in Python.
+            assert (parameter.default or None) == (ours[RENAMED.get(name, name)].default or None)
+
+
+def test_every_argument_of_both_has_a_type():
+    for function in (train, command):
+        parameters = inspect.signature(function).parameters.values()
+        assert all(entry.annotation is not entry.empty for entry in parameters)
