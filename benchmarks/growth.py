@@ -99,7 +99,7 @@ def reading(scratch: Path) -> Work:  # noqa: ARG001
     """What a training does but for computing: decode all, measure, look, one epoch of batches."""
     from pixelwise.config import Recipe
     from pixelwise.data.dataset import open_dataset
-    from pixelwise.doctor.quick_check import PassingLook
+    from pixelwise.doctor.quick_check import QuickCheck
     from pixelwise.training.inputs import (
         batches_of,
         check_validation,
@@ -110,7 +110,7 @@ def reading(scratch: Path) -> Work:  # noqa: ARG001
 
     def read(folder: Path) -> None:
         dataset = open_dataset(folder)
-        look = PassingLook(dataset.class_map)
+        look = QuickCheck(dataset.class_map)
         training, validation = (
             read_split(dataset, split, Enhancement(), lambda _: None, look)
             for split in ("train", "val")

@@ -134,11 +134,11 @@ def test_a_budget_is_named_as_what_differs(digits, tmp_path):
     short = run_entry(
         "a1-stacked-fcn",
         data=digits,
-        minutes=0.02,
+        minutes=0.4,
         out=tmp_path / "run",
         overrides=["training.batch_size=4"],
     )
-    assert "a budget of 0.02 minutes in place of 20 epochs" in short.remarks
+    assert "a budget of 0.4 minutes in place of 20 epochs" in short.remarks
     assert short.asked_epochs is None
     assert "training.patience is None in place of 20" in short.remarks
     assert load_recipe(tmp_path / "run" / "recipe.yaml").training.patience is None
@@ -148,7 +148,7 @@ def test_a_comparison_trains_all_and_ranks_them_on_one_page(digits, tmp_path):
     results, comparison = compare_article(
         "A1",
         data=digits,
-        minutes=0.02,
+        minutes=0.4,
         out=tmp_path / "compare",
         overrides=["training.batch_size=4"],
     )
@@ -159,7 +159,7 @@ def test_a_comparison_trains_all_and_ranks_them_on_one_page(digits, tmp_path):
         assert model.ranked.value == pytest.approx(metrics[model.name], abs=1e-6)
         # In a second a model may not learn to tell anything apart.
         assert all("everywhere" in remark for remark in model.remarks)
-    assert "A1 by its own recipes, 0.02 minutes each" in Path(comparison.page).read_text("utf-8")
+    assert "A1 by its own recipes, 0.4 minutes each" in Path(comparison.page).read_text("utf-8")
     with pytest.raises(ConfigError, match="new folder"):
         compare_article("A1", data=digits, out=tmp_path / "compare")
 
@@ -173,7 +173,7 @@ def test_a_comparison_reads_the_data_as_its_runs_did(tmp_path, make_index_datase
     _, comparison = compare_article(
         "A5",
         data=data_with_others,
-        minutes=0.02,
+        minutes=0.4,
         out=tmp_path / "compare",
         overrides=[
             "data.unexpected=ignored",

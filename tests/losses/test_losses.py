@@ -5,12 +5,8 @@ import pytest
 import torch
 
 from pixelwise.errors import ConfigError
-from pixelwise.losses.losses import (
-    binary_cross_entropy_loss,
-    class_weights,
-    constant_loss,
-    cross_entropy_loss,
-)
+from pixelwise.label_modes.likelihood import binary_cross_entropy_loss, cross_entropy_loss
+from pixelwise.losses.losses import class_weights, constant_loss
 
 
 def cross_entropy_by_hand(logits, mask, weights=None):

@@ -11,7 +11,7 @@ CLASSES = ClassMap.build(("background", "cell"))
 
 
 def rows(prediction, mask, class_map=CLASSES):
-    counts = ObjectCounts(class_map)
+    counts = ObjectCounts(class_map, "multiclass")
     counts.add(prediction, mask)
     return counts.rows
 

@@ -110,7 +110,7 @@ def print_metrics(metrics: Metrics) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from pixelwise.metrics.metrics import DEFINITION
+    from pixelwise.label_modes import mode_of
     from pixelwise.reporting.verdict import caveats
 
     console = Console(highlight=False)
@@ -155,7 +155,7 @@ def print_metrics(metrics: Metrics) -> None:
         console.print(f"not in these masks, so not counted: {', '.join(metrics.absent_classes)}")
     for caveat in caveats(metrics):
         console.print(caveat)
-    console.print(f"({DEFINITION[metrics.label_mode]})", style="dim")
+    console.print(f"({mode_of(metrics.label_mode).definition})", style="dim")
     if metrics.extra:
         figures = (f"{name.replace('_', ' ')} {value:.4f}" for name, value in metrics.extra.items())
         console.print(" · ".join(figures))

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 
 from pixelwise.comparison.candidates import Candidate
-from pixelwise.config import Recipe, load_recipe, validated
+from pixelwise.config import Recipe, load_recipe
 from pixelwise.devices import is_out_of_memory
 from pixelwise.errors import ConfigError, OutputError, PixelwiseError
+from pixelwise.schemas import validated
 from pixelwise.text import amount
 from pixelwise.training.checkpoint import CHECKPOINT_NAME
 from pixelwise.training.events import Listener

@@ -18,9 +18,11 @@ from pixelwise.classes import (
     Unexpected,
     numbered_names,
 )
-from pixelwise.config import AugmentationRecipe, Bands, read_yaml, validated
+from pixelwise.config import AugmentationRecipe, Bands
 from pixelwise.data.split_assignment import SplitName
 from pixelwise.errors import ConfigError
+from pixelwise.label_modes import mode_of
+from pixelwise.schemas import read_yaml, validated
 
 CARD_NAME = "dataset.yaml"
 """File name of a card; a folder with such a file is read as the card specifies."""
@@ -141,7 +143,8 @@ def card_of(class_map: ClassMap, **entries: Any) -> DatasetCard:
             class_map.names, class_map.colors, class_map.values, strict=True
         )
     ]
-    has_ignored = entries.get("label_mode") != "multilabel"
+    label_mode: LabelMode | None = entries.get("label_mode")
+    has_ignored = label_mode is None or mode_of(label_mode).holds_ids
     return DatasetCard(
         classes=classes,
         ignore=list(class_map.ignore) if has_ignored else None,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pixelwise.classes import ClassMap, LabelMode, Unexpected
-from pixelwise.config import DEFAULT_SPLIT, AugmentationRecipe, DataRecipe, validated
+from pixelwise.config import DEFAULT_SPLIT, AugmentationRecipe, DataRecipe
 from pixelwise.data.cache.cache_keys import content_of
 from pixelwise.data.cache.disk import DiskCache, open_cache
 from pixelwise.data.card import DatasetCard, find_card
@@ -19,6 +19,8 @@ from pixelwise.data.problems import is_collecting, raise_together, report_proble
 from pixelwise.data.sample import Record, Sample
 from pixelwise.data.split_assignment import SPLITS, assign_splits, named_splits
 from pixelwise.errors import ConfigError, DataError, FormatError
+from pixelwise.label_modes import mode_of
+from pixelwise.schemas import validated
 
 BUILT_IN = Path("digits")
 """The data set that needs no files: it is generated locally."""
@@ -182,10 +184,10 @@ def open_dataset(
     if class_map is None and card_file:
         class_map = card.class_map(card_file)
     ignored_values = tuple(dict.fromkeys((*(card.ignore or ()), *ignore)))
-    if ignored_values and found.label_mode == "multilabel":
+    if ignored_values and not mode_of(found.label_mode).holds_ids:
         raise ConfigError(
-            f"ignore must be left out for multilabel masks ({found.name}), which have no ignore "
-            f"value. Got {list(ignored_values)} for {folder}"
+            f"ignore must be left out for {found.label_mode} masks ({found.name}), which have no "
+            f"ignore value. Got {list(ignored_values)} for {folder}"
         )
     if class_map is None:
         class_map = found.class_map(folder, records, ignored_values)

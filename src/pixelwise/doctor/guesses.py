@@ -13,9 +13,9 @@ from pixelwise.data.masks.coding import hex_of
 from pixelwise.data.masks.kinds import black_and_white
 from pixelwise.data.sample import Record
 from pixelwise.errors import DataError
+from pixelwise.io.counting import commonest
 from pixelwise.io.images import read_mask_colors, read_mask_values
 from pixelwise.io.parallel import in_parallel
-from pixelwise.transforms.counting import commonest
 
 CLASS_SHARE = 0.005
 """A value that covers at least this share of all masks may be a class."""

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import find_objects, label
 
-from pixelwise.classes import HALF, IGNORE_INDEX, ClassMap, Color
+from pixelwise.classes import ClassMap, Color, LabelMode
 from pixelwise.data.sample import Record, Sample
 from pixelwise.data.split_assignment import SPLITS
 from pixelwise.doctor.findings import Finding, Observation, make_finding, shrink_marks
 from pixelwise.doctor.image_checks import content_hash
 from pixelwise.io.arrays import BoolArray
-from pixelwise.transforms.counting import count_values
+from pixelwise.label_modes import mode_of
 
 STRIDE_PX = 16
 """The deepest features of most networks have one value per this many pixels."""
@@ -84,22 +84,16 @@ def look_at_mask(
     record: Record, sample: Sample, class_map: ClassMap
 ) -> tuple[MaskFacts, list[Observation]]:
     """Check one mask."""
-    num_classes, mask = class_map.num_classes, sample.mask
-    if sample.label_mode == "multiclass":
-        histogram = count_values(mask)
-        pixels, ignored = histogram[:num_classes], int(histogram[IGNORE_INDEX])
-        planes: Iterable[BoolArray] = (mask == index for index in range(num_classes))
-        ground = class_map.ground
-    else:
-        pixels, ignored = (mask >= HALF).sum((1, 2)), 0
-        planes, ground = (plane >= HALF for plane in mask), None
+    num_classes, mask, mode = class_map.num_classes, sample.mask, mode_of(sample.label_mode)
+    pixels, ignored = mode.count(mask, num_classes)
+    ground = mode.ground(class_map)
     size = int(mask.shape[-2] * mask.shape[-1])
     marks = np.zeros(mask.shape[-2:], np.bool_)
     regions = np.zeros((num_classes, 3), np.int64)
-    for index, plane in enumerate(planes):
+    for index, plane in enumerate(mode.planes(mask, num_classes)):
         if index != ground and pixels[index]:
             regions[index] = _count_regions(plane, marks)
-    facts = MaskFacts(pixels.astype(np.int64), regions, ignored, size, content_hash(mask))
+    facts = MaskFacts(pixels, regions, ignored, size, content_hash(mask))
     return facts, _of_one_mask(record, facts, ground, marks)
 
 
@@ -164,7 +158,7 @@ def class_table(
 
 
 def look_at_classes(
-    rows: Sequence[ClassRow], num_images: dict[str, int], label_mode: str
+    rows: Sequence[ClassRow], num_images: dict[str, int], label_mode: LabelMode
 ) -> list[Finding]:
     """Derive findings from the table of classes.
 
@@ -199,10 +193,10 @@ def look_at_classes(
     return [make_finding(kind, told) for kind, told in lines.items() if told]
 
 
-def _nothing_to_learn(rows: Sequence[ClassRow], label_mode: str) -> list[str]:
+def _nothing_to_learn(rows: Sequence[ClassRow], label_mode: LabelMode) -> list[str]:
     """Apply the same conditions as :func:`pixelwise.transforms.statistics.measure`."""
     present = [row.name for row in rows if row.pixels.get("train")]
-    if len(present) >= (2 if label_mode == "multiclass" else 1):
+    if len(present) >= mode_of(label_mode).min_classes:
         return []
     return [f"they show only {present[0]}" if present else "they show no class"]
 

@@ -10,7 +10,7 @@ from pixelwise.classes import ClassMap
 from pixelwise.data.sample import Sample
 from pixelwise.doctor.finding_kinds import CATALOG
 from pixelwise.doctor.image_checks import EVERY
-from pixelwise.transforms.counting import classes_shown
+from pixelwise.label_modes import mode_of
 
 MAX_NAMES = 3
 
@@ -24,7 +24,6 @@ class QuickCheck:
 
     def __init__(self, class_map: ClassMap) -> None:
         self._class_map = class_map
-        self._ground = class_map.ground
         self._names: defaultdict[str, list[str]] = defaultdict(list)
         self._shown: defaultdict[str, set[int]] = defaultdict(set)
         self._splits: dict[int, tuple[str, str]] = {}
@@ -52,14 +51,14 @@ class QuickCheck:
             self._names["duplicates-across-splits"].append(names)
 
     def _look_at_mask(self, sample: Sample, split: str) -> None:
-        is_shown = classes_shown(sample.mask, self._class_map.num_classes)
+        mode = mode_of(sample.label_mode)
+        is_shown = mode.classes_shown(sample.mask, self._class_map.num_classes)
         present = set(np.flatnonzero(is_shown).tolist())
-        is_multiclass = sample.label_mode == "multiclass"
-        if is_multiclass and not present:
+        if not present and mode.ignored(sample.mask).all():
             self._names["all-ignored"].append(sample.name)
             return
         self._shown[split] |= present
-        if not present or (is_multiclass and present == {self._ground}):
+        if present <= {mode.ground(self._class_map)}:
             self._names["empty-masks"].append(sample.name)
 
     def lines(self) -> tuple[str, ...]:

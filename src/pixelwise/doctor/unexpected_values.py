@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import binary_dilation
 
-from pixelwise.classes import IGNORE_INDEX, Unexpected
+from pixelwise.classes import Unexpected
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.formats import formats
 from pixelwise.data.sample import Record, Sample
@@ -16,6 +16,7 @@ from pixelwise.doctor.findings import Observation, shrink_marks
 from pixelwise.errors import DataError, PixelwiseError
 from pixelwise.io.arrays import Array, BoolArray, UInt8Array
 from pixelwise.io.images import read_image, read_mask_values
+from pixelwise.label_modes import mode_of
 
 FEW = 4
 """Fewer unexpected values than this are single values and not noise."""
@@ -42,11 +43,12 @@ def find_unexpected(dataset: Dataset, record: Record) -> tuple[Sample, Observati
         nearest, ignored = (_load_with(dataset, record, rule) for rule in ("nearest", "ignored"))
     except PixelwiseError:
         return None
-    if nearest.label_mode != "multiclass" or not record.masks:
+    if not record.masks:
         return nearest, None
+    mode = mode_of(nearest.label_mode)
     # A pixel that is ignored under one rule and a class under the other is unexpected; this works
     # for every format.
-    unexpected = (ignored.mask == IGNORE_INDEX) & (nearest.mask != IGNORE_INDEX)
+    unexpected = mode.ignored(ignored.mask) & ~mode.ignored(nearest.mask)
     if not unexpected.any():
         return nearest, None
     return nearest, _describe(dataset, record, nearest.mask, unexpected)

@@ -17,6 +17,7 @@ from pixelwise.doctor.findings import Example, Finding, Tally, make_finding
 from pixelwise.doctor.mask_checks import ClassRow, MaskFacts
 from pixelwise.errors import DataError
 from pixelwise.io.images import read_mask_values
+from pixelwise.label_modes import mode_of
 
 GAP = 2
 """This many consecutive values that occur in no mask are a gap."""
@@ -36,7 +37,7 @@ def look_at_values(
         is_explained: Whether a card names the classes, or they are a guess reported separately.
     """
     class_map = dataset.class_map
-    if dataset.label_mode != "multiclass" or not masks:
+    if not mode_of(dataset.label_mode).holds_ids or not masks:
         return []
     if class_map.values == (0, 255) and not is_explained:
         return [_finding("black-and-white-masks", _showing(masks, 1))]

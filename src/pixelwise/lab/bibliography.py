@@ -8,8 +8,8 @@ from importlib import resources
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from pixelwise.config import validated
 from pixelwise.errors import UnknownNameError
+from pixelwise.schemas import validated
 
 FILE = resources.files("pixelwise.lab") / "bibliography.yaml"
 

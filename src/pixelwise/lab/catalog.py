@@ -8,9 +8,10 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from pixelwise.config import Recipe, validated
+from pixelwise.config import Recipe
 from pixelwise.errors import UnknownNameError
 from pixelwise.lab.bibliography import Work, work
+from pixelwise.schemas import validated
 
 FOLDER = resources.files("pixelwise.lab") / "entries"
 

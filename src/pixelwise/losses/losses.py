@@ -1,4 +1,4 @@
-"""The losses of the two label modes; ignored pixels and padding count nowhere."""
+"""The loss of a batch and the weights of its classes; the label mode says what they are."""
 
 from __future__ import annotations
 
@@ -6,57 +6,11 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from pixelwise.classes import IGNORE_INDEX, LabelMode
+from pixelwise.classes import LabelMode
 from pixelwise.errors import ConfigError
-
-
-def cross_entropy_loss(
-    logits: Tensor, mask: Tensor, *, class_weights: Tensor | None = None
-) -> Tensor:
-    """Cross-entropy, averaged over the labeled pixels of the batch.
-
-    Args:
-        logits: Raw scores, float (N, K, H, W).
-        mask: Class ids, int64 (N, H, W); pixels equal to 255 count nowhere.
-        class_weights: (K,); each pixel counts by the weight of its class.
-
-    Returns:
-        Scalar, 0 or more; 0 for a batch that is ignored altogether.
-
-    Reference:
-        Long et al., Fully Convolutional Networks (2015), arXiv:1411.4038.
-    """
-    total = nn.functional.cross_entropy(
-        logits, mask, weight=class_weights, ignore_index=IGNORE_INDEX, reduction="sum"
-    )
-    return total / (mask != IGNORE_INDEX).sum().clamp(min=1)
-
-
-def binary_cross_entropy_loss(
-    logits: Tensor, mask: Tensor, valid: Tensor, *, class_weights: Tensor | None = None
-) -> Tensor:
-    """Binary cross-entropy with soft targets, averaged over valid pixels and classes.
-
-    Args:
-        logits: Raw scores, float (N, K, H, W).
-        mask: Soft target, float (N, K, H, W), 0 to 1.
-        valid: bool (N, H, W); other pixels count nowhere.
-        class_weights: (K,); how much more the pixels of a class count than those without it.
-
-    Returns:
-        Scalar, 0 or more.
-    """
-    weight = valid[:, None].to(logits.dtype).expand_as(logits)
-    total = nn.functional.binary_cross_entropy_with_logits(
-        logits,
-        mask,
-        weight=weight,
-        pos_weight=None if class_weights is None else class_weights.view(-1, 1, 1),
-        reduction="sum",
-    )
-    return total / (valid.sum() * logits.shape[1]).clamp(min=1)
+from pixelwise.label_modes import mode_of
 
 
 def batch_loss(
@@ -78,10 +32,7 @@ def batch_loss(
     Returns:
         Scalar, 0 or more.
     """
-    logits = logits.float()
-    if label_mode == "multiclass":
-        return cross_entropy_loss(logits, mask.long(), class_weights=class_weights)
-    return binary_cross_entropy_loss(logits, mask.float() / 255, valid, class_weights=class_weights)
+    return mode_of(label_mode).loss(logits.float(), mask, valid, class_weights)
 
 
 def constant_loss(
@@ -99,13 +50,7 @@ def constant_loss(
     """
     shares = torch.tensor(frequencies, dtype=torch.float64)
     weights = torch.ones_like(shares) if class_weights is None else class_weights.cpu().double()
-    present = shares * weights
-    if label_mode == "multiclass":
-        total = present.sum()
-        return float(total * torch.special.entr(present / total).sum())
-    total = present + 1 - shares
-    chance = present / total
-    return float((total * (torch.special.entr(chance) + torch.special.entr(1 - chance))).mean())
+    return mode_of(label_mode).constant_loss(shares, weights)
 
 
 def class_weights(
@@ -139,11 +84,4 @@ def class_weights(
             )
         return torch.tensor(choice, dtype=torch.float32)
     shares = torch.tensor(frequencies, dtype=torch.float64)
-    present = shares > 0
-    weights = torch.ones_like(shares)
-    if label_mode == "multilabel":
-        weights[present] = ((1 - shares[present]) / shares[present]).clamp(min=1).sqrt()
-        return weights.float()
-    weights[present] = shares[present].rsqrt()
-    weights[present] /= (weights[present] * shares[present]).sum()
-    return weights.float()
+    return mode_of(label_mode).balanced_weights(shares).float()

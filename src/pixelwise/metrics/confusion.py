@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from array import array
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pixelwise.classes import HALF, IGNORE_INDEX
-from pixelwise.io.arrays import UInt8Array
-from pixelwise.metrics.formulas import Counts
+from pixelwise.classes import HALF, IGNORE_INDEX, LabelMode
+from pixelwise.io.arrays import Array, UInt8Array
+from pixelwise.label_modes import Multiclass, Multilabel
+from pixelwise.metrics import formulas
+from pixelwise.metrics.formulas import Counts, Values
 
 MAX_IN_A_BYTE = 15
 """This many classes, each with each and with ignored pixels, number at most 256 pairs: one byte."""
@@ -35,7 +39,46 @@ class _ImageCounts:
         return np.array(self._numbers, np.int64).reshape(-1, 4, num_classes)
 
 
-class ConfusionMatrix:
+class PixelCounts(ABC):
+    """Pixel counts over a split, image by image; see :data:`COUNTS`.
+
+    Attributes:
+        label_mode: Of the masks.
+
+    Args:
+        num_classes: K.
+    """
+
+    label_mode: ClassVar[LabelMode]
+
+    def __init__(self, num_classes: int) -> None:
+        self.num_classes = num_classes
+        self._images = _ImageCounts()
+
+    @staticmethod
+    @abstractmethod
+    def accuracy(counts: npt.NDArray[Any]) -> Values:
+        """Share of the decisions that are right, of counts (..., 4, K)."""
+
+    @abstractmethod
+    def add(self, prediction: Array, mask: UInt8Array) -> Counts:
+        """Count one image.
+
+        Args:
+            prediction: As the label mode decides.
+            mask: As in a sample.
+
+        Returns:
+            The image's own counts.
+        """
+
+    @property
+    def per_image(self) -> Counts:
+        """int64 (N, 4, K) as :mod:`pixelwise.metrics.formulas` takes them."""
+        return self._images.stacked(self.num_classes)
+
+
+class ConfusionMatrix(PixelCounts):
     """Pixel counts over a split, one class per pixel.
 
     Attributes:
@@ -45,12 +88,14 @@ class ConfusionMatrix:
         num_classes: K.
     """
 
-    def __init__(self, num_classes: int) -> None:
-        self.num_classes = num_classes
-        self.counts: Counts = np.zeros((num_classes, num_classes), np.int64)
-        self._images = _ImageCounts()
+    label_mode = Multiclass.name
+    accuracy = staticmethod(formulas.multiclass_accuracy)
 
-    def add(self, prediction: UInt8Array, mask: UInt8Array) -> Counts:
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(num_classes)
+        self.counts: Counts = np.zeros((num_classes, num_classes), np.int64)
+
+    def add(self, prediction: Array, mask: UInt8Array) -> Counts:
         """Count one image.
 
         Args:
@@ -67,11 +112,6 @@ class ConfusionMatrix:
         rest = counts.sum() - hits - extra - missed
         self._images.append(np.stack([hits, extra, missed, rest]))
         return counts
-
-    @property
-    def per_image(self) -> Counts:
-        """int64 (N, 4, K) as :mod:`pixelwise.metrics.formulas` takes them."""
-        return self._images.stacked(self.num_classes)
 
 
 def count_pairs(prediction: UInt8Array, mask: UInt8Array, num_classes: int) -> Counts:
@@ -106,7 +146,7 @@ def _row_starts(num_classes: int) -> bytes:
     return starts.tobytes()
 
 
-class MultilabelCounts:
+class MultilabelCounts(PixelCounts):
     """Pixel counts over a split, each class by itself; a pixel may be of several.
 
     A pixel is of a class where its soft mask is at least one half.
@@ -115,24 +155,29 @@ class MultilabelCounts:
         num_classes: K.
     """
 
-    def __init__(self, num_classes: int) -> None:
-        self.num_classes = num_classes
-        self._images = _ImageCounts()
+    label_mode = Multilabel.name
+    accuracy = staticmethod(formulas.multilabel_accuracy)
 
-    def add(self, prediction: npt.NDArray[np.bool_], mask: UInt8Array) -> None:
+    def add(self, prediction: Array, mask: UInt8Array) -> Counts:
         """Count one image.
 
         Args:
             prediction: bool (K, H, W).
             mask: uint8 (K, H, W), 0..255 for 0..1.
+
+        Returns:
+            The image's own counts, int64 (4, K).
         """
         target = mask >= HALF
         pairs = ((prediction, target), (prediction, ~target), (~prediction, target))
         hits, extra, missed = (np.count_nonzero(a & b, axis=(1, 2)) for a, b in pairs)
         rest = target[0].size - hits - extra - missed
-        self._images.append(np.stack([hits, extra, missed, rest]))
+        counts = np.stack([hits, extra, missed, rest])
+        self._images.append(counts)
+        return counts
 
-    @property
-    def per_image(self) -> Counts:
-        """int64 (N, 4, K) as :mod:`pixelwise.metrics.formulas` takes them."""
-        return self._images.stacked(self.num_classes)
+
+COUNTS: dict[LabelMode, type[PixelCounts]] = {
+    counts.label_mode: counts for counts in (ConfusionMatrix, MultilabelCounts)
+}
+"""What counts the pixels of each label mode."""

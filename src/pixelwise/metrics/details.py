@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pixelwise.classes import HALF, IGNORE_INDEX, ClassMap, LabelMode
+from pixelwise.classes import ClassMap, LabelMode
 from pixelwise.io.arrays import UInt8Array
+from pixelwise.label_modes import mode_of
 from pixelwise.metrics import formulas
 from pixelwise.metrics.boundary import BoundaryCounts
 from pixelwise.metrics.calibration import Reliability, TemperatureFit
+from pixelwise.metrics.confusion import COUNTS
 from pixelwise.metrics.conventions import convention_names, figure_like
 from pixelwise.metrics.formulas import Counts, Values
 from pixelwise.metrics.label_quality import Confidence
@@ -106,15 +108,10 @@ class DetailsCounts:
         self, class_map: ClassMap, label_mode: LabelMode, temperature: float = 1.0
     ) -> None:
         self._class_map = class_map
-        self._label_mode = label_mode
-        is_multiclass = label_mode == "multiclass"
-        num_classes = class_map.num_classes
-        # Multilabel classes are each one against the rest.
-        self._borders = [
-            BoundaryCounts(num_classes if is_multiclass else 2)
-            for _ in range(1 if is_multiclass else num_classes)
-        ]
-        self._objects = ObjectCounts(class_map)
+        self._mode = mode_of(label_mode)
+        num_questions, num_answers = self._mode.choice_shape(class_map.num_classes)
+        self._borders = [BoundaryCounts(num_answers) for _ in range(num_questions)]
+        self._objects = ObjectCounts(class_map, label_mode)
         self._reliability = Reliability()
         self._model_temperature = temperature
         self._fit = TemperatureFit()
@@ -142,21 +139,12 @@ class DetailsCounts:
         self._names.append(name)
         self._confidence.add(probabilities, mask)
         self._doubts.append(self._confidence.doubt(probabilities, mask))
-        if self._label_mode == "multiclass":
-            labeled = mask != IGNORE_INDEX
-            self._borders[0].add(prediction, mask)
-            self._objects.add(prediction, mask)
-            sure = probabilities.max(0)[labeled]
-            self._reliability.add(sure, (prediction == mask)[labeled])
-            self._fit.add(logits[:, labeled], mask[labeled], name)
-            return
-        target = mask >= HALF
-        for index, borders in enumerate(self._borders):
-            borders.add(prediction[index].astype(np.uint8), target[index].astype(np.uint8))
-            self._objects.add_class(index, prediction[index], target[index])
-        sure = np.where(prediction, probabilities, 1 - probabilities)
-        self._reliability.add(sure, prediction == target)
-        self._fit.add(logits.reshape(-1), mask.reshape(-1) / 255, name)
+        choices = map(self._mode.choices, (prediction, mask))
+        for borders, said, labeled in zip(self._borders, *choices, strict=True):
+            borders.add(said, labeled)
+        self._objects.add(prediction, mask)
+        self._reliability.add(*self._mode.confidences(probabilities, prediction, mask))
+        self._fit.add(*self._mode.labeled_logits(logits, mask), name)
 
     def detail(self, per_image: Counts, confusion: Counts | None) -> Details:
         """What was collected.
@@ -167,10 +155,7 @@ class DetailsCounts:
         """
         rows = [self._by_class(name) for name in ("boundary_iou", "trimap_iou", "surface_dice")]
         coverage, risk = self._reliability.risk_coverage
-        accuracy = {
-            "multiclass": formulas.multiclass_accuracy,
-            "multilabel": formulas.multilabel_accuracy,
-        }[self._label_mode](per_image)
+        accuracy = COUNTS[self._mode.name].accuracy(per_image)
         per_image_iou = formulas.mean_iou(per_image)
         temperature = self._fit.temperature()
         return Details(
@@ -203,7 +188,7 @@ class DetailsCounts:
             confusion=None if confusion is None else tuple(map(tuple, confusion.tolist())),
             like={
                 name: _number(
-                    figure_like(name, per_image, has_background=self._label_mode == "multiclass")
+                    figure_like(name, per_image, has_background=self._mode.needs_background)
                 )
                 for name in convention_names()
             },
@@ -212,10 +197,7 @@ class DetailsCounts:
         )
 
     def _by_class(self, name: str) -> Values:
-        if self._label_mode == "multiclass":
-            values: Values = getattr(self._borders[0], name)
-            return values
-        return np.array([getattr(borders, name)[1] for borders in self._borders])
+        return self._mode.per_class(np.stack([getattr(each, name) for each in self._borders]))
 
     def _by_distance(self) -> tuple[tuple[str, float | None, int], ...]:
         """Accuracy by distance to the nearest border, of multilabel classes all together."""

@@ -16,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import find_objects, label
 
-from pixelwise.classes import HALF, IGNORE_INDEX, ClassMap, LabelMode
+from pixelwise.classes import IGNORE_INDEX, ClassMap, LabelMode
 from pixelwise.data.sample import Sample
 from pixelwise.errors import DataError
 from pixelwise.io.arrays import UInt8Array
+from pixelwise.label_modes import Mode, mode_of
 from pixelwise.metrics.boundary import BoolArray, distance_to
 
 BORDER_PX = 5
@@ -118,14 +119,15 @@ class _Question:
 
 
 def _questions(
-    class_map: ClassMap, label_mode: LabelMode, probabilities: Probabilities, mask: UInt8Array
+    class_map: ClassMap, mode: Mode, probabilities: Probabilities, mask: UInt8Array
 ) -> Iterator[_Question]:
-    if label_mode == "multiclass":
-        yield _Question(class_map.names, probabilities, mask)
-        return
-    for name, probability, plane in zip(class_map.names, probabilities, mask, strict=True):
-        is_shown = (plane >= HALF).astype(np.uint8)
-        yield _Question((None, name), np.stack([1 - probability, probability]), is_shown)
+    parts = zip(
+        mode.choice_names(class_map.names),
+        mode.choice_probabilities(probabilities),
+        mode.choices(mask),
+        strict=True,
+    )
+    return (_Question(*part) for part in parts)
 
 
 class Confidence:
@@ -137,9 +139,8 @@ class Confidence:
     """
 
     def __init__(self, class_map: ClassMap, label_mode: LabelMode) -> None:
-        self._class_map, self._label_mode = class_map, label_mode
-        multiclass = label_mode == "multiclass"
-        shape = (1, class_map.num_classes) if multiclass else (class_map.num_classes, 2)
+        self._class_map, self._mode = class_map, mode_of(label_mode)
+        shape = self._mode.choice_shape(class_map.num_classes)
         self._sums, self._pixels = np.zeros(shape), np.zeros(shape, np.int64)
 
     def add(self, probabilities: Probabilities, mask: UInt8Array) -> None:
@@ -149,7 +150,7 @@ class Confidence:
             probabilities: float32 (K, H, W).
             mask: As in a sample; ignored pixels count nowhere.
         """
-        questions = _questions(self._class_map, self._label_mode, probabilities, mask)
+        questions = _questions(self._class_map, self._mode, probabilities, mask)
         for sums, pixels, question in zip(self._sums, self._pixels, questions, strict=True):
             is_labeled = question.chosen != IGNORE_INDEX
             chosen = question.chosen[is_labeled]
@@ -172,7 +173,7 @@ class Confidence:
             0 or more, the most over the classes where labels overlap.
         """
         found = 0.0
-        for question in _questions(self._class_map, self._label_mode, probabilities, mask):
+        for question in _questions(self._class_map, self._mode, probabilities, mask):
             chosen = question.chosen
             likeliest = question.probabilities.argmax(0)
             is_denied = (likeliest != chosen) & (chosen != IGNORE_INDEX)
@@ -200,7 +201,7 @@ class Confidence:
     @property
     def unknown(self) -> list[str]:
         """The classes that labels show and that the model hardly knows: see :data:`MIN_KNOWN`."""
-        shown = self.thresholds[0] if self._label_mode == "multiclass" else self.thresholds[:, 1]
+        shown = self._mode.per_class(self.thresholds)
         pairs = zip(self._class_map.names, shown.tolist(), strict=True)
         return [name for name, threshold in pairs if threshold < MIN_KNOWN]
 
@@ -215,7 +216,7 @@ class Confidence:
             border_px: Nearer than this to a border of the labels, a pixel weighs less.
         """
         sample, probabilities = answer
-        questions = _questions(self._class_map, self._label_mode, probabilities, sample.mask)
+        questions = _questions(self._class_map, self._mode, probabilities, sample.mask)
         for question, threshold in zip(questions, self.thresholds, strict=True):
             chosen, best = question.chosen, question.probabilities.argmax(0).astype(np.uint8)
             is_sure = question.probabilities.max(0) >= threshold[best]

@@ -10,22 +10,11 @@ from typing import Any
 import numpy as np
 
 from pixelwise.classes import ClassMap, LabelMode
+from pixelwise.label_modes import mode_of
 from pixelwise.metrics import formulas
-from pixelwise.metrics.confusion import ConfusionMatrix, MultilabelCounts
+from pixelwise.metrics.confusion import PixelCounts
 from pixelwise.metrics.details import Details
 from pixelwise.metrics.intervals import Interval, Measure, bootstrap, bootstrap_classes
-
-DEFINITION = {
-    "multiclass": (
-        "one confusion matrix over all labeled pixels of the split at original size, ignored "
-        "pixels left out; mean IoU over the classes that the masks show"
-    ),
-    "multilabel": (
-        "per class, pixels with mask >= 1/2 against probability > 1/2, summed over the split at "
-        "original size; mean IoU over the classes that the masks show"
-    ),
-}
-"""What the numbers mean, said beside them."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +99,7 @@ class Metrics:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; ``extra`` and ``detail`` are left out where there is none."""
-        content = {**asdict(self), "definition": DEFINITION[self.label_mode]}
+        content = {**asdict(self), "definition": mode_of(self.label_mode).definition}
         if not self.extra:
             del content["extra"]
         del content["detail"]
@@ -135,7 +124,7 @@ def said_everywhere(
         A class, or ``nothing`` for multilabel masks; ``None`` where pixels are told apart.
     """
     said = [name for name, is_predicted in zip(names, predicted, strict=True) if is_predicted]
-    is_constant = len(said) <= (1 if label_mode == "multiclass" else 0)
+    is_constant = len(said) < mode_of(label_mode).min_classes
     if not is_constant or sum(map(bool, shown)) <= len(said):
         return None
     return said[0] if said else "nothing"
@@ -149,14 +138,9 @@ HEADLINES: dict[str, Measure] = {
 }
 """The numbers of a whole split, by their names in :class:`Metrics`; accuracy is beside them."""
 
-ACCURACY: dict[LabelMode, Measure] = {
-    "multiclass": formulas.multiclass_accuracy,
-    "multilabel": formulas.multilabel_accuracy,
-}
-
 
 def summarize(
-    counts: ConfusionMatrix | MultilabelCounts,
+    counts: PixelCounts,
     class_map: ClassMap,
     *,
     with_intervals: bool = False,
@@ -170,8 +154,7 @@ def summarize(
     """
     per_image = counts.per_image
     total = per_image.sum(0)
-    label_mode: LabelMode = "multiclass" if isinstance(counts, ConfusionMatrix) else "multilabel"
-    headlines = {**HEADLINES, "pixel_accuracy": ACCURACY[label_mode]}
+    headlines: dict[str, Measure] = {**HEADLINES, "pixel_accuracy": counts.accuracy}
     found = {name: float(np.nan_to_num(measure(total))) for name, measure in headlines.items()}
     by_image = formulas.mean_iou(per_image)
     shown = by_image[~np.isnan(by_image)]
@@ -182,7 +165,7 @@ def summarize(
         intervals = {name: interval for name, interval in drawn.items() if interval}
     return Metrics(
         images=len(per_image),
-        label_mode=label_mode,
+        label_mode=counts.label_mode,
         mean_iou=found["mean_iou"],
         pixel_accuracy=found["pixel_accuracy"],
         class_accuracy=found["class_accuracy"],

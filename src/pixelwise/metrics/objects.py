@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import label
 
-from pixelwise.classes import IGNORE_INDEX, ClassMap
-from pixelwise.io.arrays import UInt8Array
+from pixelwise.classes import ClassMap, LabelMode
+from pixelwise.io.arrays import Array, UInt8Array
+from pixelwise.label_modes import mode_of
 
 SIZES_PX = {"small": 32**2, "medium": 96**2, "large": None}
 """Areas below which an object is of that size, as COCO counts them."""
@@ -45,21 +46,31 @@ class ObjectCounts:
 
     Args:
         class_map: The classes.
+        label_mode: Of the masks.
     """
 
-    def __init__(self, class_map: ClassMap) -> None:
+    def __init__(self, class_map: ClassMap, label_mode: LabelMode) -> None:
+        self._mode = mode_of(label_mode)
         self._names = class_map.names
-        self._ground = class_map.ground
+        self._ground = self._mode.ground(class_map)
         self._counts = np.zeros((class_map.num_classes, len(SIZES_PX), 4), np.int64)
 
-    def add(self, prediction: UInt8Array, mask: UInt8Array) -> None:
-        """Count one image; both are class ids (H, W), and ignored pixels count nowhere."""
-        labeled = mask != IGNORE_INDEX
-        for index in range(len(self._names)):
-            if index != self._ground:
-                self.add_class(index, (prediction == index) & labeled, mask == index)
+    def add(self, prediction: Array, mask: UInt8Array) -> None:
+        """Count one image; ignored pixels count nowhere.
 
-    def add_class(
+        Args:
+            prediction: As the label mode decides.
+            mask: As in a sample.
+        """
+        labeled = ~self._mode.ignored(mask)
+        guesses, targets = (
+            self._mode.planes(each, len(self._names)) for each in (prediction, mask)
+        )
+        for index, (guess, target) in enumerate(zip(guesses, targets, strict=True)):
+            if index != self._ground:
+                self._add_class(index, guess & labeled, target)
+
+    def _add_class(
         self, index: int, guess: npt.NDArray[np.bool_], target: npt.NDArray[np.bool_]
     ) -> None:
         """Count one class of one image; both are bool (H, W)."""

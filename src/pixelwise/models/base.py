@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 
 from pixelwise.registry import Registry
@@ -21,7 +22,8 @@ class SegmentationModel(nn.Module):
     """A network that maps images of any size to logits of the same size.
 
     Images are padded to the stride of the network, and logits are cropped back, only in this class.
-    The padding is at the right and the bottom, so pixel (0, 0) of the image stays at (0, 0).
+    The padding is at the right and the bottom, so pixel (0, 0) of the image stays at (0, 0). Both
+    steps do not branch on sizes, so one traced graph supports every height and width.
 
     Attributes:
         reference: Source of the architecture: authors, year and network.
@@ -39,6 +41,9 @@ class SegmentationModel(nn.Module):
             image or nearly so.
         auxiliary_weights: Loss weights of auxiliary outputs in training; see
             :meth:`training_logits`.
+        export_obstacle: Why ``torch.export`` cannot trace it with every height and width; ``None``
+            where it can. See :func:`pixelwise.models.tracing.trace_program`.
+        batch_obstacle: Why it cannot trace it with every number of images as well.
     """
 
     reference: str = ""
@@ -48,6 +53,8 @@ class SegmentationModel(nn.Module):
     smallest_px: int = 1
     sees_px: int | None = None
     auxiliary_weights: tuple[float, ...] = ()
+    export_obstacle: str | None = None
+    batch_obstacle: str | None = None
     name: str
     arguments: dict[str, Any]
     num_classes: int
@@ -100,14 +107,18 @@ class SegmentationModel(nn.Module):
     def padded_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the height and width to which an image of that size is padded."""
         grid = self.stride if self.is_padded else 1
-        height, width = (-(-max(side, self.smallest_px) // grid) * grid for side in (height, width))
+        # torch.sym_max and no branches: a traced graph holds these sizes as expressions.
+        least: Any = self.smallest_px
+        height, width = (
+            (torch.sym_max(side, least) + grid - 1) // grid * grid for side in (height, width)
+        )
         return height, width
 
     def _padded(self, image: Tensor) -> Tensor:
         height, width = self.padded_size(*image.shape[-2:])
         more = (0, width - image.shape[-1], 0, height - image.shape[-2])
         # The edge is repeated, as a black border would look like the edge of an object.
-        return nn.functional.pad(image, more, mode="replicate") if any(more) else image
+        return nn.functional.pad(image, more, mode="replicate")
 
 
 def _remember(model: SegmentationModel, given: inspect.BoundArguments) -> None:

@@ -231,10 +231,19 @@ class MaxPool(nn.Module):
 
     def forward(self, feature_map: Tensor) -> tuple[Tensor, Tensor]:
         """Halve (N, C, H, W), rounding up; also return the indices of the maxima, int64."""
-        pooled, indices = nn.functional.max_pool2d(
-            feature_map, 2, ceil_mode=True, return_indices=True
-        )
-        return pooled, indices
+        if not torch.compiler.is_exporting():
+            pooled, indices = nn.functional.max_pool2d(
+                feature_map, 2, ceil_mode=True, return_indices=True
+            )
+            return pooled, indices
+        # torch.export cannot prove the sizes with ceil_mode. Padding with -inf gives the same
+        # maxima; the indices are converted to those without padding.
+        rows, columns = feature_map.shape[-2:]
+        more = (0, (columns + 1) // 2 * 2 - columns, 0, (rows + 1) // 2 * 2 - rows)
+        even = nn.functional.pad(feature_map, more, value=-math.inf)
+        pooled, indices = nn.functional.max_pool2d(even, 2, return_indices=True)
+        width = even.shape[-1]
+        return pooled, indices // width * columns + indices % width
 
 
 def unpool(feature_map: Tensor, indices: Tensor, size: tuple[int, int]) -> Tensor:
@@ -255,7 +264,9 @@ def unpool(feature_map: Tensor, indices: Tensor, size: tuple[int, int]) -> Tenso
     repeats = feature_map.shape[1] // indices.shape[1]
     if repeats > 1:
         indices = indices.repeat(1, repeats, 1, 1)
-    return nn.functional.max_unpool2d(feature_map, indices, [2, 2], output_size=size)
+    # Without the function around it, whose check of the size is a branch that no graph can hold.
+    unpooled: Tensor = torch.ops.aten.max_unpool2d(feature_map, indices, size)
+    return unpooled
 
 
 def bed_of_nails(feature_map: Tensor) -> Tensor:

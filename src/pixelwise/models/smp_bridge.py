@@ -21,6 +21,18 @@ REFUSED = {
 SMALLEST_PX = {"pan": 128}
 """Smallest image side of architectures that pool the deepest map further."""
 
+EXPORT_OBSTACLES = {
+    "pan": "it pools to a map of 1 channel that is 1 px high and wide in small images and larger "
+    "in others, and torch.export fixes the memory layout of such a map to one of the two",
+}
+"""Of architectures that have one; see :class:`pixelwise.models.base.SegmentationModel`."""
+
+BATCH_OBSTACLES = dict.fromkeys(
+    ("segformer", "dpt"),
+    "torch.export fixes whether a batch holds one image or several where tokens become a map",
+)
+"""The same, of architectures that can be traced with a fixed number of images alone."""
+
 
 class SteadyBatchNorm(nn.BatchNorm2d):
     """Uses the running statistics if a batch has only one value per channel.
@@ -99,6 +111,8 @@ class SmpModel(SegmentationModel):
                 f"arguments that it takes. Got: {reason}"
             ) from error
         self.smallest_px = SMALLEST_PX.get(architecture, self.smallest_px)
+        self.export_obstacle = EXPORT_OBSTACLES.get(architecture)
+        self.batch_obstacle = BATCH_OBSTACLES.get(architecture)
         if pretrained:
             self.network = fetched(lambda: build("imagenet"), name)
         for layer in self.network.modules():

@@ -15,7 +15,7 @@ from pixelwise.data.writing import index_picture
 from pixelwise.errors import UnknownNameError
 from pixelwise.files import file_names, written_aside
 from pixelwise.io.arrays import Array, UInt8Array
-from pixelwise.prediction.predictor import THRESHOLD, class_picture
+from pixelwise.label_modes import mode_of
 
 SaveKind = Literal["index", "overlay", "binary", "probabilities"]
 SAVE_KINDS: tuple[SaveKind, ...] = get_args(SaveKind)
@@ -96,24 +96,19 @@ def prediction_planes(
     Returns:
         For each file the ending of its name, and (H, W), uint8 or uint16.
     """
-    multiclass = label_mode == "multiclass"
+    mode = mode_of(label_mode)
     parts = [f"_{part}" for part in file_names(class_map.names)]
     if kind == "probabilities":
         levels = np.round(probabilities * 65535).astype(np.uint16)
         return list(zip(parts, levels, strict=True))
-    classes = class_numbers(probabilities, label_mode)
     if kind == "index":
-        return [("", classes)]
-    if multiclass and class_map.num_classes == 2:
-        return [("", classes * np.uint8(255))]
+        return [("", mode.numbers(probabilities))]
+    if mode.needs_background and class_map.num_classes == 2:
+        return [("", mode.numbers(probabilities) * np.uint8(255))]
+    planes = mode.decided_planes(probabilities)
     return [
-        (
-            part,
-            np.where(
-                classes == index if multiclass else probabilities[index] > THRESHOLD, 255, 0
-            ).astype(np.uint8),
-        )
-        for index, part in enumerate(parts)
+        (part, np.where(plane, 255, 0).astype(np.uint8))
+        for part, plane in zip(parts, planes, strict=True)
     ]
 
 
@@ -124,14 +119,12 @@ def class_numbers(probabilities: npt.NDArray[np.float32], label_mode: LabelMode)
         probabilities: float32 (K, H, W).
         label_mode: Of the model.
     """
-    if label_mode == "multiclass":
-        return np.asarray(probabilities.argmax(0), np.uint8)
-    return class_picture(probabilities)
+    return mode_of(label_mode).numbers(probabilities)
 
 
 def index_palette(class_map: ClassMap, label_mode: LabelMode) -> tuple[Color, ...]:
     """A color for each number of :func:`class_numbers`."""
-    return class_map.colors if label_mode == "multiclass" else ((0, 0, 0), *class_map.colors)
+    return mode_of(label_mode).palette(class_map)
 
 
 def untinted_class(class_map: ClassMap, label_mode: LabelMode) -> int | None:
@@ -140,7 +133,7 @@ def untinted_class(class_map: ClassMap, label_mode: LabelMode) -> int | None:
     It is the ground, and of multilabel classes the pixels of none: their colors are mostly black,
     which would only darken the image.
     """
-    return class_map.ground if label_mode == "multiclass" else 0
+    return mode_of(label_mode).untinted(class_map)
 
 
 def viewable(image: Array, *, like: Array | None = None) -> UInt8Array:

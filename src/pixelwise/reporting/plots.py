@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from pixelwise.classes import IGNORE_INDEX, ClassMap
+from pixelwise.classes import ClassMap
 from pixelwise.data.sample import Sample
 from pixelwise.files import written_aside
-from pixelwise.io.arrays import Array, UInt8Array
-from pixelwise.prediction.predictor import THRESHOLD, class_picture
-from pixelwise.prediction.writers import index_palette, overlay_picture, untinted_class, viewable
+from pixelwise.io.arrays import UInt8Array
+from pixelwise.label_modes import mode_of
+from pixelwise.prediction.writers import overlay_picture, viewable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, FigureBase
@@ -76,19 +76,15 @@ def draw_segmentation(
         color_ground_truth(sample, class_map),
         color_prediction(sample, probabilities, class_map),
     ]
-    multiclass = sample.label_mode == "multiclass"
-    has_ignored = multiclass and bool((sample.mask == IGNORE_INDEX).any())
+    mode = mode_of(sample.label_mode)
+    has_ignored = bool(mode.ignored(sample.mask).any())
     height, width = sample.mask.shape[-2:]
     across = 3.2
     down = min(12.0, max(0.6, across * height / width))
     legend_rows = -(-class_map.num_classes // 6)
     figure = new_figure(3 * across + 0.4, down + 0.75 + 0.25 * legend_rows)
     columns = figure.subplots(1, 3)
-    titles = (
-        "input",
-        "ground truth",
-        "prediction" if multiclass else f"prediction > {THRESHOLD:g}",
-    )
+    titles = ("input", "ground truth", mode.prediction_title)
     for axes, picture, title in zip(columns, pictures, titles, strict=True):
         axes.imshow(picture, interpolation="nearest")
         axes.set_title(title, fontsize=10)
@@ -104,10 +100,9 @@ def color_ground_truth(sample: Sample, class_map: ClassMap) -> UInt8Array:
     Returns:
         uint8 (H, W, 3).
     """
-    if sample.label_mode == "multilabel":
-        return _colored(sample, class_picture(sample.mask / np.float32(255)), class_map)
-    ignored = sample.mask == IGNORE_INDEX
-    picture = _colored(sample, np.where(ignored, 0, sample.mask), class_map)
+    mode = mode_of(sample.label_mode)
+    ignored = mode.ignored(sample.mask)
+    picture = _colored(sample, mode.numbers_of_mask(sample.mask), class_map)
     picture[ignored] = viewable(sample.image)[ignored] // 3
     return picture
 
@@ -120,18 +115,17 @@ def color_prediction(
     Returns:
         uint8 (H, W, 3).
     """
-    multiclass = sample.label_mode == "multiclass"
-    classes = probabilities.argmax(0) if multiclass else class_picture(probabilities)
-    return _colored(sample, classes, class_map)
+    return _colored(sample, mode_of(sample.label_mode).numbers(probabilities), class_map)
 
 
-def _colored(sample: Sample, classes: Array, class_map: ClassMap) -> UInt8Array:
+def _colored(sample: Sample, classes: UInt8Array, class_map: ClassMap) -> UInt8Array:
+    mode = mode_of(sample.label_mode)
     return np.array(
         overlay_picture(
             sample.image,
-            classes.astype(np.uint8),
-            index_palette(class_map, sample.label_mode),
-            hide=untinted_class(class_map, sample.label_mode),
+            classes,
+            mode.palette(class_map),
+            hide=mode.untinted(class_map),
             opacity=0.8,
         )
     )
@@ -148,10 +142,7 @@ def draw_class_grid(
         class_map: Names; of more than twelve classes those that cover most of the mask are drawn.
         path: The PNG to write.
     """
-    if sample.label_mode == "multiclass":
-        planes = np.stack([sample.mask == index for index in range(class_map.num_classes)])
-    else:
-        planes = sample.mask / np.float32(255)
+    planes = mode_of(sample.label_mode).targets(sample.mask, class_map.num_classes)
     largest = np.argsort(-planes.sum((1, 2)), kind="stable")[:12]
     chosen = sorted(largest.tolist())
     height, width = sample.mask.shape[-2:]

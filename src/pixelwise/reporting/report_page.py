@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from pixelwise.classes import HALF, IGNORE_INDEX, ClassMap, Color
+from pixelwise.classes import ClassMap, Color
 from pixelwise.data.sample import Sample
 from pixelwise.io.arrays import UInt8Array
+from pixelwise.label_modes import mode_of
 from pixelwise.metrics.conventions import convention_names
 from pixelwise.metrics.details import Details, ImageMetrics
-from pixelwise.metrics.metrics import DEFINITION, Metrics
+from pixelwise.metrics.metrics import Metrics
 from pixelwise.models import count_gmacs
 from pixelwise.models.model_file import ModelCard
 from pixelwise.prediction.predictor import Predictor
@@ -118,7 +119,7 @@ def write_report(
         verdict=verdict(metrics, run.temperature),
         problems=run.problems,
         headlines=_headlines(metrics, detail),
-        definition=DEFINITION[metrics.label_mode],
+        definition=mode_of(metrics.label_mode).definition,
         curves=_curves(run),
         classes=[
             (row, color, border[1])
@@ -221,8 +222,7 @@ def _legend(card: ModelCard, met: Sequence[int]) -> list[tuple[str, Color]]:
     class_map = card.class_map
     return [
         *((class_map.names[index], class_map.colors[index]) for index in met),
-        ("wrong class", WRONG_COLOR),
-        *([("missed", MISSED_COLOR)] if card.label_mode == "multilabel" else []),
+        *zip(mode_of(card.label_mode).error_words, (WRONG_COLOR, MISSED_COLOR), strict=False),
     ]
 
 
@@ -271,13 +271,11 @@ def error_map(sample: Sample, probabilities: np.ndarray) -> UInt8Array:
     """
     gray = viewable(sample.image).mean(-1, keepdims=True) * 0.5 + 64
     picture = np.repeat(gray.astype(np.uint8), 3, axis=-1)
-    if sample.label_mode == "multiclass":
-        picture[probabilities.argmax(0) != sample.mask] = WRONG_COLOR
-        picture[sample.mask == IGNORE_INDEX] = 0
-        return picture
-    target, guess = sample.mask >= HALF, probabilities > 0.5
-    picture[(target & ~guess).any(0)] = MISSED_COLOR
-    picture[(guess & ~target).any(0)] = WRONG_COLOR
+    mode = mode_of(sample.label_mode)
+    wrong, missed = mode.errors(probabilities, sample.mask)
+    picture[missed] = MISSED_COLOR
+    picture[wrong] = WRONG_COLOR
+    picture[mode.ignored(sample.mask)] = 0
     return picture
 
 

@@ -12,13 +12,13 @@ import numpy as np
 import shapely
 from scipy.ndimage import binary_fill_holes
 
-from pixelwise.classes import HALF
 from pixelwise.data.card import CARD_NAME, card_of
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.formats import formats
 from pixelwise.data.formats.shapes import trace_regions
 from pixelwise.data.sample import Record, Sample
 from pixelwise.files import file_names, folder_written_aside
+from pixelwise.label_modes import mode_of
 from pixelwise.metrics.label_quality import Suspect
 
 FORMAT_NAME = "labelme"
@@ -79,10 +79,7 @@ def write_labelme_review(
 
 
 def _hard(sample: Sample) -> Sample:
-    if sample.label_mode == "multiclass":
-        return sample
-    mask = np.where(sample.mask >= HALF, 255, 0).astype(np.uint8)
-    return dataclasses.replace(sample, mask=mask)
+    return dataclasses.replace(sample, mask=mode_of(sample.label_mode).hard(sample.mask))
 
 
 def _add_shapes(path: Path, suspects: Sequence[Suspect]) -> None:

@@ -17,6 +17,7 @@ from pixelwise.classes import ClassMap
 from pixelwise.data.sample import Sample
 from pixelwise.files import written_aside
 from pixelwise.io.arrays import UInt8Array
+from pixelwise.label_modes import mode_of
 from pixelwise.metrics.label_quality import Suspect
 from pixelwise.prediction.writers import viewable
 from pixelwise.reporting.data_check_page import MARK_COLOR
@@ -93,16 +94,11 @@ def as_suggested(sample: Sample, suspects: Sequence[Suspect], class_map: ClassMa
         suspects: Of this image.
         class_map: The classes.
     """
-    mask = sample.mask.copy()
+    mask, mode = sample.mask.copy(), mode_of(sample.label_mode)
     for suspect in suspects:
-        for name, value in ((suspect.given, 0), (suspect.suggested, 255)):
-            if name is None:
-                continue
-            index = class_map.names.index(name)
-            if sample.label_mode == "multilabel":
-                mask[index][suspect.place][suspect.region] = value
-            elif value:
-                mask[suspect.place][suspect.region] = index
+        for name, change in ((suspect.given, mode.erase), (suspect.suggested, mode.paint)):
+            if name is not None:
+                change(mask, suspect.place, suspect.region, class_map.names.index(name))
     return dataclasses.replace(sample, mask=mask)
 
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from pixelwise.classes import IGNORE_INDEX, ClassMap
+from pixelwise.classes import ClassMap
 from pixelwise.data.sample import Sample
 from pixelwise.io.arrays import Array, UInt8Array
-from pixelwise.prediction.predictor import class_picture
-from pixelwise.prediction.writers import index_palette, overlay_picture, untinted_class, viewable
+from pixelwise.label_modes import mode_of
+from pixelwise.prediction.writers import overlay_picture, viewable
 from pixelwise.reporting.plots import add_legend, new_figure, save_figure
 
 if TYPE_CHECKING:
@@ -95,18 +95,14 @@ def _pictures(row: SampleRow, class_map: ClassMap) -> list[UInt8Array]:
 
 def _colored(sample: Sample, shown: UInt8Array, beyond: Flags, class_map: ClassMap) -> UInt8Array:
     """The image under its mask; what is background keeps its colors."""
-    if sample.label_mode == "multiclass":
-        ignored = beyond | (sample.mask == IGNORE_INDEX)
-        classes = np.where(ignored, 0, sample.mask)
-    else:
-        ignored = beyond
-        classes = class_picture(sample.mask / np.float32(255))
+    mode = mode_of(sample.label_mode)
+    ignored = beyond | mode.ignored(sample.mask)
     picture = np.array(
         overlay_picture(
             shown,
-            classes.astype(np.uint8),
-            index_palette(class_map, sample.label_mode),
-            hide=untinted_class(class_map, sample.label_mode),
+            mode.numbers_of_mask(sample.mask),
+            mode.palette(class_map),
+            hide=mode.untinted(class_map),
             opacity=OPACITY,
         )
     )
@@ -119,8 +115,8 @@ def _colored(sample: Sample, shown: UInt8Array, beyond: Flags, class_map: ClassM
 
 def _has_ignored(row: SampleRow) -> bool:
     samples = (row.sample, *row.versions)
-    multiclass = row.sample.label_mode == "multiclass"
-    is_marked = multiclass and any((sample.mask == IGNORE_INDEX).any() for sample in samples)
+    mode = mode_of(row.sample.label_mode)
+    is_marked = any(mode.ignored(sample.mask).any() for sample in samples)
     return is_marked or any(bool(beyond.any()) for beyond in row.beyond)
 
 

@@ -11,6 +11,7 @@ from pixelwise.classes import LabelMode
 from pixelwise.config import AugmentationRecipe, Recipe
 from pixelwise.data.batches import crops_per_image
 from pixelwise.devices import MIN_SPEEDUP
+from pixelwise.label_modes import mode_of
 from pixelwise.text import amount
 from pixelwise.transforms.statistics import DatasetStatistics
 
@@ -192,7 +193,7 @@ def choose_class_weights(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
         return ()
     shares = [share for share in facts.statistics.class_frequencies if share > 0]
     rarest = min(shares, default=1.0)
-    if facts.label_mode != "multiclass" or rarest >= RARE_SHARE:
+    if not mode_of(facts.label_mode).balances_rare or rarest >= RARE_SHARE:
         return (Choice("training.class_weights", "none"),)
     reason = f"class weights balanced: the rarest class has {rarest:.2%} of the pixels"
     return (Choice("training.class_weights", "balanced", reason),)

@@ -14,6 +14,7 @@ from pixelwise.devices import Machine
 from pixelwise.errors import TrainingError
 from pixelwise.evaluation.evaluate import evaluate_samples
 from pixelwise.files import write_text
+from pixelwise.metrics.extra import create_metrics
 from pixelwise.metrics.metrics import Metrics
 from pixelwise.models.model_file import MODEL_NAME, load_model_file, save_model_file
 from pixelwise.prediction.predictor import Predictor
@@ -113,7 +114,8 @@ def _evaluated(plan: Plan, trainer: Trainer, predictor: Predictor) -> Metrics:
         left = plan.budget.left_s - plan.budget.report_s
         fitting = len(samples) if per_image <= 0 else math.floor(left / per_image)
         chosen = spread(samples, min(len(samples), max(MIN_DETAILED, fitting)))
-    metrics = evaluate_samples(predictor, iter(chosen), len(chosen), detailed=True)
+    extra = create_metrics(plan.recipe.training.metrics)
+    metrics = evaluate_samples(predictor, iter(chosen), len(chosen), detailed=True, extra=extra)
     if kept is not None and len(chosen) < len(samples):
         metrics = dataclasses.replace(kept, detail=metrics.detail)
     return dataclasses.replace(metrics, selected_on=len(samples))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pixelwise.classes import HALF, IGNORE_INDEX, ClassMap, LabelMode
+from pixelwise.classes import ClassMap, LabelMode
 from pixelwise.config import Recipe
 from pixelwise.data.batches import TrainingBatches, crops_per_image
 from pixelwise.data.cache.memory_cache import MemoryCache
@@ -17,6 +17,7 @@ from pixelwise.data.sample import Record, Sample
 from pixelwise.doctor.quick_check import QuickCheck
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.io.images import LARGEST_VALUE
+from pixelwise.label_modes import mode_of
 from pixelwise.training.defaults import Choice
 from pixelwise.training.events import Decoded, Listener
 from pixelwise.transforms.augmentation import TensorSample, to_tensors
@@ -164,10 +165,7 @@ def check_validation(validation: MemoryCache[Sample], statistics: DatasetStatist
                 f"Got {sample.image.dtype}. Convert one kind"
             )
         conform_channels(sample.image, statistics.in_channels, sample.name)
-        if sample.label_mode == "multiclass":
-            num_labeled += int((sample.mask != IGNORE_INDEX).sum())
-        else:
-            num_labeled += int((sample.mask >= HALF).sum())
+        num_labeled += mode_of(sample.label_mode).num_labeled(sample.mask)
     if not num_labeled:
         raise DataError(
             f"the {len(validation)} validation masks must hold labeled pixels to evaluate against. "

@@ -21,6 +21,7 @@ from pixelwise.data.batches import Batch, Chance, random_for
 from pixelwise.errors import TrainingError
 from pixelwise.evaluation.evaluate import evaluate_samples
 from pixelwise.files import write_text
+from pixelwise.metrics.extra import create_metrics
 from pixelwise.metrics.metrics import Metrics
 from pixelwise.models.blocks import batch_normalizations
 from pixelwise.models.model_file import MODEL_NAME, save_model_file
@@ -250,7 +251,11 @@ class Trainer:
         cache = self.plan.validation
         metrics = self.observer.watch_activations(
             lambda: evaluate_samples(
-                predictor, iter(cache), len(cache), on_progress=lambda *_: self._check_stop()
+                predictor,
+                iter(cache),
+                len(cache),
+                extra=create_metrics(training.metrics),
+                on_progress=lambda *_: self._check_stop(),
             ),
             progress.epoch + 1,
         )

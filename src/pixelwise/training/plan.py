@@ -19,6 +19,7 @@ from pixelwise.doctor.quick_check import QuickCheck
 from pixelwise.errors import ConfigError, DataError, TrainingError
 from pixelwise.evaluation.evaluate import evaluate_samples
 from pixelwise.losses.losses import class_weights
+from pixelwise.metrics.extra import create_metrics
 from pixelwise.models import check_model, count_gmacs, create_model
 from pixelwise.models.base import SegmentationModel
 from pixelwise.models.blocks import batch_normalizations
@@ -123,6 +124,7 @@ def check_names(recipe: Recipe) -> None:
     """
     if recipe.training.epochs is not None and recipe.training.minutes is not None:
         raise ConfigError("a training takes epochs or minutes. Got both. Leave one out")
+    create_metrics(recipe.training.metrics)
     check_model(recipe.model.name, **recipe.model.arguments)
     check_working_size(recipe)
 

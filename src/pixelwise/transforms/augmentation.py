@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pixelwise.classes import IGNORE_INDEX, LabelMode
+from pixelwise.classes import LabelMode
 from pixelwise.config import AugmentationRecipe
+from pixelwise.label_modes import Multiclass, Multilabel, mode_of
 from pixelwise.transforms.labeled_image import LabeledImage
 from pixelwise.transforms.preprocessing import image_to_tensor, pad_image, resize_image
 
@@ -42,7 +44,7 @@ def to_tensors(
     image = image_to_tensor(sample.image, in_channels, sample.name)
     mask = torch.from_numpy(np.require(sample.mask, requirements=["C", "W"]))
     if size is not None and size != image.shape[-2:]:
-        image, mask = resize_image(image, size), _resize_mask(mask, size, sample.label_mode)
+        image, mask = resize_image(image, size), RESIZE_MASK[sample.label_mode](mask, size)
     return TensorSample(image, mask, torch.ones(image.shape[-2:], dtype=torch.bool))
 
 
@@ -77,7 +79,7 @@ def augment(
     target = [min(side, max(1, round(cut * zoom))) for cut, side in zip(window, size, strict=True)]
     if target != window:
         image = resize_image(image, (target[0], target[1]))
-        mask = _resize_mask(mask, (target[0], target[1]), label_mode)
+        mask = RESIZE_MASK[label_mode](mask, (target[0], target[1]))
     image, mask = _turn(image, mask, recipe, rng)
     return _padded(image, mask, size, label_mode)
 
@@ -133,14 +135,18 @@ def _padded(
     missing = [0, size[1] - image.shape[-1], 0, size[0] - image.shape[-2]]
     if any(missing):
         image = pad_image(image, size)
-        ignored = IGNORE_INDEX if label_mode == "multiclass" else 0
-        mask = torch.nn.functional.pad(mask, missing, value=ignored)
+        mask = torch.nn.functional.pad(mask, missing, value=mode_of(label_mode).padding)
         valid = torch.nn.functional.pad(valid, missing, value=False)
     return TensorSample(image, mask, valid)
 
 
-def _resize_mask(mask: Tensor, size: tuple[int, int], label_mode: LabelMode) -> Tensor:
+def _resize_ids(mask: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize pixel-aligned: nearest-exact uses pixel centers, nearest is off by half a pixel."""
-    if label_mode == "multilabel":
-        return resize_image(mask, size)
     return torch.nn.functional.interpolate(mask[None, None], size, mode="nearest-exact")[0, 0]
+
+
+RESIZE_MASK: dict[LabelMode, Callable[[Tensor, tuple[int, int]], Tensor]] = {
+    Multiclass.name: _resize_ids,
+    Multilabel.name: resize_image,
+}
+"""How a mask is brought to a height and a width."""

@@ -3,12 +3,15 @@
 The steps are, in this order: enhancement (:mod:`pixelwise.transforms.enhancement`), resizing and
 normalization. Training enhances an image when reading it and resizes it when making tensors;
 prediction does both with :func:`prepare_image`.
+
+:class:`Preprocess` applies the same steps to a batch, as a module that is exported with the model.
+It calls the functions below, which therefore do not branch on sizes while they are traced.
 """
 
 from __future__ import annotations
 
-import math
-from typing import Literal, Self
+from collections.abc import Sequence
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -55,19 +58,9 @@ class Preprocessing(Enhancement):
         Raises:
             DataError: The image would be enlarged beyond the limit.
         """
-        if isinstance(self.resize, tuple):
-            return self.resize
-        factors = (self.scale, self.scale)
-        limits: tuple[float, float] = (math.inf, math.inf)
-        if isinstance(self.resize, ShortestSide):
-            factors = (self.resize.shortest_side / min(height, width),) * 2
-        elif isinstance(self.resize, Letterbox):
-            limits = self.resize.letterbox
-            factors = (min(limits[0] / height, limits[1] / width),) * 2
-        fitted_height, fitted_width = (
-            int(min(limit, max(1, round(side * factor))))
-            for side, factor, limit in zip((height, width), factors, limits, strict=True)
-        )
+        fitted_height, fitted_width = self._fitted(height, width)
+        if isinstance(self.resize, tuple) or torch.compiler.is_exporting():
+            return fitted_height, fitted_width  # asked for, or a graph, which cannot refuse
         if height * width < fitted_height * fitted_width > MAX_ENLARGED_PIXELS:
             raise DataError(
                 f"images must not be enlarged beyond {MAX_ENLARGED_PIXELS:,} pixels. One of "
@@ -75,6 +68,20 @@ class Preprocessing(Enhancement):
                 "Use {letterbox: [HEIGHT, WIDTH]} as data.resize, or leave the image out"
             )
         return fitted_height, fitted_width
+
+    def _fitted(self, height: Any, width: Any) -> tuple[int, int]:
+        """The same without the check, in operations that symbolic sizes have as well."""
+        factor: Any = self.scale
+        if isinstance(self.resize, tuple):
+            return self.resize
+        if isinstance(self.resize, Letterbox):
+            box = self.resize.letterbox
+            factor = torch.sym_min(box[0] / height, box[1] / width)
+            sides: Any = (_scaled(height, factor), _scaled(width, factor))
+            return torch.sym_min(box[0], sides[0]), torch.sym_min(box[1], sides[1])
+        if isinstance(self.resize, ShortestSide):
+            factor = self.resize.shortest_side / torch.sym_min(height, width)
+        return _scaled(height, factor), _scaled(width, factor)
 
     def working_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the size of the model's input: the resized image, with letterbox padding.
@@ -85,6 +92,11 @@ class Preprocessing(Enhancement):
         if isinstance(self.resize, Letterbox):
             return self.resize.letterbox
         return self.fitted_size(height, width)
+
+    @property
+    def changes_size(self) -> bool:
+        """Some images are resized or filled up; otherwise every image keeps its size."""
+        return self.resize is not None or self.scale != 1
 
     def without_enhancement(self) -> Self:
         """Return the steps that remain for images that are already enhanced."""
@@ -102,6 +114,11 @@ class Preprocessing(Enhancement):
         elif self.scale != 1:
             steps.append(f"scale {self.scale:g}")
         return steps
+
+
+def _scaled(side: Any, factor: Any) -> Any:
+    """A height or width times a factor, at least 1."""
+    return torch.sym_max(1, round(side * factor))
 
 
 def prepare_image(
@@ -134,21 +151,25 @@ def restore_size(logits: Tensor, preprocessing: Preprocessing, height: int, widt
     """Resize logits from working size to the size of the image, pixel-aligned.
 
     Args:
-        logits: (K, H, W) at working size.
+        logits: (K, H, W) or (N, K, H, W) at working size.
         preprocessing: The preprocessing of the image.
         height: Height of the image in pixels, as read.
         width: Width of the image in pixels, as read.
 
     Returns:
-        (K, height, width).
+        (K, height, width) or (N, K, height, width).
     """
-    fitted = preprocessing.fitted_size(height, width)
-    logits = logits[:, : fitted[0], : fitted[1]]
-    if fitted == (height, width):
+    if not preprocessing.changes_size:
         return logits
-    return nn.functional.interpolate(
-        logits[None], (height, width), mode="bilinear", align_corners=False
-    )[0]
+    fitted = preprocessing.fitted_size(height, width)
+    logits = logits[..., : fitted[0], : fitted[1]]
+    if _is_same_size(fitted, (height, width)):
+        return logits
+    batch = logits if logits.ndim == 4 else logits[None]
+    restored = nn.functional.interpolate(
+        batch, (height, width), mode="bilinear", align_corners=False
+    )
+    return restored if logits.ndim == 4 else restored[0]
 
 
 def image_to_tensor(image: Array, in_channels: int, name: str) -> Tensor:
@@ -172,20 +193,25 @@ def image_to_tensor(image: Array, in_channels: int, name: str) -> Tensor:
 def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize an image pixel-aligned and with antialiasing, in training and prediction alike.
 
+    While it is traced, a resize to the same size stays in the graph, where it changes nothing.
+
     Args:
-        image: (C, H, W); uint8 images are rounded to uint8.
+        image: (C, H, W) or (N, C, H, W); uint8 images are rounded to uint8.
         size: Height and width in pixels.
     """
-    if size == image.shape[-2:]:
+    if _is_same_size(size, image.shape[-2:]):
         return image
-    if size[1] == 1 < size[0]:  # torch 2.15 fills a single column with its first pixel
-        return resize_image(image.mT, (1, size[0])).mT
     dtype = image.dtype
-    if size == (1, 1):  # and fails when it makes one uint8 pixel of three channels
-        image = image.float()
+    if not torch.compiler.is_exporting():  # in a graph, other engines resize such images
+        if size[1] == 1 < size[0]:  # torch 2.15 fills a single column with its first pixel
+            return resize_image(image.mT, (1, size[0])).mT
+        if size == (1, 1):  # and fails when it makes one uint8 pixel of three channels
+            image = image.float()
+    batch = image if image.ndim == 4 else image[None]
     resized = nn.functional.interpolate(
-        image[None], size, mode="bilinear", align_corners=False, antialias=True
-    )[0]
+        batch, size, mode="bilinear", align_corners=False, antialias=True
+    )
+    resized = resized if image.ndim == 4 else resized[0]
     return resized if resized.dtype == dtype else resized.round().to(dtype)
 
 
@@ -193,13 +219,13 @@ def pad_image(image: Tensor, size: tuple[int, int]) -> Tensor:
     """Pad an image at the right and the bottom by repeating its last column and row.
 
     Args:
-        image: (C, H, W), no larger than ``size``.
+        image: (C, H, W) or (N, C, H, W), no larger than ``size``.
         size: Height and width in pixels.
     """
-    if size == image.shape[-2:]:
+    if _is_same_size(size, image.shape[-2:]):
         return image
     rows, columns = (
-        torch.arange(longer).clamp(max=side - 1)
+        torch.arange(longer, device=image.device).clamp(max=side - 1)
         for longer, side in zip(size, image.shape[-2:], strict=True)
     )
     return image.index_select(-2, rows).index_select(-1, columns)
@@ -215,8 +241,120 @@ def normalize(image: Tensor, preprocessing: Preprocessing) -> Tensor:
     Returns:
         A float32 tensor of the same shape.
     """
-    mean, std = (
-        torch.tensor(values, dtype=torch.float32, device=image.device).view(-1, 1, 1)
-        for values in (preprocessing.mean, preprocessing.std)
-    )
-    return (image.float() - mean) / std
+    normalized: Tensor = Normalize(preprocessing).to(image.device)(image)
+    return normalized
+
+
+def _is_same_size(size: Sequence[int], other: Sequence[int]) -> bool:
+    """Nothing is to be done to the image; never in a graph, which holds every size."""
+    return not torch.compiler.is_exporting() and tuple(size) == tuple(other)
+
+
+class Normalize(nn.Module):
+    """Stored units to those that the model was trained on.
+
+    Args:
+        preprocessing: Mean and standard deviation per channel.
+
+    Attributes:
+        mean: Buffer, float32 (C, 1, 1), in stored units.
+        std: Buffer, float32 (C, 1, 1), in stored units.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        for name in ("mean", "std"):
+            values = torch.tensor(getattr(preprocessing, name), dtype=torch.float32)
+            self.register_buffer(name, values.view(-1, 1, 1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(N, C, H, W) or (C, H, W), any number type, to float32 of the same shape."""
+        return (image.float() - self.mean) / self.std
+
+
+class Preprocess(nn.Module):
+    """A batch of images as stored, as the network takes it: what is exported with a model.
+
+    The steps of :func:`host_steps` come before it and are not in it. Where there are such steps,
+    the bands are chosen by them as well.
+
+    An exported graph takes every size, but it cannot refuse an image that would be enlarged beyond
+    memory, and torch itself resizes wrongly to a width of 1 pixel (see :func:`resize_image`).
+
+    Args:
+        preprocessing: What is done to an image.
+
+    Attributes:
+        preprocessing: As given.
+        host_steps: What is done to an image before, in words; empty for most models.
+    """
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.preprocessing = preprocessing
+        self.host_steps = host_steps(preprocessing)
+        self.bands = None if self.host_steps else preprocessing.bands
+        self.normalize = Normalize(preprocessing)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Prepare a batch of images of one size.
+
+        Args:
+            image: (N, C, H, W) in stored units: uint8; float32 of uint16 and float32 images. C is
+                what the images have; bands are chosen, and gray becomes equal channels.
+
+        Returns:
+            float32 (N, channels of the model, working height, working width), normalized.
+
+        Raises:
+            DataError: It lacks a band, has other channels, or would be enlarged beyond memory.
+        """
+        height, width = image.shape[-2:]
+        image = self._conformed(image)
+        if self.preprocessing.changes_size:
+            image = resize_image(image, self.preprocessing.fitted_size(height, width))
+        if isinstance(self.preprocessing.resize, Letterbox):
+            image = pad_image(image, self.preprocessing.working_size(height, width))
+        normalized: Tensor = self.normalize(image)
+        return normalized
+
+    def restore(self, logits: Tensor, height: int, width: int) -> Tensor:
+        """Bring logits (N, K, H, W) back to the images' size; see :func:`restore_size`."""
+        return restore_size(logits, self.preprocessing, height, width)
+
+    def _conformed(self, image: Tensor) -> Tensor:
+        """The bands that the model takes; the number of channels is fixed in a graph."""
+        channels, wanted = image.shape[1], len(self.preprocessing.mean)
+        if self.bands is not None:
+            if max(self.bands) > channels:
+                raise DataError(
+                    f"images must have the bands {', '.join(map(str, self.bands))}. "
+                    f"They have {channels}. Choose among those they have, counted from 1"
+                )
+            return image[:, [band - 1 for band in self.bands]]
+        if channels == 1 and wanted == 3:
+            return image.expand(-1, wanted, -1, -1)
+        if channels != wanted:
+            raise DataError(
+                f"images must have {wanted} channels. Got {channels}. "
+                "Convert them, or train a model on such images"
+            )
+        return image
+
+
+def host_steps(preprocessing: Preprocessing) -> tuple[str, ...]:
+    """The steps that a graph cannot hold: they are done to each image before it is given one.
+
+    They look at sorted values, histograms or means of the whole image, and are OpenCV's or numpy's
+    to the last bit. :func:`pixelwise.transforms.enhancement.enhance` does them.
+
+    Returns:
+        In words, in their order, such as ``("denoise median", "contrast clahe")``; with the choice
+        of bands, which precedes them, where there is any other. Empty where a graph holds it all.
+    """
+    steps = Enhancement.describe(preprocessing)
+    chosen = Enhancement(bands=preprocessing.bands).describe()
+    return () if steps == chosen else tuple(steps)

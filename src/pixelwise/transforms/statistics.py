@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pixelwise.classes import IGNORE_INDEX, ClassMap
+from pixelwise.classes import ClassMap
 from pixelwise.errors import DataError, MaskError
 from pixelwise.io.arrays import Array
-from pixelwise.transforms.counting import count_values
+from pixelwise.label_modes import Mode, mode_of
 from pixelwise.transforms.labeled_image import LabeledImage
 
 
@@ -98,8 +98,11 @@ def measure(samples: Iterable[LabeledImage], class_map: ClassMap) -> DatasetStat
         dtypes.setdefault(str(sample.image.dtype), sample.name)
         pixels = sample.image.reshape(-1, channels)
         moments.append((len(pixels), pixels.mean(0, np.float64), pixels.var(0, dtype=np.float64)))
-        upper, upper_ignored = _count(sample.mask[..., : height // 2, :], class_map.num_classes)
-        lower, lower_ignored = _count(sample.mask[..., height // 2 :, :], class_map.num_classes)
+        mode = mode_of(sample.label_mode)
+        (upper, upper_ignored), (lower, lower_ignored) = (
+            mode.coverage(sample.mask[..., rows, :], class_map.num_classes)
+            for rows in (slice(height // 2), slice(height // 2, None))
+        )
         counts += upper + lower
         upper_counts += upper
         ignored += upper_ignored + lower_ignored
@@ -111,7 +114,7 @@ def measure(samples: Iterable[LabeledImage], class_map: ClassMap) -> DatasetStat
         raise DataError(f"images must share one bit depth. Got {seen}. Convert one kind")
     total = int(labeled)
     labeled -= ignored
-    _require_something_to_learn(counts, labeled, class_map, sample.label_mode, names)
+    _require_something_to_learn(counts, labeled, class_map, mode, names)
     in_channels = _common_channels([len(mean) for _, mean, _ in moments], names)
     mean, std = _pooled(moments, in_channels)
     return DatasetStatistics(
@@ -128,14 +131,6 @@ def measure(samples: Iterable[LabeledImage], class_map: ClassMap) -> DatasetStat
     )
 
 
-def _count(mask: np.ndarray, num_classes: int) -> tuple[np.ndarray, float]:
-    """Count the pixels of each class (soft masks by their values) and the ignored pixels."""
-    if mask.ndim == 3:
-        return mask.sum(axis=(1, 2), dtype=np.float64) / 255, 0.0
-    histogram = count_values(mask)
-    return histogram[:num_classes].astype(np.float64), float(histogram[IGNORE_INDEX])
-
-
 def _unevenness(counts: np.ndarray, upper_counts: np.ndarray) -> float:
     """Return the largest difference of a class between the halves; rare classes are left out."""
     common = counts > 0.01 * counts.sum()
@@ -146,7 +141,7 @@ def _require_something_to_learn(
     counts: np.ndarray,
     labeled: float,
     class_map: ClassMap,
-    label_mode: str,
+    mode: Mode,
     names: list[str],
 ) -> None:
     masks = f"the {len(names)} training masks ({', '.join(names[:3])}"
@@ -157,7 +152,7 @@ def _require_something_to_learn(
             f"({', '.join(map(str, class_map.ignore))}). Check the ignore value"
         )
     present = [name for name, count in zip(class_map.names, counts, strict=True) if count > 0]
-    if label_mode == "multiclass" and len(present) < 2:
+    if 0 < len(present) < mode.min_classes:
         raise MaskError(
             f"{masks} must show at least two classes. Got only {present[0]!r}. "
             "Check the masks and the ignore value"

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from pixelwise.classes import IGNORE_INDEX, ClassMap, LabelMode, Unexpected
+from pixelwise.classes import ClassMap, LabelMode, Unexpected
 from pixelwise.data.sample import Record, Sample
 from pixelwise.errors import ConfigError, FormatError
+from pixelwise.label_modes import mode_of
 from pixelwise.registry import Registry
 
 formats: Registry[Format] = Registry("format", "pixelwise.data.formats")
@@ -51,12 +52,12 @@ class MaskContent:
     @classmethod
     def of(cls, sample: Sample, class_map: ClassMap) -> Self:
         """Return what one sample requires of a format."""
-        is_multilabel = sample.label_mode == "multilabel"
+        mode = mode_of(sample.label_mode)
         return cls(
             class_map,
             sample.label_mode,
-            has_ignored=not is_multilabel and bool((sample.mask == IGNORE_INDEX).any()),
-            is_soft=is_multilabel and bool(((sample.mask > 0) & (sample.mask < 255)).any()),
+            has_ignored=bool(mode.ignored(sample.mask).any()),
+            is_soft=mode.is_soft(sample.mask),
         )
 
 

@@ -13,7 +13,6 @@ from pydantic import BaseModel
 from pydantic_core import from_json
 
 from pixelwise.classes import BACKGROUND_NAMES, IGNORE_INDEX, ClassMap, Color, LabelMode
-from pixelwise.config import validated
 from pixelwise.data.formats.shapes import classes_of, shapes_of, unpainted_id
 from pixelwise.data.pairing import (
     IMAGE_FOLDERS,
@@ -25,6 +24,8 @@ from pixelwise.data.pairing import (
 from pixelwise.errors import ConfigError, DataError, FormatError
 from pixelwise.io.arrays import BoolArray, UInt8Array
 from pixelwise.io.images import IMAGE_SUFFIXES
+from pixelwise.label_modes import mode_of
+from pixelwise.schemas import validated
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -253,7 +254,7 @@ def labeled_class_map(
     found = dict.fromkeys(labels)
     named = next((name for name in BACKGROUND_NAMES if name in found), background)
     names = [name for name in found if name not in (*BACKGROUND_NAMES, IGNORE_LABEL)]
-    if label_mode == "multiclass":
+    if mode_of(label_mode).needs_background:
         names.insert(0, named)
     class_map = classes_of(names, label_mode, origin)
     chosen = colors or {}
@@ -274,7 +275,7 @@ def written_regions(
         (IGNORE_LABEL if label is None else label, region)
         for label, region in shapes_of(mask, class_map, label_mode)
     ]
-    if label_mode == "multiclass" and unpainted_id(class_map) == IGNORE_INDEX:
-        ignored = mask == IGNORE_INDEX
+    if unpainted_id(class_map) == IGNORE_INDEX:
+        ignored = mode_of(label_mode).ignored(mask)
         return [*regions, (IGNORE_LABEL, ignored)] if ignored.any() else regions
     return regions

@@ -19,6 +19,7 @@ from pixelwise.classes import BACKGROUND_NAMES, IGNORE_INDEX, MAX_CLASSES, Class
 from pixelwise.data.problems import record_polygon
 from pixelwise.errors import FormatError, MaskError
 from pixelwise.io.arrays import BoolArray, UInt8Array
+from pixelwise.label_modes import mode_of
 
 Ring = npt.NDArray[np.float64]
 """The corners of a polygon, float64 (P, 2) of (x, y); the last one is joined to the first."""
@@ -76,10 +77,8 @@ def paint_shapes(
         MaskError: A label is not a class, or a shape has too many corners.
     """
     ids = {name: index for index, name in enumerate(class_map.names)}
-    if label_mode == "multiclass":
-        mask = np.full(size, unpainted_id(class_map), np.uint8)
-    else:
-        mask = np.zeros((class_map.num_classes, *size), np.uint8)
+    mode = mode_of(label_mode)
+    mask = mode.blank(size, class_map.num_classes, unpainted_id(class_map))
     for shape in shapes:
         if shape.label is not None and shape.label not in ids:
             raise MaskError(
@@ -87,14 +86,9 @@ def paint_shapes(
                 f"Got {shape.label!r}. Fix the label, or add the class to dataset.yaml"
             )
         corner, region = _region(shape, size, origin)
-        rows, columns = (
-            slice(start, start + length) for start, length in zip(corner, region.shape, strict=True)
-        )
-        if label_mode == "multiclass":
-            value = IGNORE_INDEX if shape.label is None else ids[shape.label]
-            mask[rows, columns][region] = value
-        elif shape.label is not None:
-            mask[ids[shape.label], rows, columns][region] = 255
+        (top, left), (height, width) = corner, region.shape
+        place = slice(top, top + height), slice(left, left + width)
+        mode.paint(mask, place, region, IGNORE_INDEX if shape.label is None else ids[shape.label])
     return mask
 
 
@@ -254,12 +248,9 @@ def shapes_of(
         (label, bool (H, W)) for each class in the mask, without unpainted pixels; the label of
         ignored pixels is ``None``.
     """
-    labels: dict[int, str | None] = dict(enumerate(class_map.names))
-    if label_mode == "multilabel":
-        return [(labels[index], plane > 0) for index, plane in enumerate(mask) if plane.any()]
-    labels[IGNORE_INDEX] = None
-    skipped = unpainted_id(class_map)
-    return [(labels[i], mask == i) for i in np.unique(mask).tolist() if i != skipped]
+    labels: dict[int, str | None] = {**dict(enumerate(class_map.names)), IGNORE_INDEX: None}
+    regions = mode_of(label_mode).regions(mask, unpainted_id(class_map))
+    return [(labels[index], region) for index, region in regions]
 
 
 def classes_of(labels: Sequence[str], label_mode: LabelMode, origin: Path) -> ClassMap:
@@ -279,8 +270,9 @@ def classes_of(labels: Sequence[str], label_mode: LabelMode, origin: Path) -> Cl
             f"{origin} must name every class once. Got {repeated[0][:80]!r} twice. Rename one, or "
             "merge the two classes"
         )
-    has_background = label_mode == "multilabel" or any(map(BACKGROUND_NAMES.__contains__, labels))
-    names = labels if has_background else (BACKGROUND_NAMES[0], *labels)
+    has_background = any(map(BACKGROUND_NAMES.__contains__, labels))
+    is_added = mode_of(label_mode).needs_background and not has_background
+    names = (BACKGROUND_NAMES[0], *labels) if is_added else labels
     if not 1 <= len(names) <= MAX_CLASSES:
         raise FormatError(
             f"{origin} must name 1 to {MAX_CLASSES} classes, with the background. "
@@ -296,5 +288,5 @@ def labels_to_name(class_map: ClassMap, label_mode: LabelMode) -> tuple[str, ...
     an object.
     """
     names = class_map.names
-    is_added = label_mode == "multiclass" and names[0] == BACKGROUND_NAMES[0] and len(names) > 1
-    return names[1:] if is_added else names
+    is_first = names[0] == BACKGROUND_NAMES[0] and len(names) > 1
+    return names[1:] if is_first and mode_of(label_mode).needs_background else names

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from pixelwise.classes import IGNORE_INDEX, ClassMap, Color, color_code
-from pixelwise.config import validated
 from pixelwise.data.formats import NO, Confidence, Format, MaskContent, formats
 from pixelwise.data.masks.coding import (
     IGNORE_COLOR,
@@ -33,6 +32,7 @@ from pixelwise.data.writing import stem_of, write_image, write_mask
 from pixelwise.errors import FormatError
 from pixelwise.io.arrays import UInt8Array
 from pixelwise.io.images import read_image, read_mask_colors, read_mask_values
+from pixelwise.schemas import validated
 
 IMAGES = "JPEGImages"
 MASKS = ("SegmentationClassPNG", "SegmentationClass")

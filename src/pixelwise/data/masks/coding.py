@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pixelwise.classes import IGNORE_INDEX, ClassMap, Color, Unexpected, color_code, color_of
 from pixelwise.errors import MaskError
 from pixelwise.io.arrays import UInt8Array
-from pixelwise.transforms.counting import SMALL_TYPES, Codes, blocks
+from pixelwise.io.counting import SMALL_TYPES, Codes, blocks
 
 IGNORE_COLOR: Color = (224, 224, 192)
 """Default color of ignored pixels in color masks: the border of objects in VOC."""

@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from pixelwise.classes import MAX_CLASSES, ClassMap, Color
-from pixelwise.config import validated
 from pixelwise.errors import FormatError
+from pixelwise.schemas import validated
 
 IGNORE_NAMES = frozenset({"void", "unlabelled", "unlabeled", "ignore"})
 """Names, in any case, of entries that are not classes: their color is ignored."""

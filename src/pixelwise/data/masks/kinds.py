@@ -16,6 +16,7 @@ from pixelwise.data.masks.color_tables import find_color_table
 from pixelwise.data.pairing import end_inside, folder_pairs, image_files, list_files, listed_entries
 from pixelwise.data.sample import Record, spread
 from pixelwise.errors import DataError, MaskError
+from pixelwise.io.counting import Codes, commonest
 from pixelwise.io.file_state import FileState, state_of
 from pixelwise.io.images import (
     MASK_SUFFIXES,
@@ -26,7 +27,6 @@ from pixelwise.io.images import (
 )
 from pixelwise.io.limits import PILLOW_FORMATS, require_decodable_picture
 from pixelwise.io.parallel import in_parallel
-from pixelwise.transforms.counting import Codes, commonest
 
 MaskKind = Literal["index", "grayscale", "color"]
 """``index``: class ids. ``grayscale``: widely spaced gray levels, each of them a class. ``color``:

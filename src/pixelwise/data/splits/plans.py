@@ -28,8 +28,8 @@ from pixelwise.data.splits.near_duplicates import (
 from pixelwise.data.splits.stratification import deal
 from pixelwise.errors import ConfigError
 from pixelwise.io.arrays import BoolArray
+from pixelwise.label_modes import mode_of
 from pixelwise.text import amount
-from pixelwise.transforms.counting import classes_shown
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ def _look_at(
 
     def look(index: int) -> tuple[int, BoolArray]:
         sample = dataset.load(dataset.records[index])
-        shown = classes_shown(sample.mask, dataset.class_map.num_classes)
+        shown = mode_of(sample.label_mode).classes_shown(sample.mask, dataset.class_map.num_classes)
         return perceptual_hash(sample.image), shown
 
     seen = MemoryCache(look, len(dataset.records), size_of=lambda _: 0).in_parallel(on_progress)

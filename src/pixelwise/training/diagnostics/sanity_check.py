@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
-from pixelwise.classes import IGNORE_INDEX
 from pixelwise.data.batches import Batch, Chance, random_for
+from pixelwise.label_modes import mode_of
 from pixelwise.losses.losses import constant_loss
 from pixelwise.training.plan import Plan
 
@@ -80,7 +80,9 @@ def overfit_one_batch(plan: Plan) -> SanityCheck:
     """
     model = plan.model
     weights = copy.deepcopy(model.state_dict())
-    labeled = (batch for batch in plan.batches.epoch(0) if _is_labeled(batch))
+    mode = mode_of(plan.card.label_mode)
+    batches = plan.batches.epoch(0)
+    labeled = (one for one in batches if mode.labeled_crops(one.mask, one.valid).any())
     batch = next(labeled, None)
     if batch is None:
         return SanityCheck(math.nan, math.nan, math.nan, 0)
@@ -111,16 +113,6 @@ def overfit_one_batch(plan: Plan) -> SanityCheck:
 def _constant_loss(plan: Plan, batch: Batch) -> float:
     """Of the best prediction that is the same for all pixels of the batch."""
     label_mode, num_classes = plan.card.label_mode, plan.card.class_map.num_classes
-    if label_mode == "multiclass":
-        labeled = batch.mask[batch.mask != IGNORE_INDEX].long()
-        frequencies = torch.bincount(labeled, minlength=num_classes) / labeled.numel()
-    else:
-        covered = (batch.mask.double() / 255 * batch.valid[:, None]).sum((0, 2, 3))
-        frequencies = covered / batch.valid.sum()
+    frequencies = mode_of(label_mode).batch_frequencies(batch.mask, batch.valid, num_classes)
     found = constant_loss(frequencies.tolist(), label_mode, plan.step.class_weights)
     return found * (1.0 + sum(plan.model.auxiliary_weights))
-
-
-def _is_labeled(batch: Batch) -> bool:
-    is_ignored = batch.mask == IGNORE_INDEX if batch.mask.ndim == 3 else ~batch.valid.bool()
-    return not bool(is_ignored.all())

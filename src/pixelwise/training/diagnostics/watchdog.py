@@ -13,11 +13,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from pixelwise.classes import IGNORE_INDEX, ClassMap, LabelMode
+from pixelwise.classes import ClassMap, LabelMode
 from pixelwise.io.arrays import Array
+from pixelwise.label_modes import mode_of
 from pixelwise.metrics.metrics import Metrics
 from pixelwise.models.base import SegmentationModel
 
@@ -114,14 +114,9 @@ class Watchdog:
             mask: Multiclass: int (N, H, W). Multilabel: (N, K, H, W).
             valid: What of it counts, for multilabel masks.
         """
-        if self.label_mode == "multiclass":
-            counts = torch.bincount(mask.flatten().long(), minlength=IGNORE_INDEX + 1)
-            shown = counts[: self.class_map.num_classes] > 0
-            self._ignored_crops += int((mask == IGNORE_INDEX).flatten(1).all(1).sum())
-        else:
-            shown = (mask > 0).any(0).flatten(1).any(1)
-            if valid is not None:
-                self._ignored_crops += int((~valid.bool()).flatten(1).all(1).sum())
+        mode = mode_of(self.label_mode)
+        shown = mode.classes_in_batch(mask, self.class_map.num_classes)
+        self._ignored_crops += int((~mode.labeled_crops(mask, valid)).sum())
         self.num_crops += len(mask)
         self._sampled = shown if self._sampled is None else self._sampled | shown
 
@@ -175,7 +170,7 @@ class Watchdog:
     def _losses(self, history: Sequence[dict[str, float]], fraction: float) -> Iterator[Problem]:
         trained = [row["train_loss"] for row in history]
         validated = [row["val_loss"] for row in history]
-        guessing = math.log(self.class_map.num_classes if self.label_mode == "multiclass" else 2)
+        guessing = mode_of(self.label_mode).guessing_loss(self.class_map.num_classes)
         if trained[0] > EXPLODED * max(guessing, math.log(2)):
             yield Problem(
                 "learning-rate-too-high",

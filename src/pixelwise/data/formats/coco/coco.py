@@ -13,7 +13,6 @@ import numpy as np
 from pydantic import BaseModel, FailFast
 
 from pixelwise.classes import ClassMap, LabelMode
-from pixelwise.config import validated
 from pixelwise.data.formats import NO, Confidence, Format, MaskContent, formats
 from pixelwise.data.formats.annotation_files import NUM_EXAMPLES, read_json
 from pixelwise.data.formats.annotation_search import ImageFinder, split_in_folders, split_in_words
@@ -35,6 +34,7 @@ from pixelwise.files import write_text
 from pixelwise.io.arrays import BoolArray
 from pixelwise.io.file_state import kept_while_unchanged
 from pixelwise.io.images import read_image
+from pixelwise.schemas import validated
 
 LISTS = ("images", "annotations", "categories")
 """Top-level keys, one of which is enough to recognize a file; other tools do not use them."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from pixelwise.classes import BACKGROUND_NAMES, IGNORE_INDEX, ClassMap
+from pixelwise.classes import BACKGROUND_NAMES, ClassMap
 from pixelwise.data.formats import NO, Confidence, Format, MaskContent, formats
 from pixelwise.data.formats.annotation_files import (
     IGNORE_LABEL,
@@ -45,6 +45,7 @@ from pixelwise.errors import DataError, FormatError
 from pixelwise.files import write_text
 from pixelwise.io.geotiff import WINDOW_PX, Grid, read_grid, read_window, write_raster
 from pixelwise.io.images import TIFF_SUFFIXES
+from pixelwise.label_modes import mode_of
 
 FIRST_FEATURE = re.compile(rb'\[\s*\{\s*"(type|geometry|properties|id|bbox)"')
 """The beginning of the features in a FeatureCollection."""
@@ -137,8 +138,7 @@ class GeoJson(Format):
             (row, column, height, width), lambda label: class_label(label or unnamed, class_map)
         )
         mask = paint_shapes(shapes, (height, width), class_map, self.label_mode, path)
-        if self.label_mode == "multiclass":
-            mask[~has_data] = IGNORE_INDEX
+        mode_of(self.label_mode).ignore(mask, ~has_data)
         return Sample(record.name, image, mask, self.label_mode)
 
     def refusal(self, content: MaskContent) -> str | None:

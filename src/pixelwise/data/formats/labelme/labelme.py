@@ -39,6 +39,7 @@ from pixelwise.data.writing import stem_of, write_image
 from pixelwise.errors import DataError, FormatError, MaskError
 from pixelwise.io.arrays import BoolArray, UInt8Array
 from pixelwise.io.images import IMAGE_SUFFIXES, decoding, read_image
+from pixelwise.label_modes import mode_of
 
 VERSION = "5.5.0"
 """Version of LabelMe in the written files."""
@@ -272,7 +273,7 @@ def _written_shapes(sample: Sample, class_map: ClassMap) -> list[dict[str, Any]]
     Regions that polygons restore are written as editable polygons. The remaining differences are
     written last, as one bitmap per class, so that the result is always exact.
     """
-    if sample.label_mode == "multilabel":
+    if not mode_of(sample.label_mode).holds_ids:
         return [
             shape
             for name, plane in zip(class_map.names, sample.mask, strict=True)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from pixelwise.classes import MAX_CLASSES, numbered_names
-from pixelwise.config import read_yaml
 from pixelwise.data.card import CARD_NAME
 from pixelwise.errors import ConfigError, FormatError
 from pixelwise.io.file_state import kept_while_unchanged
+from pixelwise.schemas import read_yaml
 
 SPLIT_KEYS = ("train", "val", "test")
 """The keys of the splits."""

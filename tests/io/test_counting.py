@@ -8,8 +8,8 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from pixelwise.data.masks.kinds import MAX_CODES, look_at_masks
-from pixelwise.transforms import counting
-from pixelwise.transforms.counting import classes_shown, commonest, count_values
+from pixelwise.io import counting
+from pixelwise.io.counting import commonest, count_values
 
 RNG = np.random.default_rng(0)
 
@@ -34,13 +34,6 @@ def test_counts_do_not_depend_on_the_blocks(monkeypatch, block_px):
     expected = [(values == value).sum() for value in range(256)]
     assert count_values(values).tolist() == expected
     assert count_values(values[:0]).sum() == 0
-
-
-def test_a_soft_mask_shows_its_class_from_one_half_on():
-    mask = np.zeros((3, 4, 5), np.uint8)
-    mask[1, 0, 0], mask[2, 0, 0] = 127, 128
-    assert classes_shown(mask, 3).tolist() == [False, False, True]
-    assert classes_shown(np.array([[2, 255]], np.uint8), 3).tolist() == [False, False, True]
 
 
 def test_of_a_picture_of_many_colors_the_commonest_are_looked_at(tmp_path):

@@ -1,4 +1,4 @@
-"""Count the values of a mask, and find the classes that it shows."""
+"""Count the values in arrays of integers."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-from pixelwise.classes import HALF
-from pixelwise.io.arrays import BoolArray, UInt8Array
 
 BLOCK_PX = 2**18
 """Pixels are processed in blocks of rows with about this many pixels, which limits the memory for
@@ -54,15 +51,3 @@ def commonest(codes: Codes, most: int) -> dict[int, int]:
         found, counts = np.unique(codes, return_counts=True)
     frequent = np.argsort(-counts, kind="stable")[:most]
     return dict(zip(found[frequent].tolist(), counts[frequent].tolist(), strict=True))
-
-
-def classes_shown(mask: UInt8Array, num_classes: int) -> BoolArray:
-    """Return which classes a mask shows, bool (num_classes,).
-
-    Args:
-        mask: Class ids (H, W), or soft masks (K, H, W), as in a sample.
-        num_classes: Number of classes.
-    """
-    if mask.ndim == 3:
-        return np.asarray(mask.max((1, 2), initial=0) >= HALF)
-    return np.asarray(count_values(mask)[:num_classes] > 0)
