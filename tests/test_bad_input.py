@@ -160,7 +160,7 @@ def test_one_class_only_is_refused_before_training(refused, dataset, tmp_path):
         save(path, np.zeros((16, 16)))
     line = refused("train", dataset, "--out", tmp_path / "run", *FAST)
     assert "training masks (images/" in line
-    assert "at least two classes. Got 'class-0' alone" in line
+    assert "at least two classes. Got only 'class-0'" in line
     assert not (tmp_path / "run").exists()
 
 

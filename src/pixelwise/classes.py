@@ -1,4 +1,4 @@
-"""The class map: what the classes of a data set are called, how they are drawn, what is ignored."""
+"""The classes of a data set: names, colors, stored values and ignored values."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ LabelMode = Literal["multiclass", "multilabel"]
 """``multiclass``: one class per pixel (softmax). ``multilabel``: one sigmoid per class."""
 
 Unexpected = Literal["error", "nearest", "ignored"]
-"""What becomes of a stored value or color that is neither a class nor ignored: the file is refused,
-the pixel is of the class whose value or color is nearest, or the pixel is ignored."""
+"""What to do with a stored value or color that is neither a class nor ignored: refuse the file,
+assign the class with the nearest value or color, or ignore the pixel."""
 
 UNEXPECTED: tuple[Unexpected, ...] = get_args(Unexpected)
 
 IGNORE_INDEX = 255
-"""The class id of ignored pixels in every mask in memory; they count in no loss and no metric."""
+"""The class id of ignored pixels in all masks in memory; losses and metrics skip them."""
 
 HALF = 128
-"""A soft mask, 0 to 255, is of a class from this value on: one half."""
+"""A soft mask, 0 to 255, shows its class from this value on."""
 
 MAX_CLASSES = 255
 """Class ids are uint8 and 255 is ignored, so ids run from 0 to 254."""
 
 BACKGROUND_NAMES = ("background", "_background_")
-"""A class of one of these names is what no labeled shape covers."""
+"""Names of the class of pixels that no labeled shape covers."""
 
 StoredValue = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 """A number that a mask file stores."""
@@ -42,7 +42,7 @@ class ClassMap(BaseModel):
     Attributes:
         names: One name per class; the class id is the position.
         colors: One (red, green, blue) per class, 0 to 255.
-        values: The value by which each class is stored in index masks.
+        values: The stored value of each class in index masks.
         ignore: The stored values that are ignored.
         ignore_colors: The colors of ignored pixels in color masks.
     """
@@ -65,10 +65,10 @@ class ClassMap(BaseModel):
         ignore: Sequence[int] = (IGNORE_INDEX,),
         ignore_colors: Sequence[Color] = (),
     ) -> Self:
-        """Make a class map, with distinct colors and the values 0, 1, 2 ... where none are given.
+        """Make a class map; by default with distinct colors and the values 0, 1, 2 and so on.
 
         Raises:
-            pydantic.ValidationError: Names repeat, or the lists do not fit each other.
+            pydantic.ValidationError: Names repeat, or the lists differ in length.
         """
         return cls(
             names=tuple(names),
@@ -87,7 +87,7 @@ class ClassMap(BaseModel):
                 raise ValueError(f"class {what} must differ. Got {', '.join(repeated)} twice")
         if not len(self.names) == len(self.colors) == len(self.values):
             raise ValueError(
-                f"names, colors and values must be equally many. Got {len(self.names)}, "
+                f"names, colors and values must have equal lengths. Got {len(self.names)}, "
                 f"{len(self.colors)} and {len(self.values)}"
             )
         clash = sorted(set(self.values) & set(self.ignore))
@@ -100,24 +100,24 @@ class ClassMap(BaseModel):
 
     @property
     def is_numbered(self) -> bool:
-        """Nobody named the classes: they are called ``class-0`` and so on."""
+        """Whether the classes have only generated names, ``class-0`` and so on."""
         return self.names == numbered_names(self.num_classes)
 
     @property
     def is_unnamed(self) -> bool:
-        """Nobody named the classes: they are called by their numbers or by their colors."""
+        """Whether the classes have only generated names: numbers or colors."""
         return self.is_numbered or any(name.startswith("#") for name in self.names)
 
     @property
     def background(self) -> int | None:
-        """The class that is called background, ``None`` where no class is."""
+        """The id of the class named background; ``None`` if no class is."""
         return next((i for i, name in enumerate(self.names) if name in BACKGROUND_NAMES), None)
 
     @property
     def ground(self) -> int | None:
-        """The class that is no object: called background, or the first of classes without names.
+        """The id of the class without objects: background, or the first of numbered classes.
 
-        ``None`` where no class is known to be so.
+        ``None`` if no such class is known.
         """
         if self.background is not None:
             return self.background
@@ -125,20 +125,20 @@ class ClassMap(BaseModel):
 
     @property
     def num_classes(self) -> int:
-        """How many classes there are; ignored pixels are of none of them."""
+        """Number of classes; ignored pixels belong to no class."""
         return len(self.names)
 
 
 def numbered_names(count: int) -> tuple[str, ...]:
-    """The names of classes that nobody named."""
+    """Return generated names for classes without names."""
     return tuple(f"class-{index}" for index in range(count))
 
 
 def distinct_colors(count: int) -> tuple[Color, ...]:
-    """Colors that are told apart well: dark gray first (often background), then round the wheel.
+    """Return easily distinguished colors: dark gray first, then hues around the color wheel.
 
     Args:
-        count: How many colors.
+        count: Number of colors.
     """
     if count == 1:
         return ((230, 60, 60),)
@@ -152,11 +152,11 @@ def distinct_colors(count: int) -> tuple[Color, ...]:
 
 
 def color_code(color: Color) -> int:
-    """A color as one number; written in hexadecimal, it is the one of HTML."""
+    """Return a color as one number; in hexadecimal, it is the color code of HTML."""
     red, green, blue = color
     return red << 16 | green << 8 | blue
 
 
 def color_of(code: int) -> Color:
-    """The color of a number that :func:`color_code` gave."""
+    """Return the color of a number from :func:`color_code`."""
     return code >> 16, code >> 8 & 255, code & 255

@@ -1,19 +1,19 @@
-"""Every error pixelwise raises on purpose.
+"""All errors that pixelwise raises on purpose.
 
     PixelwiseError
     ├── ConfigError          a recipe, an option or an argument is wrong       (ValueError)
-    │   └── UnknownNameError     a name that nothing is registered under
+    │   └── UnknownNameError     a name is not registered
     ├── DataError            an image, a mask or a folder is wrong              (ValueError)
     │   ├── FormatError          the folder's layout cannot be read
     │   └── MaskError            a mask does not fit its image or class map
     ├── ModelFileError       a model file or a checkpoint cannot be used        (ValueError)
-    ├── DownloadError        something must be fetched, and cannot be           (OSError)
+    ├── DownloadError        a download failed or is not possible               (OSError)
     ├── OutputError          a file or folder cannot be written                 (OSError)
     ├── TrainingError        training cannot start or cannot continue           (RuntimeError)
     └── MissingExtraError    an optional dependency is not installed            (ImportError)
 
-A message says what must hold, what was got, and what to do, in one line, and names the file. The
-command line prints it as it is and exits with 1; anything else that escapes is a bug of ours.
+A message states in one line what must hold, what was found and what to do, and names the file. The
+command line prints it unchanged and exits with 1; any other exception is a bug in pixelwise.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from collections.abc import Collection
 
 
 class PixelwiseError(Exception):
-    """Base of every error that pixelwise raises on purpose."""
+    """Base class of all errors that pixelwise raises on purpose."""
 
 
 class ConfigError(PixelwiseError, ValueError):
@@ -31,13 +31,13 @@ class ConfigError(PixelwiseError, ValueError):
 
 
 class UnknownNameError(ConfigError):
-    """A name that nothing is registered under.
+    """A name is not registered.
 
     Args:
-        kind: What the name should name, such as ``"model"``.
-        name: The name that was got.
-        known: The names that exist.
-        hint: What to do to see them all; ``None`` lists them here.
+        kind: What the name refers to, such as ``"model"``.
+        name: The given name.
+        known: The registered names.
+        hint: How to list all names; ``None`` lists them in the message.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class DataError(PixelwiseError, ValueError):
 
 
 class FormatError(DataError):
-    """The layout of a folder is not one that can be read, or is ambiguous."""
+    """The layout of a folder is unknown or ambiguous."""
 
 
 class MaskError(DataError):
@@ -68,7 +68,7 @@ class ModelFileError(PixelwiseError, ValueError):
 
 
 class DownloadError(PixelwiseError, OSError):
-    """Something must be fetched from the network, and cannot be."""
+    """A file must be downloaded, and that is not possible."""
 
 
 class OutputError(PixelwiseError, OSError):
@@ -80,10 +80,10 @@ class TrainingError(PixelwiseError, RuntimeError):
 
 
 def how_to_install(extra: str) -> str:
-    """The command that brings an optional dependency, in words.
+    """Return the command that installs an optional dependency.
 
     Args:
-        extra: Of pixelwise, which is installed from its folder and not from an index.
+        extra: The extra of pixelwise, which is installed from its source folder.
     """
     return f"pip install '.[{extra}]' in the folder of pixelwise"
 
@@ -94,7 +94,7 @@ class MissingExtraError(PixelwiseError, ImportError):
     Args:
         package: The package that could not be imported.
         extra: The extra of pixelwise that brings it.
-        purpose: What it is needed for, such as ``"export to ONNX"``.
+        purpose: What the package is needed for, such as ``"export to ONNX"``.
     """
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:

@@ -1,4 +1,4 @@
-"""Writing files so that none is ever half-written: beside the target first, then renamed."""
+"""Write files and folders atomically: to a temporary path first, then renamed."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from pathlib import Path
 from pixelwise.errors import OutputError
 
 LOCATION_VARIABLE = "PIXELWISE_CACHE"
-"""The environment variable that names another folder for the cache, or turns it ``off``."""
+"""Environment variable with the folder of the cache, or ``off`` to disable it."""
 
 OFF = f"{LOCATION_VARIABLE}=off"
-"""What a user sets so that nothing is kept."""
+"""The setting that disables the cache."""
 
 _UMASK_LOCK = threading.Lock()
 
@@ -28,7 +28,7 @@ def make_folder(folder: Path) -> Path:
     """Create a folder and its parents, and return it.
 
     Raises:
-        OutputError: The folder cannot be made, or a file has its name.
+        OutputError: The folder cannot be created, or a file of that name exists.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -39,20 +39,21 @@ def make_folder(folder: Path) -> Path:
 
 @contextmanager
 def written_aside(target: Path, *, is_scratch: bool = False) -> Iterator[Path]:
-    """Give a temporary path beside ``target``, which becomes ``target`` when the block succeeds.
+    """Yield a temporary path beside ``target`` that is renamed to ``target`` on success.
 
-    A reader sees the old file or the new one, never a part; an error or a kill leaves the old one.
+    Other processes see the old file or the new one, never a part of it. After an error or a kill,
+    the old file is unchanged.
 
     Args:
-        target: The file to write; its folder is made where it is missing.
-        is_scratch: It can be made again: it is not forced onto the disk, which takes milliseconds,
-            so that a power cut may leave a part of it, and only its owner may read it.
+        target: The file to write; its folder is created if it is missing.
+        is_scratch: The file can be made again. It is not flushed to disk, which takes milliseconds,
+            so a power failure may truncate it, and only its owner may read it.
 
     Yields:
-        The path to write to; it has the suffix of ``target``, which some writers go by.
+        The path to write to; it has the suffix of ``target``, which some writers depend on.
 
     Raises:
-        OutputError: The disk is full, or the folder cannot be written to.
+        OutputError: The disk is full, or the folder is not writable.
     """
     make_folder(target.parent)
     try:
@@ -77,17 +78,17 @@ def written_aside(target: Path, *, is_scratch: bool = False) -> Iterator[Path]:
 
 
 def write_text(target: Path, text: str) -> None:
-    """Write a UTF-8 text file, whole or not at all."""
+    """Write a UTF-8 text file atomically."""
     with written_aside(target) as aside:
         aside.write_text(text, encoding="utf-8")
 
 
 @contextmanager
 def writing(target: Path) -> Iterator[None]:
-    """Turn what goes wrong in writing to ``target`` into one line.
+    """Turn errors of the system while writing ``target`` into an ``OutputError``.
 
     Raises:
-        OutputError: The disk is full, or the place cannot be written to.
+        OutputError: The disk is full, or ``target`` is not writable.
     """
     try:
         yield
@@ -97,15 +98,13 @@ def writing(target: Path) -> Iterator[None]:
 
 @contextmanager
 def folder_written_aside(target: Path) -> Iterator[Path]:
-    """Give a temporary folder beside ``target``, which becomes ``target`` when the block succeeds.
+    """Yield a temporary folder beside ``target`` that is renamed to ``target`` on success.
 
     Raises:
-        OutputError: ``target`` holds something, the disk is full, or the place is not writable.
+        OutputError: ``target`` is not empty, the disk is full, or its folder is not writable.
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise OutputError(
-            f"{target} must be new or empty. It holds something. Choose another folder"
-        )
+        raise OutputError(f"{target} must be new or empty. It holds files. Choose another folder")
     parent = target.absolute().parent
     make_folder(parent)
     try:
@@ -125,7 +124,7 @@ def folder_written_aside(target: Path) -> Iterator[Path]:
 
 
 def file_names(names: Sequence[str]) -> list[str]:
-    """Any names as parts of file names, for every file system; no two of them are alike."""
+    """Turn names into distinct parts of file names that are valid on every file system."""
     parts: list[str] = []
     for name in names:
         plain = part = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "unnamed"
@@ -138,7 +137,7 @@ def file_names(names: Sequence[str]) -> list[str]:
 
 
 def _umask() -> int:
-    """The process's umask; where the system does not say, it can only be read by setting it."""
+    """Return the umask of the process; on some systems it can only be read by setting it."""
     try:
         status = Path("/proc/self/status").read_text(encoding="ascii")
         return int(re.findall(r"^Umask:\s*([0-7]+)$", status, re.MULTILINE)[0], 8)
@@ -155,20 +154,20 @@ def _output_error(target: Path, error: OSError) -> OutputError:
     advice = {
         errno.ENOSPC: "The disk is full: free some space, or write to another disk with --out",
         errno.EDQUOT: "The disk quota is used up: free some space, or write elsewhere with --out",
-        errno.EACCES: "The folder must be writable: change its rights, or choose another --out",
-        errno.EPERM: "The folder must be writable: change its rights, or choose another --out",
+        errno.EACCES: "The folder must be writable: change permissions, or choose another --out",
+        errno.EPERM: "The folder must be writable: change permissions, or choose another --out",
         errno.EROFS: "The disk is read-only: choose another folder with --out",
         errno.EEXIST: "A file has that name: remove it, or choose another --out",
-        errno.ENOTDIR: "A file stands where a folder must be: choose another --out",
+        errno.ENOTDIR: "A file exists where a folder is needed: choose another --out",
     }.get(error.errno or 0, "Choose another place with --out")
     return OutputError(f"cannot write {target}: {error.strerror or error}. {advice}")
 
 
 def users_cache() -> Path | None:
-    """``PIXELWISE_CACHE``, else the place where the operating system keeps caches.
+    """Return the folder in ``PIXELWISE_CACHE``, or the cache folder of the operating system.
 
     Returns:
-        The folder, which need not exist; ``None`` where it is off or the user has no home.
+        The folder, which may not exist; ``None`` if the cache is off or there is no home folder.
     """
     named = os.environ.get(LOCATION_VARIABLE, "").strip()
     if named.lower() == "off":

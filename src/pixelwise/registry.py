@@ -1,4 +1,4 @@
-"""A registry of named builders: register by decorator, create by name, list."""
+"""A registry that builds objects by name."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Builder = TypeVar("Builder", bound=Callable[..., Any])
 
 
 class Registry(Generic[Item]):
-    """Names and what they stand for; filled when the modules of a package are imported.
+    """Maps names to builders; filled when the modules of a package are imported.
 
     Args:
-        kind: What a name names, such as ``"model"``; used in messages.
-        package: The package whose modules hold the entries; each module is imported at first use.
-        hint: What to do to see every name; ``None`` to list them in the message.
+        kind: What a name refers to, such as ``"model"``; used in messages.
+        package: The package whose modules register the builders; they are imported at first use.
+        hint: How to list all names, for messages; ``None`` lists the names themselves.
     """
 
     def __init__(self, kind: str, package: str, *, hint: str | None = None) -> None:
@@ -35,13 +35,14 @@ class Registry(Generic[Item]):
         self._is_loaded = False
 
     def register(self, name: str) -> Callable[[Builder], Builder]:
-        """Decorate a class or a function that builds an item, and give it a name.
+        """Register a class or a function that builds an item under a name, as a decorator.
 
-        A builder from outside the package replaces what had the name before, so that a cell of a
-        notebook can be run again, and it stays where the package's own is imported only later.
+        A builder from outside the package replaces an earlier one of the same name, so that a cell
+        of a notebook can be run again. It also takes precedence over a builder of the package that
+        is imported later.
 
         Raises:
-            ValueError: Two modules of the package take the same name.
+            ValueError: Two modules of the package register the same name.
         """
 
         def decorate(builder: Builder) -> Builder:
@@ -57,15 +58,17 @@ class Registry(Generic[Item]):
         return decorate
 
     def _is_own(self, builder: Callable[..., Any]) -> bool:
-        """It is defined in a module of the package."""
+        """Whether the builder is defined in a module of the package."""
         return f"{builder.__module__}.".startswith(f"{self._package}.")
 
     def register_family(self, prefix: str, shape: str) -> Callable[[Builder], Builder]:
-        """Decorate a builder for every name that begins with ``prefix``; it gets the name first.
+        """Register a builder for all names that begin with ``prefix``, as a decorator.
+
+        The builder gets the full name as its first argument.
 
         Args:
-            prefix: Of the names.
-            shape: What such a name looks like, for lists.
+            prefix: The beginning of the names.
+            shape: The pattern of the names, shown in lists.
         """
 
         def decorate(builder: Builder) -> Builder:
@@ -75,20 +78,20 @@ class Registry(Generic[Item]):
         return decorate
 
     def families(self) -> list[str]:
-        """What the names of each family look like, sorted."""
+        """Return the patterns of all families of names, sorted."""
         self._load()
         return sorted(shape for shape, _ in self._families.values())
 
     def names(self) -> list[str]:
-        """Every registered name, sorted; see :meth:`families` for those that are endless."""
+        """Return all registered names, sorted; see :meth:`families` for families of names."""
         self._load()
         return sorted(self._entries)
 
     def builder(self, name: str) -> Callable[..., Item]:
-        """What is registered under a name.
+        """Return the builder registered under a name.
 
         Raises:
-            UnknownNameError: Nothing is.
+            UnknownNameError: The name is not registered.
         """
         self._load()
         if name in self._entries:
@@ -99,20 +102,20 @@ class Registry(Generic[Item]):
         raise UnknownNameError(self.kind, name, self._entries, hint=self._hint)
 
     def name_of(self, builder: object) -> str | None:
-        """The name that a class or function is registered under; ``None`` where it has none."""
+        """Return the name of a registered class or function; ``None`` if it is not registered."""
         return next((name for name, entry in self._entries.items() if entry is builder), None)
 
     def create(self, name: str, **arguments: Any) -> Item:
-        """Build the item of that name; the builder's signature is the schema of its arguments.
+        """Build the item of a name; the arguments are those of the builder's signature.
 
         Raises:
-            UnknownNameError: No such name, or no such argument.
-            ConfigError: An argument is missing.
+            UnknownNameError: The name or an argument is unknown.
+            ConfigError: An argument is missing or of the wrong type.
         """
         return self.builder(name)(**self.checked(name, **arguments))
 
     def checked(self, name: str, **arguments: Any) -> dict[str, Any]:
-        """The arguments as the builder of that name takes them, with the types of its signature.
+        """Validate arguments against the builder's signature and convert them to its types.
 
         Raises:
             UnknownNameError: No such name, or no such argument.
@@ -146,14 +149,14 @@ class Registry(Generic[Item]):
         if self._is_loaded:
             return
         package = importlib.import_module(self._package)
-        # With the packages inside: an entry that needs helpers is a package of its own.
+        # Subpackages too: an entry with helper modules is a package of its own.
         for module in pkgutil.walk_packages(package.__path__, f"{self._package}."):
             importlib.import_module(module.name)
         self._is_loaded = True
 
 
 def _types(builder: Callable[..., Any]) -> dict[str, Any]:
-    """The annotations of a builder's arguments: what it is called with is held against them."""
+    """Return the annotations of a builder's arguments, against which values are checked."""
     if isinstance(builder, partial):
         builder = builder.func
     target = builder.__init__ if inspect.isclass(builder) else builder

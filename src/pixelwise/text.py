@@ -1,4 +1,4 @@
-"""Words that several modules write alike."""
+"""Text fragments that several modules share."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ NOTHING_YET = (
     "interrupted before the first step of a training: nothing of it was trained yet, and nothing "
     "was written"
 )
-"""What a person is told who stops a training too early for anything to be kept."""
+"""Message for a training that was interrupted before anything was saved."""
 
 RUN_AS_BEFORE = (
     "interrupted before the first step of a training: nothing more was trained yet, and the run is "
-    "as it was"
+    "unchanged"
 )
-"""The same of a run that was being resumed."""
+"""Message for a resumed run that was interrupted before its first step."""
 
 
 def amount(number: float, noun: str) -> str:
-    """A number with its noun: ``1 image``, ``2 images``, ``0.5 minutes``."""
+    """Return a number with its noun: ``1 image``, ``2 images``, ``0.5 minutes``."""
     return f"{number:.10g} {noun}{'' if number == 1 else 's'}"
 
 
 def label_words(
     ignore: Sequence[int], unexpected: str | None, label_format: str | None
 ) -> tuple[str, ...]:
-    """The options of a command that say how labels are read, as they are typed."""
+    """Return the command-line options that determine how labels are read."""
     words = [word for value in ignore for word in ("--ignore", str(value))]
     for option, value in (("--unexpected", unexpected), ("--format", label_format)):
         if value is not None:

@@ -380,7 +380,7 @@ def test_control_c_before_the_first_step_of_a_run_that_is_kept_says_how_to_resum
         patched.setattr("pixelwise.training.train.prepare", interrupted)
         code, _, err = run("train", "--resume", "--out", tmp_path / "run")
     assert code == 130
-    assert "the run is as it was" in err.splitlines()[-1]
+    assert "the run is unchanged" in err.splitlines()[-1]
     assert run("train", "--resume", "--out", tmp_path / "run")[0] == 0
 
 

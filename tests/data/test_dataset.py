@@ -180,7 +180,7 @@ def test_given_splits_are_kept_and_only_a_missing_validation_is_drawn():
 def test_a_folder_may_hold_one_split_only(tmp_path, make_index_dataset):
     dataset = open_dataset(make_index_dataset(tmp_path, splits=("test",)))
     assert len(dataset.split("test")) == len(dataset.split("all")) == 6
-    with pytest.raises(DataError, match=r"split 'val'\. It holds test alone"):
+    with pytest.raises(DataError, match=r"split 'val'\. It holds only test"):
         dataset.split("val")
     with pytest.raises(ConfigError, match=r"train, val, test or all\. Got 'dev'"):
         dataset.split("dev")
@@ -285,7 +285,7 @@ def test_other_faults_are_counted_beside_the_first(tmp_path, make_index_dataset)
     (tmp_path / "masks/001.png").unlink()
     for number in (4, 5):
         (tmp_path / f"images/{number:03d}.png").unlink()
-    with pytest.raises(DataError, match=r"001\.png must have a mask.* 2 other problems besides"):
+    with pytest.raises(DataError, match=r"001\.png must have a mask.* There are 2 other problems"):
         open_dataset(tmp_path)
 
 

@@ -258,7 +258,7 @@ def test_faint_gray_beside_brighter_masks_stays_faint(tmp_path):
 
 def test_a_grayscale_mask_of_8_bits_in_16_is_refused_rather_than_black(tmp_path):
     Image.fromarray(np.array([[0, 255]], np.uint16)).save(tmp_path / "mask.png")
-    with pytest.raises(MaskError, match=r"mask\.png must count from 0 to 65535.*Got 0 to 255"):
+    with pytest.raises(MaskError, match=r"mask\.png must use the range 0 to 65535.*Got 0 to 255"):
         read_grayscale_mask(tmp_path / "mask.png")
 
 

@@ -152,7 +152,7 @@ DAMAGES = {
             photometric="minisblack", planarconfig="contig",
         ) or first(f, "images").unlink(), "6 channels"),
     "nothing-to-learn": (
-        "named", lambda f: [put(p, slice(None), 0) for p in all_masks(f)], "ground alone"),
+        "named", lambda f: [put(p, slice(None), 0) for p in all_masks(f)], "only ground"),
     "mask-in-alpha": ("named", draw_in_alpha, "train/masks/000"),
     "alpha-in-masks": ("named", add_alpha, "train/masks/000"),
     "duplicates-across-splits": (
@@ -338,7 +338,7 @@ def test_what_makes_a_training_stop_is_refused_though_every_file_is_sound(tmp_pa
     assert "none for val of 1 images" in found.details[0]
     few = kinds_of(make_clean(tmp_path / "few", card="bands: [4, 1]\n"))["too-few-bands"]
     assert len(few.details) == 12
-    assert "3 bands, and the card asks for 4" in few.details[0]
+    assert "3 bands, but the card asks for 4" in few.details[0]
 
 
 def test_a_few_pixels_of_another_value_are_unexpected_beside_classes_that_nobody_named(clean):

@@ -48,7 +48,7 @@ def test_what_was_refused_can_be_read_with_the_card(smoothed, tmp_path):
     write_card(examination, card_file)
     card, _, _ = find_card(card_file)
     assert card.unexpected == "nearest"
-    assert "ignored border" in card_file.read_text() or "ignore: it counts nowhere" in (
+    assert "ignored border" in card_file.read_text() or "ignore: it is left out" in (
         card_file.read_text()
     )
     again = check_data(card_file)
@@ -108,7 +108,8 @@ def test_the_fast_part_says_what_passes_by():
     look.look(multiclass("e", picture, boxes(rng, (0, 1))), "val")
     text = "\n".join(look.lines())
     told = ("a (train) = e (val)", "every pixel is ignored: 1 (b)", "without any object: 1 (c)",
-            "single color: 1 (d)", "no mask shows: 1 (cow)", "do not show: 1 (dog)")  # fmt: skip
+            "single color: 1 (d)", "no mask shows: 1 (cow)",
+            "in validation or test: 1 (dog)")  # fmt: skip
     assert [words for words in told if words not in text] == []
     assert [line.split(":")[0] for line in look.lines()] == ["harmful"] * 4 + ["notable"] * 2
 

@@ -262,7 +262,7 @@ def damaged(kind, path):
         corners = [(0, 0), (0, 16), (16, 0), (16, 16)]
         points = [rasterio.control.GroundControlPoint(r, c, c + 5.0, r) for r, c in corners]
         write(path, bands, transform=None, gcps=points)
-        return "affine map"
+        return "affine transform"
     if kind == "turned":
         tifffile.imwrite(path, bands[0], extratags=[(274, "H", 1, 6, True)])
         return "upright"

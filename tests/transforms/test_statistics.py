@@ -76,7 +76,9 @@ def test_multilabel_classes_are_measured_by_their_coverage():
 
 def test_one_class_only_is_refused_with_its_name_and_the_masks():
     samples = [multiclass(f"s{i}", np.zeros((2, 2, 1), np.uint8), [[1, 255], [1, 1]]) for i in "xy"]
-    with pytest.raises(MaskError, match=r"\(sx, sy\) must show at least two classes\. Got 'b' alo"):
+    with pytest.raises(
+        MaskError, match=r"\(sx, sy\) must show at least two classes\. Got only 'b'"
+    ):
         measure(samples, CLASSES)
 
 

@@ -1,1 +1,1 @@
-"""From a folder to batches: formats, records, samples, splits, augmentation. Knows no models."""
+"""Data sets: label formats, samples, splits, caching and batches."""

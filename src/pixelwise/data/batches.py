@@ -1,4 +1,4 @@
-"""Batches for training: which images in which order, cut and stacked, the same on every run."""
+"""Compose reproducible training batches of augmented crops."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pixelwise.transforms.augmentation import TensorSample, augment
 
 
 class Chance(IntEnum):
-    """What is drawn by chance; each has a stream of its own."""
+    """Purposes of random draws; each has its own random stream."""
 
     ORDER = 1
     CROP = 2
@@ -26,11 +26,11 @@ class Chance(IntEnum):
 
 
 def random_for(purpose: Chance, seed: int, *place: int) -> np.random.Generator:
-    """The generator of one place in a training: the same place always draws the same.
+    """Return the random generator of one place in a training; it always draws the same numbers.
 
     Args:
-        purpose: What is drawn.
-        seed: Of the training, 0 or more.
+        purpose: The purpose of the draw.
+        seed: Seed of the training, 0 or more.
         *place: Epoch, and step or image.
     """
     return np.random.default_rng([purpose, seed, *place])
@@ -38,12 +38,12 @@ def random_for(purpose: Chance, seed: int, *place: int) -> np.random.Generator:
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step is trained on.
+    """The input of one training step.
 
     Attributes:
         image: (N, C, H, W), in stored units and type; not normalized yet.
         mask: Multiclass: uint8 (N, H, W) class ids, 255 is ignored. Multilabel: uint8 (N, K, H, W).
-        valid: bool (N, H, W); False beyond the image.
+        valid: bool (N, H, W); False outside the image.
     """
 
     image: Tensor
@@ -54,11 +54,11 @@ class Batch:
 def crops_per_image(
     heights: Sequence[int], widths: Sequence[int], size: tuple[int, int], scale: float
 ) -> list[int]:
-    """How many crops fit into the area of each image, at least one.
+    """Return how many crops fit into the area of each image, at least one.
 
     Args:
-        heights: Of the images, in pixels.
-        widths: Of the images, in pixels.
+        heights: Heights of the images, in pixels.
+        widths: Widths of the images, in pixels.
         size: Height and width of a crop, at working scale.
         scale: Working scale.
     """
@@ -70,22 +70,22 @@ def crops_per_image(
 
 
 class TrainingBatches:
-    """All batches of all epochs; the same (seed, epoch, step) always gives the same batch.
+    """The batches of all epochs; the same (seed, epoch, step) always gives the same batch.
 
-    In an epoch every image comes as often as crops fit into its area, at least once, so that a
-    pixel of a large image is seen about as often as one of a small image. The last batch of an
-    epoch is smaller where the numbers do not divide; none is dropped.
+    In an epoch, every image is used as often as crops fit into its area, but at least once, so that
+    pixels of large and small images are seen about equally often. The last batch of an epoch may be
+    smaller; no batch is dropped.
 
     Args:
         samples: The training samples, at working scale.
-        num_crops: How often each of them comes in an epoch; see :func:`crops_per_image`.
+        num_crops: How often each sample is used in an epoch; see :func:`crops_per_image`.
         size: Height and width of the crops.
         batch_size: Images per batch.
-        recipe: What is varied; every entry is filled.
-        label_mode: Of the samples.
-        seed: Of the order and the crops.
-        prefetch: Prepare the next batch while the device computes; where the processor itself
-            computes, that would only take its cores away.
+        recipe: The augmentation recipe, with every entry filled.
+        label_mode: Label mode of the samples.
+        seed: Seed of the order and the crops.
+        prefetch: Prepare the next batch while the device computes; on a CPU, that would only take
+            cores away from the computation.
     """
 
     def __init__(
@@ -111,16 +111,16 @@ class TrainingBatches:
 
     @property
     def crops_per_epoch(self) -> int:
-        """How many crops an epoch has."""
+        """Number of crops in an epoch."""
         return len(self._indices)
 
     @property
     def steps_per_epoch(self) -> int:
-        """How many batches an epoch has."""
+        """Number of batches in an epoch."""
         return math.ceil(self.crops_per_epoch / self._batch_size)
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
-        """The batches of one epoch, from ``first_step`` on."""
+        """Yield the batches of one epoch, starting with ``first_step``."""
         order = random_for(Chance.ORDER, self._seed, epoch).permutation(len(self._indices))
         steps = range(first_step, self.steps_per_epoch)
         groups = [order[step * self._batch_size : (step + 1) * self._batch_size] for step in steps]
@@ -143,7 +143,7 @@ class TrainingBatches:
                 self._size,
                 self._recipe,
                 self._label_mode,
-                # A generator for each crop: neither threads nor batches change what is drawn.
+                # One generator per crop: threads and batch size do not change what is drawn.
                 random_for(Chance.CROP, self._seed, epoch, int(place)),
             )
             for place in places

@@ -1,4 +1,4 @@
-"""The dataset card, ``dataset.yaml``: what a person says of a data set, beside or inside it."""
+"""Read and write dataset cards, ``dataset.yaml``, which describe a data set."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from pixelwise.label_modes import mode_of
 from pixelwise.schemas import read_yaml, validated
 
 CARD_NAME = "dataset.yaml"
-"""A folder that holds a file of this name is read as the card says."""
+"""File name of a card; a folder with such a file is read as the card specifies."""
 
 
 class ClassEntry(BaseModel):
-    """One class of a card.
+    """A class in a card.
 
     Attributes:
-        name: What it is called.
+        name: Its name.
         color: (red, green, blue), 0 to 255.
-        value: How it is stored in index masks; its position where not given.
+        value: Its stored value in index masks; by default its position in the list.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -45,22 +45,22 @@ class ClassEntry(BaseModel):
 
 
 class DatasetCard(BaseModel):
-    """What a card may say; every entry may be left out.
+    """The content of a card; every entry is optional.
 
     Attributes:
-        path: The folder of the data, relative to the card; its own folder where not given.
+        path: The folder of the data, relative to the card; by default the folder of the card.
         format: The label format.
         classes: Names, or entries with name, color and value, in the order of their ids.
         ignore: Stored values that are ignored.
         ignore_colors: Colors of ignored pixels, for color masks.
-        label_mode: ``multiclass`` or ``multilabel``, for formats that can be read as both.
-        unexpected: What becomes of values that are neither a class nor ignored.
-        split: Shares, where the folder gives no splits.
-        splits: The names of the images of train, val and test, whatever the folder says; written by
-            ``pixelwise data split``, so that a split never drifts.
-        augmentation: What may be varied in these pictures; the default of every training on them.
-        bands: Which bands of an image every training on them takes, counted from 1; a model takes
-            the bands that it was trained on, whatever the card says later.
+        label_mode: ``multiclass`` or ``multilabel``, for formats that can be read in both modes.
+        unexpected: What to do with values that are neither a class nor ignored.
+        split: Shares, for a folder without splits.
+        splits: The names of the images in train, val and test, which take precedence over the
+            folder; written by ``pixelwise data split``, so that a split never changes.
+        augmentation: Allowed augmentation; the default of every training on this data.
+        bands: Bands of the images to use in every training on this data, counted from 1; a model
+            keeps the bands that it was trained on.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -80,7 +80,7 @@ class DatasetCard(BaseModel):
     @field_validator("splits", mode="before")
     @classmethod
     def _fill_empty_splits(cls, splits: Any) -> Any:
-        """A split with nothing below it has no images."""
+        """Read an empty entry as a split without images."""
         if not isinstance(splits, dict):
             return splits
         return {name: [] if images is None else images for name, images in splits.items()}
@@ -90,14 +90,14 @@ class DatasetCard(BaseModel):
         names = Counter(name for split in (self.splits or {}).values() for name in split)
         repeated = next((name for name, count in names.items() if count > 1), None)
         if repeated is not None:
-            raise ValueError(f"splits must name every image once; {repeated} stands repeatedly")
+            raise ValueError(f"splits must name every image once; {repeated} appears repeatedly")
         return self
 
     def class_map(self, origin: Path) -> ClassMap | None:
-        """The class map that the card describes; ``None`` where it names no classes.
+        """Return the class map that the card describes; ``None`` if it names no classes.
 
         Raises:
-            ConfigError: Names or values repeat, or a class is ignored at once.
+            ConfigError: Names or values repeat, or a class is also ignored.
         """
         if not self.classes:
             return None
@@ -108,7 +108,7 @@ class DatasetCard(BaseModel):
         values = [
             index if entry.value is None else entry.value for index, entry in enumerate(entries)
         ]
-        usual = [] if IGNORE_INDEX in values else [IGNORE_INDEX]  # 255 may be white, and a class
+        usual = [] if IGNORE_INDEX in values else [IGNORE_INDEX]  # 255 may be a class, white
         return validated(
             ClassMap,
             {
@@ -125,17 +125,17 @@ class DatasetCard(BaseModel):
         )
 
     def to_yaml(self) -> str:
-        """The card as YAML, without what it does not say; :func:`find_card` reads it back."""
+        """Return the card as YAML without empty entries; :func:`find_card` reads it back."""
         content = self.model_dump(mode="json", exclude_none=True)
         return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
 def card_of(class_map: ClassMap, **entries: Any) -> DatasetCard:
-    """The card that gives a class map back.
+    """Make a card that describes a class map.
 
     Args:
         class_map: The classes.
-        entries: What else it says.
+        entries: Further entries.
     """
     classes: list[str | ClassEntry] = [
         ClassEntry(name=name, color=color, value=value)
@@ -154,13 +154,13 @@ def card_of(class_map: ClassMap, **entries: Any) -> DatasetCard:
 
 
 def find_card(path: Path) -> tuple[DatasetCard, Path | None, Path]:
-    """Read the card that a path means.
+    """Read the card at a path.
 
     Args:
-        path: A card, or a folder that may hold one.
+        path: A card, or a folder that may contain one.
 
     Returns:
-        The card (empty where there is none), its file, and the folder of the data.
+        The card (empty if there is none), its file, and the folder of the data.
 
     Raises:
         ConfigError: The card cannot be read, or its folder does not exist.

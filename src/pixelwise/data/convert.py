@@ -1,4 +1,4 @@
-"""From one label format to another, with the splits and the classes kept."""
+"""Convert a data set to another label format, with its splits and classes."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ def convert_data(
     """Write a data set in another format, with a card that holds its classes and splits.
 
     Args:
-        dataset: What to write.
-        out: The folder to make; it must be new or empty.
-        to: The registered name of a format that can hold it.
-        keep_splits: Lay the images in their splits as the format does; otherwise as one heap.
-        on_written: Called with how many images are written and how many there are.
+        dataset: The data set to write.
+        out: The folder to create; it must be new or empty.
+        to: The name of the format to write.
+        keep_splits: Store the images by split, as the format does; otherwise all together.
+        on_written: Called with the number of written images and the total number.
 
     Raises:
-        FormatError: The format cannot hold the data; nothing is left behind.
-        UnknownNameError: There is no such format.
+        FormatError: The format cannot represent the data; nothing is written.
+        UnknownNameError: The format is unknown.
         DataError: A file cannot be read.
-        OutputError: The folder holds something, or cannot be written.
+        OutputError: The folder is not empty, or cannot be written.
     """
     target = formats.create(to)
     if dataset.label_mode in target.label_modes:
         target = formats.create(to, label_mode=dataset.label_mode)
-    # Files of different folders may share a name, and what is written lies in one folder.
+    # Files in different folders may share a name, but the output is one folder.
     stems = file_names([_plain_name(record) for record in dataset.records])
     records = [
         dataclasses.replace(
@@ -71,6 +71,6 @@ def convert_data(
 
 
 def _plain_name(record: Record) -> str:
-    """The last part of a record's name; a window keeps the name of its scene."""
+    """Return the last part of a record's name; a window keeps the name of its scene."""
     parts = record.name.split("/")
     return "-".join(parts[-2:]) if record.window else parts[-1]

@@ -1,4 +1,4 @@
-"""Opening a data set: the format is found, the classes are known, every image has its split."""
+"""Open a data set: detect its format, read its classes and assign its splits."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from pixelwise.data.cache.disk import DiskCache, open_cache
 from pixelwise.data.card import DatasetCard, find_card
 from pixelwise.data.digits import write_digits
 from pixelwise.data.formats import Format, detect_format
+from pixelwise.data.problems import is_collecting, raise_together, report_problem
 from pixelwise.data.sample import Record, Sample
 from pixelwise.data.split_assignment import SPLITS, assign_splits, named_splits
-from pixelwise.data.watching import is_watched, refuse, refused_together
 from pixelwise.errors import ConfigError, DataError, FormatError
 from pixelwise.label_modes import mode_of
 from pixelwise.schemas import validated
 
 BUILT_IN = Path("digits")
-"""The data set that needs no files: made on the spot, without a network."""
+"""The data set that needs no files: it is generated locally."""
 
-NAMELESS = "called by what the masks store; pixelwise data check --write drafts a card to name them"
-"""What is said of classes that nobody named."""
+NAMELESS = "named after the stored values; pixelwise data check --write drafts a card to name them"
+"""Note on classes without names."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A folder of labeled images, opened; nothing is decoded but what its classes needed.
+    """An open folder of labeled images; images are decoded when they are loaded.
 
     Attributes:
         path: The folder.
-        format: How its labels lie on disk.
+        format: Its label format.
         class_map: Names, colors and stored values of its classes.
         records: Every labeled image with its split, sorted by name.
-        drawn_split: The shares that splits were drawn with; ``None`` where the folder gives them.
+        drawn_split: The shares that splits were drawn with; ``None`` if the folder has splits.
         split_seed: The seed of that draw.
-        is_val_set_aside: The folder gives no validation images; they were drawn out of train.
-        notes: What was found and decided, in words for the user.
-        augmentation: What its card says may be varied.
-        bands: The bands that its card says are trained on, counted from 1; :meth:`load` gives all.
-        cache: Where decoded samples are kept on disk; ``None`` decodes each time.
+        is_val_set_aside: Whether the validation images were drawn from the training images.
+        notes: What was found and decided, as text for the user.
+        augmentation: The augmentation that its card allows.
+        bands: The bands that its card selects, counted from 1; :meth:`load` returns all bands.
+        cache: The cache on disk for decoded samples; ``None`` decodes every time.
     """
 
     path: Path
@@ -65,13 +65,13 @@ class Dataset:
         return self.format.label_mode
 
     def split(self, name: str) -> tuple[Record, ...]:
-        """The records of one split.
+        """Return the records of one split.
 
         Args:
             name: ``train``, ``val``, ``test`` or ``all``.
 
         Raises:
-            ConfigError: No such split.
+            ConfigError: The split is unknown.
             DataError: The split has no images.
         """
         if name not in (*SPLITS, "all"):
@@ -81,7 +81,7 @@ class Dataset:
             there = sorted({record.split or "" for record in self.records})
             raise DataError(
                 f"{self.path} must hold images of the split {name!r}. "
-                f"It holds {', '.join(there)} alone. Choose {' or '.join(there)}, or all"
+                f"It holds only {', '.join(there)}. Choose {' or '.join(there)}, or all"
             )
         return chosen
 
@@ -89,19 +89,19 @@ class Dataset:
         """Decode one image and its mask, or read them from the cache; its arrays are writable.
 
         Raises:
-            DataError: A file cannot be read, or the mask does not fit.
+            DataError: A file cannot be read, or the mask does not match the image.
         """
-        # Whoever watches wants to see what is wrong; what was kept has passed.
-        if self.cache is None or is_watched():
+        # A data check must decode the files, as cached samples had no problems.
+        if self.cache is None or is_collecting():
             return self.format.load(record, self.class_map)
         return self.cache.load(record, self.format, self.class_map)
 
     @property
     def state(self) -> str:
-        """A hash of all that decides what is learned from it: files, splits and classes.
+        """A hash of everything that determines what is learned: files, splits and classes.
 
-        All files are read for it, once as long as they stay as they are; of files too large for
-        that the place and the time count.
+        All files are read, but only once while they are unchanged. Files above the size limit are
+        identified by path and time stamp.
         """
         digest = hashlib.sha256(self.class_map.model_dump_json().encode())
         for record in self.records:
@@ -112,9 +112,9 @@ class Dataset:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the names and file sizes: whether it may be the same data set, elsewhere.
+        """A hash of the names and file sizes, to recognize the data set in another place.
 
-        Nothing is read for it, and labels that are edited can keep their size. See :attr:`state`.
+        No file is read, and edited labels can keep their size. See :attr:`state`.
         """
         digest = hashlib.sha256()
         for record in self.records:
@@ -127,7 +127,7 @@ class Dataset:
 def open_dataset(
     path: Path | str,
     *,
-    format: str | None = None,  # noqa: A002  the word that the command line and the card use
+    format: str | None = None,  # noqa: A002  the name used by the command line and the card
     ignore: Sequence[int] = (),
     label_mode: LabelMode | None = None,
     unexpected: Unexpected | None = None,
@@ -140,22 +140,22 @@ def open_dataset(
 
     Args:
         path: A folder, a dataset card (``dataset.yaml``), or ``digits``: pictures of handwritten
-            digits, made on the spot in the folder ``digits`` where there is none yet.
-        format: The label format; ``None`` looks at the folder and says why.
-        ignore: Stored mask values that are ignored, beside those of the format or the card.
+            digits, which are generated in the folder ``digits`` if it does not exist.
+        format: The label format; ``None`` detects it and reports the reason.
+        ignore: Stored mask values to ignore, in addition to those of the format or the card.
         label_mode: For formats that can be read as multiclass and as multilabel masks.
-        unexpected: What becomes of values that are neither a class nor ignored; ``None`` takes what
-            the card says, else they are refused.
+        unexpected: What to do with values that are neither a class nor ignored; ``None`` uses the
+            card's choice, else such values are an error.
         split: ``TRAIN/VAL/TEST`` or ``TRAIN/TEST`` shares for a folder without splits; ``None``
-            takes those of the card, else 70/15/15.
+            uses those of the card, else 70/15/15.
         split_seed: Seed of that split.
-        class_map: The classes, before those of the card; ``None`` where they are not known.
-        cache: Keep what is slow to decode on disk, where ``PIXELWISE_CACHE`` says.
+        class_map: The classes, which take precedence over the card; ``None`` if unknown.
+        cache: Cache samples that are slow to decode on disk, see ``PIXELWISE_CACHE``.
 
     Raises:
         DataError: The folder does not exist, or holds no labeled images.
-        FormatError: Its layout is unknown or ambiguous, or images and masks do not pair.
-        ConfigError: The card is wrong.
+        FormatError: Its layout is unknown or ambiguous, or images and masks do not match.
+        ConfigError: The card is invalid.
     """
     path = Path(path)
     made = []
@@ -171,13 +171,13 @@ def open_dataset(
             label_mode=label_mode or card.label_mode,
             unexpected=unexpected or card.unexpected,
         )
-        with refused_together():
+        with raise_together():
             records = found.records(folder)
             _require_different_names(folder, records)
     except OSError as error:
         raise DataError(
             f"{folder} must be readable. Got: {error.strerror} ({error.filename}). "
-            "Change its rights"
+            "Change its permissions"
         ) from error
     if not records:
         raise FormatError(f"{folder} must hold labeled images. Got none. Check the path")
@@ -228,7 +228,7 @@ def open_dataset(
 
 
 def _augmentation(card: DatasetCard, found: Format) -> AugmentationRecipe:
-    """What may be varied, as the card says, and as the format knows where the card is silent."""
+    """Return the augmentation from the card, completed by what the format knows."""
     said = card.augmentation or AugmentationRecipe()
     if said.orientation is None and found.is_seen_from_above:
         return said.model_copy(update={"orientation": "free"})
@@ -236,10 +236,10 @@ def _augmentation(card: DatasetCard, found: Format) -> AugmentationRecipe:
 
 
 def open_as_in(recipe: DataRecipe) -> Dataset:
-    """Open the data set of a recipe, with the splits that it says.
+    """Open the data set of a recipe, with the splits of the recipe.
 
     Raises:
-        PixelwiseError: As :func:`open_dataset`, or the recipe names no data.
+        PixelwiseError: As :func:`open_dataset`, or the recipe has no data.
     """
     if recipe.path is None:
         raise ConfigError("DATA must be a folder of labeled images, or a dataset card. Got none")
@@ -257,27 +257,27 @@ def open_as_in(recipe: DataRecipe) -> Dataset:
 def _split_as_named(
     records: list[Record], card: DatasetCard, card_file: Path | None
 ) -> tuple[list[Record], str]:
-    """The records with the splits that the card names, and who gives those that are given."""
+    """Return the records with the splits of the card, if any, and the source of the splits."""
     if card.splits is None:
         return records, "the folder"
     return named_splits(records, card.splits, str(card_file)), "the card"
 
 
 def _require_different_names(folder: Path, records: Sequence[Record]) -> None:
-    """Refuse an image that is listed twice: it could be trained on and evaluated at once."""
+    """Refuse duplicate names: such an image could be in two splits at once."""
     for name, count in Counter(record.name for record in records).items():
         if count > 1:
             error = FormatError(
                 f"{folder} must hold every image once. Got {name} {count} times. "
                 "Remove it from all lists but one"
             )
-            refuse("doubly-listed", error, *(r.image for r in records if r.name == name))
+            report_problem("doubly-listed", error, *(r.image for r in records if r.name == name))
 
 
 def with_ignored(class_map: ClassMap, ignored_values: tuple[int, ...]) -> ClassMap:
-    """The class map with further ignore values; classes that are stored as one of them are dropped.
+    """Return the class map with further ignored values, without classes stored as one of them.
 
-    ``--ignore 11`` on masks that hold 0 to 11 leaves the classes 0 to 10.
+    ``--ignore 11`` on masks with the values 0 to 11 leaves the classes 0 to 10.
     """
     keep = [index for index, value in enumerate(class_map.values) if value not in ignored_values]
     if not keep:

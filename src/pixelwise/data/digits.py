@@ -1,4 +1,4 @@
-"""MNIST extended: grayscale pictures with several digits, a soft mask per class."""
+"""Generate MNIST extended: images of several digits with a soft mask per class."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pixelwise.errors import ConfigError, DataError
 from pixelwise.files import folder_written_aside
 
 DIGIT_PX = 28
-"""Side of one digit, as in MNIST."""
+"""Side of one digit in pixels, as in MNIST."""
 
 DIGIT_COLORS: tuple[Color, ...] = (
     (228, 26, 28), (55, 126, 184), (77, 175, 74), (152, 78, 163), (255, 127, 0),
@@ -28,7 +28,7 @@ DIGIT_COLORS: tuple[Color, ...] = (
 """A color per digit, 0 to 9."""
 
 MAX_REFUSALS = 1000
-"""A picture takes no more digits after this many refused places."""
+"""Placing digits in an image ends after this many rejected positions."""
 
 _IDX_STEMS = {"train": "train", "test": "t10k"}
 
@@ -37,18 +37,19 @@ UInt8Array = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, kw_only=True)
 class DigitOptions:
-    """The options of the generator of MNIST extended.
+    """Options of the generator of MNIST extended.
 
     Attributes:
-        num_classes: Digits 0 to ``num_classes - 1`` are drawn, and each is a class; 1 to 10.
-        height: Height of a picture in pixels, at least 28.
-        width: Width of a picture in pixels, at least 28.
-        min_digits: Fewest digits drawn for a picture.
-        max_digits: Most digits drawn for a picture.
-        max_iou: A place is refused when its 28 x 28 box overlaps an earlier one by more than this.
-        labels_are_multiclass: A pixel belongs to the first digit that inked it, and to no other.
+        num_classes: Number of digits and classes, 1 to 10: the digits 0 to ``num_classes - 1``.
+        height: Height of an image in pixels, at least 28.
+        width: Width of an image in pixels, at least 28.
+        min_digits: Smallest number of digits drawn for an image.
+        max_digits: Largest number of digits drawn for an image.
+        max_iou: A position is rejected if its 28 x 28 box overlaps an earlier box by more than
+            this.
+        labels_are_multiclass: A pixel belongs only to the first digit drawn on it.
         target_is_whole_bounding_box: The mask of a digit is its whole 28 x 28 box.
-        proportion_of_mnist: Draw this share of the source, with replacement, before choosing.
+        proportion_of_mnist: Share of the source to draw from, sampled with replacement.
     """
 
     num_classes: int = 3
@@ -62,10 +63,10 @@ class DigitOptions:
     proportion_of_mnist: float = 1.0
 
     def __post_init__(self) -> None:
-        """Check every option.
+        """Validate every option.
 
         Raises:
-            ConfigError: An option is out of its range.
+            ConfigError: An option is out of range.
         """
         _require(1 <= self.num_classes <= 10, "num_classes must be 1 to 10", self.num_classes)
         smallest = min(self.height, self.width)
@@ -86,12 +87,12 @@ class DigitOptions:
 
 @dataclass(frozen=True)
 class DigitSource:
-    """Single digits to draw from.
+    """A set of single digits.
 
     Attributes:
         images: uint8 (N, 28, 28), ink is 255.
         labels: uint8 (N,), the digit.
-        origin: Where they come from, in words.
+        origin: Where they come from, as text.
     """
 
     images: UInt8Array
@@ -102,17 +103,17 @@ class DigitSource:
 def load_digit_source(
     part: str, folder: Path | None = None, *, download: bool = False
 ) -> DigitSource:
-    """Load the single digits: MNIST where it is given or downloaded, else scikit-learn's digits.
+    """Load single digits: MNIST if a folder is given, else the digits of scikit-learn.
 
     Args:
         part: ``"train"`` or ``"test"``.
-        folder: Folder of the four MNIST idx files, plain or gzipped. With ``download`` it is where
-            they are kept.
-        download: Fetch MNIST through torchvision when ``folder`` does not hold it yet. This is the
-            only place of pixelwise that reaches the network, and only when asked.
+        folder: Folder of the four MNIST idx files, plain or gzipped. With ``download``, they are
+            stored there.
+        download: Download MNIST with torchvision if ``folder`` does not contain it. This is the
+            only part of pixelwise that uses the network, and only on request.
 
     Raises:
-        DataError: The folder lacks a file, a file is damaged, or the download failed.
+        DataError: A file is missing or damaged, or the download failed.
     """
     if part not in _IDX_STEMS:
         raise ConfigError(f"part must be 'train' or 'test'. Got {part!r}")
@@ -125,7 +126,7 @@ def load_digit_source(
         if len(images) != len(labels) or images.shape[1:] != (DIGIT_PX, DIGIT_PX):
             raise DataError(
                 f"{folder}: MNIST's {part} files must hold as many 28 x 28 images as labels. "
-                f"Got images {images.shape} and {len(labels)} labels. Fetch the files again"
+                f"Got images {images.shape} and {len(labels)} labels. Download the files again"
             )
         return DigitSource(images, labels, f"MNIST in {folder}")
     return _scikit_learn_digits(part)
@@ -138,13 +139,13 @@ def make_digits(
     options: DigitOptions | None = None,
     seed: int = 0,
 ) -> tuple[UInt8Array, UInt8Array]:
-    """Make pictures of several digits with one soft mask per class.
+    """Generate images of several digits with one soft mask per class.
 
     Args:
-        num_images: How many pictures.
-        source: The single digits; ``None`` takes scikit-learn's handwritten digits.
-        options: The generator's options; ``None`` takes the defaults.
-        seed: The same seed and source give the same pictures.
+        num_images: Number of images.
+        source: The single digits; ``None`` uses scikit-learn's handwritten digits.
+        options: Options of the generator; ``None`` uses the defaults.
+        seed: The same seed and source give the same images.
 
     Returns:
         Images uint8 (N, H, W), and masks uint8 (N, num_classes, H, W) where 0..255 stands for 0..1.
@@ -177,7 +178,7 @@ def _draw(
     options: DigitOptions,
     rng: np.random.Generator,
 ) -> None:
-    """Draw the chosen digits into one picture and its masks, in place."""
+    """Draw the chosen digits into one image and its masks, in place."""
     corners: list[tuple[int, int]] = []
     refusals = 0
     for index in chosen:
@@ -201,7 +202,7 @@ def _draw(
 
 
 def _add_clipped(left: UInt8Array, right: UInt8Array) -> UInt8Array:
-    """The sum of two grayscale pictures, clipped to white."""
+    """Add two grayscale images, clipped to white."""
     return np.asarray(np.minimum(left.astype(np.uint16) + right, 255), np.uint8)
 
 
@@ -213,7 +214,7 @@ def _box_iou(first: tuple[int, int], second: tuple[int, int]) -> float:
 
 
 def _scikit_learn_digits(part: str) -> DigitSource:
-    """The 1,797 handwritten 8 x 8 digits that scikit-learn ships, every fifth kept for testing."""
+    """The 1,797 handwritten 8 x 8 digits of scikit-learn; every fifth one is a test digit."""
     from PIL import Image
     from sklearn.datasets import load_digits
 
@@ -235,13 +236,13 @@ def _scikit_learn_digits(part: str) -> DigitSource:
 
 
 def _find_idx(folder: Path, name: str) -> Path:
-    """The idx file in the folder, plain or gzipped, or where torchvision puts it."""
+    """Find the idx file in the folder, plain or gzipped, or where torchvision stores it."""
     for candidate in (name, f"{name}.gz", f"MNIST/raw/{name}", f"MNIST/raw/{name}.gz"):
         if (folder / candidate).is_file():
             return folder / candidate
     raise DataError(
         f"{folder} must hold the MNIST file {name} or {name}.gz. It does not. "
-        "Give the folder of the four idx files with --source, or fetch them with --download"
+        "Give the folder of the four idx files with --source, or download them with --download"
     )
 
 
@@ -258,7 +259,7 @@ def _read_idx(path: Path, *, dimensions: int) -> UInt8Array:
     except (OSError, EOFError, ValueError, struct.error, zlib.error) as error:
         raise DataError(
             f"{path} must be an idx file of {dimensions} dimensions. It cannot be read: {error}. "
-            "Fetch it again"
+            "Download it again"
         ) from error
 
 
@@ -267,7 +268,7 @@ def _download_mnist(folder: Path) -> Path:
 
     try:
         MNIST(str(folder), download=True)
-    except Exception as error:  # torchvision raises what its mirrors raise
+    except Exception as error:  # torchvision raises various errors of its mirrors
         raise DataError(
             f"MNIST could not be downloaded to {folder}: {error}. "
             "Give a folder that holds the four idx files with --source"
@@ -287,22 +288,22 @@ def write_digits(
 ) -> str:
     """Write MNIST extended as a data set in the format ``class-masks``, with its card.
 
-    The training pictures are drawn from MNIST's training digits, the others from its test digits.
+    Training images use MNIST's training digits, validation images its test digits.
 
     Args:
-        out: The folder to make; it must be new or empty.
-        num_train: Pictures in ``train/``.
-        num_val: Pictures in ``val/``.
-        source: Folder of the MNIST idx files; ``None`` takes scikit-learn's digits.
-        download: Fetch MNIST into ``source`` when it is not there.
-        options: The generator's options.
+        out: The folder to create; it must be new or empty.
+        num_train: Number of images in ``train/``.
+        num_val: Number of images in ``val/``.
+        source: Folder of the MNIST idx files; ``None`` uses scikit-learn's digits.
+        download: Download MNIST into ``source`` if it is not there.
+        options: Options of the generator.
         seed: The same seed and source give the same files.
 
     Returns:
-        Where the single digits come from, in words.
+        The source of the single digits, as text.
 
     Raises:
-        OutputError: The folder holds something, or cannot be written.
+        OutputError: The folder is not empty, or cannot be written.
         DataError: The source cannot be read.
     """
     options = options or DigitOptions()
@@ -313,7 +314,7 @@ def write_digits(
             {"name": name, "color": list(color)}
             for name, color in zip(names, DIGIT_COLORS, strict=False)
         ],
-        # A mirrored 2 is no 2, and these pictures are drawn, not photographed.
+        # Mirrored digits are not digits, and brightness does not vary in drawn images.
         "augmentation": {"orientation": "fixed", "scale": [1, 1], "brightness": 0, "contrast": 0},
     }
     with folder_written_aside(out) as aside:
@@ -322,8 +323,8 @@ def write_digits(
             part_seed = seed * 2 + (part == "test")
             images, masks = make_digits(count, source=digits, options=options, seed=part_seed)
             make_class_mask_folders(aside / split, names)
-            # One after the other: with threads, these small files were measured at a third of
-            # the speed, for the threads wait for each other.
+            # Written one after the other: with threads, writing these small files took three
+            # times as long, as the threads wait for each other.
             for index, (image, mask) in enumerate(zip(images, masks, strict=True)):
                 write_class_masks(aside / split, f"{index:05d}", image, mask, names)
         (aside / CARD_NAME).write_text(yaml.safe_dump(card, sort_keys=False), encoding="utf-8")

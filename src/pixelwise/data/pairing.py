@@ -1,4 +1,4 @@
-"""How image and mask files lie in folders: what the formats share in finding and pairing them."""
+"""Find and pair image and mask files in folders; shared by the label formats."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
+from pixelwise.data.problems import report_problem
 from pixelwise.data.sample import Record
-from pixelwise.data.watching import refuse
 from pixelwise.errors import DataError, FormatError
 from pixelwise.io.images import IMAGE_SUFFIXES, MASK_SUFFIXES
 
@@ -20,35 +20,35 @@ SPLIT_FOLDERS = {
     "test": "test",
     "testing": "test",
 }
-"""Folder names that say which split is inside, and the split."""
+"""Folder names that indicate a split, and the split."""
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "JPEGImages")
-"""Names of a folder of images, the likeliest first."""
+"""Names of image folders, the most likely first."""
 
 MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "annot", "SegmentationClass")
-"""Names of a folder of masks, the likeliest first."""
+"""Names of mask folders, the most likely first."""
 
 MAX_DEPTH = 64
-"""Folders inside folders that a path may name."""
+"""Largest depth of nested folders in a path."""
 
 ANNOTATION_SUFFIXES = ("annot", "_annot", "_labels", "_label", "_masks", "_mask")
-"""``trainannot`` beside ``train``, and its relatives."""
+"""Suffixes of mask folders beside an image folder, such as ``trainannot`` beside ``train``."""
 
 NUM_COMPARED = 20
-"""Of this many images without a mask, a message names the mask with the nearest name."""
+"""Messages suggest the mask with the most similar name for at most this many images."""
 
 
 def image_files(folder: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> list[Path]:
-    """The image files right inside a folder, sorted by name whatever the file system's order."""
+    """Return the image files directly inside a folder, sorted by name."""
     return [folder / name for name in sorted(_image_names(folder, suffixes))]
 
 
 def _image_names(folder: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> Iterator[str]:
-    """The names of the image files right inside a folder, in the file system's order."""
+    """Yield the names of the image files directly inside a folder, in arbitrary order."""
     if not folder.is_dir():
         return
     endings = tuple(suffixes)
-    # The listing says what is a file; to ask of each of thousands takes three times as long.
+    # The listing includes the file type; checking thousands of paths takes three times as long.
     with os.scandir(folder) as entries:
         for entry in entries:
             is_image = entry.name.lower().endswith(endings) and not entry.name.startswith(".")
@@ -57,14 +57,14 @@ def _image_names(folder: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> Ite
 
 
 def mask_files(folder: Path, *, takes_lossy: bool = False) -> list[Path]:
-    """The mask files right inside a folder, sorted by name.
+    """Return the mask files directly inside a folder, sorted by name.
 
     Args:
         folder: The folder.
-        takes_lossy: Also those of a format that alters values, for who knows what to do with them.
+        takes_lossy: Include lossy formats, for callers that can handle altered values.
 
     Raises:
-        DataError: One is of a format that alters values.
+        DataError: A mask has a lossy format.
     """
     return [path for path in image_files(folder) if takes_lossy or _is_lossless(path)]
 
@@ -76,13 +76,13 @@ def _is_lossless(mask: Path) -> bool:
         f"{mask} must be a lossless mask ({', '.join(sorted(MASK_SUFFIXES))}). "
         f"Got {mask.suffix}, which alters values. Export the masks as PNG"
     )
-    refuse("lossy-mask-file", error, mask)
+    report_problem("lossy-mask-file", error, mask)
     return False
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """The folders right inside a folder, sorted by name; hidden ones are left out."""
-    # Folders of 100,000 images are asked a dozen times: no path is made, no file looked at.
+    """Return the folders directly inside a folder, sorted by name, without hidden ones."""
+    # Called often on folders of 100,000 images, so no path objects or file checks here.
     with os.scandir(folder) as entries:
         names = [
             entry.name for entry in entries if entry.name[0] != "." and _leads_to_folder(entry)
@@ -91,15 +91,15 @@ def subfolders(folder: Path) -> list[Path]:
 
 
 def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
-    """It is a folder, or a link to one; a link that leads nowhere or to itself is none."""
+    """Whether the entry is a folder or a valid link to one."""
     return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and Path(entry).is_dir())
 
 
 def split_folders(folder: Path) -> dict[str | None, Path]:
-    """The split folders inside a folder by split, or the folder itself under ``None``.
+    """Return the split folders inside a folder by split, or ``{None: folder}`` without any.
 
     Raises:
-        FormatError: Two folders name the same split.
+        FormatError: Two folders indicate the same split.
     """
     found: dict[str | None, Path] = {}
     for path in subfolders(folder):
@@ -116,7 +116,7 @@ def split_folders(folder: Path) -> dict[str | None, Path]:
 
 
 def named_folder(folder: Path, names: Sequence[str]) -> Path | None:
-    """The first of the named folders that is inside a folder."""
+    """Return the first of the named folders that exists inside a folder."""
     for name in names:
         if (folder / name).is_dir():
             return folder / name
@@ -124,26 +124,26 @@ def named_folder(folder: Path, names: Sequence[str]) -> Path | None:
 
 
 def require_masks(unmasked: Mapping[str, Path]) -> None:
-    """Refuse image folders without masks, but for test images, which are there to be predicted.
+    """Refuse image folders without masks, except for test images, which may be unlabeled.
 
     Args:
         unmasked: The image folders that have no masks, by split.
 
     Raises:
-        FormatError: There is one for training or validation.
+        FormatError: There is such a folder for training or validation.
     """
     for split, images in sorted(unmasked.items()):
         if split != "test":
             files = image_files(images)
             error = FormatError(
-                f"{files[0] if files else images} must have a mask. There is no folder of masks "
+                f"{files[0] if files else images} must have a mask. There is no mask folder "
                 f"for {images}. Add the masks, or move the images elsewhere"
             )
-            refuse("image-without-mask", error, *files)
+            report_problem("image-without-mask", error, *files)
 
 
 def by_stem(files: Sequence[Path], what: str) -> dict[str, Path]:
-    """Files by their exact stem.
+    """Index files by their exact stem.
 
     Raises:
         FormatError: Two files have the same stem.
@@ -155,7 +155,7 @@ def by_stem(files: Sequence[Path], what: str) -> dict[str, Path]:
                 f"{path.parent} must hold one {what} per name. Got {found[path.stem].name} and "
                 f"{path.name}. Remove one"
             )
-            refuse("doubly-paired", error, found[path.stem], path)
+            report_problem("doubly-paired", error, found[path.stem], path)
         found[path.stem] = path
     return found
 
@@ -163,17 +163,17 @@ def by_stem(files: Sequence[Path], what: str) -> dict[str, Path]:
 def pair_by_stem(
     image_folder: Path, mask_folder: Path, *, mask_ending: str = "", takes_lossy: bool = False
 ) -> list[tuple[Path, Path]]:
-    """Pair the images of one folder with the masks of another, by exact stem.
+    """Pair the images of one folder with the masks of another by exact stem.
 
     Args:
         image_folder: The images.
         mask_folder: Their masks.
-        mask_ending: What a mask's stem has more than its image's, such as ``_L``.
-        takes_lossy: As of :func:`mask_files`.
+        mask_ending: Suffix of a mask's stem after the image's stem, such as ``_L``.
+        takes_lossy: See :func:`mask_files`.
 
     Raises:
-        FormatError: An image has no mask, a mask no image, or a name stands twice.
-        DataError: A mask is of a format that alters class ids.
+        FormatError: An image has no mask, a mask has no image, or a name is not unique.
+        DataError: A mask has a lossy format.
     """
     images = by_stem(image_files(image_folder), "image")
     files = by_stem(mask_files(mask_folder, takes_lossy=takes_lossy), "mask")
@@ -182,7 +182,7 @@ def pair_by_stem(
         raise FormatError(f"{image_folder} must hold images. It holds none. Check the path")
     lonely = [(stem, path) for stem, path in images.items() if stem not in masks]
     for number, (stem, path) in enumerate(lonely):
-        # To compare every name with every other takes minutes where thousands are without a mask.
+        # Comparing all names takes minutes if thousands of images have no mask.
         near = ""
         if masks and number < NUM_COMPARED:
             near = f" (the nearest is {_nearest(stem, masks)})"
@@ -190,14 +190,14 @@ def pair_by_stem(
             f"{path} must have a mask {mask_folder / stem}{mask_ending}.png. "
             f"There is none{near}. Add the mask, or move the image elsewhere"
         )
-        refuse("image-without-mask", error, path)
+        report_problem("image-without-mask", error, path)
     for stem, path in masks.items():
         if stem not in images:
             error = FormatError(
                 f"{path} must have an image of the same name in {image_folder}. There is none. "
                 "Add the image, or move the mask elsewhere"
             )
-            refuse("mask-without-image", error, path)
+            report_problem("mask-without-image", error, path)
     return [(images[stem], masks[stem]) for stem in sorted(images.keys() & masks.keys())]
 
 
@@ -209,7 +209,7 @@ def _nearest(stem: str, masks: dict[str, Path]) -> str:
 
 
 def folder_pairs(folder: Path) -> list[tuple[Path, Path, str | None]]:
-    """(image folder, mask folder, split) of each pair in the folder, however they are laid."""
+    """Return (image folder, mask folder, split) for each pair of folders, in any known layout."""
     pairs = [
         (candidate, annotations, SPLIT_FOLDERS.get(candidate.name.lower()))
         for candidate in subfolders(folder)
@@ -243,12 +243,12 @@ def folder_pairs(folder: Path) -> list[tuple[Path, Path, str | None]]:
 
 
 def _is_flat(mask_folder: Path) -> bool:
-    """Masks lie right in the folder; folders inside it are one per class, another format."""
+    """Whether masks lie directly in the folder; subfolders per class are another format."""
     return any(_image_names(mask_folder)) or not subfolders(mask_folder)
 
 
 def list_files(folder: Path) -> list[Path]:
-    """Text files named after a split that list an image and a mask per line."""
+    """Return text files named after a split that list an image and a mask per line."""
     return [
         path
         for path in sorted(folder.glob("*.txt"))
@@ -262,14 +262,14 @@ def _first_pair(path: Path) -> bool:
 
 
 def listed_entries(list_file: Path) -> list[tuple[str, str]]:
-    """The image and the mask of each line of a list file, as they stand there."""
+    """Return the image and the mask of each line of a list file, as written there."""
     lines = list_file.read_text(encoding="utf-8", errors="replace").splitlines()
     entries = [line.split() for line in lines]
     return [(entry[0], entry[1]) for entry in entries if len(entry) == 2]
 
 
 def listed_records(folder: Path, list_file: Path, *, takes_lossy: bool = False) -> list[Record]:
-    """The records of a list file; a path prefix of another machine is dropped."""
+    """Return the records of a list file; path prefixes of other machines are dropped."""
     records = []
     lines = list_file.read_text(encoding="utf-8", errors="replace").splitlines()
     for number, line in enumerate(lines, start=1):
@@ -282,7 +282,7 @@ def listed_records(folder: Path, list_file: Path, *, takes_lossy: bool = False) 
         try:
             image, mask = (_resolve(folder, entry, list_file, number) for entry in line.split())
         except FormatError as error:
-            refuse("listed-file-missing", error, list_file, name=f"line {number}")
+            report_problem("listed-file-missing", error, list_file, name=f"line {number}")
             continue
         if not takes_lossy and not _is_lossless(mask):
             continue
@@ -292,29 +292,29 @@ def listed_records(folder: Path, list_file: Path, *, takes_lossy: bool = False) 
 
 
 def _resolve(folder: Path, entry: str, list_file: Path, number: int) -> Path:
-    """The file of an entry: the longest end of its path that exists inside the folder."""
+    """Return the file of an entry: the longest trailing part of the path that exists here."""
     found = end_inside(folder, entry)
     if found is None or not found.is_file():
         raise FormatError(
-            f"{list_file} line {number} must name a file in {folder}. Got {entry}, and no end of "
-            "that path is there. Fix the list or add the file"
+            f"{list_file} line {number} must name a file in {folder}. Got {entry}, which is not "
+            "found there, even without its leading folders. Fix the list or add the file"
         )
     return found
 
 
 def end_inside(folder: Path, entry: str) -> Path | None:
-    """The file or folder at the longest end of a path that exists inside a folder.
+    """Return the file or folder at the longest trailing part of a path that exists in a folder.
 
     Args:
         folder: The data set.
-        entry: A path as another machine wrote it; it leads nowhere outside the folder.
+        entry: A path from another machine; it cannot refer to files outside the folder.
     """
     path = PurePosixPath(entry.replace("\\", "/"))
     parts = path.parts[1:] if path.is_absolute() else path.parts
     for start in range(max(0, len(parts) - MAX_DEPTH), len(parts)):
         end = parts[start:]
         candidate = folder.joinpath(*end)
-        # It does not lie inside when the end begins with a drive, such as C:.
+        # A trailing part that begins with a drive, such as C:, is not inside the folder.
         if ".." not in end and candidate.is_relative_to(folder) and _exists(candidate):
             return candidate
     return None if parts else folder
@@ -323,5 +323,5 @@ def end_inside(folder: Path, entry: str) -> Path | None:
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except OSError:  # a name longer than the file system has room for
+    except OSError:  # the name is too long for the file system
         return False

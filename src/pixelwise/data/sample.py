@@ -1,4 +1,4 @@
-"""Records and samples: a labeled image on disk, and the same decoded."""
+"""Records and samples: a labeled image on disk, and the decoded image with its mask."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ Item = TypeVar("Item")
 
 
 def spread(items: Sequence[Item], count: int) -> list[Item]:
-    """At most this many items, evenly spread; of two and more the first and the last of all."""
+    """Return at most ``count`` evenly spaced items, including the first and the last."""
     last, steps = len(items) - 1, max(1, min(count, len(items)) - 1)
     return [items[round(step * last / steps)] for step in range(min(count, len(items)))]
 
 
 @dataclass(frozen=True)
 class Record:
-    """One labeled image as it lies on disk; nothing is decoded.
+    """A labeled image on disk, not decoded.
 
     Attributes:
-        name: Unique within its data set, such as ``"train/0001"``.
+        name: Unique name within its data set, such as ``"train/0001"``.
         image: The image file.
-        masks: The mask files: one for a mask of all classes, one per object, or one per class.
-        split: ``"train"``, ``"val"`` or ``"test"`` where the folder says so.
-        window: The part of the image file that it is, as (row, column, height, width) in pixels;
-            ``None`` is all of it.
-        entry: What it is called inside an annotation file of many images.
+        masks: The mask files: one for all classes, one per object, or one per class.
+        split: ``"train"``, ``"val"`` or ``"test"`` if the folder specifies it.
+        window: Part of the image file, as (row, column, height, width) in pixels; ``None`` is the
+            whole image.
+        entry: Name of the image in an annotation file of many images.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Record:
 
     @property
     def key(self) -> str:
-        """A hash of the image's content: the same image, under whatever name it lies."""
+        """A hash of the image's content, independent of its name."""
         digest = content_hash(self.image)
         if self.window is not None:
             digest = hashlib.sha256(f"{digest}{self.window}".encode()).hexdigest()
@@ -55,14 +55,14 @@ class Record:
 
 @dataclass(frozen=True)
 class Sample:
-    """A decoded image with its mask.
+    """A decoded image and its mask.
 
     Attributes:
         name: The name of its record.
         image: (H, W, C), uint8, uint16 or float32 as stored, any C.
         mask: Multiclass: uint8 (H, W) class ids, 255 is ignored. Multilabel: uint8 (K, H, W), where
             0..255 stands for 0..1.
-        label_mode: Which of the two it is.
+        label_mode: Label mode of the mask.
     """
 
     name: str
@@ -72,10 +72,10 @@ class Sample:
 
 
 def check_same_size(image_path: Path, image: Array, mask_path: Path, mask: Array) -> None:
-    """Refuse a mask of another size than its image.
+    """Refuse a mask that differs in size from its image.
 
     Raises:
-        MaskError: The sizes differ; an EXIF rotation is named as the likely cause where it is.
+        MaskError: The sizes differ; the message mentions an EXIF rotation if that is the cause.
     """
     check_stated_size(image_path, image, mask_path, (mask.shape[0], mask.shape[1]))
 
@@ -89,10 +89,10 @@ def check_stated_size(
         image_path: The image file.
         image: Its pixels, (H, W, C).
         mask_path: The file of the labels.
-        mask_size: Height and width that the labels are for.
+        mask_size: Height and width to which the labels apply.
 
     Raises:
-        MaskError: The sizes differ; an EXIF rotation is named as the likely cause where it is.
+        MaskError: The sizes differ; the message mentions an EXIF rotation if that is the cause.
     """
     if image.shape[:2] == mask_size:
         return
@@ -100,7 +100,7 @@ def check_stated_size(
     cause = "Export the mask again at the image's size"
     if (mask_height, mask_width) == (width, height) and is_rotated(image_path):
         cause = (
-            "The image carries an EXIF rotation that the mask was drawn without. "
+            "The image has an EXIF rotation, and the mask was drawn without it. "
             "Save the image upright (without EXIF rotation), or draw the mask on the upright one"
         )
     raise MaskError(

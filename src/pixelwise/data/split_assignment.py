@@ -1,4 +1,4 @@
-"""Which image is for training, for validation, for the test: stated, seeded, never by chance."""
+"""Assign images to the splits train, val and test, reproducibly."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from pathlib import Path
 from typing import Literal
 
 from pixelwise.data.pairing import IMAGE_FOLDERS, SPLIT_FOLDERS
+from pixelwise.data.problems import report_problem
 from pixelwise.data.sample import Record
-from pixelwise.data.watching import refuse
 from pixelwise.errors import ConfigError, DataError, FormatError
 
 SplitName = Literal["train", "val", "test"]
-"""What a split is called; a mistyped one is refused where a card is read."""
+"""Name of a split."""
 
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
-"""The three splits. ``val`` chooses the best epoch; ``test`` is looked at once, at the end."""
+"""The three splits. ``val`` selects the best epoch; ``test`` is used once, at the end."""
 
 VAL_SHARE = 0.15
-"""Share of the training images that is set aside for validation where none is given."""
+"""Share of the training images used for validation if the data has no validation images."""
 
 
 def parse_split(text: str) -> tuple[float, float, float]:
-    """Read ``70/15/15`` (train, val, test) or ``70/30`` (train, test; val comes out of train).
+    """Parse ``70/15/15`` (train, val, test) or ``70/30`` (train, test; val is taken from train).
 
     Returns:
         Three shares that add up to 1.
 
     Raises:
-        ConfigError: It is neither.
+        ConfigError: The text has neither form.
     """
     try:
         numbers = [float(part) for part in text.split("/")]
@@ -55,15 +55,16 @@ def parse_split(text: str) -> tuple[float, float, float]:
 def named_splits(
     records: Sequence[Record], splits: Mapping[SplitName, Sequence[str]], origin: str
 ) -> list[Record]:
-    """Give every record the split that a list of names says, whatever the folder says.
+    """Assign every record the split in which a card lists its name, whatever the folder says.
 
     Args:
-        records: The records as the format found them.
-        splits: The names of the records of each split.
-        origin: The card that the names were read from, for messages.
+        records: The records as found by the format.
+        splits: The names of the records in each split.
+        origin: The card with the names, for messages.
 
     Raises:
-        DataError: An image has no split, or a name no image: what is trained on must not drift.
+        DataError: An image is not listed, or a listed image does not exist; otherwise the split
+            would change unnoticed.
     """
     split_of = {name: split for split, names in splits.items() for name in names}
     new = sorted({record.name for record in records} - split_of.keys())
@@ -76,7 +77,7 @@ def named_splits(
     if gone:
         raise DataError(
             f"{origin} must name images that exist under splits. Got {_listed(gone)}, not in the "
-            f"folder. Bring {_them(gone)} back, or strike {_them(gone)} from the card"
+            f"folder. Restore {_them(gone)}, or remove {_them(gone)} from the card"
         )
     return [dataclasses.replace(record, split=split_of[record.name]) for record in records]
 
@@ -93,21 +94,21 @@ def _them(names: Sequence[str]) -> str:
 def assign_splits(
     records: Sequence[Record], split: str, seed: int, origin: str = "the folder"
 ) -> tuple[tuple[Record, ...], list[str]]:
-    """Give every record its split: the folder's where it has one, else drawn by the seed.
+    """Assign every record its split: that of the folder, or else a random one.
 
-    The draw depends on the names and the seed alone, not on the order of the file system.
+    The draw depends only on the names and the seed, not on the order of the files.
 
     Args:
-        records: The records as the format found them.
+        records: The records as found by the format.
         split: Shares as :func:`parse_split` reads them.
         seed: Seed of the draw.
-        origin: What gives the splits that are given, for the notes.
+        origin: The source of existing splits, for the notes.
 
     Returns:
-        The records with their splits, sorted by name, and what was done, in words.
+        The records with their splits, sorted by name, and notes on what was done.
 
     Raises:
-        FormatError: Some records have a split and some have none: those would be left out.
+        FormatError: Only some records have a split; the others would not be used.
     """
     ordered = sorted(records, key=lambda record: record.name)
     shares = parse_split(split)
@@ -118,12 +119,12 @@ def assign_splits(
     unsaid = [record for record in ordered if record.split is None]
     if unsaid:
         error = FormatError(
-            f"{origin} must say the split of every image or of none. Got none for {len(unsaid)} of "
-            f"{len(ordered)}, such as {unsaid[0].image}. Call its subset, folder or annotation "
+            f"{origin} must give the split of every image or of none. Got none for {len(unsaid)} "
+            f"of {len(ordered)}, such as {unsaid[0].image}. Name its subset, folder or annotation "
             "file train, val or test, or move it elsewhere"
         )
-        refuse("split-not-said", error, *(record.image for record in unsaid))
-    notes = [f"splits as {origin} gives them: {_counts(ordered)}"]
+        report_problem("split-not-said", error, *(record.image for record in unsaid))
+    notes = [f"splits as given by {origin}: {_counts(ordered)}"]
     if given["train"] > 1 and not given["val"]:
         inside = [record for record in ordered if record.split == "train"]
         redrawn = {
@@ -141,14 +142,15 @@ def assign_splits(
 def draw_splits(
     records: Sequence[Record], shares: tuple[float, float, float], seed: int
 ) -> tuple[Record, ...]:
-    """Draw a split for each record; every wanted split gets one image where there are enough.
+    """Draw a split for each record; every requested split gets an image if there are enough.
 
     Args:
-        records: Sorted by name; those of a scene go together, as of :func:`scene_groups`.
-        shares: Those of train, val and test.
+        records: Sorted by name; those of a scene stay together, see :func:`scene_groups`.
+        shares: Shares of train, val and test.
         seed: Seed of the draw.
 
     Returns:
+        The records with their splits, in the same order.
         The records with their splits, in the same order.
     """
     groups = joined_groups(len(records), scene_groups(records))
@@ -159,7 +161,7 @@ def draw_splits(
         max(round(count * share), 1) if share > 0 and count >= sum(wanted) else 0
         for share in shares[1:]
     )
-    while num_val + num_test >= count > 1:  # rounding up must not take the last training image
+    while num_val + num_test >= count > 1:  # keep at least one training image
         num_val, num_test = (
             (num_val - 1, num_test) if num_val > num_test else (num_val, num_test - 1)
         )
@@ -172,9 +174,9 @@ def draw_splits(
 
 
 def scene_groups(records: Sequence[Record]) -> list[list[int]]:
-    """Indices of the windows of each raster: neighbors that are parted would flatter the metrics.
+    """Return the indices of the windows of each raster; splitting neighbors inflates metrics.
 
-    Of one raster alone they have to be parted, and there is no group.
+    A single raster has to be split, so it is not a group.
     """
     windows: dict[Path, list[int]] = defaultdict(list)
     for index, record in enumerate(records):
@@ -184,20 +186,20 @@ def scene_groups(records: Sequence[Record]) -> list[list[int]]:
 
 
 GROUPINGS = ("parent", "scene")
-"""What images can be grouped by, beside a regular expression on their names."""
+"""Properties by which images can be grouped, besides a regular expression on their names."""
 
 
 def group_keys(records: Sequence[Record], group_by: str) -> list[str]:
-    """What each record is grouped by: images of one key belong into one split.
+    """Return the group of each record; images of one group belong in the same split.
 
     Args:
         records: The images.
-        group_by: ``parent``: the folder of the image. ``scene``: the image file, which records
-            that are windows of one large picture share. Else a regular expression that is searched
-            for in the name; its first group, or all that matched, is the key.
+        group_by: ``parent``: the folder of the image. ``scene``: the image file, which is the same
+            for all windows of one large image. Otherwise a regular expression that is searched for
+            in the name; its first group, or the whole match, is the key.
 
     Raises:
-        ConfigError: It is no regular expression, or does not match a name.
+        ConfigError: The regular expression is invalid or does not match a name.
     """
     if group_by == "parent":
         return [record.image.parent.as_posix() for record in records]
@@ -224,10 +226,10 @@ def group_keys(records: Sequence[Record], group_by: str) -> list[str]:
 
 
 def joined_groups(count: int, linked: Iterable[Sequence[int]]) -> list[list[int]]:
-    """Groups of the numbers below ``count``, such that no linked numbers are in different ones.
+    """Group the numbers below ``count`` so that linked numbers are in the same group.
 
     Returns:
-        Every number in one group, ascending; the groups ordered by their first.
+        Groups of all numbers, each in ascending order; the groups are ordered by first number.
     """
     leader = list(range(count))
 
@@ -259,17 +261,17 @@ _LAYOUT_FOLDERS = frozenset(map(str.lower, (*SPLIT_FOLDERS, *IMAGE_FOLDERS)))
 
 
 def sequence_of(name: str) -> str:
-    """The video, scene or scan that an image's name speaks of, without the number of its frame.
+    """Return the video, scene or scan in an image's name, without the number of its frame.
 
-    ``0001TP_006690`` is of ``0001TP``, ``scene/r00000_c01024`` of ``scene``. One number is taken
-    off and no more: ``img_12_3`` is of ``img_12``, for 12 may be the scene and 3 its tile. Folders
-    that name a split or say "images" are no part of it.
+    ``0001TP_006690`` belongs to ``0001TP``, and ``scene/r00000_c01024`` to ``scene``. Only one
+    number is removed: ``img_12_3`` belongs to ``img_12``, because 12 may be the scene and 3 its
+    tile. Folder names such as "train" or "images" are removed.
 
     Args:
         name: The name of a record.
 
     Returns:
-        The sequence; the name itself where it speaks of none, as ``0001`` does.
+        The sequence; the name itself if it contains none, as in ``0001``.
     """
     *folders, stem = name.split("/")
     folders = [part for part in folders if part.lower() not in _LAYOUT_FOLDERS]

@@ -1,4 +1,4 @@
-"""Writing images and masks as files: what the formats share in writing a data set."""
+"""Write images and masks to files; shared by the label formats."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from pixelwise.io.images import IMAGE_SUFFIXES, is_rotated
 
 
 def stem_of(record: Record) -> str:
-    """The file name, without a suffix, that a record's files are written under."""
+    """Return the stem of the files that are written for a record."""
     return record.name.rsplit("/", 1)[-1]
 
 
 def write_image(
     folder: Path, record: Record, sample: Sample, suffixes: frozenset[str] = IMAGE_SUFFIXES
 ) -> Path:
-    """Put an image into a folder: its file as it is, or its pixels where that would not do.
+    """Write an image into a folder: a copy of its file if possible, otherwise its pixels.
 
-    A file with an EXIF rotation is written upright, for the tools that do not turn it.
+    An image with an EXIF rotation is written upright, as some tools ignore the rotation.
 
     Args:
-        folder: It is made where it is missing.
-        record: Says where the image file lies.
-        sample: Its pixels.
-        suffixes: Kinds of files that may be copied; others are written again as PNG or TIFF.
+        folder: The folder; it is created if it is missing.
+        record: The record with the image file.
+        sample: The decoded sample.
+        suffixes: Suffixes of files that may be copied; others are converted to PNG or TIFF.
 
     Returns:
-        The file.
+        The written file.
     """
     folder.mkdir(parents=True, exist_ok=True)
     source = record.image
@@ -50,11 +50,11 @@ def write_pixels(target: Path, pixels: Array) -> Path:
     """Write pixels of any type and number of channels without loss.
 
     Args:
-        target: Without a suffix.
+        target: Path without a suffix.
         pixels: (H, W, C).
 
     Returns:
-        The file: PNG where that holds them, else TIFF.
+        The written file: PNG if it can hold the pixels, else TIFF.
     """
     if pixels.dtype == np.uint8 and pixels.shape[-1] in (1, 3):
         path = target.with_name(f"{target.name}.png")
@@ -64,21 +64,21 @@ def write_pixels(target: Path, pixels: Array) -> Path:
 
     path = target.with_name(f"{target.name}.tif")
     planes = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
-    bands = None if planes.ndim == 2 else "contig"  # else two bands are taken for a page per row
+    bands = None if planes.ndim == 2 else "contig"  # otherwise two bands become a page per row
     tifffile.imwrite(path, planes, photometric="minisblack", planarconfig=bands, compression="zlib")
     return path
 
 
 def write_mask(target: Path, ids: UInt8Array, palette: Sequence[Color] | None = None) -> Path:
-    """Write values as a grayscale PNG, or as a palette PNG whose indices they are.
+    """Write values as a grayscale PNG, or as the indices of a palette PNG.
 
     Args:
-        target: Without a suffix; its folder is made where it is missing.
+        target: Path without a suffix; its folder is created if it is missing.
         ids: uint8 (H, W).
-        palette: A color for each value; ``None`` writes gray.
+        palette: A color for each value; ``None`` writes grayscale.
 
     Returns:
-        The file.
+        The written file.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     path = target.with_name(f"{target.name}.png")
@@ -88,7 +88,7 @@ def write_mask(target: Path, ids: UInt8Array, palette: Sequence[Color] | None = 
 
 
 def index_picture(classes: UInt8Array, palette: Sequence[Color]) -> Image.Image:
-    """Class ids (H, W) as a palette image whose indices are the ids."""
+    """Return class ids (H, W) as a palette image whose indices are the ids."""
     picture = Image.fromarray(classes)
     picture = Image.frombytes("P", picture.size, picture.tobytes())
     picture.putpalette([level for color in palette for level in color])

@@ -1,4 +1,4 @@
-"""The doctor: reads a whole folder and says what is wrong with it, the most harmful first."""
+"""Checks a data set and reports its problems, the most harmful first."""
 
 from pixelwise.doctor.examination import Examination, check_data
 from pixelwise.doctor.findings import Finding

@@ -1,4 +1,4 @@
-"""The examination: every image and mask of a folder is read, and all that was seen put together."""
+"""Check every image and mask of a folder and summarize the findings."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pixelwise.data.cache.memory_cache import MemoryCache
 from pixelwise.data.card import find_card
 from pixelwise.data.dataset import Dataset, open_dataset
 from pixelwise.data.formats import detect_format
+from pixelwise.data.problems import ProblemLog, collect_problems
 from pixelwise.data.sample import Record, Sample
 from pixelwise.data.split_assignment import SPLITS
-from pixelwise.data.watching import Watch, watched
 from pixelwise.doctor.file_checks import alpha_in_mask, colors_in_mask, diagnose, left_out
 from pixelwise.doctor.findings import Finding, Observation, Tally, by_harm, make_finding
 from pixelwise.doctor.guesses import guess_class_map
@@ -39,23 +39,23 @@ from pixelwise.io.images import MASK_SUFFIXES, read_image, read_mask_colors, rea
 
 _UNKNOWN = "(unknown)"
 _NO_CLASSES = ClassMap.build((_UNKNOWN,), values=(-1,), ignore=())
-"""Stands for classes that could not be found out: nothing is loaded with it."""
+"""Placeholder for unknown classes; nothing is loaded with it."""
 
 
 @dataclass(frozen=True)
 class Examination:
-    """What the doctor found.
+    """The result of a data check.
 
     Attributes:
-        path: What was examined.
+        path: The checked folder or card.
         findings: The most harmful first.
-        dataset: The data set; its classes are a guess where ``is_guessed``. ``None`` where its
-            layout or its classes are unknown.
-        is_guessed: The classes are those that the masks were likely drawn with.
-        num_images: By split, those that could be decoded.
-        classes: A row per class.
-        ignored_share: By split.
-        usable: Records that train as they are.
+        dataset: The data set; its classes are a guess if ``is_guessed``. ``None`` if its layout or
+            its classes are unknown.
+        is_guessed: Whether the classes are a guess from the values in the masks.
+        num_images: Number of images that could be decoded, by split.
+        classes: One row per class.
+        ignored_share: Share of ignored pixels, by split.
+        usable: Records that can be used for training as they are.
     """
 
     path: Path
@@ -69,11 +69,11 @@ class Examination:
 
     @property
     def is_refused(self) -> bool:
-        """Something must be fixed before a training."""
+        """Whether something must be fixed before training."""
         return any(finding.severity == "refused" for finding in self.findings)
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as JSON holds it."""
+        """Return everything as JSON-compatible objects."""
         dataset = self.dataset
         return {
             "path": str(self.path),
@@ -90,7 +90,7 @@ class Examination:
 
 @dataclass(frozen=True)
 class _Look:
-    """What is kept of one record."""
+    """What is kept of one record after it was decoded."""
 
     record: Record
     observations: list[Observation]
@@ -102,7 +102,7 @@ class _Look:
 def check_data(
     path: Path | str,
     *,
-    format: str | None = None,  # noqa: A002  the word that the command line and the card use
+    format: str | None = None,  # noqa: A002  the name used by the command line and the card
     ignore: Sequence[int] = (),
     label_mode: LabelMode | None = None,
     unexpected: Unexpected | None = None,
@@ -110,20 +110,20 @@ def check_data(
     split_seed: int = 0,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Examination:
-    """Read every image and mask of a folder and say what is wrong with them.
+    """Read every image and mask of a folder and report their problems.
 
-    One bad file stops nothing: all of them are found. Some images are held at a time, and of each
-    only figures are kept.
+    A damaged file does not stop the check. Only a few images are in memory at a time, and only
+    figures of each are kept.
 
     Args:
-        path: As for :func:`pixelwise.open_dataset`, as are the options.
+        path: As for :func:`pixelwise.open_dataset`, like the other options.
         format: The label format.
         ignore: Stored values that are ignored.
-        label_mode: For formats that can be read as both.
-        unexpected: What becomes of values that are neither a class nor ignored.
+        label_mode: For formats that can be read in both modes.
+        unexpected: What to do with values that are neither a class nor ignored.
         split: Shares, for a folder without splits.
         split_seed: Seed of that split.
-        on_progress: Called with how many images are looked at and how many there are.
+        on_progress: Called with the number of checked images and the total number.
 
     Raises:
         DataError: The path does not exist.
@@ -134,10 +134,10 @@ def check_data(
         "split": split, "split_seed": split_seed,
     }  # fmt: skip
     path = Path(path)
-    with watched() as watch:
-        dataset, is_guessed, complaints = _open(path, options, watch)
+    with collect_problems() as log:
+        dataset, is_guessed, complaints = _open(path, options, log)
     tally = Tally(dataset.path if dataset else path)
-    tally.add(left_out(watch.refused))
+    tally.add(left_out(log.problems))
     if dataset is None:
         found = by_harm([*complaints, *tally.findings()])
         return Examination(path, found, None, False, {}, (), {}, ())
@@ -155,9 +155,9 @@ def check_data(
 
 
 def _open(
-    path: Path, options: dict[str, Any], watch: Watch
+    path: Path, options: dict[str, Any], log: ProblemLog
 ) -> tuple[Dataset | None, bool, list[Finding]]:
-    """The data set, whether its classes are a guess, and why it could not be opened."""
+    """Open the data set; also return whether its classes are a guess, and why opening failed."""
     try:
         dataset = open_dataset(path, **options)
         guess = _better_guess(path, dataset)
@@ -168,26 +168,27 @@ def _open(
         if not path.exists():
             raise
         reason = error
-    watch.refused.clear()  # they are met again
+    log.problems.clear()  # the second attempt reports them again
     try:
         dataset = open_dataset(path, class_map=_NO_CLASSES, **options)
     except DataError:
         kind = "unreadable-labels" if _is_known_layout(path, options) else "unknown-layout"
-        # Why it could not be opened is said by the files that were left out, where there are any.
-        return None, False, [] if watch.refused else [make_finding(kind, [str(reason)])]
+        # Files that were left out explain why it could not be opened, if there are any.
+        return None, False, [] if log.problems else [make_finding(kind, [str(reason)])]
     class_map, is_guessed = _classes_of_readable(dataset, options)
     notes = tuple(note for note in dataset.notes if _UNKNOWN not in note)
     dataset = dataclasses.replace(dataset, class_map=class_map, notes=notes)
     if class_map is not _NO_CLASSES or any(map(colors_in_mask, _picture_masks(dataset.records))):
-        return dataset, is_guessed, []  # each file will be said
+        return dataset, is_guessed, []  # each file is reported later
     kind = "gray-levels" if isinstance(reason, MaskError) else "unreadable-labels"
     return dataset, False, [make_finding(kind, [str(reason)])]
 
 
 def _better_guess(path: Path, dataset: Dataset) -> ClassMap | None:
-    """Fewer classes than the values that were found, where nobody named them and most are scatter.
+    """Return a guess with fewer classes, if the classes are unnamed and most values are noise.
 
-    Smoothed masks of few gray levels or colors read without an error, with a class for each.
+    Smoothed masks with few gray levels or colors can be read without error, but every level then
+    becomes a class.
     """
     in_color = dataset.format.name == "color-masks"
     is_found = in_color or dataset.format.name == "grayscale-masks"
@@ -213,7 +214,7 @@ def _picture_masks(records: Sequence[Record]) -> list[Path]:
 
 
 def _classes_of_readable(dataset: Dataset, options: dict[str, Any]) -> tuple[ClassMap, bool]:
-    """The classes by the masks that can be read, or a guess at them."""
+    """Return the classes of the readable masks, or a guess, and whether it is a guess."""
     in_color = dataset.format.name == "color-masks"
 
     def is_readable(record: Record) -> bool:
@@ -235,7 +236,7 @@ def _classes_of_readable(dataset: Dataset, options: dict[str, Any]) -> tuple[Cla
 
 
 def _look(dataset: Dataset, record: Record) -> _Look:
-    """Decode one record and note what it shows."""
+    """Decode one record and collect its observations."""
     found = alpha_in_mask(record)
     sample, image = None, None
     is_usable = False
@@ -243,11 +244,11 @@ def _look(dataset: Dataset, record: Record) -> _Look:
         image = _image_of(record, found)
         found += [seen for path in _picture_masks([record]) for seen in colors_in_mask(path)]
     else:
-        with watched() as watch:
+        with collect_problems() as log:
             sample, image, is_usable = _load(dataset, record, found)
-        # Shapes on a map continue beyond the edge of its tiles, and are cut there by design.
+        # Shapes on a map continue beyond the edge of its tiles and are cut there on purpose.
         is_map = dataset.format.is_seen_from_above
-        found += look_at_polygons(record, watch.polygons, may_leave=is_map)
+        found += look_at_polygons(record, log.polygons, may_leave=is_map)
     image_facts = mask_facts = None
     if image is not None:
         image_facts, seen = look_at_image(record.image, image)
@@ -261,7 +262,7 @@ def _look(dataset: Dataset, record: Record) -> _Look:
 def _load(
     dataset: Dataset, record: Record, found: list[Observation]
 ) -> tuple[Sample | None, Array | None, bool]:
-    """The sample and the image, as far as they can be had, and whether all is as training wants."""
+    """Return the sample and the image if they can be read, and whether training can use them."""
     try:
         sample = dataset.load(record)
     except PixelwiseError as error:
@@ -279,7 +280,7 @@ def _load(
 
 
 def _image_of(record: Record, found: list[Observation]) -> Array | None:
-    if record.window is not None:  # a part of a scene that may be larger than memory
+    if record.window is not None:  # part of a scene that may be larger than memory
         return None
     try:
         return read_image(record.image)
@@ -291,7 +292,7 @@ def _image_of(record: Record, found: list[Observation]) -> Array | None:
 def _not_trainable(
     dataset: Dataset, pictures: Sequence[tuple[Record, ImageFacts]]
 ) -> Iterator[Finding]:
-    """What makes a training stop although every file is sound."""
+    """Find problems that stop training although every file is intact."""
     there = {record.split for record in dataset.records}
     lacking = [split for split in ("train", "val") if split not in there]
     if lacking:
@@ -300,7 +301,7 @@ def _not_trainable(
     most = max(dataset.bands or (0,))
     few = [(record.image, facts.channels) for record, facts in pictures if facts.channels < most]
     if few:
-        lines = [f"{path.name}: {count} bands, and the card asks for {most}" for path, count in few]
+        lines = [f"{path.name}: {count} bands, but the card asks for {most}" for path, count in few]
         yield make_finding("too-few-bands", lines, [path for path, _ in few])
 
 
@@ -312,7 +313,7 @@ def _conclude(
     tally: Tally,
     complaints: list[Finding],
 ) -> Examination:
-    """What all images together say."""
+    """Derive findings from all images together."""
     images = [(look.record, look.image, look.mask) for look in looks if look.image]
     masks = [(look.record, look.mask) for look in looks if look.mask]
     pictures = [(record, facts) for record, facts, _ in images]

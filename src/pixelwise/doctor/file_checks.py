@@ -1,4 +1,4 @@
-"""Files: pairs that are none, files that cannot be decoded, sizes that do not fit."""
+"""Check files: missing pairs, files that cannot be decoded and sizes that differ."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from pixelwise.data.problems import FileProblem
 from pixelwise.data.sample import Record
-from pixelwise.data.watching import Refused
 from pixelwise.doctor.findings import Observation
 from pixelwise.doctor.unexpected_values import stored_values
 from pixelwise.errors import DataError, PixelwiseError
@@ -20,10 +20,10 @@ from pixelwise.io.limits import PILLOW_FORMATS, require_decodable_picture
 MAX_SHOWN = 5
 
 
-def left_out(refused: Iterable[Refused]) -> list[Observation]:
-    """What was left out when the folder was opened, one entry per file or pair of files."""
+def left_out(problems: Iterable[FileProblem]) -> list[Observation]:
+    """List what was left out when the folder was opened, one entry per file or pair of files."""
     found = []
-    for entry in refused:
+    for entry in problems:
         reason = _shortened(str(entry.error), entry.files)
         if entry.kind in ("doubly-paired", "doubly-listed"):
             last = entry.files[-1]
@@ -42,19 +42,19 @@ def left_out(refused: Iterable[Refused]) -> list[Observation]:
 
 
 def _shortened(message: str, files: tuple[Path, ...]) -> str:
-    """A message without the folders that its line begins with anyway."""
+    """Remove from a message the folders that its line begins with anyway."""
     for path in files:
         message = message.removeprefix(f"{path} ").replace(f"{path.parent}/", "")
     return message
 
 
 def diagnose(record: Record, error: PixelwiseError, image: Array | None) -> list[Observation]:
-    """Why a record could not be loaded, found by looking at each of its files.
+    """Find out why a record could not be loaded by checking each of its files.
 
     Args:
-        record: It was refused, and not for unexpected values.
-        error: What loading it said.
-        image: Its image, where that can be read.
+        record: A record that could not be loaded for a reason other than unexpected values.
+        error: The error that loading it raised.
+        image: Its image, if that can be read.
     """
     if image is None:
         return [Observation("corrupt-image", record.image, _shortened(str(error), (record.image,)))]
@@ -85,7 +85,7 @@ def _wrong_mask(record: Record, path: Path, image: Array) -> list[Observation]:
 
 
 def colors_in_mask(path: Path) -> list[Observation]:
-    """The colors of a mask that should hold class numbers, the most frequent first."""
+    """List the colors of a mask that should hold class numbers, the most frequent first."""
     stored = stored_values(path, _shape_of(path))
     if stored is None or stored.ndim == 2:
         return []
@@ -105,15 +105,15 @@ def _shape_of(path: Path) -> tuple[int, ...]:
 
 
 def alpha_in_mask(record: Record) -> list[Observation]:
-    """Alpha channels of picture masks, which reading leaves out."""
+    """Report alpha channels of masks, which are not read."""
     found = []
     for path in record.masks:
         if path.suffix.lower() in MASK_SUFFIXES - TIFF_SUFFIXES - {".npy"}:
             try:
                 found += _alpha(record, path)
-            except DataError:  # said of its own, as a corrupt file
+            except DataError:  # reported separately as a corrupt file
                 continue
-    # Of a mask per object one line is enough.
+    # For one mask per object, one line is enough.
     return found[:1]
 
 
@@ -129,5 +129,5 @@ def _alpha(record: Record, path: Path) -> list[Observation]:
         detail = f"alpha goes from {alpha.min()} to {alpha.max()}"
         return [Observation("mask-in-alpha", path, detail, image=record.image)]
     clear = int((alpha < 255).sum())
-    detail = f"{clear:,} pixels are not opaque" if clear else "all of it opaque"
+    detail = f"{clear:,} pixels are not opaque" if clear else "all pixels are opaque"
     return [Observation("alpha-in-masks", path, detail, max(clear, 1), record.image)]

@@ -1,4 +1,4 @@
-"""What the doctor found: observations file by file, gathered into findings."""
+"""Collect observations from single files into findings."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from pixelwise.doctor.finding_kinds import CATALOG, SEVERITIES, Severity
 from pixelwise.io.arrays import BoolArray
 
 MAX_EXAMPLES = 6
-"""Pictures that a finding keeps."""
+"""Number of example images kept for a finding."""
 
 MARKS_PX = 320
-"""Marked pixels are kept at most so large."""
+"""Largest height and width of the stored map of marked pixels."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """A picture of a finding.
+    """An example image of a finding.
 
     Attributes:
         image: The image file.
-        caption: What it shows.
-        marks: The finding's pixels, bool (h, w), at most ``MARKS_PX`` large; ``None`` for none.
+        caption: The caption of the image.
+        marks: The affected pixels, bool (h, w), at most ``MARKS_PX`` a side; ``None`` for none.
     """
 
     image: Path
@@ -38,15 +38,15 @@ class Example:
 
 @dataclass(frozen=True)
 class Observation:
-    """One file in which something was found.
+    """A problem in one file.
 
     Attributes:
-        kind: A name of ``CATALOG``.
-        file: The file that is at fault.
-        detail: What was found in it, as words behind its name.
-        count: How much of it, in what the kind counts: pixels, polygons, objects.
-        image: The image that shows it; ``None`` where none can.
-        marks: Where it is, bool (h, w).
+        kind: A name in ``CATALOG``.
+        file: The affected file.
+        detail: Description of the problem, printed after the file name.
+        count: Extent of the problem in the unit of its kind: pixels, polygons or objects.
+        image: The image to show; ``None`` if there is none.
+        marks: The affected pixels, bool (h, w).
     """
 
     kind: str
@@ -59,17 +59,17 @@ class Observation:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that was found, in all files that show it.
+    """A problem, with all files that have it.
 
     Attributes:
         kind: Its stable name.
         severity: How harmful it is.
         title: One sentence.
-        details: A line per file or class, the worst first.
-        files: The files concerned, in the order of the details.
+        details: One line per file or class, the worst first.
+        files: The affected files, in the order of the details.
         counts: Figures by name.
-        advice: What pixelwise does by itself, or what to do.
-        examples: Pictures of the worst.
+        advice: What pixelwise does by itself, or what the user should do.
+        examples: Example images of the worst cases.
     """
 
     kind: str
@@ -82,7 +82,7 @@ class Finding:
     examples: tuple[Example, ...] = field(default=(), repr=False)
 
     def to_json(self) -> dict[str, Any]:
-        """All but the pictures, as JSON holds it."""
+        """Return everything but the examples as JSON-compatible objects."""
         return {
             "kind": self.kind,
             "severity": self.severity,
@@ -95,10 +95,10 @@ class Finding:
 
 
 class Tally:
-    """Observations, gathered by kind; of the pictures only the worst few are kept.
+    """Collects observations by kind; only the worst few images of each kind are kept.
 
     Args:
-        root: Paths are said relative to it.
+        root: Paths are shown relative to this folder.
     """
 
     def __init__(self, root: Path) -> None:
@@ -107,13 +107,13 @@ class Tally:
         self._pictures: defaultdict[str, list[tuple[int, int, Example]]] = defaultdict(list)
 
     def add(self, observations: Iterable[Observation]) -> None:
-        """Gather what was seen in one image."""
+        """Add the observations of one image."""
         for seen in observations:
             lines = self._lines[seen.kind]
             lines.append((seen.count, seen.file, seen.detail))
             if seen.image is None:
                 continue
-            # Of equals the first one met: its position, negated, is the larger.
+            # Among equals the first one wins: its negated position is larger.
             example = Example(seen.image, self.line(seen.file, seen.detail), seen.marks)
             entry = (seen.count, -len(lines), example)
             pictures = self._pictures[seen.kind]
@@ -123,18 +123,18 @@ class Tally:
                 heapq.heappushpop(pictures, entry)
 
     def say(self, path: Path) -> str:
-        """A path as it is shown."""
+        """Return a path as it is displayed."""
         try:
             return path.relative_to(self._root).as_posix()
         except ValueError:
             return str(path)
 
     def line(self, file: Path, detail: str) -> str:
-        """What is said of a file."""
+        """Return the line for a file."""
         return f"{self.say(file)}: {detail}" if detail else self.say(file)
 
     def findings(self) -> list[Finding]:
-        """One finding per kind that was observed."""
+        """Return one finding per observed kind."""
         return [self._finding(kind) for kind in self._lines]
 
     def _finding(self, kind: str) -> Finding:
@@ -157,7 +157,7 @@ def make_finding(
     counts: Mapping[str, int] | None = None,
     examples: Iterable[Example] = (),
 ) -> Finding:
-    """A finding with the harm, the title and the advice of its kind."""
+    """Make a finding with the severity, title and advice of its kind."""
     severity, title, advice = CATALOG[kind]
     details, files = tuple(details), tuple(dict.fromkeys(files))
     return Finding(
@@ -173,7 +173,7 @@ def make_finding(
 
 
 def by_harm(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """The most harmful first; of equal harm in the order of the catalog."""
+    """Sort by severity, then in the order of the catalog."""
     order = list(CATALOG)
     return tuple(
         sorted(findings, key=lambda one: (SEVERITIES.index(one.severity), order.index(one.kind)))
@@ -181,7 +181,7 @@ def by_harm(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 
 def shrink_marks(marks: BoolArray) -> BoolArray:
-    """Marked pixels (H, W) at most ``MARKS_PX`` large; a block is marked where any pixel is."""
+    """Reduce marked pixels (H, W) to ``MARKS_PX`` a side; a block with any mark is marked."""
     step = -(-max(marks.shape) // MARKS_PX)
     if step <= 1:
         return marks

@@ -1,4 +1,4 @@
-"""The classes that damaged masks were likely drawn with: the values or colors that stand out."""
+"""Guess the classes of damaged masks from the values or colors that stand out."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from pixelwise.io.images import read_mask_colors, read_mask_values
 from pixelwise.io.parallel import in_parallel
 
 CLASS_SHARE = 0.005
-"""What covers this share of all masks may be a class."""
+"""A value that covers at least this share of all masks may be a class."""
 
 GRAY_DISTANCE, COLOR_DISTANCE = 12.0, 40.0
-"""Levels, and colors in red, green and blue, nearer than this to a more frequent one are its
-scatter."""
+"""Gray levels, or colors in red, green and blue, that are nearer than this to a more frequent one
+count as noise around it."""
 
 EXPLAINED_SHARE = 0.8
-"""Where the likely classes cover less of the masks, no guess is made."""
+"""No guess is made if the likely classes cover less than this share of the masks."""
 
 UNEXPECTED_SHARE, MAX_UNEXPECTED = 0.01, 3
-"""Of masks that count their classes from 0, other values hold no more pixels and are no more."""
+"""Largest share of pixels and largest number of other values in masks with class ids from 0."""
 
 MAX_GUESSED = 32
 MAX_CODES = 5000
-"""This many values or colors of one mask are counted, the most frequent ones."""
+"""Number of most frequent values or colors that are counted in one mask."""
 
 
 def guess_class_map(records: Sequence[Record], *, in_color: bool = False) -> ClassMap | None:
-    """Guess the classes of masks whose values nobody explained.
+    """Guess the classes of masks whose values are not explained by a card or a table.
 
     Args:
-        records: With one mask each.
-        in_color: The masks are color pictures.
+        records: Records with one mask each.
+        in_color: Whether the masks are color images.
 
     Returns:
-        Background and foreground for black and white, else a class per value or color; ``None``
-        where none stand out, or the masks cannot be read so.
+        Background and foreground for black and white, else one class per value or color; ``None``
+        if no values stand out, or the masks cannot be read in this way.
     """
     if any(len(record.masks) != 1 for record in records):
         return None
@@ -77,10 +77,10 @@ def guess_class_map(records: Sequence[Record], *, in_color: bool = False) -> Cla
 
 
 def _last_counted(counts: Counter[int]) -> int | None:
-    """The largest of class ids that count from 0, where hardly any pixel holds another value."""
+    """Return the largest id of masks with class ids from 0 and hardly any other value."""
     labeled = Counter({code: count for code, count in counts.items() if code != IGNORE_INDEX})
     last = 0
-    while labeled.get(last + 1) or labeled.get(last + 2):  # an id may be in no mask
+    while labeled.get(last + 1) or labeled.get(last + 2):  # one id may be missing
         last += 1 if labeled.get(last + 1) else 2
     beyond = sum(count for code, count in labeled.items() if not 0 <= code <= last)
     is_counted = last > 0 and 0 < beyond <= UNEXPECTED_SHARE * labeled.total()
@@ -89,7 +89,7 @@ def _last_counted(counts: Counter[int]) -> int | None:
 
 
 def _outstanding(counts: Counter[int], *, in_color: bool) -> list[int]:
-    """Codes that are frequent, far from each other, and explain most of what lies near them."""
+    """Return codes that are frequent, far apart, and account for most of the pixels near them."""
     total = counts.total()
     if not total:
         return []
@@ -103,7 +103,7 @@ def _outstanding(counts: Counter[int], *, in_color: bool) -> list[int]:
         if nearest[index] >= reach and len(chosen) <= MAX_GUESSED:
             chosen.append(index)
             nearest = np.minimum(nearest, np.linalg.norm(places - places[index], axis=1))
-    # Of a smear of gray, the tallest levels hold little of what is around them.
+    # In continuous gray, even the most frequent levels account for little of their surroundings.
     explained = held[nearest < reach].sum()
     is_clear = held[chosen].sum() >= EXPLAINED_SHARE * explained >= EXPLAINED_SHARE**2 * total
     is_guess = chosen and len(chosen) <= MAX_GUESSED and is_clear
@@ -111,6 +111,6 @@ def _outstanding(counts: Counter[int], *, in_color: bool) -> list[int]:
 
 
 def _places(codes: npt.NDArray[np.int64], *, in_color: bool) -> npt.NDArray[np.float64]:
-    """Where codes lie beside each other: on the line of gray, or in the cube of colors."""
+    """Return the codes as points: on the gray axis or in RGB space."""
     planes = [codes >> 16, codes >> 8 & 255, codes & 255] if in_color else [codes]
     return np.stack(planes, -1).astype(np.float64)

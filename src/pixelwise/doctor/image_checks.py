@@ -1,4 +1,4 @@
-"""Images: of one color, almost black, of 16 bits in name only, of kinds that do not mix."""
+"""Check images: one color, almost black, 8 bits stored as 16, and mixed types or channels."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from pixelwise.io.arrays import Array
 from pixelwise.io.images import LARGEST_VALUE, is_rotated
 
 EVERY = 4
-"""Brightness is judged on every n-th row and column."""
+"""Brightness is computed on every n-th row and column."""
 
 NEAR_BLACK = 0.03
-"""An image is almost black when all but half a per cent of it is below this share of white."""
+"""An image is almost black if 99.5 % of its pixels are below this share of white."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,13 @@ class ImageFacts:
     """What is kept of an image.
 
     Attributes:
-        dtype: Of its pixels.
-        channels: How many.
+        dtype: Type of its pixels.
+        channels: Number of channels.
         content: A hash of its pixels.
-        look: What it looks like, as
-            :func:`~pixelwise.data.splits.near_duplicates.perceptual_hash` says.
+        look: Its perceptual hash, see
+            :func:`~pixelwise.data.splits.near_duplicates.perceptual_hash`.
         peak: The value that 99.5 % of its pixels do not exceed.
-        is_constant: All pixels are alike.
+        is_constant: Whether all pixels are equal.
     """
 
     dtype: str
@@ -46,7 +46,7 @@ class ImageFacts:
 
 
 def look_at_image(path: Path, image: Array) -> tuple[ImageFacts, list[Observation]]:
-    """What one image shows by itself.
+    """Check one image.
 
     Args:
         path: Its file.
@@ -62,7 +62,7 @@ def look_at_image(path: Path, image: Array) -> tuple[ImageFacts, list[Observatio
         if largest <= 255:
             found.append(Observation("eight-bits-in-sixteen", path, f"0 to {largest}", image=path))
         elif not (image % 257).any():
-            detail = "8 bits stretched: every value is a multiple of 257"
+            detail = "stretched from 8 bits: every value is a multiple of 257"
             found.append(Observation("eight-bits-in-sixteen", path, detail, image=path))
     if _has_exif(path) and is_rotated(path):
         found.append(Observation("exif-rotation", path, image=path))
@@ -78,7 +78,7 @@ def look_at_image(path: Path, image: Array) -> tuple[ImageFacts, list[Observatio
 
 
 def _has_exif(path: Path) -> bool:
-    """A PNG without EXIF is told by its bytes; Pillow would decode all of it to find none."""
+    """Whether an image has EXIF data; a PNG is searched, as Pillow would decode it completely."""
     if path.suffix.lower() != ".png":
         return True
     content = path.read_bytes()
@@ -86,14 +86,14 @@ def _has_exif(path: Path) -> bool:
 
 
 def content_hash(pixels: Array) -> bytes:
-    """A hash of pixels, their size and their type."""
+    """Return a hash of the pixels, their shape and their type."""
     digest = hashlib.blake2b(f"{pixels.shape}{pixels.dtype}".encode(), digest_size=16)
     digest.update(np.ascontiguousarray(pixels).data)
     return digest.digest()
 
 
 def almost_black(images: Sequence[tuple[Record, ImageFacts]]) -> list[Observation]:
-    """Images that are dark beside white, or beside the brightest where white is not known."""
+    """Find dark images, relative to white or, if white is unknown, to the brightest image."""
     brightest: dict[str, float] = {"uint8": LARGEST_VALUE["uint8"]}
     for _, facts in images:
         if facts.dtype != "uint8":
@@ -111,7 +111,7 @@ def almost_black(images: Sequence[tuple[Record, ImageFacts]]) -> list[Observatio
 
 
 def mixed_kinds(images: Sequence[tuple[Record, ImageFacts]]) -> list[Finding]:
-    """Bit depths and numbers of channels that training refuses together."""
+    """Find bit depths and numbers of channels that cannot be combined in training."""
     by_depth: defaultdict[str, list[Path]] = defaultdict(list)
     by_channels: defaultdict[str, list[Path]] = defaultdict(list)
     for record, facts in images:

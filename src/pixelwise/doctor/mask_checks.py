@@ -1,4 +1,4 @@
-"""Masks: what each shows of every class, and what that says of the data set."""
+"""Check masks: the pixels and regions of every class, and their balance between splits."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from pixelwise.io.arrays import BoolArray
 from pixelwise.label_modes import mode_of
 
 STRIDE_PX = 16
-"""The deepest features of most networks have one value for this many pixels across."""
+"""The deepest features of most networks have one value per this many pixels."""
 
 SMALL_SHARE, SMALL_COUNT = 0.10, 10
-"""Small regions are worth saying from this share and this number of a class's regions on."""
+"""Smallest share and number of small regions of a class that are reported."""
 
 RARE_SHARE = 1e-4
 RARE_IMAGES = 3
-"""A class is hardly present below this share of the labeled pixels, or in fewer images."""
+"""A class hardly occurs below this share of the labeled pixels, or in fewer images than this."""
 
 BALANCE_FACTOR = 3.0
 BALANCE_SHARE = 0.005
 BALANCE_IMAGES = 5
-"""Splits of this many images are compared in the classes of such a share; more than this factor is
-much."""
+"""Splits with at least this many images are compared, for classes with at least this share; a
+larger factor between their shares is reported."""
 
 _NEIGHBORS = np.ones((3, 3), np.bool_)
 
@@ -42,11 +42,11 @@ class MaskFacts:
     """What is kept of a mask.
 
     Attributes:
-        pixels: Of each class, int64 (K,).
-        regions: Connected regions of each class, those that are smaller than the stride in both
-            directions, and the pixels of the small ones, int64 (K, 3); 0 for the background.
-        ignored: Ignored pixels.
-        size: All pixels.
+        pixels: Number of pixels of each class, int64 (K,).
+        regions: Number of connected regions of each class, of those smaller than the stride in both
+            directions, and of the pixels of the small ones, int64 (K, 3); 0 for the background.
+        ignored: Number of ignored pixels.
+        size: Number of all pixels.
         content: A hash of the mask.
     """
 
@@ -59,16 +59,16 @@ class MaskFacts:
 
 @dataclass
 class ClassRow:
-    """One class in the table of classes.
+    """A row of the table of classes.
 
     Attributes:
         name: Its name.
         color: Its color.
-        value: How it is stored.
-        pixels: By split.
-        images: That show it, by split.
-        share: Of the labeled pixels, by split.
-        regions: Connected regions, the small ones among them, and the pixels of these.
+        value: Its stored value.
+        pixels: Number of pixels, by split.
+        images: Number of images that show it, by split.
+        share: Share of the labeled pixels, by split.
+        regions: Number of connected regions, of small ones, and of the pixels of the small ones.
     """
 
     name: str
@@ -83,7 +83,7 @@ class ClassRow:
 def look_at_mask(
     record: Record, sample: Sample, class_map: ClassMap
 ) -> tuple[MaskFacts, list[Observation]]:
-    """What one mask shows."""
+    """Check one mask."""
     num_classes, mask, mode = class_map.num_classes, sample.mask, mode_of(sample.label_mode)
     pixels, ignored = mode.count(mask, num_classes)
     ground = mode.ground(class_map)
@@ -98,7 +98,7 @@ def look_at_mask(
 
 
 def _count_regions(plane: BoolArray, marks: BoolArray) -> tuple[int, int, int]:
-    """Connected regions, the small ones among them and their pixels; small ones are marked."""
+    """Count connected regions, small ones and the pixels of those, which are marked."""
     parts, count = label(plane, structure=_NEIGHBORS)
     is_small = np.array(
         [False]
@@ -132,7 +132,7 @@ def _of_one_mask(
 def class_table(
     masks: Sequence[tuple[Record, MaskFacts]], class_map: ClassMap
 ) -> tuple[list[ClassRow], dict[str, float]]:
-    """Pixels, images and shares of every class in every split, and the ignored share by split."""
+    """Compute the rows of all classes, and the share of ignored pixels by split."""
     by_split: defaultdict[str, list[MaskFacts]] = defaultdict(list)
     for record, facts in masks:
         by_split[record.split or ""].append(facts)
@@ -160,12 +160,12 @@ def class_table(
 def look_at_classes(
     rows: Sequence[ClassRow], num_images: dict[str, int], label_mode: LabelMode
 ) -> list[Finding]:
-    """What the table of classes says.
+    """Derive findings from the table of classes.
 
     Args:
         rows: The table.
-        num_images: Of each split.
-        label_mode: Of the masks.
+        num_images: Number of images in each split.
+        label_mode: Label mode of the masks.
     """
     never = [row for row in rows if not sum(row.pixels.values())]
     missing = [row for row in rows if row not in never and not row.pixels.get("train")]
@@ -194,11 +194,11 @@ def look_at_classes(
 
 
 def _nothing_to_learn(rows: Sequence[ClassRow], label_mode: LabelMode) -> list[str]:
-    """As :func:`pixelwise.transforms.statistics.measure` refuses it."""
+    """Apply the same conditions as :func:`pixelwise.transforms.statistics.measure`."""
     present = [row.name for row in rows if row.pixels.get("train")]
     if len(present) >= mode_of(label_mode).min_classes:
         return []
-    return [f"they show {present[0]} alone" if present else "they show no class"]
+    return [f"they show only {present[0]}" if present else "they show no class"]
 
 
 def _unbalanced(row: ClassRow, num_images: dict[str, int]) -> list[str]:
@@ -213,7 +213,7 @@ def _unbalanced(row: ClassRow, num_images: dict[str, int]) -> list[str]:
 
 
 def small_regions(rows: Sequence[ClassRow]) -> list[str]:
-    """A line for each class of which many regions are small; none where that is not worth it."""
+    """Return a line for each class with many small regions."""
     return [
         f"{row.name}: {small:,} of {total:,} regions ({small / total:.0%}) are under "
         f"{STRIDE_PX} px in both directions; "

@@ -1,4 +1,4 @@
-"""Polygons: those that cross themselves, and those that leave their image."""
+"""Check polygons: self-intersections, and corners outside the image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pixelwise.data.sample import Record
 from pixelwise.doctor.findings import Observation, shrink_marks
 
 TOLERANCE_PX = 1.0
-"""Corners may lie so far outside: tools count pixels from their centers or from their edges."""
+"""Corners may be this far outside, as tools count from the center or the edge of a pixel."""
 
 Polygon = tuple[Sequence[Ring], tuple[int, int]]
 
@@ -20,12 +20,12 @@ Polygon = tuple[Sequence[Ring], tuple[int, int]]
 def look_at_polygons(
     record: Record, polygons: Sequence[Polygon], *, may_leave: bool = False
 ) -> list[Observation]:
-    """What is wrong with the polygons of one image.
+    """Check the polygons of one image.
 
     Args:
         record: The image.
-        polygons: Rings and the size of the image, as they were painted.
-        may_leave: That they leave the image is no fault.
+        polygons: Rings as they were drawn, and the size of the image.
+        may_leave: Whether polygons may extend beyond the image.
     """
     if not polygons:
         return []
@@ -60,10 +60,10 @@ def look_at_polygons(
 
 
 def crosses_itself(ring: Ring) -> bool:
-    """The ring crosses itself, so that what it fills depends on the tool.
+    """Whether a ring crosses itself, so that the filled area depends on the tool.
 
-    Rings that only touch themselves, and those with a bridge to a hole, which is passed twice, fill
-    the same by every rule, and are no fault.
+    Rings that only touch themselves, or that reach a hole over an edge used twice, are filled the
+    same by every rule and do not count.
     """
     if len(ring) < 4:
         return False
@@ -76,7 +76,7 @@ def crosses_itself(ring: Ring) -> bool:
 
 
 def _excess(rings: Sequence[Ring], size: tuple[int, int]) -> float:
-    """How far the corners lie outside the image, in pixels; 0 within the tolerance."""
+    """Return how far the corners are outside the image, in pixels; 0 within the tolerance."""
     corners = np.concatenate(list(rings))
     height, width = size
     beyond = float(max(-corners.min(), *(corners.max(0) - (width, height))))

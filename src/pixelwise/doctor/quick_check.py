@@ -1,4 +1,4 @@
-"""The fast part: what can be seen of samples as a training reads them anyway."""
+"""Check samples while training reads them, without reading any file again."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ MAX_NAMES = 3
 
 
 class QuickCheck:
-    """Looks at samples as they pass; costs a few per cent of their reading.
+    """Checks samples as they are read, at a few per cent of the reading time.
 
     Args:
-        class_map: Their classes.
+        class_map: The classes of the samples.
     """
 
     def __init__(self, class_map: ClassMap) -> None:
@@ -29,10 +29,10 @@ class QuickCheck:
         self._splits: dict[int, tuple[str, str]] = {}
 
     def look(self, sample: Sample, split: str) -> None:
-        """Note what one sample shows.
+        """Check one sample.
 
         Args:
-            sample: As it is read.
+            sample: The decoded sample.
             split: Its split.
         """
         self._look_at_image(sample, split)
@@ -62,7 +62,7 @@ class QuickCheck:
             self._names["empty-masks"].append(sample.name)
 
     def lines(self) -> tuple[str, ...]:
-        """What was found, a line each, the most harmful first."""
+        """Return one line per finding, the most harmful first."""
         names = self._class_map.names
         shown = set().union(*self._shown.values())
         missing = shown - self._shown["train"]

@@ -1,4 +1,4 @@
-"""Splits: the same picture, pictures that look alike, and one sequence on both sides of a split."""
+"""Check splits: identical images, similar images and sequences shared between splits."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Looked = tuple[Record, ImageFacts, MaskFacts | None]
 
 
 def look_across_splits(images: Sequence[Looked], tally: Tally) -> list[Finding]:
-    """Everything that makes metrics too good, or counts an image twice.
+    """Find everything that makes metrics too high or counts an image twice.
 
     Args:
         images: Every image that could be decoded.
-        tally: Says paths.
+        tally: Formats the paths.
     """
     records = [record for record, _, _ in images]
     same = groups_of_equal([facts.content for _, facts, _ in images])
@@ -36,7 +36,7 @@ def look_across_splits(images: Sequence[Looked], tally: Tally) -> list[Finding]:
         ),
         *_groups("contradictory-masks", _contradictory(same, images), records, tally),
     ]
-    # Blank pictures all look alike.
+    # All blank images have the same hash.
     textured = [i for i, (_, facts, _) in enumerate(images) if facts.look and not facts.is_constant]
     alike = [
         [textured[position] for position in group]
@@ -54,7 +54,7 @@ def _across(groups: Iterable[list[int]], records: Sequence[Record]) -> list[list
 
 
 def _repeats(group: list[int], records: Sequence[Record]) -> bool:
-    """Some split holds two of the group."""
+    """Whether one split holds two images of the group."""
     return max(Counter(records[index].split for index in group).values()) > 1
 
 
@@ -68,7 +68,7 @@ def _contradictory(groups: Iterable[list[int]], images: Sequence[Looked]) -> lis
 def _groups(
     kind: str, groups: Sequence[list[int]], records: Sequence[Record], tally: Tally
 ) -> list[Finding]:
-    """A finding with a line per group of pictures, the largest first."""
+    """Make a finding with one line per group of images, the largest first."""
     if not groups:
         return []
     groups = sorted(groups, key=lambda group: (-len(group), group[0]))
@@ -96,7 +96,7 @@ def _groups(
 
 
 def _one_of_each(group: list[int], records: Sequence[Record]) -> list[int]:
-    """Two of a group, of different splits where there are such."""
+    """Return two images of a group, from different splits if possible."""
     first = group[0]
     others = [index for index in group[1:] if records[index].split != records[first].split]
     return [first, (others or group[1:])[0]]
@@ -105,7 +105,7 @@ def _one_of_each(group: list[int], records: Sequence[Record]) -> list[int]:
 def _sequences(records: Sequence[Record]) -> list[Finding]:
     names = [sequence_of(record.name) for record in records]
     groups = groups_of_equal(names)
-    # One name before every number is what a tool calls all its images, and speaks of no sequence.
+    # If all names begin alike, that part was added by a tool and does not name a sequence.
     cut = _across(groups, records) if len(groups) > 1 else []
     if not cut:
         return []

@@ -1,4 +1,4 @@
-"""The reviewable dataset card: what the doctor found out, with what was decided and why."""
+"""Write a draft of a dataset card with the results of a data check as comments."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ from pixelwise.errors import DataError, OutputError
 from pixelwise.files import write_text
 
 SMEARED = ("anti-aliased-masks", "jpeg-damaged-masks")
-"""Findings that the nearest class fixes; of other unexpected values a person has to say what they
-mean."""
+"""Findings that the nearest class fixes; for other unexpected values, a person has to decide."""
 
 
 def write_card(examination: Examination, target: Path) -> None:
-    """Write a dataset card to be read over, corrected and used as DATA.
+    """Write a dataset card to be reviewed, corrected and used as DATA.
 
     Args:
-        examination: Its data set's classes must be known or guessed.
-        target: The file; there must be none.
+        examination: The result of a check with known or guessed classes.
+        target: The file; it must not exist.
 
     Raises:
         DataError: The layout or the classes are unknown.
@@ -54,9 +53,9 @@ def write_card(examination: Examination, target: Path) -> None:
     comments = {
         "path": "relative to this file",
         "format": next((note for note in dataset.notes if note.startswith("format ")), ""),
-        "ignore": "values that are ignored: they count in no loss and no metric",
+        "ignore": "values that are ignored in the loss and the metrics",
         "unexpected": reason,
-        "split": f"the folder gives no splits: train/val/test are drawn, seed {dataset.split_seed}",
+        "split": f"the folder has no splits: train/val/test are drawn, seed {dataset.split_seed}",
     }
     blocks = [*_heading(examination)]
     for key, value in content.items():
@@ -67,12 +66,12 @@ def write_card(examination: Examination, target: Path) -> None:
         blocks += [f"# {line}" for line in [comments.get(key, "")] if line]
         blocks.append(_yaml({key: value}))
     if dataset.drawn_split is None:
-        blocks += ["", f"# splits: {_counts(examination)}, as the folder gives them"]
+        blocks += ["", f"# splits: {_counts(examination)}, as given by the folder"]
     write_text(target, "\n".join(blocks) + "\n")
 
 
 def _heading(examination: Examination) -> Iterator[str]:
-    yield "# Dataset card, written by `pixelwise data check`. Read it over, correct it, and use it"
+    yield "# Dataset card, written by `pixelwise data check`. Review it, correct it, and use it"
     yield "# as DATA: pixelwise train THIS-FILE"
     yield f"# {_counts(examination)} images"
     for finding in examination.findings:
@@ -81,7 +80,7 @@ def _heading(examination: Examination) -> Iterator[str]:
 
 def _classes(examination: Examination, entries: list[dict[str, Any]]) -> Iterator[str]:
     if examination.is_guessed:
-        yield "# A guess: the values that stand out in the masks. Give them their names."
+        yield "# A guess: the values that stand out in the masks. Replace the names."
     yield "classes:"
     for entry, row in zip(entries, examination.classes, strict=True):
         text = yaml.safe_dump(entry, default_flow_style=True, width=10_000, sort_keys=False)
@@ -101,18 +100,18 @@ def _rule_for_unexpected(examination: Examination) -> tuple[Unexpected | None, s
     dataset = examination.dataset
     assert dataset is not None
     if dataset.format.unexpected != "error":
-        return dataset.format.unexpected, "as it was said"
+        return dataset.format.unexpected, "as given"
     kinds = {finding.kind: finding for finding in examination.findings}
     for kind in SMEARED:
         if kind in kinds:
             reason = (
-                f"{_one_line(kinds[kind].title)}; nearest: each such pixel is of the class whose "
-                "value is nearest; ignore: it counts nowhere"
+                f"{_one_line(kinds[kind].title)}; nearest: each such pixel gets the class with the "
+                "nearest value; ignore: it is left out of the loss and the metrics"
             )
             return "nearest", reason
     if "unexpected-values" in kinds:
         title = _one_line(kinds["unexpected-values"].title)
-        return "error", f"{title}. Name the value above, or say nearest or ignore"
+        return "error", f"{title}. Name the value above, or use nearest or ignore"
     return None, ""
 
 
@@ -121,7 +120,7 @@ def _counts(examination: Examination) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Text that cannot leave its comment, whatever a file is called."""
+    """Put text on one line, so that a file name cannot end the comment."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 

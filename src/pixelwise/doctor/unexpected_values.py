@@ -1,4 +1,4 @@
-"""Mask values that are no class: what they are, where they lie, and what likely made them."""
+"""Find mask values that are no class, and their likely cause."""
 
 from __future__ import annotations
 
@@ -19,26 +19,25 @@ from pixelwise.io.images import read_image, read_mask_values
 from pixelwise.label_modes import mode_of
 
 FEW = 4
-"""Fewer unexpected values than this are values on their own, and not a smear."""
+"""Fewer unexpected values than this are single values and not noise."""
 
 SOLID_SHARE = 0.5
-"""This many of the unexpected values are as the pixels to their right and below, where they are
-regions."""
+"""In drawn regions, at least this share of unexpected values equal those to the right and below."""
 
 FRINGE_PX = 2
 FRINGE_SHARE = 0.85
-"""Smoothed edges lie this near to a border, with this share of them at least."""
+"""Largest distance of smoothed edges from a border, and smallest share of values within it."""
 
 
 def find_unexpected(dataset: Dataset, record: Record) -> tuple[Sample, Observation | None] | None:
-    """Load a record with the nearest class for each unexpected pixel, and say what is unexpected.
+    """Load a record with the nearest class for each unexpected pixel, and describe those pixels.
 
     Args:
-        dataset: Opened, with any rule for unexpected values.
-        record: Its record.
+        dataset: An opened data set, with any rule for unexpected values.
+        record: One of its records.
 
     Returns:
-        The sample and what was found; ``None`` where unexpected values are not what is wrong.
+        The sample and the observation; ``None`` if loading fails for another reason.
     """
     try:
         nearest, ignored = (_load_with(dataset, record, rule) for rule in ("nearest", "ignored"))
@@ -47,8 +46,8 @@ def find_unexpected(dataset: Dataset, record: Record) -> tuple[Sample, Observati
     if not record.masks:
         return nearest, None
     mode = mode_of(nearest.label_mode)
-    # What is ignored by one rule and a class by the other is unexpected, in whatever format it
-    # lies.
+    # A pixel that is ignored under one rule and a class under the other is unexpected; this works
+    # for every format.
     unexpected = mode.ignored(ignored.mask) & ~mode.ignored(nearest.mask)
     if not unexpected.any():
         return nearest, None
@@ -106,7 +105,7 @@ def _kind_of(
 
 
 def _is_solid(stored: Array, unexpected: BoolArray) -> bool:
-    """Most unexpected values are like their neighbors, as in drawn regions; a smear differs."""
+    """Whether most unexpected values equal their neighbors, as in drawn regions."""
     planes = stored[..., None] if stored.ndim == 2 else stored
     like_right = (planes[:-1, :-1] == planes[:-1, 1:]).all(-1)
     like_below = (planes[:-1, :-1] == planes[1:, :-1]).all(-1)
@@ -115,7 +114,7 @@ def _is_solid(stored: Array, unexpected: BoolArray) -> bool:
 
 
 def _borders(mask: UInt8Array) -> BoolArray:
-    """Pixels beside one of another class."""
+    """Return the pixels next to a pixel of another class."""
     borders = np.zeros(mask.shape, np.bool_)
     across, down = mask[:, 1:] != mask[:, :-1], mask[1:] != mask[:-1]
     borders[:, 1:] |= across
@@ -126,7 +125,7 @@ def _borders(mask: UInt8Array) -> BoolArray:
 
 
 def stored_values(path: Path, shape: tuple[int, ...]) -> Array | None:
-    """What a mask picture holds: values (H, W), or colors (H, W, C); ``None`` for other files."""
+    """Read a mask image: values (H, W) or colors (H, W, C); ``None`` for other files."""
     try:
         stored: Array = read_mask_values(path)
     except DataError:

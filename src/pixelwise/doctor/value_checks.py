@@ -1,4 +1,4 @@
-"""Stored values: black and white, 255 that means 1, numbers with a gap between them."""
+"""Check stored values: black and white masks, 255 that means 1, and gaps between values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pixelwise.io.images import read_mask_values
 from pixelwise.label_modes import mode_of
 
 GAP = 2
-"""This many values in a row that no mask holds are a gap."""
+"""This many consecutive values that occur in no mask are a gap."""
 
 Masks = Sequence[tuple[Record, MaskFacts]]
 
@@ -28,13 +28,13 @@ Masks = Sequence[tuple[Record, MaskFacts]]
 def look_at_values(
     dataset: Dataset, masks: Masks, rows: Sequence[ClassRow], *, is_explained: bool
 ) -> list[Finding]:
-    """What the stored values say, where masks are read as numbers.
+    """Check the stored values of masks that are read as numbers.
 
     Args:
         dataset: The data set.
         masks: Every mask that could be read.
         rows: The table of classes.
-        is_explained: A card names the classes, or they are a guess that is said of its own.
+        is_explained: Whether a card names the classes, or they are a guess reported separately.
     """
     class_map = dataset.class_map
     if not mode_of(dataset.label_mode).holds_ids or not masks:
@@ -49,14 +49,14 @@ def look_at_values(
 
 
 def mixed_storage(dataset: Dataset, tally: Tally) -> list[Finding]:
-    """The fewer ones, where some masks of a folder store colors and others numbers."""
+    """Find the less frequent kind if some masks of a folder store colors and others numbers."""
     if dataset.format.name != "color-masks":
         return []
     stored: defaultdict[bool, list[tuple[Path, Path]]] = defaultdict(list)
     for record in dataset.records:
         with suppress(DataError):
             is_number = mask_storage(record.masks[0]) == "numbers"
-            # Black and white mean the same as numbers and as colors.
+            # Black and white mean the same in both cases.
             if not is_number or not set(np.unique(read_mask_values(record.masks[0]))) <= {0, 255}:
                 stored[is_number].append((record.masks[0], record.image))
     if len(stored) < 2:
@@ -74,14 +74,14 @@ def mixed_storage(dataset: Dataset, tally: Tally) -> list[Finding]:
 
 
 def _showing(masks: Masks, index: int) -> list[tuple[Record, MaskFacts, int]]:
-    """The masks that show a class, with its pixels."""
+    """Return the masks that show a class, with its number of pixels."""
     return [
         (record, facts, int(facts.pixels[index])) for record, facts in masks if facts.pixels[index]
     ]
 
 
 def _gaps(dataset: Dataset, masks: Masks, rows: Sequence[ClassRow]) -> list[Finding]:
-    """Values behind a gap, where nobody has named the classes and so every number became one."""
+    """Find values after a gap, if classes are unnamed, so that every number became one."""
     if not dataset.class_map.is_numbered:
         return []
     present = [index for index, row in enumerate(rows) if any(row.pixels.values())]
@@ -91,7 +91,7 @@ def _gaps(dataset: Dataset, masks: Masks, rows: Sequence[ClassRow]) -> list[Find
             seen = [entry for index in far for entry in _showing(masks, index)]
             lines = [
                 f"value {index}: {sum(rows[index].pixels.values()):,} pixels in "
-                f"{sum(rows[index].images.values()):,} images; the nearest below is {before}"
+                f"{sum(rows[index].images.values()):,} images; the next lower value is {before}"
                 for index in far
             ]
             return [_finding("value-gaps", seen, lines)]

@@ -1,1 +1,1 @@
-"""Files and arrays: bytes decoded and encoded; nothing here knows what a label is."""
+"""Decode and encode image files; this package does not handle labels."""

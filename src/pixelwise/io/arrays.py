@@ -1,4 +1,4 @@
-"""The array types that all packages share."""
+"""Array types that all packages share."""
 
 from __future__ import annotations
 

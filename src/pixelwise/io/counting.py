@@ -1,4 +1,4 @@
-"""How many pixels of an array of whole numbers hold what."""
+"""Count the values in arrays of integers."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ import numpy as np
 import numpy.typing as npt
 
 BLOCK_PX = 2**18
-"""Pixels are worked on in rows of about this many, so that no step takes eight times their
-memory."""
+"""Pixels are processed in blocks of rows with about this many pixels, which limits the memory for
+intermediate results."""
 
 SMALL_TYPES = (np.dtype(np.uint8), np.dtype(np.uint16))
-"""Of so few values that a table has room for all."""
+"""Types with few enough values for a table of all of them."""
 
 Codes = npt.NDArray[np.integer[Any]]
-"""What the pixels of a mask store, numbers or colors, of any integer type."""
+"""Stored numbers or colors of a mask, of any integer type."""
 
 
 def blocks(pixels: npt.NDArray[Any]) -> list[slice]:
-    """Pixels (H, ...) as slices of whole rows, ``BLOCK_PX`` or one row each."""
+    """Split pixels (H, ...) into slices of whole rows with about ``BLOCK_PX`` pixels each."""
     step = max(1, BLOCK_PX * len(pixels) // max(1, pixels.size))
     return [slice(top, top + step) for top in range(0, len(pixels), step)]
 
 
 def count_values(values: Codes) -> npt.NDArray[np.int64]:
-    """How often each number of a small type is held: int64 (256,) or (65536,).
+    """Count how often each value of a small type occurs: int64 (256,) or (65536,).
 
     Args:
-        values: Of one of ``SMALL_TYPES``, of any shape; class ids 255 are ignored.
+        values: An array of one of ``SMALL_TYPES``, of any shape.
     """
     counts = np.zeros(np.iinfo(values.dtype).max + 1, np.int64)
     for rows in blocks(values):
@@ -37,11 +37,11 @@ def count_values(values: Codes) -> npt.NDArray[np.int64]:
 
 
 def commonest(codes: Codes, most: int) -> dict[int, int]:
-    """The codes that most pixels have, and how many; the most frequent first.
+    """Return the most frequent codes and their numbers of pixels, the most frequent first.
 
     Args:
-        codes: Of any shape.
-        most: This many are given at most.
+        codes: An array of any shape.
+        most: Largest number of codes to return.
     """
     if codes.dtype in SMALL_TYPES:
         counts = count_values(codes)

@@ -1,4 +1,4 @@
-"""What was read of a file is kept for as long as the file stays as it is."""
+"""Keep the content of a file in memory until the file changes."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ Item = TypeVar("Item")
 Others = TypeVarTuple("Others")
 
 SETTLED_S = 2.0
-"""A file that changed more recently may change again within the same tick of its clock."""
+"""A file that changed more recently than this may change again with the same time stamp."""
 
 KEPT_BYTES = 512 * 1024**2
-"""The files of which one reader keeps what it read take no more than this together, or are one.
-Their objects take some five times as much memory."""
+"""Total size of the files whose content one reader keeps; one larger file may be kept alone.
+The parsed objects take about five times as much memory."""
 
 
 class FileState(NamedTuple):
-    """A file as the file system describes it: while this stays, so does its content.
+    """The state of a file in the file system; while it is the same, the content is the same.
 
     Attributes:
-        num_bytes: Its size.
-        changed_ns: When its content changed; tools that copy and unpack set it as they like.
-        entry_changed_ns: When anything of it changed; nothing but the system sets it.
-        inode: Tells two files of one size apart that were written in the same tick.
+        num_bytes: Size of the file.
+        changed_ns: When its content changed; tools that copy or unpack files can set it.
+        entry_changed_ns: When its content or metadata changed; only the system sets it.
+        inode: Distinguishes two files of equal size that were written at the same time.
     """
 
     num_bytes: int
@@ -40,34 +40,34 @@ class FileState(NamedTuple):
 
     @property
     def is_settled(self) -> bool:
-        """A further change would leave other times. A time to come is of another clock."""
+        """Whether a further change would give other times; future times count as unreliable."""
         now_ns = time.time_ns()
         times = (self.changed_ns, self.entry_changed_ns)
         return all(abs(now_ns - changed) > SETTLED_S * 1e9 for changed in times)
 
 
 def state_of(path: Path) -> FileState:
-    """How a file is now.
+    """Return the current state of a file.
 
     Raises:
-        OSError: It is not there.
+        OSError: The file does not exist.
     """
     status = path.stat()
     return FileState(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
 def content_hash(path: Path) -> str:
-    """The SHA-256 of a file's content, in hexadecimals; the file is read once while it stays.
+    """Return the SHA-256 of a file's content in hexadecimal; unchanged files are read once.
 
     Raises:
-        OSError: It cannot be read.
+        OSError: The file cannot be read.
     """
     state = state_of(path)
     return _remembered_hash(path, state) if state.is_settled else _hash(path)
 
 
-@lru_cache(maxsize=32_768)  # some 10 MB
-def _remembered_hash(path: Path, state: FileState) -> str:  # noqa: ARG001  a key of the cache
+@lru_cache(maxsize=32_768)  # about 10 MB
+def _remembered_hash(path: Path, state: FileState) -> str:  # noqa: ARG001  part of the cache key
     return _hash(path)
 
 
@@ -85,18 +85,19 @@ class _Kept(NamedTuple):
 def kept_while_unchanged(
     read: Callable[[Path, *Others], Item],
 ) -> Callable[[Path, *Others], Item]:
-    """Make a reader of files keep what it read, for every image of an annotation file asks for it.
+    """Make a function that reads files remember its results while the files are unchanged.
 
-    Of the files, those that were asked for least recently are forgotten first. Threads that ask at
-    once wait for one of them to read.
+    Loading each image of an annotation file asks for the whole file, so results are kept. Files
+    that were used least recently are dropped first. If several threads ask for the same file at the
+    same time, one of them reads it and the others wait.
 
     Args:
-        read: Reads a file; what it returns is shared and must not be changed. Its further
-            arguments must be hashable.
+        read: Reads a file. Its result is shared and must not be modified; its further arguments
+            must be hashable.
 
     Returns:
-        The reader; it raises ``DataError`` where the file is not there, and else what ``read``
-        raises.
+        The caching function. It raises ``DataError`` if the file does not exist, and otherwise
+        whatever ``read`` raises.
     """
     kept: dict[tuple[Any, ...], _Kept] = {}
     lock = threading.Lock()
@@ -123,7 +124,7 @@ def kept_while_unchanged(
 
 
 def _forget_oldest(kept: dict[tuple[Any, ...], _Kept], room_bytes: int) -> None:
-    """Forget what was asked for least recently, until the files of the rest fit."""
+    """Drop the least recently used results until the remaining files fit."""
     taken = sum(each.state.num_bytes for each in kept.values())
     for key in list(kept):
         if taken <= room_bytes:

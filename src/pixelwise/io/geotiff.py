@@ -1,7 +1,7 @@
-"""GeoTIFF: where a raster lies on the earth, and its pixels window by window.
+"""Read and write GeoTIFF files window by window, with their georeference.
 
-The only file that knows rasterio, which comes with the extra ``geo``. A scene may be larger than
-memory: nothing here reads more of it than a window.
+This is the only module that imports rasterio, which is installed with the extra ``geo``. A scene
+may be larger than memory, so pixels are only read in windows.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ WINDOW_PX = 1024
 """A raster with a longer side is read as windows of at most this height and width."""
 
 MAX_WINDOWS = 250_000
-"""Of one raster, 500,000 pixels a side; a header that promises more is taken for damaged."""
+"""Largest number of windows of one raster, which is 500,000 pixels a side; a header with a larger
+size is considered damaged."""
 
 Window = tuple[int, int, int, int]
 """Row and column of the first pixel, height and width."""
@@ -40,7 +41,7 @@ Points = npt.NDArray[np.float64]
 """float64 (P, 2) of (x, y)."""
 
 LONGITUDE_LATITUDE = "EPSG:4326"
-"""What GeoJSON is in that names no other system (RFC 7946)."""
+"""The reference system of GeoJSON that does not name one (RFC 7946)."""
 
 CRS_NAME = re.compile(r"(?:^|[:/])EPSG[:/](?:[\d.]*[:/])?(\d{1,6})$", re.IGNORECASE)
 """``EPSG:32616``, ``urn:ogc:def:crs:EPSG::32616``, ``http://www.opengis.net/def/crs/EPSG/0/32616``.
@@ -49,14 +50,14 @@ CRS_NAME = re.compile(r"(?:^|[:/])EPSG[:/](?:[\d.]*[:/])?(\d{1,6})$", re.IGNOREC
 
 @dataclass(frozen=True)
 class Grid:
-    """How large a raster is, and where its pixels lie on the earth.
+    """The size of a raster and its position on the earth.
 
     Attributes:
         height: In pixels.
         width: In pixels.
-        crs: Its coordinate reference system, as rasterio holds it; ``None`` where it has none.
+        crs: Its coordinate reference system as a rasterio object; ``None`` if it has none.
         to_world: (a, b, c, d, e, f) of the map from pixels to coordinates, x a + y b + c and
-            x d + y e + f; the identity where the raster says nothing, so that coordinates are
+            x d + y e + f. The identity if the raster has no georeference, so that coordinates are
             pixels.
     """
 
@@ -67,7 +68,7 @@ class Grid:
 
     @property
     def extent(self) -> tuple[float, float, float, float]:
-        """Smallest x and y, largest x and y, of its four corners."""
+        """Smallest x and y, then largest x and y, of its four corners."""
         corners = np.array([(x, y) for x in (0, self.width) for y in (0, self.height)], float)
         placed = self.to_coordinates(corners)
         (left, low), (right, high) = placed.min(0).tolist(), placed.max(0).tolist()
@@ -75,14 +76,14 @@ class Grid:
 
     @property
     def crs_name(self) -> str | None:
-        """``EPSG:`` and its number; ``None`` where it has no such number."""
+        """``EPSG:`` and the code; ``None`` if the system has no EPSG code."""
         code = self.crs.to_epsg() if self.crs is not None else None
         return (
             None if code is None or type(self.crs).from_epsg(code) != self.crs else f"EPSG:{code}"
         )
 
     def to_coordinates(self, points: Points) -> Points:
-        """The coordinates of places in pixels; (0, 0) is the corner of the first pixel."""
+        """Convert pixel positions to coordinates; (0, 0) is the corner of the first pixel."""
         a, b, c, d, e, f = self.to_world
         x, y = points.T
         return np.stack([a * x + b * y + c, d * x + e * y + f], 1)
@@ -94,10 +95,10 @@ class Grid:
         return np.stack([e * x - b * y, a * y - d * x], 1) / (a * e - b * d)
 
     def windows(self) -> list[Window | None]:
-        """The windows that it is read in, row by row; ``None`` alone where it is read whole.
+        """Return the windows to read it in, row by row; ``[None]`` if it is read as a whole.
 
-        They are as few as ``WINDOW_PX`` allows, and of one size but for a pixel: a sliver at the
-        edge would count in a training as much as any other image.
+        There are as few windows as ``WINDOW_PX`` allows, and their sizes differ by at most one
+        pixel: a narrow strip at the edge would count as much in training as any other image.
         """
         if max(self.height, self.width) <= WINDOW_PX:
             return [None]
@@ -108,7 +109,7 @@ class Grid:
         ]
 
     def part(self, window: Window | None) -> Grid:
-        """The grid of one of its windows."""
+        """Return the grid of one of its windows."""
         if window is None:
             return self
         row, column, height, width = window
@@ -118,7 +119,7 @@ class Grid:
 
 
 def _parts(side: int) -> list[tuple[int, int]]:
-    """Start and length of the parts of a side, as few as ``WINDOW_PX`` allows and equally long."""
+    """Split a side into as few equal parts as ``WINDOW_PX`` allows: start and length of each."""
     count = math.ceil(side / WINDOW_PX)
     edges = [side * number // count for number in range(count + 1)]
     return [(start, stop - start) for start, stop in itertools.pairwise(edges)]
@@ -128,20 +129,20 @@ def read_grid(path: Path) -> Grid:
     """Read the header of a GeoTIFF.
 
     Raises:
-        DataError: It is no TIFF, is damaged, turned or of several pages, lies by control points
-            alone, or is so laid out that no window of it can be read in bounded memory.
+        DataError: The file is not a TIFF, is damaged or rotated, has several pages, is
+            georeferenced only by control points, or cannot be read in windows of bounded memory.
         MissingExtraError: rasterio is not installed.
     """
     with _opened(path) as raster:
         if raster.subdatasets or is_rotated(path):
             raise DataError(
-                f"{path} must hold one upright page. Got several, or an orientation to turn it by. "
+                f"{path} must hold one upright page. Got several pages or a rotated one. "
                 "Save it again as one GeoTIFF"
             )
         if raster.gcps[0] or raster.rpcs:
             raise DataError(
-                f"{path} must lie by an affine map. Got control points or RPCs. "
-                "Rectify it first, with gdalwarp"
+                f"{path} must be georeferenced by an affine transform. Got control points or RPCs. "
+                "Rectify it first with gdalwarp"
             )
         if not raster.transform.determinant or not all(map(math.isfinite, raster.transform)):
             raise DataError(
@@ -151,27 +152,27 @@ def read_grid(path: Path) -> Grid:
         if math.ceil(raster.height / WINDOW_PX) * math.ceil(raster.width / WINDOW_PX) > MAX_WINDOWS:
             raise DataError(
                 f"{path} must be at most {MAX_WINDOWS:,} windows of {WINDOW_PX} pixels a side. "
-                f"Got {raster.width} x {raster.height} pixels. Restore it, or cut it"
+                f"Got {raster.width} x {raster.height} pixels. Restore it, or cut it into parts"
             )
-        # A block, a tile or some rows, is what is decoded at once for any window that touches it.
+        # Reading a window decodes every block that it touches, and a block is decoded whole.
         require_decodable(path, (*raster.block_shapes[0], raster.count), _itemsize(raster))
         return Grid(raster.height, raster.width, raster.crs, tuple(raster.transform)[:6])
 
 
 def read_window(path: Path, window: Window | None) -> tuple[Array, BoolArray]:
-    """Read a part of a GeoTIFF, as ``read_image`` reads a whole image.
+    """Read a part of a GeoTIFF in the way ``read_image`` reads a whole image.
 
     Args:
         path: The file.
         window: The part; ``None`` is the whole raster.
 
     Returns:
-        (H, W, C), uint8, uint16 or float32, without alpha; and bool (H, W), where it has data: no
-        pixel of its mask or its alpha, no pixel with the nodata value or NaN in every band. Pixels
-        with the nodata value are 0, but in bytes.
+        The pixels, (H, W, C), uint8, uint16 or float32, without alpha, and a bool array (H, W) that
+        is True where there is data: False where the mask or alpha excludes a pixel, or where every
+        band is NaN or the nodata value. Pixels with the nodata value are 0, except in uint8 files.
 
     Raises:
-        DataError: It cannot be read, or is too large to be decoded at once.
+        DataError: The file cannot be read, or the window is too large to be decoded at once.
         MissingExtraError: rasterio is not installed.
     """
     rasterio = _rasterio()
@@ -193,9 +194,9 @@ def read_window(path: Path, window: Window | None) -> tuple[Array, BoolArray]:
             stored = white_of(stored.dtype, num_bits) - stored
         elif raster.colorinterp[0] == rasterio.enums.ColorInterp.palette and num_bits > 1:
             stored = np.moveaxis(_palette(raster)[stored[0]], -1, 0)
-        if num_bits == 1:  # to GDAL, black and white are a palette
+        if num_bits == 1:  # GDAL reports black and white as a palette
             stored = stored > 0
-        # What lies under alpha or a mask is a picture still, and a byte is a level of gray.
+        # Pixels under alpha or a mask still hold an image, and in uint8 nodata is a gray level.
         if raster.nodata is not None and raster.dtypes[0] != "uint8":
             stored[:, ~is_valid] = 0
         pixels = with_channels(np.moveaxis(stored, 0, -1), path)
@@ -208,7 +209,7 @@ def write_raster(path: Path, pixels: Array, grid: Grid | None) -> None:
     Args:
         path: The file.
         pixels: (H, W, C), uint8, uint16 or float32.
-        grid: Where it lies; ``None`` where nobody knows.
+        grid: The georeference; ``None`` if there is none.
     """
     rasterio = _rasterio()
     height, width, num_bands = pixels.shape
@@ -217,7 +218,7 @@ def write_raster(path: Path, pixels: Array, grid: Grid | None) -> None:
         place = {"crs": grid.crs, "transform": rasterio.Affine(*grid.to_world)}
     colors = "rgb" if num_bands == 3 and pixels.dtype == np.uint8 else "minisblack"
     with (
-        quietly,  # a picture without georeference is no cause for a warning
+        quietly,  # rasterio warns about images without a georeference
         rasterio.Env(),
         rasterio.open(
             path, "w", driver="GTiff", height=height, width=width, count=num_bands,
@@ -229,14 +230,14 @@ def write_raster(path: Path, pixels: Array, grid: Grid | None) -> None:
 
 
 def known_crs(name: str, origin: Path) -> str:
-    """The short name of a coordinate reference system, ``EPSG:`` and its number.
+    """Return the short name of a coordinate reference system, ``EPSG:`` and the code.
 
     Args:
-        name: As GeoJSON writes it, in one of its ways.
-        origin: The file that says so, for messages.
+        name: The name in any of the spellings found in GeoJSON.
+        origin: The file that contains the name, for messages.
 
     Raises:
-        FormatError: It is none that is known.
+        FormatError: The system is unknown.
     """
     if name.upper().endswith(("CRS84", "CRS:84")):
         return LONGITUDE_LATITUDE
@@ -244,7 +245,7 @@ def known_crs(name: str, origin: Path) -> str:
     if code is not None:
         rasterio = _rasterio()
         try:
-            with rasterio.Env():  # without it, GDAL prints
+            with rasterio.Env():  # otherwise GDAL prints its errors
                 rasterio.crs.CRS.from_epsg(int(code[1]))
         except rasterio.errors.CRSError:
             code = None
@@ -256,12 +257,12 @@ def known_crs(name: str, origin: Path) -> str:
 
 
 def transformed(points: Points, source: Any, target: Any) -> Points:
-    """Bring coordinates from one reference system to another; NaN where they have no place in it.
+    """Transform coordinates from one reference system to another; NaN if that is not possible.
 
     Args:
-        points: In the source's coordinates, longitude before latitude.
-        source: A name or an object of rasterio; so is the target.
-        target: Where to.
+        points: Coordinates in the source system, longitude before latitude.
+        source: Name or rasterio object of the source system.
+        target: Name or rasterio object of the target system.
     """
     rasterio = _rasterio()
     source, target = (rasterio.crs.CRS.from_user_input(crs) for crs in (source, target))
@@ -280,12 +281,12 @@ def transformed(points: Points, source: Any, target: Any) -> Points:
 def _portions(
     chosen: npt.NDArray[np.int64], points: Points, source: Any, target: Any
 ) -> Iterator[tuple[npt.NDArray[np.int64], Points]]:
-    """Indices and where those points come to: PROJ refuses all for one, so halves are tried."""
+    """Yield indices and transformed points; halves are tried, as PROJ fails if one point fails."""
     if not len(chosen):
         return
     try:
         placed = _rasterio().warp.transform(source, target, *points[chosen].T)
-    except Exception:  # rasterio's are private
+    except Exception:  # rasterio does not export its exception classes
         if len(chosen) > 1:
             for half in np.array_split(chosen, 2):
                 yield from _portions(half, points, source, target)
@@ -295,9 +296,9 @@ def _portions(
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """The dataset of a GeoTIFF, by one driver alone: others follow what a file names elsewhere.
+    """Open a GeoTIFF with the GTiff driver only; other drivers may open further files it names.
 
-    What GDAL reads beside the file is part of the cache's key; see ``caching.keys``.
+    The files that GDAL reads beside it are part of the cache key; see ``data.cache.cache_keys``.
     """
     rasterio = _rasterio()
     with decoding(path), rasterio.Env(), rasterio.open(path, driver="GTiff") as raster:
@@ -309,7 +310,7 @@ def _itemsize(raster: Any) -> int:
 
 
 def _num_bits(raster: Any) -> int:
-    """Of each number in the file, which GDAL gives out in bytes."""
+    """Bits of each number in the file; GDAL returns whole bytes."""
     return int(raster.tags(1, ns="IMAGE_STRUCTURE").get("NBITS", 8 * _itemsize(raster)))
 
 

@@ -1,7 +1,7 @@
-"""Images larger than memory: their rows from top to bottom, as ``read_image`` would give them.
+"""Read images larger than memory row by row, with the same pixels as ``read_image`` gives.
 
-TIFF, also BigTIFF, in tiles or strips, and ``.npy``. Where a raster lies on the earth is in tags of
-its TIFF, which are handed on as they are, so that nothing has to understand them.
+Supports TIFF and BigTIFF, in tiles or strips, and ``.npy``. The TIFF tags with the georeference are
+returned unchanged, so that no code needs to interpret them.
 """
 
 from __future__ import annotations
@@ -25,32 +25,33 @@ if TYPE_CHECKING:
     import tifffile
 
 JPEG_COMPRESSIONS = (6, 7, 34892, 33007)
-"""Ways of compressing tiles whose tables lie beside them."""
+"""JPEG compressions, whose tables are stored outside the tiles."""
 
 MAX_PIECE_BYTES = 512 * 2**20
-"""A row of tiles, or a strip, is decoded at once and may take this much."""
+"""Largest size of a row of tiles or a strip, which is decoded at once."""
 
 GEOREFERENCE_TAGS = (33550, 33922, 34264, 34735, 34736, 34737, 50844)
-"""Scale, tie points, matrix; keys, doubles and texts of GeoTIFF; RPCs."""
+"""Tags of the pixel scale, tie points and matrix, the GeoTIFF keys, doubles and texts, and RPCs."""
 
 WORLD_FILE_SUFFIXES = (".tfw", ".tifw", ".wld")
-"""Of text files beside a TIFF that say where it lies, for want of tags."""
+"""Suffixes of text files that hold the georeference of a TIFF without such tags."""
 
 
 class LayoutError(DataError):
-    """An image cannot be taken apart into rows, but may still be read as a whole."""
+    """An image cannot be read row by row, but may still be read as a whole."""
 
 
 Tag = tuple[int, int, int, object, bool]
-"""Code, type, count and value of a tag, and True, as ``tifffile`` writes it."""
+"""Code, type, count and value of a tag, and True, as ``tifffile`` expects them."""
 
 
 class Rows(NamedTuple):
-    """Some rows of an image.
+    """Consecutive rows of an image.
 
     Attributes:
         pixels: (H, W, C), uint8, uint16 or float32.
-        is_ignored: bool (H, W), pixels that hold nothing; ``None`` where the file names none.
+        is_ignored: bool (H, W), True for pixels without data; ``None`` if the file has no nodata
+            value and no alpha.
     """
 
     pixels: Array
@@ -58,21 +59,21 @@ class Rows(NamedTuple):
 
 
 class _Stored(Protocol):
-    """Reads rows as they lie in the file: (H, W), (H, W, S) or, samples apart, (S, H, W)."""
+    """Reads rows as stored: (H, W), (H, W, S) or, with separate planes, (S, H, W)."""
 
     def __call__(self, start: int, stop: int) -> Array: ...
 
 
 @dataclass(frozen=True)
 class ImageRows:
-    """An image that is open to be read row by row.
+    """An image opened for reading row by row.
 
     Attributes:
         path: The file.
         height: In pixels.
         width: In pixels.
-        georeference: The tags that say where it lies; empty where none do.
-        has_ignored: The file says which pixels hold nothing.
+        georeference: The tags with the georeference; empty if there are none.
+        has_ignored: Whether the file marks pixels without data.
     """
 
     path: Path
@@ -84,14 +85,14 @@ class ImageRows:
     _page: tifffile.TiffPage | None = None
 
     def read(self, start: int, stop: int) -> Rows:
-        """Read rows; whoever goes downwards decodes nothing twice.
+        """Read rows; reading from top to bottom decodes every tile once.
 
         Args:
-            start: The first, from 0.
-            stop: Behind the last.
+            start: First row, from 0.
+            stop: Row after the last one.
 
         Raises:
-            DataError: They cannot be decoded.
+            DataError: The rows cannot be decoded.
         """
         with decoding(self.path):
             stored = self._stored(start, stop)
@@ -103,7 +104,7 @@ class ImageRows:
 
 
 class SlidingRows:
-    """A window that moves down an image; rows that lie above it are forgotten.
+    """A window that moves down an image and drops the rows above it.
 
     Args:
         source: The image.
@@ -116,24 +117,24 @@ class SlidingRows:
 
     @property
     def num_held(self) -> int:
-        """Rows in memory."""
+        """Number of rows in memory."""
         return 0 if self._rows is None else len(self._rows.pixels)
 
     def move(self, top: int, bottom: int) -> Rows:
-        """Move the window to rows ``top`` to before ``bottom``, neither above where they were."""
+        """Move the window to the rows ``top`` to ``bottom - 1``; it never moves up."""
         held = self.num_held
         if not self._top <= top < self._top + held:
             self._rows, held, self._top = None, 0, top
         known = self._top + held
         parts = [] if self._rows is None else [_cut(self._rows, top - self._top, held)]
-        self._rows = None  # of the old window only its view in ``parts`` is left
+        self._rows = None  # frees the old window except for the part still needed
         if known < bottom:
             parts.append(self._source.read(max(top, known), bottom))
         self._top, self._rows = top, _joined(parts)
         return self._rows
 
     def part(self, top: int, left: int, height: int, width: int) -> Rows:
-        """A rectangle of the window; its place is that in the image."""
+        """Return a rectangle of the window, given in coordinates of the image."""
         assert self._rows is not None
         rows = _cut(self._rows, top - self._top, top - self._top + height)
         columns = slice(left, left + width)
@@ -160,16 +161,16 @@ def _joined(parts: list[Rows]) -> Rows:
 
 
 def world_file(path: Path) -> Path | None:
-    """The file beside an image that says where it lies, if there is one."""
+    """Return the world file beside an image; ``None`` if there is none."""
     beside = (path.with_suffix(suffix) for suffix in WORLD_FILE_SUFFIXES)
     return next((file for file in beside if file.is_file()), None)
 
 
 def size_in_header(path: Path) -> tuple[int, int] | None:
-    """Height and width of a TIFF or ``.npy``, without decoding it.
+    """Return the height and width of a TIFF or ``.npy`` without decoding it.
 
     Returns:
-        ``None`` where it is of another kind, or damaged, which is for whoever reads it to say.
+        ``None`` for other kinds of files and for damaged ones; reading those raises the error.
     """
     if path.suffix.lower() not in {*TIFF_SUFFIXES, ".npy"}:
         return None
@@ -190,14 +191,14 @@ def size_in_header(path: Path) -> tuple[int, int] | None:
 
 @contextmanager
 def open_rows(path: Path) -> Iterator[ImageRows]:
-    """Open an image to read it row by row.
+    """Open an image for reading row by row.
 
     Args:
-        path: TIFF or ``.npy``.
+        path: A TIFF or ``.npy`` file.
 
     Raises:
-        LayoutError: It is so laid out that rows cannot be read alone.
-        DataError: It is damaged, or of another kind.
+        LayoutError: The layout of the file does not allow reading single rows.
+        DataError: The file is damaged or of another kind.
     """
     with ExitStack() as stack:
         with decoding(path):
@@ -232,7 +233,7 @@ def _tiff_rows(path: Path, file: tifffile.TiffFile) -> ImageRows:
     georeference = tuple(
         (tag.code, int(tag.dtype), tag.count, tag.value, True) for tag in tags if tag is not None
     )
-    # Of a plain picture alpha says how it is shown; of a raster on the earth, where it has data.
+    # In a plain image, alpha is about display; in a georeferenced raster, it marks missing data.
     has_ignored = nodata_of(page) is not None or bool(georeference and alpha_samples(page))
     stored = _raw_rows(page) or _Pieces(path, file, page)
     return ImageRows(
@@ -241,7 +242,7 @@ def _tiff_rows(path: Path, file: tifffile.TiffFile) -> ImageRows:
 
 
 def _ignored_of(page: tifffile.TiffPage, stored: Array) -> BoolArray:
-    """Nodata in every band, or alpha of 0."""
+    """True where every band has the nodata value, or where alpha is 0."""
     samples = np.moveaxis(stored, 0, -1) if _is_planar(page) else stored
     is_ignored = np.zeros(samples.shape[:2], np.bool_)
     alpha = alpha_samples(page)
@@ -257,7 +258,7 @@ def _is_planar(page: tifffile.TiffPage) -> bool:
 
 
 def _raw_rows(page: tifffile.TiffPage) -> _Stored | None:
-    """A reader of pixels that lie in the file as they are in memory, whatever its strips are."""
+    """Return a reader for uncompressed pixels in one block; ``None`` for other layouts."""
     is_raw = page.is_contiguous and page.fillorder == 1 and page.predictor == 1
     if not is_raw or page.is_subsampled or page.is_tiled or page.dtype is None:
         return None
@@ -268,7 +269,7 @@ def _raw_rows(page: tifffile.TiffPage) -> _Stored | None:
 
 @dataclass(frozen=True)
 class _RawRows:
-    """Rows of numbers that lie one after the other; a memory map would count as memory in use.
+    """Reads uncompressed rows; unlike a memory map, this does not count as memory in use.
 
     Attributes:
         file: Open, binary.
@@ -297,7 +298,7 @@ class _RawRows:
 
 
 class _Pieces:
-    """Rows out of the tiles or strips of a TIFF; the last row of tiles that was decoded is kept."""
+    """Reads rows from the tiles or strips of a TIFF; the last decoded row of tiles is kept."""
 
     def __init__(self, path: Path, file: tifffile.TiffFile, page: tifffile.TiffPage) -> None:
         require_honest_tiles(path, file, page)
@@ -317,7 +318,7 @@ class _Pieces:
         self._known: tuple[int, Array] | None = None
 
     def __call__(self, start: int, stop: int) -> Array:
-        """Read rows ``start`` to before ``stop``: (H, W), (H, W, S) or (S, H, W)."""
+        """Read rows ``start`` to ``stop - 1``: (H, W), (H, W, S) or (S, H, W)."""
         height = self._piece_height
         axis = 1 if _is_planar(self._page) else 0
         parts = []
@@ -329,9 +330,9 @@ class _Pieces:
         return np.concatenate(parts, axis)
 
     def _piece(self, number: int) -> Array:
-        """The tiles of one row of tiles, or a strip, decoded and put together."""
+        """Decode a strip or a row of tiles and join the tiles."""
         if self._known is None or self._known[0] != number:
-            self._known = None  # frees it before there is another one
+            self._known = None  # frees the previous piece before the next one is decoded
             self._known = number, self._decoded(number)
         return self._known[1]
 
@@ -359,7 +360,7 @@ class _Pieces:
         )
         for content, index in segments:
             tile, (plane, _, _, left, _), _ = page.decode(content, index, **options)
-            if tile is not None:  # nothing is stored of empty ones
+            if tile is not None:  # empty tiles are not stored
                 part = tile[0, :height, : page.imagewidth - left]
                 pixels[plane, : len(part), left : left + part.shape[1]] = part
         if samples == 1:

@@ -1,4 +1,4 @@
-"""Reading image and mask files: the one place where pixels are decoded."""
+"""Read image and mask files into arrays."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ from pixelwise.io.tiff import shown_pixels, tiff_orientation
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".npy"}
 )
-"""Files with these suffixes, in any case, are taken for images."""
+"""Suffixes of image files, in lower case; files are matched in any case."""
 
 MASK_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff", ".gif", ".npy"})
-"""Formats that keep a value as it was written; JPEG does not, so it cannot hold a mask."""
+"""Suffixes of lossless formats; JPEG alters values, so it cannot hold a mask."""
 
 TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
 
-# tifffile prints what is wrong with a file; here that is one line, and an error.
+# tifffile logs problems of a file; here they are reported as one error message instead.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 LARGEST_VALUE = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
-"""The largest value of each type that images come in; float images are taken as 0 to 1."""
+"""Largest value of each image type; float images are expected to range from 0 to 1."""
 
 
 def read_image(path: Path) -> Array:
-    """Read an image file whole: every bit depth, every channel but alpha, EXIF rotation applied.
+    """Read an image file at full bit depth, without alpha and with EXIF rotation applied.
 
-    Alpha says how a picture is shown and not what was photographed, so it is left out; bands of a
-    TIFF that are not declared as alpha stay.
+    Alpha describes how an image is displayed and not what it shows, so it is dropped. Bands of a
+    TIFF that are not declared as alpha are kept.
 
     Args:
         path: PNG, JPEG, BMP, WebP, GIF, TIFF or ``.npy``.
@@ -54,32 +54,32 @@ def read_image(path: Path) -> Array:
         (H, W, C); uint8, uint16 or float32.
 
     Raises:
-        DataError: The file is missing, empty, truncated or no image.
+        DataError: The file is missing, empty, truncated or not an image.
     """
     with decoding(path):
         pixels = with_channels(_read_pixels(path, as_stored=False), path)
-        # Once here, so that tensors can share the memory afterwards.
+        # Copied here once, so that tensors can share the memory afterwards.
         return np.require(pixels, requirements=["C", "W"])
 
 
 def read_mask_values(path: Path) -> Array:
-    """Read a mask file as the integers that are stored in it.
+    """Read the integers that a mask file stores.
 
     Palette images give their indices, not their colors.
 
     Returns:
-        (H, W), of the integer type that they are stored in, at most 8 bytes: as int64 a mask of
-        bytes would take eight times the memory.
+        (H, W), of the stored integer type, at most 8 bytes. It is not converted to int64, which
+        would take eight times the memory for uint8 masks.
 
     Raises:
-        MaskError: The mask has colors or fractions, or is not of two dimensions.
+        MaskError: The mask has colors or fractions, or is not two-dimensional.
         DataError: The file cannot be read.
     """
     with decoding(path):
         values = _read_pixels(path, as_stored=True)
     values = _one_plane(values, path)
     if values.dtype.kind == "f":
-        with np.errstate(invalid="ignore"):  # what is beyond int64 is told from it just below
+        with np.errstate(invalid="ignore"):  # values beyond int64 are detected below
             whole = np.nan_to_num(values, nan=0, posinf=0, neginf=0).astype(np.int64)
         if (whole != values).any():
             unknown = values[whole != values].flat[0]
@@ -90,27 +90,28 @@ def read_mask_values(path: Path) -> Array:
         return whole
     if values.dtype == np.bool_:
         return values.astype(np.uint8)
-    # What no signed integer holds could be compared with no class.
+    # Values beyond int64 cannot be class ids, so uint64 can be converted safely.
     kind = np.int64 if values.dtype == np.uint64 else values.dtype.newbyteorder("=")
     return values.astype(kind, copy=False)
 
 
 def read_grayscale_mask(path: Path, largest_beside: Callable[[], int] | None = None) -> UInt8Array:
-    """Read a soft mask of one class, where black is no and white is yes.
+    """Read a soft mask of one class, where black means no and white means yes.
 
-    What is white follows from the depth of the file: 255, or 65535 of 16 bits. A file of 8 bits
-    that holds 0 and 1 alone is taken as no and yes, unless those beside it hold more.
+    White is 255 in a file of 8 bits and 65535 in a file of 16 bits. A file of 8 bits that holds
+    only 0 and 1 is read as no and yes, unless other masks of its folder hold larger values.
 
     Args:
         path: The file.
-        largest_beside: Asked for the largest number in the masks of its folder, where its own do
-            not tell how they count; ``None`` leaves it to them.
+        largest_beside: Returns the largest value of all masks in the folder; called only if the
+            values of this mask are ambiguous. ``None`` uses this mask alone.
 
     Returns:
         uint8 (H, W), 0..255 for 0..1.
 
     Raises:
-        MaskError: The mask has colors, fractions or more than 16 bits, or 16 bits that hold 8.
+        MaskError: The mask has colors, fractions or more than 16 bits, or it has 16 bits and only
+            values up to 255.
         DataError: The file cannot be read.
     """
     with decoding(path):
@@ -127,25 +128,25 @@ def read_grayscale_mask(path: Path, largest_beside: Callable[[], int] | None = N
     if values.dtype.kind == "u" and values.dtype.itemsize == 2:
         if largest and are_all_within(255):
             raise MaskError(
-                f"{path} must count from 0 to 65535, as it has 16 bits. Got 0 to {largest}, which "
-                "would be black. Save the masks with 8 bits, or scaled"
+                f"{path} must use the range 0 to 65535, as it has 16 bits. Got 0 to {largest}, "
+                "which would be black. Save the masks with 8 bits, or scale them to 16"
             )
         return np.asarray(values // 257, np.uint8)
     raise MaskError(
-        f"{path} must hold gray of 8 or 16 bits. Got {values.dtype}, {values.min()} to "
+        f"{path} must hold gray levels of 8 or 16 bits. Got {values.dtype}, {values.min()} to "
         f"{values.max()}. Save the mask as uint8, 0 to 255"
     )
 
 
 def read_mask_colors(path: Path) -> npt.NDArray[np.int32]:
-    """Read a mask file as the colors that are seen in it; alpha is left out.
+    """Read the displayed colors of a mask file; alpha is dropped.
 
     Returns:
-        int32 (H, W): red * 65536 + green * 256 + blue, as
-        :func:`pixelwise.classes.color_code` counts.
+        int32 (H, W): red * 65536 + green * 256 + blue, as :func:`pixelwise.classes.color_code`
+        computes it.
 
     Raises:
-        MaskError: The mask has no colors of 8 bits.
+        MaskError: The mask does not have colors of 8 bits.
         DataError: The file cannot be read.
     """
     with decoding(path):
@@ -167,7 +168,7 @@ def read_mask_colors(path: Path) -> npt.NDArray[np.int32]:
 
 
 def _one_plane(values: Array, path: Path) -> Array:
-    """The numbers of a mask as (H, W); equal channels count as one."""
+    """Return the values of a mask as (H, W); several equal channels become one."""
     if values.ndim not in (2, 3) or values.dtype.kind not in "biuf":
         raise MaskError(
             f"{path} must hold one class id per pixel. Got {values.dtype} of the shape "
@@ -178,14 +179,14 @@ def _one_plane(values: Array, path: Path) -> Array:
         if (values != first).any():
             raise MaskError(
                 f"{path} must hold one class id per pixel. Got {values.shape[-1]} channels that "
-                "differ, so it is a color picture. Save the mask as an index or grayscale PNG"
+                "differ, so it is a color image. Save the mask as an index or grayscale PNG"
             )
         values = values[..., 0]
     return values
 
 
 def is_rotated(path: Path) -> bool:
-    """The file says by EXIF that it has to be turned to be upright."""
+    """Whether the EXIF orientation of the file requires a rotation or a flip."""
     if path.suffix.lower() == ".npy":
         return False
     if path.suffix.lower() in TIFF_SUFFIXES:
@@ -198,25 +199,27 @@ def is_rotated(path: Path) -> bool:
 
 
 def is_of_the_system(error: BaseException | None) -> TypeGuard[OSError]:
-    """The system failed to read, and not the file: a disk, a network, a permission.
+    """Whether reading failed because of the disk, the network or a permission, not the content.
 
-    Decoders raise ``OSError`` too, for files that are cut, but without the system's number.
+    Decoders also raise ``OSError`` for truncated files, but without an error number.
     """
     return isinstance(error, OSError) and error.errno is not None
 
 
 @contextmanager
 def decoding(path: Path) -> Iterator[None]:
-    """Turn whatever a decoder raises into one line that names the file, and hide its warnings.
+    """Turn any exception of a decoder into a one-line ``DataError`` that names the file.
+
+    Warnings of the decoder are hidden.
 
     Raises:
-        DataError: The file is missing, empty, too large, or of another kind; of our own errors
-            those that the block raises.
+        DataError: The file is missing, empty, too large or of another kind. Errors of pixelwise
+            raised inside the block are passed on.
     """
     try:
         if path.stat().st_size == 0:
             raise DataError(f"{path} must be an image. It has zero bytes. Restore or remove it")
-        with quietly:  # decoders warn of metadata that is not used here
+        with quietly:  # decoders warn about metadata that is not used here
             yield
     except PixelwiseError:
         raise
@@ -224,10 +227,10 @@ def decoding(path: Path) -> Iterator[None]:
         raise DataError(f"{path} must exist. It does not. Check the path") from error
     except MemoryError as error:
         raise DataError(f"{path} does not fit into memory. Cut it into tiles first") from error
-    except Exception as error:  # decoders raise many kinds: OSError, SyntaxError, struct.error
+    except Exception as error:  # decoders raise OSError, SyntaxError, struct.error and others
         if is_of_the_system(error):
             raise DataError(
-                f"{path} must be readable. The system says: {error.strerror}. Try again"
+                f"{path} must be readable. The system reports: {error.strerror}. Try again"
             ) from error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(
@@ -237,12 +240,12 @@ def decoding(path: Path) -> Iterator[None]:
 
 
 def _read_pixels(path: Path, *, as_stored: bool) -> Array:
-    """The pixels of a file, upright, in full depth and without alpha.
+    """Return the pixels of a file, upright, at full depth and without alpha.
 
     Args:
         path: The file.
-        as_stored: Palette pictures give their indices instead of their colors, and pictures of
-            1, 2 or 4 bits the numbers in the file instead of levels up to 255.
+        as_stored: Return the indices of palette images instead of their colors, and the stored
+            numbers of images with 1, 2 or 4 bits instead of levels up to 255.
     """
     if path.suffix.lower() == ".npy":
         return _read_npy(path)
@@ -251,12 +254,12 @@ def _read_pixels(path: Path, *, as_stored: bool) -> Array:
     with Image.open(path, formats=PILLOW_FORMATS) as picture:
         is_deep = _is_deep_color_png(path)
         require_decodable_picture(path, picture, is_deep)
-        raw_mode = _raw_mode(picture)  # known until something decodes, as reading EXIF may
+        raw_mode = _raw_mode(picture)  # must be read first: reading EXIF may decode the image
         orientation = _orientation(picture)
         if is_deep:
             pixels = _read_deep_png(path)
         elif as_stored and picture.mode in ("1", "P", "L"):
-            # Pillow spreads gray of 2 and 4 bits over 0..255: the step between two levels.
+            # Pillow scales gray levels of 2 and 4 bits to 0..255; this is the step between two.
             step = {"L;2": 85, "L;4": 17}.get(raw_mode)
             pixels = np.asarray(picture) // np.uint8(step) if step else np.asarray(picture)
         else:
@@ -265,8 +268,8 @@ def _read_pixels(path: Path, *, as_stored: bool) -> Array:
 
 
 def _raw_mode(picture: Image.Image) -> str:
-    """How gray levels lie in the file, such as ``L;4``."""
-    tiles = getattr(picture, "tile", None)  # only a picture that was opened from a file has them
+    """Return the storage mode of the pixels, such as ``L;4``."""
+    tiles = getattr(picture, "tile", None)  # only images opened from a file have it
     if not tiles:
         return ""
     arguments = tiles[0].args
@@ -278,7 +281,7 @@ def _orientation(picture: Image.Image) -> int:
 
 
 def _upright(pixels: Array, orientation: int) -> Array:
-    """Turn stored pixels as their EXIF orientation, 1 to 8, says."""
+    """Turn stored pixels upright according to their EXIF orientation, 1 to 8."""
     if orientation in (5, 6, 7, 8):
         pixels = np.swapaxes(pixels, 0, 1)
     if orientation in (2, 3, 6, 7):
@@ -289,7 +292,7 @@ def _upright(pixels: Array, orientation: int) -> Array:
 
 
 def _is_deep_color_png(path: Path) -> bool:
-    """A PNG of 16 bits with colors or alpha, which Pillow would cut to 8 bits."""
+    """Whether the file is a 16-bit PNG with colors or alpha, which Pillow reduces to 8 bits."""
     with path.open("rb") as file:
         header = file.read(26)
     return header.startswith(b"\x89PNG") and header[24] == 16 and header[25] != 0
@@ -306,7 +309,7 @@ def _read_deep_png(path: Path) -> Array:
 
 
 def _pillow_pixels(picture: Image.Image) -> Array:
-    """The pixels of a Pillow image, in full depth and without alpha; palettes become colors."""
+    """Return the pixels of a Pillow image at full depth without alpha; palettes become colors."""
     mode = picture.mode
     if mode == "1":
         return np.asarray(picture.convert("L"))
@@ -329,11 +332,13 @@ def _pillow_pixels(picture: Image.Image) -> Array:
 
 
 def npy_header(path: Path, file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, whether it lies column by column, and type of a ``.npy``; its pixels begin behind.
+    """Read the header of a ``.npy`` file: shape, whether it is in Fortran order, and dtype.
+
+    The file is positioned at the first pixel afterwards.
 
     Raises:
-        DataError: It is of a version that nobody writes.
-        ValueError: It is no ``.npy``.
+        DataError: The version of the format is not supported.
+        ValueError: The file is not in the ``.npy`` format.
     """
     version = np.lib.format.read_magic(file)
     if version not in ((1, 0), (2, 0)):
@@ -351,7 +356,7 @@ def _read_npy(path: Path) -> Array:
     with path.open("rb") as file:
         shape, _, dtype = npy_header(path, file)
         require_decodable(path, shape, dtype.itemsize)
-        # numpy makes room for what the header promises before it looks how much there is.
+        # numpy allocates the size in the header before it checks the size of the file.
         num_missing = math.prod(shape) * dtype.itemsize - (path.stat().st_size - file.tell())
         if num_missing > 0:
             raise ValueError(f"{num_missing:,} bytes are missing")
@@ -369,12 +374,12 @@ def _read_tiff(path: Path, *, as_stored: bool) -> Array:
 
 
 def with_channels(pixels: Array, path: Path) -> Array:
-    """(H, W) or (H, W, C) of any number type to (H, W, C), uint8, uint16 or float32.
+    """Convert numbers (H, W) or (H, W, C) to (H, W, C) of uint8, uint16 or float32.
 
-    Of one bit, no and yes become black and white, 0 and 255.
+    False and True become 0 and 255.
 
     Raises:
-        DataError: It is no image, or holds no numbers.
+        DataError: The shape is not that of an image, or the values are not numbers.
     """
     if pixels.ndim == 2:
         pixels = pixels[..., None]

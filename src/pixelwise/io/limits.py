@@ -1,4 +1,4 @@
-"""What the header of a file may promise: a few bytes can stand for any amount of memory."""
+"""Refuse files whose headers announce more data than can be decoded safely."""
 
 from __future__ import annotations
 
@@ -17,42 +17,42 @@ if TYPE_CHECKING:
     import tifffile
 
 MAX_DECODED_BYTES = 2 * 1024**3
-"""The most that the pixels of one file may take in memory, held against its header before anything
-is decoded. Copies of the decoders come on top: up to three times as much, of WebP five times."""
+"""Largest size in memory of the pixels of one file, checked against its header before decoding.
+Decoders need further memory for copies: up to three times as much, for WebP five times."""
 
 MAX_TIFF_PAGES = 64
-"""A pyramid halves its side from page to page, so more are none."""
+"""Each level of a pyramid is half as large as the one before, so there are never more pages."""
 
-Image.MAX_IMAGE_PIXELS = None  # it counts pixels, and a large image is no attack; bytes count here
+Image.MAX_IMAGE_PIXELS = None  # Pillow's limit counts pixels; the limit here counts bytes
 
 PILLOW_FORMATS = ("PNG", "JPEG", "BMP", "DIB", "WEBP", "GIF")
-"""What Pillow may take a file for, whatever its suffix; it knows many more, some of which run
-other programs."""
+"""Formats that Pillow may detect, whatever the suffix of the file; Pillow supports many more, some
+of which run other programs."""
 
 FILLS_IN_TIFF = frozenset({1, 2, 3, 4, 5, 8, 32771, 32773, 32946, 34925, 50000})
-"""Ways of compressing a tile of a TIFF that end where its room does: none, fax, LZW, deflate,
+"""TIFF compressions whose output cannot exceed the size of the tile: none, fax, LZW, deflate,
 PackBits, LZMA and Zstandard."""
 
 PICTURES_IN_TIFF = frozenset({6, 7, 33003, 33004, 33005, 33007, 34712, 34892, 34933, 50001})
-"""Ways of compressing a tile of a TIFF as a picture with a header of its own, of a kind in
+"""TIFF compressions that store a tile as an image with its own header, in one of
 ``TILE_FORMATS``."""
 
 TILE_FORMATS = ("JPEG", "JPEG2000", "PNG", "WEBP")
 
 TILE_PX = 4096
-"""A tile may reach beyond its image, so far."""
+"""Number of pixels by which a tile may extend beyond its image."""
 
 
 def require_decodable(path: Path, shape: Sequence[int], bytes_per_value: int) -> None:
-    """Refuse a file whose header promises more than can be decoded at once.
+    """Refuse a file whose header announces more data than can be decoded at once.
 
     Args:
         path: The file, for the message.
-        shape: How many values it holds, by axis.
-        bytes_per_value: That each of them takes in memory.
+        shape: Number of values along each axis.
+        bytes_per_value: Size of each value in memory.
 
     Raises:
-        DataError: It is more than ``MAX_DECODED_BYTES``.
+        DataError: The size exceeds ``MAX_DECODED_BYTES``.
     """
     num_bytes = math.prod(map(int, shape)) * bytes_per_value
     if num_bytes > MAX_DECODED_BYTES:
@@ -64,20 +64,20 @@ def require_decodable(path: Path, shape: Sequence[int], bytes_per_value: int) ->
 
 
 def require_decodable_picture(path: Path, picture: Image.Image, is_deep: bool) -> None:
-    """Refuse a picture that Pillow opened and has not decoded, by its size or as an animation.
+    """Refuse an opened but not yet decoded Pillow image that is too large or animated.
 
     Args:
         path: The file, for the message.
-        picture: What Pillow makes of its header.
-        is_deep: It has 16 bits where Pillow says 8.
+        picture: The image as Pillow opened it.
+        is_deep: The image has 16 bits per channel where Pillow reports 8.
 
     Raises:
-        DataError: It is too large, or moves.
+        DataError: The image is too large or animated.
     """
     mode = ImageMode.getmode("RGB" if picture.mode == "P" else picture.mode)
     num_bytes = len(mode.bands) * np.dtype(mode.typestr).itemsize * (1 + is_deep)
     require_decodable(path, (picture.height, picture.width), num_bytes)
-    # Phones and drones keep further views behind the first of a JPEG; only the first counts.
+    # Phones and drones store further views after the first one of a JPEG; only the first is used.
     if picture.format != "MPO" and getattr(picture, "is_animated", False):
         raise DataError(
             f"{path} must hold one picture. Got an animation. Save the frame you want alone"
@@ -85,10 +85,10 @@ def require_decodable_picture(path: Path, picture: Image.Image, is_deep: bool) -
 
 
 def single_page(path: Path, file: tifffile.TiffFile) -> tifffile.TiffPage:
-    """The one page of a TIFF; further ones are smaller copies of it, for fast zooming.
+    """Return the one page of a TIFF; further pages may only be reduced copies of it.
 
     Raises:
-        DataError: There are several.
+        DataError: The file has several pages.
     """
     if len(file.pages) > MAX_TIFF_PAGES or any(
         not (page.keyframe and page.keyframe.is_reduced) for page in file.pages[1:]
@@ -100,13 +100,13 @@ def single_page(path: Path, file: tifffile.TiffFile) -> tifffile.TiffPage:
 
 
 def require_decodable_tiff(path: Path, file: tifffile.TiffFile) -> tifffile.TiffPage:
-    """Refuse a TIFF of several pages, or that is or unpacks to more than can be decoded at once.
+    """Refuse a TIFF that has several pages or decodes to more than can be handled at once.
 
     Returns:
         Its page.
 
     Raises:
-        DataError: It is one of these.
+        DataError: The file has several pages, or is too large.
     """
     page = single_page(path, file)
     num_bytes = np.dtype(page.dtype).itemsize * (3 if page.colormap is not None else 1)
@@ -116,10 +116,10 @@ def require_decodable_tiff(path: Path, file: tifffile.TiffFile) -> tifffile.Tiff
 
 
 def require_honest_tiles(path: Path, file: tifffile.TiffFile, page: tifffile.TiffPage) -> None:
-    """Refuse a TIFF with a tile whose own header promises more than the tile has room for.
+    """Refuse a TIFF with a tile whose own header announces more pixels than the tile holds.
 
     Raises:
-        DataError: There is one, or nobody here knows such headers.
+        DataError: There is such a tile, or the compression is not supported.
     """
     if page.compression in FILLS_IN_TIFF:
         return
@@ -132,12 +132,12 @@ def require_honest_tiles(path: Path, file: tifffile.TiffFile, page: tifffile.Tif
     height, width = page.tilelength or page.rowsperstrip, page.tilewidth or page.imagewidth
     room = 4 * min(height, page.imagelength + TILE_PX) * min(width, page.imagewidth + TILE_PX)
     for segment, _ in file.filehandle.read_segments(page.dataoffsets, page.databytecounts):
-        content = segment if isinstance(segment, bytes) else b""  # none where nothing is stored
+        content = segment if isinstance(segment, bytes) else b""  # empty tiles are not stored
         try:
             with Image.open(io.BytesIO(content), formats=TILE_FORMATS) as tile:
                 size = tile.width * tile.height
         except UnidentifiedImageError:
-            continue  # its decoder says what it is
+            continue  # the decoder reports the problem
         if size > room:
             raise DataError(
                 f"{path} must hold tiles of {width} x {height} pixels. One unpacks to {size:,} "

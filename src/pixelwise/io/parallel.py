@@ -1,4 +1,4 @@
-"""Many things made at a time, in order, of which few wait at once."""
+"""Compute items in parallel and yield them in order, with a bounded number in memory."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 AHEAD_PER_THREAD = 4
-"""Enough that a slow item keeps no thread waiting."""
+"""Large enough that one slow item does not keep the other threads waiting."""
 
 MAX_THREADS = 8
-"""More would hold more of large images at once than a small container has memory for."""
+"""With more threads, large images could exceed the memory of a small container."""
 
 
 def in_parallel(
@@ -23,19 +23,18 @@ def in_parallel(
     *,
     ahead_per_thread: int = AHEAD_PER_THREAD,
 ) -> Iterator[Item]:
-    """Every item in order, several made at a time; memory does not grow with their number.
+    """Yield items in order while several are computed at a time, with bounded memory.
 
     Args:
-        make: Makes the item of an index.
-        count: How many there are.
-        on_made: Called with how many are made and how many there are.
-        ahead_per_thread: This many items for each thread are made or wait before they are asked
-            for.
+        make: Makes the item with a given index.
+        count: Number of items.
+        on_made: Called with the number of finished items and the total number.
+        ahead_per_thread: Number of items per thread that may be computed ahead of use.
     """
-    # More threads than cores only wait for the interpreter: of samples that are read back
-    # from the disk, six threads on two cores were measured to take half as long again as two.
+    # More threads than cores only contend for the interpreter: when reading samples back from
+    # disk, six threads on two cores took half as long again as two threads.
     num_threads = min(MAX_THREADS, _num_cores())
-    # A window of futures and not one per item: results that wait would hold every item.
+    # Submitting all items at once would keep all their results in memory.
     ahead = ahead_per_thread * num_threads
     with ThreadPoolExecutor(num_threads) as threads:
         futures: list[Future[Item]] = []
@@ -43,7 +42,7 @@ def in_parallel(
             futures += [threads.submit(make, index) for index in range(min(ahead, count))]
             for index in range(count):
                 item = futures.pop(0).result()
-                if index + ahead < count:  # at once, so that it is made while this one is used
+                if index + ahead < count:  # submitted first, so that it runs during the yield
                     futures.append(threads.submit(make, index + ahead))
                 if on_made:
                     on_made(index + 1, count)
@@ -53,7 +52,7 @@ def in_parallel(
 
 
 def _num_cores() -> int:
-    """Cores that this process may use, where the system says; else those of the machine."""
+    """Number of cores available to this process, or of the machine if that is unknown."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""Warnings of decoders and encoders, hidden in every thread while any of them works."""
+"""Hide the warnings of decoders and encoders in all threads."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from contextlib import ExitStack
 
 
 class _Quiet:
-    """Hides warnings while any thread decodes.
+    """Hides warnings while any thread is inside the block.
 
-    ``catch_warnings`` alone would leave them hidden for good: each of two threads puts back what
-    it found, and the second found the filters of the first.
+    ``catch_warnings`` alone would hide them permanently: each thread restores the filters that it
+    found, and the second of two threads found those set by the first.
     """
 
     def __init__(self) -> None:

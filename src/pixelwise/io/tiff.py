@@ -1,4 +1,4 @@
-"""What the values of a TIFF stand for: colors, levels, alpha, and which side is up."""
+"""Interpret the values of a TIFF: colors, levels, alpha, nodata and orientation."""
 
 from __future__ import annotations
 
@@ -14,25 +14,27 @@ if TYPE_CHECKING:
     from pixelwise.io.arrays import Array, BoolArray
 
 NODATA_TAG = 42113
-"""GDAL's: the value of pixels that hold nothing, as text."""
+"""The tag in which GDAL stores the nodata value as text."""
 
 
 def tiff_orientation(file: tifffile.TiffFile) -> int:
-    """How a TIFF has to be turned to be upright, 1 to 8; 1 is not at all."""
+    """Return the EXIF orientation of a TIFF, 1 to 8; 1 is upright."""
     return int(file.pages[0].aspage().tags.valueof(ExifTags.Base.Orientation.value, default=1))
 
 
 def shown_pixels(page: tifffile.TiffPage, pixels: Array, *, as_stored: bool = False) -> Array:
-    """Decoded values of a TIFF, of all its rows or of some, as the picture that they stand for.
+    """Convert decoded values of a TIFF, of all rows or some, to the image that they represent.
 
     Args:
-        page: What the values mean.
-        pixels: (H, W) or (H, W, S); where samples are stored apart, (S, H, W).
-        as_stored: Numbers of more than one bit stay what they are: no palette, no white that is 0.
+        page: Describes the meaning of the values.
+        pixels: (H, W) or (H, W, S); (S, H, W) with separate planes.
+        as_stored: Keep numbers of more than one bit: do not apply a palette, and do not invert
+            images in which 0 is white.
 
     Returns:
-        (H, W) or (H, W, C): white is bright, palettes are colors, alpha is left out, and pixels
-        without data are 0. Of bytes they stay: there, 255 is white to all but GDAL.
+        (H, W) or (H, W, C) without alpha, where white is bright and palettes are replaced by their
+        colors. Pixels without data are 0, except in uint8 images, where a nodata value of 255 is
+        white to all programs but GDAL.
     """
     import tifffile
 
@@ -41,7 +43,7 @@ def shown_pixels(page: tifffile.TiffPage, pixels: Array, *, as_stored: bool = Fa
     alpha = alpha_samples(page)
     if alpha and pixels.ndim == 3:
         pixels = np.delete(pixels, alpha, -1)
-    # Which of two levels is white is how a fax is packed, and says nothing of a mask.
+    # In files of one bit, which level is white depends on the fax encoding, not on the mask.
     if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and pixels.dtype == np.bool_:
         pixels = ~pixels
     if as_stored:
@@ -58,12 +60,12 @@ def shown_pixels(page: tifffile.TiffPage, pixels: Array, *, as_stored: bool = Fa
 
 
 def white_of(dtype: np.dtype[Any], num_bits: int) -> int:
-    """The largest number of this many bits in an integer type that may have more."""
+    """Return the largest number of ``num_bits`` bits in an integer type of at least that size."""
     return int(np.iinfo(dtype).max) >> 8 * dtype.itemsize - num_bits
 
 
 def alpha_samples(page: tifffile.TiffPage) -> list[int]:
-    """Which samples of a TIFF's pixels are declared as alpha."""
+    """Return the indices of the samples that are declared as alpha."""
     import tifffile
 
     alpha = {int(tifffile.EXTRASAMPLE.UNASSALPHA), int(tifffile.EXTRASAMPLE.ASSOCALPHA)}
@@ -72,7 +74,7 @@ def alpha_samples(page: tifffile.TiffPage) -> list[int]:
 
 
 def nodata_of(page: tifffile.TiffPage) -> float | None:
-    """The value of pixels that hold nothing, where the file names one."""
+    """Return the nodata value of the file; ``None`` if it has none."""
     try:
         return float(str(page.tags.valueof(NODATA_TAG, default="")).strip("\0 ").replace(",", "."))
     except ValueError:
@@ -80,10 +82,10 @@ def nodata_of(page: tifffile.TiffPage) -> float | None:
 
 
 def where_nodata(page: tifffile.TiffPage, samples: Array) -> BoolArray | None:
-    """Where every band of stored samples, (H, W) or (H, W, S), holds nothing: bool (H, W).
+    """Return bool (H, W), True where every band of the samples, (H, W) or (H, W, S), is nodata.
 
     Returns:
-        ``None`` where the file names no such value.
+        ``None`` if the file has no nodata value.
     """
     nodata = nodata_of(page)
     if nodata is None:

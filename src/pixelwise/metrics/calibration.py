@@ -1,4 +1,4 @@
-"""Is what is 90 % sure right 90 times of 100? Reliability, temperature, risk and coverage."""
+"""Measure calibration: reliability, temperature scaling, risk and coverage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Were the things found? Recall of connected objects, by their size."""
+"""Measure object recall: connected objects that were found, by size."""
 
 from __future__ import annotations
 

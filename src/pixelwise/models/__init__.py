@@ -1,4 +1,4 @@
-"""The models: tensor in, logits out. One file per architecture; ``create_model`` builds by name."""
+"""Segmentation models, created by name with ``create_model``."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def create_model(
 
     Args:
         name: A registered name; see :func:`list_models`.
-        num_classes: Planes of the logits, at least 1.
+        num_classes: Number of classes, which is the number of channels of the logits, at least 1.
         in_channels: Channels of the images, at least 1.
-        **arguments: Further arguments of that architecture, as in the signature of its class.
+        **arguments: Further arguments of the architecture, see the signature of its class.
 
     Raises:
-        UnknownNameError: No such model, or no such argument.
+        UnknownNameError: The model or an argument is unknown.
         ConfigError: A count is below 1.
     """
     for what, count in (("num_classes", num_classes), ("in_channels", in_channels)):
@@ -39,14 +39,14 @@ def create_model(
 
 
 def check_model(name: str, **arguments: Any) -> None:
-    """Refuse a name or arguments that no model can be built with; no weights are made.
+    """Check that a model can be built, without allocating weights.
 
     Args:
-        name: As for :func:`create_model`.
-        **arguments: As there.
+        name: See :func:`create_model`.
+        **arguments: See :func:`create_model`.
 
     Raises:
-        PixelwiseError: As there.
+        PixelwiseError: See :func:`create_model`.
     """
     kept = {key: value for key, value in arguments.items() if key not in FRESH_ONLY}
     models.checked(name, num_classes=2, in_channels=3, **arguments)
@@ -55,21 +55,21 @@ def check_model(name: str, **arguments: Any) -> None:
 
 
 def list_models() -> list[str]:
-    """The registered names, sorted."""
+    """Return the registered names, sorted."""
     return models.names()
 
 
 @dataclass(frozen=True)
 class ModelSummary:
-    """What ``pixelwise models`` says of a model.
+    """Properties of a model, as listed by ``pixelwise models``.
 
     Attributes:
         name: The registered name.
-        reference: Where the architecture is described: author, year and network.
-        parameters: How many weights are trained, at the given channels and classes.
-        gmacs: Multiplications and additions of one image of the given size, in 10 ** 9; those of
-            convolutions, the rest is small beside them.
-        label_modes: The label modes that it can be trained on.
+        reference: Source of the architecture: authors, year and network.
+        parameters: Number of trainable parameters, for the given channels and classes.
+        gmacs: Multiply-accumulate operations for one image of the given size, in 10 ** 9; only
+            convolutions and matrix products, as the rest is small.
+        label_modes: Supported label modes.
     """
 
     name: str
@@ -82,7 +82,7 @@ class ModelSummary:
 def summarize_models(
     num_classes: int, in_channels: int, size: tuple[int, int] = (256, 256)
 ) -> list[ModelSummary]:
-    """Describe every registered model; nothing is computed, the weights are never allocated."""
+    """Describe every registered model without computing anything or allocating weights."""
     summaries = []
     for name in list_models():
         with torch.device("meta"):
@@ -101,14 +101,14 @@ def summarize_models(
 
 
 def count_gmacs(model: SegmentationModel, size: tuple[int, int]) -> float:
-    """Count the multiplications and additions of one image, by running the model on shapes alone.
+    """Count the multiply-accumulate operations for one image by running the model on shapes only.
 
     Args:
-        model: Any of ours, with weights or on the ``meta`` device.
+        model: Any model of pixelwise, with weights or on the ``meta`` device.
         size: Height and width of the image.
 
     Returns:
-        In 10 ** 9, of convolutions and matrix products.
+        The number in 10 ** 9, for convolutions and matrix products.
     """
     from torch.utils.flop_counter import FlopCounterMode
 

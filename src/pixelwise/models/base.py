@@ -1,4 +1,4 @@
-"""The base class of all models: it pads and crops, the architectures do the rest."""
+"""The base class of all models, which pads images and crops logits."""
 
 from __future__ import annotations
 
@@ -15,32 +15,31 @@ models: Registry[nn.Module] = Registry(
 )
 
 FRESH_ONLY = ("pretrained",)
-"""Arguments that decide the fresh weights and nothing else; a model file need not know them."""
+"""Arguments that only affect the initial weights; they are not stored in model files."""
 
 
 class SegmentationModel(nn.Module):
-    """A network that maps every image size to logits of the same size.
+    """A network that maps images of any size to logits of the same size.
 
-    The one place where images are padded to the network's stride and logits are cropped back. The
-    padding is at the right and the bottom, so pixel (0, 0) of the image stays at (0, 0). Both hold
-    no branch on a size, so that one traced graph serves every height and width.
+    Images are padded to the stride of the network, and logits are cropped back, only in this class.
+    The padding is at the right and the bottom, so pixel (0, 0) of the image stays at (0, 0). Both
+    steps do not branch on sizes, so one traced graph supports every height and width.
 
     Attributes:
-        reference: Where the architecture is described: author, year and network.
-        stride: Heights and widths that the network itself needs are multiples of this.
-        is_padded: Images are padded to multiples of the stride; ``False`` where the network takes
-            other sizes by itself.
-        learning_rate: The highest learning rate of Adam, warmed up and decayed, that it was seen to
-            take.
+        reference: Source of the architecture: authors, year and network.
+        stride: The network requires heights and widths that are multiples of this.
+        is_padded: Whether images are padded to multiples of the stride; ``False`` if the network
+            supports other sizes itself.
+        learning_rate: Highest tested learning rate for Adam with warmup and decay.
         name: The registered name.
-        arguments: What the builder was called with, enough to build the same network again.
-        num_classes: Planes of the logits.
+        arguments: Arguments of the constructor, sufficient to build the same network again.
+        num_classes: Channels of the logits.
         in_channels: Channels of the image.
-        smallest_px: Smaller images are padded to this: batch normalization needs more than one
+        smallest_px: Smaller images are padded to this size: batch normalization needs more than one
             pixel at the deepest level.
-        sees_px: Side of the square around a pixel that its logits depend on; ``None``: the whole
-            image, or nearly.
-        auxiliary_weights: Of the losses of further outputs in training; see
+        sees_px: Side of the square around a pixel that its logits depend on; ``None`` for the whole
+            image or nearly so.
+        auxiliary_weights: Loss weights of auxiliary outputs in training; see
             :meth:`training_logits`.
         export_obstacle: Why ``torch.export`` cannot trace it with every height and width; ``None``
             where it can. See :func:`pixelwise.models.tracing.trace_program`.
@@ -62,7 +61,7 @@ class SegmentationModel(nn.Module):
     in_channels: int
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        """Keep what the model is built with, also where its class is called directly."""
+        """Store the constructor's arguments, even if the class is called directly."""
         model = super().__new__(cls)
         signature = inspect.signature(cls.__init__)
         # Copying and unpickling build it without arguments, and bring the attributes themselves.
@@ -76,22 +75,22 @@ class SegmentationModel(nn.Module):
         """Segment a batch of images.
 
         Args:
-            image: Float (N, C, H, W), normalized; every H and W from 1 upwards.
+            image: Float (N, C, H, W), normalized; H and W are at least 1.
 
         Returns:
-            Logits, float (N, num_classes, H, W); pixel (r, c) belongs to the image's pixel (r, c).
+            Logits, float (N, num_classes, H, W); pixel (r, c) belongs to pixel (r, c) of the image.
         """
         height, width = image.shape[-2:]
         return self.segment(self._padded(image))[..., :height, :width]
 
     def training_logits(self, image: Tensor) -> list[Tensor]:
-        """The logits of every output that is trained, the main one first.
+        """Return the logits of every trained output, the main one first.
 
         Args:
-            image: As for :meth:`forward`.
+            image: See :meth:`forward`.
 
         Returns:
-            One tensor as of :meth:`forward`, and one for each of ``auxiliary_weights``.
+            One tensor as from :meth:`forward`, and one for each of ``auxiliary_weights``.
         """
         height, width = image.shape[-2:]
         outputs = self.segment_for_training(self._padded(image))
@@ -102,11 +101,11 @@ class SegmentationModel(nn.Module):
         raise NotImplementedError
 
     def segment_for_training(self, image: Tensor) -> list[Tensor]:
-        """As :meth:`segment`, with the auxiliary outputs after the main one, of the same size."""
+        """Return the logits of :meth:`segment` and of the auxiliary outputs, in the same size."""
         return [self.segment(image)]
 
     def padded_size(self, height: int, width: int) -> tuple[int, int]:
-        """The height and width at which an image of that size goes through the network."""
+        """Return the height and width to which an image of that size is padded."""
         grid = self.stride if self.is_padded else 1
         # torch.sym_max and no branches: a traced graph holds these sizes as expressions.
         least: Any = self.smallest_px
@@ -118,12 +117,12 @@ class SegmentationModel(nn.Module):
     def _padded(self, image: Tensor) -> Tensor:
         height, width = self.padded_size(*image.shape[-2:])
         more = (0, width - image.shape[-1], 0, height - image.shape[-2])
-        # Edge pixels are repeated: a black border would look like the edge of an object.
+        # The edge is repeated, as a black border would look like the edge of an object.
         return nn.functional.pad(image, more, mode="replicate")
 
 
 def _remember(model: SegmentationModel, given: inspect.BoundArguments) -> None:
-    """Set the attributes that follow from the arguments of a model's class."""
+    """Set the attributes that follow from the constructor's arguments."""
     own = dict(list(given.arguments.items())[1:])  # without self
     for entry in given.signature.parameters.values():
         if entry.kind is entry.VAR_KEYWORD:

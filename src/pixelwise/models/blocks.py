@@ -1,4 +1,4 @@
-"""What the architectures share: convolutions, activations, and the ways to sample up and down."""
+"""Building blocks that several architectures share."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from pydantic import Field
 from torch import Tensor, nn
 
 Activation = Literal["relu", "elu"]
-"""What follows a convolution."""
+"""The activation after a convolution."""
 
 Normalization = Literal["none", "batch", "batch-before", "group-before"]
-"""Batch normalization after the activation or before it; group
-normalization before it, which looks at each image by itself; or none."""
+"""Batch normalization after the activation or before it; group normalization before it, which
+normalizes each image separately; or none."""
 
 UpSampling = Literal["transposed", "nearest", "bilinear"]
-"""How a U-Net doubles the size: a learned transposed convolution, or a fixed rule and then a
-2 x 2 convolution."""
+"""How a U-Net doubles the size: a learned transposed convolution, or fixed interpolation followed
+by a 2 x 2 convolution."""
 
 Merge = Literal["concatenate", "add"]
-"""How a skip meets the decoder."""
+"""How skip connections are merged into the decoder."""
 
 Depth = Annotated[int, Field(ge=2, le=8)]
-"""Levels of a U-Net."""
+"""Number of levels of a U-Net."""
 
 Padding = Literal["zeros", "replicate"]
-"""What a convolution sees beyond the border."""
+"""Padding of convolutions at the border."""
 
 MAX_GROUPS = 8
-"""Group normalization has this many groups, as far as the channels divide."""
+"""Number of groups of group normalization, if it divides the number of channels."""
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "elu": nn.ELU}
 
@@ -39,14 +39,14 @@ Initialize = Callable[[Tensor], Tensor]
 
 
 def glorot_uniform(weight: Tensor) -> Tensor:
-    """Fill weights as Glorot and Bengio (2010) do, uniformly."""
+    """Initialize weights uniformly after Glorot and Bengio (2010)."""
     return nn.init.xavier_uniform_(weight)
 
 
 def he_normal(weight: Tensor) -> Tensor:
-    """Fill weights as He et al. (2015, arXiv:1502.01852) do, normally, by the inputs of a unit.
+    """Initialize weights normally after He et al. (2015, arXiv:1502.01852), by fan-in.
 
-    Some frameworks truncate this at two standard deviations; the spread is the same.
+    Some frameworks truncate the distribution at two standard deviations; the spread is the same.
     """
     return nn.init.kaiming_normal_(weight, mode="fan_in", nonlinearity="relu")
 
@@ -61,11 +61,11 @@ def convolution(
     dilation: int = 1,
     padding: Padding = "zeros",
 ) -> nn.Conv2d:
-    """A convolution that keeps the size ('same') or halves it, with a zero bias.
+    """Return a convolution that keeps the size ('same') or halves it, with a zero bias.
 
-    An even kernel that keeps the size pads the odd pixel at the right and the bottom, as TensorFlow
-    does. One that halves it lies evenly about the two pixels that become one, and an odd one has
-    its center on the first of them.
+    An even kernel that keeps the size pads the odd pixel at the right and the bottom, as in
+    TensorFlow. An even kernel that halves the size is centered between the two pixels that become
+    one, and an odd kernel on the first of them.
     """
     if kernel_size % 2 or stride > 1:
         layer = nn.Conv2d(
@@ -97,7 +97,7 @@ def convolution_block(
     dilation: int = 1,
     padding: Padding = "zeros",
 ) -> nn.Sequential:
-    """A convolution as of :func:`convolution`, its activation, a normalization before or after.
+    """Return a convolution with its activation, and a normalization before or after that.
 
     Reference:
         Ioffe and Szegedy, Batch normalization (2015), arXiv:1502.03167; Wu and He, Group
@@ -123,14 +123,14 @@ def convolution_block(
 
 
 def batch_normalizations(model: nn.Module) -> list[nn.Module]:
-    """The layers of a network that normalize by the batch."""
+    """Return the layers of a network that use batch normalization."""
     return [
         layer for layer in model.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)
     ]
 
 
 class _EvenConvolution(nn.Conv2d):
-    """Pads by itself: for an even kernel torch's ``padding="same"`` does so too, with a warning."""
+    """Pads explicitly, as torch warns about ``padding="same"`` with even kernels."""
 
     def forward(self, feature_map: Tensor) -> Tensor:
         before, after = (self.kernel_size[0] - 1) // 2, self.kernel_size[0] // 2
@@ -141,14 +141,14 @@ class _EvenConvolution(nn.Conv2d):
 
 
 class Dropout(nn.Module):
-    """Zero a random share of the features in training, and scale up the rest.
+    """Set a random share of the features to zero in training, and scale up the rest.
 
-    The same as ``torch.nn.Dropout``, with chances in steps of 1 / 65,536. On the processor torch
-    draws one number after the other for it, which was measured at 16 % of a U-Net's training; here
-    one number serves four features. It draws from torch's generator, so that a run can be resumed.
+    The same as ``torch.nn.Dropout``, with probabilities in steps of 1 / 65,536. On a CPU, torch
+    draws one number per feature, which took 16 % of a U-Net's training time; here, one number
+    serves four features. The numbers come from torch's generator, so that runs can be resumed.
 
     Args:
-        chance: Share of the features that is zeroed, 0 to below 1.
+        chance: Share of the features set to zero, 0 to below 1.
 
     Reference:
         Srivastava et al., Dropout (2014), JMLR 15.
@@ -159,7 +159,7 @@ class Dropout(nn.Module):
         self.chance = chance
 
     def forward(self, feature_map: Tensor) -> Tensor:
-        """Any shape to the same shape."""
+        """Apply dropout to a tensor of any shape."""
         if not self.training or self.chance == 0:
             return feature_map
         if feature_map.device.type != "cpu":
@@ -170,18 +170,18 @@ class Dropout(nn.Module):
         bits = torch.empty((count + 3) // 4, dtype=torch.int64)
         bits.random_(torch.iinfo(torch.int64).min, None)
         is_kept = bits.view(torch.int16)[:count] >= smallest + num_dropped
-        # The factors lie in memory as the features do, so that no element has to change place.
+        # The factors have the memory layout of the features, so that nothing must be reordered.
         factors = torch.empty_like(feature_map)
         torch.mul(is_kept, levels / (levels - num_dropped), out=factors.as_strided((count,), (1,)))
         return feature_map * factors
 
     def extra_repr(self) -> str:
-        """The chance, for printing."""
+        """Return the probability, for printing."""
         return f"{self.chance:g}"
 
 
 def transposed_convolution(in_channels: int, out_channels: int) -> nn.ConvTranspose2d:
-    """A 2 x 2 transposed convolution of stride 2: it doubles the size, pixel-aligned."""
+    """Return a 2 x 2 transposed convolution of stride 2, which doubles the size pixel-aligned."""
     layer = nn.ConvTranspose2d(in_channels, out_channels, 2, stride=2)
     glorot_uniform(layer.weight)
     assert layer.bias is not None
@@ -190,11 +190,11 @@ def transposed_convolution(in_channels: int, out_channels: int) -> nn.ConvTransp
 
 
 def bilinear_transposed_convolution(channels: int, factor: int) -> nn.ConvTranspose2d:
-    """A learned up-sampling that starts as the bilinear one, each channel by itself.
+    """Return a learned up-sampling of each channel that is initialized as bilinear.
 
     Args:
-        channels: In and out.
-        factor: Of the size, a power of two from 2 on.
+        channels: Number of input and output channels.
+        factor: Scale factor, a power of two, at least 2.
 
     Reference:
         Long et al., Fully Convolutional Networks (2015), arXiv:1411.4038, section 3.3.
@@ -204,7 +204,7 @@ def bilinear_transposed_convolution(channels: int, factor: int) -> nn.ConvTransp
         channels,
         2 * factor,
         stride=factor,
-        padding=factor // 2 + factor,  # and the repeated edge, enlarged, is cut off again
+        padding=factor // 2 + factor,  # also removes the repeated edge after up-sampling
         groups=channels,
         bias=False,
     )
@@ -215,7 +215,7 @@ def bilinear_transposed_convolution(channels: int, factor: int) -> nn.ConvTransp
 
 
 class _EdgeRepeatingTransposedConvolution(nn.ConvTranspose2d):
-    """Repeats the edge first; with zeros beyond it, the output fades toward the border."""
+    """Repeats the edge first; with zeros beyond it, the output would fade toward the border."""
 
     def forward(self, feature_map: Tensor, output_size: list[int] | None = None) -> Tensor:
         padded = nn.functional.pad(feature_map, (1, 1, 1, 1), mode="replicate")
@@ -223,21 +223,21 @@ class _EdgeRepeatingTransposedConvolution(nn.ConvTranspose2d):
 
 
 class MaxPool(nn.Module):
-    """2 x 2 max pooling that remembers where each maximum was; the last row may stand alone.
+    """2 x 2 max pooling that also returns the positions of the maxima; odd sizes are supported.
 
     Reference:
         Badrinarayanan et al., SegNet (2017), arXiv:1511.00561.
     """
 
     def forward(self, feature_map: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, C, H, W) to half the size, rounded up, and the indices of the maxima, int64."""
+        """Halve (N, C, H, W), rounding up; also return the indices of the maxima, int64."""
         if not torch.compiler.is_exporting():
             pooled, indices = nn.functional.max_pool2d(
                 feature_map, 2, ceil_mode=True, return_indices=True
             )
             return pooled, indices
-        # torch.export cannot prove the sizes that ceil_mode gives: the same with a border that
-        # holds no maximum, and the indices counted without it.
+        # torch.export cannot prove the sizes with ceil_mode. Padding with -inf gives the same
+        # maxima; the indices are converted to those without padding.
         rows, columns = feature_map.shape[-2:]
         more = (0, (columns + 1) // 2 * 2 - columns, 0, (rows + 1) // 2 * 2 - rows)
         even = nn.functional.pad(feature_map, more, value=-math.inf)
@@ -247,12 +247,12 @@ class MaxPool(nn.Module):
 
 
 def unpool(feature_map: Tensor, indices: Tensor, size: tuple[int, int]) -> Tensor:
-    """Put each value back where the encoder's maximum was; zeros elsewhere.
+    """Put each value at the position of the encoder's maximum, with zeros elsewhere.
 
     Args:
-        feature_map: (N, C, H, W); C is a multiple of the channels of ``indices``, each of which
-            then serves C / channels maps.
-        indices: Of the pooling, int64 (N, C', H, W).
+        feature_map: (N, C, H, W); C is a multiple of the channels C' of ``indices``, each of which
+            is used for C / C' maps.
+        indices: Indices from the pooling, int64 (N, C', H, W).
         size: Height and width before the pooling.
 
     Returns:
@@ -270,7 +270,7 @@ def unpool(feature_map: Tensor, indices: Tensor, size: tuple[int, int]) -> Tenso
 
 
 def bed_of_nails(feature_map: Tensor) -> Tensor:
-    """Put each value into the upper left of a 2 x 2 field of zeros; (N, C, H, W) to double size."""
+    """Put each value at the upper left of 2 x 2 zeros; doubles the size of (N, C, H, W)."""
     rows, columns = feature_map.shape[-2:]
     nails = feature_map.new_zeros((*feature_map.shape[:-2], 2 * rows, 2 * columns))
     nails[..., ::2, ::2] = feature_map

@@ -1,4 +1,4 @@
-"""Dilated convolutions instead of down-sampling: the context module."""
+"""A context module of dilated convolutions without down-sampling."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from pixelwise.models.base import SegmentationModel, models
 from pixelwise.models.blocks import convolution, convolution_block, glorot_uniform, he_normal
 
 FRONT_END = 3
-"""3 x 3 convolutions before the context module."""
+"""Number of 3 x 3 convolutions before the context module."""
 
 
 @models.register("dilated")
 class Dilated(SegmentationModel):
-    """Everything at full size: three convolutions, then seven whose grid widens from 1 to 16.
+    """Three convolutions at full size, then seven with dilations from 1 to 16.
 
-    The context module sees 67 x 67 pixels, as in the paper, and the whole network 73 x 73, with as
-    many layers as ``stacked-fcn``, which sees 23 x 23.
+    The context module has a receptive field of 67 x 67 pixels, as in the paper, and the network one
+    of 73 x 73. ``stacked-fcn`` has as many layers and a receptive field of 23 x 23.
 
     Args:
-        num_classes: Planes of the logits.
+        num_classes: Channels of the logits.
         in_channels: Channels of the image.
-        filters: Of every convolution but the last.
-        dilations: Of the context module's 3 x 3 convolutions; the receptive field is
+        filters: Filters of every convolution but the last.
+        dilations: Dilations of the context module's 3 x 3 convolutions; its receptive field is
             ``7 + 2 * sum(dilations)``.
 
     Reference:
         Yu and Koltun, Multi-scale context aggregation by dilated convolutions (2016),
-        arXiv:1511.07122, table 1, basic. The front end is a small one of ours, where
-        the paper has VGG16's.
+        arXiv:1511.07122, table 1, basic. The paper uses VGG16 in front of the module, and this
+        network three convolutions.
     """
 
     reference = "Yu and Koltun 2016, context module"
@@ -62,6 +62,6 @@ class Dilated(SegmentationModel):
         self.sees_px = 1 + 2 * (FRONT_END + sum(dilations))
 
     def segment(self, image: Tensor) -> Tensor:
-        """Segment images of any size; (N, C, H, W) to (N, K, H, W)."""
+        """Segment images of any size, (N, C, H, W) to (N, K, H, W)."""
         logits: Tensor = self.head(self.context(self.front_end(image)))
         return logits

@@ -21,17 +21,17 @@ UPSAMPLE_AFTER = (6, 8)
 
 @models.register("encoder-decoder")
 class EncoderDecoder(SegmentationModel):
-    """The stacked FCN's convolutions and parameters, half of them at a half or quarter of the size.
+    """The convolutions of the stacked FCN, half of them at a half or a quarter of the size.
 
-    74,595 parameters at 1 channel and 3 classes, as the stacked FCN, at 0.4 times its computation.
+    74,595 parameters with 1 channel and 3 classes, as the stacked FCN, at 0.4 times its operations.
 
     Args:
-        num_classes: Planes of the logits.
+        num_classes: Channels of the logits.
         in_channels: Channels of the image.
-        filters: Of the first and the tenth convolution; those between have twice as many.
-        activation: After every convolution but the last.
-        normalization: After or before the activation, by the batch or by the image, or none.
-        dropout: Chance, after every convolution but the last.
+        filters: Filters of the first and the tenth convolution; those between have twice as many.
+        activation: Activation after every convolution but the last.
+        normalization: Normalization after or before the activation, or none.
+        dropout: Dropout probability after every convolution but the last.
         up: How the size is doubled; neither way has parameters.
 
     Reference:
@@ -74,6 +74,6 @@ class EncoderDecoder(SegmentationModel):
         self.sees_px = seen_px(self.layers, self.stride)
 
     def segment(self, image: Tensor) -> Tensor:
-        """Segment images whose sides are multiples of 4; (N, C, H, W) to (N, K, H, W)."""
+        """Segment images with sides that are multiples of 4, (N, C, H, W) to (N, K, H, W)."""
         logits: Tensor = self.layers(image)
         return logits

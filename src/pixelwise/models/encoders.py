@@ -1,4 +1,4 @@
-"""Classification networks as encoders: those of torchvision with dense layers, and timm's."""
+"""Classification networks from torchvision and timm as encoders."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from pixelwise.errors import ConfigError, DownloadError
 
 
 class Encoder(nn.Module):
-    """An image to feature maps at several strides.
+    """Computes feature maps of an image at several strides.
 
     Attributes:
-        channels: Of each feature map, finest first.
+        channels: Channels of each feature map, finest first.
     """
 
     channels: tuple[int, ...]
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """(N, C, H, W), sides multiples of the last stride, to one map per stride, finest first."""
+        """Return a map per stride, finest first; sides must be multiples of the last stride."""
         raise NotImplementedError
 
     def deepest(self, image: Tensor) -> Tensor:
-        """The deepest feature map alone, as the classifier computes it."""
+        """Return only the deepest feature map, as the classifier computes it."""
         *_, last = self(image)
         feature_map: Tensor = last
         return feature_map
@@ -37,14 +37,14 @@ class Encoder(nn.Module):
 
 @dataclass(frozen=True)
 class Classifier:
-    """Where a torchvision classifier is cut, and where its feature maps lie.
+    """The structure of a torchvision classifier.
 
     Attributes:
-        ends: Ends of the parts of ``features`` whose outputs are at strides 8, 16 and 32.
-        channels: Of these outputs.
-        dense_px: Height and width of the feature map that the first dense layer takes.
-        margin_px: Rows and columns put before the image, so that the deepest map covers it.
-        starts: The first row and column of each map that lies on the image then.
+        ends: Ends of the parts of ``features`` whose outputs have the strides 8, 16 and 32.
+        channels: Channels of these outputs.
+        dense_px: Height and width of the input of the first dense layer.
+        margin_px: Rows and columns added before the image, so that the deepest map covers it.
+        starts: The first row and column of each map that lies on the image with this margin.
     """
 
     ends: tuple[int, int, int]
@@ -55,16 +55,16 @@ class Classifier:
 
 
 CLASSIFIERS = {
-    # AlexNet's convolutions and poolings without padding look to the right and downwards: without
-    # a margin its maps would have a cell too few, and lie 32 pixels off.
+    # AlexNet's convolutions and poolings without padding shift the maps to the right and down.
+    # Without a margin, its maps would lack a cell and be off by 32 pixels.
     "alexnet": Classifier((3, 6, 13), (64, 192, 256), 6, margin_px=32, starts=(3, 1, 0)),
     "vgg16": Classifier((17, 24, 31), (256, 512, 512), 7),
 }
-"""The classifiers whose dense layers are kept."""
+"""Classifiers whose dense layers are kept as convolutions."""
 
 
 class TorchvisionEncoder(Encoder):
-    """The convolutions of AlexNet or VGG16, He normal initialization.
+    """The convolutions of AlexNet or VGG16, with He normal initialization.
 
     Args:
         name: One of :data:`CLASSIFIERS`.
@@ -83,7 +83,7 @@ class TorchvisionEncoder(Encoder):
         self.channels = self._cut.channels
         build = {"alexnet": torchvision.models.alexnet, "vgg16": torchvision.models.vgg16}[name]
         device = torch.empty(0).device
-        with torch.device("meta"):  # its dense layers, 100 million weights, are never filled
+        with torch.device("meta"):  # avoids allocating its dense layers, 100 million weights
             layers = list(build(weights=None).features.children())
             first = layers[0]
             layers[0] = nn.Conv2d(
@@ -104,7 +104,7 @@ class TorchvisionEncoder(Encoder):
                 nn.init.zeros_(layer.bias)
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """(N, C, H, W), sides multiples of 32, to the maps at strides 8, 16 and 32."""
+        """Return the maps at strides 8, 16 and 32; the sides must be multiples of 32."""
         height, width = image.shape[-2:]
         margin, begin, maps = self._cut.margin_px, 0, []
         feature_map = nn.functional.pad(image, (margin, 0, margin, 0), mode="replicate")
@@ -116,15 +116,15 @@ class TorchvisionEncoder(Encoder):
         return maps
 
     def deepest(self, image: Tensor) -> Tensor:
-        """The last pooling's output, without any margin around the image."""
+        """Return the output of the last pooling, without a margin around the image."""
         feature_map: Tensor = self.features(image)
         return feature_map
 
     def load_features(self, state: Mapping[str, Tensor]) -> None:
-        """Take the classifier's convolutions.
+        """Load the classifier's convolutions.
 
         Raises:
-            ConfigError: They do not fit.
+            ConfigError: The weights do not fit.
         """
         own = self.features.state_dict()
         fitting = dict(state)
@@ -139,17 +139,17 @@ class TorchvisionEncoder(Encoder):
 
 
 class TimmEncoder(Encoder):
-    """Any encoder of timm that gives feature maps at the strides asked for.
+    """Any timm encoder with feature maps at the requested strides.
 
     Args:
-        name: As timm names it, such as ``resnet50``.
+        name: Its name in timm, such as ``resnet50``.
         in_channels: Channels of the image.
-        strides: Of the feature maps, finest first.
-        pretrained: Start from timm's weights; they are downloaded.
+        strides: Strides of the feature maps, finest first.
+        pretrained: Use timm's pretrained weights, which are downloaded.
 
     Raises:
-        ConfigError: timm has no such encoder, or it has no such strides.
-        DownloadError: The weights cannot be fetched.
+        ConfigError: timm has no such encoder, or it lacks one of the strides.
+        DownloadError: The weights cannot be downloaded.
     """
 
     def __init__(
@@ -164,7 +164,7 @@ class TimmEncoder(Encoder):
 
         def check(network: Any) -> None:
             reductions = network.feature_info.reduction()
-            # Of several maps at a stride the deepest one is taken.
+            # If several maps have the same stride, the deepest one is used.
             last = {reduction: place for place, reduction in enumerate(reductions)}
             if not set(strides) <= set(last):
                 raise ConfigError(
@@ -181,13 +181,13 @@ class TimmEncoder(Encoder):
         )
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """(N, C, H, W), sides multiples of the last stride, to one map per stride."""
+        """Return a map per stride; the sides must be multiples of the last stride."""
         maps = self.body(image)
         return [maps[place] for place in self._places]
 
 
 _SUITABLE: set[tuple[str, int, tuple[int, ...]]] = set()
-"""Networks that :func:`_check_maps` has let pass: each is run once in a process."""
+"""Networks that passed :func:`_check_maps`, so that each is checked once per process."""
 
 
 def _check_maps(
@@ -198,10 +198,10 @@ def _check_maps(
     places: Sequence[int],
     channels: Sequence[int],
 ) -> None:
-    """Run a network of timm on shapes alone: the maps must be what it says, at any multiple.
+    """Run a timm network on shapes only, to check that its maps have the declared shapes.
 
     Raises:
-        ConfigError: They are not; such as (N, H, W, C), or at the sizes of its training alone.
+        ConfigError: They differ, such as (N, H, W, C), or only one image size is supported.
     """
     key = (name, in_channels, tuple(strides))
     if key in _SUITABLE:
@@ -235,19 +235,19 @@ def create_encoder(
     check: Callable[[Any], None] = lambda _: None,
     **arguments: Any,
 ) -> Any:
-    """A network of timm, without its classifier.
+    """Build a timm network without its classifier.
 
     Args:
-        name: As timm names it.
+        name: Its name in timm.
         in_channels: Channels of the image.
-        pretrained: Start from timm's weights; they are downloaded.
-        check: Raises where the network does not suit; it gets one with fresh weights, so that
-            nothing is fetched for one that does not.
-        **arguments: Further ones for timm, such as ``output_stride``.
+        pretrained: Use timm's pretrained weights, which are downloaded.
+        check: Raises an error for an unsuitable network; it is called with fresh weights, so that
+            nothing is downloaded for an unsuitable one.
+        **arguments: Further arguments for timm, such as ``output_stride``.
 
     Raises:
-        ConfigError: timm has no such network, or it does not take these arguments.
-        DownloadError: The weights cannot be fetched.
+        ConfigError: timm has no such network, or it does not accept the arguments.
+        DownloadError: The weights cannot be downloaded.
     """
     import timm
 
@@ -272,8 +272,8 @@ def create_encoder(
     check(network)
     if pretrained:
         return fetched(lambda: build(pretrained=True), name)
-    # timm lets residual branches start at zero. Until they have grown, only the 1 x 1 convolutions
-    # of stride 2 beside them see the image, and those skip three pixels of four.
+    # timm initializes residual branches with zero. Until they grow, only the 1 x 1 convolutions of
+    # stride 2 beside them see the image, and those skip three of four pixels.
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d):
             nn.init.ones_(layer.weight)
@@ -285,16 +285,16 @@ def _listed(numbers: Sequence[int]) -> str:
 
 
 def fetched(build: Callable[[], Any], what: str) -> Any:
-    """Build something with downloaded weights; without them it was built before.
+    """Build something with downloaded weights, after building it without them has succeeded.
 
     Raises:
-        ConfigError: There are none, or they do not fit.
-        DownloadError: They cannot be fetched, or came damaged.
+        ConfigError: The weights do not exist or do not fit.
+        DownloadError: The weights cannot be downloaded, or are damaged.
     """
     from huggingface_hub.errors import HfHubHTTPError
     from safetensors import SafetensorError
 
-    # Its bases are OSError and that of all errors of the client that the hub's library speaks by.
+    # Base classes: OSError, and that of all errors of the HTTP client of huggingface_hub.
     hub_errors: tuple[Any, ...] = HfHubHTTPError.__bases__
     try:
         return build()
@@ -324,10 +324,10 @@ def fetched(build: Callable[[], Any], what: str) -> Any:
 
 
 def fetch_torchvision_weights(name: str) -> Mapping[str, Tensor]:
-    """The weights that torchvision offers for a classifier, learned on ImageNet.
+    """Return torchvision's ImageNet weights of a classifier.
 
     Raises:
-        DownloadError: They cannot be fetched.
+        DownloadError: The weights cannot be downloaded.
     """
     import torchvision
 

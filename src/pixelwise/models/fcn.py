@@ -1,4 +1,4 @@
-"""Fully convolutional networks with sum skips: FCN-32s, FCN-16s and FCN-8s (Long et al. 2015)."""
+"""Fully convolutional networks with skips: FCN-32s, FCN-16s and FCN-8s (Long et al. 2015)."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from pixelwise.models.encoders import (
 )
 
 STRIDES = (8, 16, 32)
-"""Of the feature maps that an encoder gives, finest first."""
+"""Strides of the encoder's feature maps, finest first."""
 
 DENSE_UNITS = 4096
-"""Of the two dense layers of AlexNet and VGG."""
+"""Number of units of the two dense layers in AlexNet and VGG."""
 
 
 class SlidingDense(nn.Linear):
-    """A dense layer at every place of a feature map, as a 'same' convolution with its weights.
+    """A dense layer applied at every position of a feature map, like a 'same' convolution.
 
-    A convolution would be the same, but its gradient was measured at 5.4 s on a processor for
-    VGG16's first dense layer on a 2 x 2 map; by windows and one matrix product it is 0.2 s.
+    A convolution gives the same result, but its gradient took 5.4 s on a CPU for VGG16's first
+    dense layer on a 2 x 2 map; windows and one matrix product take 0.2 s.
 
     Args:
-        in_channels: Of the feature map.
-        out_channels: Units.
-        kernel_px: Side of the window that the layer takes; of an even one the odd pixel is at the
-            right and the bottom.
+        in_channels: Channels of the feature map.
+        out_channels: Number of units.
+        kernel_px: Side of the window; for an even one, the odd pixel is at the right and the
+            bottom.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_px: int) -> None:
@@ -51,7 +51,7 @@ class SlidingDense(nn.Linear):
         nn.init.zeros_(self.bias)
 
     def forward(self, feature_map: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, units, H, W)."""
+        """Apply the layer, (N, C, H, W) to (N, units, H, W)."""
         num, _, height, width = feature_map.shape
         before, after = (self.kernel_px - 1) // 2, self.kernel_px // 2
         padded = nn.functional.pad(feature_map, (before, after, before, after))
@@ -61,20 +61,20 @@ class SlidingDense(nn.Linear):
 
 
 class FCN(SegmentationModel):
-    """A classification network, its dense layers made convolutions, and scores added on the way up.
+    """A classification network with dense layers as convolutions, and scores added by skips.
 
-    Scores are taken from the deepest feature map, doubled in size and added to those of the map
-    above, as many times as there are skips; the rest is up-sampled at once. Every up-sampling is
-    learned, each class by itself, and starts as the bilinear one. Skips start at zero, so that
-    FCN-8s starts as FCN-32s.
+    The scores of the deepest feature map are doubled in size and added to those of the next finer
+    map, once per skip, and then up-sampled to full size. Every up-sampling is learned for each
+    class separately and initialized as bilinear. Skips are initialized with zero, so FCN-8s starts
+    as FCN-32s.
 
     Args:
-        num_classes: Planes of the logits.
+        num_classes: Channels of the logits.
         in_channels: Channels of the image.
-        encoder: ``alexnet`` or ``vgg16`` (the paper's), which keep their dense layers as
-            convolutions, or any convolutional encoder of timm, such as ``resnet18``, ``resnet50``.
-        dropout: Chance, before the scores and, where they are kept, between the dense layers.
-        pretrained: Start from weights learned on ImageNet; they are downloaded.
+        encoder: ``alexnet`` or ``vgg16``, which is used in the paper, with their dense layers as
+            convolutions; or any convolutional encoder of timm, such as ``resnet18``.
+        dropout: Dropout probability before the scores and between the dense layers, if any.
+        pretrained: Use weights pretrained on ImageNet, which are downloaded.
 
     Attributes:
         num_skips: 0, 1 or 2.
@@ -130,7 +130,7 @@ class FCN(SegmentationModel):
             self.load_classifier(fetch_torchvision_weights(encoder))
 
     def segment(self, image: Tensor) -> Tensor:
-        """Segment images whose sides are multiples of 32; (N, C, H, W) to (N, K, H, W)."""
+        """Segment images with sides that are multiples of 32, (N, C, H, W) to (N, K, H, W)."""
         *finer, deepest = self.encoder(image)
         scores = self.score(self.dense(deepest))
         for up, score, feature_map in zip(self.up, self.skip_scores, reversed(finer), strict=False):
@@ -139,19 +139,19 @@ class FCN(SegmentationModel):
         return logits
 
     def score_map(self, image: Tensor) -> Tensor:
-        """The deepest scores, at a 32nd of the size, without any margin around the image.
+        """Return the deepest scores, at 1/32 of the size, without a margin around the image.
 
-        Where a classifier's weights were loaded, the value in the middle of a classifier-sized
-        image is the classifier's own output.
+        With the weights of a classifier, the center value for an image of the classifier's input
+        size is the classifier's output.
         """
         scores: Tensor = self.score(self.dense(self.encoder.deepest(image)))
         return scores
 
     def load_classifier(self, state: Mapping[str, Tensor]) -> None:
-        """Take the weights of torchvision's ``alexnet`` or ``vgg16``, dense layers reshaped.
+        """Load the weights of torchvision's ``alexnet`` or ``vgg16``, with reshaped dense layers.
 
-        The last dense layer is taken as well where it has as many units as there are classes. With
-        other than 3 channels, the first convolution keeps its fresh weights.
+        The last dense layer is loaded only if its number of units is the number of classes. With
+        other than 3 channels, the first convolution keeps its initial weights.
 
         Args:
             state: The ``state_dict()`` of the classifier.
@@ -197,7 +197,7 @@ class FCN(SegmentationModel):
 
 @models.register("fcn32s")
 class FCN32s(FCN):
-    """Scores at a 32nd of the size, up-sampled at once; coarse."""
+    """Scores at 1/32 of the size, up-sampled in one step, which is coarse."""
 
     reference = "Long et al. 2015, FCN-32s"
     num_skips = 0
@@ -205,7 +205,7 @@ class FCN32s(FCN):
 
 @models.register("fcn16s")
 class FCN16s(FCN):
-    """As ``fcn32s``, with the scores of the feature map at a 16th added."""
+    """``fcn32s`` with the scores of the feature map at 1/16 added."""
 
     reference = "Long et al. 2015, FCN-16s"
     num_skips = 1
@@ -213,7 +213,7 @@ class FCN16s(FCN):
 
 @models.register("fcn8s")
 class FCN8s(FCN):
-    """As ``fcn16s``, with the scores of the feature map at an 8th added as well."""
+    """``fcn16s`` with the scores of the feature map at 1/8 added as well."""
 
     reference = "Long et al. 2015, FCN-8s"
     num_skips = 2

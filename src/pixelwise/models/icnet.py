@@ -13,34 +13,34 @@ from pixelwise.models.blocks import convolution, glorot_uniform, he_normal
 from pixelwise.models.encoders import create_encoder
 
 FUSED = 128
-"""Channels of every fusion."""
+"""Channels of every fused map."""
 
 RESNET_STEM = ("conv1", "bn1", "act1", "maxpool", "layer1")
-"""What timm calls the parts of a ResNet down to a quarter of the size."""
+"""timm's names for the parts of a ResNet down to a quarter of the size."""
 
 HIGH_FILTERS = (32, 32, 64)
-"""Of the three stride-2 convolutions of the full-size branch."""
+"""Filters of the three stride-2 convolutions of the full-size branch."""
 
 POOLED_SIZES = (1, 2, 3, 6)
-"""Grids of the pyramid pooling at the end of the quarter-size branch."""
+"""Grid sizes of the pyramid pooling at the end of the quarter-size branch."""
 
 
 def strided_convolution(in_channels: int, out_channels: int) -> nn.Sequential:
-    """A 3 x 3 convolution of stride 2, batch normalization and relu."""
+    """Return a 3 x 3 convolution of stride 2 with batch normalization and ReLU."""
     layer = nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1, bias=False)
     he_normal(layer.weight)
     return nn.Sequential(layer, nn.BatchNorm2d(out_channels), nn.ReLU())
 
 
 def resized(feature_map: Tensor, like: Tensor) -> Tensor:
-    """Bilinearly to the height and width of another feature map."""
+    """Resize bilinearly to the height and width of another feature map."""
     return nn.functional.interpolate(
         feature_map, like.shape[-2:], mode="bilinear", align_corners=False
     )
 
 
 class CascadeFeatureFusion(nn.Module):
-    """A coarse map, doubled and seen through a dilated convolution, plus a finer map.
+    """Fuses a finer map with a coarse map that is doubled in size and convolved with dilation.
 
     Reference:
         Zhao et al., ICNet (2018), arXiv:1704.08545, section 3.4.
@@ -58,27 +58,27 @@ class CascadeFeatureFusion(nn.Module):
         self.auxiliary = convolution(coarse_channels, num_classes, 1, initialize=glorot_uniform)
 
     def forward(self, coarse: Tensor, fine: Tensor) -> tuple[Tensor, Tensor]:
-        """The fused map, at the finer size, and the coarse map enlarged, for its own logits."""
+        """Return the fused map at the finer size, and the enlarged coarse map for its logits."""
         enlarged = resized(coarse, fine)
         return (self.coarse(enlarged) + self.fine(fine)).relu(), enlarged
 
 
 @models.register("icnet")
 class ICNet(SegmentationModel):
-    """Most layers run at a quarter of the size; two shallow branches bring back the detail.
+    """Most layers run at a quarter of the size; two shallow branches restore the detail.
 
-    The half-size branch and the quarter-size branch share their first layers. In training the
-    coarser two branches have logits and a loss of their own.
+    The half-size branch and the quarter-size branch share their first layers. In training, these
+    two branches have their own logits and losses.
 
     Args:
-        num_classes: Planes of the logits.
+        num_classes: Channels of the logits.
         in_channels: Channels of the image.
-        encoder: A ResNet of timm; the paper's is ``resnet50``.
-        pretrained: The encoder starts from weights learned on ImageNet; they are downloaded.
+        encoder: A ResNet of timm; the paper uses ``resnet50``.
+        pretrained: Use weights pretrained on ImageNet for the encoder, which are downloaded.
 
     Reference:
-        Zhao et al., ICNet (2018), arXiv:1704.08545, without the paper's
-        pruning of filters after training.
+        Zhao et al., ICNet (2018), arXiv:1704.08545. Filters are not pruned after training as in the
+        paper.
     """
 
     reference = "Zhao et al. 2018, ICNet"
@@ -112,12 +112,12 @@ class ICNet(SegmentationModel):
         self.head = convolution(FUSED, num_classes, 1, initialize=glorot_uniform)
 
     def segment(self, image: Tensor) -> Tensor:
-        """Segment images whose sides are multiples of 32; (N, C, H, W) to (N, K, H, W)."""
+        """Segment images with sides that are multiples of 32, (N, C, H, W) to (N, K, H, W)."""
         fused, *_ = self._branches(image)
         return self._logits(self.head, resized_by(fused, 2), image)
 
     def segment_for_training(self, image: Tensor) -> list[Tensor]:
-        """The logits of the fused map, then those of the half-size and the quarter-size branch."""
+        """Return the logits of the fused map and of the half-size and quarter-size branches."""
         fused, middle, low = self._branches(image)
         return [
             self._logits(self.head, resized_by(fused, 2), image),
@@ -126,7 +126,7 @@ class ICNet(SegmentationModel):
         ]
 
     def _branches(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The fused map at an 8th, and what went into it: at an 8th and at a 16th."""
+        """Return the fused map at 1/8, and its inputs at 1/8 and at 1/16."""
         half = self.shared(resized_by(image, 0.5))
         low = self.low(resized_by(half, 0.5))
         low = low + sum(
@@ -142,7 +142,7 @@ class ICNet(SegmentationModel):
 
 
 def resized_by(feature_map: Tensor, factor: float) -> Tensor:
-    """Bilinearly to a multiple of the size."""
+    """Resize bilinearly by a factor."""
     return nn.functional.interpolate(
         feature_map, scale_factor=factor, mode="bilinear", align_corners=False
     )
@@ -151,7 +151,7 @@ def resized_by(feature_map: Tensor, factor: float) -> Tensor:
 def _divided(
     name: str, in_channels: int, *, pretrained: bool
 ) -> tuple[nn.Sequential, nn.Sequential, int, int]:
-    """A ResNet, divided after the first block at an 8th; the later layers are dilated.
+    """Divide a ResNet after its first block at 1/8; the later layers are dilated.
 
     Returns:
         The shared part, the rest, and the channels of both.

@@ -1,7 +1,7 @@
-"""The model file: one safetensors file with weights and all that is needed to use them.
+"""Read and write model files: weights and a model card in one safetensors file.
 
-Loading runs no code from the file. The description is JSON under one key of the metadata, checked
-against :class:`ModelCard`; the weights must fit the architecture that it names, exactly.
+Loading does not execute code from the file. The card is JSON in the metadata and validated by
+:class:`ModelCard`; the weights must exactly fit the architecture that it names.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from pixelwise.transforms.preprocessing import Preprocessing
 
 METADATA_KEY = "pixelwise"
 MODEL_NAME = "model.safetensors"
-"""Of the model file in a run's folder."""
+"""Name of the model file in a run folder."""
 
 FILE_VERSION = 1
-"""Raised when an older pixelwise could no longer read the file."""
+"""Version of the layout; increased when older versions of pixelwise cannot read the file."""
 
 
 class TrainingData(BaseModel):
-    """Which data a model was trained on.
+    """The data that a model was trained on.
 
     Attributes:
-        fingerprint: Hash of names and sizes, as :attr:`Dataset.fingerprint`.
-        images: The keys of the images that were trained on, as :attr:`Record.key`, so that a test
-            image can be told from one that was seen.
-        selected_by: The keys of the validation images, by which epoch and temperature were chosen;
-            ``None`` where the file does not say.
-        split: The shares of a drawn split, ``None`` where the folder gave them.
-        split_seed: The seed of the draw.
+        fingerprint: Hash of names and sizes, see :attr:`Dataset.fingerprint`.
+        images: Keys of the training images, see :attr:`Record.key`, to recognize test images that
+            were used in training.
+        selected_by: Keys of the validation images used to choose epoch and temperature; ``None`` if
+            unknown.
+        split: Shares of a drawn split; ``None`` if the folder had splits.
+        split_seed: Seed of the draw.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -55,23 +55,23 @@ class TrainingData(BaseModel):
 
 
 class ModelCard(BaseModel):
-    """Everything in a model file but the weights.
+    """The content of a model file except for the weights.
 
     Attributes:
-        version: Of the file's layout.
+        version: Version of the file's layout.
         architecture: The registered name.
-        arguments: What the architecture is built with, beside channels and classes.
+        arguments: Arguments of the architecture besides channels and classes.
         in_channels: Channels of the images.
         class_map: The classes.
         label_mode: One class per pixel, or one sigmoid per class.
-        preprocessing: What happens to an image first.
-        training_size: Height and width of the crops that it was trained on, at working scale.
-        temperature: Logits are divided by it before they become probabilities, so that these mean
-            what they say; fitted on the validation split. What is predicted does not depend on it.
-        metrics: Of the validation split at the epoch that was kept, as ``evaluate --json`` says
-            them; ``None`` where training was stopped before there were any.
-        data: What it was trained on.
-        versions: Of pixelwise, torch and Python.
+        preprocessing: Preprocessing of the images.
+        training_size: Height and width of the training crops, at working scale.
+        temperature: Divisor of the logits for calibrated probabilities, fitted on the validation
+            split. It does not affect the predicted classes.
+        metrics: Metrics on the validation split at the selected epoch, as in ``evaluate --json``;
+            ``None`` if training stopped before the first evaluation.
+        data: The training data.
+        versions: Versions of pixelwise, torch and Python.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -98,7 +98,7 @@ class ModelCard(BaseModel):
 
 
 def current_versions() -> dict[str, str]:
-    """The versions that matter for a model, by name."""
+    """Return the versions of pixelwise, torch and Python."""
     return {
         "pixelwise": metadata.version("pixelwise"),
         "torch": torch.__version__,
@@ -107,10 +107,10 @@ def current_versions() -> dict[str, str]:
 
 
 def save_model_file(path: Path, model: SegmentationModel, card: ModelCard) -> None:
-    """Write a model file, whole or not at all.
+    """Write a model file atomically.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: The file cannot be written.
     """
     weights = {
         name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
@@ -127,7 +127,7 @@ def load_model_file(path: Path | str) -> tuple[SegmentationModel, ModelCard]:
         The model in evaluation mode, on the CPU, and its card.
 
     Raises:
-        ModelFileError: The file is missing, cut, of another kind, or made by a newer pixelwise.
+        ModelFileError: The file is missing, truncated, of another kind, or from a newer pixelwise.
     """
     path = Path(path)
     if path.is_dir() and (path / MODEL_NAME).is_file():
@@ -138,7 +138,7 @@ def load_model_file(path: Path | str) -> tuple[SegmentationModel, ModelCard]:
     try:
         with safetensors.safe_open(path, framework="pt") as opened:
             description = (opened.metadata() or {}).get(METADATA_KEY)
-            for name in opened.keys():  # noqa: SIM118  it is no mapping
+            for name in opened.keys():  # noqa: SIM118  not a mapping
                 weights[name] = opened.get_tensor(name)
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise ModelFileError(

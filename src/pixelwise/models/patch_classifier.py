@@ -1,4 +1,4 @@
-"""The sliding window: a small classifier over the crop around each pixel."""
+"""A small classifier of the window around each pixel."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from pixelwise.models.base import SegmentationModel, models
 from pixelwise.models.blocks import glorot_uniform, he_normal
 
 WINDOW_PX = 31
-"""Side of the crop; the pixel that is classified is in its middle."""
+"""Side of the window, which is centered on the classified pixel."""
 
 WINDOWS_AT_ONCE = 4096
-"""This many crops are classified together when they are cut out one by one."""
+"""Number of windows that are classified together when they are cut out separately."""
 
 
 @models.register("patch-classifier")
 class PatchClassifier(SegmentationModel):
     """Three convolutions, two poolings and two dense layers over 31 x 31 pixels.
 
-    Cut out one by one, neighboring crops compute nearly everything twice. The same weights run as
-    one convolution over the whole image: after each pooling, instead of dropping every second
-    pixel, the grid of what follows widens. Both give the same logits; ``forward`` takes the second
-    way, and :meth:`classify_windows` the first.
+    If windows are cut out separately, neighboring ones repeat nearly all computations. Therefore,
+    ``forward`` applies the same weights as convolutions over the whole image: after each pooling,
+    later layers are dilated instead of dropping every second pixel. The logits are the same as
+    those of :meth:`classify_windows`.
 
     Args:
-        num_classes: Planes of the logits.
+        num_classes: Channels of the logits.
         in_channels: Channels of the image.
-        filters: Of the first convolution; those after it have twice as many.
+        filters: Filters of the first convolution; later ones have twice as many.
 
     Reference:
         Giusti et al., Fast image scanning with deep max-pooling convolutional neural networks
@@ -53,11 +53,11 @@ class PatchClassifier(SegmentationModel):
         nn.init.zeros_(self.head.bias)
 
     def segment(self, image: Tensor) -> Tensor:
-        """Segment images of any size; (N, C, H, W) to (N, K, H, W)."""
+        """Segment images of any size, (N, C, H, W) to (N, K, H, W)."""
         return self._classify(self._with_margin(image), is_dense=True)
 
     def classify_windows(self, image: Tensor) -> Tensor:
-        """The same logits, from a crop around each pixel: slow, and the definition."""
+        """Compute the same logits from a window around each pixel, slowly, by definition."""
         num, channels, height, width = image.shape
         windows = self._with_margin(image).unfold(2, WINDOW_PX, 1).unfold(3, WINDOW_PX, 1)
         crops = windows.permute(0, 2, 3, 1, 4, 5).reshape(-1, channels, WINDOW_PX, WINDOW_PX)
@@ -67,7 +67,7 @@ class PatchClassifier(SegmentationModel):
         return torch.cat(logits).view(num, height, width, -1).permute(0, 3, 1, 2)
 
     def _classify(self, image: Tensor, *, is_dense: bool) -> Tensor:
-        """(N, C, H, W) to logits (N, K, H - 30, W - 30), or of one window to (N, K, 1, 1)."""
+        """Map (N, C, H, W) to logits (N, K, H - 30, W - 30), or one window to (N, K, 1, 1)."""
         grid = 1
         feature_map = image
         for layer, is_pooled in ((self.first, True), (self.second, True), (self.third, False)):
@@ -95,5 +95,5 @@ def _valid_convolution(in_channels: int, out_channels: int, kernel_size: int) ->
 
 
 def _run(layer: nn.Conv2d, feature_map: Tensor, grid: int) -> Tensor:
-    """A convolution whose weights lie ``grid`` pixels apart."""
+    """Apply a convolution with a dilation of ``grid``."""
     return nn.functional.conv2d(feature_map, layer.weight, layer.bias, dilation=grid)

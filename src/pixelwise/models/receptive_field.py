@@ -1,4 +1,4 @@
-"""How far a network sees, worked out from its layers."""
+"""Compute the receptive field of a network from its layers."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from torch import nn
 from pixelwise.models.blocks import MaxPool
 
 Layer = nn.Module | str
-"""A layer, or by name a way to double the size that is no module of its own."""
+"""A layer, or the name of an up-sampling that is not a module."""
 
 
 def seen_px(layers: Iterable[Layer], stride: int) -> int | None:
-    """Side of the square around a pixel that holds all that the pixel's output depends on.
+    """Return the side of the square around a pixel that its output depends on.
 
-    A network with poolings sees further from some pixels than from others, and with even kernels
-    further to one side. The square is centered and holds the furthest of them.
+    In a network with poolings, the receptive field differs between pixels, and with even kernels
+    between sides. The square is centered and contains the largest extent.
 
     Args:
-        layers: From the image on, in the order in which they run; containers are entered. Of
-            branches that meet again, the one that sees furthest.
-        stride: Shifted by this many pixels, the network does the same.
+        layers: Layers from the image on, in the order in which they run; containers are entered. Of
+            parallel branches, only the one with the largest receptive field.
+        stride: Shifting the image by this many pixels shifts the output by as many.
 
     Returns:
-        An odd number of pixels, at least 1; ``None`` for the whole image, where a layer normalizes
-        by all of it.
+        An odd number of pixels, at least 1; ``None`` for the whole image, if a layer normalizes
+        over all of it.
     """
     backwards = [*_leaves(layers)][::-1]
     if any(isinstance(layer, nn.GroupNorm) for layer in backwards):
@@ -48,7 +48,7 @@ def _leaves(layers: Iterable[Layer]) -> Iterable[Layer]:
 
 
 def _inputs(layer: Layer, first: int, last: int) -> tuple[int, int]:
-    """The first and the last input that the outputs from first to last depend on."""
+    """Return the first and the last input that a range of outputs depends on."""
     if isinstance(layer, nn.Conv2d):
         step, spread = layer.stride[0], layer.dilation[0] * (layer.kernel_size[0] - 1)
         return step * first - spread // 2, step * last + (spread + 1) // 2
@@ -66,6 +66,6 @@ def _inputs(layer: Layer, first: int, last: int) -> tuple[int, int]:
         return (first + 1) // 2, last // 2
     if isinstance(layer, nn.ConvTranspose2d):
         assert layer.kernel_size == layer.stride == (2, 2)
-    if isinstance(layer, (nn.ConvTranspose2d, str)):  # 2 x 2 at a stride of 2, or copies
+    if isinstance(layer, (nn.ConvTranspose2d, str)):  # 2 x 2 with stride 2, or nearest
         return first // 2, last // 2
     return first, last

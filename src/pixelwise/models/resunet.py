@@ -1,4 +1,4 @@
-"""The small U-Net with a residual encoder."""
+"""A small U-Net with a residual encoder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pixelwise.models.unet_elu import UNetELU
 
 
 class Residual(nn.Module):
-    """A block whose input, brought to its channels by a 1 x 1 convolution, is added to its output.
+    """Adds the input of a block, after a 1 x 1 convolution, to its output.
 
     Reference:
         He et al., Deep residual learning (2016), arXiv:1512.03385, option B.
@@ -22,14 +22,14 @@ class Residual(nn.Module):
         self.shortcut = convolution(in_channels, out_channels, 1, initialize=glorot_uniform)
 
     def forward(self, feature_map: Tensor) -> Tensor:
-        """(N, C, H, W) to the block's output, of the same size."""
+        """Return the block's output plus the shortcut, in the same size as (N, C, H, W)."""
         features: Tensor = self.block(feature_map) + self.shortcut(feature_map)
         return features
 
 
 @models.register("resunet")
 class ResUNet(UNetELU):
-    """The ELU U-Net whose five blocks downwards are residual; every argument of that one.
+    """``unet-elu`` with residual encoder blocks, and the same arguments.
 
     Reference:
         Zhang et al., Road extraction by deep residual U-Net (2018), arXiv:1711.10684.

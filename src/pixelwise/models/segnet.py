@@ -27,7 +27,7 @@ STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 """Filters and number of convolutions of VGG16's five stages."""
 
 BASIC_FILTERS = (64, 128, 256, 512)
-"""Filters of the small variant's encoder, one convolution each; the decoder has them in reverse."""
+"""Filters of the small variant's encoder, one convolution each; reversed in the decoder."""
 
 Unpool = Literal["indices", "nearest", "bed-of-nails", "transposed"]
 """How the small variant's decoder doubles the size."""
@@ -36,7 +36,7 @@ Unpool = Literal["indices", "nearest", "bed-of-nails", "transposed"]
 def normalized_convolution(
     in_channels: int, out_channels: int, *, initialize: Initialize, has_activation: bool = True
 ) -> nn.Sequential:
-    """A 3 x 3 convolution, batch normalization and, in the encoder, relu."""
+    """Return a 3 x 3 convolution with batch normalization and, in the encoder, ReLU."""
     layers: list[nn.Module] = [
         convolution(in_channels, out_channels, 3, initialize=initialize),
         nn.BatchNorm2d(out_channels),
@@ -46,15 +46,15 @@ def normalized_convolution(
 
 @models.register("segnet")
 class SegNet(SegmentationModel):
-    """Five stages down and up again; values return to where the encoder's maxima were.
+    """Five stages down and up; values are unpooled to the positions of the encoder's maxima.
 
-    29,449,355 trained parameters at 3 channels and 11 classes.
+    29,449,355 trainable parameters with 3 channels and 11 classes.
 
     Args:
-        num_classes: Planes of the logits.
+        num_classes: Channels of the logits.
         in_channels: Channels of the image.
-        pretrained: The encoder starts from torchvision's VGG16 with batch normalization, learned on
-            ImageNet; it is downloaded.
+        pretrained: Use the weights of torchvision's VGG16 with batch normalization, pretrained on
+            ImageNet, for the encoder; they are downloaded.
 
     Reference:
         Badrinarayanan et al., SegNet (2017), arXiv:1511.00561.
@@ -62,7 +62,7 @@ class SegNet(SegmentationModel):
 
     reference = "Badrinarayanan et al. 2017, SegNet"
     stride = 2 ** len(STAGES)
-    is_padded = False  # the poolings round up, as the paper's do at 360 x 480
+    is_padded = False  # the poolings round up, as in the paper for 360 x 480
     smallest_px = 2 * stride
     sees_px = None
 
@@ -85,7 +85,7 @@ class SegNet(SegmentationModel):
             self._load_encoder()
 
     def segment(self, image: Tensor) -> Tensor:
-        """Segment images of any size; (N, C, H, W) to (N, K, H, W)."""
+        """Segment images of any size, (N, C, H, W) to (N, K, H, W)."""
         feature_map, places = image, []
         for stage in self.encoder:
             features = stage(feature_map)
@@ -97,11 +97,11 @@ class SegNet(SegmentationModel):
         return logits
 
     def _load_encoder(self) -> None:
-        """Take torchvision's weights, layer by layer: both list the same layers in one order."""
+        """Load torchvision's weights layer by layer; both networks have the same order."""
         state = fetch_torchvision_weights("vgg16_bn")
         theirs = [weights for name, weights in state.items() if name.startswith("features.")]
         ours = list(self.encoder.state_dict().values())
-        skip = 0 if ours[0].shape == theirs[0].shape else 1  # other channels: a fresh first layer
+        skip = 0 if ours[0].shape == theirs[0].shape else 1  # keep the first layer otherwise
         with torch.no_grad():
             for own, weights in zip(ours[skip:], theirs[skip:], strict=True):
                 own.copy_(weights)
@@ -109,18 +109,18 @@ class SegNet(SegmentationModel):
 
 @models.register("segnet-basic")
 class SegNetBasic(SegmentationModel):
-    """A small SegNet: four convolutions down, four up, batch normalization after each.
+    """A small SegNet: four convolutions down and four up, each with batch normalization.
 
-    5,464,140 trained parameters at 3 channels and 12 classes, 5,467,980 with the running
+    5,464,140 trainable parameters with 3 channels and 12 classes, 5,467,980 with the running
     statistics.
 
     Args:
-        num_classes: Planes of the logits.
+        num_classes: Channels of the logits.
         in_channels: Channels of the image.
         unpool: How the decoder doubles the size: at the ``indices`` of the encoder's maxima, by
-            ``nearest`` neighbors, as ``bed-of-nails`` or by a ``transposed`` convolution, which
-            alone adds parameters. The maps that are up-sampled have twice the channels that were
-            pooled, so that each plane of indices serves two maps.
+            ``nearest`` neighbors, as ``bed-of-nails`` or by a ``transposed`` convolution, the only
+            one with parameters. Maps with twice the channels that were pooled are unpooled, so each
+            plane of indices is used for two maps.
 
     Reference:
         Badrinarayanan et al., SegNet (2017), arXiv:1511.00561, as tutorials simplify it. Glorot
@@ -159,7 +159,7 @@ class SegNetBasic(SegmentationModel):
         self.sees_px = seen_px([*down, last_down, *back_up, last_up, self.head], self.stride)
 
     def segment(self, image: Tensor) -> Tensor:
-        """Segment images whose sides are multiples of 8; (N, C, H, W) to (N, K, H, W)."""
+        """Segment images with sides that are multiples of 8, (N, C, H, W) to (N, K, H, W)."""
         feature_map, places = image, []
         *pooled, deepest = self.encoder
         for stage in pooled:

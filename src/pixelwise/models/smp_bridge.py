@@ -1,4 +1,4 @@
-"""The bridge to segmentation_models.pytorch: ``smp:<architecture>:<encoder>``."""
+"""Models of segmentation_models.pytorch, named ``smp:<architecture>:<encoder>``."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ REFUSED = {
     "activation": "models give logits, and the loss takes them",
     "aux_params": "classes of whole images are not trained",
 }
-"""Arguments of that library that its models here cannot have, and why."""
+"""Arguments of segmentation_models.pytorch that are not supported, and why."""
 
 SMALLEST_PX = {"pan": 128}
-"""Of architectures that pool the deepest map further."""
+"""Smallest image side of architectures that pool the deepest map further."""
 
 EXPORT_OBSTACLES = {
     "pan": "it pools to a map of 1 channel that is 1 px high and wide in small images and larger "
@@ -35,14 +35,14 @@ BATCH_OBSTACLES = dict.fromkeys(
 
 
 class SteadyBatchNorm(nn.BatchNorm2d):
-    """Normalizes by the running statistics where a batch holds one value of each channel.
+    """Uses the running statistics if a batch has only one value per channel.
 
-    Behind a pooling over the whole image, a batch of one image has no spread to normalize by, and
-    torch refuses it; the last batch of an epoch may be such a one.
+    After global pooling, a batch of one image has no variance to normalize by, and torch raises an
+    error; the last batch of an epoch can be such a batch.
     """
 
     def forward(self, feature_map: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape."""
+        """Normalize (N, C, H, W)."""
         if not self.training or feature_map.numel() > feature_map.shape[1]:
             return super().forward(feature_map)
         return nn.functional.batch_norm(
@@ -55,11 +55,11 @@ class SmpModel(SegmentationModel):
     """A network of segmentation_models.pytorch: 12 architectures, 800 encoders.
 
     Args:
-        name: ``smp:unet:resnet34``, for example; both parts as that library names them.
-        num_classes: Planes of the logits.
+        name: For example ``smp:unet:resnet34``, with the names of that library.
+        num_classes: Channels of the logits.
         in_channels: Channels of the image.
-        pretrained: The encoder starts from weights learned on ImageNet; they are downloaded.
-        **arguments: Passed through, such as ``decoder_channels``.
+        pretrained: Use weights pretrained on ImageNet for the encoder, which are downloaded.
+        **arguments: Further arguments for the library, such as ``decoder_channels``.
 
     Reference:
         Iakubovskii, Segmentation Models Pytorch (2019).
@@ -120,6 +120,6 @@ class SmpModel(SegmentationModel):
                 layer.__class__ = SteadyBatchNorm  # the same weights and statistics
 
     def segment(self, image: Tensor) -> Tensor:
-        """Segment images whose sides are multiples of 32; (N, C, H, W) to (N, K, H, W)."""
+        """Segment images with sides that are multiples of 32, (N, C, H, W) to (N, K, H, W)."""
         logits: Tensor = self.network(image)
         return logits

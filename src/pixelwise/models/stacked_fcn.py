@@ -1,4 +1,4 @@
-"""Eleven convolutions of one size, one after the other."""
+"""A stack of eleven convolutions at full size."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from pixelwise.models.blocks import (
 from pixelwise.models.receptive_field import seen_px
 
 HIDDEN = 10
-"""Convolutions before the last one: the first and the last of them have ``filters``, those between
-twice as many. The encoder-decoder has the same ones."""
+"""Number of convolutions before the last one. The first and the last of them have ``filters``
+filters, the others twice as many. The encoder-decoder uses the same convolutions."""
 
 
 def hidden_convolutions(
@@ -31,7 +31,7 @@ def hidden_convolutions(
     normalization: Normalization,
     dropout: float,
 ) -> list[nn.Sequential]:
-    """The ten hidden convolutions of both networks, each with what follows it."""
+    """Return the ten hidden convolutions of both networks with their activations."""
     widths = [in_channels, filters, *[2 * filters] * (HIDDEN - 2), filters]
     return [
         nn.Sequential(
@@ -50,17 +50,17 @@ def hidden_convolutions(
 
 @models.register("stacked-fcn")
 class StackedFCN(SegmentationModel):
-    """Eleven 3 x 3 convolutions with relu between them; nothing is down-sampled.
+    """Eleven 3 x 3 convolutions with ReLU between them, without down-sampling.
 
-    74,595 parameters at 1 channel and 3 classes. A pixel sees the 23 x 23 pixels around it.
+    74,595 parameters with 1 channel and 3 classes. The receptive field is 23 x 23 pixels.
 
     Args:
-        num_classes: Planes of the logits.
+        num_classes: Channels of the logits.
         in_channels: Channels of the image.
-        filters: Of the first and the tenth convolution; those between have twice as many.
-        activation: After every convolution but the last.
-        normalization: After or before the activation, by the batch or by the image, or none.
-        dropout: Chance, after every convolution but the last.
+        filters: Filters of the first and the tenth convolution; those between have twice as many.
+        activation: Activation after every convolution but the last.
+        normalization: Normalization after or before the activation, or none.
+        dropout: Dropout probability after every convolution but the last.
 
     Reference:
         Long et al., Fully Convolutional Networks (2015), arXiv:1411.4038, for the principle; the
@@ -94,6 +94,6 @@ class StackedFCN(SegmentationModel):
         self.sees_px = seen_px(self.layers, self.stride)
 
     def segment(self, image: Tensor) -> Tensor:
-        """Segment images of any size; (N, C, H, W) to (N, K, H, W)."""
+        """Segment images of any size, (N, C, H, W) to (N, K, H, W)."""
         logits: Tensor = self.layers(image)
         return logits

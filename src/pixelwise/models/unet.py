@@ -1,4 +1,4 @@
-"""U-Net (Ronneberger et al. 2015), and the wiring that every U-Net here shares."""
+"""U-Net (Ronneberger et al. 2015), and the base class of all U-Nets."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from pixelwise.models.receptive_field import seen_px
 
 
 class UShape(SegmentationModel):
-    """A way down and a way back up of the same depth, every level joined by a skip.
+    """An encoder and a decoder of the same depth, with a skip connection at every level.
 
     Attributes:
-        is_skip_first: The skip's channels come before those from below where both are concatenated.
+        is_skip_first: Whether the skip's channels precede those from below when concatenated.
     """
 
     is_skip_first: bool
@@ -48,7 +48,7 @@ class UShape(SegmentationModel):
         merge: Merge,
         stem: Sequence[nn.Module] = (),
     ) -> None:
-        """Take the blocks, each kind in the order of its use; those of ``stem`` run before."""
+        """Register the blocks, each kind in the order of its use; those of ``stem`` run first."""
         self.encoder = nn.ModuleList(encoder)
         self.pool = nn.MaxPool2d(2)
         self.bottleneck = bottleneck
@@ -57,13 +57,13 @@ class UShape(SegmentationModel):
         self.head = head
         self.merge = merge
         self.stride = 2 ** (len(stem) + len(self.encoder))
-        # Skips see less than the way through the bottleneck.
+        # Skips have smaller receptive fields than the path through the bottleneck.
         down = [layer for block in self.encoder for layer in (block, self.pool)]
         back_up = [layer for pair in zip(self.up, self.decoder, strict=True) for layer in pair]
         self.sees_px = seen_px([*stem, *down, bottleneck, *back_up, head], self.stride)
 
     def segment(self, image: Tensor) -> Tensor:
-        """Segment images whose sides are multiples of the stride; (N, C, H, W) to (N, K, H, W)."""
+        """Segment images, (N, C, H, W) to (N, K, H, W); sides must be multiples of the stride."""
         feature_map = image
         skips = []
         for block in self.encoder:
@@ -83,7 +83,7 @@ class UShape(SegmentationModel):
 
 
 def filters_by_level(filters: int, depth: int) -> list[int]:
-    """Filters of each level, doubled from one to the next."""
+    """Return the filters of each level, which double from level to level."""
     return [filters * 2**level for level in range(depth)]
 
 
@@ -96,7 +96,7 @@ def up_sampling(
     normalization: Normalization = "none",
     padding: Padding = "zeros",
 ) -> nn.Module:
-    """Double the size: a transposed convolution, or a fixed rule and then a 2 x 2 convolution."""
+    """Return layers that double the size: transposed, or interpolation and a 2 x 2 convolution."""
     if kind == "transposed":
         return transposed_convolution(in_channels, out_channels)
     return nn.Sequential(
@@ -115,18 +115,18 @@ def up_sampling(
 
 @models.register("unet")
 class UNet(UShape):
-    """Five levels, skips concatenated as [skip, up], two filters for each class before the last.
+    """Five levels, skips concatenated as [skip, up], two filters per class before the last layer.
 
-    31,031,685 parameters at 1 channel and 1 class.
+    31,031,685 parameters with 1 channel and 1 class.
 
     Args:
-        num_classes: Planes of the logits. The last 3 x 3 convolution has twice as many filters.
+        num_classes: Channels of the logits. The last 3 x 3 convolution has twice as many filters.
         in_channels: Channels of the image.
-        filters: Of the first level; each further one has twice as many.
-        depth: Levels, from the full size downwards.
-        activation: After every convolution.
-        normalization: After or before the activation, by the batch or by the image, or none.
-        dropout: Chance, after the two deepest blocks; the skip takes the dropped-out features.
+        filters: Filters of the first level; they double from level to level.
+        depth: Number of levels, including full size.
+        activation: Activation after every convolution.
+        normalization: Normalization after or before the activation, or none.
+        dropout: Dropout probability after the two deepest blocks, which also affects the skip.
         up: How the decoder doubles the size.
         merge: Whether skips are concatenated or added.
 

@@ -1,4 +1,4 @@
-"""The small U-Net with ELU, dropout and transposed convolutions."""
+"""A small U-Net with ELU, dropout and transposed convolutions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pixelwise.models.unet import UShape, filters_by_level, up_sampling
 
 
 def dropout_of_level(level: int, depth: int, dropout: float) -> float:
-    """Dropout grows at every second level: for 0.3 at depth 5 it is 0.1, 0.1, 0.2, 0.2, 0.3."""
+    """Return the dropout of a level: for 0.3 and depth 5, it is 0.1, 0.1, 0.2, 0.2 and 0.3."""
     return round(dropout * (1 + level // 2) / (1 + (depth - 1) // 2), 6)
 
 
@@ -34,21 +34,22 @@ def dropout_of_level(level: int, depth: int, dropout: float) -> float:
 class UNetELU(UShape):
     """Five levels, 19 convolutions and 4 transposed ones, skips concatenated as [up, skip].
 
-    1,941,105 parameters at 3 channels and 1 class. Common variants are one
+    1,941,105 parameters with 3 channels and 1 class. Common variants are one
     argument each: ``normalization="batch"``, ``activation="relu"``, ``padding="replicate"``; the
-    residual encoder is the model ``resunet``.
+    model ``resunet`` has the residual encoder.
 
     Args:
-        num_classes: Planes of the logits.
+        num_classes: Channels of the logits.
         in_channels: Channels of the image.
-        filters: Of the first level; each further one has twice as many.
-        depth: Levels, from the full size downwards.
-        activation: After every convolution but the transposed ones and the last.
-        normalization: After or before the activation, by the batch or by the image, or none.
-        dropout: Chance at the deepest level, between its two convolutions; less above it.
+        filters: Filters of the first level; they double from level to level.
+        depth: Number of levels, including full size.
+        activation: Activation after every convolution but the transposed ones and the last.
+        normalization: Normalization after or before the activation, or none.
+        dropout: Dropout probability between the convolutions of the deepest level; the
+            other levels have less.
         up: How the decoder doubles the size.
         merge: Whether skips are concatenated or added.
-        padding: What a convolution sees beyond the border: zeros, or the edge repeated.
+        padding: Padding of convolutions with zeros, or by repeating the edge.
 
     Reference:
         Ronneberger et al., U-Net (2015), arXiv:1505.04597; Clevert et al., ELU (2016),
@@ -119,9 +120,9 @@ class UNetELU(UShape):
 
     def _encoder_block(
         self,
-        before: int,  # noqa: ARG002  the residual encoder needs both
+        before: int,  # noqa: ARG002  used by the residual encoder
         block: nn.Sequential,
         after: int,  # noqa: ARG002
     ) -> nn.Module:
-        """A block of the way down."""
+        """Return an encoder block."""
         return block

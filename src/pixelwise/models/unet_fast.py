@@ -1,4 +1,4 @@
-"""A U-Net for few minutes: normalized, behind a stem that makes the image smaller."""
+"""A U-Net for short trainings, with normalization and a stem that reduces the image size."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from pixelwise.models.blocks import (
 from pixelwise.models.unet import UShape, filters_by_level
 
 Stem = Literal[1, 2, 4]
-"""How many times smaller than the image the first level is."""
+"""Factor by which the stem reduces the image size."""
 
 
 def alike(weight: Tensor, times: int) -> Tensor:
-    """Glorot's initialization, the same for each ``times`` filters in a row.
+    """Initialize weights as Glorot does, with groups of ``times`` equal filters.
 
-    The pixels that a head stands for begin with the same logits, as if enlarged by copies.
+    The pixels that share a position in the head then start with equal logits.
 
     Reference:
         Aitken et al., Checkerboard artifact free sub-pixel convolution (2017), arXiv:1707.02937.
@@ -42,21 +42,21 @@ def alike(weight: Tensor, times: int) -> Tensor:
 
 @models.register("unet-fast")
 class FastUNet(UShape):
-    """The small U-Net of ``unet-elu``, made to learn as much as possible in few minutes.
+    """A variant of ``unet-elu`` that learns as much as possible in a few minutes.
 
     A convolution of stride 2 halves the image before the first level, which leaves a quarter of the
-    work. Batch normalization and relu follow every 3 x 3 convolution, which takes learning rates
-    five times as high. The head has a logit of each class for each of the pixels that it stands
-    for, 2 x 2, so that logits are as fine as the image.
+    operations. Batch normalization and ReLU follow every 3 x 3 convolution, which allows learning
+    rates five times as high. The head has one logit per class for each of the 2 x 2 pixels at its
+    position, so that logits have the resolution of the image.
 
     Args:
-        num_classes: Planes of the logits.
+        num_classes: Channels of the logits.
         in_channels: Channels of the image.
-        filters: Of the stem and the first level; each further one has twice as many.
-        depth: Levels, from the stem's size downwards.
-        stem: How many times smaller than the image the first level is; 1 leaves the stem out.
-        normalization: Of the stem and of every 3 x 3 convolution.
-        dropout: Chance between the two convolutions of the deepest level.
+        filters: Filters of the stem and the first level; they double from level to level.
+        depth: Number of levels, starting at the size after the stem.
+        stem: Factor by which the stem reduces the image size; 1 omits the stem.
+        normalization: Normalization of the stem and of every 3 x 3 convolution.
+        dropout: Dropout probability between the two convolutions of the deepest level.
 
     Reference:
         Ronneberger et al., U-Net (2015), arXiv:1505.04597; Ioffe and Szegedy, Batch normalization
@@ -89,7 +89,7 @@ class FastUNet(UShape):
 
         halvings = stem.bit_length() - 1
         self.stem = nn.Sequential(
-            # An even kernel lies between the pixels: nothing is off by half of one.
+            # An even kernel is centered between pixels, so there is no shift by half a pixel.
             *(
                 unit(before, filters, 4, stride=2)
                 for before in ([in_channels] + [filters] * halvings)[:halvings]
@@ -112,9 +112,9 @@ class FastUNet(UShape):
             ),
             merge="concatenate",
         )
-        # A normalization needs more than one pixel at the deepest level.
+        # Normalization needs more than one pixel at the deepest level.
         self.smallest_px = 2 * self.stride
 
     def segment(self, image: Tensor) -> Tensor:
-        """Segment images whose sides are multiples of the stride; (N, C, H, W) to (N, K, H, W)."""
+        """Segment images, (N, C, H, W) to (N, K, H, W); sides must be multiples of the stride."""
         return super().segment(self.stem(image))

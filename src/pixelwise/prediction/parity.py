@@ -1,4 +1,4 @@
-"""Is an engine as good as torch? It is held against torch's decisions, now and then for ever."""
+"""Check that the outputs of an engine match those of torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One batch tried before the training: does it fit into memory, and how long does a step take?"""
+"""Try one batch before training: whether it fits into memory, and how long a step takes."""
 
 from __future__ import annotations
 

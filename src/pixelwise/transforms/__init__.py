@@ -1,1 +1,1 @@
-"""What is done to images and masks: preprocessing, augmentation, statistics."""
+"""Transforms of images and masks: preprocessing, augmentation, statistics."""

@@ -1,4 +1,4 @@
-"""What is varied in training: where the crop lies, how large, how turned, how bright."""
+"""Augment samples with random crops, zoom, flips, turns, brightness and contrast."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class TensorSample:
     Attributes:
         image: (C, H, W), in stored units and type.
         mask: Multiclass: uint8 (H, W). Multilabel: uint8 (K, H, W).
-        valid: bool (H, W); False where the crop reached beyond the image.
+        valid: bool (H, W); False where the crop extends beyond the image.
     """
 
     image: Tensor
@@ -34,12 +34,12 @@ class TensorSample:
 def to_tensors(
     sample: LabeledImage, in_channels: int, size: tuple[int, int] | None = None
 ) -> TensorSample:
-    """Make tensors of a sample and bring it to the size that it is worked on.
+    """Convert a sample to tensors at working size.
 
     Args:
         sample: The decoded sample.
-        in_channels: Channels that the model takes.
-        size: Height and width in pixels; ``None`` keeps its own.
+        in_channels: Number of channels of the model.
+        size: Height and width in pixels; ``None`` keeps the size of the image.
     """
     image = image_to_tensor(sample.image, in_channels, sample.name)
     mask = torch.from_numpy(np.require(sample.mask, requirements=["C", "W"]))
@@ -55,14 +55,14 @@ def augment(
     label_mode: LabelMode,
     rng: np.random.Generator,
 ) -> TensorSample:
-    """Cut a random crop, zoomed and turned, from image and mask alike; nothing is distorted.
+    """Cut a random crop, zoomed and turned, from image and mask without distortion.
 
     Args:
-        sample: What to cut from.
-        size: Height and width of the crop. Where the image is smaller, the rest is ignored.
-        recipe: What may be varied; every entry is filled.
-        label_mode: How masks are resized: class ids by nearest, soft planes bilinearly.
-        rng: The only source of chance.
+        sample: The sample to crop.
+        size: Height and width of the crop. Pixels outside a smaller image are ignored.
+        recipe: The augmentation recipe, with every entry filled.
+        label_mode: Determines how masks are resized: class ids nearest, soft masks bilinear.
+        rng: The only source of randomness.
     """
     assert recipe.scale is not None
     low, high = recipe.scale
@@ -87,13 +87,13 @@ def augment(
 def jitter(
     image: Tensor, recipe: AugmentationRecipe, rng: np.random.Generator, *, std: float = 1.0
 ) -> Tensor:
-    """Vary brightness and contrast of each image of a normalized batch, in place.
+    """Change brightness and contrast of each image of a normalized batch in place.
 
     Args:
         image: Float (N, C, H, W), normalized, any number of channels.
-        recipe: How much; every entry is filled.
-        rng: The only source of chance.
-        std: Standard deviation of the normalized images; brightness is a share of it.
+        recipe: The augmentation recipe, with every entry filled.
+        rng: The only source of randomness.
+        std: Standard deviation of the normalized images; brightness changes are relative to it.
     """
     if not (recipe.brightness or recipe.contrast):
         return image
@@ -110,7 +110,7 @@ def jitter(
 def _turn(
     image: Tensor, mask: Tensor, recipe: AugmentationRecipe, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Flip and turn, as far as the orientation of the pictures allows."""
+    """Flip and turn as far as the orientation of the images allows."""
     flips_columns, flips_rows = rng.random(2) < 0.5
     turns = rng.random() < 0.5
     if recipe.orientation in ("mirrored", "free") and flips_columns:
@@ -118,7 +118,7 @@ def _turn(
     if recipe.orientation == "free":
         if flips_rows:
             image, mask = image.flip(-2), mask.flip(-2)
-        if turns:  # with both flips, a transposition reaches all eight positions of a square
+        if turns:  # with both flips, a transposition gives all eight orientations of a square
             image, mask = image.transpose(-1, -2), mask.transpose(-1, -2)
     return image, mask
 
@@ -126,9 +126,9 @@ def _turn(
 def _padded(
     image: Tensor, mask: Tensor, size: tuple[int, int], label_mode: LabelMode
 ) -> TensorSample:
-    """Fill up to the crop's size at the right and the bottom, and mark what was filled as ignored.
+    """Pad to the size of the crop at the right and bottom, and mark the padding as ignored.
 
-    A quarter turn can leave one side longer than the crop: it is cut.
+    After a quarter turn, a side can be longer than the crop; it is cut.
     """
     image, mask = image[..., : size[0], : size[1]], mask[..., : size[0], : size[1]]
     valid = torch.ones(image.shape[-2:], dtype=torch.bool)
@@ -141,7 +141,7 @@ def _padded(
 
 
 def _resize_ids(mask: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize pixel-aligned: nearest-exact takes the center, plain nearest is half a pixel off."""
+    """Resize pixel-aligned: nearest-exact uses pixel centers, nearest is off by half a pixel."""
     return torch.nn.functional.interpolate(mask[None, None], size, mode="nearest-exact")[0, 0]
 
 

@@ -1,6 +1,6 @@
-"""Steps on the pixels of an image before its size changes; each keeps depth and shape.
+"""Enhance images before resizing: select bands, denoise, balance white, adjust contrast.
 
-Their order is the same wherever they run: bands, denoise, white balance, contrast. Resizing and
+The steps always run in this order and keep the type and the size of the image. Resizing and
 normalization follow in :mod:`pixelwise.transforms.preprocessing`.
 """
 
@@ -21,39 +21,39 @@ STRETCH = (1.0, 99.0)
 """Percentiles of an image that become black and white when its contrast is stretched."""
 
 CLAHE_TILES = 8
-"""CLAHE looks at this many parts along each side, fewer where the image has fewer pixels."""
+"""Number of tiles of CLAHE along each side; fewer if the image has fewer pixels."""
 
 CLAHE_LIMIT = 2.0
-"""CLAHE makes no gray level's contrast steeper than about this many times."""
+"""CLAHE increases the contrast of a gray level by at most about this factor."""
 
 CLAHE_BINS = 256
-"""Gray levels of CLAHE's histograms; values between two of them are interpolated."""
+"""Number of gray levels in the histograms of CLAHE; values between two of them are interpolated."""
 
 STRIP_PIXELS = 2**20
-"""Images deeper than 8 bits go through CLAHE in strips of this many pixels, which bounds memory."""
+"""Images deeper than 8 bits are processed in strips of this many pixels, which limits memory."""
 
 MEDIAN_PX = 3
-"""Side of the median's window."""
+"""Side of the median filter's window."""
 
 NOISE_KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
-"""Leaves of an image what is neither flat, nor a slope, nor an edge along an axis: six times the
-noise (Immerkær, Fast Noise Variance Estimation, 1996)."""
+"""Removes flat areas, slopes and edges along the axes, and leaves six times the noise
+(Immerkær, Fast Noise Variance Estimation, 1996)."""
 
 MEDIAN_TO_STD = 1.4826
-"""Standard deviation over median absolute value of normally distributed noise."""
+"""Ratio of standard deviation to median absolute value for normally distributed noise."""
 
 Plane = npt.NDArray[np.float32]
 
 
 class Enhancement(BaseModel):
-    """Which steps are done, in this order.
+    """The enhancement steps, in the order in which they run.
 
     Attributes:
-        bands: Bands that are taken, counted from 1, in this order; ``None`` takes all.
-        denoise: ``median`` of 3 x 3 pixels, or ``nl-means`` as strong as the noise in the band.
+        bands: Bands to select, counted from 1, in this order; ``None`` selects all.
+        denoise: ``median`` of 3 x 3 pixels, or ``nl-means`` with the strength of the noise.
         white_balance: ``gray-world`` gives all bands the same mean.
-        contrast: ``stretch`` spreads the values of all bands alike over the range of their type,
-            ``stretch-bands`` those of each band, ``clahe`` evens out the contrast of each part.
+        contrast: ``stretch`` spreads the values of all bands together over the range of the type,
+            ``stretch-bands`` those of each band, ``clahe`` equalizes the contrast locally.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -64,7 +64,7 @@ class Enhancement(BaseModel):
     contrast: Contrast = "none"
 
     def describe(self) -> list[str]:
-        """The steps in words, in their order; empty where none is done."""
+        """Return the active steps as text, in order."""
         bands = [f"bands {', '.join(map(str, self.bands))}"] if self.bands else []
         steps = (
             ("denoise", self.denoise),
@@ -75,15 +75,15 @@ class Enhancement(BaseModel):
 
 
 def enhance(image: Array, steps: Enhancement, name: str = "image") -> Array:
-    """Do the steps on one image.
+    """Apply the steps to one image.
 
     Args:
         image: (H, W, C), uint8, uint16 or float32.
-        steps: Which.
+        steps: The steps.
         name: The image's name, for messages.
 
     Returns:
-        The same type, height and width, with the chosen bands.
+        An array of the same type, height and width, with the selected bands.
 
     Raises:
         DataError: The image lacks a band.
@@ -103,11 +103,11 @@ def enhance(image: Array, steps: Enhancement, name: str = "image") -> Array:
 
 
 def choose_bands(image: Array, bands: tuple[int, ...] | None, name: str = "image") -> Array:
-    """Take some bands of an image, in the order given.
+    """Select bands of an image in the given order.
 
     Args:
         image: (H, W, C).
-        bands: Counted from 1; ``None`` takes all.
+        bands: Band numbers, counted from 1; ``None`` selects all.
         name: The image's name, for the message.
 
     Raises:
@@ -118,20 +118,20 @@ def choose_bands(image: Array, bands: tuple[int, ...] | None, name: str = "image
     if max(bands) > image.shape[-1]:
         raise DataError(
             f"{name} must have the bands {', '.join(map(str, bands))}. It has {image.shape[-1]}. "
-            "Choose among those it has, counted from 1, or leave this image out"
+            "Choose from those it has, counted from 1, or leave this image out"
         )
     return np.ascontiguousarray(image[..., [band - 1 for band in bands]])
 
 
 def balance_gray_world(image: Array) -> Array:
-    """Scale each band so that its mean is the mean of all bands: the world is gray on average.
+    """Scale each band to the mean of all bands, assuming that the scene is gray on average.
 
     Args:
         image: (H, W, C), uint8, uint16 or float32.
 
     Returns:
-        The same shape and type; integers are rounded and end at the type's largest value. A band
-        without a positive mean stays as it is.
+        An array of the same shape and type; integers are rounded and clipped. A band without a
+        positive mean is unchanged.
 
     Reference:
         Buchsbaum, A spatial processor model for object color perception (1980).
@@ -142,16 +142,16 @@ def balance_gray_world(image: Array) -> Array:
 
 
 def stretch_contrast(image: Array, *, by_band: bool = False) -> Array:
-    """Spread an image's values over the range of its type.
+    """Spread the values of an image over the range of its type.
 
     Args:
         image: (H, W, C), uint8, uint16 or float32.
-        by_band: Each band by itself; otherwise all alike, which keeps the colors.
+        by_band: Stretch each band separately; otherwise all bands together, which keeps colors.
 
     Returns:
-        The same shape and type; the 1st percentile is 0, the 99th the type's largest value, 1 of
-        float32. Where these two are one value, as of a black picture with few spots, the smallest
-        and the largest value take their place; what has one value alone is returned as it is.
+        An array of the same shape and type. The 1st percentile becomes 0, the 99th the largest
+        value of the type (1 for float32). If the two are equal, the smallest and the largest value
+        are used instead; an image with a single value is returned unchanged.
     """
     axis = (0, 1) if by_band else None
     low, high = np.percentile(image, STRETCH, axis=axis)
@@ -165,19 +165,19 @@ def stretch_contrast(image: Array, *, by_band: bool = False) -> Array:
 
 
 def equalize_locally(image: Array) -> Array:
-    """Even out the contrast of each part of an image (CLAHE).
+    """Equalize the contrast of an image locally (CLAHE).
 
-    Three bands are taken as red, green and blue: their lightness (CIE Lab) is changed and their
-    color is not. Otherwise each band is changed by itself.
+    Three bands are treated as red, green and blue, and only their lightness (CIE Lab) is changed.
+    Otherwise each band is changed separately.
 
-    Images deeper than 8 bits rarely fill their range: they are stretched first, all bands of a
-    color image alike, others each by itself; float32 ends up in 0 to 1 as after every stretch.
+    Images deeper than 8 bits rarely use their range, so they are stretched first: the bands of a
+    color image together, others separately. float32 images then range from 0 to 1.
 
     Args:
         image: (H, W, C), uint8, uint16 or float32.
 
     Returns:
-        The same shape and type.
+        An array of the same shape and type.
 
     Reference:
         Zuiderveld, Contrast Limited Adaptive Histogram Equalization (Graphics Gems IV, 1994).
@@ -195,7 +195,7 @@ def equalize_locally(image: Array) -> Array:
 
 
 def _on_lightness(image: Array) -> Array:
-    """CLAHE of the lightness; (H, W, 3), uint8, or float32 in 0 to 1."""
+    """Apply CLAHE to the lightness; (H, W, 3), uint8, or float32 from 0 to 1."""
     import cv2
 
     lab = cv2.cvtColor(image, cv2.COLOR_RGB2Lab)
@@ -207,7 +207,7 @@ def _on_lightness(image: Array) -> Array:
 
 
 def _clahe(band: Array) -> Array:
-    """OpenCV's CLAHE, (H, W) uint8."""
+    """Apply OpenCV's CLAHE, (H, W) uint8."""
     import cv2
 
     rows, columns = _tiles(band)
@@ -216,11 +216,11 @@ def _clahe(band: Array) -> Array:
 
 
 def _deep_clahe(band: Plane) -> Plane:
-    """CLAHE of more than 8 bits, (H, W) float32 in 0 to 1.
+    """Apply CLAHE to values of more than 8 bits, (H, W) float32 from 0 to 1.
 
-    OpenCV counts 16-bit values in 65,536 bins, far more than a tile has pixels: no bin is then full
-    enough to be limited, or all are, and noise is amplified without bound or nothing happens. Here
-    256 bins are counted, and values between two of them are interpolated, so that none are merged.
+    OpenCV counts 16-bit values in 65,536 bins, far more than a tile has pixels: either no bin
+    reaches the limit or all do, so noise is amplified without bound or nothing changes. Here, 256
+    bins are counted and values between two of them are interpolated, so none are merged.
     """
     from scipy.ndimage import map_coordinates
 
@@ -240,7 +240,7 @@ def _deep_clahe(band: Plane) -> Plane:
 
 
 def _tone_curves(band: Plane) -> npt.NDArray[np.float64]:
-    """What each of 257 levels, 0 to 1, becomes in each tile: (rows, columns, 257), rising."""
+    """Return the tone curve of each tile for 257 levels from 0 to 1: (rows, columns, 257)."""
     rows, columns = _tiles(band)
     row, column = (
         np.arange(side) * tiles // side
@@ -257,7 +257,7 @@ def _tone_curves(band: Plane) -> npt.NDArray[np.float64]:
 
 
 def _tiles(band: Array) -> tuple[int, int]:
-    """How many tiles CLAHE lays along the height and the width, (H, W)."""
+    """Return the number of CLAHE tiles along the height and the width, (H, W)."""
     return min(CLAHE_TILES, band.shape[0]), min(CLAHE_TILES, band.shape[1])
 
 
@@ -268,10 +268,10 @@ def _median(band: Array) -> Array:
 
 
 def _nl_means(band: Array) -> Array:
-    """Non-local means as strong as the noise that the band shows, (H, W); without noise, nothing.
+    """Apply non-local means with the estimated noise as strength, (H, W).
 
-    OpenCV takes integers alone: float32 becomes 65,536 levels between its smallest and largest
-    value, and comes back in its own units.
+    OpenCV only accepts integers: float32 is converted to 65,536 levels between its smallest and
+    largest value, and back.
 
     Reference:
         Buades, Coll, Morel, A non-local algorithm for image denoising (2005).
@@ -287,12 +287,12 @@ def _nl_means(band: Array) -> Array:
     noise = _noise_std(band)
     if noise == 0:
         return band
-    norm = cv2.NORM_L2 if band.dtype == np.uint8 else cv2.NORM_L1  # all that it has for uint16
+    norm = cv2.NORM_L2 if band.dtype == np.uint8 else cv2.NORM_L1  # all it supports for uint16
     return np.asarray(cv2.fastNlMeansDenoising(band, h=[noise], normType=norm))
 
 
 def _noise_std(band: Array) -> float:
-    """Standard deviation of the noise in a band, (H, W), robust against edges and texture."""
+    """Estimate the standard deviation of the noise in a band, (H, W), despite edges and texture."""
     import cv2
 
     response = np.abs(cv2.filter2D(band.astype(np.float32), -1, NOISE_KERNEL))
@@ -300,13 +300,13 @@ def _noise_std(band: Array) -> float:
 
 
 def _by_band(image: Array, step: Callable[[Array], Array]) -> Array:
-    """Do a step on each band by itself."""
+    """Apply a step to each band separately."""
     bands = [step(np.ascontiguousarray(band)) for band in np.moveaxis(image, -1, 0)]
     return np.stack(bands, axis=-1)
 
 
 def _as_type(values: Array, dtype: np.dtype[np.generic]) -> Array:
-    """Numbers as a type of image; integers are rounded, and cut at the ends of their range."""
+    """Convert numbers to an image type; integers are rounded and clipped."""
     if dtype == np.float32:
         return np.asarray(values, np.float32)
     return np.asarray(np.rint(values).clip(0, LARGEST_VALUE[str(dtype)]), dtype)

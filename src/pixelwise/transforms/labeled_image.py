@@ -1,4 +1,4 @@
-"""What a transform needs to know of a sample; :class:`pixelwise.data.sample.Sample` is one."""
+"""The interface of samples that transforms use."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pixelwise.io.arrays import Array, UInt8Array
 
 
 class LabeledImage(Protocol):
-    """A decoded image with its mask."""
+    """A decoded image with its mask; :class:`pixelwise.data.sample.Sample` implements it."""
 
     @property
     def name(self) -> str:
-        """Used in messages."""
+        """Name used in messages."""
 
     @property
     def image(self) -> Array:
@@ -25,4 +25,4 @@ class LabeledImage(Protocol):
 
     @property
     def label_mode(self) -> LabelMode:
-        """Which of the two the mask is."""
+        """Label mode of the mask."""

@@ -1,11 +1,11 @@
-"""What happens to an image before the model sees it; the same in training and ever after.
+"""Prepare images for a model, in the same way for training and prediction.
 
-In this order: the steps of :mod:`pixelwise.transforms.enhancement` on its pixels, then its size,
-then its units. Training does the first when it reads an image, and the second when it makes
-tensors; whoever only predicts does both with :func:`prepare_image`.
+The steps are, in this order: enhancement (:mod:`pixelwise.transforms.enhancement`), resizing and
+normalization. Training enhances an image when reading it and resizes it when making tensors;
+prediction does both with :func:`prepare_image`.
 
-:class:`Preprocess` does the same to a batch as a module that is exported together with the model.
-It calls the functions below, which therefore hold no branch on a size while they are traced.
+:class:`Preprocess` applies the same steps to a batch, as a module that is exported with the model.
+It calls the functions below, which therefore do not branch on sizes while they are traced.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from pixelwise.transforms.enhancement import Enhancement, enhance
 from pixelwise.transforms.statistics import conform_channels
 
 MAX_ENLARGED_PIXELS = 2**27
-"""No image is enlarged beyond this: a shortest side of 512 makes 1.3 billion of 1 x 5000 pixels."""
+"""Limit for enlarging: with a shortest side of 512, 1 x 5000 would become 1.3 billion pixels."""
 
 
 class Preprocessing(Enhancement):
-    """What is done to an image, in this order; a model file holds it.
+    """The preprocessing of an image, in the order of the steps; stored in the model file.
 
     Attributes:
-        dtype: Type of the training images; others are refused, for their units differ.
-        scale: Images are resized by this factor, and logits back to the image's size.
-        resize: How images are brought to a working size instead: height and width, distorted where
-            the sides have another ratio, ``shortest_side`` or ``letterbox`` without distortion.
+        dtype: Type of the training images; images of other types are refused.
+        scale: Images are resized by this factor, and logits back to the size of the image.
+        resize: Resizes to a fixed working size instead: height and width, which may distort, or
+            ``shortest_side`` or ``letterbox``, which do not.
         mean: Subtracted from each channel, in stored units.
-        std: Each channel is divided by it.
+        std: Divisor of each channel.
     """
 
     dtype: Literal["uint8", "uint16", "float32"]
@@ -53,10 +53,10 @@ class Preprocessing(Enhancement):
         return self
 
     def fitted_size(self, height: int, width: int) -> tuple[int, int]:
-        """The size that an image is resized to, at least 1 x 1.
+        """Return the size to which an image is resized, at least 1 x 1.
 
         Raises:
-            DataError: It would be enlarged beyond what memory holds.
+            DataError: The image would be enlarged beyond the limit.
         """
         fitted_height, fitted_width = self._fitted(height, width)
         if isinstance(self.resize, tuple) or torch.compiler.is_exporting():
@@ -84,10 +84,10 @@ class Preprocessing(Enhancement):
         return _scaled(height, factor), _scaled(width, factor)
 
     def working_size(self, height: int, width: int) -> tuple[int, int]:
-        """The size of what the model sees of an image: as resized, and filled up to a letterbox.
+        """Return the size of the model's input: the resized image, with letterbox padding.
 
         Raises:
-            DataError: It would be enlarged beyond what memory holds.
+            DataError: The image would be enlarged beyond the limit.
         """
         if isinstance(self.resize, Letterbox):
             return self.resize.letterbox
@@ -99,11 +99,11 @@ class Preprocessing(Enhancement):
         return self.resize is not None or self.scale != 1
 
     def without_enhancement(self) -> Self:
-        """What remains to be done to images that have been enhanced already."""
+        """Return the steps that remain for images that are already enhanced."""
         return self.model_copy(update=dict(Enhancement()))
 
     def describe(self) -> list[str]:
-        """The steps but the normalization in words, in their order; empty where none is done."""
+        """Return the active steps but the normalization as text, in order."""
         steps = super().describe()
         if isinstance(self.resize, ShortestSide):
             steps.append(f"shortest side {self.resize.shortest_side}")
@@ -124,21 +124,21 @@ def _scaled(side: Any, factor: Any) -> Any:
 def prepare_image(
     image: Array, preprocessing: Preprocessing, in_channels: int, name: str = "image"
 ) -> Tensor:
-    """An image as the model sees it but for the normalization.
+    """Enhance and resize an image for the model, without normalizing it.
 
     Args:
         image: (H, W, C), as read.
-        preprocessing: What is done to it.
-        in_channels: Channels that the model takes.
+        preprocessing: The preprocessing.
+        in_channels: Number of channels of the model.
         name: The image's name, for messages.
 
     Returns:
-        (C, H, W) in stored units and at working size: uint8, or float32 of deeper images. Where a
-        letterbox is larger than the image, its last row and column continue to the right and
-        bottom.
+        (C, H, W) in stored units and at working size: uint8, or float32 for deeper images. A
+        letterbox larger than the image is padded with its last row and column at the bottom and
+        right.
 
     Raises:
-        DataError: It lacks a band, has other channels, or would be enlarged beyond memory.
+        DataError: The image lacks a band, has other channels, or would be enlarged too much.
     """
     height, width = image.shape[:2]
     image = enhance(image, preprocessing, name)
@@ -148,13 +148,13 @@ def prepare_image(
 
 
 def restore_size(logits: Tensor, preprocessing: Preprocessing, height: int, width: int) -> Tensor:
-    """Logits at working size brought back to the image that they are of, pixel-aligned.
+    """Resize logits from working size to the size of the image, pixel-aligned.
 
     Args:
         logits: (K, H, W) or (N, K, H, W) at working size.
-        preprocessing: What was done to the image.
-        height: The image's height in pixels, as read.
-        width: The image's width in pixels, as read.
+        preprocessing: The preprocessing of the image.
+        height: Height of the image in pixels, as read.
+        width: Width of the image in pixels, as read.
 
     Returns:
         (K, height, width) or (N, K, height, width).
@@ -173,39 +173,39 @@ def restore_size(logits: Tensor, preprocessing: Preprocessing, height: int, widt
 
 
 def image_to_tensor(image: Array, in_channels: int, name: str) -> Tensor:
-    """An image as a tensor (C, H, W) in stored units; uint16 becomes float32, which can hold it.
+    """Convert an image to a tensor (C, H, W) in stored units; uint16 becomes float32.
 
     Args:
         image: (H, W, C).
-        in_channels: Channels that the model takes.
+        in_channels: Number of channels of the model.
         name: The image's name, for messages.
 
     Raises:
-        DataError: It has other channels.
+        DataError: The image has other channels.
     """
     image = conform_channels(image, in_channels, name)
-    if image.dtype == np.uint16:  # torch has no arithmetic on it
+    if image.dtype == np.uint16:  # torch does not support arithmetic on it
         image = image.astype(np.float32)
-    # Arrays that come from Pillow are read-only, which torch warns of: those are copied.
+    # Arrays from Pillow are read-only, and torch warns about those, so they are copied.
     return torch.from_numpy(np.require(image, requirements=["C", "W"])).permute(2, 0, 1)
 
 
 def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize pixel-aligned, without aliasing; the one way in training and prediction.
+    """Resize an image pixel-aligned and with antialiasing, in training and prediction alike.
 
     While it is traced, a resize to the same size stays in the graph, where it changes nothing.
 
     Args:
-        image: (C, H, W) or (N, C, H, W); uint8 is rounded to uint8 again.
+        image: (C, H, W) or (N, C, H, W); uint8 images are rounded to uint8.
         size: Height and width in pixels.
     """
     if _is_same_size(size, image.shape[-2:]):
         return image
     dtype = image.dtype
-    if not torch.compiler.is_exporting():  # exported, such images are for other engines to resize
+    if not torch.compiler.is_exporting():  # in a graph, other engines resize such images
         if size[1] == 1 < size[0]:  # torch 2.15 fills a single column with its first pixel
             return resize_image(image.mT, (1, size[0])).mT
-        if size == (1, 1):  # and breaks off where it makes one uint8 pixel of three channels
+        if size == (1, 1):  # and fails when it makes one uint8 pixel of three channels
             image = image.float()
     batch = image if image.ndim == 4 else image[None]
     resized = nn.functional.interpolate(
@@ -216,7 +216,7 @@ def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def pad_image(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """Fill up to a size at the right and the bottom with the last column and row.
+    """Pad an image at the right and the bottom by repeating its last column and row.
 
     Args:
         image: (C, H, W) or (N, C, H, W), no larger than ``size``.
@@ -232,14 +232,14 @@ def pad_image(image: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def normalize(image: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """Bring stored units to those that the model was trained on.
+    """Normalize an image from stored units to the model's input.
 
     Args:
         image: (N, C, H, W) or (C, H, W), in stored units, any number type.
         preprocessing: Mean and standard deviation per channel.
 
     Returns:
-        float32 of the same shape.
+        A float32 tensor of the same shape.
     """
     normalized: Tensor = Normalize(preprocessing).to(image.device)(image)
     return normalized

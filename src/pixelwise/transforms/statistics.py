@@ -1,4 +1,4 @@
-"""What the training images are like: sizes, channels, means, class frequencies."""
+"""Measure training images: sizes, channels, means and class frequencies."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from pixelwise.transforms.labeled_image import LabeledImage
 
 @dataclass(frozen=True)
 class DatasetStatistics:
-    """The facts that a training's defaults are chosen from.
+    """Properties of the training images, from which defaults are chosen.
 
     Attributes:
-        num_images: How many images were looked at.
-        in_channels: Channels that every image is brought to: 1, 3, or the number all images have.
+        num_images: Number of images.
+        in_channels: Channels to which every image is converted: 1, 3, or the number all have.
         dtype: ``uint8``, ``uint16`` or ``float32``, the same for all images.
         mean: Mean per channel, in stored units.
         std: Standard deviation per channel, in stored units, above 0.
-        heights: Every image's height in pixels.
-        widths: Every image's width in pixels.
-        class_frequencies: Share of the labeled pixels that is of each class (multilabel: its
-            mean coverage, so they need not add up to 1).
-        ignored_share: Share of the pixels that is ignored.
-        unevenness: How differently a class lies in the upper and the lower halves of the images, 0
-            (alike) to 1 (only in one of them), of the class where it is largest: near 1 for road
-            scenes, near 0 for pictures from above or through a microscope.
+        heights: Height of every image in pixels.
+        widths: Width of every image in pixels.
+        class_frequencies: Share of each class in the labeled pixels. Multilabel: mean coverage of
+            each class, so the sum may differ from 1.
+        ignored_share: Share of ignored pixels.
+        unevenness: Largest difference of a class between the upper and lower halves of the images,
+            from 0 (equal) to 1 (only in one half). It is near 1 for road scenes and near 0 for
+            aerial and microscope images.
     """
 
     num_images: int
@@ -52,15 +52,15 @@ class DatasetStatistics:
 
 
 def conform_channels(image: Array, in_channels: int, name: str) -> Array:
-    """Bring an image to the number of channels that a model takes; gray becomes equal channels.
+    """Convert an image to a number of channels; grayscale is repeated in each channel.
 
     Args:
         image: (H, W, C).
-        in_channels: The number wanted.
+        in_channels: Number of channels.
         name: The image's name, for the message.
 
     Raises:
-        DataError: The channels differ and neither side is a grayscale picture.
+        DataError: The numbers differ and neither is that of a grayscale image.
     """
     channels = image.shape[-1]
     if channels == in_channels:
@@ -76,15 +76,15 @@ def conform_channels(image: Array, in_channels: int, name: str) -> Array:
 
 
 def measure(samples: Iterable[LabeledImage], class_map: ClassMap) -> DatasetStatistics:
-    """Look at decoded samples, one pass.
+    """Measure decoded samples in one pass.
 
     Args:
         samples: The training samples.
         class_map: Their classes.
 
     Raises:
-        DataError: Bit depths or channels cannot go together.
-        MaskError: Nothing is labeled, or everything is of one class, so nothing can be learned.
+        DataError: Bit depths or numbers of channels cannot be combined.
+        MaskError: No pixel is labeled, or all are of one class, so there is nothing to learn.
     """
     heights, widths, names, moments = [], [], [], []
     dtypes: dict[str, str] = {}
@@ -132,7 +132,7 @@ def measure(samples: Iterable[LabeledImage], class_map: ClassMap) -> DatasetStat
 
 
 def _unevenness(counts: np.ndarray, upper_counts: np.ndarray) -> float:
-    """The largest difference of a class between the halves; those too rare to tell are left out."""
+    """Return the largest difference of a class between the halves; rare classes are left out."""
     common = counts > 0.01 * counts.sum()
     return float(np.abs(2 * upper_counts[common] / counts[common] - 1).max(initial=0.0))
 
@@ -154,7 +154,7 @@ def _require_something_to_learn(
     present = [name for name, count in zip(class_map.names, counts, strict=True) if count > 0]
     if 0 < len(present) < mode.min_classes:
         raise MaskError(
-            f"{masks} must show at least two classes. Got {present[0]!r} alone. "
+            f"{masks} must show at least two classes. Got only {present[0]!r}. "
             "Check the masks and the ignore value"
         )
     if not present:
@@ -168,18 +168,18 @@ def _common_channels(channels: list[int], names: list[str]) -> int:
     if kinds == [1, 3]:
         return 3
     seen = ", ".join(f"{kind} in {names[channels.index(kind)]}" for kind in kinds)
-    raise DataError(f"images must have equally many channels. Got {seen}. Convert one kind")
+    raise DataError(f"images must have the same number of channels. Got {seen}. Convert one kind")
 
 
 def _pooled(
     moments: list[tuple[int, np.ndarray, np.ndarray]], in_channels: int
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation over all pixels from those of images; gray counts in each."""
+    """Pool means and standard deviations of images over all pixels; gray counts in each channel."""
     counts = np.array([count for count, _, _ in moments], np.float64)[:, None]
     means = np.stack([np.broadcast_to(mean, in_channels) for _, mean, _ in moments])
     variances = np.stack([np.broadcast_to(variance, in_channels) for _, _, variance in moments])
     mean = (counts * means).sum(0) / counts.sum()
     variance = (counts * (variances + (means - mean) ** 2)).sum(0) / counts.sum()
     std = np.sqrt(variance)
-    std[std < 1e-6] = 1.0  # a constant channel carries nothing; dividing by 1 keeps it finite
+    std[std < 1e-6] = 1.0  # a constant channel holds no information; 1 keeps the result finite
     return tuple(mean.tolist()), tuple(std.tolist())

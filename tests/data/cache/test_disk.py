@@ -28,8 +28,8 @@ from pixelwise.data.convert import convert_data
 from pixelwise.data.dataset import open_dataset
 from pixelwise.data.formats import MaskContent, formats
 from pixelwise.data.formats.object_masks import ObjectMasks
+from pixelwise.data.problems import collect_problems
 from pixelwise.data.sample import Record, Sample
-from pixelwise.data.watching import watched
 from pixelwise.errors import DataError
 from pixelwise.io import file_state
 
@@ -626,11 +626,11 @@ def test_a_file_that_cannot_be_decoded_is_refused_every_time(folder, kept_in):
 def test_whoever_watches_sees_the_files_decoded_and_leaves_nothing(folder, kept_in, monkeypatch):
     dataset = open_dataset(folder)
     names = decodes(monkeypatch, dataset)
-    with watched():
+    with collect_problems():
         dataset.load(dataset.records[0])
     assert not kept_in.exists()
     dataset.load(dataset.records[0])
-    with watched():
+    with collect_problems():
         dataset.load(dataset.records[0])
     assert len(names) == 3
 

@@ -17,7 +17,7 @@ from pixelwise.classes import ClassMap
 from pixelwise.data.convert import convert_data
 from pixelwise.data.dataset import open_dataset
 from pixelwise.data.formats import detect_format, formats
-from pixelwise.data.watching import watched
+from pixelwise.data.problems import collect_problems
 from pixelwise.errors import DataError, FormatError, MaskError
 from pixelwise.io.images import read_image
 
@@ -188,7 +188,7 @@ def test_meters_that_call_themselves_nothing_are_refused_with_the_likely_cause(t
     scene(tmp_path / "a.tif")
     shapes(tmp_path / "a.geojson", box(5, 7, 30, 20), crs=None)
     with pytest.raises(
-        FormatError, match=r"EPSG:4326, which GeoJSON is in that states no crs; .*EPSG:32616"
+        FormatError, match=r"EPSG:4326, the default for GeoJSON without crs; .*EPSG:32616"
     ):
         open_dataset(tmp_path)
 
@@ -294,7 +294,7 @@ def test_a_property_names_the_class_and_a_later_shape_lies_over_an_earlier_one(t
 def test_a_class_that_is_no_word_is_refused(tmp_path, value):
     scene(tmp_path / "a.tif")
     shapes(tmp_path / "a.geojson", box(0, 0, 9, 9), properties={"class": value})
-    with pytest.raises(FormatError, match=r"feature 0 must name its class by a word"):
+    with pytest.raises(FormatError, match=r"feature 0 must give its class as a word"):
         open_dataset(tmp_path)
 
 
@@ -393,9 +393,9 @@ def test_rasters_and_shapes_of_different_stems_are_refused_both_ways(tmp_path):
         shapes(tmp_path / "labels" / f"buildings_{stem}.geojson", box(0, 0, 9, 9))
     with pytest.raises(FormatError, match=r"RGB_a\.tif must have a GeoJSON .*RGB_a\.geojson"):
         open_dataset(tmp_path)
-    with watched() as watch:
+    with collect_problems() as log:
         assert formats.create("geojson").records(tmp_path) == []
-    assert [refused.kind for refused in watch.refused] == [
+    assert [problem.kind for problem in log.problems] == [
         "image-without-mask", "image-without-mask", "mask-without-image", "mask-without-image",
     ]  # fmt: skip
 
@@ -423,9 +423,9 @@ def test_a_damaged_raster_is_refused_or_noted(tmp_path):
     (tmp_path / "b.tif").write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"b\.tif must be a readable image"):
         open_dataset(tmp_path)
-    with watched() as watch:
+    with collect_problems() as log:
         (record,) = formats.create("geojson").records(tmp_path)
-    assert (record.name, [r.kind for r in watch.refused]) == ("a", ["corrupt-image"])
+    assert (record.name, [r.kind for r in log.problems]) == ("a", ["corrupt-image"])
 
 
 def test_masks_of_pictures_go_before_a_geojson_that_lies_about(tmp_path, make_index_dataset):

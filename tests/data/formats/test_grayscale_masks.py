@@ -99,7 +99,7 @@ def test_a_picture_among_class_ids_is_refused_by_name(tmp_path, save_pair):
     for stem in ("a", "b", "d"):
         save_pair(tmp_path, stem, [[0, 1, 2]])
     save_pair(tmp_path, "c", [[(9, 8, 7), (6, 5, 4), (3, 2, 1)]])
-    with pytest.raises(MaskError, match=r"c\.png must hold one class id per pixel.*color picture"):
+    with pytest.raises(MaskError, match=r"c\.png must hold one class id per pixel.*color image"):
         open_dataset(tmp_path)
 
 
@@ -225,7 +225,7 @@ def test_grayscale_masks_read_back_as_they_were_written(
 def test_class_ids_are_no_gray_levels_to_write(tmp_path):
     class_map = ClassMap.build(("background", "house"))
     content = MaskContent(class_map, "multiclass", has_ignored=False, is_soft=False)
-    assert "count classes, as index-masks do" in formats.create("grayscale-masks").refusal(content)
+    assert "are class ids, as in index-masks" in formats.create("grayscale-masks").refusal(content)
 
 
 @pytest.mark.real_data

@@ -248,7 +248,7 @@ def test_a_rotation_in_the_image_file_is_named_as_the_cause(tmp_path):
         (shape("car", TRIANGLE, "brush"), "Got 'brush'"),
         (shape("car", [[1, 1], [2, 2], [1e6, 5]]), "Got a corner at"),
         (shape("bus", TRIANGLE), "Got 'bus'"),
-        (shape("car", [[1, 1], [3, 3]], "mask"), "with two corners and a picture"),
+        (shape("car", [[1, 1], [3, 3]], "mask"), "with two corners and an image"),
         (shape("car", [[1, 1], [3, 3]], "mask", mask="no base64 !"), "cannot identify image"),
         (shape("car", [[1, 1], [3, 3]], "mask", mask=bitmap(np.ones((9, 9)))), "3 x 3. Got 9 x 9"),
         (shape("car", [[1, 1], [300, 3]], "mask", mask=bitmap(np.ones((3, 3)))), "inside its"),

@@ -249,7 +249,7 @@ def test_spacenets_table_is_read_by_its_pixels_and_its_prefixed_files(tmp_path):
     [
         (f'ImageId,wkt\na,"{WKT_SQUARE}"\nb,"{WKT_SQUARE}"\n', ["a.png"], "must have an image 'b'"),
         (f'ImageId,wkt\na,"{WKT_SQUARE}"\n', ["a.png", "b.png"], "b.png must have its polygons"),
-        (f'ImageId,wkt\na,"{WKT_SQUARE}"\n', ["p_a.png", "q_a.png"], "by its own name"),
+        (f'ImageId,wkt\na,"{WKT_SQUARE}"\n', ["p_a.png", "q_a.png"], "uniquely"),
         (f'place,wkt\na,"{WKT_SQUARE}"\n', ["a.png"], "must have a column ImageId"),
         (f'ImageId,wkt\na,"{WKT_SQUARE}"\na,"POLYGON ((1 2, 3"\n', ["a.png"], "row 3 must hold"),
         (f'ImageId,wkt\na,"{WKT_SQUARE}"\na,POINT (1 2)\n', ["a.png"], "row 3 must hold"),
@@ -304,7 +304,7 @@ def test_a_hole_is_written_behind_its_polygon_in_one_list(tmp_path):
 @pytest.mark.parametrize(
     ("names", "ignored", "match"),
     [
-        (("background", "thing"), True, "what is ignored beside background"),
+        (("background", "thing"), True, "ignored pixels besides background"),
         (("background", "a [b]"), False, "brackets or line breaks"),
         (("background", "a\nb"), False, "brackets or line breaks"),
         (("background", " b"), False, "brackets or line breaks"),

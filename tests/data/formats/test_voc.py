@@ -77,7 +77,7 @@ def test_a_list_of_another_name_is_refused_if_its_images_would_be_left_out(tmp_p
     write_lists(tmp_path, train=["a"], val=["b"], again=["a", "b", "unlabeled"])
     assert len(open_dataset(tmp_path).records) == 2
     write_lists(tmp_path, fold3=["b", "c"])
-    with pytest.raises(FormatError, match=r"fold3\.txt must be called after .* lists c, which"):
+    with pytest.raises(FormatError, match=r"fold3\.txt must be named after .* lists c, which"):
         open_dataset(tmp_path)
 
 
@@ -187,7 +187,7 @@ def test_what_is_written_has_voc_s_lists_palette_and_names(tmp_path, save_pixels
 def test_classes_that_are_not_counted_from_0_cannot_be_written():
     class_map = ClassMap.build(("ground", "house"), values=(0, 255), ignore=())
     content = MaskContent(class_map, "multiclass", has_ignored=False, is_soft=False)
-    assert "theirs are stored as 0, 255" in formats.create("voc").refusal(content)
+    assert "these are stored as 0, 255" in formats.create("voc").refusal(content)
 
 
 @pytest.mark.real_data

@@ -117,13 +117,13 @@ def test_the_data_yaml_names_the_classes(tmp_path, entries, names):
     ("entries", "message"),
     [
         ({"names": ["yes", True]}, "into quotes"),
-        ({"names": {0: "road", 2: "car"}}, "numbered from 0 on"),
+        ({"names": {0: "road", 2: "car"}}, "numbered from 0"),
         ({"names": "road"}, "listed or numbered"),
         ({"names": ["road", "road"]}, "'road' twice"),
         ({"names": ["road"], "nc": 2}, "nc must be the number of names, 1"),
         ({"names": ["road"], "kpt_shape": [17, 3]}, "kpt_shape"),
         ({"names": ["road"], "train": 3}, "train must be a folder"),
-        ({"names": ["road"], "train": "elsewhere"}, "no end of that path is there"),
+        ({"names": ["road"], "train": "elsewhere"}, "which is not found there"),
         ({"names": [f"c{number}" for number in range(255)]}, "1 to 255 classes"),
     ],
 )
@@ -213,7 +213,7 @@ def test_images_of_a_split_without_any_labels_are_refused_but_for_the_test(tmp_p
     save_image(tmp_path / "images" / "test" / "b.png")
     assert len(Yolo().records(tmp_path)) == 1
     save_image(tmp_path / "images" / "val" / "c.png")
-    with pytest.raises(FormatError, match=r"c\.png must have its labels in .*c\.txt"):
+    with pytest.raises(FormatError, match=r"c\.png, .* must have labels in .*c\.txt"):
         Yolo().records(tmp_path)
 
 
@@ -228,7 +228,7 @@ def test_labels_without_an_image_are_refused(tmp_path):
 
 
 BAD_LINES = {
-    "a box": ("0 0.5 0.5 0.2 0.2", "which are a box of object detection"),
+    "a box": ("0 0.5 0.5 0.2 0.2", "as in a box for object detection"),
     "a box with a score": ("0 0.5 0.5 0.2 0.2 0.9", "without scores"),
     "a polygon with a score": (square(0, 1, 1, 3).strip() + " 0.9", "without scores"),
     "a class alone": ("0", "Got 0 numbers"),
@@ -292,7 +292,7 @@ def test_ignored_pixels_beside_a_background_are_refused():
     yolo = Yolo()
     assert yolo.refusal(MaskContent(without, "multiclass", has_ignored=True, is_soft=False)) is None
     reason = yolo.refusal(MaskContent(beside, "multiclass", has_ignored=True, is_soft=False))
-    assert reason == "it cannot say what is ignored"
+    assert reason == "it cannot represent ignored pixels"
 
 
 def write(folder, mask, class_map=None):

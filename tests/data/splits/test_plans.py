@@ -122,7 +122,7 @@ def test_windows_of_one_scene_are_never_parted(scenes, options):
 def test_what_was_kept_together_and_reached_is_said(folder):
     notes = plan_split(open_dataset(folder)).notes
     assert notes[0].startswith("near-duplicates kept together: 6 images in 1 group, the largest")
-    assert notes[1].startswith("shares asked for 70.0/15.0/15.0, reached ")
+    assert notes[1].startswith("shares requested 70.0/15.0/15.0, reached ")
 
 
 def test_the_test_images_of_the_folder_stay_and_their_duplicates_join_them(
@@ -134,7 +134,7 @@ def test_the_test_images_of_the_folder_stay_and_their_duplicates_join_them(
     plan = plan_split(dataset)
     tests = {f"test/images/{number:03d}" for number in range(8)}
     assert set(plan.divisions[0]["test"].names) == {*tests, "train/images/007"}
-    assert "8 test images stay, and 1 that belong together with them join" in plan.notes[-2]
+    assert "8 test images stay, with 1 related image" in plan.notes[-2]
     for division in plan_split(dataset, folds=3).divisions:
         assert set(division["test"].names) == {*tests, "train/images/007"}
     redrawn = plan_split(dataset, redraw=True, shares="50/25/25").divisions[0]
@@ -168,8 +168,8 @@ def test_a_card_gives_the_same_splits_from_wherever_it_lies(folder, tmp_path, mo
     assert reopened.drawn_split is None
     assert reopened.class_map == dataset.class_map
     assert not Path(yaml.safe_load(card.read_text())["path"]).is_absolute()
-    assert any("splits as the card gives them" in note for note in reopened.notes)
-    # What is asked for by shares and seed is of no account where images have names.
+    assert any("splits as given by the card" in note for note in reopened.notes)
+    # Shares and seed have no influence on images with names in the card.
     assert open_dataset(card, split="50/25/25", split_seed=9).state == reopened.state
 
 
@@ -202,14 +202,14 @@ def test_images_that_came_or_went_since_are_refused_by_name(folder, tmp_path):
         (folder / kind / "new.png").unlink()
         (folder / kind / "001.png").unlink()
     with pytest.raises(
-        DataError, match=r"Got images/001, not in the folder\. Bring it back, or strike"
+        DataError, match=r"Got images/001, not in the folder\. Restore it, or remove it"
     ):
         open_dataset(card)
 
 
 def test_a_card_that_names_an_image_twice_or_an_unknown_split_is_refused(folder):
     for splits, message in (
-        ({"train": ["000"], "val": ["000"]}, "every image once; 000 stands repeatedly"),
+        ({"train": ["000"], "val": ["000"]}, "every image once; 000 appears repeatedly"),
         ({"training": ["000"]}, "splits.training"),
         (["000"], "splits"),
     ):

@@ -1,1 +1,1 @@
-"""What was decoded once, kept: in memory and on disk."""
+"""Caches for decoded samples, in memory and on disk."""

@@ -1,4 +1,4 @@
-"""A folder of files that can be made again: bounded in size, and safe to share."""
+"""A cache folder with a size limit that several processes can share."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from typing import NamedTuple
 from pixelwise.files import LOCATION_VARIABLE, written_aside
 
 MAX_BYTES = 20 * 1024**3
-"""The most that the cache takes on disk; less where that is over a quarter of the free space."""
+"""Size limit of the cache on disk; it is lower if this exceeds a quarter of the free space."""
 
 FREE_SHARE = 0.25
-"""Share of the free space that the cache may take."""
+"""Largest share of the free space that the cache uses."""
 
 _OURS = re.compile(r"\.?[0-9a-f]{64}\S*\.(sample|link)")
-_BLOCK_BYTES = 4096  # what a file takes at least
+_BLOCK_BYTES = 4096  # smallest size of a file on disk
 
 _log = logging.getLogger("pixelwise")
 
 
 class CacheFolder:
-    """Files by name, of which those that were used least recently go first when it is full.
+    """Files by name, of which the least recently used are removed when the folder is full.
 
-    Every file is written aside and renamed, so that processes may share the folder; those that
-    write at once may each exceed the bound by a twentieth. What this object has used is not
-    removed by it: once that alone fills the folder, only what fits beside it is kept. Where nothing
-    can be written, that is said once, and the work continues.
+    Every file is written to a temporary path and renamed, so processes can share the folder; each
+    process that writes may exceed the limit by a twentieth. An object does not remove files that it
+    has used itself: when those fill the folder, further files are kept only as far as they fit. If
+    the folder is not writable, a warning is logged once and the work continues.
 
     Args:
-        path: The folder; it is made when something is kept, and only its owner may look inside.
-        max_bytes: Bound of its size; ``None`` takes 20 GB or a quarter of the free disk.
+        path: The folder; it is created when a file is kept, readable only by its owner.
+        max_bytes: Size limit; ``None`` uses 20 GB or a quarter of the free space.
     """
 
     def __init__(self, path: Path, max_bytes: int | None = None) -> None:
@@ -46,27 +46,27 @@ class CacheFolder:
         self._max_bytes = max_bytes
         self._opened_ns = time.time_ns()
         self._lock = threading.Lock()
-        self._room: int | None = None  # bytes until the folder is looked through again
+        self._room: int | None = None  # bytes to write until the folder is scanned again
         self._is_used_up = False  # nothing more can be removed
         self._is_writable = True
 
     def read(self, name: str) -> bytes | None:
-        """The content of a file; ``None`` where it is not kept."""
+        """Return the content of a file; ``None`` if it is not in the cache."""
         path = self.path / name
         try:
             content = path.read_bytes()
         except OSError:
             return None
-        with suppress(OSError):  # a cache that may only be read is of use too
-            os.utime(path)  # used now, so others go first
+        with suppress(OSError):  # a read-only cache is useful too
+            os.utime(path)  # marks the file as recently used
         return content
 
     def write(self, name: str, content: bytes) -> bool:
-        """Keep a file where there is room, and say whether it is kept.
+        """Keep a file if there is room, and return whether it was kept.
 
         Args:
-            name: 64 hexadecimals with the suffix ``.sample`` or ``.link``.
-            content: What it holds.
+            name: 64 hexadecimal digits with the suffix ``.sample`` or ``.link``.
+            content: The bytes to keep.
         """
         try:
             if not self._take_room(len(content)):
@@ -81,7 +81,7 @@ class CacheFolder:
         return True
 
     def _take_room(self, num_bytes: int) -> bool:
-        """Account for a file to be written; the folder is looked through now and then."""
+        """Account for a file to be written; the folder is scanned from time to time."""
         num_bytes = max(num_bytes, _BLOCK_BYTES)
         with self._lock:
             if not self._is_writable:
@@ -94,13 +94,13 @@ class CacheFolder:
             return True
 
     def _make_room(self, needed: int) -> int:
-        """Remove what was used least recently, but nothing that was used since the opening.
+        """Remove the least recently used files, except those used since opening.
 
         Args:
-            needed: Bytes of the next file.
+            needed: Size of the next file in bytes.
 
         Returns:
-            Bytes that may be written before it has to be looked again, as others write too.
+            Bytes that may be written before the next scan, as other processes write too.
         """
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)  # images may be confidential
         files = sorted(_files_of(self.path), key=lambda file: file.used_ns)
@@ -110,7 +110,7 @@ class CacheFolder:
         for file in files:
             if used + slice_bytes <= bound or file.used_ns >= self._opened_ns:
                 break
-            with suppress(OSError):  # another process was faster, or still reads it
+            with suppress(OSError):  # another process removed it, or still reads it
                 file.path.unlink()
                 used -= file.num_bytes
         self._is_used_up = used + slice_bytes > bound
@@ -130,11 +130,11 @@ class _File(NamedTuple):
 
 
 def _files_of(folder: Path) -> Iterator[_File]:
-    """The files of a cache, abandoned ones too; whatever else lies in the folder is not ours."""
+    """Yield the files of a cache, including abandoned ones; other files are not touched."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if _OURS.fullmatch(entry.name):
-                with suppress(OSError):  # removed meanwhile
+                with suppress(OSError):  # removed in the meantime
                     status = entry.stat()
                     num_bytes = max(status.st_size, _BLOCK_BYTES)
                     yield _File(Path(entry.path), num_bytes, status.st_mtime_ns)

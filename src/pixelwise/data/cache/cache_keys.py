@@ -1,4 +1,4 @@
-"""What a decoded sample follows from, as keys: where any of it changes, so does the key."""
+"""Compute cache keys from everything that determines a decoded sample."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from pixelwise.io.file_state import content_hash, state_of
 from pixelwise.io.images import TIFF_SUFFIXES
 
 HASHED_BYTES = 64 * 1024**2
-"""Files above this size are known by their path, size and time alone: to read a scene of gigabytes
-for its hash would take longer than to decode a window of it."""
+"""Larger files are identified by path, size and time only: reading a scene of gigabytes to hash it
+would take longer than decoding one of its windows."""
 
 DECODER_VERSION = 1
-"""Part of every key. Raise it with a change after which the same files and options give another
-image or mask, or are refused: in a reader of ``io/``, in ``data/masks``, in a format or the shapes
-of ``data/formats``. A rename, a comment or a faster way to the same needs no new version."""
+"""Part of every key. Increase it with every change that alters or refuses images or masks that were
+decoded before: in the readers of ``io/``, in ``data/masks`` and in ``data/formats``. Renaming,
+comments and optimizations do not need a new version."""
 
 _DECODERS = ("imagecodecs", "numpy", "pillow", "rasterio", "tifffile", "torchvision")
-_BESIDE_NAME = (".aux.xml", ".msk", ".ovr", ".aux")  # what GDAL takes with NAME.tif
+_BESIDE_NAME = (".aux.xml", ".msk", ".ovr", ".aux")  # files that GDAL reads along with NAME.tif
 _BESIDE_STEM = (".tfw", ".tifw", ".wld", ".tab", ".aux", ".rpb", "_rpc.txt")
 _BESIDE_STEM_ANY_CASE = (*_BESIDE_STEM, *map(str.upper, _BESIDE_STEM))
-_NOT_DECODED = frozenset({"image", "masks", "split"})  # the files are hashed, the split is no input
+_NOT_DECODED = frozenset({"image", "masks", "split"})  # hashed separately, or without influence
 
 
 @dataclass(frozen=True)
 class Stamp:
-    """The files of a record as the file system describes them.
+    """The state of a record's files in the file system.
 
     Attributes:
-        key: A hash of paths, sizes, times and of what is done with the files, as hexadecimals.
-        num_bytes: What the files take together.
-        is_settled: None changed so recently that a further change could leave the same times.
+        key: A hash of paths, sizes, times and the decoding method, in hexadecimal.
+        num_bytes: Total size of the files.
+        is_settled: Whether any further change of the files would change their times.
     """
 
     key: str
@@ -46,13 +46,13 @@ class Stamp:
 
 
 def method_of(found: Format, class_map: ClassMap) -> str:
-    """How files become samples: the format, its options, the classes and who decodes."""
+    """Describe how files become samples: format, options, classes and decoder versions."""
     options = sorted(vars(found).items())
     return f"{found.name} {options} {class_map.model_dump_json()} {_decoder_of(found)}"
 
 
 def stamp(record: Record, method: str) -> Stamp:
-    """Look at the files of a record without reading them.
+    """Return the state of a record's files without reading them.
 
     Raises:
         OSError: A file is missing.
@@ -67,7 +67,7 @@ def stamp(record: Record, method: str) -> Stamp:
 
 
 def content_key(record: Record, method: str, data_folder: Path) -> str:
-    """A hash of the names and the content of a record's files, wherever the data set lies.
+    """Return a hash of the names and the content of a record's files, whatever their folder.
 
     Raises:
         OSError: A file cannot be read.
@@ -77,7 +77,7 @@ def content_key(record: Record, method: str, data_folder: Path) -> str:
 
 
 def _files(record: Record) -> Iterator[Path]:
-    """The files of a record, and those beside a TIFF by which it is placed or masked."""
+    """Yield the files of a record, and files beside a TIFF with its georeference or mask."""
     yield record.image
     yield from record.masks
     if record.image.suffix.lower() in TIFF_SUFFIXES:
@@ -88,22 +88,22 @@ def _files(record: Record) -> Iterator[Path]:
 
 
 def _name(path: Path, data_folder: Path) -> str:
-    """A file's path inside its data set, for a folder may name a class."""
+    """Return a file's path inside the data set, as a folder can determine the class."""
     return (path.relative_to(data_folder) if path.is_relative_to(data_folder) else path).as_posix()
 
 
 def _described(record: Record) -> str:
-    """Everything else that a format may go by: all fields, so that a new one is not forgotten."""
+    """Describe all other fields of a record, including fields added in the future."""
     return repr(
         [getattr(record, field.name) for field in fields(record) if field.name not in _NOT_DECODED]
     )
 
 
 def content_of(path: Path) -> str:
-    """A hash of a file's content; of a file too large to be read for it, its place and state.
+    """Return a hash of a file's content, or the path and state of a file above the limit.
 
     Raises:
-        OSError: It cannot be read.
+        OSError: The file cannot be read.
     """
     state = state_of(path)
     if state.num_bytes > HASHED_BYTES:
@@ -112,7 +112,7 @@ def content_of(path: Path) -> str:
 
 
 def _decoder_of(found: Format) -> str:
-    """Whose code decodes, in which version, with which versions of the libraries."""
+    """Describe the decoder: the class, its version and the versions of the libraries."""
     decoder = type(found)
     name = f"{decoder.__module__}.{decoder.__qualname__}"
     versions = (DECODER_VERSION, decoder.decoder_version, *map(_version, _DECODERS))

@@ -1,4 +1,4 @@
-"""Decoded samples kept on disk, so that a data set is decoded once and then opens at once."""
+"""Cache decoded samples on disk, so that a data set is decoded only once."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from pixelwise.data.sample import Record, Sample
 from pixelwise.files import OFF, users_cache
 
 SLOW_S, SLOW_S_PER_BYTE = 1e-3, 3e-9
-"""What decodes faster than the sum of the two, for a sample and for its bytes, is not kept."""
+"""Samples are kept if decoding takes longer than the sum of these, per sample and per byte."""
 
 _SAMPLE, _LINK = ".sample", ".link"
 _KEY = re.compile(rb"[0-9a-f]{64}")
-_NOT_KEPT = b"not kept"  # what a link says of a record that is decoded about as fast as read back
-_LINK_WORTH_BYTES = 1024**2  # files of less are hashed in under a millisecond
+_NOT_KEPT = b"not kept"  # content of a link if decoding is about as fast as reading back
+_LINK_WORTH_BYTES = 1024**2  # smaller files are hashed in less than a millisecond
 
 
 class DiskCache:
-    """Decoded samples, found again by the content of the files that they were made from.
+    """A cache of decoded samples, found by the content of the files they were made from.
 
-    A record's files are looked at, not read: a *link* says which sample was made from files of
-    these paths, sizes and times. Where there is none, as after a copy of the data set, their
-    content is hashed and the sample found by that. Whatever else decides the pixels is part of
-    both keys: the format and its options, the classes, the window, and the code that decodes.
-    Files that a format reads without naming them in the record are not.
+    Files are not read if a *link* exists: it stores which sample was made from files of these
+    paths, sizes and times. Otherwise, for example after copying the data set, their content is
+    hashed and the sample is found by the hash. Both keys include everything else that determines
+    the pixels: the format and its options, the classes, the window and the version of the decoder.
+    They do not include files that a format reads without listing them in the record.
 
-    Kept is what takes longer to decode than 1 ms and 3 ms per megabyte of pixels. Measured on one
-    core, with the files in the system's page cache, in ms per megabyte to decode, to read back and
-    to pack, and the share of the pixels' bytes that is taken on disk:
+    A sample is kept if decoding takes longer than 1 ms plus 3 ms per megabyte of pixels. Measured
+    on one core, with the files in the page cache: ms per megabyte to decode, to read back and to
+    pack, and the size on disk as a share of the pixels' size:
 
     ====================================  ======  =========  ====  =====
     samples                               decode  read back  pack  share
@@ -46,12 +46,12 @@ class DiskCache:
     the same as TIFF without compression     3.4        0.1   0.6   0.14
     ====================================  ======  =========  ====  =====
 
-    Several objects and processes may share a folder. Every sample is checked when it is read, and
-    a damaged one is made again.
+    Several objects and processes can share a folder. Every sample is verified when it is read, and
+    damaged ones are decoded again.
 
     Args:
-        files: Where they are kept.
-        data_folder: The data set: names inside it are part of the content, where it lies is not.
+        files: The folder of the cache.
+        data_folder: The data set. Keys contain the paths of files inside it, but not its own path.
     """
 
     def __init__(self, files: CacheFolder, data_folder: Path) -> None:
@@ -60,22 +60,22 @@ class DiskCache:
 
     @property
     def note(self) -> str:
-        """Where samples are kept and how to keep none, in words for the user."""
+        """The location of the cache and how to disable it, as text for the user."""
         return f"slow images are kept decoded in {self.files.path} ({OFF} keeps none)"
 
     def load(self, record: Record, found: Format, class_map: ClassMap) -> Sample:
-        """The sample of a record: read back, or decoded and kept.
+        """Return the sample of a record: read back, or decoded and kept.
 
         Args:
-            record: Whose files it is made of.
+            record: The record to load.
             found: The format that decodes it.
             class_map: The classes.
 
         Returns:
-            A sample with arrays of its own, writable where they were read back.
+            A sample with its own arrays, which are writable if they were read back.
 
         Raises:
-            DataError: As the format raises it; what cannot be decoded is not kept.
+            DataError: Raised by the format; a sample that cannot be decoded is not kept.
         """
         method = method_of(found, class_map)
         try:
@@ -88,7 +88,7 @@ class DiskCache:
                 return sample
             key = content_key(record, method, self._data_folder)
         except OSError:
-            return found.load(record, class_map)  # which says what is wrong with the file
+            return found.load(record, class_map)  # raises the error of the file
         sample = self._read_sample(key, record)
         if sample is not None:
             self._write_link(before, key.encode())
@@ -101,7 +101,7 @@ class DiskCache:
         return sample
 
     def _is_unchanged(self, record: Record, method: str, before: Stamp, key: str) -> bool:
-        """The files are still those that were hashed: no sample is kept under a wrong key."""
+        """Whether the files are unchanged since they were hashed, so that the key is right."""
         try:
             if stamp(record, method).key != before.key:
                 return False
@@ -135,14 +135,14 @@ class DiskCache:
 
 
 def open_cache(data_folder: Path) -> DiskCache | None:
-    """The user's cache for a data set, as the environment places it.
+    """Return the user's cache for a data set, as set in the environment.
 
     Args:
-        data_folder: The data set, into which nothing is written.
+        data_folder: The data set; nothing is written there.
 
     Returns:
-        The cache; ``None`` where it is off, where the user has no home, or where it would lie
-        inside the data set.
+        The cache; ``None`` if it is disabled, if there is no home folder, or if it would be inside
+        the data set.
     """
     folder = users_cache()
     if folder is None or folder.resolve().is_relative_to(data_folder.resolve()):

@@ -1,4 +1,4 @@
-"""Things made once and kept in memory, as far as a budget reaches; the rest is made again."""
+"""Keep computed items in memory up to a size limit, and compute the others again."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from pixelwise.io.parallel import in_parallel
 Item = TypeVar("Item")
 
 MEMORY_SHARE = 0.25
-"""Share of the free memory that one cache may take."""
+"""Largest share of the free memory that one cache uses."""
 
 CGROUP = Path("/sys/fs/cgroup")
-"""Where Linux says what a container may take."""
+"""Where Linux reports the limits of a container."""
 
 
 class MemoryCache(Sequence[Item], Generic[Item]):
-    """A sequence whose items are made when asked for, and kept where they fit.
+    """A sequence whose items are computed on access and kept if they fit.
 
     Args:
-        make: Makes the item of an index, always the same one.
-        count: How many there are.
-        size_of: Bytes that an item takes.
-        budget_bytes: Memory for items; ``None`` takes a quarter of what is free.
+        make: Makes the item with a given index, always the same.
+        count: Number of items.
+        size_of: Returns the size of an item in bytes.
+        budget_bytes: Memory for items; ``None`` uses a quarter of the free memory.
     """
 
     def __init__(
@@ -60,35 +60,35 @@ class MemoryCache(Sequence[Item], Generic[Item]):
         item = self._make(index)
         size = self._size_of(item)
         with self._lock:
-            if index not in self._kept and size <= self._room:  # another thread may have made it
+            if index not in self._kept and size <= self._room:  # another thread may have added it
                 self._room -= size
                 self._kept[index] = item
         return item
 
     def in_parallel(self, on_made: Callable[[int, int], None] | None = None) -> Iterator[Item]:
-        """Every item in order, several made at a time.
+        """Yield the items in order, while several are computed at a time.
 
         Args:
-            on_made: Called with how many are made and how many there are.
+            on_made: Called with the number of finished items and the total number.
         """
         return in_parallel(lambda index: self[index], self._count, on_made)
 
 
 def free_bytes() -> int:
-    """Memory that can be had without swapping, by the machine and by the container around it."""
-    import psutil  # loads much for one number
+    """Return the memory available without swapping, within the limits of the container."""
+    import psutil  # imported late, as it loads many modules
 
     available: int = psutil.virtual_memory().available
     return int(max(0, min(available, _free_in_container())))
 
 
 def _free_in_container() -> float:
-    """What the limit of a Linux container leaves, of which psutil knows nothing."""
+    """Return the memory left by the limit of a Linux container, which psutil does not consider."""
     try:
         room = int((CGROUP / "memory.max").read_text())
         room -= int((CGROUP / "memory.current").read_text())
-        # Files that the system keeps in memory count as used, and are given up when asked for.
+        # The page cache counts as used memory but is freed on demand.
         kept = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
         return room + int(kept.get("inactive_file", 0))
-    except (OSError, ValueError):  # no container, or one without a limit
+    except (OSError, ValueError):  # no container, or no limit
         return math.inf

@@ -1,8 +1,8 @@
-"""A decoded sample as one compact piece of bytes, which is checked when it is read back.
+"""Serialize decoded samples compactly, with a checksum.
 
-LZ4 was chosen by measurement, on one core: pictures of nuclei shrink to 0.41 of their size and
-those of road scenes to 0.81, masks to 0.05 and 0.07, and come back at 1.7 to 5 GB/s. Zstandard at
-level 1 gives 0.25, 0.71, 0.02 and 0.03 at 0.9 to 2.4 GB/s, zlib about the same size at 0.2 to 1.
+LZ4 was chosen by measurement on one core: it compresses images of nuclei to 0.41 of their size and
+those of road scenes to 0.81, masks to 0.05 and 0.07, and decompresses 1.7 to 5 GB/s. Zstandard at
+level 1 reaches 0.25, 0.71, 0.02 and 0.03 at 0.9 to 2.4 GB/s, zlib about the same at 0.2 to 1 GB/s.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from pixelwise.data.sample import Sample
 from pixelwise.io.arrays import Array
 
 _MAGIC = b"pixelwise sample\n"
-_LENGTHS = struct.Struct("<II")  # checksum of all that follows it, length of the description
-_MAX_ARRAY_BYTES = 0x7E000000  # what LZ4 takes at once
+_LENGTHS = struct.Struct("<II")  # checksum of everything after it, length of the description
+_MAX_ARRAY_BYTES = 0x7E000000  # limit of LZ4 for one call
 _LZ4_MAX_RATIO = 255
 
 _DTYPES = frozenset({"|u1", "<u2", "<f4"})
 
 
 def pack(sample: Sample) -> bytes | None:
-    """A sample without its name, which is that of whatever record it is read for.
+    """Serialize a sample without its name, which depends on the record.
 
     Returns:
-        The bytes; ``None`` where it holds arrays of more than 2 GB or of an unknown type.
+        The bytes; ``None`` if an array has more than 2 GB or an unknown type.
     """
     import imagecodecs
 
@@ -47,14 +47,14 @@ def pack(sample: Sample) -> bytes | None:
 
 
 def unpack(packed: bytes, name: str) -> Sample | None:
-    """Read a sample back; its arrays are new, in one piece and writable.
+    """Deserialize a sample; its arrays are new, contiguous and writable.
 
     Args:
-        packed: What :func:`pack` gave.
+        packed: The result of :func:`pack`.
         name: The name of the record.
 
     Returns:
-        The sample; ``None`` where the bytes are damaged or of another kind.
+        The sample; ``None`` if the bytes are damaged or of another kind.
     """
     content = memoryview(packed)[len(_MAGIC) + 4 :]
     if len(content) < 4 or not packed.startswith(_MAGIC):
@@ -71,7 +71,7 @@ def unpack(packed: bytes, name: str) -> Sample | None:
             arrays.append(_unpack_array(content[start : start + size], dtype, tuple(shape)))
             start += size
         return Sample(name, arrays[0], arrays[1], described["label_mode"])
-    except Exception:  # the checksum holds, so whoever wrote it was no pixelwise
+    except Exception:  # the checksum is right, so another program wrote these bytes
         return None
 
 
@@ -80,8 +80,8 @@ def _unpack_array(packed: memoryview, dtype: str, shape: tuple[int, ...]) -> Arr
 
     num_bytes = math.prod(shape) * np.dtype(dtype).itemsize
     if dtype not in _DTYPES or num_bytes > _LZ4_MAX_RATIO * len(packed):
-        raise ValueError("the description does not fit the data")
+        raise ValueError("the description does not match the data")
     flat = np.empty(num_bytes, np.uint8)
     if len(imagecodecs.lz4_decode(bytes(packed), out=flat.data)) != num_bytes:
-        raise ValueError("the data are short")
+        raise ValueError("the data is too short")
     return flat.view(dtype).reshape(shape)

@@ -1,4 +1,4 @@
-"""How labels lie on disk: one file per format; the right one is found by looking at the folder."""
+"""Label formats: the base class, and the detection of a folder's format."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ formats: Registry[Format] = Registry("format", "pixelwise.data.formats")
 
 @dataclass(frozen=True)
 class Confidence:
-    """How sure a format is that a folder is of its kind.
+    """How likely it is that a folder has a format.
 
     Attributes:
-        score: 0 to 1; 0 is no.
-        reason: What was seen, in words for the user.
+        score: 0 to 1; 0 means no.
+        reason: What was found, as text for the user.
     """
 
     score: float
@@ -35,13 +35,13 @@ NO = Confidence(0.0, "")
 
 @dataclass(frozen=True)
 class MaskContent:
-    """What a format must be able to hold, for :meth:`Format.refusal`.
+    """What a format must be able to represent, for :meth:`Format.refusal`.
 
     Attributes:
         class_map: The classes.
         label_mode: Multiclass or multilabel.
-        has_ignored: Some pixels are ignored.
-        is_soft: Multilabel masks hold more than 0 and 255.
+        has_ignored: Whether some pixels are ignored.
+        is_soft: Whether multilabel masks hold more than 0 and 255.
     """
 
     class_map: ClassMap
@@ -51,7 +51,7 @@ class MaskContent:
 
     @classmethod
     def of(cls, sample: Sample, class_map: ClassMap) -> Self:
-        """What one sample asks of a format."""
+        """Return what one sample requires of a format."""
         mode = mode_of(sample.label_mode)
         return cls(
             class_map,
@@ -62,26 +62,26 @@ class MaskContent:
 
 
 class Format(ABC):
-    """One way in which labels lie on disk.
+    """Base class of label formats.
 
     Args:
-        label_mode: How masks are given, where the format can do both; ``None`` takes its first.
-        unexpected: What becomes of values that are neither a class nor ignored.
+        label_mode: The label mode to read, if the format supports both; ``None`` uses its first.
+        unexpected: What to do with values that are neither a class nor ignored.
 
     Raises:
-        ConfigError: The format has no such label mode.
+        ConfigError: The format does not support the label mode.
     """
 
     name: ClassVar[str]
     label_modes: ClassVar[tuple[LabelMode, ...]] = ("multiclass",)
-    """What it can be read as, the usual one first."""
+    """Supported label modes, the usual one first."""
     layout: ClassVar[str]
-    """The folder that it expects, in one line, for messages."""
+    """The expected folder layout in one line, for messages."""
     is_seen_from_above: ClassVar[bool] = False
-    """Its images are maps, which have no up and down."""
+    """Whether images are maps, which have no up and down."""
     decoder_version: ClassVar[int] = 1
-    """For formats outside pixelwise: raise it when :meth:`load` gives other samples for the same
-    files, so that no older one is taken from the cache."""
+    """For formats outside pixelwise: increase it when :meth:`load` changes, so that cached
+    samples are not used."""
 
     def __init__(
         self, label_mode: LabelMode | None = None, unexpected: Unexpected = "error"
@@ -96,21 +96,21 @@ class Format(ABC):
 
     @abstractmethod
     def detect(self, folder: Path) -> Confidence:
-        """Say how sure it is that the folder is of this format."""
+        """Return how likely it is that the folder has this format."""
 
     @abstractmethod
     def records(self, folder: Path) -> list[Record]:
-        """Every labeled image of the folder, sorted by name.
+        """Return every labeled image of the folder, sorted by name.
 
         Raises:
-            FormatError: An image has no mask or several, or a mask no image.
+            FormatError: An image has no mask or several, or a mask has no image.
         """
 
     @abstractmethod
     def class_map(
         self, folder: Path, records: Sequence[Record], ignore: Sequence[int] = ()
     ) -> ClassMap:
-        """The classes, where no dataset card gives them; values in ``ignore`` make no class."""
+        """Return the classes if no dataset card names them; values in ``ignore`` are no classes."""
 
     @abstractmethod
     def load(self, record: Record, class_map: ClassMap) -> Sample:
@@ -118,33 +118,33 @@ class Format(ABC):
 
         Raises:
             DataError: A file cannot be read.
-            MaskError: The mask does not fit the image or the class map.
+            MaskError: The mask does not match the image or the class map.
         """
 
     def stored(self, class_map: ClassMap) -> ClassMap:
-        """The same classes with the values by which it would store them; as they are by default."""
+        """Return the classes with the values by which this format stores them."""
         return class_map
 
     def refusal(self, content: MaskContent) -> str | None:
-        """Why it cannot hold such a mask, as the end of a sentence; ``None`` where it can."""
+        """Return why the format cannot hold a mask, as part of a sentence; ``None`` if it can."""
         if content.label_mode not in self.label_modes:
-            return f"{self.name} holds {' or '.join(self.label_modes)} labels alone"
+            return f"{self.name} only holds {' or '.join(self.label_modes)} labels"
         return None
 
     def write(
         self, folder: Path, samples: Iterable[tuple[Record, Sample]], class_map: ClassMap
     ) -> None:
-        """Write a data set so that :meth:`records` and :meth:`load` give the same masks again.
+        """Write a data set so that :meth:`records` and :meth:`load` return the same masks.
 
         Args:
             folder: An empty folder.
-            samples: Each with its record, which says the split and where the image file lies; the
-                last part of a record's name is the stem of what is written, and no two are alike.
+            samples: Samples with their records, which contain the split and the image file; the
+                last parts of their names are distinct and become the stems of the written files.
             class_map: The classes; a card beside the data keeps their names and colors.
 
         Raises:
-            FormatError: The format cannot hold a sample; the message says why.
-            OutputError: The folder cannot be written.
+            FormatError: The format cannot represent a sample; the message gives the reason.
+            OutputError: The folder is not writable.
         """
 
         def held() -> Iterator[tuple[Record, Sample]]:
@@ -163,23 +163,23 @@ class Format(ABC):
     def _write(
         self, folder: Path, samples: Iterator[tuple[Record, Sample]], class_map: ClassMap
     ) -> None:
-        """Write samples that the format can hold."""
+        """Write samples that the format can represent."""
 
 
 def detect_format(folder: Path, name: str | None = None, **options: Any) -> tuple[Format, str]:
-    """Find the format of a folder.
+    """Detect the format of a folder.
 
     Args:
         folder: The data set.
-        name: The format, where it is known; ``None`` looks.
-        options: Arguments of the format, as of :class:`Format`; ``None`` stands for its default.
+        name: The format, if known; ``None`` detects it.
+        options: Arguments of the format, see :class:`Format`; ``None`` stands for the default.
 
     Returns:
-        The format and the reason in words.
+        The format and the reason as text.
 
     Raises:
-        FormatError: None fits, or two fit equally well.
-        ConfigError: The format does not take such an option.
+        FormatError: No format fits, or two fit equally well.
+        ConfigError: The format does not support an option.
     """
     given = {key: value for key, value in options.items() if value is not None}
     if name is not None:
@@ -206,6 +206,6 @@ def _nothing_found(folder: Path) -> str:
     )
     usual = formats.create("index-masks").layout
     return (
-        f"{folder} must hold images with masks. Got {got}. Lay them as {usual}, or as one of: "
-        f"{', '.join(formats.names())}. How those lie: pixelwise data formats"
+        f"{folder} must hold images with masks. Got {got}. Arrange them as {usual}, or as one of: "
+        f"{', '.join(formats.names())}. Their layouts: pixelwise data formats"
     )

@@ -1,7 +1,4 @@
-"""Annotation files of labeling tools: finding them and their images, reading them, naming classes.
-
-What the formats share that hold shapes with labels instead of masks.
-"""
+"""Find and read annotation files of labeling tools; shared by formats with labeled shapes."""
 
 from __future__ import annotations
 
@@ -33,23 +30,23 @@ from pixelwise.schemas import validated
 Schema = TypeVar("Schema", bound=BaseModel)
 
 IGNORE_LABEL = "__ignore__"
-"""Shapes of this label are ignored; LabelMe's own name for it."""
+"""Shapes with this label are ignored; the name is LabelMe's."""
 
 ANNOTATION_FOLDERS = (*MASK_FOLDERS, "polygons", "annotation", "json", "jsons", "ann")
-"""Names of a folder of annotation files, the likeliest first."""
+"""Names of folders of annotation files, the most likely first."""
 
 NUM_EXAMPLES = 20
-"""Files of a suffix that are looked into before a folder is said to be of no kind."""
+"""Number of files per suffix that are examined to detect the format of a folder."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """A folder of annotation files.
+    """A folder of annotation files and the folders of its images.
 
     Attributes:
         annotations: The folder.
-        images: Where their images may lie, the likeliest folder first.
-        split: The split that the folders are named after.
+        images: Folders that may hold the images, the most likely first.
+        split: The split according to the folder names.
     """
 
     annotations: Path
@@ -60,18 +57,18 @@ class Place:
 def annotation_places(
     folder: Path, is_annotation: Callable[[Path], bool], most: int | None = None
 ) -> list[Place]:
-    """Where the annotation files of a data set lie: one place for each split, or one in all.
+    """Return the folders of annotation files: one for each split, or one for all.
 
-    They lie beside their images, or in a folder of their own: ``images/`` and ``labels/``, either
-    with split folders inside or inside split folders.
+    The files lie beside their images or in a separate folder, such as ``images/`` and ``labels/``,
+    with split folders inside or outside.
 
     Args:
         folder: The data set.
-        is_annotation: Says of a file whether it is one.
-        most: This many files of each suffix are asked about in a folder; ``None`` is all.
+        is_annotation: Returns whether a file is an annotation file.
+        most: Number of files per suffix to examine in a folder; ``None`` examines all.
 
     Returns:
-        The first folder of each split that holds one; splits without any are left out.
+        The first folder of each split with an annotation file; splits without any are left out.
     """
     found = []
     for split, images, candidates in _candidates(folder):
@@ -84,7 +81,7 @@ def annotation_places(
 
 
 def _candidates(folder: Path) -> Iterator[tuple[str | None, tuple[Path, ...], list[Path]]]:
-    """Split, image folders and annotation folders, as far as their names tell."""
+    """Yield split, image folders and annotation folders according to their names."""
     image_root = named_folder(folder, IMAGE_FOLDERS)
     inside = split_folders(image_root) if image_root else {None: folder}
     if None not in inside:  # images/train with labels/train, or with one file for all splits
@@ -101,10 +98,10 @@ def _candidates(folder: Path) -> Iterator[tuple[str | None, tuple[Path, ...], li
 
 
 def _files(folder: Path, most: int | None) -> Iterator[Path]:
-    """The files of a folder that are no images, by name, this many of each suffix."""
+    """Yield the files of a folder that are not images, by name, at most ``most`` per suffix."""
     if not folder.is_dir():
         return
-    # By the bare names: to make paths of 100,000 images and to sort those takes ten times as long.
+    # Plain names: making and sorting paths of 100,000 images takes ten times as long.
     images = tuple(IMAGE_SUFFIXES)
     others = [name for name in os.listdir(folder) if not name.lower().endswith(images)]  # noqa: PTH208
     counts: Counter[str] = Counter()
@@ -116,7 +113,7 @@ def _files(folder: Path, most: int | None) -> Iterator[Path]:
 
 
 def files_of_kind(folder: Path, suffixes: Sequence[str]) -> list[Path]:
-    """The files right inside a folder that have one of the suffixes, sorted by name."""
+    """Return the files directly inside a folder with one of the suffixes, sorted by name."""
     return sorted(
         path
         for path in folder.iterdir()
@@ -125,7 +122,7 @@ def files_of_kind(folder: Path, suffixes: Sequence[str]) -> list[Path]:
 
 
 def head_of(path: Path, num_bytes: int = 4096) -> bytes:
-    """The first bytes of a file; none where it cannot be read."""
+    """Return the first bytes of a file; empty if it cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(num_bytes)
@@ -134,32 +131,32 @@ def head_of(path: Path, num_bytes: int = 4096) -> bytes:
 
 
 def find_image(name: str, homes: Iterable[Path], within: Path) -> Path | None:
-    """The image file that an annotation names, in the first folder that holds it.
+    """Return the image file that an annotation names, in the first folder that contains it.
 
     Args:
-        name: A path as written on any system, relative to the folder of images.
-        homes: Where it may lie.
-        within: No image outside this folder is taken, whatever the name says.
+        name: A relative path in the notation of any operating system.
+        homes: Folders that may contain the image.
+        within: Images outside this folder are not accepted.
     """
-    relative = PureWindowsPath(name).as_posix()  # of either system: both know the slash
+    relative = PureWindowsPath(name).as_posix()  # accepts both kinds of slashes
     if PurePosixPath(relative).suffix.lower() not in IMAGE_SUFFIXES:
         return None
     for home in homes:
         path = Path(os.path.normpath(home / relative))
         is_within = path.absolute().is_relative_to(os.path.abspath(within))  # noqa: PTH100
-        # os.path answers no where pathlib raises: names that are too long, or hold a zero byte.
+        # os.path returns False where pathlib raises: for too long names, or with a null byte.
         if is_within and os.path.isfile(path):  # noqa: PTH113
             return path
     return None
 
 
 def images_by_stem(homes: Sequence[Path]) -> dict[str, Path]:
-    """The images of several folders by their exact stem; the first folder's goes before."""
+    """Index the images of several folders by exact stem; earlier folders take precedence."""
     return {path.stem: path for home in reversed(homes) for path in image_files(home)}
 
 
 def record_name(image: Path, annotation: Path, folder: Path) -> str:
-    """The name of a record: its image's path in the data set, else its annotation's."""
+    """Return the name of a record: the path of its image, or of its annotation, in the data set."""
     name = Path(os.path.relpath(image, folder))
     if name.parts[0] == os.pardir:
         name = annotation.relative_to(folder)
@@ -167,26 +164,26 @@ def record_name(image: Path, annotation: Path, folder: Path) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file that somebody else wrote.
+    """Read a JSON file from another tool.
 
     Raises:
-        FormatError: It is no JSON in UTF-8.
-        DataError: It cannot be read.
+        FormatError: The file is not JSON in UTF-8.
+        DataError: The file cannot be read.
     """
     content = read_bytes(path)
     try:
         return from_json(content.removeprefix(b"\xef\xbb\xbf"))
-    except ValueError as error:  # also what is nested too deeply, and text that is not UTF-8
+    except ValueError as error:  # includes too deep nesting and text that is not UTF-8
         raise FormatError(
             f"{path} must hold JSON in UTF-8. Got {str(error)[:120]}. Export it again"
         ) from error
 
 
 def read_bytes(path: Path) -> bytes:
-    """Read a file whole.
+    """Read the bytes of a file.
 
     Raises:
-        DataError: It cannot be read.
+        DataError: The file cannot be read.
     """
     try:
         return path.read_bytes()
@@ -195,11 +192,11 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_text(path: Path) -> str:
-    """Read a text file that somebody else wrote, without its byte order mark.
+    """Read a text file from another tool, without its byte order mark.
 
     Raises:
-        FormatError: It is not UTF-8.
-        DataError: It cannot be read.
+        FormatError: The file is not UTF-8.
+        DataError: The file cannot be read.
     """
     try:
         return read_bytes(path).decode("utf-8-sig")
@@ -210,10 +207,10 @@ def read_text(path: Path) -> str:
 
 
 def checked(schema: type[Schema], content: Any, path: Path) -> Schema:
-    """Hold what was read from an annotation file against a schema.
+    """Validate the content of an annotation file against a schema.
 
     Raises:
-        FormatError: It does not fit; the message names the place.
+        FormatError: The content is invalid; the message gives the place.
     """
     try:
         return validated(schema, content, str(path))
@@ -222,10 +219,10 @@ def checked(schema: type[Schema], content: Any, path: Path) -> Schema:
 
 
 def class_label(label: str, class_map: ClassMap) -> str | None:
-    """The class name that a tool's label stands for; ``None`` is ignored.
+    """Return the class name for a tool's label; ``None`` means ignored.
 
-    ``background`` and ``_background_`` stand for each other where the class map has but one of
-    them, and for what is left unpainted where it has neither.
+    ``background`` and ``_background_`` are synonyms if the class map has one of them, and stand for
+    unpainted pixels if it has neither.
     """
     if label in class_map.names:
         return label
@@ -242,14 +239,14 @@ def labeled_class_map(
     background: str = BACKGROUND_NAMES[0],
     colors: dict[str, Color] | None = None,
 ) -> ClassMap:
-    """The class map of a tool's labels: background first, then the labels in their order.
+    """Make the class map for the labels of a tool: background first, then the labels in order.
 
     Args:
-        labels: Also those that mean background or ignored pixels, and repeated ones.
-        label_mode: Multilabel masks need no background, and get none.
-        origin: Where the labels are from, for messages.
-        background: What it is called where the labels do not name it.
-        colors: Of labels that have one.
+        labels: The labels, including repeated ones, background and ignored.
+        label_mode: Multilabel masks need no background and get none.
+        origin: The source of the labels, for messages.
+        background: Name of the background if it is not among the labels.
+        colors: Colors of labels.
 
     Raises:
         FormatError: There is no class, or there are too many.
@@ -270,9 +267,9 @@ def labeled_class_map(
 def written_regions(
     mask: UInt8Array, class_map: ClassMap, label_mode: LabelMode
 ) -> list[tuple[str, BoolArray]]:
-    """The regions of a mask under the labels of a tool that knows ignored pixels and background.
+    """Return the regions of a mask with labels for a tool with background and ignored pixels.
 
-    Ignored pixels are always written out: to the tool, what is left unpainted is background.
+    Ignored pixels are always written, as the tool treats unpainted pixels as background.
     """
     regions = [
         (IGNORE_LABEL if label is None else label, region)

@@ -1,4 +1,4 @@
-"""Finding the images that an annotation file of another machine names, and what split they are."""
+"""Find the images named in annotation files from other machines, and their splits."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pixelwise.io.images import IMAGE_SUFFIXES
 
 
 def files_below(folder: Path, suffixes: frozenset[str]) -> Iterator[Path]:
-    """The files in a folder and in all its folders, sorted; hidden ones are left out.
+    """Yield the files in a folder and its subfolders, sorted, without hidden ones.
 
-    Linked folders are followed, each once.
+    Linked folders are followed once.
 
     Args:
-        folder: Where to look; where it is no folder, nothing is found.
-        suffixes: In lower case, with the dot.
+        folder: The folder to search; if it does not exist, nothing is found.
+        suffixes: Suffixes in lower case, with the dot.
     """
     visited = set()
     for place, folders, files in os.walk(folder, followlinks=True):
@@ -37,7 +37,7 @@ def files_below(folder: Path, suffixes: frozenset[str]) -> Iterator[Path]:
 
 
 def split_in_folders(folders: Iterable[str]) -> str | None:
-    """The split that the first of some folder names says, such as ``val2017`` or ``train``."""
+    """Return the split in the first matching folder name, such as ``val2017`` or ``train``."""
     for name in folders:
         split = SPLIT_FOLDERS.get(re.sub(r"[-_]?\d+$", "", name.lower()))
         if split:
@@ -46,7 +46,7 @@ def split_in_folders(folders: Iterable[str]) -> str | None:
 
 
 def split_in_words(stem: str) -> str | None:
-    """The split that a word of a file's name says, such as ``instances_train2017``."""
+    """Return the split in a word of a file name, such as ``instances_train2017``."""
     words = {SPLIT_FOLDERS[word] for word in re.findall("[a-z]+", stem.lower()) if _is_split(word)}
     return words.pop() if len(words) == 1 else None
 
@@ -56,7 +56,7 @@ def _is_split(word: str) -> bool:
 
 
 class ImageFinder:
-    """The image files below a folder, found by the end of a path.
+    """Finds image files below a folder by the end of a path.
 
     Args:
         folder: The data set.
@@ -69,15 +69,15 @@ class ImageFinder:
             self._by_name[path.name].append(path)
 
     def find(self, entry: str, origin: Path, split: str | None = None) -> Path:
-        """The image file whose path ends as the entry does, with most parts in common.
+        """Return the image file whose path has the longest common end with the entry.
 
-        Of equals it is the one that the entry leads to from the origin's folder or from the data
-        set's, else the one in the folder of the split.
+        Ties are resolved first by the path relative to the folder of ``origin`` or of the data set,
+        then by the folder of the split.
 
         Args:
-            entry: A path as another machine wrote it; it leads nowhere outside the folder.
-            origin: The file that names it.
-            split: What the origin is for, where that is known.
+            entry: A path from another machine; files outside the folder are not accepted.
+            origin: The file that contains the entry.
+            split: The split of ``origin``, if known.
 
         Raises:
             FormatError: There is no such file, or there are several.
@@ -86,8 +86,8 @@ class ImageFinder:
         candidates = self._by_name.get(parts[-1], []) if parts else []
         if not candidates:
             raise FormatError(
-                f"{origin} must name images below {self._folder}. Got {entry[:200]!r}, and there "
-                "is no such file. Add it, or remove it from the annotations"
+                f"{origin} must name images below {self._folder}. Got {entry[:200]!r}, which does "
+                "not exist. Add it, or remove it from the annotations"
             )
         lengths = [self._common_parts(path, parts) for path in candidates]
         best = [
@@ -100,17 +100,17 @@ class ImageFinder:
             best = [path for path in best if self.split_of(path) == split] or best
         if len(best) > 1:
             raise FormatError(
-                f"{origin} must say which image it means. Got {entry[:200]!r}, which may be "
-                f"{best[0]} or {best[1]}. Write the folder before the name, or move one of them"
+                f"{origin} must name its images uniquely. Got {entry[:200]!r}, which may be "
+                f"{best[0]} or {best[1]}. Add the folder to the name, or move one of them"
             )
         return best[0]
 
     def split_of(self, path: Path) -> str | None:
-        """The split that the folders of an image say."""
+        """Return the split in the folder names of an image."""
         return split_in_folders(path.relative_to(self._folder).parts[:-1])
 
     def _common_parts(self, path: Path, parts: Sequence[str]) -> int:
-        """How many parts at the end of the path are those at the end of an entry."""
+        """Count the parts at the end of the path that equal those at the end of an entry."""
         inside = path.relative_to(self._folder).parts
         length = 0
         for own, wanted in zip(reversed(inside), reversed(parts), strict=False):

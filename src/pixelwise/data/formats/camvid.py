@@ -1,4 +1,4 @@
-"""``camvid``: the CamVid road scenes, as SegNet's authors prepared them or as they came out."""
+"""``camvid``: the CamVid road scenes, in SegNet's version or the original one."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from pixelwise.data.writing import stem_of, write_image, write_mask, write_pixel
 from pixelwise.io.images import read_image, read_mask_colors, read_mask_values
 
 IGNORED = 11
-"""What SegNet's masks store for ignored pixels."""
+"""Value of ignored pixels in SegNet's masks."""
 
 CAMVID = ClassMap.build(
     ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian",
@@ -44,10 +44,10 @@ CAMVID = ClassMap.build(
              (0, 128, 192)),
     ignore=(IGNORED,),
 )  # fmt: skip
-"""The 11 classes of CamVid as SegNet's authors prepared it."""
+"""The 11 classes of SegNet's version of CamVid."""
 
 IGNORE_COLOR = (0, 0, 0)
-"""What the original masks are painted in where nothing is labeled; theirs is called Void."""
+"""Color of unlabeled pixels in the original masks, where it is called Void."""
 
 _COLORS = {
     "Animal": (64, 128, 64), "Archway": (192, 0, 128), "Bicyclist": (0, 128, 192),
@@ -77,17 +77,17 @@ ENDING = "_L"
 
 @formats.register("camvid")
 class CamVid(Format):
-    """SegNet's ``train`` + ``trainannot`` of class ids, or masks ``NAME_L.png`` of 32 colors.
+    """Class ids in ``train`` + ``trainannot`` (SegNet), or masks ``NAME_L.png`` in 32 colors.
 
-    The latter lie beside each other as ``701_StillsRaw_full`` + ``LabeledApproved_full``, or as
-    ``train`` + ``train_labels``. It is known by the names of its images.
+    The latter are in ``701_StillsRaw_full`` + ``LabeledApproved_full``, or in ``train`` +
+    ``train_labels``. The format is detected by the names of the images.
     """
 
     name: ClassVar[str] = "camvid"
     layout: ClassVar[str] = "train/ + trainannot/, or train/ + train_labels/NAME_L.png, of CamVid"
 
     def detect(self, folder: Path) -> Confidence:
-        """Sure when every image has a name of CamVid and the masks hold what its masks do."""
+        """Certain if all images have CamVid's names and the masks have the expected values."""
         pairs = _pairs(folder)
         names = [path.name for images, _, _ in pairs for path in image_files(images)]
         names += [
@@ -102,10 +102,10 @@ class CamVid(Format):
         look = look_at_folder(folder)
         if look is None or look.kind != "index" or not look.values <= {*CAMVID.values, IGNORED}:
             return NO
-        return Confidence(0.9, f"CamVid's image names, and class ids up to {IGNORED} as of SegNet")
+        return Confidence(0.9, f"CamVid's image names, and class ids up to {IGNORED} as in SegNet")
 
     def records(self, folder: Path) -> list[Record]:
-        """Pairs of folders, or what list files list."""
+        """Pair the images and masks of folders or list files."""
         pairs = _pairs(folder)
         records = [
             Record(image.relative_to(folder).with_suffix("").as_posix(), image, (mask,), split)
@@ -120,9 +120,9 @@ class CamVid(Format):
         self,
         folder: Path,
         records: Sequence[Record],
-        ignore: Sequence[int] = (),  # noqa: ARG002  what SegNet's masks store is known
+        ignore: Sequence[int] = (),  # noqa: ARG002  the values in SegNet's masks are known
     ) -> ClassMap:
-        """SegNet's 11 classes; of original masks those of a color table, else all 31."""
+        """Return SegNet's 11 classes; for original masks those of a color table, else all 31."""
         if not _is_original(records[0]):
             return CAMVID
         table = find_color_table(folder)
@@ -142,15 +142,15 @@ class CamVid(Format):
         return Sample(record.name, image, ids, "multiclass")
 
     def refusal(self, content: MaskContent) -> str | None:
-        """Only the 11 or the 31 classes of CamVid."""
+        """Refuse other classes than the 11 or 31 of CamVid."""
         if not _is_prepared(content.class_map) and not _is_complete(content.class_map):
-            return "it holds the 11 or the 31 classes of CamVid alone"
+            return "it only holds the 11 or the 31 classes of CamVid"
         return super().refusal(content)
 
     def _write(
         self, folder: Path, samples: Iterator[tuple[Record, Sample]], class_map: ClassMap
     ) -> None:
-        """The 11 classes as SegNet's authors did, the 31 in their colors."""
+        """Write the 11 classes as SegNet's masks, or the 31 classes in their colors."""
         for record, sample in samples:
             write_image(folder / (record.split or IMAGE_FOLDERS[0]), record, sample)
             if _is_prepared(class_map):
@@ -170,7 +170,7 @@ def _pairs(folder: Path) -> list[tuple[Path, Path, str | None]]:
 
 
 def _ending(image_folder: Path, mask_folder: Path) -> str:
-    """What the masks' names have more than their images'."""
+    """Return the suffix of the masks' names after the images' names."""
     images = {path.stem for path in image_files(image_folder)}
     masks = {path.stem for path in image_files(mask_folder)}
     return ENDING if any(f"{stem}{ENDING}" in masks for stem in images) else ""

@@ -1,4 +1,4 @@
-"""``cityscapes``: the folders of Cityscapes, with its 19 classes."""
+"""``cityscapes``: the folder layout of Cityscapes, with its 19 classes."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from pixelwise.data.pairing import (
     named_folder,
     subfolders,
 )
+from pixelwise.data.problems import report_problem
 from pixelwise.data.sample import Record, Sample, check_same_size, spread
-from pixelwise.data.watching import refuse
 from pixelwise.data.writing import stem_of, write_image, write_mask
 from pixelwise.errors import FormatError
 from pixelwise.io.images import read_image, read_mask_values
@@ -33,14 +33,14 @@ LABELS = ("gtFine", "gtCoarse")
 SPLITS = {**SPLIT_FOLDERS, "train_extra": "train"}
 
 LABEL_IDS = range(34)
-"""What the files called ``labelIds`` store; 0 is what nobody labeled."""
+"""Values in the files called ``labelIds``; 0 means unlabeled."""
 
 MASK_NAME = re.compile(r"(?P<stem>.+)_gt(Fine|Coarse)_(?P<kind>labelIds|labelTrainIds)")
 CITY = re.compile(r"(?P<city>.+)_\d{6}_\d{6}")
 
 
 class Label(NamedTuple):
-    """One of the 19 classes that are evaluated; its number among them is its training id."""
+    """One of the 19 evaluated classes; its position among them is its training id."""
 
     name: str
     label_id: int
@@ -72,10 +72,10 @@ CLASSES = (
 
 @formats.register("cityscapes")
 class Cityscapes(Format):
-    """``leftImg8bit/SPLIT/CITY`` and ``gtFine/SPLIT/CITY``, or ``gtCoarse`` where that is missing.
+    """``leftImg8bit/SPLIT/CITY`` and ``gtFine/SPLIT/CITY``, or ``gtCoarse`` if that is missing.
 
-    Ids that are none of the 19 classes are ignored. The masks of the test images are dummies
-    without a class; those images are left out, as are the ones of a split that was not downloaded.
+    Ids of other classes than the 19 are ignored. The masks of the test images are placeholders
+    without classes, so these images are left out, as are splits that were not downloaded.
     """
 
     name: ClassVar[str] = "cityscapes"
@@ -84,14 +84,14 @@ class Cityscapes(Format):
     )
 
     def detect(self, folder: Path) -> Confidence:
-        """Sure when both folders are there."""
+        """Certain if both folders exist."""
         labels = named_folder(folder, LABELS)
         if labels is None or not (folder / IMAGES).is_dir():
             return NO
         return Confidence(0.95, f"Cityscapes' {IMAGES}/ and {labels.name}/")
 
     def records(self, folder: Path) -> list[Record]:
-        """One record per image; ``labelTrainIds`` before ``labelIds`` where there are both."""
+        """Return a record per image; ``labelTrainIds`` takes precedence over ``labelIds``."""
         labels = named_folder(folder, LABELS)
         records: list[Record] = []
         if labels is None or not (folder / IMAGES).is_dir():
@@ -111,9 +111,9 @@ class Cityscapes(Format):
         self,
         folder: Path,  # noqa: ARG002
         records: Sequence[Record],
-        ignore: Sequence[int] = (),  # noqa: ARG002  all that is no class is ignored already
+        ignore: Sequence[int] = (),  # noqa: ARG002  all other ids are ignored already
     ) -> ClassMap:
-        """The 19 classes, by the ids that the files store."""
+        """Return the 19 classes with the ids that the files store."""
         values = [
             number if _has_train_ids(records[0]) else label.label_id
             for number, label in enumerate(CLASSES)
@@ -125,7 +125,7 @@ class Cityscapes(Format):
         )
 
     def load(self, record: Record, class_map: ClassMap) -> Sample:
-        """Decode image and mask; classes are known by their names, whatever ids a file stores."""
+        """Decode image and mask; classes are matched by name, whatever ids a file stores."""
         image = read_image(record.image)
         (path,) = record.masks
         values = read_mask_values(path)
@@ -135,20 +135,20 @@ class Cityscapes(Format):
         return Sample(record.name, image, ids, "multiclass")
 
     def refusal(self, content: MaskContent) -> str | None:
-        """Only some or all of the 19 classes."""
+        """Refuse other classes than the 19."""
         others = [
             name
             for name in content.class_map.names
             if name not in {label.name for label in CLASSES}
         ]
         if others:
-            return f"it holds the 19 classes of Cityscapes alone, and {others[0]!r} is none"
+            return f"it only holds the 19 classes of Cityscapes, and {others[0]!r} is not one"
         return super().refusal(content)
 
     def _write(
         self, folder: Path, samples: Iterator[tuple[Record, Sample]], class_map: ClassMap
     ) -> None:
-        """``labelIds``; what is ignored is 0, which is what nobody labeled."""
+        """Write ``labelIds``; ignored pixels become 0, unlabeled."""
         stored = _as_stored(class_map, has_train_ids=False)
         for record, sample in samples:
             stem = stem_of(record)
@@ -161,11 +161,11 @@ class Cityscapes(Format):
 
 
 def _city_records(images: Path, labels: Path) -> Iterator[Record]:
-    """The records of a city's folder; images of other splits than test must have a mask."""
+    """Yield the records of a city's folder; only test images may lack a mask."""
     place = f"{images.parent.name}/{images.name}"
     split = SPLITS.get(images.parent.name.lower())
     masks: dict[str, Path] = {}
-    for path in mask_files(labels):  # labelIds come before labelTrainIds, which replace them
+    for path in mask_files(labels):  # labelIds are listed before labelTrainIds and replaced
         named = MASK_NAME.fullmatch(path.stem)
         if named:
             masks[named["stem"]] = path
@@ -178,7 +178,7 @@ def _city_records(images: Path, labels: Path) -> Iterator[Record]:
                 f"{image} must have a mask in {labels}. There is none. "
                 "Add the mask, or move the image elsewhere"
             )
-            refuse("image-without-mask", error, image)
+            report_problem("image-without-mask", error, image)
 
 
 def _has_train_ids(record: Record) -> bool:
@@ -186,7 +186,7 @@ def _has_train_ids(record: Record) -> bool:
 
 
 def _has_class(records: Sequence[Record]) -> bool:
-    """Some of the masks, a few spread over all, hold more than ids that are ignored."""
+    """Whether some of the masks, spread over all, hold more than ignored ids."""
     classes = [label.label_id for label in CLASSES]
     for record in spread(records, MAX_LOOKED_AT):
         ids = range(len(CLASSES)) if _has_train_ids(record) else classes
@@ -196,7 +196,7 @@ def _has_class(records: Sequence[Record]) -> bool:
 
 
 def _as_stored(class_map: ClassMap, *, has_train_ids: bool) -> ClassMap:
-    """A class map by the ids of a file; a class that Cityscapes does not know keeps its value."""
+    """Return a class map with the ids of a file; classes not in Cityscapes keep their values."""
     numbers = {label.name: number for number, label in enumerate(CLASSES)}
     ids = {label.name: label.label_id for label in CLASSES}
     official = numbers if has_train_ids else ids

@@ -1,4 +1,4 @@
-"""``class-masks``: one grayscale PNG per class, black to white for 0 to 1, for several classes."""
+"""``class-masks``: one grayscale PNG per class and image, for multilabel data."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from pixelwise.data.pairing import (
     split_folders,
     subfolders,
 )
+from pixelwise.data.problems import report_problem
 from pixelwise.data.sample import Record, Sample, check_same_size
-from pixelwise.data.watching import refuse
 from pixelwise.data.writing import stem_of, write_image, write_mask
 from pixelwise.errors import FormatError
 from pixelwise.files import file_names
@@ -35,14 +35,14 @@ from pixelwise.io.images import read_grayscale_mask, read_image
 
 @formats.register("class-masks")
 class ClassMasks(Format):
-    """``images/NAME.png`` and ``masks/CLASS/NAME.png``, also inside ``train/`` and its like."""
+    """``images/NAME.png`` and ``masks/CLASS/NAME.png``, also inside split folders."""
 
     name: ClassVar[str] = "class-masks"
     label_modes: ClassVar[tuple[LabelMode, ...]] = ("multilabel",)
     layout: ClassVar[str] = "images/NAME.* + masks/CLASS/NAME.png"
 
     def detect(self, folder: Path) -> Confidence:
-        """Sure when a mask folder holds one folder per class."""
+        """Certain if a mask folder contains one folder per class."""
         for root in split_folders(folder).values():
             images, masks = named_folder(root, IMAGE_FOLDERS), named_folder(root, MASK_FOLDERS)
             if images and masks and image_files(images) and subfolders(masks):
@@ -55,7 +55,7 @@ class ClassMasks(Format):
         return NO
 
     def records(self, folder: Path) -> list[Record]:
-        """One record per image, its masks in the order of the class names."""
+        """Return one record per image, with its masks in the order of the class names."""
         records = []
         expected: list[str] | None = None
         for split, root in split_folders(folder).items():
@@ -82,9 +82,9 @@ class ClassMasks(Format):
                 if lacking:
                     error = FormatError(
                         f"{image} must have a mask {lacking[0] / stem}.png. There is none. "
-                        "Add it (black where the class is absent)"
+                        "Add it (black if the class is absent)"
                     )
-                    refuse("image-without-mask", error, image)
+                    report_problem("image-without-mask", error, image)
                     continue
                 name = image.relative_to(folder).with_suffix("").as_posix()
                 records.append(Record(name, image, tuple(plane[stem] for plane in planes), split))
@@ -94,7 +94,7 @@ class ClassMasks(Format):
                         f"{plane[orphan]} must have an image {images / orphan}.png. "
                         f"There is none. Add the image, or remove the mask from {path.name}"
                     )
-                    refuse("mask-without-image", error, plane[orphan])
+                    report_problem("mask-without-image", error, plane[orphan])
         return sorted(records, key=lambda record: record.name)
 
     def class_map(
@@ -103,7 +103,7 @@ class ClassMasks(Format):
         records: Sequence[Record],
         ignore: Sequence[int] = (),  # noqa: ARG002
     ) -> ClassMap:
-        """One class per mask folder, in the order of their names."""
+        """Return one class per mask folder, in alphabetical order."""
         return ClassMap.build([path.parent.name for path in records[0].masks])
 
     def load(self, record: Record, class_map: ClassMap) -> Sample:
@@ -124,16 +124,16 @@ class ClassMasks(Format):
         return Sample(record.name, image, np.stack(planes), "multilabel")
 
     def refusal(self, content: MaskContent) -> str | None:
-        """Only class names that are names of folders."""
+        """Refuse class names that cannot be folder names."""
         names = list(content.class_map.names)
         if names != file_names(names):
-            return "a class has a name that no folder can have"
+            return "a class name cannot be the name of a folder"
         return super().refusal(content)
 
     def _write(
         self, folder: Path, samples: Iterator[tuple[Record, Sample]], class_map: ClassMap
     ) -> None:
-        """A folder per class, in ``SPLIT/masks``."""
+        """Write one folder per class in ``SPLIT/masks``."""
         for record, sample in samples:
             home = folder / (record.split or "")
             write_image(home / IMAGE_FOLDERS[0], record, sample)
@@ -142,7 +142,7 @@ class ClassMasks(Format):
 
 
 def _largest_in(folders: tuple[Path, ...]) -> int:
-    """The largest number in some of the masks of these folders."""
+    """Return the largest value in some of the masks in these folders."""
     return _largest_as_of(folders, tuple(folder.stat().st_mtime_ns for folder in folders))
 
 
@@ -153,7 +153,7 @@ def _largest_as_of(folders: tuple[Path, ...], changed_ns: tuple[int, ...]) -> in
 
 
 def make_class_mask_folders(folder: Path, names: Sequence[str]) -> None:
-    """Make the empty folders of this format inside a data set, or inside one split of it."""
+    """Create the empty folders of this format in a data set or in one of its splits."""
     for target in _targets(folder, names):
         target.mkdir(parents=True, exist_ok=True)
 
@@ -161,17 +161,17 @@ def make_class_mask_folders(folder: Path, names: Sequence[str]) -> None:
 def write_class_masks(
     folder: Path, stem: str, image: UInt8Array, mask: UInt8Array, names: Sequence[str]
 ) -> None:
-    """Write one image and its masks into folders made by :func:`make_class_mask_folders`.
+    """Write one image and its masks into folders from :func:`make_class_mask_folders`.
 
     Args:
-        folder: The data set, or one split of it.
-        stem: The file name without its suffix.
+        folder: The data set, or one of its splits.
+        stem: File name without suffix.
         image: uint8 (H, W) or (H, W, 3).
         mask: uint8 (K, H, W), 0..255 for 0..1.
         names: The K class names.
     """
     for target, pixels in zip(_targets(folder, names), [image, *mask], strict=True):
-        # These pictures are small and many: the fastest compression wins.
+        # For many small images, the fastest compression is best.
         Image.fromarray(pixels).save(target / f"{stem}.png", compress_level=1)
 
 

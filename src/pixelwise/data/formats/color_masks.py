@@ -1,4 +1,4 @@
-"""``color-masks``: masks painted in colors, each of which is a class."""
+"""``color-masks``: masks in which each color is a class."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from pixelwise.io.arrays import UInt8Array
 from pixelwise.io.images import read_mask_colors
 
 MAX_COLORS = 64
-"""More colors than this are anti-aliased edges or JPEG, unless somebody names the classes'."""
+"""More unnamed colors than this are assumed to come from anti-aliased edges or JPEG."""
 
 
 @formats.register("color-masks")
 class ColorMasks(MaskFolders):
-    """A color is a class, or ignored; what a picture says of transparency is left out.
+    """Each color is a class or ignored; transparency is not read.
 
-    The classes' colors are those of the card, or of a color table in the folder or above it
-    (``labelmap.txt``, ``class_dict.csv``, ``label_colors.txt``), or every color that is found.
+    The colors come from the card, from a color table in the folder or above it (``labelmap.txt``,
+    ``class_dict.csv``, ``label_colors.txt``), or from the masks themselves.
     """
 
     name: ClassVar[str] = "color-masks"
@@ -49,16 +49,16 @@ class ColorMasks(MaskFolders):
     def class_map(
         self, folder: Path, records: Sequence[Record], ignore: Sequence[int] = ()
     ) -> ClassMap:
-        """The classes of a color table, else one per color; black is background.
+        """Return the classes of a color table, or one per color; black is background.
 
         Raises:
-            MaskError: There are more than ``MAX_COLORS``.
-            ConfigError: Values are ignored, which these masks do not store.
+            MaskError: There are more than ``MAX_COLORS`` colors.
+            ConfigError: ``ignore`` has values, but these masks store colors.
         """
         if ignore:
             raise ConfigError(
                 f"ignore must be left out for color-masks, which store no values. Got "
-                f"{list(ignore)}. Say which colors are ignored in dataset.yaml (ignore_colors)"
+                f"{list(ignore)}. List ignored colors in dataset.yaml (ignore_colors)"
             )
         table = find_color_table(folder)
         if table is not None:
@@ -68,16 +68,16 @@ class ColorMasks(MaskFolders):
             count = f"{len(codes):,}" if len(codes) < MAX_CODES else f"{MAX_CODES:,} or more"
             raise MaskError(
                 f"{records[0].masks[0].parent} must hold at most {MAX_COLORS} colors, one per "
-                f"class. Got {count}, as of smoothed edges or of JPEG. Export the masks without "
-                "that, or name the classes and their colors in a dataset.yaml and say with "
-                "--unexpected nearest or --unexpected ignore what becomes of the others"
+                f"class. Got {count}, as from smoothed edges or JPEG. Export the masks without "
+                "that, or list the classes and their colors in a dataset.yaml and choose with "
+                "--unexpected nearest or --unexpected ignore what happens to the others"
             )
         colors = [color_of(code) for code in codes] or [(0, 0, 0)]
         names = [hex_of(color) if any(color) else BACKGROUND_NAMES[0] for color in colors]
         return ClassMap.build(names, colors=colors)
 
     def refusal(self, content: MaskContent) -> str | None:
-        """Only multiclass masks of classes with different colors."""
+        """Refuse masks that are not multiclass, and classes that share a color."""
         class_map = content.class_map
         if len(set(class_map.colors)) < class_map.num_classes:
             return "two of its classes have the same color"
@@ -91,7 +91,7 @@ class ColorMasks(MaskFolders):
     def _write(
         self, folder: Path, samples: Iterator[tuple[Record, Sample]], class_map: ClassMap
     ) -> None:
-        """RGB PNGs in ``SPLIT/images`` and ``SPLIT/masks``, with their ``labelmap.txt``."""
+        """Write RGB PNGs in ``SPLIT/images`` and ``SPLIT/masks``, with a ``labelmap.txt``."""
         super()._write(folder, samples, class_map)
         text = label_map_text(class_map, next(iter(ignore_colors_of(class_map)), None))
         if text is not None:

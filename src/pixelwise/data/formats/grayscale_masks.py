@@ -1,4 +1,4 @@
-"""``grayscale-masks``: masks in black and white, or in a few gray levels, each a class."""
+"""``grayscale-masks``: black and white masks, or masks in which each gray level is a class."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from pixelwise.data.writing import write_mask
 from pixelwise.io.arrays import UInt8Array
 
 MAX_LEVELS = 16
-"""More gray levels than this are a smoothed or scaled mask, unless a card names them."""
+"""More unnamed gray levels than this are assumed to come from smoothing or scaling."""
 
 
 @formats.register("grayscale-masks")
 class GrayscaleMasks(MaskFolders):
-    """Every gray level is a class, 255 too: here it is white and not ignored."""
+    """Each gray level is a class, including 255, which is white and not ignored here."""
 
     name: ClassVar[str] = "grayscale-masks"
     layout: ClassVar[str] = "images/NAME.* + masks/NAME.png in gray levels such as 0 and 255"
@@ -40,10 +40,10 @@ class GrayscaleMasks(MaskFolders):
         records: Sequence[Record],
         ignore: Sequence[int] = (),
     ) -> ClassMap:
-        """One class per gray level: background and foreground, or ``gray-127`` and so on.
+        """Return one class per gray level: background and foreground, or ``gray-127`` and so on.
 
         Raises:
-            MaskError: There are more than ``MAX_LEVELS``.
+            MaskError: There are more than ``MAX_LEVELS`` levels.
         """
         levels = sorted(values_in(records) - set(ignore))
         if len(levels) > MAX_LEVELS:
@@ -54,7 +54,7 @@ class GrayscaleMasks(MaskFolders):
         return ClassMap.build(names, values=levels, ignore=())
 
     def stored(self, class_map: ClassMap) -> ClassMap:
-        """Even steps from black to white; the last is for ignored pixels where there are some."""
+        """Use even steps from black to white; the last one is for ignored pixels, if any."""
         if are_gray_levels((*class_map.values, *class_map.ignore)):
             return class_map
         has_ignored = bool(class_map.ignore) and class_map.num_classes > 2
@@ -65,12 +65,12 @@ class GrayscaleMasks(MaskFolders):
         return class_map.model_copy(update=stored)
 
     def refusal(self, content: MaskContent) -> str | None:
-        """Only multiclass masks whose stored values are gray levels, far apart."""
+        """Refuse masks that are not multiclass, and values that are close to each other."""
         values = content.class_map.values
         if not are_gray_levels((*values, *content.class_map.ignore)):
-            return f"its values {', '.join(map(str, values[:5]))} count classes, as index-masks do"
+            return f"its values {', '.join(map(str, values[:5]))} are class ids, as in index-masks"
         return value_refusal(content) or super().refusal(content)
 
     def _write_mask(self, target: Path, mask: UInt8Array, class_map: ClassMap) -> None:
-        """A grayscale PNG of the stored values."""
+        """Write a grayscale PNG of the stored values."""
         write_mask(target, to_stored_values(mask, class_map))

@@ -1,4 +1,4 @@
-"""``index-masks``: a folder of images beside a folder of masks whose pixels are class ids."""
+"""``index-masks``: a folder of images and a folder of masks whose pixels are class ids."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pixelwise.io.arrays import UInt8Array
 
 @formats.register("index-masks")
 class IndexMasks(MaskFolders):
-    """A mask is read as the numbers that are stored: gray values, or the indices of a palette."""
+    """Masks are read as stored numbers: gray values, or indices into a palette."""
 
     name: ClassVar[str] = "index-masks"
     layout: ClassVar[str] = "images/NAME.* + masks/NAME.png, or train/ + trainannot/"
@@ -30,23 +30,23 @@ class IndexMasks(MaskFolders):
         records: Sequence[Record],
         ignore: Sequence[int] = (),
     ) -> ClassMap:
-        """One class per stored value.
+        """Return one class per stored value.
 
         Raises:
             MaskError: The values do not look like class ids.
         """
         values = values_in(records) - set(ignore)
         if values == {0, IGNORE_INDEX}:
-            # Were 255 ignored here, nothing but background would be left: it is black and white.
+            # If 255 were ignored here, only background would remain: the mask is black and white.
             return black_and_white()
         return numbered_class_map(values, records[0].masks[0].parent)
 
     def refusal(self, content: MaskContent) -> str | None:
-        """Only multiclass masks whose stored values are bytes."""
+        """Refuse masks that are not multiclass, and stored values above 255."""
         return value_refusal(content) or super().refusal(content)
 
     def _write_mask(self, target: Path, mask: UInt8Array, class_map: ClassMap) -> None:
-        """A palette PNG of the stored values, in the colors of the classes."""
+        """Write a palette PNG of the stored values in the colors of the classes."""
         palette: list[Color] = [(0, 0, 0)] * (IGNORE_INDEX + 1)
         for value, color in zip(class_map.values, class_map.colors, strict=True):
             palette[value] = color

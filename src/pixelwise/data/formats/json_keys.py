@@ -1,4 +1,4 @@
-"""The keys at the top level of a JSON file, read from its beginning without parsing it whole."""
+"""Find the top-level keys of a JSON file without parsing all of it."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from pathlib import Path
 from pydantic_core import from_json
 
 HEAD_BYTES = 16_384
-"""So much of a file is looked at first, which is enough for nearly all."""
+"""Number of bytes that are examined first; enough for nearly all files."""
 
 DEEP_BYTES = 8 * 1024**2
-"""The most that is looked at of a file whose head does not tell."""
+"""Largest number of bytes that are examined if the first ones do not contain the key."""
 
-# Possessive, and without need of a closing quote: no text makes it go back, so that the time grows
-# with the length alone.
+# Possessive quantifiers and an optional closing quote prevent backtracking, so the time is linear
+# in the length.
 TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{}]', re.DOTALL)
-"""What decides how deep a place in a JSON text is."""
+"""Strings and brackets, which determine the nesting depth in a JSON text."""
 
 VALUE = re.compile(rb"\s*:\s*(.{1,80})", re.DOTALL)
-"""What follows a key: the beginning of its value."""
+"""The beginning of the value after a key."""
 
 
 def top_level_entries(content: bytes) -> Iterator[tuple[str, bytes]]:
-    """The keys of the outermost object, each with the first bytes of its value.
+    """Yield the keys of the outermost object with the first bytes of their values.
 
     Args:
-        content: JSON, or only its beginning; damaged JSON gives the keys before the damage.
+        content: JSON or the beginning of it; in damaged JSON, the keys before the damage are found.
     """
     text = content.removeprefix(b"\xef\xbb\xbf")
     if not text.lstrip().startswith(b"{"):
@@ -48,12 +48,12 @@ def top_level_entries(content: bytes) -> Iterator[tuple[str, bytes]]:
 def has_entry(
     path: Path, is_wanted: Callable[[str, bytes], bool], num_bytes: int = DEEP_BYTES
 ) -> bool:
-    """Whether the outermost object of a file has an entry, as far as its beginning tells.
+    """Whether the outermost object of a file has an entry within its first bytes.
 
     Args:
         path: The file.
-        is_wanted: Asked of each key and the first bytes of its value.
-        num_bytes: The most that is looked at; most files are told by their first ``HEAD_BYTES``.
+        is_wanted: Called with each key and the first bytes of its value.
+        num_bytes: Largest number of bytes to examine, if the first ``HEAD_BYTES`` do not suffice.
 
     Raises:
         OSError: The file cannot be read.
@@ -67,7 +67,7 @@ def has_entry(
 
 
 def _unescaped(key: bytes) -> str:
-    """A key without its quotes; escapes are resolved, as any character may be written as one."""
+    """Return a key without quotes and escapes, as any character may be escaped."""
     if b"\\" in key:
         try:
             return str(from_json(key))

@@ -1,4 +1,4 @@
-"""What ``index-masks``, ``grayscale-masks`` and ``color-masks`` share: a mask file per image."""
+"""Base class of the formats with one mask file per image."""
 
 from __future__ import annotations
 
@@ -28,17 +28,16 @@ from pixelwise.io.images import read_image, read_mask_values
 class MaskFolders(Format):
     """Pairs of folders, split folders of pairs, ``train`` + ``trainannot``, or list files of pairs.
 
-    Which of the three formats it is follows from what some of the masks hold.
+    The values in some of the masks determine which of the three formats it is.
     """
 
     kind: ClassVar[MaskKind]
-    """What its masks hold."""
+    """Kind of the masks."""
     takes_lossy: ClassVar[bool] = False
-    """It can do with masks that JPEG has altered, once it is said what becomes of unexpected
-    values."""
+    """Whether masks in lossy formats are accepted, if there is a rule for unexpected values."""
 
     def detect(self, folder: Path) -> Confidence:
-        """Sure when image and mask folders, or lists of pairs, are found, and masks of its kind."""
+        """Certain if there are image and mask folders, or lists of pairs, with the right masks."""
         pairs, lists = folder_pairs(folder), list_files(folder)
         if not pairs and not lists:
             return NO
@@ -56,7 +55,7 @@ class MaskFolders(Format):
         return Confidence(0.8, f"image and mask files in {seen}")
 
     def records(self, folder: Path) -> list[Record]:
-        """Pair images and masks by exact stem, or as the list files say."""
+        """Pair images and masks by exact stem, or as given in list files."""
         takes_lossy = self.takes_lossy and self.unexpected != "error"
         pairs = folder_pairs(folder)
         if not pairs:
@@ -73,7 +72,7 @@ class MaskFolders(Format):
         return sorted(records, key=lambda record: record.name)
 
     def load(self, record: Record, class_map: ClassMap) -> Sample:
-        """Decode image and mask; what is neither class nor ignored is refused by name."""
+        """Decode image and mask."""
         image = read_image(record.image)
         (mask_path,) = record.masks
         mask = self._read_mask(mask_path, class_map)
@@ -86,7 +85,7 @@ class MaskFolders(Format):
     def _write(
         self, folder: Path, samples: Iterator[tuple[Record, Sample]], class_map: ClassMap
     ) -> None:
-        """In ``SPLIT/images`` and ``SPLIT/masks``."""
+        """Write ``SPLIT/images`` and ``SPLIT/masks``."""
         for record, sample in samples:
             home = folder / (record.split or "")
             write_image(home / IMAGE_FOLDERS[0], record, sample)
@@ -94,14 +93,14 @@ class MaskFolders(Format):
 
     @abstractmethod
     def _write_mask(self, target: Path, mask: UInt8Array, class_map: ClassMap) -> None:
-        """Write a mask; its target has no suffix."""
+        """Write a mask to a path without suffix."""
 
 
 def value_refusal(content: MaskContent) -> str | None:
-    """Why masks of stored bytes cannot hold a mask; ``None`` where they can."""
+    """Return why masks of stored bytes cannot represent a mask; ``None`` if they can."""
     stored = (*content.class_map.values, *content.class_map.ignore)
     if min(stored) < 0 or max(stored) > IGNORE_INDEX:
-        return f"its masks hold values of 0 to {IGNORE_INDEX}"
+        return f"its masks only hold values of 0 to {IGNORE_INDEX}"
     if content.has_ignored and not content.class_map.ignore:
         return "no stored value means ignored"
     return None

@@ -1,4 +1,4 @@
-"""``object-masks``: a folder per image, and in it one mask PNG per object."""
+"""``object-masks``: a folder per image with one mask PNG per object."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from pixelwise.data.pairing import (
     split_folders,
     subfolders,
 )
+from pixelwise.data.problems import report_problem
 from pixelwise.data.sample import Record, Sample, check_same_size
-from pixelwise.data.watching import refuse
 from pixelwise.data.writing import stem_of, write_image, write_mask
 from pixelwise.errors import FormatError
 from pixelwise.io.arrays import Array
@@ -35,15 +35,15 @@ from pixelwise.io.sparse_png import read_object_rows
 class ObjectMasks(Format):
     """``NAME/images/NAME.png`` and ``NAME/masks/*.png``, also inside ``train/`` and ``test/``.
 
-    The objects of an image are merged: any pixel that is not black in any mask is foreground. A
-    folder without a ``masks`` folder is an image to predict, and allowed in ``test`` alone.
+    The objects of an image are merged: a pixel that is not black in any mask is foreground. Folders
+    without ``masks`` are images to predict, and only allowed in ``test``.
     """
 
     name: ClassVar[str] = "object-masks"
     layout: ClassVar[str] = "NAME/images/NAME.png + NAME/masks/*.png"
 
     def detect(self, folder: Path) -> Confidence:
-        """Sure when the first folders each hold an image folder with one image in it."""
+        """Certain if the first folders each contain an image folder with one image."""
         for root in split_folders(folder).values():
             examples = [path for path in subfolders(root) if named_folder(path, IMAGE_FOLDERS)][:20]
             if not examples:
@@ -57,7 +57,7 @@ class ObjectMasks(Format):
         return NO
 
     def records(self, folder: Path) -> list[Record]:
-        """One record per labeled folder."""
+        """Return one record per labeled folder."""
         records = []
         for split, root in split_folders(folder).items():
             for path in subfolders(root):
@@ -67,23 +67,23 @@ class ObjectMasks(Format):
                         f"{path} must hold images/ and masks/. Got no images/. "
                         "Add it, or move the folder elsewhere"
                     )
-                    refuse("mask-without-image", error, path)
+                    report_problem("mask-without-image", error, path)
                     continue
                 found = image_files(images)
                 if len(found) != 1:
                     error = FormatError(
                         f"{images} must hold one image. Got {len(found)}. Remove the others"
                     )
-                    refuse("doubly-paired", error, *(found or [images]))
+                    report_problem("doubly-paired", error, *(found or [images]))
                     continue
                 if masks is None:
                     if split == "test":
                         continue
                     error = FormatError(
                         f"{found[0]} must have its objects in {path / 'masks'}. There is no such "
-                        "folder. Add it (empty where there is no object), or move the image"
+                        "folder. Add it (empty if there is no object), or move the image"
                     )
-                    refuse("image-without-mask", error, found[0])
+                    report_problem("image-without-mask", error, found[0])
                     continue
                 name = path.relative_to(folder).as_posix()
                 records.append(Record(name, found[0], tuple(mask_files(masks)), split))
@@ -95,24 +95,24 @@ class ObjectMasks(Format):
         records: Sequence[Record],  # noqa: ARG002
         ignore: Sequence[int] = (),  # noqa: ARG002
     ) -> ClassMap:
-        """Background and foreground."""
+        """Return background and foreground."""
         return ClassMap.build(("background", "foreground"))
 
     def load(self, record: Record, class_map: ClassMap) -> Sample:
         """Decode the image and merge its objects."""
         image = read_image(record.image)
-        # Black is stored as 0, and whatever is not as the value of the class of objects.
+        # Black has the stored value 0, all other values that of the class of objects.
         value = next(filter(None, class_map.values), 1)
         stored = np.where(_merged(record, image), np.min_scalar_type(value).type(value), 0)
         ids = to_class_ids(stored, class_map, record.image.parent.parent, self.unexpected)
         return Sample(record.name, image, ids, "multiclass")
 
     def refusal(self, content: MaskContent) -> str | None:
-        """Only background and one kind of object, without ignored pixels."""
+        """Refuse more than background and one class, and ignored pixels."""
         if content.class_map.num_classes != 2:
             return f"it holds background and one class, not {content.class_map.num_classes}"
         if content.has_ignored:
-            return "it cannot say what is ignored"
+            return "it cannot represent ignored pixels"
         return super().refusal(content)
 
     def _write(
@@ -121,7 +121,7 @@ class ObjectMasks(Format):
         samples: Iterator[tuple[Record, Sample]],
         class_map: ClassMap,  # noqa: ARG002
     ) -> None:
-        """One mask per connected object, which is as near to the objects as a mask tells."""
+        """Write one mask per connected region, as a mask does not separate touching objects."""
         for record, sample in samples:
             home = folder / (record.split or "") / stem_of(record)
             write_image(home / IMAGE_FOLDERS[0], record, sample)
@@ -134,10 +134,10 @@ class ObjectMasks(Format):
 
 
 def _merged(record: Record, image: Array) -> npt.NDArray[np.bool_]:
-    """Where any mask of a record is not black, bool (H, W)."""
+    """Return bool (H, W), True where any mask of a record is not black."""
     height, width = image.shape[:2]
     merged = np.zeros((height, width), np.uint8)
-    rows = np.empty((height, width + 1), np.uint8)  # one memory for all masks
+    rows = np.empty((height, width + 1), np.uint8)  # one buffer for all masks
     for path in record.masks:
         part = read_object_rows(path, rows)
         if part is None:

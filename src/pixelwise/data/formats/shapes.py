@@ -1,7 +1,7 @@
-"""Labeled regions, polygons or bitmaps, to masks and back, pixel by pixel.
+"""Convert labeled polygons and bitmaps to masks and back without loss.
 
 Coordinates are (x, y) in pixels, x to the right and y down; (0, 0) is the upper left corner of the
-image, so that the center of its first pixel is (0.5, 0.5). A pixel is inside a polygon when its
+image, so that the center of its first pixel is (0.5, 0.5). A pixel is inside a polygon if its
 center is; holes are further rings, by the even-odd rule.
 """
 
@@ -16,23 +16,24 @@ import numpy.typing as npt
 import shapely
 
 from pixelwise.classes import BACKGROUND_NAMES, IGNORE_INDEX, MAX_CLASSES, ClassMap, LabelMode
-from pixelwise.data.watching import note_polygon
+from pixelwise.data.problems import record_polygon
 from pixelwise.errors import FormatError, MaskError
 from pixelwise.io.arrays import BoolArray, UInt8Array
 from pixelwise.label_modes import mode_of
 
 Ring = npt.NDArray[np.float64]
-"""The corners of a polygon, float64 (P, 2) of (x, y); the last one joins the first."""
+"""The corners of a polygon, float64 (P, 2) of (x, y); the last one is joined to the first."""
 
 MAX_POINTS = 500_000
-"""Corners of one shape; a shape with more is refused as damaged."""
+"""Largest number of corners of one shape; a shape with more is refused as damaged."""
 
 MAX_COORDINATE = 1e9
-"""Pixels that a corner may lie from the image's, so that products of coordinates stay exact enough
-and finite."""
+"""Largest coordinate of a corner in pixels, so that products of coordinates stay finite and
+sufficiently exact."""
 
 CROSSINGS_AT_ONCE = 1_000_000
-"""Edges are cut into rows in portions of about this many, which bounds the memory to some 50 MB."""
+"""Edges are processed in portions with about this many row crossings, which limits memory to about
+50 MB."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,9 @@ class Shape:
     """One labeled region of an image.
 
     Attributes:
-        label: The name of its class; ``None`` is ignored.
+        label: The name of its class; ``None`` means ignored.
         rings: The corners of its polygons and of their holes.
-        bitmap: The region instead, as bool (h, w).
+        bitmap: The region as bool (h, w), instead of rings.
         corner: Row and column of the bitmap's first pixel.
     """
 
@@ -59,21 +60,21 @@ def paint_shapes(
     label_mode: LabelMode,
     origin: Path,
 ) -> UInt8Array:
-    """Paint shapes into a mask, a later one over an earlier one.
+    """Paint shapes into a mask; later shapes cover earlier ones.
 
     Args:
         shapes: In the order in which they are painted.
         size: Height and width of the image.
-        class_map: The classes; a shape is of the class of its label's name.
-        label_mode: ``multilabel`` keeps the shapes of different classes beside each other.
-        origin: The file that the shapes are from, for messages.
+        class_map: The classes; labels are class names.
+        label_mode: ``multilabel`` paints the classes into separate masks.
+        origin: The file with the shapes, for messages.
 
     Returns:
-        Multiclass: uint8 (H, W); pixels without a shape are of the class that is called background,
-        and ignored where there is none. Multilabel: uint8 (K, H, W), 0 or 255.
+        Multiclass: uint8 (H, W); pixels without a shape are background, or ignored if no class is
+        called background. Multilabel: uint8 (K, H, W), 0 or 255.
 
     Raises:
-        MaskError: A label is no class, or a shape has too many corners.
+        MaskError: A label is not a class, or a shape has too many corners.
     """
     ids = {name: index for index, name in enumerate(class_map.names)}
     mode = mode_of(label_mode)
@@ -92,7 +93,7 @@ def paint_shapes(
 
 
 def unpainted_id(class_map: ClassMap) -> int:
-    """The class id of pixels that no shape covers: the background, or ignored without one."""
+    """Return the class id of pixels without a shape: background, or ignored without one."""
     for index, name in enumerate(class_map.names):
         if name in BACKGROUND_NAMES:
             return index
@@ -100,7 +101,7 @@ def unpainted_id(class_map: ClassMap) -> int:
 
 
 def _region(shape: Shape, size: tuple[int, int], origin: Path) -> tuple[tuple[int, int], BoolArray]:
-    """The part of a shape that is inside the image, and the row and column where it begins."""
+    """Return the part of a shape inside the image, and its first row and column."""
     if shape.bitmap is None:
         return paint_polygon(shape.rings, size, origin)
     row, column = shape.corner
@@ -112,21 +113,22 @@ def _region(shape: Shape, size: tuple[int, int], origin: Path) -> tuple[tuple[in
 def paint_polygon(
     rings: Sequence[Ring], size: tuple[int, int], origin: Path
 ) -> tuple[tuple[int, int], BoolArray]:
-    """The pixels whose center is inside a polygon, by the even-odd rule.
+    """Return the pixels whose center is inside a polygon, by the even-odd rule.
 
-    Every row's center line is crossed by the edges; between an odd and an even crossing is inside.
+    The edges cross the center line of each row; pixels between an odd and an even crossing are
+    inside.
 
     Args:
         rings: The polygon and its holes.
-        size: Height and width of the image; what lies beyond is cut.
-        origin: The file that it is from, for messages.
+        size: Height and width of the image; parts outside are clipped.
+        origin: The file with the polygon, for messages.
 
     Returns:
-        Row and column of the first pixel of its box, and the box as bool (h, w).
+        Row and column of the first pixel of its bounding box, and the box as bool (h, w).
 
     Raises:
-        MaskError: It has more than ``MAX_POINTS`` corners, or one that is no number or farther
-            than ``MAX_COORDINATE``.
+        MaskError: There are more than ``MAX_POINTS`` corners, or one is not a number or exceeds
+            ``MAX_COORDINATE``.
     """
     if sum(map(len, rings)) > MAX_POINTS:
         raise MaskError(
@@ -137,24 +139,24 @@ def paint_polygon(
     if not rings:
         return (0, 0), np.zeros((0, 0), np.bool_)
     corners = np.concatenate(rings)
-    if not (np.abs(corners) <= MAX_COORDINATE).all():  # nor is NaN
+    if not (np.abs(corners) <= MAX_COORDINATE).all():  # also true for NaN
         raise MaskError(
             f"{origin} must hold shapes with finite corners within {MAX_COORDINATE:,.0f} pixels. "
-            "Got one that is not. Fix or remove the shape"
+            "Got a shape with another corner. Fix or remove the shape"
         )
-    note_polygon(rings, size)
+    record_polygon(rings, size)
     ends = np.concatenate([np.roll(ring, -1, axis=0) for ring in rings])
     low, high = corners.min(0), corners.max(0)
     left, right = (int(edge) for edge in np.clip([low[0] - 1, high[0] + 2], 0, size[1]))
     top, bottom = (int(edge) for edge in np.clip([low[1] - 1, high[1] + 2], 0, size[0]))
     if right <= left or bottom <= top:
         return (0, 0), np.zeros((0, 0), np.bool_)
-    # From top to bottom whatever its direction, so that an edge that is passed twice cancels out.
+    # All edges are oriented downwards, so that an edge that is passed twice cancels out.
     goes_down = (corners[:, 1] <= ends[:, 1])[:, None]
     upper, lower = np.where(goes_down, corners, ends), np.where(goes_down, ends, corners)
-    # One column more, for crossings to the right of the box; int32, for many may meet in one pixel.
+    # One extra column for crossings right of the box; int32, as many edges may cross in one pixel.
     crossings = np.zeros((bottom - top, right - left + 1), np.int32)
-    # The first row whose center an edge reaches, and the first one that it does not, lower end in.
+    # The first row whose center the edge reaches, and the first row below its lower end.
     starts = np.clip(np.ceil(upper[:, 1] - 0.5), top, bottom)
     stops = np.clip(np.ceil(lower[:, 1] - 0.5), top, bottom)
     counts = (stops - starts).astype(np.int64)
@@ -172,7 +174,7 @@ def paint_polygon(
 
 
 def _portions(counts: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
-    """Indices of edges that cross a row, in portions of a bounded number of crossings."""
+    """Yield indices of edges that cross a row, in portions with limited numbers of crossings."""
     crossing = np.flatnonzero(counts)
     portion = np.cumsum(counts[crossing]) // CROSSINGS_AT_ONCE
     for number in np.unique(portion):
@@ -180,21 +182,21 @@ def _portions(counts: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
 
 
 def trace_regions(region: BoolArray) -> list[tuple[Ring, ...]]:
-    """Polygons along the pixels' edges that :func:`paint_polygon` paints back, pixel by pixel.
+    """Return polygons along pixel edges that :func:`paint_polygon` converts back exactly.
 
     Args:
         region: bool (H, W).
 
     Returns:
-        One entry for each part whose pixels are connected at their sides: its outer ring and the
-        rings of its holes, with corners at whole numbers; no ring repeats its first corner.
+        For each part that is connected by pixel sides, its outer ring and the rings of its holes,
+        with integer corners; the first corner is not repeated.
     """
-    # The region's edges divide the plane into faces, inside and outside; a geometry library finds
-    # them. Uniting the rows' boxes instead was measured to take three times as long.
+    # The region's edges divide the plane into faces inside and outside, which shapely finds.
+    # Uniting the boxes of all rows instead took three times as long.
     edges = np.atleast_1d(np.asarray(shapely.linestrings(_edges(region)), object))
     faces = shapely.get_parts(shapely.polygonize(edges))
     corners, owner = shapely.get_coordinates(shapely.get_exterior_ring(faces), return_index=True)
-    # The pixel to the right of and below a face's uppermost left corner is of that face.
+    # A face contains the pixel to the right of and below its uppermost left corner.
     order = np.lexsort((corners[:, 0], corners[:, 1], owner))
     _, first = np.unique(owner[order], return_index=True)
     columns, rows = corners[order][first].astype(int).T
@@ -208,7 +210,7 @@ def trace_regions(region: BoolArray) -> list[tuple[Ring, ...]]:
 
 
 def _edges(region: BoolArray) -> npt.NDArray[np.float64]:
-    """The straight edges of a region from corner to corner, float64 (N, 2, 2) of (x, y)."""
+    """Return the straight edges of a region, float64 (N, 2, 2) of (x, y)."""
     padded = np.pad(region, 1)
     flat = padded[1:, 1:-1] != padded[:-1, 1:-1]
     upright = padded[1:-1, 1:] != padded[1:-1, :-1]
@@ -216,7 +218,7 @@ def _edges(region: BoolArray) -> npt.NDArray[np.float64]:
     corner = (flat[:, 1:] | flat[:, :-1]) & (upright[1:] | upright[:-1])
     ends = []
     for edges, corners, is_flat in ((flat, corner, True), (upright.T, corner.T, False)):
-        # Every edge runs from a corner to the next one, in the order of their lines.
+        # Every edge connects one corner with the next one on the same line.
         inner = edges[:, 1:-1]
         line, begin = np.nonzero(inner & corners[:, :-1])
         _, end = np.nonzero(inner & corners[:, 1:])
@@ -227,7 +229,7 @@ def _edges(region: BoolArray) -> npt.NDArray[np.float64]:
 
 
 def bounding_box(region: BoolArray) -> tuple[slice, slice]:
-    """Rows and columns of the smallest box around a region, bool (H, W), that is not empty."""
+    """Return rows and columns of the bounding box of a non-empty region, bool (H, W)."""
     rows, columns = np.flatnonzero(region.any(1)), np.flatnonzero(region.any(0))
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
@@ -235,16 +237,16 @@ def bounding_box(region: BoolArray) -> tuple[slice, slice]:
 def shapes_of(
     mask: UInt8Array, class_map: ClassMap, label_mode: LabelMode
 ) -> list[tuple[str | None, BoolArray]]:
-    """The regions of a mask that have to be written so that :func:`paint_shapes` paints it back.
+    """Return the regions to write so that :func:`paint_shapes` restores the mask.
 
     Args:
         mask: As in a sample; multilabel masks must be 0 or 255.
         class_map: Its classes.
-        label_mode: Of the mask.
+        label_mode: Label mode of the mask.
 
     Returns:
-        (label, bool (H, W)) for each class that is there, without what is left unpainted; the label
-        of ignored pixels is ``None``.
+        (label, bool (H, W)) for each class in the mask, without unpainted pixels; the label of
+        ignored pixels is ``None``.
     """
     labels: dict[int, str | None] = {**dict(enumerate(class_map.names)), IGNORE_INDEX: None}
     regions = mode_of(label_mode).regions(mask, unpainted_id(class_map))
@@ -252,21 +254,21 @@ def shapes_of(
 
 
 def classes_of(labels: Sequence[str], label_mode: LabelMode, origin: Path) -> ClassMap:
-    """The class map of a file that names its classes: the background first, then its labels.
+    """Make the class map for a file that names its classes: background first, then its labels.
 
     Args:
-        labels: The names, in the order of their ids; one of them may be the background.
+        labels: The names in the order of their ids; they may include the background.
         label_mode: ``multilabel`` adds no background.
-        origin: The file that names them, for messages.
+        origin: The file with the names, for messages.
 
     Raises:
-        FormatError: There are no names, too many, or a name stands twice.
+        FormatError: There are no names or too many, or a name appears twice.
     """
     repeated = sorted({label for label in labels if labels.count(label) > 1})
     if repeated:
         raise FormatError(
             f"{origin} must name every class once. Got {repeated[0][:80]!r} twice. Rename one, or "
-            "give all of its labels to the other"
+            "merge the two classes"
         )
     has_background = any(map(BACKGROUND_NAMES.__contains__, labels))
     is_added = mode_of(label_mode).needs_background and not has_background
@@ -274,15 +276,16 @@ def classes_of(labels: Sequence[str], label_mode: LabelMode, origin: Path) -> Cl
     if not 1 <= len(names) <= MAX_CLASSES:
         raise FormatError(
             f"{origin} must name 1 to {MAX_CLASSES} classes, with the background. "
-            f"Got {len(names)}. Remove those that are not needed"
+            f"Got {len(names)}. Remove unused classes"
         )
     return ClassMap.build(names)
 
 
 def labels_to_name(class_map: ClassMap, label_mode: LabelMode) -> tuple[str, ...]:
-    """The names that a written file has to hold so that :func:`classes_of` gives all of them.
+    """Return the names to write so that :func:`classes_of` returns all of them.
 
-    A background that it puts first by itself is left out: other tools would take it for an object.
+    A leading background is left out, as it is added when reading and other tools would take it for
+    an object.
     """
     names = class_map.names
     is_first = names[0] == BACKGROUND_NAMES[0] and len(names) > 1

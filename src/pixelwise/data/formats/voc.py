@@ -1,4 +1,4 @@
-"""``voc``: Pascal VOC's folders, also as CVAT, labelme and many others export them."""
+"""``voc``: the folder layout of Pascal VOC, which many labeling tools export."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from pixelwise.data.masks.kinds import (
     values_in,
 )
 from pixelwise.data.pairing import SPLIT_FOLDERS, by_stem, image_files, mask_files, named_folder
+from pixelwise.data.problems import report_problem
 from pixelwise.data.sample import Record, Sample, check_same_size
-from pixelwise.data.watching import refuse
 from pixelwise.data.writing import stem_of, write_image, write_mask
 from pixelwise.errors import FormatError
 from pixelwise.io.arrays import UInt8Array
@@ -36,10 +36,10 @@ from pixelwise.schemas import validated
 
 IMAGES = "JPEGImages"
 MASKS = ("SegmentationClassPNG", "SegmentationClass")
-"""labelme lays arrays into the second where it lays PNGs into the first."""
+"""labelme puts arrays into the second folder and PNGs into the first."""
 LISTS = Path("ImageSets/Segmentation")
 TRAIN_AND_VAL = "trainval"
-"""The list of both together; where there is none of the first alone, it stands for that."""
+"""List of training and validation images; it replaces a missing ``train`` list."""
 CLASS_NAMES = "class_names.txt"
 
 NAMES = (
@@ -47,11 +47,11 @@ NAMES = (
     "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa",
     "train", "tvmonitor",
 )  # fmt: skip
-"""VOC's classes in the order of their numbers; 255 is the border of the objects, and ignored."""
+"""VOC's classes in the order of their ids; 255 is the border of objects and ignored."""
 
 
 def _palette_color(number: int) -> Color:
-    """VOC spreads the bits of a number over the upper bits of red, green and blue, in turn."""
+    """VOC distributes the bits of a number over the upper bits of red, green and blue."""
     levels = [
         sum((number >> 3 * bit + channel & 1) << 7 - bit for bit in range(3))
         for channel in range(3)
@@ -65,17 +65,17 @@ PALETTE = tuple(map(_palette_color, range(IGNORE_INDEX + 1)))
 
 @formats.register("voc")
 class Voc(Format):
-    """``JPEGImages`` and ``SegmentationClass``; images without a mask have other labels in VOC.
+    """``JPEGImages`` and ``SegmentationClass``; images without a mask are left out.
 
-    ``ImageSets/Segmentation/train.txt`` and its like say the splits, and what no list names is
-    left out. Masks are numbers in palette PNGs, or RGB in the colors of the classes.
+    ``ImageSets/Segmentation/train.txt`` etc. give the splits; images in no list are left out. Masks
+    are numbers in palette PNGs, or RGB in the colors of the classes.
     """
 
     name: ClassVar[str] = "voc"
     layout: ClassVar[str] = "JPEGImages/NAME.jpg + SegmentationClass/NAME.png"
 
     def detect(self, folder: Path) -> Confidence:
-        """Sure of both folders with masks that are numbers, or colors that VOC or a table has."""
+        """Certain if both folders exist and the masks hold numbers or known colors."""
         masks = named_folder(folder, MASKS)
         look = look_at_masks(image_files(masks)) if masks else None
         if masks is None or look is None or not (folder / IMAGES).is_dir():
@@ -86,7 +86,7 @@ class Voc(Format):
         return Confidence(0.9, f"Pascal VOC's {IMAGES}/ and {masks.name}/")
 
     def records(self, folder: Path) -> list[Record]:
-        """One record per mask, or per mask that is listed."""
+        """Return one record per mask, or per listed mask."""
         mask_folder = named_folder(folder, MASKS) or folder / MASKS[-1]
         masks = by_stem(mask_files(mask_folder), "mask")
         images = by_stem(image_files(folder / IMAGES), "image")
@@ -98,27 +98,27 @@ class Voc(Format):
                     f"{mask} must have an image of the same name in {folder / IMAGES}. There is "
                     "none. Add the image, or move the mask elsewhere"
                 )
-                refuse("mask-without-image", error, mask)
+                report_problem("mask-without-image", error, mask)
             elif splits is None or stem in splits:
                 split = splits[stem].split if splits else None
                 records.append(Record(stem, images[stem], (mask,), split))
         for stem, (split, listing) in (splits or {}).items():
             if stem not in masks and split != "test":
                 error = FormatError(
-                    f"{listing} must list images with masks. Got {stem}, and there is no "
+                    f"{listing} must list images with masks. Got {stem}, but there is no "
                     f"{mask_folder / stem}.png. Add the mask, or fix the list"
                 )
-                refuse("listed-file-missing", error, listing, name=stem)
+                report_problem("listed-file-missing", error, listing, name=stem)
         return records
 
     def class_map(
         self, folder: Path, records: Sequence[Record], ignore: Sequence[int] = ()
     ) -> ClassMap:
-        """Those of ``class_names.txt`` or a color table, else VOC's, else numbered ones.
+        """Use ``class_names.txt`` or a color table, else VOC's classes, else numbered ones.
 
         Raises:
             MaskError: The values do not look like class ids.
-            ConfigError: The named classes cannot be: a name stands twice, for example.
+            ConfigError: The named classes are invalid, for example with a repeated name.
         """
         names = folder / CLASS_NAMES
         if names.is_file():
@@ -141,7 +141,7 @@ class Voc(Format):
         return _class_map(numbered_class_map(values, records[0].masks[0].parent).names)
 
     def load(self, record: Record, class_map: ClassMap) -> Sample:
-        """Decode image and mask; the border of the objects is ignored."""
+        """Decode image and mask; the border of objects is ignored."""
         image = read_image(record.image)
         (path,) = record.masks
         if mask_storage(path) == "colors":
@@ -153,21 +153,21 @@ class Voc(Format):
         return Sample(record.name, image, ids, "multiclass")
 
     def stored(self, class_map: ClassMap) -> ClassMap:
-        """Counted from 0, and 255 for ignored pixels."""
+        """Number the classes from 0, with 255 for ignored pixels."""
         values = tuple(range(class_map.num_classes))
         return class_map.model_copy(update={"values": values, "ignore": (IGNORE_INDEX,)})
 
     def refusal(self, content: MaskContent) -> str | None:
-        """Only multiclass masks whose classes are stored as 0, 1, 2 ..."""
+        """Refuse masks that are not multiclass, or not stored as 0, 1, 2 and so on."""
         if content.class_map.values != tuple(range(content.class_map.num_classes)):
             values = ", ".join(map(str, content.class_map.values[:5]))
-            return f"it counts classes from 0, and theirs are stored as {values}"
+            return f"it numbers classes from 0, but these are stored as {values}"
         return super().refusal(content)
 
     def _write(
         self, folder: Path, samples: Iterator[tuple[Record, Sample]], class_map: ClassMap
     ) -> None:
-        """Palette PNGs, the splits' lists, and the names of the classes."""
+        """Write palette PNGs, the lists of the splits, and the class names."""
         listed: dict[str, list[str]] = defaultdict(list)
         for record, sample in samples:
             write_image(folder / IMAGES, record, sample)
@@ -189,13 +189,13 @@ class _Listing(NamedTuple):
 
 
 def _splits(folder: Path, labeled: Set[str]) -> dict[str, _Listing] | None:
-    """The split of each listed stem; ``None`` where no list says one.
+    """Return the split of each listed stem; ``None`` if no list gives one.
 
-    A list of another name is passed over if the others name its images too, as ``trainval`` does,
-    or if it names all images, as CVAT's ``default`` does.
+    A list with another name is skipped if its images are also in the other lists, such as
+    ``trainval``, or if it contains all images, such as CVAT's ``default``.
 
     Raises:
-        FormatError: An image is in the lists of two splits, or in none but one of another name.
+        FormatError: An image is in the lists of two splits, or only in a list with another name.
     """
     lists = {path: _listed_stems(path) for path in sorted((folder / LISTS).glob("*.txt"))}
     split_of = {path: SPLIT_FOLDERS.get(path.stem.lower()) for path in lists}
@@ -210,18 +210,18 @@ def _splits(folder: Path, labeled: Set[str]) -> dict[str, _Listing] | None:
                     f"{folder / LISTS} must list every image once. Got {stem} in "
                     f"{other.path.name} and {path.name}. Remove it from one"
                 )
-                refuse("doubly-listed", error, path, name=stem)
+                report_problem("doubly-listed", error, path, name=stem)
     for path in (path for path, split in split_of.items() if split is None):
         unlisted = [stem for stem in lists[path] if stem not in found]
         if path.stem.lower() == TRAIN_AND_VAL and not is_halved:
             found |= dict.fromkeys(unlisted, _Listing("train", path))
         elif labeled & set(unlisted) and not labeled <= set(lists[path]):
             error = FormatError(
-                f"{path} must be called after its split: train, val, test or {TRAIN_AND_VAL}. It "
+                f"{path} must be named after its split: train, val, test or {TRAIN_AND_VAL}. It "
                 f"lists {min(labeled & set(unlisted))}, which no such list does. Rename or "
                 "remove it"
             )
-            refuse("split-not-said", error, path)
+            report_problem("split-not-said", error, path)
     return found or None
 
 

@@ -1,1 +1,1 @@
-"""Mask files: what their values mean, and reading many small ones fast."""
+"""Mask files: their kinds, the meaning of their values, and color tables."""

@@ -1,4 +1,4 @@
-"""What the codes of a mask file mean: stored numbers or colors, to class ids and back."""
+"""Translate between the stored values or colors of masks and class ids."""
 
 from __future__ import annotations
 
@@ -16,28 +16,27 @@ from pixelwise.io.arrays import UInt8Array
 from pixelwise.io.counting import SMALL_TYPES, Codes, blocks
 
 IGNORE_COLOR: Color = (224, 224, 192)
-"""What is ignored in color masks where nobody says it: the border of VOC's objects."""
+"""Default color of ignored pixels in color masks: the border of objects in VOC."""
 
 
 UNKNOWN = np.int16(-1)
-"""Stands for no class and not ignored until it is said what becomes of it; 255, ignored, as
-uint8."""
+"""Marks unexpected values before they are handled; as uint8 it equals 255, which is ignored."""
 
 _LookUp = Callable[[Codes], npt.NDArray[np.int16]]
 
 
 @dataclass(frozen=True)
 class _Coding:
-    """What the codes of a mask, stored numbers or colors, mean.
+    """The meaning of the codes of a mask, which are stored numbers or colors.
 
     Attributes:
-        codes: int64 (N,); those that an unexpected one may be nearest to come first.
-        ids: uint8 (N,): the class id of each, or 255 for ignored pixels.
-        num_near: How many of them an unexpected one may be nearest to.
-        distance: (codes, one code) -> how far each of them is from it.
-        shown: A code in words.
+        codes: int64 (N,); the candidates for the nearest code come first.
+        ids: uint8 (N,): the class id of each code, or 255 for ignored pixels.
+        num_near: Number of candidates for the nearest code.
+        distance: (codes, one code) -> distance of each code to that one.
+        shown: Formats a code.
         expected: What must hold, for messages.
-        advice: What to do about an unexpected code.
+        advice: What to do about an unexpected code, for messages.
     """
 
     codes: npt.NDArray[np.int64]
@@ -55,13 +54,13 @@ def to_class_ids(
     """Translate stored values into class ids; ignored values become 255.
 
     Args:
-        values: (H, W), of any integer type of at most 8 bytes, signed where it takes them all.
-        class_map: What the values mean.
+        values: (H, W), of any integer type of at most 8 bytes.
+        class_map: Meaning of the values.
         path: The mask's file, for messages.
-        unexpected: What becomes of values that are neither a class nor ignored.
+        unexpected: What to do with values that are neither a class nor ignored.
 
     Raises:
-        MaskError: A value is neither a class nor ignored; it is named with its pixel count.
+        MaskError: A value is neither a class nor ignored; the message gives its number of pixels.
     """
     coding = _Coding(
         np.array((*class_map.values, *class_map.ignore), np.int64),
@@ -70,7 +69,7 @@ def to_class_ids(
         lambda codes, code: np.abs(codes - code),
         str,
         f"class ids {_shortened(class_map.values)} or ignored {_shortened(class_map.ignore)}",
-        lambda unknown: f"say with --ignore {unknown} that this value is ignored",
+        lambda unknown: f"use --ignore {unknown} if this value is ignored",
     )
     return _translated(values, coding, path, unexpected)
 
@@ -85,15 +84,15 @@ def colors_to_class_ids(
     """Translate colors into class ids; ignored colors become 255.
 
     Args:
-        codes: (H, W), integers as of :func:`pixelwise.classes.color_code`.
-        class_map: What the colors mean.
+        codes: (H, W), integers from :func:`pixelwise.classes.color_code`.
+        class_map: Meaning of the colors.
         path: The mask's file, for messages.
-        unexpected: What becomes of colors that are neither a class nor ignored; the nearest is of
-            the smallest Euclidean distance in red, green and blue.
-        ignore_color: The color of ignored pixels where the class map does not say it.
+        unexpected: What to do with colors that are neither a class nor ignored; the nearest color
+            has the smallest Euclidean distance in red, green and blue.
+        ignore_color: The color of ignored pixels if the class map does not specify it.
 
     Raises:
-        MaskError: A color is neither a class nor ignored, or is of two classes.
+        MaskError: A color is neither a class nor ignored, or belongs to two classes.
     """
     names: dict[Color, str] = {}
     for name, color in zip(class_map.names, class_map.colors, strict=True):
@@ -110,26 +109,26 @@ def colors_to_class_ids(
     coding = _Coding(
         np.array([color_code(color) for color in (*class_map.colors, *ignored_colors)], np.int64),
         _ids(class_map.num_classes, len(ignored_colors)),
-        # An ignored color that somebody declared was painted, and a pixel at its edge may be
-        # nearest to it.
+        # A declared ignored color was drawn on purpose, so pixels at its edge may be nearest to
+        # it.
         class_map.num_classes + len(class_map.ignore_colors),
         _squared_distance,
         lambda code: f"{hex_of(color_of(code))} {known.get(code, '')}".rstrip(),
         f"the colors {', '.join(classes[:12])}{', ...' if len(classes) > 12 else ''} or ignored "
         f"{', '.join(map(hex_of, ignored_colors)) or '(none)'}",
         lambda unknown: (
-            f"say in dataset.yaml which class has the color {list(color_of(unknown))} (classes "
-            "with colors), or that it is ignored (ignore_colors)"
+            f"name the class of the color {list(color_of(unknown))} in dataset.yaml (classes "
+            "with colors), or list it there as ignored (ignore_colors)"
         ),
     )
     return _translated(codes, coding, path, unexpected)
 
 
 def ignore_colors_of(class_map: ClassMap, ignore_color: Color = IGNORE_COLOR) -> tuple[Color, ...]:
-    """The colors of ignored pixels in color masks: those of the class map, else the given one.
+    """Return the colors of ignored pixels: those of the class map, else the given one.
 
     Returns:
-        No color where the class map names none and the given one is a class's.
+        An empty tuple if the class map has none and the given color belongs to a class.
     """
     usual = () if ignore_color in class_map.colors else (ignore_color,)
     return class_map.ignore_colors or usual
@@ -138,12 +137,12 @@ def ignore_colors_of(class_map: ClassMap, ignore_color: Color = IGNORE_COLOR) ->
 def to_stored_values(
     mask: UInt8Array, class_map: ClassMap, ignored: int | None = None
 ) -> UInt8Array:
-    """Translate class ids into the values that a file stores; :func:`to_class_ids` reads them.
+    """Translate class ids into stored values, as the inverse of :func:`to_class_ids`.
 
     Args:
         mask: uint8 (H, W) class ids, 255 for ignored pixels.
         class_map: Its values must be 0 to 255.
-        ignored: The value that stands for ignored pixels; ``None`` takes the class map's first.
+        ignored: The value for ignored pixels; ``None`` uses the first of the class map.
     """
     stored = np.zeros(IGNORE_INDEX + 1, np.uint8)
     stored[: class_map.num_classes] = class_map.values
@@ -156,12 +155,12 @@ def to_stored_values(
 def to_colors(
     mask: UInt8Array, class_map: ClassMap, ignore_color: Color = IGNORE_COLOR
 ) -> UInt8Array:
-    """Paint class ids in their colors; :func:`colors_to_class_ids` reads them.
+    """Translate class ids into colors, as the inverse of :func:`colors_to_class_ids`.
 
     Args:
         mask: uint8 (H, W) class ids, 255 for ignored pixels.
         class_map: The classes.
-        ignore_color: The color of ignored pixels where the class map does not say it.
+        ignore_color: The color of ignored pixels if the class map does not specify it.
 
     Returns:
         uint8 (H, W, 3).
@@ -173,7 +172,7 @@ def to_colors(
 
 
 def hex_of(color: Color) -> str:
-    """A color as HTML writes it, such as ``#ff8000``."""
+    """Return a color as in HTML, such as ``#ff8000``."""
     return f"#{color_code(color):06x}"
 
 
@@ -187,13 +186,13 @@ def _squared_distance(codes: npt.NDArray[np.int64], code: int) -> npt.NDArray[np
 
 
 def _translated(codes: Codes, coding: _Coding, path: Path, unexpected: Unexpected) -> UInt8Array:
-    """The class ids of codes; what becomes of unexpected ones is as in :func:`to_class_ids`."""
+    """Translate codes into class ids; unexpected codes are handled as in :func:`to_class_ids`."""
     look_up = _table_of(coding, codes.dtype) if codes.dtype in SMALL_TYPES else _search_in(coding)
     found, is_unexpected = np.empty(codes.shape, np.uint8), np.empty(codes.shape, np.bool_)
     for rows in blocks(codes):
         ids = look_up(codes[rows])
         np.less(ids, 0, out=is_unexpected[rows])
-        found[rows] = ids.astype(np.uint8)  # ignored, for unexpected ones
+        found[rows] = ids.astype(np.uint8)  # unexpected codes become 255, ignored
     if not is_unexpected.any():
         return found
     unknown, index, counts = np.unique(
@@ -210,8 +209,8 @@ def _translated(codes: Codes, coding: _Coding, path: Path, unexpected: Unexpecte
         more = f" and {len(unknown) - 5:,} more" if len(unknown) > 5 else ""
         raise MaskError(
             f"{path} must hold {coding.expected}. Got {seen}{more}. Fix the mask, "
-            f"{coding.advice(int(unknown[commonest[0]]))}, or with --unexpected nearest or "
-            "--unexpected ignore what becomes of all such pixels"
+            f"{coding.advice(int(unknown[commonest[0]]))}, or choose with --unexpected nearest or "
+            "--unexpected ignore what happens to all such pixels"
         )
     if unexpected == "nearest":
         found[is_unexpected] = coding.ids[nearest][index]
@@ -219,7 +218,7 @@ def _translated(codes: Codes, coding: _Coding, path: Path, unexpected: Unexpecte
 
 
 def _table_of(coding: _Coding, dtype: np.dtype[Any]) -> _LookUp:
-    """Class ids by a table of every value of a small type; ``UNKNOWN`` is what is no class's."""
+    """Return a lookup table over all values of a small type; other values give ``UNKNOWN``."""
     table = np.full(np.iinfo(dtype).max + 1, UNKNOWN, np.int16)
     is_held = (coding.codes >= 0) & (coding.codes < len(table))
     table[coding.codes[is_held]] = coding.ids[is_held]
@@ -227,7 +226,7 @@ def _table_of(coding: _Coding, dtype: np.dtype[Any]) -> _LookUp:
 
 
 def _search_in(coding: _Coding) -> _LookUp:
-    """As :func:`_table_of`, for types of more values than a table has room for."""
+    """Return a lookup as :func:`_table_of`, for types with too many values for a table."""
     order = np.argsort(coding.codes)
     known, ids = coding.codes[order], coding.ids[order].astype(np.int16)
 
@@ -239,10 +238,10 @@ def _search_in(coding: _Coding) -> _LookUp:
 
 
 def _nearest(unknown: npt.NDArray[np.int64], coding: _Coding) -> npt.NDArray[np.int64]:
-    """For each unexpected code, which of the coding's codes is nearest; the first of equal ones."""
+    """Return the index of the nearest code for each unexpected code; ties give the first."""
     nearest = np.zeros(len(unknown), np.int64)
     smallest = np.full(len(unknown), np.iinfo(np.int64).max)
-    # Code by code: a JPEG holds a million colors, and a table with all classes would be large.
+    # One code at a time: a JPEG has up to a million colors, so a full table would be too large.
     for at, code in enumerate(coding.codes[: coding.num_near].tolist()):
         distance = coding.distance(unknown, code)
         is_nearer = distance < smallest
@@ -258,7 +257,7 @@ def _shortened(values: tuple[int, ...]) -> str:
 
 
 def with_ignored_value(class_map: ClassMap, *values: int) -> ClassMap:
-    """A class map to which further stored values are ignored, as far as they are no class's."""
+    """Return a class map that also ignores the given values, except those of classes."""
     further = [value for value in values if value not in class_map.values]
     ignored = tuple(dict.fromkeys((*class_map.ignore, *further)))
     return class_map.model_copy(update={"ignore": ignored})

@@ -1,4 +1,4 @@
-"""Tables of classes and their colors, as labeling tools lay them beside their masks."""
+"""Read and write tables of classes and colors, which labeling tools store beside masks."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pixelwise.errors import FormatError
 from pixelwise.schemas import validated
 
 IGNORE_NAMES = frozenset({"void", "unlabelled", "unlabeled", "ignore"})
-"""Entries of these names, in any case, are no class: their color is ignored."""
+"""Names, in any case, of entries that are not classes: their color is ignored."""
 
 LABEL_MAP = "labelmap.txt"
-"""The table that CVAT and others write, and that is written here."""
+"""The table that CVAT and other tools write; pixelwise writes it too."""
 
 MAX_TABLE_BYTES = 1_000_000
 MAX_LINE = 1000
@@ -25,14 +25,14 @@ _LABEL_MAP_LINE = re.compile(rf"(?P<name>.+):{','.join(_LEVELS)}(:[^:]*){{0,2}}"
 _COLORS_LINE = re.compile(r"\s+".join([*_LEVELS, "(?P<name>.+)"]))
 _CLASS_DICT_LINE = re.compile(r"\s*,\s*".join(['"?(?P<name>[^"]+)"?', *_LEVELS]) + "(,.*)?")
 
-# What is found without a table is named by its color, and written so: #ff8000:255,128,0::
+# Classes without a table are named after their color, and written as #ff8000:255,128,0::
 _COMMENT = re.compile(r"#(?![0-9a-f]{6}:)")
 
 _Entry = tuple[str, Color]
 
 
 def find_color_table(folder: Path) -> Path | None:
-    """The table of a folder: in it, or right above it."""
+    """Return the table of a folder, which lies inside it or directly above it."""
     for place in (folder, folder.parent):
         for name in READERS:
             if (place / name).is_file():
@@ -41,11 +41,11 @@ def find_color_table(folder: Path) -> Path | None:
 
 
 def read_color_table(path: Path) -> ClassMap:
-    """The classes of a table, in its order; see ``IGNORE_NAMES`` for what is no class.
+    """Read the classes of a table in its order, without the entries in ``IGNORE_NAMES``.
 
     Raises:
-        FormatError: A line is no class with a color, or the file is no table.
-        ConfigError: Two classes have one name, or a color is a class's and ignored.
+        FormatError: A line is not a class with a color, or the file is not a table.
+        ConfigError: Two classes have the same name, or a color is both a class and ignored.
     """
     if path.stat().st_size > MAX_TABLE_BYTES:
         raise FormatError(
@@ -69,14 +69,14 @@ def read_color_table(path: Path) -> ClassMap:
 
 
 def label_map_text(class_map: ClassMap, ignore_color: Color | None) -> str | None:
-    """A class map as a ``labelmap.txt``.
+    """Return a class map in the format of ``labelmap.txt``.
 
     Args:
         class_map: The classes.
         ignore_color: The color of ignored pixels, if any.
 
     Returns:
-        The text; ``None`` where such a table cannot hold a name.
+        The text; ``None`` if the format cannot represent a name.
     """
     entries = list(zip(class_map.names, class_map.colors, strict=True))
     if any(name.lower() in IGNORE_NAMES for name in class_map.names):
@@ -129,7 +129,7 @@ def _read_lines(
 
 
 def _read_class_dict(path: Path) -> list[_Entry]:
-    """Kaggle's CamVid: the first line says ``name,r,g,b``, and the others hold that."""
+    """Read the table of CamVid on Kaggle, with the header ``name,r,g,b``."""
     return _read_lines(path, partial(_entry, _CLASS_DICT_LINE), "name,red,green,blue", first=2)
 
 
@@ -138,4 +138,4 @@ READERS: Mapping[str, Callable[[Path], list[_Entry]]] = {
     "class_dict.csv": _read_class_dict,
     "label_colors.txt": _read_label_colors,
 }
-"""How the tables of each file name are read."""
+"""The function that reads the table, for each file name."""

@@ -1,4 +1,4 @@
-"""What a folder's masks hold: class ids, gray levels or colors; found by looking at some."""
+"""Detect whether the masks of a folder hold class ids, gray levels or colors."""
 
 from __future__ import annotations
 
@@ -29,39 +29,39 @@ from pixelwise.io.limits import PILLOW_FORMATS, require_decodable_picture
 from pixelwise.io.parallel import in_parallel
 
 MaskKind = Literal["index", "grayscale", "color"]
-"""``index``: numbers that count classes. ``grayscale``: gray levels far apart, each of them a
-class. ``color``: each color is a class."""
+"""``index``: class ids. ``grayscale``: widely spaced gray levels, each of them a class. ``color``:
+each color is a class."""
 
 MaskStorage = Literal["numbers", "palette", "colors"]
-"""What a mask file holds for a pixel: a number or gray level, the number of a color in a palette,
-or red, green and blue."""
+"""What a mask file stores per pixel: a number or gray level, an index into a palette, or red, green
+and blue."""
 
 MAX_LOOKED_AT = 20
-"""Mask files that are looked at, spread over all of them."""
+"""Number of mask files that are examined, spread over all of them."""
 
 MAX_PIXELS_LOOKED_AT = 100_000_000
-"""No further file is looked at after this many pixels: the masks of aerial scenes are large."""
+"""No further file is examined after this many pixels, as masks of aerial scenes are large."""
 
 MAX_CODES = 1000
-"""Values or colors that are kept of a file that was looked at, the commonest; a photograph holds a
+"""Number of most frequent values or colors that are kept of a file; a photograph has up to a
 million."""
 
 MIN_GRAY_STEP = 17
-"""Gray levels are so far apart or farther, as 16 evenly spread ones are; class ids are nearer."""
+"""Smallest distance of gray levels, that of 16 evenly spaced levels; class ids are closer."""
 
 MAX_UNNAMED = 64
-"""More values than this, or more gaps between them, are gray levels unless a card names them: a
-black and white mask that was scaled or saved as JPEG holds hundreds."""
+"""Unless a card names them, more values or gaps than this are gray levels: a black and white mask
+that was scaled or saved as JPEG has hundreds."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen in some of a folder's masks.
+    """What was found in some of a folder's masks.
 
     Attributes:
-        kind: What they hold.
-        values: Numbers in those that store numbers or a palette, at most ``MAX_CODES`` of a file.
-        colors: Colors in those that store colors, as of :func:`pixelwise.classes.color_code`.
+        kind: The kind of the masks.
+        values: Stored numbers or palette indices, at most ``MAX_CODES`` per file.
+        colors: Stored colors, as numbers from :func:`pixelwise.classes.color_code`.
     """
 
     kind: MaskKind
@@ -77,11 +77,11 @@ class _Seen:
 
 
 def look_at_folder(folder: Path) -> Look | None:
-    """Look at the masks of a folder of image and mask folders, or of lists of pairs.
+    """Examine some masks of a folder of image and mask folders, or of lists of pairs.
 
     Returns:
-        What was seen; ``None`` where no mask file is found. Files that cannot be read say nothing
-        here: they are refused by name when they are loaded.
+        What was found; ``None`` if there is no mask file. Unreadable files are skipped here, and
+        reported when they are loaded.
     """
     pairs = folder_pairs(folder)
     if pairs:
@@ -94,11 +94,11 @@ def look_at_folder(folder: Path) -> Look | None:
 
 
 def look_at_masks(files: Sequence[Path], *, has_table: bool = False) -> Look | None:
-    """Look at a bounded number of mask files; see :func:`look_at_folder`.
+    """Examine a limited number of mask files; see :func:`look_at_folder`.
 
     Args:
         files: Mask files.
-        has_table: The folder says what colors mean, so that black and white are colors too.
+        has_table: Whether the folder has a color table, so that black and white are colors too.
     """
     lossless = [path for path in files if path.suffix.lower() in MASK_SUFFIXES]
     seen: list[_Seen] = []
@@ -120,21 +120,21 @@ def _look(seen: Sequence[_Seen], *, has_table: bool, is_lossless: bool) -> Look:
         (painted if file.storage == "colors" and has_colors else others).append(file)
     values = {code & 255 if file.storage == "colors" else code
               for file in others for code in file.codes}  # fmt: skip
-    # One picture in colors among masks of class ids got there by mistake, and is refused by name;
-    # an empty mask among painted ones may well be gray.
+    # A color image among masks of class ids is there by mistake, and is reported by name later;
+    # an empty mask among color masks may well be grayscale.
     num_telling = sum(bool(file.codes - {0}) for file in others)
     if painted and len(painted) >= num_telling:
         colors = frozenset(code for file in painted for code in file.codes)
         return Look("color", frozenset(values), colors)
-    # Had a mask of class ids been saved as JPEG, they would not have survived. White alone is as
-    # likely ignored everywhere, which is said when training begins.
+    # JPEG does not preserve class ids. A mask that is white throughout may as well be ignored
+    # throughout, which is reported when training begins.
     has_palette = any(file.storage == "palette" for file in others)
     is_gray = are_gray_levels(values) and not has_palette and values != {IGNORE_INDEX}
     return Look("grayscale" if is_gray or not is_lossless else "index", frozenset(values))
 
 
 def are_gray_levels(values: Iterable[int]) -> bool:
-    """The values are far apart, as 0 and 255 or 0, 50 and 100 are; class ids lie side by side."""
+    """Whether values are widely spaced, such as 0 and 255; class ids are consecutive."""
     levels = sorted({0, *values})
     return len(levels) > 1 and int(np.diff(levels).min()) >= MIN_GRAY_STEP
 
@@ -143,17 +143,17 @@ def _is_gray(code: int) -> bool:
     return code == (code & 255) * 0x010101
 
 
-@lru_cache(maxsize=256)  # three formats ask
-def _look_at_file(path: Path, state: FileState) -> _Seen:  # noqa: ARG001  a key of the cache
+@lru_cache(maxsize=256)  # used by three formats
+def _look_at_file(path: Path, state: FileState) -> _Seen:  # noqa: ARG001  part of the cache key
     storage = mask_storage(path)
     codes = read_mask_colors(path) if storage == "colors" else read_mask_values(path)
     return _Seen(storage, frozenset(commonest(codes, MAX_CODES)), codes.size)
 
 
 def mask_storage(path: Path) -> MaskStorage:
-    """How a mask file stores its pixels.
+    """Return how a mask file stores its pixels.
 
-    A palette in which each number stands for its own gray is none.
+    A palette that maps each number to its own gray level does not count as one.
 
     Raises:
         DataError: The file cannot be read.
@@ -179,7 +179,7 @@ def mask_storage(path: Path) -> MaskStorage:
 
 
 def read_palette(path: Path) -> tuple[Color, ...]:
-    """The colors of a PNG's, BMP's or GIF's palette in the order of their numbers, if it has one.
+    """Return the palette of a PNG, BMP or GIF, in the order of its indices; empty without one.
 
     Raises:
         DataError: The file cannot be read.
@@ -192,13 +192,13 @@ def read_palette(path: Path) -> tuple[Color, ...]:
 
 
 def _palette_levels(path: Path, picture: Image.Image) -> list[int]:
-    """Red, green and blue of each number; Pillow decodes the picture to say them."""
+    """Return red, green and blue of each index; for this, Pillow must decode the image."""
     require_decodable_picture(path, picture, is_deep=False)
     return picture.getpalette("RGB") or []
 
 
 def values_in(records: Sequence[Record]) -> set[int]:
-    """Every number that any of the masks stores.
+    """Return every number that any of the masks stores.
 
     Raises:
         DataError: A mask cannot be read.
@@ -207,7 +207,7 @@ def values_in(records: Sequence[Record]) -> set[int]:
 
 
 def colors_in(records: Sequence[Record]) -> set[int]:
-    """Every color in any of the masks, of one file at most ``MAX_CODES``.
+    """Return every color in the masks, at most ``MAX_CODES`` per file.
 
     Raises:
         DataError: A mask cannot be read.
@@ -226,11 +226,11 @@ def _codes_in(records: Sequence[Record], read: Callable[[Path], Codes], most: in
 
 
 def numbered_class_map(values: Iterable[int], folder: Path) -> ClassMap:
-    """One class per value from 0 to the largest; 255 is ignored.
+    """Make a class map with one class per value from 0 to the largest; 255 is ignored.
 
     Args:
-        values: What the masks store.
-        folder: Where they lie, for messages.
+        values: The values in the masks.
+        folder: The folder of the masks, for messages.
 
     Raises:
         MaskError: The values do not look like class ids.
@@ -244,21 +244,21 @@ def numbered_class_map(values: Iterable[int], folder: Path) -> ClassMap:
 
 
 def black_and_white() -> ClassMap:
-    """Black is background and white is foreground; nothing is ignored."""
+    """Make a class map in which black is background and white is foreground."""
     return ClassMap.build(("background", "foreground"), values=(0, 255), ignore=())
 
 
 def gray_levels_error(values: Sequence[int], folder: Path) -> MaskError:
-    """What is raised of masks whose values nobody can take for classes.
+    """Make the error for masks whose values cannot be class ids.
 
     Args:
         values: Sorted.
-        folder: Where the masks lie.
+        folder: The folder of the masks.
     """
     return MaskError(
         f"{folder} must hold class ids counted from 0, or few gray levels. Got {len(values)} "
-        f"values from {values[0]} to {values[-1]}, which look like gray levels, as of a mask that "
-        "was smoothed, scaled or saved as JPEG. Export the masks without that, or say in a "
-        "dataset.yaml what each value means (classes with values) and with --unexpected nearest "
-        "what becomes of the others, or which are ignored with --ignore"
+        f"values from {values[0]} to {values[-1]}, which look like gray levels of a mask that "
+        "was smoothed, scaled or saved as JPEG. Export the masks without that, or name the class "
+        "of each value in a dataset.yaml (classes with values) and choose with --unexpected "
+        "nearest what happens to the others, or ignore some with --ignore"
     )

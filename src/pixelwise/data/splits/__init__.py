@@ -1,1 +1,1 @@
-"""Which image is for training, validation, test: given, drawn, grouped, kept by name."""
+"""Divide a data set into splits and folds, and store them in dataset cards."""

@@ -1,4 +1,4 @@
-"""Images that are one picture: the same file twice, or saved again, resized, brightened."""
+"""Find duplicate and near-duplicate images by perceptual hashes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from scipy.sparse.csgraph import connected_components
 from pixelwise.io.arrays import Array
 
 MAX_DISTANCE = 4
-"""Bits that the hashes of one picture may differ in.
+"""Number of bits by which the hashes of near-duplicates may differ.
 
-Measured on CamVid and the nuclei of 2018: within 4 bits lie all JPEG copies down to quality 20,
-98 % of those shrunk to a quarter, all of contrast times 0.7, 91 % and more of a gamma of 0.7 or a
-brightness of +30, 24 % of the neighbors in CamVid's videos. Pictures of different scenes differ
-in 11 bits and more (CamVid), 12 (nuclei), 6 (1,200 compositions of digits).
+Measured on CamVid and the nuclei of 2018, the following lie within 4 bits: all JPEG copies down to
+quality 20, 98 % of copies shrunk to a quarter, all with 0.7 times the contrast, at least 91 % with
+a gamma of 0.7 or a brightness of +30, and 24 % of the neighbors in CamVid's videos. Images of
+different scenes differ by at least 11 bits (CamVid), 12 (nuclei) or 6 (1,200 images of digits).
 """
 
 _SMALL_PX = 32
@@ -29,37 +29,37 @@ _HASH_BITS = 64
 
 
 def perceptual_hash(image: Array) -> int:
-    """What a picture looks like in 64 bits, alike for pictures that look alike.
+    """Compute a 64-bit hash that is similar for similar images.
 
-    The signs of the 63 lowest frequencies against their median, of the grayscale picture shrunk to
-    32 x 32. Brightness, contrast, bit depth and size cancel out. A picture of one value has the
-    hash 0, so that blank pictures count as alike.
+    The signs of the 63 lowest frequencies relative to their median, for the grayscale image shrunk
+    to 32 x 32. Brightness, contrast, bit depth and size have no influence. An image of one value
+    has the hash 0, so that all blank images are equal.
 
     Args:
         image: (H, W, C) or (H, W), any number type, any C.
 
     Returns:
-        0 to 2**64 - 1; compare two by the number of bits that differ.
+        0 to 2**64 - 1; compare two hashes by the number of bits that differ.
 
     Reference:
         Zauner, Implementation and Benchmarking of Perceptual Image Hash Functions (2010), the
-        DCT based hash.
+        DCT-based hash.
     """
     small = _small_gray(image)
-    # In float64, and of a picture scaled to 1: float32 images may hold 1e38 as "no data".
+    # In float64 and scaled to 1, as float32 images may hold 1e38 as "no data".
     small = (small - small.mean()) / (np.abs(small).max() or 1.0)
     frequencies = dctn(small, norm="ortho")[:_KEPT_FREQUENCIES, :_KEPT_FREQUENCIES].ravel()[1:]
     largest = np.abs(frequencies).max()
     if largest < _ROUNDING:
         return 0
-    # Frequencies that a symmetric picture lacks are zero and not whatever sign rounding gave them.
+    # Frequencies that are zero by symmetry would otherwise get random signs from rounding.
     levels = np.round(frequencies / (largest * _ROUNDING))
     bits = np.concatenate([[False], levels > np.median(levels)])
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
 def _small_gray(image: Array) -> Array:
-    """The sum of the channels, shrunk by averaging areas: float64 (32, 32)."""
+    """Return the sum of the channels, shrunk by area averaging: float64 (32, 32)."""
     gray = np.zeros(image.shape[:2], np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
         for channel in np.moveaxis(image, -1, 0) if image.ndim == 3 else [image]:
@@ -72,15 +72,15 @@ def _small_gray(image: Array) -> Array:
 def near_duplicate_groups(
     hashes: Sequence[int], max_distance: int = MAX_DISTANCE
 ) -> list[list[int]]:
-    """Group pictures whose hashes are close, directly or through others in between.
+    """Group images whose hashes are close, directly or through other images.
 
     Args:
-        hashes: One :func:`perceptual_hash` per picture.
-        max_distance: Bits that the hashes of neighbors may differ in.
+        hashes: One :func:`perceptual_hash` per image.
+        max_distance: Number of bits by which the hashes of neighbors may differ.
 
     Returns:
-        The groups of two and more, each as ascending indices into ``hashes``, ordered by their
-        first.
+        Groups of at least two images, each as ascending indices into ``hashes``, ordered by first
+        index.
     """
     distinct, index = np.unique(np.array(hashes, np.uint64), return_inverse=True)
     labels = np.arange(len(distinct))
@@ -92,10 +92,10 @@ def near_duplicate_groups(
 
 
 def _near_pairs(hashes: Array, max_distance: int) -> Iterator[tuple[Array, Array]]:
-    """Places of hashes that are close, some pairs twice; not all pairs are looked at for it.
+    """Yield indices of close hashes, some pairs twice, without comparing all pairs.
 
-    Cut into one band of bits more than may differ, close hashes are equal in one band at least: of
-    100,000 that leaves one pair in a thousand to look at.
+    If hashes are cut into one band more than the number of bits that may differ, close hashes are
+    equal in at least one band; for 100,000 hashes, that leaves one pair in a thousand to compare.
     """
     edges = np.linspace(0, _HASH_BITS, max_distance + 2).astype(int)
     for low, high in itertools.pairwise(edges.tolist()):
@@ -103,7 +103,7 @@ def _near_pairs(hashes: Array, max_distance: int) -> Iterator[tuple[Array, Array
         bands = np.broadcast_to(band, hashes.shape)
         order = np.argsort(bands, kind="stable")
         bands, ordered = bands[order], hashes[order]
-        # Every hash beside the next one of its band, then beside the one after that, and so on.
+        # Compare every hash with the next one in its band, then with the one after that, etc.
         places, step = np.arange(len(order)), 1
         while len(places := places[places < len(order) - step]):
             places = places[bands[places] == bands[places + step]]
@@ -114,7 +114,7 @@ def _near_pairs(hashes: Array, max_distance: int) -> Iterator[tuple[Array, Array
 
 
 def _joined(labels: Array, rows: Array, columns: Array) -> Array:
-    """The labels after the items of every pair have become one."""
+    """Return the labels after the items of every pair have been joined."""
     links = coo_matrix(
         (np.ones(len(rows), bool), (labels[rows], labels[columns])), shape=(len(labels),) * 2
     )
@@ -122,11 +122,11 @@ def _joined(labels: Array, rows: Array, columns: Array) -> Array:
 
 
 def groups_of_equal(values: Sequence[Hashable]) -> list[list[int]]:
-    """Group the places of equal values, such as of :attr:`Record.key` for exact duplicates.
+    """Group the indices of equal values, such as :attr:`Record.key` for exact duplicates.
 
     Returns:
-        The groups of two and more, each as ascending indices into ``values``, ordered by their
-        first.
+        Groups of at least two values, each as ascending indices into ``values``, ordered by first
+        index.
     """
     places: dict[Hashable, list[int]] = {}
     for index, value in enumerate(values):

@@ -1,4 +1,4 @@
-"""Splits that are honest: what belongs together stays together, and a card keeps them by name."""
+"""Plan splits and folds that keep related images together."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class Part:
     """One split of a division.
 
     Attributes:
-        names: Its records, sorted.
-        num_groups: How many groups of images that belong together it holds.
-        num_showing: In how many of its images each class is seen.
+        names: The names of its records, sorted.
+        num_groups: Number of groups of related images.
+        num_showing: Number of images that show each class.
     """
 
     names: tuple[str, ...]
@@ -49,11 +49,11 @@ class Part:
 
 @dataclass(frozen=True)
 class SplitPlan:
-    """How a data set is divided, and why so.
+    """The division of a data set into splits, with notes.
 
     Attributes:
-        divisions: One, or one per fold: the parts by split, without empty ones.
-        notes: What was kept together, what was asked for and what was reached, in words.
+        divisions: One division, or one per fold: the non-empty parts by split.
+        notes: What was kept together, and the requested and actual shares, as text.
     """
 
     divisions: tuple[Mapping[SplitName, Part], ...]
@@ -74,27 +74,26 @@ def plan_split(
 ) -> SplitPlan:
     """Divide a data set; every image is decoded once.
 
-    The test images that the folder gives stay test images, together with what belongs to them; all
-    others are drawn again. The windows of one raster belong together where there are several. Where
-    nothing else does, and without stratification, the draw is the one that training makes by
-    itself.
+    Test images of the folder stay test images, together with related images; all others are drawn
+    again. The windows of one raster are related if there are several rasters. If no other images
+    are related and ``stratify`` is off, the draw is the same as the default of training.
 
     Args:
-        dataset: What to divide.
-        shares: ``TRAIN/VAL/TEST`` or ``TRAIN/TEST``; ``None`` takes those of the card, else
+        dataset: The data set to divide.
+        shares: ``TRAIN/VAL/TEST`` or ``TRAIN/TEST``; ``None`` uses those of the card, else
             70/15/15.
-        folds: Make this many divisions, each with another fold for validation and no test images
-            but the folder's; ``shares`` are then of no account.
-        group_by: What belongs together, as
-            :func:`~pixelwise.data.split_assignment.group_keys` takes it.
-        stratify: Give every split its share of the images that show a class.
-        keep_duplicates: Near-duplicates belong together too.
-        redraw: The folder's test images are drawn again as well.
+        folds: Make this many divisions, each with another fold for validation and only the
+            folder's test images; ``shares`` is then not used.
+        group_by: Which images are related, see
+            :func:`~pixelwise.data.split_assignment.group_keys`.
+        stratify: Balance the images that show each class between the splits.
+        keep_duplicates: Treat near-duplicates as related.
+        redraw: Draw the folder's test images again as well.
         seed: Seed of the draw.
-        on_progress: Called with how many images are decoded and how many there are.
+        on_progress: Called with the number of decoded images and the total number.
 
     Raises:
-        ConfigError: There are fewer groups than parts, or an argument is wrong.
+        ConfigError: There are fewer groups than parts, or an argument is invalid.
         DataError: A file cannot be read.
     """
     wanted = _checked(shares or dataset.drawn_split or DEFAULT_SPLIT, folds)
@@ -113,7 +112,7 @@ def plan_split(
     is_given = dataset.drawn_split is None
     free, kept = _without_test(groups, records) if is_given and not redraw else (groups, [])
     if is_given:
-        notes.append("the splits that were given are drawn again")
+        notes.append("existing splits are drawn again")
     if kept:
         notes.append(_kept_note(kept, records))
         wanted = _without_test_share(wanted)
@@ -136,12 +135,12 @@ def plan_split(
 
 
 def _checked(shares: str, folds: int | None) -> tuple[float, float, float]:
-    """The shares as numbers, if a model can be chosen by what they leave for validation."""
+    """Parse the shares, and check that they leave images for validation."""
     if folds is not None and folds < 2:
         raise ConfigError(f"folds must be 2 or more. Got {folds}")
     wanted = parse_split(shares)
     if not wanted[1]:
-        # Training would set some images aside by itself, and part what belongs together.
+        # Training would otherwise set images aside and might separate related ones.
         raise ConfigError(f"shares must leave some images for validation. Got {shares!r}")
     return wanted
 
@@ -151,14 +150,14 @@ def _by_split(parts: Sequence[int]) -> list[SplitName]:
 
 
 def _of_fold(parts: Sequence[int], fold: int) -> list[SplitName]:
-    """One fold is for validation, the others for training."""
+    """Use one fold for validation and the others for training."""
     return ["val" if part == fold else "train" for part in parts]
 
 
 def _grouped_by(
     records: Sequence[Record], group_by: str | None
 ) -> tuple[list[list[int]], list[str]]:
-    """The groups of two and more that the user asks for, and a note on them."""
+    """Return the groups of at least two images that the user asked for, and a note."""
     if group_by is None:
         return [], []
     keys = group_keys(records, group_by)
@@ -170,7 +169,7 @@ def _grouped_by(
 def _look_at(
     dataset: Dataset, on_progress: Callable[[int, int], None] | None
 ) -> tuple[list[int], BoolArray]:
-    """The hash of every image and bool (num_images, num_classes), the classes it shows."""
+    """Return the hash of every image, and the classes it shows, bool (num_images, num_classes)."""
 
     def look(index: int) -> tuple[int, BoolArray]:
         sample = dataset.load(dataset.records[index])
@@ -185,7 +184,7 @@ def _look_at(
 def _without_test(
     groups: list[list[int]], records: Sequence[Record]
 ) -> tuple[list[list[int]], list[list[int]]]:
-    """The groups that may be dealt out, and those that hold one of the folder's test images."""
+    """Return the groups to distribute, and those with one of the folder's test images."""
     is_kept = [any(records[index].split == "test" for index in group) for group in groups]
     free, kept = (
         [group for group, is_test in zip(groups, is_kept, strict=True) if is_test == wanted]
@@ -203,8 +202,8 @@ def _require_enough(groups: list[list[int]], num_parts: int, group_by: str | Non
     if len(groups) < num_parts:
         by = f" (grouped by {group_by})" if group_by else ""
         raise ConfigError(
-            f"{num_parts} parts must have at least {num_parts} groups of images that belong "
-            f"together. Got {len(groups)}{by}. Group more finely, or ask for fewer parts"
+            f"{num_parts} parts must have at least {num_parts} groups of related images. "
+            f"Got {len(groups)}{by}. Use smaller groups, or ask for fewer parts"
         )
 
 
@@ -214,7 +213,7 @@ def _as_in_training(
     shares: tuple[float, float, float],
     seed: int,
 ) -> list[int]:
-    """The parts of images, or of scenes, drawn as training draws them."""
+    """Assign images, or scenes, to parts with the same draw as training."""
     chosen = sorted(index for group in groups for index in group)
     drawn = draw_splits([records[index] for index in chosen], shares, seed)
     split_of = {index: record.split for index, record in zip(chosen, drawn, strict=True)}
@@ -245,7 +244,7 @@ def _duplicate_note(groups: list[list[int]], records: Sequence[Record]) -> str:
 
 
 def _described(groups: list[list[int]], records: Sequence[Record]) -> str:
-    """The largest of groups of two and more, by its size and first members."""
+    """Describe the largest group by its size and first members."""
     largest = max(groups, key=len)
     names = ", ".join(records[index].name for index in largest[:2])
     return f"of {len(largest)} images ({names}{', ...' if len(largest) > 2 else ''})"
@@ -255,7 +254,7 @@ def _kept_note(kept: list[list[int]], records: Sequence[Record]) -> str:
     inside = [records[index] for group in kept for index in group]
     num_given = sum(record.split == "test" for record in inside)
     joined = len(inside) - num_given
-    more = f", and {joined} that belong together with them join" if joined else ""
+    more = f", with {amount(joined, 'related image')}" if joined else ""
     return f"the folder's own {num_given} test images stay{more}; --redraw draws them too"
 
 
@@ -266,7 +265,7 @@ def _reached_note(
     kept: list[list[int]],
     num_images: int,
 ) -> str:
-    """The shares of all images that each split was to get, and those that it got."""
+    """Describe the requested and the actual share of the images in each split."""
     sizes = [0, 0, sum(map(len, kept))]
     for group, part in zip(groups, parts, strict=True):
         sizes[part] += len(group)
@@ -276,13 +275,13 @@ def _reached_note(
     asked, reached = (
         "/".join(f"{100 * value / num_images:.1f}" for value in values) for values in (aims, sizes)
     )
-    return f"shares asked for {asked}, reached {reached}"
+    return f"shares requested {asked}, reached {reached}"
 
 
 def _absence_notes(
     divisions: Sequence[Mapping[SplitName, Part]], class_names: Sequence[str], presence: BoolArray
 ) -> list[str]:
-    """Classes that are in the data but not in a split: nothing can be learned or measured there."""
+    """Report classes missing from a split, where they can be neither learned nor measured."""
     notes = []
     is_there: list[bool] = np.any(presence, axis=0).tolist()
     for number, division in enumerate(divisions, start=1):

@@ -1,4 +1,4 @@
-"""Dataset cards that name the images of every split, so that a split never drifts."""
+"""Write dataset cards that list the images of every split."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from pixelwise.files import written_aside
 
 
 def require_new(out: Path, folds: int | None = None) -> list[Path]:
-    """The cards that will be written, where there are none yet.
+    """Return the paths of the cards to write, which must not exist.
 
     Args:
-        out: The card; of several, the folds are numbered behind its stem.
-        folds: How many; ``None`` and 1 mean ``out`` itself.
+        out: The card; for several folds, the number is appended to its stem.
+        folds: Number of folds; ``None`` and 1 mean ``out`` itself.
 
     Raises:
-        ConfigError: It is no name of a card.
-        OutputError: A file of that name exists; a card may hold what a person wrote.
+        ConfigError: The name is not that of a card.
+        OutputError: A file of that name exists; it could be a card that a person edited.
     """
     if out.suffix.lower() not in (".yaml", ".yml"):
         raise ConfigError(f"--out must be a card to make, such as dataset.yaml. Got {out}")
@@ -40,19 +40,19 @@ def require_new(out: Path, folds: int | None = None) -> list[Path]:
 
 
 def write_cards(plan: SplitPlan, dataset: Dataset, data: Path | str, out: Path) -> list[Path]:
-    """Write a card per division, which names the images of every split.
+    """Write one card per division with the names of the images of every split.
 
     Args:
         plan: The divisions.
-        dataset: What was divided.
-        data: The path that it was opened by; what its card says is kept.
-        out: The card to make; of several divisions, ``out-fold1`` and so on.
+        dataset: The divided data set.
+        data: The path by which it was opened; the content of its card is kept.
+        out: The card to write; for several divisions, ``out-fold1`` and so on.
 
     Returns:
-        The cards.
+        The written cards.
 
     Raises:
-        OutputError: A card is there already, or cannot be written; none is written then.
+        OutputError: A card exists or cannot be written; then none is written.
     """
     targets = require_new(out, len(plan.divisions))
     card = _card(dataset, find_card(Path(data))[0], out)
@@ -65,11 +65,11 @@ def write_cards(plan: SplitPlan, dataset: Dataset, data: Path | str, out: Path) 
 
 
 def _card(dataset: Dataset, source: DatasetCard, out: Path) -> DatasetCard:
-    """The card of a data set without its splits, to lie beside ``out``."""
+    """Return the card of a data set without its splits, with paths relative to ``out``."""
     folder = dataset.path.resolve()
     try:
         path = Path(os.path.relpath(folder, out.resolve().parent))
-    except ValueError:  # another drive, which no relative path leads to
+    except ValueError:  # on another drive, so there is no relative path
         path = folder
     unexpected = dataset.format.unexpected
     said = card_of(

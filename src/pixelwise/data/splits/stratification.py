@@ -1,4 +1,4 @@
-"""Dealing groups of images out to parts, so that each part gets its share of every class."""
+"""Distribute groups of images so that each part gets its share of every class."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ def deal(
     seed: int,
     presence: BoolArray | None = None,
 ) -> list[int]:
-    """Give every group to a part, whole, so that the parts come close to their shares.
+    """Assign every group as a whole to a part so that the parts come close to their shares.
 
-    Where the presence of classes is given, the rarest class goes first, and each group that shows
-    it to the part that lacks it most. The images as such count as one more class, the last.
+    With ``presence``, the rarest class is assigned first: each group that shows it goes to the part
+    that lacks it most. The total number of images counts as one more class, the last one.
 
     Args:
         groups: Indices of images; every image is in one group.
-        shares: The share of the images that each part is to get; they add up to 1. A part with a
-            share above 0 gets a group where there are enough.
-        seed: Decides between groups that are alike.
-        presence: bool (num_images, num_classes): the class is seen in the image; ``None`` looks at
-            the numbers of images alone.
+        shares: Requested share of the images for each part; they add up to 1. A part with a share
+            above 0 gets a group if there are enough.
+        seed: Decides between equal groups.
+        presence: bool (num_images, num_classes): whether the image shows the class; ``None`` only
+            uses the numbers of images.
 
     Returns:
         The part of every group, an index into ``shares``.
 
     Reference:
         Sechidis, Tsoumakas and Vlahavas, On the Stratification of Multi-Label Data (2011),
-        algorithm 1, here of groups in place of single examples.
+        algorithm 1, applied to groups instead of single examples.
     """
     counts = _counts(groups, presence)
     shuffled = list(range(len(groups)))
@@ -47,7 +47,7 @@ def deal(
         there = [label for label in range(1, len(waiting)) if waiting[label]]
         rarest = min(there, key=waiting.__getitem__, default=0)
         showing = [group for group in shuffled if parts[group] < 0 and counts[group, rarest]]
-        # The largest first: what is small can still fill the gaps that they leave.
+        # The largest groups first: small ones can still fill the remaining gaps.
         for group in sorted(showing, key=lambda group: -counts[group, rarest]):
             parts[group] = _neediest(lacking, rarest)
             lacking[parts[group]] -= counts[group]
@@ -56,7 +56,7 @@ def deal(
 
 
 def _counts(groups: Sequence[Sequence[int]], presence: BoolArray | None) -> npt.NDArray[np.int64]:
-    """Images per group, in all and showing each class: int64 (num_groups, 1 + num_classes)."""
+    """Count the images per group, in total and by class: int64 (num_groups, 1 + num_classes)."""
     sizes = np.array([[len(group)] for group in groups], np.int64).reshape(-1, 1)
     if presence is None or not groups:
         return sizes
@@ -65,14 +65,14 @@ def _counts(groups: Sequence[Sequence[int]], presence: BoolArray | None) -> npt.
 
 
 def _neediest(lacking: npt.NDArray[np.float64], label: int) -> int:
-    """The part that lacks most of a label; of equals most images, then the first."""
-    # Rounded, for shares such as 0.15 are not exact and equal needs must be seen to be equal.
+    """Return the part that lacks most of a label; ties: most images, then the first part."""
+    # Rounded, because shares such as 0.15 are not exact and ties would not be recognized.
     needs = [(round(row[label], 6), round(row[0], 6)) for row in lacking.tolist()]
     return needs.index(max(needs))
 
 
 def _none_empty(parts: list[int], shares: Sequence[float], sizes: Sequence[int]) -> list[int]:
-    """Move the smallest groups to parts that went without, where there are enough groups."""
+    """Move the smallest groups to empty parts, if there are enough groups."""
     wanted = [part for part, share in enumerate(shares) if share > 0]
     if len(parts) < len(wanted):
         return parts

@@ -1,4 +1,4 @@
-"""Do the labels lie on the things? Borders of masks against edges of images, under every shift."""
+"""Check whether masks are shifted against their images, by comparing borders and edges."""
 
 from __future__ import annotations
 

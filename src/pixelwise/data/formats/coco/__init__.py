@@ -1,1 +1,1 @@
-"""COCO: instances as polygons and run lengths in one JSON file."""
+"""COCO: instances as polygons and run lengths in JSON files."""

@@ -1,4 +1,4 @@
-"""``coco``: JSON files that hold the polygons and run lengths of many images, beside the images."""
+"""``coco``: JSON files with polygons and run lengths, and a folder of images."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from pixelwise.data.formats.shapes import (
     paint_shapes,
     shapes_of,
 )
+from pixelwise.data.problems import report_problem
 from pixelwise.data.sample import Record, Sample, check_stated_size
-from pixelwise.data.watching import refuse
 from pixelwise.data.writing import write_image
 from pixelwise.errors import ConfigError, DataError, FormatError, MaskError
 from pixelwise.files import write_text
@@ -37,16 +37,16 @@ from pixelwise.io.images import read_image
 from pixelwise.schemas import validated
 
 LISTS = ("images", "annotations", "categories")
-"""Keys of such a file, one of which is enough to know it; other tools' files have none of them."""
+"""Top-level keys, one of which is enough to recognize a file; other tools do not use them."""
 
 OTHER_TASKS = ("captions", "person_keypoints", "panoptic", "image_info")
-"""COCO's own files for other tasks begin so, and lie beside those of the instances."""
+"""Prefixes of COCO's files for other tasks, which lie beside those of the instances."""
 
 PLACES = ("*.json", "*/*.json", "*/*/*.json")
-"""Where annotation files lie in a data set."""
+"""Locations of annotation files in a data set."""
 
 MAX_EXAMPLES = 4
-"""Wrong annotations of a kind that a message names."""
+"""Number of invalid annotations of one kind that a message names."""
 
 
 class _Image(BaseModel):
@@ -75,7 +75,7 @@ class _Annotation(BaseModel):
 
 
 class _Content(BaseModel):
-    # One wrong entry in millions is enough to know.
+    # One invalid entry among millions is enough to report.
     images: Annotated[list[_Image], FailFast()]
     annotations: Annotated[list[_Annotation], FailFast()]
     categories: Annotated[list[_Category], FailFast()]
@@ -83,7 +83,7 @@ class _Content(BaseModel):
 
 @dataclass(frozen=True)
 class _Labels:
-    """An annotation file, by image; an image's id is text here, as in ``Record.entry``."""
+    """The content of an annotation file by image; image ids are text, as in ``Record.entry``."""
 
     images: Mapping[str, _Image]
     annotations: Mapping[str, Sequence[_Annotation]]
@@ -92,10 +92,11 @@ class _Labels:
 
 @formats.register("coco")
 class Coco(Format):
-    """One or several JSON files as of COCO's instances and stuff, with the images anywhere below.
+    """JSON files in the format of COCO's instances and stuff, with the images anywhere below.
 
-    Of an annotation the polygons are united; ``iscrowd`` is ignored, beneath all others; otherwise
-    a later annotation lies over an earlier one. An image without annotations is background.
+    The polygons of an annotation are united. ``iscrowd`` regions are ignored and lie below all
+    others; otherwise later annotations cover earlier ones. Images without annotations are
+    background.
     """
 
     name: ClassVar[str] = "coco"
@@ -103,7 +104,7 @@ class Coco(Format):
     layout: ClassVar[str] = "annotations/instances_train.json + train/NAME.*"
 
     def detect(self, folder: Path) -> Confidence:
-        """Sure when a JSON file has one of COCO's lists at its top level."""
+        """Certain if a JSON file has one of COCO's lists at its top level."""
         files = _annotation_files(folder)
         if not files:
             return NO
@@ -111,7 +112,7 @@ class Coco(Format):
         return Confidence(0.95, f"images, annotations and categories in {names}")
 
     def records(self, folder: Path) -> list[Record]:
-        """One record per image of the files, whether or not it has annotations."""
+        """Return one record per image in the files, with or without annotations."""
         files = _annotation_files(folder)
         if not files:
             raise FormatError(
@@ -127,16 +128,16 @@ class Coco(Format):
         self,
         folder: Path,
         records: Sequence[Record],
-        ignore: Sequence[int] = (),  # noqa: ARG002  it is of stored values, and there are none
+        ignore: Sequence[int] = (),  # noqa: ARG002  only for formats with stored values
     ) -> ClassMap:
-        """The background, then the categories in the order of their ids, used or not."""
+        """Return the background, then all categories in the order of their ids."""
         names: dict[int, str] = {}
         for path in dict.fromkeys(record.masks[0] for record in records):
             for number, name in _labels_of(path).names.items():
                 if names.setdefault(number, name) != name:
                     raise FormatError(
                         f"{path} must name the categories as the other files do. Got {name!r} for "
-                        f"the id {number}, which is {names[number]!r} elsewhere. Make them one"
+                        f"the id {number}, which is {names[number]!r} elsewhere. Use the same name"
                     )
         return classes_of([names[number] for number in sorted(names)], self.label_mode, folder)
 
@@ -147,11 +148,11 @@ class Coco(Format):
         labels = _labels_of(path)
         entry = labels.images.get(record.entry or "")
         if entry is None:
-            raise MaskError(f"{path} must hold {record.image}. It does not any more. Open it again")
+            raise MaskError(f"{path} must hold {record.image}. It has changed. Open it again")
         height, width = image.shape[:2]
         stated = (entry.height or height, entry.width or width)
         check_stated_size(record.image, image, path, stated)
-        # Of equal rank, the order of the file stays.
+        # The sort is stable, so equal ranks keep the order of the file.
         ordered = sorted(labels.annotations.get(record.entry or "", ()), key=_is_above)
         shapes = (
             shape
@@ -162,15 +163,15 @@ class Coco(Format):
         return Sample(record.name, image, mask, self.label_mode)
 
     def refusal(self, content: MaskContent) -> str | None:
-        """Anything but soft masks."""
+        """Refuse soft masks."""
         if content.is_soft:
-            return "a pixel is inside a region or not, and these masks are soft"
+            return "a pixel is either inside a region or outside, but these masks are soft"
         return super().refusal(content)
 
     def _write(
         self, folder: Path, samples: Iterator[tuple[Record, Sample]], class_map: ClassMap
     ) -> None:
-        """One annotation per class and image, as packed run lengths, which keep every pixel."""
+        """Write one annotation per class and image, as packed run lengths, without loss."""
         numbers = {
             name: number
             for number, name in enumerate(labels_to_name(class_map, self.label_mode), start=1)
@@ -207,14 +208,14 @@ class Coco(Format):
 
 
 def _annotation_files(folder: Path) -> list[Path]:
-    """The JSON files that are of COCO's kind, but for those of its other tasks."""
+    """Return the JSON files in COCO's format, without those of its other tasks."""
     found, num_others = [], 0
     for path in _json_files(folder):
         if has_entry(path, _is_list_of_coco, HEAD_BYTES):
             found.append(path)
         elif path.stat().st_size > HEAD_BYTES and num_others < NUM_EXAMPLES:
-            # Long entries may stand before the lists. Thousands of large files of another tool
-            # are not all looked into so deeply: after some, the rest is taken to be alike.
+            # Long entries may precede the lists. To limit the time with thousands of large files
+            # of another tool, only some are examined this deeply.
             if has_entry(path, _is_list_of_coco):
                 found.append(path)
             else:
@@ -235,7 +236,7 @@ def _is_list_of_coco(key: str, value: bytes) -> bool:
 
 
 def _records_of(path: Path, folder: Path, finder: ImageFinder) -> list[Record]:
-    """The images of one annotation file, with the split that its name or folders say."""
+    """Return the images of one annotation file, with the split in its name or folders."""
     split = split_in_words(path.stem) or split_in_folders(
         reversed(path.relative_to(folder).parts[:-1])
     )
@@ -243,13 +244,13 @@ def _records_of(path: Path, folder: Path, finder: ImageFinder) -> list[Record]:
     try:
         images = _labels_of(path).images
     except DataError as error:
-        refuse("unreadable-labels", error, path)
+        report_problem("unreadable-labels", error, path)
         return []
     for key, entry in images.items():
         try:
             image = finder.find(entry.file_name, path, split)
         except FormatError as error:
-            refuse("listed-file-missing", error, path, name=entry.file_name[:80])
+            report_problem("listed-file-missing", error, path, name=entry.file_name[:80])
             continue
         name = image.relative_to(folder).with_suffix("").as_posix()
         records.append(Record(name, image, (path,), split, entry=key))
@@ -263,7 +264,7 @@ def _records_of(path: Path, folder: Path, finder: ImageFinder) -> list[Record]:
 
 @kept_while_unchanged
 def _labels_of(path: Path) -> _Labels:
-    """An annotation file."""
+    """Read an annotation file."""
     raw = read_json(path)
     try:
         content = validated(_Content, raw, str(path))
@@ -293,7 +294,7 @@ def _check_annotations(
     names: Mapping[int, str],
     path: Path,
 ) -> None:
-    """Refuse what belongs nowhere and what is only a box, all of it at once."""
+    """Refuse annotations without image, category or segmentation, all in one message."""
     wrong: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for annotation in annotations:
         if str(annotation.image_id) not in images:
@@ -301,17 +302,17 @@ def _check_annotations(
         elif annotation.category_id not in names:
             what, got = "a category of the file", f"the category_id {annotation.category_id}"
         elif not annotation.segmentation:
-            what, got = "a segmentation", "none, as boxes of object detection have none"
+            what, got = "a segmentation", "none, as in boxes for object detection"
         else:
             continue
         wrong[what].append((str(annotation.id)[:80], got))
     if wrong:
         sentences = (_wrong_annotations(*of_kind, len(annotations)) for of_kind in wrong.items())
-        raise FormatError(f"{path}: {'. '.join(sentences)}. Fix or remove what is named")
+        raise FormatError(f"{path}: {'. '.join(sentences)}. Fix or remove them")
 
 
 def _wrong_annotations(what: str, entries: Sequence[tuple[str, str]], total: int) -> str:
-    """Say of annotations, each with its id and what it has, that they must have something else."""
+    """Describe invalid annotations, each given by its id and its value."""
     ids = [name for name, _ in entries[:MAX_EXAMPLES]]
     got = list(dict.fromkeys(has for _, has in entries))
     subject = f"the annotation with the id {ids[0]}"
@@ -323,14 +324,14 @@ def _wrong_annotations(what: str, entries: Sequence[tuple[str, str]], total: int
 
 
 def _is_above(annotation: _Annotation) -> bool:
-    """Not ignored: where somebody told single objects apart, a crowd around them hides none."""
+    """Whether the annotation covers ignored ones: objects inside a crowd are not hidden by it."""
     return not annotation.iscrowd
 
 
 def _shapes_of(
     annotation: _Annotation, names: Mapping[int, str], size: tuple[int, int], path: Path
 ) -> Iterator[Shape]:
-    """The parts of an annotation, each a shape, so that they are united."""
+    """Return each part of an annotation as a shape, so that they are united."""
     label = None if annotation.iscrowd else names[annotation.category_id]
     segmentation = annotation.segmentation
     if isinstance(segmentation, _Runs):
@@ -339,8 +340,8 @@ def _shapes_of(
     for part in segmentation or ():
         if len(part) % 2 or len(part) < 6:
             raise MaskError(
-                f"{path}: the annotation with the id {annotation.id} must have polygons of x and y "
-                f"of at least 3 corners. Got {len(part)} numbers. Fix or remove the polygon"
+                f"{path}: the annotation with the id {annotation.id} must have polygons of at "
+                f"least 3 corners (x, y). Got {len(part)} numbers. Fix or remove the polygon"
             )
         yield Shape(label, (np.array(part, np.float64).reshape(-1, 2),))
 
@@ -356,7 +357,7 @@ def _bitmap(runs: _Runs, size: tuple[int, int], annotation: _Annotation, path: P
 
 
 def _region_entries(region: BoolArray) -> dict[str, Any]:
-    """Segmentation, box and area of a region, as COCO stores them."""
+    """Return segmentation, box and area of a region in COCO's format."""
     rows, columns = bounding_box(region)
     return {
         "segmentation": {

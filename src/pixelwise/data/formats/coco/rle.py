@@ -1,11 +1,11 @@
-"""Run lengths to regions and back: how COCO and CVAT store bitmaps.
+"""Decode and encode the run lengths in which COCO and CVAT store bitmaps.
 
-A region is written as the lengths of its runs of equal pixels, taken row by row (CVAT) or column by
-column (COCO). The first run is outside the region, and has the length 0 where the first pixel is
-inside. COCO's files hold the lengths as a list or packed into text.
+A region is stored as the lengths of its runs of equal pixels, row by row (CVAT) or column by column
+(COCO). The first run is outside the region, and has length 0 if the first pixel is inside. COCO
+stores the lengths as a list or packed into text.
 
-Regions are written by pycocotools. They are read here: of run lengths that do not fill the image,
-pycocotools leaves the rest of the memory as it was, and shows what somebody else left in it.
+pycocotools encodes regions, but decoding is done here: for run lengths that do not fill the image,
+pycocotools returns uninitialized memory.
 """
 
 from __future__ import annotations
@@ -22,44 +22,44 @@ from pixelwise.errors import MaskError
 from pixelwise.io.arrays import BoolArray
 
 Order = Literal["rows", "columns"]
-"""``rows``: along the first row, then the second. ``columns``: down the first column first."""
+"""``rows``: row by row. ``columns``: column by column."""
 
 Counts = npt.NDArray[np.int64]
 """Run lengths in pixels, int64 (N,)."""
 
 FIRST_CHARACTER = 48
-"""COCO's text holds 6 bits per character: 5 of the number, then one that says more follow."""
+"""COCO's text holds 6 bits per character: 5 of the number, and one that marks a continuation."""
 
 MAX_CHARACTERS = 7
-"""Characters of one number, which is enough for runs of 17 billion pixels."""
+"""Largest number of characters per number; enough for runs of 17 billion pixels."""
 
 
 def decode_runs(
     counts: Sequence[int] | Counts, size: tuple[int, int], order: Order, origin: Path
 ) -> BoolArray:
-    """The region of run lengths; no more memory is taken than ``size`` and ``counts`` ask for.
+    """Decode run lengths; the memory in use is bounded by ``size`` and ``counts``.
 
     Args:
-        counts: Lengths of runs outside and inside, in turn, the first outside.
-        size: Height and width of the region, which the runs have to fill exactly.
-        order: The way that the runs go.
-        origin: The file that they are from, for messages.
+        counts: Lengths of runs outside and inside, alternating, starting outside.
+        size: Height and width of the region; the runs must fill it exactly.
+        order: Direction of the runs.
+        origin: The file with the run lengths, for messages.
 
     Returns:
         bool (H, W).
 
     Raises:
-        MaskError: A length is negative, or together they are not as many as there are pixels.
+        MaskError: A length is negative, or their sum is not the number of pixels.
     """
     num_pixels = size[0] * size[1]
     try:
         runs = np.asarray(counts, np.int64).reshape(-1)
-    except (OverflowError, TypeError, ValueError):  # a number beyond 64 bits, or none at all
+    except (OverflowError, TypeError, ValueError):  # beyond 64 bits, or not a number
         runs = np.array([-1], np.int64)
-    # Each is held against the size first, so that the sum cannot overflow.
+    # Each length is compared with the size first, so that the sum cannot overflow.
     is_possible = not ((runs < 0).any() or (runs > num_pixels).any())
     if not is_possible or runs.sum() != num_pixels:
-        got = f"{runs.sum()} pixels" if is_possible else "a length that is none"
+        got = f"{runs.sum()} pixels" if is_possible else "an invalid length"
         raise MaskError(
             f"{origin} must hold run lengths that fill {size[1]} x {size[0]} = {num_pixels} "
             f"pixels. Got {got}. Export the annotation again"
@@ -70,11 +70,11 @@ def decode_runs(
 
 
 def encode_runs(region: BoolArray, order: Order) -> list[int]:
-    """The run lengths of a region, which :func:`decode_runs` reads back.
+    """Encode a region as run lengths, as the inverse of :func:`decode_runs`.
 
     Args:
         region: bool (H, W).
-        order: The way that the runs go.
+        order: Direction of the runs.
     """
     text = pack_region(region if order == "columns" else region.T)
     counts: list[int] = unpack_counts(text, Path("region")).tolist()
@@ -82,21 +82,21 @@ def encode_runs(region: BoolArray, order: Order) -> list[int]:
 
 
 def pack_region(region: BoolArray) -> str:
-    """A region, bool (H, W), as the text into which COCO packs its run lengths, by columns."""
-    # A copy by columns; as bytes, which are the same for bool and need no second one.
+    """Encode a region, bool (H, W), as COCO's text of packed run lengths, by columns."""
+    # Copied once in column order; viewing bool as bytes needs no further copy.
     by_columns = np.asfortranarray(region).view(np.uint8)
     text: bytes = coco_masks.encode(by_columns)["counts"]
     return text.decode("ascii")
 
 
 def unpack_counts(text: str, origin: Path) -> Counts:
-    """Read the run lengths that COCO packs into text.
+    """Unpack the run lengths in COCO's text.
 
-    Each number is cut into groups of 5 bits, the lowest first, and the sign is that of the highest
-    group; from the fourth number on it is the difference to the last but one.
+    Each number is split into groups of 5 bits, the lowest first, with the sign in the highest
+    group; from the fourth number on, the difference to the number two before it is stored.
 
     Raises:
-        MaskError: The text is cut off, holds a foreign character, or a number that is too long.
+        MaskError: The text is truncated, or holds an invalid character or a too long number.
     """
     codes = (
         np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.int64)
@@ -108,7 +108,7 @@ def unpack_counts(text: str, origin: Path) -> Counts:
     ends = np.flatnonzero(is_last)
     if (codes < 0).any() or (codes > 63).any() or not is_last[-1]:
         raise MaskError(
-            f"{origin} must hold run lengths as COCO packs them. Got a text with foreign "
+            f"{origin} must hold run lengths as COCO packs them. Got a text with invalid "
             f"characters or without an end, {text[:20]!r}. Export the annotation again"
         )
     starts = np.concatenate([[0], ends[:-1] + 1])
@@ -122,7 +122,7 @@ def unpack_counts(text: str, origin: Path) -> Counts:
     numbers = np.add.reduceat((codes & 31) << place, starts)
     is_negative = codes[ends] & 16 != 0
     numbers -= np.where(is_negative, np.int64(1) << (5 * lengths), 0)
-    # Differences to the last but one: two sums that run beside each other, from 1 and from 2 on.
+    # Undo the differences by separate sums of the odd and the even positions.
     for first in (1, 2):
         numbers[first::2] = np.cumsum(numbers[first::2])
     return numbers

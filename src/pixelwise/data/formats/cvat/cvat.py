@@ -1,4 +1,4 @@
-"""``cvat``: CVAT for images 1.1, one XML file for many images."""
+"""``cvat``: CVAT for images 1.1, an XML file with the shapes of many images."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ from pixelwise.data.formats.cvat.cvat_file import CvatFile, CvatImage, is_cvat, 
 from pixelwise.data.formats.cvat.cvat_shapes import WITH_AREA, WITHOUT_AREA, cvat_shape
 from pixelwise.data.formats.shapes import Shape, bounding_box, paint_shapes
 from pixelwise.data.pairing import IMAGE_FOLDERS, SPLIT_FOLDERS
+from pixelwise.data.problems import report_problem
 from pixelwise.data.sample import Record, Sample, check_stated_size
-from pixelwise.data.watching import refuse
 from pixelwise.data.writing import write_image
 from pixelwise.errors import DataError, FormatError, MaskError
 from pixelwise.io.arrays import BoolArray
 from pixelwise.io.images import IMAGE_SUFFIXES, read_image
 
 FILE_NAME = "annotations.xml"
-"""Of the file that is written, as CVAT calls it."""
+"""Name of the written file, as in CVAT's exports."""
 
 UNWRITABLE = re.compile("[^\t\n -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML cannot hold."""
+"""Characters that XML cannot represent."""
 
 IMAGES = IMAGE_SUFFIXES - {".npy"}
-"""The image files that CVAT opens."""
+"""Suffixes of image files that CVAT can open."""
 
 
 @formats.register("cvat")
 class Cvat(Format):
-    """``annotations.xml`` and ``images/``, perhaps with a folder for each subset inside.
+    """``annotations.xml`` and ``images/``, optionally with a folder for each subset.
 
-    A shape of a higher ``z_order`` lies over a lower one, then a later one over an earlier one.
-    Lines, points and cuboids cover nothing: where their label is for nothing else they are left
-    out, as by CVAT's own export of masks; elsewhere they are refused, or left out by
+    A shape with a higher ``z_order`` covers a lower one, and later shapes cover earlier ones.
+    Lines, points and cuboids have no area: they are left out if their label is only for such
+    shapes, as in CVAT's own export of masks. Otherwise they are refused, or left out according to
     ``unexpected``.
     """
 
@@ -58,7 +58,7 @@ class Cvat(Format):
     layout: ClassVar[str] = "annotations.xml of CVAT for images 1.1 + images/NAME.*"
 
     def detect(self, folder: Path) -> Confidence:
-        """Sure when an XML file begins like CVAT's."""
+        """Certain if an XML file begins like CVAT's."""
         places = annotation_places(folder, is_cvat, NUM_EXAMPLES)
         if not places:
             return NO
@@ -66,14 +66,14 @@ class Cvat(Format):
         return Confidence(0.95, f"an XML file of CVAT in {where}/")
 
     def records(self, folder: Path) -> list[Record]:
-        """One record per image of the XML files, whether it has shapes or not."""
+        """Return one record per image in the XML files, with or without shapes."""
         records = []
         for place in annotation_places(folder, is_cvat):
             for path in filter(is_cvat, files_of_kind(place.annotations, (".xml",))):
                 try:
                     entries = read_cvat(path).images
                 except DataError as error:
-                    refuse("corrupt-mask", error, path)
+                    report_problem("corrupt-mask", error, path)
                     continue
                 for key, entry in entries.items():
                     image = _image_of(entry, path)
@@ -82,7 +82,7 @@ class Cvat(Format):
                             f"{path} must have its image {entry.name!r} in {IMAGE_FOLDERS[0]}/ "
                             "beside it. There is none. Export with 'Save images', or add the image"
                         )
-                        refuse("mask-without-image", missing, path, name=entry.name)
+                        report_problem("mask-without-image", missing, path, name=entry.name)
                         continue
                     split = place.split or SPLIT_FOLDERS.get(entry.subset.lower())
                     name = record_name(image, image, folder)
@@ -95,7 +95,7 @@ class Cvat(Format):
         records: Sequence[Record],
         ignore: Sequence[int] = (),  # noqa: ARG002
     ) -> ClassMap:
-        """Background, then the labels of the tasks with their colors, in their order."""
+        """Return background, then the labels of the tasks in order, with their colors."""
         files = [read_cvat(path) for path in sorted({record.masks[0] for record in records})]
         declared = [label for file in files for label in file.labels]
         names = [label.name for label in declared if label.kind not in WITHOUT_AREA]
@@ -111,13 +111,13 @@ class Cvat(Format):
         return labeled_class_map([*names, *undeclared], self.label_mode, folder, colors=colors)
 
     def load(self, record: Record, class_map: ClassMap) -> Sample:
-        """Decode the image and paint its shapes, from the lowest to the highest."""
+        """Decode the image and paint its shapes, the lowest first."""
         (path,) = record.masks
         image = read_image(record.image)
         file = read_cvat(path)
         entry = file.images.get(record.entry or "")
         if entry is None:
-            raise MaskError(f"{path} must hold {record.image}. It does not any more. Open it again")
+            raise MaskError(f"{path} must hold {record.image}. It has changed. Open it again")
         height, width = size = image.shape[:2]
         stated = (
             height if entry.height is None else entry.height,
@@ -141,31 +141,31 @@ class Cvat(Format):
             if shape.label is None:
                 raise MaskError(
                     f"{path} must hold shapes with a label. Got a {shape.kind} of {entry.name!r} "
-                    "without. Label it, or remove it"
+                    "without one. Label it, or remove it"
                 )
             if shape.kind in WITH_AREA:
                 yield cvat_shape(shape, class_label(shape.label, class_map), size, path)
             elif self.unexpected == "error" and shape.label not in for_lines:
                 raise MaskError(
-                    f"{path} must hold shapes that cover a region: {', '.join(WITH_AREA)}. Got a "
+                    f"{path} must hold shapes with an area: {', '.join(WITH_AREA)}. Got a "
                     f"{shape.kind} of {shape.label!r} on {entry.name!r}. Draw it as a polygon, or "
                     "leave all such shapes out with --unexpected ignore"
                 )
 
     def refusal(self, content: MaskContent) -> str | None:
-        """Anything but soft masks, names that XML cannot hold, and classes named like the label."""
+        """Refuse soft masks, names that XML cannot represent, and the label of ignored shapes."""
         if content.is_soft:
             return "its shapes have no soft edges"
         if IGNORE_LABEL in content.class_map.names:
-            return f"a shape called {IGNORE_LABEL} is ignored"
+            return f"shapes called {IGNORE_LABEL} are ignored"
         if any(map(UNWRITABLE.search, content.class_map.names)):
-            return "a class has a name that XML cannot hold"
+            return "a class name contains characters that XML cannot represent"
         return super().refusal(content)
 
     def _write(
         self, folder: Path, samples: Iterator[tuple[Record, Sample]], class_map: ClassMap
     ) -> None:
-        """One XML file, with the split as the subset; images in ``images/SUBSET``."""
+        """Write one XML file with the splits as subsets, and images in ``images/SUBSET``."""
         with (folder / FILE_NAME).open("w", encoding="utf-8") as file:
             file.write('<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n')
             file.write("<version>1.1</version>\n")
@@ -179,7 +179,7 @@ class Cvat(Format):
 
 
 def _image_of(entry: CvatImage, path: Path) -> Path | None:
-    """The image file of an entry."""
+    """Return the image file of an entry."""
     root = path.parent
     homes = [root, root.parent] if root.name in ("annotations", "annotation") else [root]
     folders = [home / name for home in homes for name in IMAGE_FOLDERS]

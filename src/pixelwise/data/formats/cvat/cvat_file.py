@@ -1,4 +1,4 @@
-"""CVAT's XML file, read into plain objects."""
+"""Parse CVAT's XML files."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class CvatLabel:
     """A label of a task.
 
     Attributes:
-        name: Of the class.
-        color: None where the file gives none.
-        kind: The shapes that it is for, such as ``polyline``; ``any`` where the file says nothing.
+        name: Name of the class.
+        color: Its color; ``None`` if the file has none.
+        kind: The shapes that it is for, such as ``polyline``; ``any`` if the file does not say.
     """
 
     name: str
@@ -40,11 +40,11 @@ class CvatImage:
     """An image of a task with its shapes.
 
     Attributes:
-        name: Its file, relative to the folder of images.
-        subset: The subset of a project that it is in; empty where there are none.
-        width: In pixels; ``None`` where the file says nothing.
-        height: The same.
-        shapes: In the order of the file.
+        name: Path of the image file, relative to the image folder.
+        subset: Its subset in a project; empty if there are none.
+        width: Width in pixels; ``None`` if unknown.
+        height: Height in pixels; ``None`` if unknown.
+        shapes: The shapes in the order of the file.
     """
 
     name: str
@@ -56,11 +56,11 @@ class CvatImage:
 
 @dataclass(frozen=True)
 class CvatFile:
-    """What a file holds.
+    """The content of a file.
 
     Attributes:
         labels: In the order of the file.
-        images: By what they are called, with the subset in front.
+        images: By name, with the subset in front.
     """
 
     labels: tuple[CvatLabel, ...]
@@ -68,20 +68,20 @@ class CvatFile:
 
 
 def is_cvat(path: Path) -> bool:
-    """An XML file whose root is CVAT's; Pascal VOC's is called ``annotation``."""
+    """Whether the root element is CVAT's; that of Pascal VOC is called ``annotation``."""
     return path.suffix.lower() == ".xml" and b"<annotations" in head_of(path)
 
 
 @kept_while_unchanged
 def read_cvat(path: Path) -> CvatFile:
-    """Read a file; what was read last is kept, as every image asks for it.
+    """Read a file; the most recent ones are kept in memory, as loading each image reads them.
 
     Args:
         path: The file.
 
     Raises:
-        FormatError: It is no XML, defines entities, or is of CVAT for video.
-        DataError: It cannot be read.
+        FormatError: The file is not XML, defines entities, or is from CVAT for video.
+        DataError: The file cannot be read.
     """
     labels: list[CvatLabel] = []
     images: dict[str, CvatImage] = {}
@@ -98,20 +98,20 @@ def read_cvat(path: Path) -> CvatFile:
                     )
             elif element.tag == "track":
                 raise FormatError(
-                    f"{path} must be of CVAT for images. Got tracks, of CVAT for video. "
+                    f"{path} must be from CVAT for images. Got tracks, as from CVAT for video. "
                     "Export the task as 'CVAT for images 1.1'"
                 )
             else:
                 continue
-            element.clear()  # the masks of thousands of images do not stay in memory twice
+            element.clear()  # avoids keeping the masks of thousands of images twice in memory
     except FormatError:
         raise
     except DefusedXmlException as error:
         raise FormatError(
-            f"{path} must be XML without entities of its own, which CVAT never writes. "
+            f"{path} must be XML without entity definitions, which CVAT never writes. "
             "Got some. Do not use the file"
         ) from error
-    except (ParseError, LookupError, ValueError) as error:  # the latter of unknown encodings
+    except (ParseError, LookupError, ValueError) as error:  # the latter for unknown encodings
         raise FormatError(
             f"{path} must hold XML. Got: {str(error)[:120]}. Export it again"
         ) from error
@@ -121,7 +121,7 @@ def read_cvat(path: Path) -> CvatFile:
 
 
 def _labels_of(meta: Element) -> list[CvatLabel]:
-    """The labels of a task or of a project's tasks; the parts of skeletons are none."""
+    """Return the labels of a task or a project, without the parts of skeletons."""
     labels = []
     for element in meta.iter("label"):
         name = element.findtext("name")

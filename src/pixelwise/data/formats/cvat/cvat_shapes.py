@@ -1,7 +1,7 @@
-"""CVAT's shapes to pixels: a pixel belongs to a shape when its center is inside.
+"""Convert CVAT's shapes to regions of pixels whose centers are inside the shape.
 
 Coordinates are those of :mod:`pixelwise.data.formats.shapes`; a rotation is in degrees,
-clockwise as seen on the screen, about the middle of the shape.
+clockwise on the screen, around the center of the shape.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from pixelwise.io.arrays import BoolArray
 Attributes = Mapping[str, str]
 
 WITHOUT_AREA = frozenset({"polyline", "points", "skeleton", "cuboid"})
-"""Shapes that cover no region of the image. A cuboid is the edges of a body in space."""
+"""Shapes without an area in the image. A cuboid consists of the edges of a 3D box."""
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """One shape as it stands in the file.
+    """A shape as stored in the file.
 
     Attributes:
         kind: The element's name, such as ``polygon``.
@@ -38,25 +38,25 @@ class Drawn:
 
     @property
     def label(self) -> str | None:
-        """The name of its class; ``None`` where it says none."""
+        """Name of its class; ``None`` if it has no label."""
         return self.attributes.get("label")
 
     def z_order(self, origin: Path) -> int:
-        """What lies over what: a higher one over a lower one."""
+        """Position in the stack of shapes; higher shapes cover lower ones."""
         return _whole(self.attributes, "z_order", origin) if "z_order" in self.attributes else 0
 
 
 def cvat_shape(drawn: Drawn, label: str | None, size: tuple[int, int], origin: Path) -> Shape:
-    """A shape that covers a region, ready to be painted.
+    """Convert a shape with an area for painting.
 
     Args:
         drawn: A shape whose kind is in ``WITH_AREA``.
-        label: The name of its class; ``None`` is ignored.
+        label: The name of its class; ``None`` means ignored.
         size: Height and width of the image.
         origin: The file, for messages.
 
     Raises:
-        MaskError: An attribute is missing or no number, or a mask is not inside the image.
+        MaskError: An attribute is missing or not a number, or a mask is not inside the image.
     """
     return WITH_AREA[drawn.kind](drawn.attributes, label, size, origin)
 
@@ -64,14 +64,14 @@ def cvat_shape(drawn: Drawn, label: str | None, size: tuple[int, int], origin: P
 def _polygon(
     attributes: Attributes,
     label: str | None,
-    size: tuple[int, int],  # noqa: ARG001  all kinds are called alike
+    size: tuple[int, int],  # noqa: ARG001  all converters have the same signature
     origin: Path,
 ) -> Shape:
     text = attributes.get("points", "")
     try:
         pairs = [tuple(map(float, pair.split(","))) for pair in text.split(";")]
         corners = np.array(pairs, np.float64)
-    except ValueError as error:  # no numbers, or not always as many
+    except ValueError as error:  # not numbers, or not pairs
         raise _wrong("points", text, origin) from error
     if corners.ndim != 2 or corners.shape[1] != 2:
         raise _wrong("points", text, origin)
@@ -91,7 +91,7 @@ def _box(
     middle = np.array([(left + right) / 2, (top + bottom) / 2])
     cosine, sine = _rotation(attributes, origin)
     turned: Ring = (corners - middle) @ np.array([(cosine, sine), (-sine, cosine)]) + middle
-    # Not turned at all, it must stay as it is, to the last bit: edges may run through centers.
+    # Without rotation, corners must stay exact, as edges may run through pixel centers.
     return Shape(label, (corners if sine == 0 and cosine == 1 else turned,))
 
 
@@ -109,7 +109,7 @@ def _ellipse(
     across = np.arange(left, right) + 0.5 - x
     down = (np.arange(top, bottom) + 0.5 - y)[:, None]
     cosine, sine = _rotation(attributes, origin)
-    with np.errstate(over="ignore"):  # of a very thin one: infinitely far away is outside
+    with np.errstate(over="ignore"):  # infinite distances in a very thin ellipse are outside
         along = (across * cosine + down * sine) / radius_x
         aside = (down * cosine - across * sine) / radius_y
         inside: BoolArray = along**2 + aside**2 <= 1
@@ -140,11 +140,11 @@ WITH_AREA: dict[str, Callable[[Attributes, str | None, tuple[int, int], Path], S
     "ellipse": _ellipse,
     "mask": _mask,
 }
-"""How each kind of shape is read that covers a region."""
+"""The converter of each kind of shape with an area."""
 
 
 def _rotation(attributes: Attributes, origin: Path) -> tuple[float, float]:
-    """Cosine and sine of the rotation."""
+    """Return the cosine and sine of the rotation."""
     degrees = _number(attributes, "rotation", origin) if "rotation" in attributes else 0.0
     return math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
 
@@ -155,7 +155,7 @@ def _number(attributes: Attributes, name: str, origin: Path) -> float:
         number = float(text)
     except ValueError as error:
         raise _wrong(name, text, origin) from error
-    if not abs(number) <= MAX_COORDINATE:  # nor is NaN
+    if not abs(number) <= MAX_COORDINATE:  # also true for NaN
         raise _wrong(name, text, origin)
     return number
 

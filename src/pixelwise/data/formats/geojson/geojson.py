@@ -1,4 +1,4 @@
-"""``geojson``: GeoTIFF scenes with their shapes as GeoJSON, laid over each other by coordinates."""
+"""``geojson``: GeoTIFF scenes with shapes in GeoJSON files, matched by their coordinates."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ from pixelwise.data.pairing import (
     require_masks,
     split_folders,
 )
+from pixelwise.data.problems import report_problem
 from pixelwise.data.sample import Record, Sample
-from pixelwise.data.watching import refuse
 from pixelwise.data.writing import stem_of
 from pixelwise.errors import DataError, FormatError
 from pixelwise.files import write_text
@@ -48,22 +48,22 @@ from pixelwise.io.images import TIFF_SUFFIXES
 from pixelwise.label_modes import mode_of
 
 FIRST_FEATURE = re.compile(rb'\[\s*\{\s*"(type|geometry|properties|id|bbox)"')
-"""How the features of a FeatureCollection begin."""
+"""The beginning of the features in a FeatureCollection."""
 
 
 @formats.register("geojson")
 class GeoJson(Format):
-    """A GeoJSON for each GeoTIFF, by stem, or one GeoJSON for all GeoTIFFs of a folder.
+    """One GeoJSON for each GeoTIFF, by stem, or one GeoJSON for all GeoTIFFs of a folder.
 
-    Shapes come to the pixels of a raster through the reference systems of both (without one in the
-    GeoJSON: longitude and latitude, as its standard says; for a raster without one: the raster's
-    own coordinates, pixels where it has no georeference). A pixel is of the shape that its center
-    is in, a later shape over an earlier one. A shape's class is its property ``class``,
-    ``class_name``, ``label`` or ``category``, the first that it has; without any it is foreground,
-    or of the only class besides background that a dataset card names.
+    Shapes are transformed from the reference system of the GeoJSON (by default longitude and
+    latitude, as in the standard) to that of the raster, and then to pixels. A raster without a
+    reference system uses its own coordinates, or pixels if it has no georeference. A pixel belongs
+    to the shape that contains its center; later shapes cover earlier ones. The class of a shape is
+    its property ``class``, ``class_name``, ``label`` or ``category``, the first that exists;
+    without any, it is foreground, or the only class besides background in a dataset card.
 
-    A raster of more than 1024 pixels a side comes as several records, its windows. Pixels without
-    data are ignored.
+    A raster of more than 1024 pixels a side is divided into windows, one record each. Pixels
+    without data are ignored.
     """
 
     name: ClassVar[str] = "geojson"
@@ -74,7 +74,7 @@ class GeoJson(Format):
     )
 
     def detect(self, folder: Path) -> Confidence:
-        """Sure when GeoTIFF and GeoJSON lie as they should, unless there are masks as well."""
+        """Certain if GeoTIFF and GeoJSON files match, unless there are masks as well."""
         for _, rasters, layers in _places(folder, NUM_EXAMPLES):
             if rasters and layers:
                 home, kind = layers[0].parent, layers[0].suffix
@@ -87,7 +87,7 @@ class GeoJson(Format):
         return NO
 
     def records(self, folder: Path) -> list[Record]:
-        """One record per raster, or per window of a large one."""
+        """Return one record per raster, or per window of a large raster."""
         places = _places(folder)
         labeled = {split for split, _, _ in places}
         require_masks(
@@ -103,9 +103,9 @@ class GeoJson(Format):
                 try:
                     grid = read_grid(raster)
                     if len(layers) == 1:
-                        place_layer(layer, raster, grid)  # read once for all, and kept
+                        place_layer(layer, raster, grid)  # cached for all windows
                 except DataError as error:
-                    refuse("corrupt-image", error, raster)
+                    report_problem("corrupt-image", error, raster)
                     continue
                 name = raster.relative_to(folder).with_suffix("").as_posix()
                 for window in grid.windows():
@@ -119,7 +119,7 @@ class GeoJson(Format):
         records: Sequence[Record],
         ignore: Sequence[int] = (),  # noqa: ARG002
     ) -> ClassMap:
-        """Background where classes exclude each other, then the classes of the shapes by name."""
+        """Return background for multiclass labels, then the classes of the shapes by name."""
         labels: set[str] = set()
         for path in sorted({path for record in records for path in record.masks}):
             labels.update(label or FOREGROUND for label in read_layer(path).labels)
@@ -142,10 +142,10 @@ class GeoJson(Format):
         return Sample(record.name, image, mask, self.label_mode)
 
     def refusal(self, content: MaskContent) -> str | None:
-        """Only whole pixels, and classes whose names are labels."""
+        """Refuse soft masks, and class names that are special labels."""
         for name in content.class_map.names:
             if name in ("", IGNORE_LABEL) or name != name.strip():
-                return f"a class cannot be called {name!r} in it"
+                return f"a class cannot be called {name!r}"
         if content.is_soft:
             return "its shapes have no soft edges"
         return super().refusal(content)
@@ -153,10 +153,10 @@ class GeoJson(Format):
     def _write(
         self, folder: Path, samples: Iterator[tuple[Record, Sample]], class_map: ClassMap
     ) -> None:
-        """``SPLIT/images/NAME.tif``, ``SPLIT/labels/NAME.geojson``, a feature per connected part.
+        """Write ``SPLIT/images/NAME.tif`` and ``SPLIT/labels/NAME.geojson``.
 
-        A GeoTIFF keeps its place on the earth. Other images get none: their shapes are in pixels,
-        x to the right and y down, and the GeoJSON says ``"crs": null``.
+        There is one feature per connected part. A GeoTIFF keeps its georeference. For other images,
+        shapes are in pixels, x to the right and y down, and the GeoJSON contains ``"crs": null``.
         """
         for record, sample in samples:
             home, stem = folder / (record.split or ""), stem_of(record)
@@ -172,14 +172,14 @@ class GeoJson(Format):
 def _places(
     folder: Path, most: int | None = None
 ) -> list[tuple[str | None, list[Path], list[Path]]]:
-    """Split, rasters and GeoJSON files of each place that holds a GeoJSON.
+    """Return split, rasters and GeoJSON files of each place with a GeoJSON.
 
-    A GeoJSON beside the split folders is for all of them. Where to look is as of
+    A GeoJSON beside the split folders applies to all of them. The same folders are searched as in
     :func:`annotation_places`.
     """
     found = []
     for place in annotation_places(folder, _is_geojson, most):
-        # Masks as pictures may lie beside the GeoJSON, so the folder of images goes first.
+        # Masks may lie beside the GeoJSON, so the image folder comes first.
         homes = [home for home in place.images if home != place.annotations]
         rasters = (image_files(home, TIFF_SUFFIXES) for home in (*homes, place.annotations))
         found.append((place.split, next(filter(None, rasters), []), _layers(place.annotations)))
@@ -204,16 +204,16 @@ def _is_geojson(path: Path) -> bool:
 
 
 def _is_mark(key: str, value: bytes) -> bool:
-    """The type of a FeatureCollection, or its features: sorted keys put those before the type."""
+    """Whether the entry is the type of a FeatureCollection, or its features if keys are sorted."""
     if key == "type":
         return value.startswith(b'"FeatureCollection"')
     return key == "features" and FIRST_FEATURE.match(value) is not None
 
 
 def _pairs(rasters: list[Path], layers: list[Path]) -> list[tuple[Path, Path]]:
-    """Each raster with its GeoJSON: the one of its stem, or the only one there is.
+    """Pair each raster with its GeoJSON: that of the same stem, or the only one.
 
-    An only GeoJSON that has the name of one of several rasters is not for the others.
+    A single GeoJSON named after one of several rasters is not used for the others.
     """
     images = by_stem(rasters, "raster")
     for stem, raster in list(images.items()):
@@ -221,10 +221,10 @@ def _pairs(rasters: list[Path], layers: list[Path]) -> list[tuple[Path, Path]]:
                       if base != stem and base in images), None)  # fmt: skip
         if whole is not None:
             error = FormatError(
-                f"{raster} must be a scene. Its name says that it is a mask of {whole.name}, whose "
+                f"{raster} must be a scene. By its name, it is a mask of {whole.name}, whose "
                 "shapes are in the GeoJSON. Move it elsewhere"
             )
-            refuse("doubly-paired", error, raster)
+            report_problem("doubly-paired", error, raster)
             del images[stem]
     if len(layers) == 1 and (len(images) == 1 or layers[0].stem not in images):
         return [(raster, layers[0]) for raster in images.values()]
@@ -232,27 +232,27 @@ def _pairs(rasters: list[Path], layers: list[Path]) -> list[tuple[Path, Path]]:
     for stem in sorted(images.keys() - shapes.keys()):
         error = FormatError(
             f"{images[stem]} must have a GeoJSON {layers[0].with_name(stem)}{layers[0].suffix}. "
-            "There is none. Add it (without features where there is nothing), put all shapes into "
+            "There is none. Add it (without features if there is nothing), put all shapes into "
             "one GeoJSON, or move the raster elsewhere"
         )
-        refuse("image-without-mask", error, images[stem])
+        report_problem("image-without-mask", error, images[stem])
     for stem in sorted(shapes.keys() - images.keys()):
         error = FormatError(
             f"{shapes[stem]} must have a raster {stem}.tif. There is none. Name it as its raster, "
             "add the raster, or move the GeoJSON elsewhere"
         )
-        refuse("mask-without-image", error, shapes[stem])
+        report_problem("mask-without-image", error, shapes[stem])
     return [(images[stem], shapes[stem]) for stem in sorted(images.keys() & shapes.keys())]
 
 
 def _class_of_unnamed(class_map: ClassMap) -> str:
-    """The class of shapes that do not say theirs."""
+    """Return the class of shapes without a class property."""
     names = [name for name in class_map.names if name not in BACKGROUND_NAMES]
     return names[0] if len(names) == 1 else FOREGROUND
 
 
 def _grid_of(record: Record, sample: Sample) -> Grid | None:
-    """Where the image that is written lies on the earth, if its file says so."""
+    """Return the georeference of the image to write, if its file has one."""
     if record.image.suffix.lower() not in TIFF_SUFFIXES:
         return None
     try:

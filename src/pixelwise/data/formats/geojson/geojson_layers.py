@@ -1,4 +1,4 @@
-"""The shapes of a GeoJSON file: reading them, laying them over a raster, writing them."""
+"""Read, transform and write the shapes of GeoJSON files."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from pixelwise.io.file_state import kept_while_unchanged
 from pixelwise.io.geotiff import LONGITUDE_LATITUDE, Grid, Points, Window, known_crs, transformed
 
 GEOJSON_SUFFIXES = (".geojson", ".json")
-"""A ``.json`` is one when it says that it is a FeatureCollection."""
+"""A ``.json`` file must be a FeatureCollection to be used."""
 
 CLASS_PROPERTIES = ("class", "class_name", "label", "category")
-"""The first of these properties that a feature has, in any case of letters, names its class."""
+"""The first of these properties, in any case, gives the class of a feature."""
 
 FOREGROUND = "foreground"
-"""The class of features that have none of them."""
+"""The class of features without such a property."""
 
 MAX_GEOJSON_BYTES = 512 * 1024**2
-"""A larger file takes more memory than is to be had; its objects take some five times as much."""
+"""Size limit of a file; its parsed objects take about five times as much memory."""
 
 AREAS = ("Polygon", "MultiPolygon", "GeometryCollection")
 
@@ -56,13 +56,13 @@ class _Collection(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """The polygons of a file, in the order in which they are painted.
+    """The polygons of a file in the order in which they are painted.
 
     Attributes:
-        crs: The name of their reference system; ``None`` where the file names none.
-        labels: The class of each polygon; ``None`` where it says none.
-        polygons: The rings of each, float64 (P, 2) of (x, y), in that system or, once placed, in
-            pixels.
+        crs: Name of their reference system; ``None`` if the file names none.
+        labels: Class of each polygon; ``None`` if it has none.
+        polygons: Rings of each polygon, float64 (P, 2) of (x, y), in that system or, after
+            :func:`place_layer`, in pixels.
         boxes: float64 (N, 4), the smallest x and y and the largest x and y of each.
     """
 
@@ -73,7 +73,7 @@ class Layer:
 
     @property
     def extent(self) -> tuple[float, float, float, float]:
-        """Smallest x and y, largest x and y of all; only of layers with polygons."""
+        """Smallest x and y, then largest x and y, of all polygons; there must be some."""
         left, low = self.boxes[:, :2].min(0).tolist()
         right, high = self.boxes[:, 2:].max(0).tolist()
         return left, low, right, high
@@ -81,11 +81,11 @@ class Layer:
     def shapes_in(
         self, window: Window, class_name: Callable[[str | None], str | None]
     ) -> Iterator[Shape]:
-        """The shapes that touch a window, in its pixels; of layers that are placed.
+        """Return the shapes of a placed layer that touch a window, in pixels of the window.
 
         Args:
             window: Row, column, height and width.
-            class_name: Gives the class name of a label; ``None`` is ignored.
+            class_name: Returns the class name for a label; ``None`` means ignored.
         """
         row, column, height, width = window
         left, top, right, bottom = self.boxes.T
@@ -97,18 +97,18 @@ class Layer:
 
 @kept_while_unchanged
 def read_layer(path: Path) -> Layer:
-    """Read the polygons of a GeoJSON file; it is kept in memory for the next time.
+    """Read the polygons of a GeoJSON file; the result is kept in memory.
 
-    Features without a geometry are passed over. Every polygon of a MultiPolygon counts alone.
+    Features without a geometry are skipped. Every polygon of a MultiPolygon counts separately.
 
     Raises:
-        FormatError: It is no GeoJSON, holds points or lines, or is in an unknown reference system.
-        DataError: It cannot be read.
+        FormatError: The file is not GeoJSON, has points or lines, or an unknown reference system.
+        DataError: The file cannot be read.
     """
     if path.stat().st_size > MAX_GEOJSON_BYTES:
         raise FormatError(
             f"{path} must have at most {MAX_GEOJSON_BYTES // 1024**2} MiB. "
-            f"Got {path.stat().st_size // 1024**2}. Cut it into a GeoJSON for each raster"
+            f"Got {path.stat().st_size // 1024**2}. Divide it into a GeoJSON for each raster"
         )
     collection = checked(_Collection, read_json(path), path)
     crs = None
@@ -127,9 +127,9 @@ def read_layer(path: Path) -> Layer:
 
 @kept_while_unchanged
 def place_layer(path: Path, raster: Path, grid: Grid) -> Layer:
-    """Bring the polygons of a GeoJSON to the pixels of a raster; the result is kept in memory.
+    """Transform the polygons of a GeoJSON to the pixels of a raster; the result is cached.
 
-    Corners are brought, and joined by straight lines in the raster's system.
+    Only corners are transformed; edges are straight in the raster's system.
 
     Args:
         path: The GeoJSON.
@@ -137,16 +137,16 @@ def place_layer(path: Path, raster: Path, grid: Grid) -> Layer:
         grid: Its grid.
 
     Returns:
-        The layer in pixels, without polygons that have no place in the raster's system.
+        The layer in pixels, without polygons outside the domain of the raster's system.
 
     Raises:
-        FormatError: The raster names no reference system though the GeoJSON does, or the shapes lie
-            elsewhere.
+        FormatError: The GeoJSON has a reference system but the raster has none, or the shapes do
+            not touch the raster.
     """
     layer = read_layer(path)
     if grid.crs is None and layer.crs is not None:
         raise FormatError(
-            f"{raster} must name its reference system, for the shapes of {path.name} are in "
+            f"{raster} must name its reference system, because the shapes of {path.name} are in "
             f"{layer.crs}. Got none. Export it as GeoTIFF with one, or move it elsewhere if it is "
             "a mask or a preview"
         )
@@ -167,7 +167,7 @@ def place_layer(path: Path, raster: Path, grid: Grid) -> Layer:
         elif is_there.any():
             raise FormatError(
                 f"{path}: polygon {number} must lie where the reference system of {raster.name} "
-                f"({grid.crs_name}) is defined. It reaches beyond. Clip it to the raster"
+                f"({grid.crs_name}) is defined. It extends beyond. Clip it to the raster"
             )
     found = Layer(layer.crs, labels, polygons, _boxes(polygons))
     if not _touches(found, grid):
@@ -176,11 +176,11 @@ def place_layer(path: Path, raster: Path, grid: Grid) -> Layer:
 
 
 def _touches(layer: Layer, grid: Grid) -> bool:
-    """The extent of the shapes and the raster have a part in common."""
+    """Whether the bounding boxes of the shapes and of the raster overlap."""
     if not layer.polygons:
         return False
     left, top, right, bottom = layer.extent
-    # All within a pixel, of a raster whose coordinates are pixels: degrees, most likely.
+    # All shapes within one pixel of a raster in pixel coordinates: most likely degrees.
     is_dot = grid.crs is None and max(right - left, bottom - top) < 1
     return left < grid.width and right > 0 and top < grid.height and bottom > 0 and not is_dot
 
@@ -188,7 +188,7 @@ def _touches(layer: Layer, grid: Grid) -> bool:
 def _elsewhere(path: Path, layer: Layer, raster: Path, grid: Grid) -> str:
     own = f"{layer.crs or 'no stated crs'}"
     if layer.crs is None and grid.crs is not None:
-        own = f"{LONGITUDE_LATITUDE}, which GeoJSON is in that states no crs"
+        own = f"{LONGITUDE_LATITUDE}, the default for GeoJSON without crs"
     return (
         f"{path} must hold shapes that touch {raster.name}. They span {_span(layer.extent)} in "
         f"{own}; the raster spans {_span(grid.extent)} in {grid.crs_name or 'its own coordinates'}"
@@ -210,17 +210,17 @@ def _boxes(polygons: Sequence[tuple[Ring, ...]]) -> npt.NDArray[np.float64]:
 
 
 def _label(properties: dict[str, Any], where: str) -> str | None:
-    """The class that a feature's properties name."""
+    """Return the class given by a feature's properties."""
     lowered = {name.lower(): value for name, value in properties.items()}
     for name in CLASS_PROPERTIES:
         value = lowered.get(name)
         if isinstance(value, float) and value.is_integer():
-            value = int(value)  # as tables keep whole numbers
+            value = int(value)  # some tables store whole numbers as floats
         if value is None or value == "":
             continue
         if isinstance(value, bool) or not isinstance(value, str | int):
             raise FormatError(
-                f"{where} must name its class by a word or a whole number in {name!r}. "
+                f"{where} must give its class as a word or a whole number in {name!r}. "
                 f"Got {str(value)[:40]!r}. Fix the property"
             )
         label = str(value).strip()
@@ -230,13 +230,13 @@ def _label(properties: dict[str, Any], where: str) -> str | None:
 
 
 def _polygons(geometry: _Geometry | None, where: str) -> Iterator[tuple[Ring, ...]]:
-    """The polygons of a geometry; empty ones are left out."""
+    """Yield the non-empty polygons of a geometry."""
     if geometry is None:
         return
     if geometry.type not in AREAS:
         raise FormatError(
             f"{where} must be a Polygon or a MultiPolygon. Got {geometry.type[:40]!r}, which "
-            "covers no pixels. Buffer it to an area, or remove it"
+            "has no area. Buffer it to an area, or remove it"
         )
     for part in geometry.geometries:
         yield from _polygons(part, where)
@@ -264,24 +264,24 @@ def _ring(corners: Any, where: str) -> Ring:
 def feature_collection(
     regions: Sequence[tuple[str, BoolArray]], grid: Grid | None, origin: Path
 ) -> dict[str, Any]:
-    """Regions as the content of a GeoJSON file, one feature for each connected part.
+    """Convert regions to the content of a GeoJSON file, one feature for each connected part.
 
     Args:
         regions: (label, bool (H, W)) each, all of one size.
-        grid: Where that image lies; ``None`` writes pixels and no reference system.
+        grid: The georeference of the image; ``None`` writes pixels without reference system.
         origin: The image's file, for messages.
 
     Raises:
-        FormatError: The image lies where longitude and latitude do not reach.
+        FormatError: The image cannot be transformed to longitude and latitude.
     """
     name = grid.crs_name if grid is not None else None
 
     def closed(ring: Ring) -> Any:
-        """A ring as GeoJSON writes it, its first corner again at its end."""
+        """Repeat the first corner at the end of a ring, as in GeoJSON."""
         points: Points = np.concatenate([ring, ring[:1]])
         if grid is not None:
             points = grid.to_coordinates(points)
-            if grid.crs is not None and name is None:  # in no system that a GeoJSON could name
+            if grid.crs is not None and name is None:  # GeoJSON cannot name this system
                 points = transformed(points, grid.crs, LONGITUDE_LATITUDE)
         if not np.isfinite(points).all():
             raise FormatError(f"{origin} must lie on the earth to be written. Its CRS says no")

@@ -1,4 +1,4 @@
-"""``labelme``: one JSON file per image, as the tool LabelMe saves it beside the image."""
+"""``labelme``: one JSON file per image, as written by the tool LabelMe."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ from pixelwise.data.formats.annotation_files import (
 )
 from pixelwise.data.formats.labelme.labelme_shapes import paint_labelme, polygons_of
 from pixelwise.data.formats.shapes import Shape, bounding_box, paint_shapes, unpainted_id
+from pixelwise.data.problems import report_problem
 from pixelwise.data.sample import Record, Sample, check_stated_size
-from pixelwise.data.watching import refuse
 from pixelwise.data.writing import stem_of, write_image
 from pixelwise.errors import DataError, FormatError, MaskError
 from pixelwise.io.arrays import BoolArray, UInt8Array
@@ -42,29 +42,29 @@ from pixelwise.io.images import IMAGE_SUFFIXES, decoding, read_image
 from pixelwise.label_modes import mode_of
 
 VERSION = "5.5.0"
-"""Of the LabelMe whose files are written."""
+"""Version of LabelMe in the written files."""
 
 LABELS_FILE = "labels.txt"
-"""Lists the labels in the order of their ids, as LabelMe's own converters take it."""
+"""List of the labels in the order of their ids, as in LabelMe's own converters."""
 
 LABELME_BACKGROUND = BACKGROUND_NAMES[1]
-"""What LabelMe calls the pixels without a shape."""
+"""LabelMe's name for pixels without a shape."""
 
 MAX_FILE_BYTES = 256 * 1024**2
-"""A larger JSON file is of a whole data set, not of one image with its shapes."""
+"""Size limit of a JSON file; larger files hold whole data sets and not one image."""
 
 IMAGES = IMAGE_SUFFIXES - {".npy"}
-"""The image files that LabelMe opens."""
+"""Suffixes of image files that LabelMe can open."""
 
 
 class LabelmeShape(BaseModel):
-    """One shape of a LabelMe file.
+    """A shape in a LabelMe file.
 
     Attributes:
-        label: The name of its class.
-        points: Corners as (x, y); of a mask, the centers of its first and its last pixel.
-        shape_type: Polygons of early versions have none.
-        mask: A PNG as base64, of masks alone.
+        label: Name of its class.
+        points: Corners as (x, y); for masks, the centers of the first and the last pixel.
+        shape_type: Kind of shape; polygons of early versions have none.
+        mask: A PNG as base64; only for masks.
     """
 
     label: str
@@ -74,18 +74,18 @@ class LabelmeShape(BaseModel):
 
 
 class LabelmeFile(BaseModel):
-    """What is read of a LabelMe file; the image inside it (``imageData``) never is.
+    """The part of a LabelMe file that is used; the embedded image (``imageData``) is not read.
 
     Attributes:
-        shapes: In the order in which they are painted. The parts of a group (``group_id``) are of
-            one object, and of one class by their label.
-        imagePath: The image, relative to the file.
-        imageHeight: In pixels.
-        imageWidth: In pixels.
+        shapes: In the order in which they are painted. The parts of a group (``group_id``) belong
+            to one object, and share its class.
+        imagePath: Path of the image, relative to the file.
+        imageHeight: Height in pixels.
+        imageWidth: Width in pixels.
     """
 
     shapes: list[LabelmeShape]
-    imagePath: str  # noqa: N815  the names of the file
+    imagePath: str  # noqa: N815  the name in the file
     imageHeight: int | None = None  # noqa: N815
     imageWidth: int | None = None  # noqa: N815
 
@@ -94,8 +94,8 @@ class LabelmeFile(BaseModel):
 class Labelme(Format):
     """``NAME.json`` beside ``NAME.jpg``, or in a folder of annotations, also in split folders.
 
-    Images without a file are not labeled yet and left out, as by LabelMe's own converters. Shapes
-    are painted as LabelMe does it: lines are 10 pixels wide, points are discs of 5 pixels' radius.
+    Images without a JSON file are unlabeled and left out, as in LabelMe's own converters. Shapes
+    are painted as in LabelMe: lines are 10 pixels wide, points are discs with a radius of 5 pixels.
     """
 
     name: ClassVar[str] = "labelme"
@@ -103,7 +103,7 @@ class Labelme(Format):
     layout: ClassVar[str] = "NAME.json of LabelMe beside NAME.jpg"
 
     def detect(self, folder: Path) -> Confidence:
-        """Sure when JSON files hold shapes and name an image."""
+        """Certain if JSON files contain shapes and name an image."""
         places = annotation_places(folder, _is_labelme, NUM_EXAMPLES)
         if not places:
             return NO
@@ -111,25 +111,25 @@ class Labelme(Format):
         return Confidence(0.95, f"JSON files of LabelMe in {where}")
 
     def records(self, folder: Path) -> list[Record]:
-        """One record per JSON file, with the image that it names."""
+        """Return one record per JSON file, with the image that it names."""
         records = []
         for place in annotation_places(folder, _is_labelme):
             by_stem = images_by_stem(place.images)
             for path in files_of_kind(place.annotations, (".json",)):
                 if path.stem not in by_stem and not _is_labelme(path):
-                    continue  # JSON of something else, such as COCO's
+                    continue  # JSON of another kind, such as COCO
                 try:
                     named = _read(path).imagePath
                 except DataError as error:
-                    refuse("corrupt-mask", error, path)
+                    report_problem("corrupt-mask", error, path)
                     continue
                 image = _image_of(path, named, place, folder) or by_stem.get(path.stem)
                 if image is None:
                     missing = FormatError(
-                        f"{path} must have its image {named!r}. There is none, and one inside the "
-                        "JSON file (imageData) is not read. Add the image, or remove the JSON file"
+                        f"{path} must have its image {named!r}. There is none, and an image inside "
+                        "the JSON (imageData) is not read. Add the image, or remove the JSON file"
                     )
-                    refuse("mask-without-image", missing, path)
+                    report_problem("mask-without-image", missing, path)
                     continue
                 name = record_name(image, path, folder)
                 records.append(Record(name, image, (path,), place.split))
@@ -141,7 +141,7 @@ class Labelme(Format):
         records: Sequence[Record],
         ignore: Sequence[int] = (),  # noqa: ARG002
     ) -> ClassMap:
-        """Background, then the labels in the order of ``labels.txt``, or by name without one."""
+        """Return background, then the labels in the order of ``labels.txt``, or by name."""
         for home in (folder, folder.absolute().parent):
             if (home / LABELS_FILE).is_file():
                 labels = _listed_labels(home / LABELS_FILE)
@@ -154,7 +154,7 @@ class Labelme(Format):
         return labeled_class_map(labels, self.label_mode, origin, background=LABELME_BACKGROUND)
 
     def load(self, record: Record, class_map: ClassMap) -> Sample:
-        """Decode the image and paint its shapes in their order."""
+        """Decode the image and paint its shapes in order."""
         (path,) = record.masks
         image = read_image(record.image)
         file = _read(path)
@@ -169,17 +169,17 @@ class Labelme(Format):
         return Sample(record.name, image, mask, self.label_mode)
 
     def refusal(self, content: MaskContent) -> str | None:
-        """Anything but soft masks, and classes named like the label."""
+        """Refuse soft masks, and classes named like the label of ignored shapes."""
         if content.is_soft:
             return "its shapes have no soft edges"
         if IGNORE_LABEL in content.class_map.names:
-            return f"a shape called {IGNORE_LABEL} is ignored"
+            return f"shapes called {IGNORE_LABEL} are ignored"
         return super().refusal(content)
 
     def _write(
         self, folder: Path, samples: Iterator[tuple[Record, Sample]], class_map: ClassMap
     ) -> None:
-        """A JSON file beside each image in its split's folder, and the list of the labels."""
+        """Write a JSON file beside each image in its split's folder, and the list of labels."""
         labels = "\n".join((IGNORE_LABEL, *class_map.names))
         (folder / LABELS_FILE).write_text(f"{labels}\n", encoding="utf-8")
         for record, sample in samples:
@@ -199,7 +199,7 @@ class Labelme(Format):
 
 
 def _is_labelme(path: Path) -> bool:
-    """A JSON file with LabelMe's two marks, found without reading it as JSON: it may be large."""
+    """Whether a JSON file has LabelMe's two keys, without parsing it, as it may be large."""
     if path.suffix.lower() != ".json" or not path.is_file():
         return False
     if path.stat().st_size > MAX_FILE_BYTES:
@@ -213,8 +213,8 @@ def _read(path: Path) -> LabelmeFile:
 
 
 def _image_of(path: Path, named: str, place: Place, folder: Path) -> Path | None:
-    """The image that a LabelMe file names, also where file or image were moved since."""
-    # Files in a folder of annotations name images beside that folder: ../images/NAME.jpg
+    """Return the image that a LabelMe file names, even if one of the two was moved."""
+    # Files in a separate annotation folder refer to images by ../images/NAME.jpg.
     image = find_image(named, (path.parent,), folder / os.pardir)
     return image or find_image(PureWindowsPath(named).name, place.images, folder)
 
@@ -225,7 +225,7 @@ def _listed_labels(path: Path) -> list[str]:
 
 
 def _shape(shape: LabelmeShape, size: tuple[int, int], class_map: ClassMap, path: Path) -> Shape:
-    """A shape as pixels."""
+    """Convert a shape to pixels."""
     label = class_label(shape.label, class_map)
     if shape.shape_type == "mask":
         corner, bitmap = _bitmap(shape, size, path)
@@ -238,14 +238,14 @@ def _shape(shape: LabelmeShape, size: tuple[int, int], class_map: ClassMap, path
 def _bitmap(
     shape: LabelmeShape, size: tuple[int, int], path: Path
 ) -> tuple[tuple[int, int], BoolArray]:
-    """The row and column of a mask's first pixel, and its pixels, which are not 0 inside.
+    """Return the row and column of a mask's first pixel, and its pixels, nonzero inside.
 
     Raises:
-        MaskError: It is no PNG, or not as large as its corners say.
+        MaskError: The mask is not a PNG, or its size does not match its corners.
     """
     if len(shape.points) != 2 or shape.mask is None:
         raise MaskError(
-            f"{path} must hold masks with two corners and a picture. Got one of {shape.label!r} "
+            f"{path} must hold masks with two corners and an image. Got one of {shape.label!r} "
             "without. Remove the shape, or draw it again"
         )
     (left, top), (right, bottom) = ((int(x), int(y)) for x, y in shape.points)
@@ -258,9 +258,9 @@ def _bitmap(
     with decoding(path):
         content = io.BytesIO(base64.b64decode(shape.mask))
         with Image.open(content, formats=("PNG",)) as picture:
-            if picture.size != (width, height):  # before it is decoded: it may promise any size
+            if picture.size != (width, height):  # checked before decoding, to limit memory
                 raise MaskError(
-                    f"{path} must hold masks as large as their corners say, {width} x {height}. "
+                    f"{path} must hold masks of the size of their corners, {width} x {height}. "
                     f"Got {picture.size[0]} x {picture.size[1]}. Export it again"
                 )
             values = np.asarray(picture).reshape(height, width, -1)
@@ -268,10 +268,10 @@ def _bitmap(
 
 
 def _written_shapes(sample: Sample, class_map: ClassMap) -> list[dict[str, Any]]:
-    """Shapes that are painted back to the mask, pixel by pixel.
+    """Return shapes that restore the mask exactly.
 
-    Regions are polygons where those give them back, for a person to edit. What then still differs
-    is written last, as one bitmap per class, so that the whole is exact whatever the polygons are.
+    Regions that polygons restore are written as editable polygons. The remaining differences are
+    written last, as one bitmap per class, so that the result is always exact.
     """
     if not mode_of(sample.label_mode).holds_ids:
         return [
@@ -281,7 +281,7 @@ def _written_shapes(sample: Sample, class_map: ClassMap) -> list[dict[str, Any]]
         ]
     unpainted = unpainted_id(class_map)
     labels = {**dict(enumerate(class_map.names)), IGNORE_INDEX: IGNORE_LABEL}
-    # Where no class is the background, ignored pixels are written out: LabelMe would call it
+    # Without a background class, ignored pixels must be written, as LabelMe would treat them as
     # background.
     start = -1 if unpainted == IGNORE_INDEX else unpainted
     return _shapes_of(sample.mask, start, labels, can_repaint=True)

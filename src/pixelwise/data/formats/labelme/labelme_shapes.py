@@ -1,7 +1,7 @@
-"""LabelMe's shapes to pixels and back, by the rule of its own ``labelme.utils.shape_to_mask``.
+"""Convert LabelMe's shapes to pixels and back, like its ``labelme.utils.shape_to_mask``.
 
-LabelMe draws with Pillow: corners are cut to whole pixels, and the outline belongs to the region.
-This is not the rule of :mod:`pixelwise.data.formats.shapes`, whose corners lie between pixels.
+LabelMe draws with Pillow: corners are truncated to whole pixels, and the outline belongs to the
+region. This differs from :mod:`pixelwise.data.formats.shapes`, where corners lie between pixels.
 """
 
 from __future__ import annotations
@@ -17,59 +17,59 @@ from PIL import Image, ImageDraw
 from scipy.ndimage import binary_fill_holes, find_objects, label
 
 from pixelwise.data.formats.shapes import MAX_POINTS, Ring, trace_regions
-from pixelwise.data.watching import note_polygon
+from pixelwise.data.problems import record_polygon
 from pixelwise.errors import MaskError
 from pixelwise.io.arrays import BoolArray, UInt8Array
 
 LINE_WIDTH_PX = 10
-"""Of lines, as LabelMe draws them."""
+"""Width of lines, as in LabelMe."""
 
 POINT_RADIUS_PX = 5
-"""Of points, as LabelMe draws them."""
+"""Radius of points, as in LabelMe."""
 
 NUM_CORNERS = {
     "polygon": (3, MAX_POINTS),
     "oriented_rectangle": (4, 4),
-    "rotation": (4, 4),  # the same, as X-AnyLabeling calls it
+    "rotation": (4, 4),  # the name of oriented_rectangle in X-AnyLabeling
     "rectangle": (2, 4),  # two opposite corners, or all four
-    "circle": (2, 2),  # its center and a point of its edge
+    "circle": (2, 2),  # its center and a point on its edge
     "line": (2, 2),
     "linestrip": (2, MAX_POINTS),
     "point": (1, 1),
 }
-"""How many corners each kind of shape may have, at least and at most."""
+"""Smallest and largest number of corners of each kind of shape."""
 
 POLYGONS = ("polygon", "oriented_rectangle", "rotation")
-"""The kinds whose points are the corners of what is filled."""
+"""Kinds of shapes whose points are the corners of the filled area."""
 
 MAX_POLYGONS = 1000
-"""Regions of one mask that are written as polygons, the largest first; the rest are bitmaps."""
+"""Largest number of regions of one mask written as polygons; the smallest become bitmaps."""
 
 
 def paint_labelme(
     kind: str, corners: Ring, size: tuple[int, int], origin: Path
 ) -> tuple[tuple[int, int], BoolArray]:
-    """The pixels of a shape that is no bitmap.
+    """Return the pixels of a shape that is not a bitmap.
 
     Args:
         kind: One of ``NUM_CORNERS``.
-        corners: Float64 (P, 2) of (x, y).
-        size: Height and width of the image; what lies beyond is cut.
-        origin: The file that it is from, for messages.
+        corners: float64 (P, 2) of (x, y).
+        size: Height and width of the image; parts outside are clipped.
+        origin: The file with the shape, for messages.
 
     Returns:
-        Row and column of the first pixel of its box, and the box as bool (h, w).
+        Row and column of the first pixel of its bounding box, and the box as bool (h, w).
 
     Raises:
-        MaskError: The kind is unknown, it has too few or too many corners, or one that is not near
-            the image.
+        MaskError: The kind is unknown, the number of corners is wrong, or a corner is not near the
+            image.
     """
     _check(kind, corners, size, origin)
     outline = _outline(kind, corners)
     if kind in POLYGONS:
-        note_polygon([outline], size)
-    # Pillow cuts to whole pixels itself, but the box must begin at one of them: moved by whole
-    # pixels, and never across zero, the same pixels are drawn.
+        record_polygon([outline], size)
+    # Pillow truncates to whole pixels. Moving the box by whole pixels without crossing zero does
+    # not change which pixels are drawn.
     whole = np.trunc(outline).astype(np.int64)
     margin = LINE_WIDTH_PX if kind in ("line", "linestrip") else 0
     low = np.maximum(whole.min(0) - margin, 0)
@@ -91,7 +91,7 @@ def paint_labelme(
 
 
 def _outline(kind: str, corners: Ring) -> Ring:
-    """What is drawn: the two corners of a box, or the points of a line or polygon."""
+    """Return what is drawn: the corners of a box, or the points of a line or polygon."""
     if kind == "rectangle":
         return np.stack([corners.min(0), corners.max(0)])
     if kind not in ("circle", "point"):
@@ -113,7 +113,7 @@ def _check(kind: str, corners: Ring, size: tuple[int, int], origin: Path) -> Non
             f"{origin} must hold shapes of type {kind} with {allowed} points. "
             f"Got one with {len(corners)}. Remove the shape, or draw it again"
         )
-    # Beyond this it was drawn on another image, and Pillow would step through every pixel there.
+    # Farther corners belong to another image, and Pillow would iterate over every pixel there.
     reach = np.array(size[::-1], np.float64)
     outside = corners[((corners < -reach) | (corners > 2 * reach)).any(1)]
     if len(outside):
@@ -125,11 +125,11 @@ def _check(kind: str, corners: Ring, size: tuple[int, int], origin: Path) -> Non
 
 @dataclass(frozen=True)
 class Polygon:
-    """A region of a mask whose polygon gives it back.
+    """A region of a mask that its polygon restores.
 
     Attributes:
-        value: Of its pixels.
-        corners: Float64 (P, 2) of (x, y), whole numbers: the centers of its outermost pixels.
+        value: Value of its pixels.
+        corners: float64 (P, 2) of (x, y), integers: the centers of its outermost pixels.
     """
 
     value: int
@@ -139,20 +139,20 @@ class Polygon:
 def polygons_of(
     mask: UInt8Array, unpainted: int, *, can_repaint: bool
 ) -> tuple[list[Polygon], npt.NDArray[np.int16]]:
-    """Polygons that, painted one over another, come near to a mask, and what they come to.
+    """Return polygons that, painted in order, approximate a mask, and the painted result.
 
-    A larger region is painted before a smaller one, so that what lies in a hole is painted over
-    what is around it. A region that no polygon gives back exactly is left out.
+    Larger regions are painted before smaller ones, so that regions inside holes are painted over
+    those around them. Regions that no polygon restores exactly are left out.
 
     Args:
         mask: uint8 (H, W).
-        unpainted: The value that needs no painting but in holes; -1 where there is none.
-        can_repaint: A later polygon takes pixels from an earlier one. Where it does not, regions
-            with holes are left out, and so is the unpainted value.
+        unpainted: Value of unpainted pixels, only painted inside holes; -1 if there is none.
+        can_repaint: Whether later polygons cover earlier ones. If not, regions with holes and the
+            unpainted value are left out.
 
     Returns:
-        The polygons in the order of painting, and what they paint, int16 (H, W), where pixels
-        without any are ``unpainted``.
+        The polygons in the order of painting, and what they paint, int16 (H, W), with
+        ``unpainted`` for pixels without polygon.
     """
     canvas = np.full(mask.shape, unpainted, np.int16)
     values = [value for value in np.unique(mask).tolist() if can_repaint or value != unpainted]
@@ -173,7 +173,7 @@ def polygons_of(
 
 @dataclass(frozen=True)
 class _Part:
-    """A connected part of one value of a mask, and the same without its holes."""
+    """A connected part of one value of a mask, with and without its holes."""
 
     value: int
     place: tuple[slice, slice]
@@ -186,12 +186,12 @@ class _Part:
 
 
 def _parts(mask: UInt8Array, value: int, can_have_holes: bool) -> list[_Part]:
-    """The largest parts of one value, by their boxes: noise has millions that are tiny."""
+    """Return the largest parts of one value by bounding box; noise has millions of tiny ones."""
     numbered, _ = label(mask == value)
     boxes = [
         (number, place)
         for number, place in enumerate(find_objects(numbered), start=1)
-        if min(_side(place[0]), _side(place[1])) > 1  # lines have nothing to take hold of
+        if min(_side(place[0]), _side(place[1])) > 1  # lines cannot be edited as polygons
     ]
     largest = nlargest(MAX_POLYGONS, boxes, key=lambda box: _side(box[1][0]) * _side(box[1][1]))
     parts = []
@@ -208,12 +208,12 @@ def _side(place: slice) -> int:
 
 
 def _polygon(filled: BoolArray) -> Ring | None:
-    """The polygon through the outermost pixels of a region without holes, if it gives it back."""
+    """Return the polygon through the outermost pixels of a region, if it restores the region."""
     ((ring, *_),) = trace_regions(filled)
     following = np.roll(ring, -1, axis=0)
     area = (ring[:, 0] * following[:, 1] - following[:, 0] * ring[:, 1]).sum()
     steps = np.sign(following - ring)
-    # To the inner side of each edge; a corner moves with both of the edges that meet there.
+    # Move each edge to its inner side; a corner moves with both of its edges.
     inwards: Ring = np.stack([-steps[:, 1], steps[:, 0]], 1) * np.sign(area)
     corners: Ring = (ring + (inwards + np.roll(inwards, 1, axis=0)) / 2 - 0.5)[
         (steps != np.roll(steps, 1, axis=0)).any(1)  # a ring may begin in the middle of an edge

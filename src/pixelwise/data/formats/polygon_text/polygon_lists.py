@@ -1,4 +1,4 @@
-"""Polygons as text: lists of points, one list for several polygons, and WKT in tables."""
+"""Parse and write polygons as text: lists of points, and WKT in tables."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ from pixelwise.errors import FormatError
 from pixelwise.io.arrays import BoolArray
 
 NAME = re.compile(r"[^\s\[\]{},;:\"](?:[^\[\]{}\r\n]*[^\s\[\]{}])?")
-"""Class names that can stand in front of a list."""
+"""Class names that can precede a list."""
 
 BETWEEN = re.compile(r"[\s,;]*")
-"""What may stand between lists."""
+"""Separators between lists."""
 
 LABEL = re.compile(r"([^\[\]{}\r\n]*):\s*(?=\[)")
-"""A class name with its colon in front of a list."""
+"""A class name and its colon before a list."""
 
 IMAGE_COLUMNS = ("imageid", "image_id", "image", "imagename", "image_name", "filename", "file_name",
                  "file")  # fmt: skip
-"""Names of the column that says which image a row is of, in lower case, the likeliest first."""
+"""Names of the column with the image, in lower case, the most likely first."""
 
 CLASS_COLUMNS = ("classtype", "class_type", "class", "classname", "class_name", "label", "category")
-"""Names of the column that says the class, in lower case, the likeliest first."""
+"""Names of the column with the class, in lower case, the most likely first."""
 
 WKT = re.compile(r"\s*(MULTI)?POLYGON\b", re.IGNORECASE)
-"""How a cell begins; other kinds can be nested without an end, and are not handed to a parser."""
+"""The beginning of a cell; other types can be nested infinitely, so they are not parsed."""
 
 NUM_EXAMPLE_ROWS = 100
-"""Rows that are looked into for the column of polygons."""
+"""Number of rows that are examined to find the column of polygons."""
 
 MAX_FIELD = 2**31 - 1
-"""Characters of a cell: the polygons of a whole scene may stand in one."""
+"""Largest number of characters in a cell, which may hold the polygons of a whole scene."""
 
 
 @dataclass(frozen=True)
 class Region:
-    """The polygons of one list, or of one cell of a table.
+    """The polygons of one list or one cell of a table.
 
     Attributes:
-        label: The class; ``None`` where none is named.
+        label: The class; ``None`` if it is not named.
         rings: Closed polygons, float64 (P, 2) of (x, y), without the repeated first corner.
-        has_holes: The rings are polygons with their holes, by the even-odd rule. Where not, a ring
-            is a hole if it lies wholly inside the ones before it.
+        has_holes: Whether rings form polygons with holes by the even-odd rule. Otherwise, a ring is
+            a hole if it lies completely inside the rings before it.
     """
 
     label: str | None
@@ -61,17 +61,17 @@ class Region:
 
 
 def read_lists(text: str, origin: Path) -> list[Region]:
-    """Read the polygon lists of one image.
+    """Parse the polygon lists of one image.
 
-    ``[[x, y], ...]``, as many as there are, each with a class name and a colon in front or without;
-    lists of such lists; or a JSON object whose keys are the class names.
+    Accepted are any number of lists ``[[x, y], ...]``, each with or without a preceding class name
+    and colon; lists of such lists; or a JSON object with class names as keys.
 
     Args:
         text: The content of a file.
         origin: The file, for messages.
 
     Raises:
-        FormatError: It is something else.
+        FormatError: The text has another form.
     """
     decoder = json.JSONDecoder()
     regions: list[Region] = []
@@ -80,7 +80,7 @@ def read_lists(text: str, origin: Path) -> list[Region]:
             for label, value in json.loads(text).items():
                 regions.extend(_regions(label, value, origin))
             return regions
-        place = BETWEEN.match(text).end()  # type: ignore[union-attr]  # it matches nothing as well
+        place = BETWEEN.match(text).end()  # type: ignore[union-attr]  # it also matches nothing
         while place < len(text):
             named = LABEL.match(text, place)
             value, place = decoder.raw_decode(text, named.end() if named else place)
@@ -94,7 +94,7 @@ def read_lists(text: str, origin: Path) -> list[Region]:
 
 
 def _regions(label: str | None, value: Any, origin: Path) -> Iterator[Region]:
-    """The regions of a list of points, or of a list of such lists."""
+    """Yield the regions of a list of points, or of a list of such lists."""
     if not isinstance(value, list):
         raise _no_lists(origin, repr(value)[:40])
     if not value:
@@ -108,13 +108,13 @@ def _regions(label: str | None, value: Any, origin: Path) -> Iterator[Region]:
 
 
 def _corners(points: Any, origin: Path) -> Ring:
-    """Points as numbers, float64 (P, 2)."""
+    """Convert points to float64 (P, 2)."""
     if points == []:
         return np.zeros((0, 2))
     try:
         corners = np.array(points)
         is_numeric = corners.dtype.kind in "iuf" and corners.ndim == 2 and corners.shape[1] == 2
-    except (ValueError, OverflowError) as error:  # lists of different lengths
+    except (ValueError, OverflowError) as error:  # not all of the same length
         raise _no_lists(origin, repr(points)[:40]) from error
     if not is_numeric or not np.isfinite(corners).all():
         raise _no_lists(origin, repr(points)[:40])
@@ -129,19 +129,19 @@ def _no_lists(origin: Path, got: str) -> FormatError:
 
 
 def _closed_rings(corners: Ring, origin: Path) -> list[Ring]:
-    """Cut a list of points where a polygon is closed, which is where its first point comes again.
+    """Split a list of points into polygons, which end where their first point is repeated.
 
-    The last point may be repeated, and the last polygon may be left open.
+    The last point may be repeated several times, and the last polygon may be left open.
 
     Raises:
-        FormatError: Points are left over that make no polygon.
+        FormatError: The remaining points do not form a polygon.
     """
     rings: list[Ring] = []
     start = 0
     for index in range(len(corners)):
         is_first = index > start and (corners[index] == corners[start]).all()
         if is_first and index == start + 1:
-            start = index  # the same point again: nothing is closed by it
+            start = index  # the same point again does not close a polygon
         elif is_first:
             rings.append(corners[start:index])
             start = index + 1
@@ -151,18 +151,18 @@ def _closed_rings(corners: Ring, origin: Path) -> list[Ring]:
         rings.append(left)
     elif len(left) and not is_repeated:
         raise FormatError(
-            f"{origin} must hold polygons of at least 3 points, each ended by its own first point. "
+            f"{origin} must hold polygons of at least 3 points, each closed by its first point. "
             f"Got {left.tolist()} at the end of a list. Close the polygon, or remove the points"
         )
     return rings
 
 
 def write_list(label: str, rings: Sequence[Ring]) -> str:
-    """One polygon with its holes as a list, which :func:`read_lists` reads back.
+    """Format one polygon with its holes as a list, as the inverse of :func:`read_lists`.
 
     Args:
         label: Its class.
-        rings: The polygon, then its holes, at whole numbers.
+        rings: The polygon, then its holes, with integer corners.
     """
     points = [point for ring in rings for point in (*ring.tolist(), ring[0].tolist())]
     pairs = ", ".join(f"[{x:.0f}, {y:.0f}]" for x, y in points)
@@ -170,10 +170,10 @@ def write_list(label: str, rings: Sequence[Ring]) -> str:
 
 
 def shape_of(region: Region, label: str | None, size: tuple[int, int], origin: Path) -> Shape:
-    """A region ready to be painted.
+    """Convert a region to a shape for painting.
 
-    The polygons of one list are filled one by one and merged; one that lies wholly inside what is
-    filled already is a hole, unless it is there a second time.
+    The polygons of one list are filled separately and merged. A polygon completely inside the
+    filled area is a hole, unless it repeats an earlier one.
 
     Args:
         region: The polygons.
@@ -199,17 +199,17 @@ def shape_of(region: Region, label: str | None, size: tuple[int, int], origin: P
 
 
 def read_table(text: str, origin: Path) -> dict[str, list[Region]]:
-    """Read a table with a column of WKT polygons, many rows for an image.
+    """Parse a table with a column of WKT polygons and any number of rows per image.
 
     Args:
-        text: CSV, separated by commas, semicolons or tabs, with a line of column names.
+        text: CSV with a header, separated by commas, semicolons or tabs.
         origin: The file, for messages.
 
     Returns:
-        The regions by the name of the image; ``POLYGON EMPTY`` says that an image has none.
+        The regions by image name; an image with ``POLYGON EMPTY`` has none.
 
     Raises:
-        FormatError: There are no such columns, a cell is no polygon, or the coordinates are not in
+        FormatError: A column is missing, a cell is not a polygon, or the coordinates are not in
             pixels.
     """
     rows = _rows(text, origin)
@@ -237,10 +237,10 @@ def read_table(text: str, origin: Path) -> dict[str, list[Region]]:
 
 
 def _rows(text: str, origin: Path) -> Iterator[list[str]]:
-    """The cells of a table."""
+    """Yield the rows of a table."""
     first = text.split("\n", 1)[0]
     separator = max(",;\t", key=first.count)
-    csv.field_size_limit(MAX_FIELD)  # of the process: another thread may need it, so it stays
+    csv.field_size_limit(MAX_FIELD)  # a global setting, not reset because of other threads
     try:
         yield from csv.reader(io.StringIO(text), delimiter=separator)
     except csv.Error as error:
@@ -248,7 +248,7 @@ def _rows(text: str, origin: Path) -> Iterator[list[str]]:
 
 
 def _wkt_column(columns: list[str], rows: list[list[str]]) -> int | None:
-    """The column of polygons; of several the one in pixels, where it says so."""
+    """Return the column of polygons; with several, prefer the one in pixels."""
     found = [
         index
         for index in range(len(columns))
@@ -259,7 +259,7 @@ def _wkt_column(columns: list[str], rows: list[list[str]]) -> int | None:
 
 
 def _wkt_regions(label: str | None, text: str, origin: str) -> Iterator[Region]:
-    """The polygons of a cell, each with its holes."""
+    """Yield the polygons of a cell with their holes."""
     try:
         if not WKT.match(text):
             raise ValueError(text)
@@ -289,5 +289,5 @@ def _require_pixels(found: dict[str, list[Region]], origin: Path) -> None:
     if largest <= 1:
         raise FormatError(
             f"{origin} must hold coordinates in pixels. Got none above {largest:g}: they are "
-            "shares of the image or of a map. Multiply them by the size of the images"
+            "relative to the image or in map units. Multiply them by the size of the images"
         )

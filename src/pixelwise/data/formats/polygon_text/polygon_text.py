@@ -1,4 +1,4 @@
-"""``polygon-text``: polygons as lists of points in text files, or WKT in a table."""
+"""``polygon-text``: polygons as lists of points, or as WKT in a table."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ from pixelwise.data.formats.polygon_text.polygon_lists import (
 )
 from pixelwise.data.formats.shapes import paint_shapes, shapes_of, trace_regions, unpainted_id
 from pixelwise.data.pairing import IMAGE_FOLDERS, by_stem, image_files
+from pixelwise.data.problems import report_problem
 from pixelwise.data.sample import Record, Sample
-from pixelwise.data.watching import refuse
 from pixelwise.data.writing import stem_of, write_image
 from pixelwise.errors import DataError, FormatError, MaskError
 from pixelwise.io.file_state import kept_while_unchanged
 from pixelwise.io.images import read_image
 
 POLYGON_FOLDER = "polygons"
-"""Where text files are written, beside ``images``."""
+"""Folder of the written text files, beside ``images``."""
 
 NO_POLYGONS = "[]\n"
-"""What is written for an image without any."""
+"""Content of the file of an image without polygons."""
 
 UNNAMED = "foreground"
-"""The class of polygons that have no class name."""
+"""The class of polygons without a class name."""
 
 LIST_HEAD = re.compile(r"\s*(?:[^\[\]{}\r\n]*:\s*)?\[\s*[\[\]]|\s*\{\s*\"[^\"]*\"\s*:\s*\[\s*\[")
-"""How a file of lists begins; the lists of other tools hold objects, and YOLO's no brackets."""
+"""The beginning of a file of lists; other tools' lists hold objects, and YOLO has no brackets."""
 
 TABLE_HEAD = re.compile(r"(MULTI)?POLYGON\s*(Z\s*)?(\(|EMPTY)", re.IGNORECASE)
 
@@ -54,16 +54,16 @@ LIST_SUFFIXES = (".txt", ".json")
 TABLE_SUFFIXES = (".csv", ".tsv")
 
 _Pair = tuple[Path, Path, str | None]
-"""An image, the file of its polygons, and what it is called there where that is of many images."""
+"""An image, the file of its polygons, and its name there if the file has many images."""
 
 
 @formats.register("polygon-text")
 class PolygonText(Format):
     """``NAME.txt`` with ``[[x, y], ...]`` for each image, or a table of images and WKT polygons.
 
-    A list of points may hold several polygons: each ends where its first point comes again. They
-    are filled one by one and merged; one that lies wholly inside those before it in its list is a
-    hole. A class name and a colon may stand in front of a list.
+    A list of points may hold several polygons: each ends where its first point is repeated. They
+    are filled separately and merged; a polygon completely inside earlier ones of its list is a
+    hole. A class name and a colon may precede a list.
     """
 
     name: ClassVar[str] = "polygon-text"
@@ -71,7 +71,7 @@ class PolygonText(Format):
     layout: ClassVar[str] = "images/NAME.* + polygons/NAME.txt with [[x, y], ...], or CSV of WKT"
 
     def detect(self, folder: Path) -> Confidence:
-        """Sure when text files begin like lists of points, or a table holds WKT."""
+        """Certain if text files begin like lists of points, or a table contains WKT."""
         for is_kind, what in ((_is_list, "lists of points"), (_is_table, "a table of WKT")):
             places = annotation_places(folder, is_kind, NUM_EXAMPLES)
             if places:
@@ -80,7 +80,7 @@ class PolygonText(Format):
         return NO
 
     def records(self, folder: Path) -> list[Record]:
-        """One record per image; each must have a text file, or a row of the table."""
+        """Return one record per image; each must have a text file or a row in the table."""
         pairs_of, places = _list_pairs, annotation_places(folder, _is_list)
         if not places:
             pairs_of, places = _table_pairs, annotation_places(folder, _is_table)
@@ -97,7 +97,7 @@ class PolygonText(Format):
         records: Sequence[Record],
         ignore: Sequence[int] = (),  # noqa: ARG002
     ) -> ClassMap:
-        """Background, then the class names; polygons without one are foreground."""
+        """Return background, then the class names; polygons without a name are foreground."""
         labels = {region.label or UNNAMED for record in records for region in _regions(record)}
         return labeled_class_map(sorted(labels, key=_by_number), self.label_mode, folder)
 
@@ -114,19 +114,19 @@ class PolygonText(Format):
         return Sample(record.name, image, mask, self.label_mode)
 
     def refusal(self, content: MaskContent) -> str | None:
-        """Ignored pixels only where no polygon lies, and names that can be told from lists."""
+        """Refuse soft masks, ignored pixels besides background, and names with brackets."""
         if content.is_soft:
             return "its polygons have no soft edges"
         if content.has_ignored and unpainted_id(content.class_map) != IGNORE_INDEX:
-            return "it cannot say what is ignored beside background"
+            return "it cannot represent ignored pixels besides background"
         if not all(map(NAME.fullmatch, content.class_map.names)):
-            return "a class has a name with brackets or line breaks"
+            return "a class name contains brackets or line breaks"
         return super().refusal(content)
 
     def _write(
         self, folder: Path, samples: Iterator[tuple[Record, Sample]], class_map: ClassMap
     ) -> None:
-        """``SPLIT/images`` and ``SPLIT/polygons``; a line is a connected part with its holes."""
+        """Write ``SPLIT/images`` and ``SPLIT/polygons`` with a line per connected part."""
         for record, sample in samples:
             home = folder / (record.split or "")
             write_image(home / IMAGE_FOLDERS[0], record, sample)
@@ -142,13 +142,13 @@ class PolygonText(Format):
 
 
 def _by_number(label: str) -> tuple[bool, int, str]:
-    """Numbers by size and names by letter: 2, 10, road."""
+    """Sort key that orders numbers by value and before names: 2, 10, road."""
     is_number = label.isdecimal()
     return not is_number, len(label) if is_number else 0, label
 
 
 def _is_list(path: Path) -> bool:
-    """A text file that begins like a list of points."""
+    """Whether a text file begins like a list of points."""
     if path.suffix.lower() not in LIST_SUFFIXES:
         return False
     head = head_of(path).removeprefix(b"\xef\xbb\xbf").decode("utf-8", errors="replace")
@@ -156,20 +156,20 @@ def _is_list(path: Path) -> bool:
 
 
 def _is_table(path: Path) -> bool:
-    """A table with WKT in its first rows."""
+    """Whether the first rows of a table contain WKT."""
     if path.suffix.lower() not in TABLE_SUFFIXES:
         return False
     return TABLE_HEAD.search(head_of(path).decode("utf-8", errors="replace")) is not None
 
 
 def _images(place: Place) -> dict[str, Path]:
-    """The images of a place by their stem: those of the first folder that holds any."""
+    """Index the images of a place by stem, from the first folder that contains any."""
     found = (image_files(home) for home in place.images)
     return by_stem(next((files for files in found if files), []), "image")
 
 
 def _list_pairs(place: Place) -> list[_Pair]:
-    """Images and their text files; other text files may lie there, but not for an image."""
+    """Pair images with their text files; other text files are skipped."""
     images = _images(place)
     files = by_stem(
         [
@@ -188,7 +188,7 @@ def _list_pairs(place: Place) -> list[_Pair]:
 
 
 def _table_pairs(place: Place) -> list[_Pair]:
-    """Images and the tables that have rows of them."""
+    """Pair images with the tables that have rows for them."""
     images = list(_images(place).values())
     pairs: list[_Pair] = []
     lacking: list[tuple[Path, str]] = []
@@ -198,7 +198,7 @@ def _table_pairs(place: Place) -> list[_Pair]:
         try:
             table = _table(path)
         except DataError as error:
-            refuse("corrupt-mask", error, path)
+            report_problem("corrupt-mask", error, path)
             continue
         named = {image: name for image in images if (name := _name_in(table, image))}
         pairs.extend((image, path, name) for image, name in named.items())
@@ -210,41 +210,41 @@ def _table_pairs(place: Place) -> list[_Pair]:
 
 
 def _refuse_shared(named: dict[Path, str], path: Path) -> None:
-    """Refuse a row that would be of two images, such as of two prefixes of one name."""
+    """Refuse a row that matches two images, such as by two prefixes of one name."""
     owners: dict[str, Path] = {}
     for image, name in named.items():
         if name in owners:
             error = FormatError(
-                f"{path} must name every image by its own name. Got {name!r} for "
-                f"{owners[name].name} and {image.name}. Write their file names, or move one"
+                f"{path} must name every image uniquely. Got {name!r} for "
+                f"{owners[name].name} and {image.name}. Use the file names, or move one"
             )
-            refuse("doubly-paired", error, owners[name], image)
+            report_problem("doubly-paired", error, owners[name], image)
         owners[name] = image
 
 
 def _refuse_unpaired(
     images: Sequence[Path], annotations: Sequence[tuple[Path, str]], place: Place
 ) -> None:
-    """Refuse images without polygons, but for those to predict, and polygons without an image.
+    """Refuse images without polygons, except test images, and polygons without an image.
 
     Args:
-        images: Without polygons.
-        annotations: Files, and the names of the images that they lack.
-        place: Where both lie.
+        images: Images without polygons.
+        annotations: Files with the names of missing images.
+        place: The place of both.
     """
     for image in images if place.split != "test" else ():
         error = FormatError(
             f"{image} must have its polygons in {place.annotations}: a file {image.stem}.txt, or "
-            "rows of the table. There are none. Add them ([] or POLYGON EMPTY where there is "
+            "rows of the table. There are none. Add them ([] or POLYGON EMPTY if there is "
             "nothing), or move the image elsewhere"
         )
-        refuse("image-without-mask", error, image)
+        report_problem("image-without-mask", error, image)
     for path, name in annotations:
         error = FormatError(
             f"{path} must have an image {name!r} in {place.images[0]} or beside it. There is none. "
             "Add the image, or remove its polygons"
         )
-        refuse("mask-without-image", error, path, name=name)
+        report_problem("mask-without-image", error, path, name=name)
 
 
 @kept_while_unchanged
@@ -253,17 +253,17 @@ def _table(path: Path) -> dict[str, list[Region]]:
 
 
 def _name_in(table: dict[str, list[Region]], image: Path) -> str | None:
-    """The name that a table has for an image; SpaceNet's files have the name behind a prefix."""
+    """Return the name of an image in a table; SpaceNet's file names add a prefix to it."""
     parts = image.stem.split("_")
     tails = ("_".join(parts[start:]) for start in range(len(parts)))
     return next((name for name in (image.name, *tails) if name in table), None)
 
 
 def _regions(record: Record) -> list[Region]:
-    """The polygons of an image.
+    """Return the polygons of an image.
 
     Raises:
-        FormatError: They cannot be read.
+        FormatError: The polygons cannot be read.
     """
     (path,) = record.masks
     if path.suffix.lower() in LIST_SUFFIXES:
@@ -272,13 +272,13 @@ def _regions(record: Record) -> list[Region]:
 
 
 def _class_of(region: Region, class_map: ClassMap, path: Path) -> str | None:
-    """The class of a region; without a name it is of the only class there is."""
+    """Return the class of a region; without a name, it is the only class."""
     if region.label is not None:
         return class_label(region.label, class_map)
     classes = [name for name in class_map.names if name not in BACKGROUND_NAMES]
     if UNNAMED in classes or len(classes) == 1:
         return UNNAMED if UNNAMED in classes else classes[0]
     raise MaskError(
-        f"{path} must name the class of its polygons, as there are {len(classes)} of them. Got "
-        "polygons without a name. Write 'NAME: ' in front of each list"
+        f"{path} must name the class of its polygons, because there are {len(classes)}. Got "
+        "polygons without a name. Write 'NAME: ' before each list"
     )

@@ -1,1 +1,1 @@
-"""YOLO: polygons in text files, named by a data.yaml."""
+"""YOLO: polygons in text files, with classes named in a data.yaml."""

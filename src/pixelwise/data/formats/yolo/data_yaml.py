@@ -1,4 +1,4 @@
-"""The ``data.yaml`` of Ultralytics: its images by split, and the names of its classes."""
+"""Read the ``data.yaml`` of Ultralytics: images by split, and class names."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from pixelwise.io.file_state import kept_while_unchanged
 from pixelwise.schemas import read_yaml
 
 SPLIT_KEYS = ("train", "val", "test")
-"""The keys under which it names images."""
+"""The keys of the splits."""
 
 
 @dataclass(frozen=True)
 class DataFile:
-    """What a ``data.yaml`` says.
+    """The content of a ``data.yaml``.
 
     Attributes:
-        names: Of the classes by id; ``None`` where it gives none.
-        root: Its ``path``.
-        splits: Folders or lists of images by split, as they are written there.
+        names: Class names by id; ``None`` if there are none.
+        root: The entry ``path``.
+        splits: Folders or lists of images by split, as written in the file.
     """
 
     names: tuple[str, ...] | None
@@ -32,7 +32,7 @@ class DataFile:
 
 
 def data_files(folder: Path) -> list[Path]:
-    """The YAML files that name classes as Ultralytics does; the usual name first."""
+    """Return YAML files with class names in Ultralytics' format; the usual name comes first."""
     found = []
     for path in sorted((*folder.glob("*.yaml"), *folder.glob("*.yml"))):
         if path.name == CARD_NAME or not path.is_file():
@@ -41,14 +41,14 @@ def data_files(folder: Path) -> list[Path]:
             content = read_yaml(path)
         except ConfigError:
             continue
-        # masks_dir stands for masks as pictures instead of polygons.
+        # masks_dir indicates mask images instead of polygons.
         if content.keys() & {"names", "nc"} and "masks_dir" not in content:
             found.append(path)
     return sorted(found, key=lambda path: path.stem != "data")
 
 
 def find_data_file(folder: Path) -> Path | None:
-    """The one that counts.
+    """Return the YAML file to use.
 
     Raises:
         FormatError: There are several, and none is called ``data.yaml``.
@@ -57,25 +57,25 @@ def find_data_file(folder: Path) -> Path | None:
     if len(found) > 1 and found[0].stem != "data":
         raise FormatError(
             f"{folder} must hold one YAML file with names. Got {found[0].name} and "
-            f"{found[1].name}. Call the right one data.yaml"
+            f"{found[1].name}. Name the right one data.yaml"
         )
     return found[0] if found else None
 
 
 @kept_while_unchanged
 def said_by(data_file: Path) -> DataFile:
-    """What a file says.
+    """Read a ``data.yaml``.
 
     Raises:
-        FormatError: It is of another task, or its names or images are no such.
-        ConfigError: It is no YAML.
-        DataError: It is not there any more.
+        FormatError: The file is for another task, or its names or images are invalid.
+        ConfigError: The file is not YAML.
+        DataError: The file does not exist any more.
     """
     content = read_yaml(data_file)
     if "kpt_shape" in content:
         raise FormatError(
-            f"{data_file} must be of segmentation. Got kpt_shape, so its labels are boxes with "
-            "points of a pose. Export polygons"
+            f"{data_file} must be for segmentation. Got kpt_shape, so its labels are boxes with "
+            "keypoints. Export polygons"
         )
     splits = {}
     for split in SPLIT_KEYS:
@@ -83,7 +83,7 @@ def said_by(data_file: Path) -> DataFile:
         entries = tuple(entry if isinstance(entry, list) else [] if entry is None else [entry])
         if not all(isinstance(part, str) for part in entries):
             raise FormatError(
-                f"{data_file}: {split} must be a folder, a list file, or several. Got "
+                f"{data_file}: {split} must be a folder, a list file, or several of these. Got "
                 f"{type(entry).__name__} of another kind. Fix the file"
             )
         if entries:
@@ -93,7 +93,7 @@ def said_by(data_file: Path) -> DataFile:
 
 
 def _names_said(content: dict[str, Any], data_file: Path) -> tuple[str, ...] | None:
-    """The names of a data.yaml, given as a list or by number, or numbered where it only counts."""
+    """Return the class names, given as a list or by number, or generated from their number."""
     names, count = content.get("names"), content.get("nc")
     if isinstance(names, dict):
         is_numbered = all(type(key) is int for key in names) and sorted(names) == list(
@@ -106,17 +106,17 @@ def _names_said(content: dict[str, Any], data_file: Path) -> tuple[str, ...] | N
         return None
     if not isinstance(names, list) or not all(map(_is_name, names)):
         raise FormatError(
-            f"{data_file}: names must be texts, listed or numbered from 0 on. Got something else. "
+            f"{data_file}: names must be texts, listed or numbered from 0. Got something else. "
             "Put words such as yes and no into quotes"
         )
     if count is not None and count != len(names):
         raise FormatError(
             f"{data_file}: nc must be the number of names, {len(names)}. Got something else. "
-            "Fix the one or the other"
+            "Fix one of the two"
         )
     return tuple(map(str, names))
 
 
 def _is_name(name: object) -> bool:
-    """Text, or a number that YAML made of it; texts such as yes and no became something else."""
+    """Whether a name is text, or a number from unquoted text; yes and no become booleans."""
     return isinstance(name, str) or (type(name) is int and abs(name) < 10**9)

@@ -1,4 +1,4 @@
-"""``yolo``: a text file of polygons per image, as Ultralytics reads them for segmentation."""
+"""``yolo``: a text file of polygons per image, as in Ultralytics' segmentation format."""
 
 from __future__ import annotations
 
@@ -38,33 +38,33 @@ from pixelwise.data.formats.yolo.data_yaml import (
     said_by,
 )
 from pixelwise.data.pairing import end_inside, image_files
+from pixelwise.data.problems import report_problem
 from pixelwise.data.sample import Record, Sample
-from pixelwise.data.watching import refuse
 from pixelwise.data.writing import stem_of, write_image
 from pixelwise.errors import DataError, FormatError, MaskError
 from pixelwise.files import write_text
 from pixelwise.io.images import IMAGE_SUFFIXES, read_image
 
 IMAGES, LABELS = "images", "labels"
-"""The last folder of the one name in an image's path, under the other name, holds its labels."""
+"""The last folder called images in an image's path is replaced by labels to find its labels."""
 
 TOLERANCE = 0.01
-"""Coordinates so far outside 0..1 are rounding, as for Ultralytics; those beyond are an error."""
+"""Coordinates this far outside 0..1 count as rounding errors, as in Ultralytics."""
 
 MAX_LABEL_BYTES = 64 * 1024**2
-"""A label file beyond this is no text of polygons."""
+"""Size limit of a label file."""
 
 WRITTEN_SUFFIXES = IMAGE_SUFFIXES - {".gif", ".npy"}
-"""Image files that Ultralytics reads."""
+"""Suffixes of image files that Ultralytics can read."""
 
 
 @formats.register("yolo")
 class Yolo(Format):
     """``images/`` and ``labels/`` with a text file per image, and a ``data.yaml`` that names both.
 
-    A line is one polygon: its class, then x and y of each corner as shares of width and height. An
-    image whose label file is empty or missing is background throughout, as for Ultralytics. Of
-    polygons that overlap, the smaller one lies over the larger one.
+    A line is one polygon: its class, then x and y of each corner relative to width and height. An
+    image with an empty or missing label file is all background, as in Ultralytics. If polygons
+    overlap, smaller ones cover larger ones.
     """
 
     name: ClassVar[str] = "yolo"
@@ -72,7 +72,7 @@ class Yolo(Format):
     layout: ClassVar[str] = "images/train/NAME.* + labels/train/NAME.txt + data.yaml"
 
     def detect(self, folder: Path) -> Confidence:
-        """Sure when a data.yaml names classes and images, or label files hold such lines."""
+        """Certain if a data.yaml names classes and images, or label files have the right lines."""
         files = data_files(folder)
         labels = list(islice(_label_files(folder), 20))
         lines = [line for line in map(_first_line, labels) if line]
@@ -84,7 +84,7 @@ class Yolo(Format):
         return Confidence(0.85, seen)
 
     def records(self, folder: Path) -> list[Record]:
-        """One record per image, with its label file where there is one."""
+        """Return one record per image, with its label file if it exists."""
         data_file = find_data_file(folder)
         said = said_by(data_file) if data_file else None
         found = list(
@@ -97,11 +97,11 @@ class Yolo(Format):
         records = []
         for image, split in found:
             if split not in labeled:
-                if split == "test":  # they are there to be predicted
+                if split == "test":  # test images may be unlabeled
                     continue
                 raise FormatError(
-                    f"{image} must have its labels in {labels[image]}, or other images of its "
-                    "split theirs. Got none at all. Add the label files, or check the path"
+                    f"{image}, or another image of its split, must have labels in {labels[image]}. "
+                    "Got no label file at all. Add the label files, or check the path"
                 )
             masks = [path for path in (labels[image], data_file) if path and path.is_file()]
             name = image.relative_to(folder).with_suffix("").as_posix()
@@ -113,9 +113,9 @@ class Yolo(Format):
         self,
         folder: Path,
         records: Sequence[Record],
-        ignore: Sequence[int] = (),  # noqa: ARG002  it is of stored values, and there are none
+        ignore: Sequence[int] = (),  # noqa: ARG002  only for formats with stored values
     ) -> ClassMap:
-        """The background, then the names of the data.yaml, or numbers up to the largest there."""
+        """Return background, then the names in the data.yaml, or numbers up to the largest id."""
         data_file = find_data_file(folder)
         names = said_by(data_file).names if data_file else None
         if names is None:
@@ -142,17 +142,17 @@ class Yolo(Format):
         return Sample(record.name, image, mask, self.label_mode)
 
     def refusal(self, content: MaskContent) -> str | None:
-        """Neither soft masks nor ignored pixels beside a background."""
+        """Refuse soft masks, and ignored pixels besides background."""
         if content.is_soft:
-            return "a pixel is inside a polygon or not, and these masks are soft"
+            return "a pixel is either inside a polygon or outside, but these masks are soft"
         if content.has_ignored and unpainted_id(content.class_map) != IGNORE_INDEX:
-            return "it cannot say what is ignored"
+            return "it cannot represent ignored pixels"
         return super().refusal(content)
 
     def _write(
         self, folder: Path, samples: Iterator[tuple[Record, Sample]], class_map: ClassMap
     ) -> None:
-        """A polygon per connected part, and a data.yaml; see :func:`_joined` for holes."""
+        """Write a polygon per connected part, and a data.yaml; see :func:`_joined` for holes."""
         names = labels_to_name(class_map, self.label_mode)
         splits = set()
         for record, sample in samples:
@@ -176,16 +176,16 @@ class Yolo(Format):
 def _images_named(
     folder: Path, data_file: Path, said: DataFile
 ) -> Iterator[tuple[Path, str | None]]:
-    """(image, split) as the data.yaml says, whatever machine its paths are of."""
+    """Yield (image, split) as given in the data.yaml, even with paths of another machine."""
     for split, entries in said.splits.items():
         for entry in entries:
             place = end_inside(folder, f"{said.root}/{entry}") or end_inside(folder, entry)
             if place is None:
-                if split == "test":  # exports name a folder of test images even without any
+                if split == "test":  # exports often name a test folder that does not exist
                     continue
                 raise FormatError(
                     f"{data_file}: {split} must name a folder or a list in {folder}. Got "
-                    f"{entry[:200]}, and no end of that path is there. Fix the file"
+                    f"{entry[:200]}, which is not found there. Fix the file"
                 )
             is_list = place.is_file()
             for image in _listed(folder, place) if is_list else files_below(place, IMAGE_SUFFIXES):
@@ -193,23 +193,23 @@ def _images_named(
 
 
 def _listed(folder: Path, list_file: Path) -> Iterator[Path]:
-    """The images of a list, one per line."""
+    """Yield the images in a list, one per line."""
     for line in _text(list_file).splitlines():
         if not line.strip():
             continue
         image = end_inside(folder, line.strip())
         if image is None or image.suffix.lower() not in IMAGE_SUFFIXES or not image.is_file():
             error = FormatError(
-                f"{list_file} must name images in {folder}. Got {line.strip()[:200]!r}, and no "
-                "end of that path is there. Fix the list or add the file"
+                f"{list_file} must name images in {folder}. Got {line.strip()[:200]!r}, which is "
+                "not found there. Fix the list or add the file"
             )
-            refuse("listed-file-missing", error, list_file, name=line.strip()[:80])
+            report_problem("listed-file-missing", error, list_file, name=line.strip()[:80])
             continue
         yield image
 
 
 def _images_below(folder: Path) -> Iterator[tuple[Path, str | None]]:
-    """(image, split) of every image in a folder called images, where no data.yaml says more."""
+    """Yield (image, split) for all images in folders called images, without a data.yaml."""
     images = [
         (image, split_in_folders(parts))
         for image in files_below(folder, IMAGE_SUFFIXES)
@@ -222,7 +222,7 @@ def _images_below(folder: Path) -> Iterator[tuple[Path, str | None]]:
 
 
 def _label_file(folder: Path, image: Path) -> Path:
-    """Where the labels of an image are; beside it where no folder is called images."""
+    """Return the path of an image's labels; without a folder called images, it is beside it."""
     parts = list(image.relative_to(folder).with_suffix(".txt").parts)
     if IMAGES in parts[:-1]:
         parts[len(parts) - 2 - parts[-2::-1].index(IMAGES)] = LABELS
@@ -230,7 +230,7 @@ def _label_file(folder: Path, image: Path) -> Path:
 
 
 def _label_files(folder: Path) -> Iterator[Path]:
-    """Text files in folders called labels, sorted within each."""
+    """Yield text files in folders called labels, sorted within each."""
     for pattern in (LABELS, f"{LABELS}/*", f"*/{LABELS}", f"*/{LABELS}/*"):
         for place in sorted(folder.glob(pattern)):
             if place.is_dir():
@@ -238,14 +238,14 @@ def _label_files(folder: Path) -> Iterator[Path]:
 
 
 def _is_label(path: Path) -> bool:
-    """Not the list of classes that some tools put beside the labels."""
+    """Whether a text file is a label file, and not the list of classes that some tools add."""
     return path.name != "classes.txt" and path.is_file()
 
 
 def _refuse_lonely_labels(folder: Path, images: Iterable[Path]) -> None:
-    """Refuse label files without an image, in the folders that hold nothing but labels.
+    """Refuse label files without an image, in folders that contain only labels.
 
-    Images that a list leaves out are images all the same.
+    Images that a list leaves out count as images.
     """
     places = {image.parent for image in images if IMAGES in image.relative_to(folder).parts[:-1]}
     expected = {_label_file(folder, image) for place in places for image in image_files(place)}
@@ -256,11 +256,11 @@ def _refuse_lonely_labels(folder: Path, images: Iterable[Path]) -> None:
                     f"{path} must have an image of the same name. There is none. Add the image, "
                     "or move the labels elsewhere"
                 )
-                refuse("mask-without-image", error, path)
+                report_problem("mask-without-image", error, path)
 
 
 def _names_for(record: Record, class_map: ClassMap) -> tuple[str, ...]:
-    """The class names by the ids of a label file; unnamed ones are those of the class map."""
+    """Return the class names by the ids in a label file; unnamed classes use the class map."""
     for path in record.masks:
         if path.suffix != ".txt":
             names = said_by(path).names
@@ -283,13 +283,13 @@ def _text(path: Path) -> str:
 
 
 def _first_line(path: Path) -> str:
-    """The beginning of a file's first line, as much as tells what it is."""
+    """Return the beginning of a file's first line, enough to recognize its format."""
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         return file.readline(1000).strip()
 
 
 def _is_line(line: str) -> bool:
-    """A class id and four numbers or more, as of a polygon or a box."""
+    """Whether a line has a class id and at least four numbers, as for a polygon or a box."""
     values = line.split()[:5]
     try:
         return (
@@ -300,7 +300,7 @@ def _is_line(line: str) -> bool:
 
 
 def _polygons(record: Record) -> Iterator[tuple[int, Ring]]:
-    """(class id, corners as shares of width and height) of each line of a label file."""
+    """Yield (class id, relative corners) for each line of a label file."""
     if not record.masks or record.masks[0].suffix != ".txt":
         return
     path = record.masks[0]
@@ -321,8 +321,8 @@ def _polygon(line: str, place: str) -> tuple[int, Ring]:
     corners = values[1:]
     if len(corners) == 4:
         raise MaskError(
-            f"{place} must hold a polygon of at least 3 corners. Got 4 numbers, which are a box "
-            "of object detection. Export the labels as segmentation"
+            f"{place} must hold a polygon of at least 3 corners. Got 4 numbers, as in a box for "
+            "object detection. Export the labels as segmentation"
         )
     if len(corners) < 6 or len(corners) % 2:
         raise MaskError(
@@ -332,22 +332,22 @@ def _polygon(line: str, place: str) -> tuple[int, Ring]:
     if corners.min() < -TOLERANCE or corners.max() > 1 + TOLERANCE:
         worst = max(corners.tolist(), key=lambda value: abs(value - 0.5))
         raise MaskError(
-            f"{place} must hold coordinates of 0 to 1, shares of width and height. Got {worst:g}. "
-            "Divide pixels by the image's size"
+            f"{place} must hold coordinates of 0 to 1, relative to width and height. Got "
+            f"{worst:g}. Divide pixels by the image's size"
         )
     return int(values[0]), corners.reshape(-1, 2)
 
 
 def _area(ring: Ring) -> float:
-    """The area inside a ring, whatever its direction."""
+    """Return the area inside a ring, independent of its direction."""
     following = np.roll(ring, -1, axis=0)
     return abs(float(np.sum(ring[:, 0] * following[:, 1] - ring[:, 1] * following[:, 0]))) / 2
 
 
 def _joined(rings: Sequence[Ring]) -> Ring:
-    """A ring and its holes as one ring: each hole hangs on a bridge that is passed there and back.
+    """Join a ring and its holes into one ring by bridges that are passed in both directions.
 
-    The two ways cancel out under the even-odd rule, so that every pixel is kept.
+    The two passes cancel out under the even-odd rule, so that every pixel is kept.
     """
     joined, *holes = rings
     for hole in holes:
@@ -357,7 +357,7 @@ def _joined(rings: Sequence[Ring]) -> Ring:
 
 
 def _line(number: int, shares: Ring) -> str:
-    # Seven digits tell a hundredth of a pixel apart in images of 100,000, and corners are whole.
+    # Seven digits resolve a hundredth of a pixel in images of 100,000; corners are integers.
     return f"{number} {' '.join(f'{share:.7g}' for share in shares.ravel().tolist())}\n"
 
 
