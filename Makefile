@@ -32,6 +32,7 @@ check: $(VENV)/installed  ## lint, format, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/check_words.py
 
 fix: $(VENV)/installed  ## what lint and format can fix by themselves
 	$(BIN)/ruff check --fix .

@@ -54,8 +54,9 @@ def blobs(shape: tuple[int, ...], sigma: float) -> np.ndarray:
 
 def run_lengths() -> None:
     """Reading and writing the run lengths of a region."""
-    from pixelwise.data.annotations.rle import decode_runs, pack_region, unpack_counts
     from pycocotools import mask as coco
+
+    from pixelwise.data.formats.coco.rle import decode_runs, pack_region, unpack_counts
 
     warnings.filterwarnings("ignore", "__array__ implementation")
     region = blobs((2048, 2048), 4) > 0
@@ -110,7 +111,7 @@ CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 def perceptual_hashes() -> None:
     """Share of changed pictures that are known again within 4 bits, and the speed."""
-    from pixelwise.data.splitting.duplicates import perceptual_hash
+    from pixelwise.data.splits.near_duplicates import perceptual_hash
 
     try:
         import imagehash
@@ -157,10 +158,10 @@ def perceptual_hashes() -> None:
 
 def intervals() -> None:
     """The 95 % interval of the mean IoU of 500 images of 12 classes."""
-    from pixelwise.metrics.measures import mean_iou
     from scipy import stats
 
     from pixelwise.metrics import intervals
+    from pixelwise.metrics.formulas import mean_iou
 
     counts = RNG.integers(1, 9000, (500, 4, 12))
     rare = counts.copy()
@@ -190,10 +191,9 @@ def intervals() -> None:
 
 def label_issues() -> None:
     """Twenty wrong labels in twenty images: what is found, how fast, in how much memory."""
-    from pixelwise.metrics.suspects import find_suspects
-
     from pixelwise.classes import ClassMap, numbered_names
     from pixelwise.data.sample import Sample
+    from pixelwise.metrics.label_quality import find_suspects
 
     num, num_classes, size = 20, 5, (360, 480)
     target = np.stack([blobs((num_classes, *size), 25).argmax(0) for _ in range(num)])
@@ -250,7 +250,7 @@ def label_issues() -> None:
 
 def disk_caches() -> None:
     """Packed samples of half a megabyte, written and read back."""
-    from pixelwise.data.caching.folder import CacheFolder
+    from pixelwise.data.cache.cache_folder import CacheFolder
 
     try:
         import diskcache

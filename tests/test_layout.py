@@ -1,12 +1,17 @@
 """The layout of the package: file names, sizes of modules and shares of packages."""
 
+import ast
+import importlib
 from collections import Counter
 from pathlib import Path
+
+import pytest
 
 import pixelwise
 from pixelwise.cli import VERBS
 
 ROOT = Path(pixelwise.__file__).parent
+REPOSITORY = Path(__file__).parents[1]
 FILES = sorted(ROOT.rglob("*.py"))
 
 NAMES_BY_CONTRACT = {"__init__", "__main__", "base"} | set(VERBS)
@@ -40,3 +45,18 @@ def test_no_package_holds_more_than_30_percent_of_the_lines():
 
 def test_every_folder_with_modules_is_a_package():
     assert [path.parent for path in FILES if not (path.parent / "__init__.py").is_file()] == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [*REPOSITORY.glob("benchmarks/*.py"), *REPOSITORY.glob("examples/*.py")],
+    ids=lambda path: path.stem,
+)
+def test_benchmarks_and_examples_import_what_exists(path):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pixelwise"):
+            module = importlib.import_module(node.module)
+            for name in node.names:
+                assert hasattr(module, name.name) or importlib.import_module(
+                    f"{node.module}.{name.name}"
+                )

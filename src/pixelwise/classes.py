@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 LabelMode = Literal["multiclass", "multilabel"]
 """``multiclass``: one class per pixel (softmax). ``multilabel``: one sigmoid per class."""
 
-Unexpected = Literal["error", "nearest", "ignored"]
+Unexpected = Literal["error", "nearest", "ignore"]
 """What to do with a stored value or color that is neither a class nor ignored: refuse the file,
 assign the class with the nearest value or color, or ignore the pixel."""
 

@@ -281,13 +281,13 @@ def test_unexpected_values_among_the_overrides_are_ignored_for_the_trainings_too
     (data_with_others / "dataset.yaml").write_text(
         "format: index-masks\nclasses: [ground, thing]\n"
     )
-    overrides = ["data.unexpected=ignored", "training.batch_size=2"]
+    overrides = ["data.unexpected=ignore", "training.batch_size=2"]
     comparison = compare(
         data_with_others, [TINY], epochs=1, device="cpu", out=tmp_path / "out", overrides=overrides
     )
     (model,) = comparison.models
     assert set(model.per_class) == {"ground", "thing"}
-    assert recipe_of(module.Path(model.runs[0]))["data"]["unexpected"] == "ignored"
+    assert recipe_of(module.Path(model.runs[0]))["data"]["unexpected"] == "ignore"
 
 
 def test_a_run_of_more_classes_is_listed_with_its_error(data, twice, run_of_five):

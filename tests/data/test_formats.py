@@ -304,7 +304,7 @@ def test_ignored_and_class_values_hold_for_object_masks_too(tmp_path):
     )
 
 
-@pytest.mark.parametrize("unexpected", ["error", "nearest", "ignored"])
+@pytest.mark.parametrize("unexpected", ["error", "nearest", "ignore"])
 @pytest.mark.parametrize(
     ("first", "second", "ids"), [(0, 255, [0, 1]), (0, 700, [0, 1]), (1, 0, [1, 0])]
 )
@@ -323,7 +323,7 @@ def test_what_becomes_of_objects_without_a_class_is_said_as_for_other_masks(tmp_
     dataset = open_dataset(tmp_path)
     with pytest.raises(MaskError, match=r"Got 1 \(4 pixels"):
         dataset.load(dataset.records[0])
-    dataset = open_dataset(tmp_path, unexpected="ignored")
+    dataset = open_dataset(tmp_path, unexpected="ignore")
     expected = np.where(np.eye(4, 6) > 0, 255, 0)
     np.testing.assert_array_equal(dataset.load(dataset.records[0]).mask, expected)
 

@@ -284,7 +284,7 @@ def test_values_mean_the_same_in_every_type(tmp_path, dtype):
     path = tmp_path / "mask.png"
     assert (to_class_ids(values, class_map, path, "nearest") == expected).all()
     expected[values % 100 == 0] = 255
-    assert (to_class_ids(values, class_map, path, "ignored") == expected).all()
+    assert (to_class_ids(values, class_map, path, "ignore") == expected).all()
     with pytest.raises(MaskError, match=r"Got 0 \(1 pixels, nearest class 3\), 100 \(1 pixels"):
         to_class_ids(values, class_map, path)
 

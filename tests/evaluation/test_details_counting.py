@@ -14,7 +14,7 @@ from test_evaluate import predictor_of
 
 from pixelwise.classes import ClassMap, numbered_names
 from pixelwise.data.sample import Sample
-from pixelwise.evaluation import counting, details_counting
+from pixelwise.evaluation import details_counting, headline_counts
 from pixelwise.evaluation.details_counting import Image, num_workers
 from pixelwise.evaluation.evaluate import evaluate_samples
 
@@ -71,7 +71,7 @@ def test_details_are_the_same_with_any_number_of_workers(start, mode):
 @pytest.mark.parametrize("mode", MODES)
 def test_counts_on_an_accelerator_are_those_in_main_memory(monkeypatch, mode):
     here = detailed(mode)
-    monkeypatch.setattr(counting, "_is_in_main_memory", lambda _: False)
+    monkeypatch.setattr(headline_counts, "_is_in_main_memory", lambda _: False)
     assert detailed(mode).to_json() == here.to_json()
 
 

@@ -176,7 +176,7 @@ def test_a_comparison_reads_the_data_as_its_runs_did(tmp_path, make_index_datase
         minutes=0.4,
         out=tmp_path / "compare",
         overrides=[
-            "data.unexpected=ignored",
+            "data.unexpected=ignore",
             "training.size=[16, 16]",
             "training.batch_size=2",
             "model.arguments={filters: 2, depth: 2}",

@@ -13,7 +13,7 @@ from pixelwise.errors import ConfigError, DataError, ModelFileError
 from pixelwise.models import create_model
 from pixelwise.models.base import SegmentationModel
 from pixelwise.models.model_file import ModelCard, Preprocessing, TrainingData, save_model_file
-from pixelwise.prediction.predictor import Predictor, class_picture, load_model, normalize
+from pixelwise.prediction.predictor import Predictor, load_model, normalize
 
 
 class PixelWise(SegmentationModel):
@@ -385,13 +385,3 @@ def test_a_model_is_loaded_from_its_file_and_from_its_run(tmp_path):
 def test_a_missing_model_is_refused(tmp_path):
     with pytest.raises(ModelFileError, match="nowhere"):
         load_model(tmp_path / "nowhere")
-
-
-def test_the_class_picture_of_multiclass_masks_is_themselves():
-    ids = np.array([[0, 2], [255, 1]], np.uint8)
-    assert np.array_equal(class_picture(ids), ids)
-
-
-def test_the_class_picture_of_multilabel_classes_shows_the_likeliest_above_one_half():
-    planes = np.array([[[0.2, 0.6, 0.9, 0.5]], [[0.4, 0.7, 0.8, 0.5]]], np.float32)
-    assert class_picture(planes).tolist() == [[0, 2, 1, 0]]

@@ -40,7 +40,7 @@ def find_unexpected(dataset: Dataset, record: Record) -> tuple[Sample, Observati
         The sample and the observation; ``None`` if loading fails for another reason.
     """
     try:
-        nearest, ignored = (_load_with(dataset, record, rule) for rule in ("nearest", "ignored"))
+        nearest, ignored = (_load_with(dataset, record, rule) for rule in ("nearest", "ignore"))
     except PixelwiseError:
         return None
     if not record.masks:

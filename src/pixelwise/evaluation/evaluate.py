@@ -14,8 +14,8 @@ from pixelwise.classes import IGNORE_INDEX, ClassMap, Unexpected
 from pixelwise.data.dataset import Dataset, open_dataset, with_ignored
 from pixelwise.data.sample import Sample
 from pixelwise.errors import DataError
-from pixelwise.evaluation.counting import COUNTING
 from pixelwise.evaluation.details_counting import DetailsCounting
+from pixelwise.evaluation.headline_counts import COUNTING
 from pixelwise.evaluation.image_details import Image
 from pixelwise.io.arrays import Array
 from pixelwise.io.parallel import in_parallel

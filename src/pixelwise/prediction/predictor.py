@@ -17,7 +17,7 @@ from torch import Tensor
 
 from pixelwise.devices import Precision, choose_device
 from pixelwise.errors import ConfigError, DataError
-from pixelwise.io.arrays import Array, UInt8Array
+from pixelwise.io.arrays import Array
 from pixelwise.label_modes import mode_of
 from pixelwise.models.base import SegmentationModel
 from pixelwise.models.model_file import ModelCard, load_model_file
@@ -37,9 +37,6 @@ convolutions, so the crop's size is no limit, and a whole image has no seams."""
 MAX_BATCH_PIXELS = 2**18
 """Pixels that go through the model at once, as far as one tile leaves the choice; on CUDA more,
 where its memory allows."""
-
-THRESHOLD = 0.5
-"""Multilabel masks: a pixel is of a class where its probability is above this."""
 
 
 class Predictor:
@@ -375,17 +372,3 @@ def load_model(
     # Nobody else holds this model: laid out here, weight by weight, it is never there twice.
     model.to(choose_device(device)).to(memory_format=torch.channels_last)
     return Predictor(model, card, device=device, precision=precision)
-
-
-def class_picture(prediction: Array) -> UInt8Array:
-    """One plane of class numbers, as an index picture holds them.
-
-    Args:
-        prediction: Multiclass: class ids (H, W), returned as they are. Multilabel: the classes'
-            probabilities (K, H, W); a pixel gets 1 + the likeliest class above the threshold, and
-            0 where there is none.
-    """
-    if prediction.ndim == 2:
-        return prediction
-    best = prediction.argmax(0)
-    return np.where(prediction.max(0) > THRESHOLD, best + 1, 0).astype(np.uint8)

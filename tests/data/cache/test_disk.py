@@ -239,7 +239,7 @@ def test_other_classes_options_windows_and_names_are_other_samples(
         (dataclasses.replace(dataset, class_map=swapped), record),
         (
             dataclasses.replace(
-                dataset, format=formats.create("object-masks", unexpected="ignored")
+                dataset, format=formats.create("object-masks", unexpected="ignore")
             ),
             record,
         ),

@@ -76,7 +76,7 @@ def test_a_color_table_says_other_classes(tmp_path, save_pair):
     with pytest.raises(MaskError, match=r"_L\.png .*Got #400080 \(1 pixels, nearest"):
         mask_of(dataset)
     np.testing.assert_array_equal(
-        mask_of(open_dataset(tmp_path, unexpected="ignored")), [[255, 0, 255]]
+        mask_of(open_dataset(tmp_path, unexpected="ignore")), [[255, 0, 255]]
     )
 
 

@@ -158,7 +158,7 @@ def test_an_unknown_color_is_refused_with_its_pixels_and_the_nearest_class(tmp_p
         mask_of(open_dataset(tmp_path))
     nearest = open_dataset(tmp_path, unexpected="nearest")
     np.testing.assert_array_equal(mask_of(nearest), [[1, 1, 1, 0]])
-    ignored = open_dataset(tmp_path, unexpected="ignored")
+    ignored = open_dataset(tmp_path, unexpected="ignore")
     np.testing.assert_array_equal(mask_of(ignored), [[1, 255, 255, 255]])
 
 

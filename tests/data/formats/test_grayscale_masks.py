@@ -156,7 +156,7 @@ def test_smoothed_masks_are_refused_until_a_card_says_what_becomes_of_the_fringe
         mask_of(open_dataset(tmp_path, unexpected="nearest")), fringe > 127
     )
     np.testing.assert_array_equal(
-        mask_of(open_dataset(tmp_path, unexpected="ignored")), [[0, *[255] * 6, 1]]
+        mask_of(open_dataset(tmp_path, unexpected="ignore")), [[0, *[255] * 6, 1]]
     )
 
 

@@ -157,7 +157,7 @@ def test_a_color_that_is_no_class_is_refused_and_may_be_ignored(tmp_path, pair):
     pair(tmp_path, "a", [[PALETTE[1], (130, 1, 0)]], palette=None)
     with pytest.raises(MaskError, match=r"Got #820100 \(1 pixels, nearest class #800000 aeroplane"):
         mask_of(open_dataset(tmp_path, format="voc"))
-    ignored = open_dataset(tmp_path, format="voc", unexpected="ignored")
+    ignored = open_dataset(tmp_path, format="voc", unexpected="ignore")
     np.testing.assert_array_equal(mask_of(ignored), [[1, 255]])
 
 
