@@ -370,7 +370,7 @@ def test_control_c_before_the_first_step_of_a_run_that_is_kept_says_how_to_resum
     arguments = ("--out", tmp_path / "run", "--epochs", 1, "--model", "stacked-fcn")
     with monkeypatch.context() as patched:
         patched.setattr(
-            "pixelwise.training.diagnostics.observer.Watch.before_training", interrupted
+            "pixelwise.training.diagnostics.observer.Observer.before_training", interrupted
         )
         code, _, err = run("train", multiclass[1], *arguments)
     assert code == 130
