@@ -225,7 +225,9 @@ class Machine:
         folder = users_cache()
         path = folder / MEASUREMENTS_NAME if folder else None
         name = _machine_name(chosen)
-        return cls(chosen, bfloat16_support(chosen), name, path, _known=_read(path).get(name, {}))
+        known = _read(path).get(name, {})
+        clock = time.perf_counter  # looked up now, so that a test can replace it
+        return cls(chosen, bfloat16_support(chosen), name, path, clock, known)
 
     def remembered(self, key: str, measure: Callable[[], Any]) -> Any:
         """What was measured before under a key; measured now, and kept, where it was not.
