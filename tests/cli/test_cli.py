@@ -377,7 +377,7 @@ def test_control_c_before_the_first_step_of_a_run_that_is_kept_says_how_to_resum
     assert "stopped; nothing was trained yet:" in err
     assert f"--resume --out {tmp_path / 'run'}" in err
     with monkeypatch.context() as patched:
-        patched.setattr("pixelwise.training.train.prepare", interrupted)
+        patched.setattr("pixelwise.training.train.plan", interrupted)
         code, _, err = run("train", "--resume", "--out", tmp_path / "run")
     assert code == 130
     assert "the run is unchanged" in err.splitlines()[-1]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from pixelwise.classes import ClassMap, LabelMode
 from pixelwise.config import Recipe
@@ -24,6 +26,11 @@ from pixelwise.transforms.augmentation import TensorSample, to_tensors
 from pixelwise.transforms.enhancement import Enhancement, enhance
 from pixelwise.transforms.preprocessing import Preprocessing
 from pixelwise.transforms.statistics import DatasetStatistics, conform_channels, measure
+
+CPU = torch.device("cpu")
+
+MAX_PREFETCH = 8
+"""Batches that are prepared ahead for an accelerator, at most."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +204,7 @@ def batches_of(
     recipe: Recipe,
     label_mode: LabelMode,
     *,
-    prefetch: bool = False,
+    device: torch.device = CPU,
 ) -> TrainingBatches:
     """The training batches of a recipe whose data choices are filled.
 
@@ -206,7 +213,7 @@ def batches_of(
         statistics: Of the training images; the sizes are those of the samples.
         recipe: Size, batch size, augmentation and seed are taken from it.
         label_mode: Of the samples.
-        prefetch: Prepare the next batch while the device computes.
+        device: Where the network computes; for an accelerator, threads prepare the next batches.
     """
     settings = recipe.training
     assert settings.size
@@ -221,7 +228,8 @@ def batches_of(
         recipe=recipe.augmentation,
         label_mode=label_mode,
         seed=settings.seed,
-        prefetch=prefetch,
+        prefetch=0 if device.type == "cpu" else min(MAX_PREFETCH, os.cpu_count() or 1),
+        pin=device.type == "cuda",
     )
 
 

@@ -337,9 +337,7 @@ def _assembled(
         precision=settings.precision or "float32",
         memory_format=settings.memory_format or "channels_last",
     )
-    batches = batches_of(
-        measured.training, statistics, recipe, dataset.label_mode, prefetch=device.type != "cpu"
-    )
+    batches = batches_of(measured.training, statistics, recipe, dataset.label_mode, device=device)
     return Plan(recipe, dataset, measured, card, step, batches, None, math.nan, ())
 
 
