@@ -181,7 +181,7 @@ def print_like(metrics: Metrics, name: str) -> None:
 
     conventions = convention_names()
     assert metrics.counts is not None
-    has_background = metrics.label_mode == "multiclass"
+    has_background = mode_of(metrics.label_mode).needs_background
     for key in conventions if name == "all" else [name]:
         figure = figure_like(key, metrics.counts, has_background=has_background)
         say(f"{key:<20} {f'{figure:.4f}':<7} {conventions[key]}")
