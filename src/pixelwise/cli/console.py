@@ -177,6 +177,7 @@ def require_convention(name: str) -> None:
 
 def print_like(metrics: Metrics, name: str) -> None:
     """Print the figure of one convention, or of all, with what it does."""
+    from pixelwise.label_modes import mode_of
     from pixelwise.metrics.conventions import convention_names, figure_like
 
     conventions = convention_names()
