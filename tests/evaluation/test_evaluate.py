@@ -1,6 +1,7 @@
 """A model and a data set to metrics: counted again by loops, at the masks' own size."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,12 +13,12 @@ from pixelwise.data.dataset import open_dataset
 from pixelwise.data.sample import Sample
 from pixelwise.errors import DataError
 from pixelwise.evaluation.evaluate import (
-    _MeanBinaryCrossEntropy,
     evaluate,
     evaluate_samples,
     fit_to_model,
     open_for_model,
 )
+from pixelwise.evaluation.headline_counts import MultilabelCounting
 from pixelwise.models import create_model
 from pixelwise.models.model_file import ModelCard, Preprocessing, TrainingData
 from pixelwise.prediction.predictor import Predictor
@@ -187,12 +188,14 @@ def test_multilabel_metrics_equal_a_recount(tmp_path):
 
 
 def test_the_binary_loss_of_one_pixel_is_bounded():
-    loss = _MeanBinaryCrossEntropy()
+    card = SimpleNamespace(class_map=SimpleNamespace(num_classes=1))
+    predictor = SimpleNamespace(card=card, decide=lambda logits: (logits > 0).numpy())
+    counting = MultilabelCounting(predictor)
     values = torch.tensor([[[-200.0, 200.0, 0.0, 2.0]]])
-    loss.add(values, np.array([[[255, 0, 128, 255]]], np.uint8))
+    counting.add(values, np.array([[[255, 0, 128, 255]]], np.uint8))
     worst = -np.log(1e-7)
     expected = (2 * worst + np.log(2) + np.log1p(np.exp(-2.0))) / 4
-    assert loss.mean == pytest.approx(expected, rel=1e-6)
+    assert counting.loss == pytest.approx(expected, rel=1e-6)
 
 
 class Kept:

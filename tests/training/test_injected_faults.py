@@ -10,8 +10,8 @@ from PIL import Image
 
 from pixelwise.data.digits import write_digits
 from pixelwise.errors import MaskError, TrainingError
-from pixelwise.training import loop, setup
-from pixelwise.training import train as train_module
+from pixelwise.training import finish as finish_module
+from pixelwise.training import loop, plan
 from pixelwise.training.events import WarningRaised
 from pixelwise.training.run_folder import load_notes
 from pixelwise.training.train import train
@@ -26,8 +26,8 @@ TRAIN, VAL = 16, 6
 def _without_pictures(monkeypatch):
     """Half the time of such short trainings goes into figures, which other tests look at."""
     monkeypatch.setattr(loop, "draw_curves", lambda *_: None)
-    monkeypatch.setattr(train_module, "_draw_pictures", lambda *_: [])
-    monkeypatch.setattr(train_module, "write_run_report", lambda *_: None)
+    monkeypatch.setattr(finish_module, "_draw_pictures", lambda *_: [])
+    monkeypatch.setattr(finish_module, "write_run_report", lambda *_: None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,7 +196,7 @@ def test_validation_images_of_another_world_are_told(tmp_path):
 
 
 def test_activations_that_have_died_are_told(tmp_path, monkeypatch):
-    honest = setup.create_model
+    honest = plan.create_model
 
     def dead(*arguments, **options):
         model = honest(*arguments, **options)
@@ -204,7 +204,7 @@ def test_activations_that_have_died_are_told(tmp_path, monkeypatch):
         torch.nn.init.constant_(layers[1].bias, -1000)
         return model
 
-    monkeypatch.setattr(setup, "create_model", dead)
+    monkeypatch.setattr(plan, "create_model", dead)
     data = write(tmp_path / "data", drawn_pairs())
     found = problems_of(data, tmp_path, model="stacked-fcn")
     assert found[0] == ("dead-activations", 1)

@@ -27,11 +27,13 @@ EXPORT_OBSTACLES = {
 }
 """Of architectures that have one; see :class:`pixelwise.models.base.SegmentationModel`."""
 
-BATCH_OBSTACLES = dict.fromkeys(
-    ("segformer", "dpt", "upernet"),
-    "torch.export fixes whether a batch holds one image or several",
-)
-"""The same, of architectures that can be traced with a fixed number of images alone."""
+FIXED_BATCH = ("segformer", "dpt", "upernet")
+"""Architectures that can only be traced with a fixed number of images."""
+
+FIXED_BATCH_ENCODERS = ("mit_",)
+"""How the names of encoders begin of which the same is true."""
+
+BATCH_OBSTACLE = "torch.export fixes whether a batch holds one image or several"
 
 
 class SteadyBatchNorm(nn.BatchNorm2d):
@@ -112,7 +114,8 @@ class SmpModel(SegmentationModel):
             ) from error
         self.smallest_px = SMALLEST_PX.get(architecture, self.smallest_px)
         self.export_obstacle = EXPORT_OBSTACLES.get(architecture)
-        self.batch_obstacle = BATCH_OBSTACLES.get(architecture)
+        if architecture in FIXED_BATCH or encoder.startswith(FIXED_BATCH_ENCODERS):
+            self.batch_obstacle = BATCH_OBSTACLE
         if pretrained:
             self.network = fetched(lambda: build("imagenet"), name)
         for layer in self.network.modules():
