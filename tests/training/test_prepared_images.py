@@ -134,7 +134,7 @@ def test_every_policy_trains_and_evaluates_at_the_original_size(scenes, tmp_path
 def test_bands_that_are_no_numbers_are_refused_on_the_command_line(run_cli, scenes, bands):
     code, _, err = run_cli("train", scenes, "--bands", bands)
     assert code == 1
-    assert f"--bands must be numbers from 1 on, such as 4,3,2. Got '{bands}'" in err
+    assert f"--bands must be band numbers starting at 1, such as 4,3,2. Got '{bands}'" in err
 
 
 def test_bands_are_chosen_on_the_command_line(run_cli, scenes, tmp_path):
