@@ -185,7 +185,7 @@ def test_images_are_shown_worst_first_and_each_once(written):
 def test_the_label_that_is_missing_is_shown_with_the_command_for_all(written):
     page, _ = written
     heading = page.text.index("Label review")
-    review = page.text[heading : page.text.index("Borders, objects")]
+    review = page.text[heading : page.text.index("Borders and calibration")]
     assert f"1. ground → {NASTY}" in review
     assert "scene 3 <i>" in review
     assert "2. " not in review
