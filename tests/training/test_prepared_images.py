@@ -102,7 +102,7 @@ def test_bands_of_the_dataset_card_are_trained_on_and_not_chosen_again(scenes, t
     card.write_text(json.dumps({"path": str(scenes), "bands": [4, 3]}))
     said = []
     outcome = train(card, out=tmp_path / "run", listener=said.append, **QUICK)
-    assert "bands 4, 3: as the dataset card says" in str(said)
+    assert "bands 4, 3: from the dataset card" in str(said)
     predictor = load_model(outcome.folder, device="cpu")
     assert predictor.card.preprocessing.bands == (4, 3)
     assert evaluate(predictor, card, "val").loss == pytest.approx(outcome.metrics.loss, rel=1e-5)
