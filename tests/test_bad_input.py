@@ -236,7 +236,7 @@ def test_a_dataset_with_other_classes_than_the_model(
     assert f"{dataset} must have the model's 3 classes sky, road, car. Got 3: sky, road, tr" in line
     multilabel = make_class_dataset(tmp_path / "multilabel")
     line = refused("evaluate", model, multilabel)
-    assert f"{multilabel} must have multiclass masks, as the model. Got multilabel" in line
+    assert f"{multilabel} must have multiclass masks, like the model. Got multilabel" in line
 
 
 def test_a_dataset_with_more_classes_than_the_model(refused, tmp_path, make_index_dataset, model):

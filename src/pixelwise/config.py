@@ -1,7 +1,7 @@
-"""The recipe: every choice of a training, as YAML that is checked on reading.
+"""The recipe: all settings of a training, as validated YAML.
 
-``None`` stands for "chosen from the data and the machine"; what was chosen is written into the
-recipe of the run, with no ``None`` left that matters, and that file is valid input again.
+``None`` means "chosen from the data and the machine". The chosen values are written into the recipe
+of the run, which is a valid recipe itself.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ WhiteBalance = Literal["none", "gray-world"]
 Contrast = Literal["none", "stretch", "stretch-bands", "clahe"]
 
 DEFAULT_SPLIT = "70/15/15"
-"""Train, validation and test shares where the folder says nothing."""
+"""Default train, validation and test shares for folders without splits."""
 
 
 class _Section(BaseModel):
@@ -43,7 +43,7 @@ class _Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _drop_empty(cls, content: Any) -> Any:
-        """``training:`` with nothing below it is ``None`` in YAML, and means the defaults."""
+        """Replace ``None`` by the defaults: an empty ``training:`` is ``None`` in YAML."""
         if not isinstance(content, dict):
             return content
         empty = {key for key, value in content.items() if value is None}
@@ -53,7 +53,7 @@ class _Section(BaseModel):
 
 
 def _holds_entries(annotation: Any) -> bool:
-    """The annotation is of a section, a mapping or a list, and not of one that may be ``None``."""
+    """Whether the annotation is a section, mapping or list that may not be ``None``."""
     kind = get_origin(annotation) or annotation
     return isinstance(kind, type) and issubclass(kind, BaseModel | dict | list | tuple)
 
@@ -63,13 +63,13 @@ class _ResizePolicy(BaseModel):
 
 
 class ShortestSide(_ResizePolicy):
-    """Resize without distortion until the shorter side has this many pixels."""
+    """Resize without distortion so that the shorter side has this number of pixels."""
 
     shortest_side: Positive
 
 
 class Letterbox(_ResizePolicy):
-    """Resize without distortion to fit into height and width, upper left; the rest is ignored."""
+    """Resize without distortion to fit into height and width, with ignored padding."""
 
     letterbox: Size
 
@@ -96,37 +96,36 @@ Resize = Annotated[
         ),
     ),
 ]
-"""How images of any size become images of a working size."""
+"""A resize of images to a working size."""
 
 
 class DataRecipe(_Section):
-    """What to train on.
+    """The training data.
 
     Attributes:
         path: A folder, a dataset card, or ``digits``.
-        format: The label format; ``None`` looks at the folder.
-        split: ``TRAIN/VAL/TEST`` or ``TRAIN/TEST`` shares; used where the folder gives no splits;
-            ``None`` takes those of the dataset card, else 70/15/15.
-        split_seed: The seed of that split.
-        ignore: Stored mask values that are ignored, beside those of the format or the card.
-        label_mode: ``multiclass`` or ``multilabel``, for formats that can be read as both.
-        unexpected: What becomes of stored values or colors that are neither a class nor ignored:
-            ``error`` refuses the file, ``nearest`` takes the nearest class, ``ignore`` ignores the
-            pixels.
-        scale: Images are resized by this factor before the model sees them, and its logits back.
+        format: The label format; ``None`` means that it is detected.
+        split: ``TRAIN/VAL/TEST`` or ``TRAIN/TEST`` shares for a folder without splits; ``None``
+            means those of the dataset card, else 70/15/15.
+        split_seed: Random seed of the split.
+        ignore: Stored mask values that are ignored, in addition to those of the format or the card.
+        label_mode: ``multiclass`` or ``multilabel``, for formats that support both.
+        unexpected: What to do with stored values or colors that are neither a class nor ignored:
+            ``error`` raises, ``nearest`` uses the nearest class, ``ignore`` ignores the pixels.
+        scale: Factor by which images are resized for the model; logits are resized back.
         normalization: ``dataset`` subtracts the mean and divides by the standard deviation of the
             training images, per channel; ``range`` divides by the largest value of the bit depth.
-        resize: ``[HEIGHT, WIDTH]`` in pixels that every image is brought to, distorted where its
-            sides have another ratio; ``{shortest_side: PIXELS}`` or
-            ``{letterbox: [HEIGHT, WIDTH]}`` without distortion; ``None`` keeps each image's size
-            and cuts crops. Logits go back to the image's size.
-        bands: Which bands of an image are taken, counted from 1 as GDAL does, ``[4, 3, 2]`` for
-            instance; ``None`` takes those of the dataset card, else all.
-        denoise: ``median`` (3 x 3) takes out single wrong pixels, ``nl-means`` grain.
+        resize: ``[HEIGHT, WIDTH]`` in pixels for all images, which may change their aspect ratio;
+            ``{shortest_side: PIXELS}`` or ``{letterbox: [HEIGHT, WIDTH]}`` without distortion;
+            ``None`` keeps the image size and trains on crops. Logits are resized back to the image
+            size.
+        bands: Selected bands, counted from 1 as in GDAL, such as ``[4, 3, 2]``; ``None`` means
+            those of the dataset card, else all.
+        denoise: ``median`` (3 x 3) removes single wrong pixels, ``nl-means`` removes grain.
         white_balance: ``gray-world`` gives all bands of an image the same mean.
-        contrast: Per image: ``stretch`` spreads its values over the whole range,
-            ``stretch-bands`` those of each band by itself, as satellite images are shown;
-            ``clahe`` evens out the contrast of each part.
+        contrast: Per image: ``stretch`` stretches its values to the full range, ``stretch-bands``
+            does so for each band separately, as is common for satellite images; ``clahe`` equalizes
+            the local contrast.
     """
 
     path: str | None = None
@@ -146,11 +145,11 @@ class DataRecipe(_Section):
 
 
 class ModelRecipe(_Section):
-    """Which model.
+    """The model.
 
     Attributes:
         name: A registered name.
-        arguments: Further arguments of that architecture.
+        arguments: Arguments of the architecture.
     """
 
     name: str = "unet-fast"
@@ -158,39 +157,39 @@ class ModelRecipe(_Section):
 
 
 class TrainingRecipe(_Section):
-    """How to train.
+    """The training.
 
     Attributes:
-        epochs: Passes over the training images. Either this or ``minutes``.
-        minutes: Wall-clock budget, from the start of the command to the written report; the
-            schedule follows the clock. Either this or ``epochs``.
-        batch_size: Images per step.
-        size: Height and width in pixels of the crops that are trained on, at working scale.
+        epochs: Number of passes over the training images; give either this or ``minutes``.
+        minutes: Wall-clock budget from the start of the command to the written report; the schedule
+            follows the clock.
+        batch_size: Number of images per step.
+        size: Height and width of the training crops in pixels, at working scale.
         optimizer: ``adam`` or ``adamw``.
-        learning_rate: The highest learning rate of the schedule.
-        betas: Adam's averaging of gradient and squared gradient. 0.95 for the second, against the
-            usual 0.999, follows the gradients of a short training faster.
-        weight_decay: Of ``adamw``.
-        warmup: Share of the training in which the learning rate rises to its highest.
-        freeze_batchnorm_from: Share of the training from which on BatchNorm is frozen: it
-            normalizes by its running statistics, as in prediction, and no longer by each batch;
-            ``None`` freezes it where batches are small.
+        learning_rate: Peak learning rate of the schedule.
+        betas: Adam's decay factors. A second factor of 0.95 instead of the usual 0.999 adapts
+            faster in short trainings.
+        weight_decay: Weight decay of ``adamw``.
+        warmup: Fraction of the training for the linear warm-up.
+        freeze_batchnorm_from: Fraction of the training after which BatchNorm is frozen and uses its
+            running statistics, as in prediction; ``None`` freezes it late if batches are small.
         schedule: ``cosine`` decay after the warm-up, or ``constant``.
-        clip_norm: Gradients are scaled down to this norm; ``None`` leaves them.
+        clip_norm: Maximum gradient norm; ``None`` disables clipping.
         class_weights: ``none``, ``balanced`` (1 / sqrt(frequency), from the data), or one weight
-            per class. Of multilabel masks: what its pixels count against those without it.
-        monitor: What makes an epoch the best: ``mean_iou`` of the validation (of equals the
-            lower loss), the validation ``loss`` alone, or that it is the ``last``.
-        metrics: Further registered metrics of the validation, each with columns of its own in
+            per class; for multilabel masks, the weight of positive pixels relative to negative
+            ones.
+        monitor: Criterion for the best epoch: validation ``mean_iou`` (ties are broken by the
+            loss), validation ``loss``, or ``last`` for the last epoch.
+        metrics: Additional registered validation metrics, with their own columns in
             ``history.csv``.
-        patience: Stop after this many epochs without a better validation metric. ``None`` takes a
-            third of the epochs, at least 10; with ``minutes`` the budget alone is the end.
-        seed: Of weights, order, crops and dropout.
-        device: ``auto`` takes CUDA, then MPS, then the CPU.
-        precision: Of training steps: ``float32`` or ``bfloat16`` (autocast). Metrics are always
-            computed in float32.
-        memory_format: How images and weights lie in memory, ``channels_last`` or ``contiguous``;
-            ``None`` takes what is faster for this model on this machine.
+        patience: Stop after this number of epochs without a better validation metric. ``None``
+            means a third of the epochs, at least 10; with ``minutes`` there is no patience.
+        seed: Random seed of weights, order, crops and dropout.
+        device: ``auto`` means CUDA, else MPS, else the CPU.
+        precision: Precision of training steps, ``float32`` or ``bfloat16`` (autocast). Metrics are
+            always computed in float32.
+        memory_format: Memory format of images and weights, ``channels_last`` or ``contiguous``;
+            ``None`` means the faster one for this model on this machine.
     """
 
     epochs: Positive | None = None
@@ -216,14 +215,14 @@ class TrainingRecipe(_Section):
 
 
 class AugmentationRecipe(_Section):
-    """What is varied in training, jointly on image and mask.
+    """The augmentation in training, jointly of image and mask.
 
     Attributes:
         orientation: ``fixed`` for text and digits; ``mirrored`` (left and right) for photographs;
             ``free`` (both flips and quarter turns) for pictures from above or through a microscope.
         scale: Smallest and largest factor by which a crop is zoomed.
-        brightness: Shift by up to this share of the image's standard deviation.
-        contrast: Stretch by up to this share.
+        brightness: Maximum shift, as a fraction of the image's standard deviation.
+        contrast: Maximum relative change of the contrast.
     """
 
     orientation: Literal["fixed", "mirrored", "free"] | None = None
@@ -239,7 +238,7 @@ class AugmentationRecipe(_Section):
 
 
 class Recipe(_Section):
-    """Every choice of a training, in four sections."""
+    """All settings of a training, in four sections."""
 
     data: DataRecipe = Field(default_factory=DataRecipe)
     model: ModelRecipe = Field(default_factory=ModelRecipe)
@@ -247,7 +246,7 @@ class Recipe(_Section):
     augmentation: AugmentationRecipe = Field(default_factory=AugmentationRecipe)
 
     def to_yaml(self) -> str:
-        """The recipe as YAML; :func:`load_recipe` reads it back."""
+        """Return the recipe as YAML, which :func:`load_recipe` can read."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
@@ -259,19 +258,19 @@ def load_recipe(path: Path | str | None = None, overrides: Sequence[str] = ()) -
         overrides: ``section.key=value``, the value in YAML, such as ``training.epochs=20``.
 
     Raises:
-        ConfigError: The file is missing or no YAML, a key is unknown, or a value is out of range.
+        ConfigError: The file is missing or not YAML, a key is unknown, or a value is out of range.
     """
     content = read_yaml(Path(path)) if path else {}
     return overridden(content, overrides, str(path) if path else "recipe")
 
 
 def overridden(content: dict[str, Any], overrides: Sequence[str], origin: str) -> Recipe:
-    """A recipe of plain data, with some of its keys replaced.
+    """Create a recipe from plain data, with some keys replaced.
 
     Args:
-        content: Sections and keys; it is changed.
+        content: Sections and keys; modified in place.
         overrides: ``section.key=value``, the value in YAML, such as ``training.epochs=20``.
-        origin: Where the content was read from, for messages.
+        origin: Source of the content, for messages.
 
     Raises:
         ConfigError: A key is unknown, or a value is out of range.
@@ -284,7 +283,7 @@ def overridden(content: dict[str, Any], overrides: Sequence[str], origin: str) -
         *parents, last = [section, *name.split(".")]
         inside = content
         for parent in parents:
-            if inside.get(parent) is None:  # it is not there, or empty
+            if inside.get(parent) is None:  # the section is missing or empty
                 inside[parent] = {}
             inside = inside[parent]
             if not isinstance(inside, dict):
@@ -297,12 +296,12 @@ def overridden(content: dict[str, Any], overrides: Sequence[str], origin: str) -
 
 
 def with_values(recipe: Recipe, values: dict[str, Any], origin: str) -> Recipe:
-    """A copy of a recipe with some values replaced; checked as a recipe file is.
+    """Return a copy of a recipe with some values replaced, validated like a recipe file.
 
     Args:
-        recipe: Stays as it is.
-        values: By ``section.key``; ``None`` leaves the recipe's own.
-        origin: Where the values come from, for messages.
+        recipe: The recipe; not modified.
+        values: Values by ``section.key``; ``None`` keeps the value of the recipe.
+        origin: Source of the values, for messages.
 
     Raises:
         ConfigError: A value is out of range.
@@ -313,7 +312,9 @@ def with_values(recipe: Recipe, values: dict[str, Any], origin: str) -> Recipe:
         section, _, name = key.partition(".")
         content[section][name] = value
     lengths = {"training.epochs", "training.minutes"}
-    if len(given.keys() & lengths) == 1:  # the one given replaces the other in the recipe
+    if (
+        len(given.keys() & lengths) == 1
+    ):  # epochs and minutes exclude each other: the given one replaces the other
         (other,) = lengths - given.keys()
         content["training"][other.partition(".")[2]] = None
     return validated(Recipe, content, origin)

@@ -1,4 +1,4 @@
-"""What computes, and how it is fastest: asked of the machine, not assumed."""
+"""Selects the device, precision and memory format from queries and measurements of the hardware."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from pixelwise.errors import ConfigError, OutputError
 from pixelwise.files import users_cache, write_text
 
 MIN_SPEEDUP = 1.2
-"""Where it is measured, bfloat16 is taken only if it is faster than float32 by this factor."""
+"""Minimum measured speedup of bfloat16 over float32 for bfloat16 to be chosen."""
 
 
 Precision = Literal["float32", "bfloat16"]
-"""In what a network computes; weights are always kept in float32."""
+"""Compute precision of a network; weights are always stored in float32."""
 
 MemoryFormat = Literal["channels_last", "contiguous"]
 
@@ -36,10 +36,10 @@ MEMORY_FORMATS: dict[MemoryFormat, torch.memory_format] = {
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The device of that name; ``auto`` takes CUDA, then MPS, then the CPU.
+    """Return the device with a name; ``auto`` means CUDA, else MPS, else the CPU.
 
     Raises:
-        ConfigError: The machine does not have it, or there is no such device.
+        ConfigError: The device is unknown or not available.
     """
     available = {
         "cuda": torch.cuda.is_available(),
@@ -56,11 +56,11 @@ def choose_device(name: str = "auto") -> torch.device:
 
 @contextmanager
 def processor_for_training() -> Iterator[None]:
-    """Have numbers close to zero computed as zero while the context lasts.
+    """Flush denormal numbers to zero inside the context.
 
-    Otherwise they are computed in microcode, which was measured to cost, together with what
-    :func:`keep_freed_memory` ends, a third of the time of a U-Net at 368 x 480. What the thread did
-    before is what it does afterwards.
+    CPUs compute denormals in slow microcode. Together with the effect of :func:`keep_freed_memory`,
+    this cost a third of the time of a U-Net at 368 x 480. The previous mode of the thread is
+    restored.
     """
     before = flushes_denormals()
     torch.set_flush_denormal(True)
@@ -71,32 +71,32 @@ def processor_for_training() -> Iterator[None]:
 
 
 def flushes_denormals() -> bool:
-    """Whether this thread computes numbers close to zero as zero; torch itself does not say."""
+    """Whether this thread flushes denormals to zero, which torch does not report."""
     tiny = torch.finfo(torch.float32).tiny
     smallest_normal = torch.tensor(tiny, dtype=torch.float32, device="cpu")
     return (smallest_normal / 2).item() == 0
 
 
 def keep_freed_memory() -> None:
-    """Have the allocator keep large blocks that were freed, for as long as the process lives.
+    """Let the allocator keep large freed blocks for the rest of the process.
 
-    Otherwise it gives them back to the system and has them zeroed again at every step; see
-    :func:`processor_for_training`. No result changes. The allocator cannot be asked what it did
-    before, so this is for a process that nobody else uses, as that of the command line.
+    Otherwise it returns them to the system, which zeroes them again at every step; see
+    :func:`processor_for_training`. Results do not change. The previous setting cannot be queried or
+    restored, so call this only in a process of your own, such as the command line.
     """
     try:
         libc = ctypes.CDLL("libc.so.6")
         m_trim_threshold, m_mmap_threshold = -1, -3
-        # Before 2.35 glibc refuses more than 32 MiB here. The second call ends its own raising of
-        # the threshold, so it must not be made where the first was refused.
+        # Before 2.35, glibc rejects more than 32 MiB here. The second call disables the dynamic
+        # threshold, so it must be skipped if the first one failed.
         if libc.mallopt(m_mmap_threshold, 1 << 30) or libc.mallopt(m_mmap_threshold, 1 << 25):
             libc.mallopt(m_trim_threshold, (1 << 31) - 1)
     except (OSError, AttributeError):
-        pass  # not glibc: its allocator goes its own ways
+        pass  # another C library with a different allocator
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """The error says that memory is full; for the processor torch has no type of its own."""
+    """Whether the error means out of memory; torch has no separate type for the CPU."""
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     )
@@ -105,8 +105,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 def bfloat16_support(device: torch.device) -> bool | None:
     """Whether the device computes matrix products in bfloat16 faster than in float32.
 
-    The hardware is asked first, because a measurement on a busy machine may say anything.
-    ``ONEDNN_MAX_CPU_ISA`` is heeded: it keeps oneDNN, and with it torch, from newer instructions.
+    The hardware is queried first, because measurements on a busy machine are unreliable.
+    ``ONEDNN_MAX_CPU_ISA`` is respected: it limits the instructions of oneDNN, and thus of torch.
 
     Returns:
         ``True``: matrix units for it (AMX, CUDA from compute capability 8.0 on). ``False``: it
@@ -117,7 +117,9 @@ def bfloat16_support(device: torch.device) -> bool | None:
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type != "cpu":
         return None
-    has: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch has none
+    has: dict[str, Any] = getattr(
+        torch.cpu, "get_capabilities", dict
+    )()  # older versions of torch lack this function
     if has.get("architecture") != "x86_64":
         return None
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or "ALL"
@@ -129,23 +131,23 @@ def bfloat16_support(device: torch.device) -> bool | None:
 
 
 CLEAR_SPEEDUPS = (0.8, 1.8)
-"""Outside of these, a few rounds of a measurement leave no doubt."""
+"""Range of speedups that need more rounds of measurement."""
 
 
-@torch.enable_grad()  # predicting asks too, where gradients are off
+@torch.enable_grad()  # prediction calls this with gradients disabled
 def measure_bfloat16_speedup(
     device: torch.device, clock: Callable[[], float] = time.perf_counter
 ) -> float:
-    """How many times faster a training step of a convolution is in bfloat16 than in float32.
+    """Measure the speedup of bfloat16 over float32 in a training step of a convolution.
 
-    Both precisions take turns, and the fastest of each counts, so that other work on the machine
-    slows both. Takes under a quarter of a second, and up to a second where the result is close.
+    Both precisions take turns, and the fastest time of each is used, so that other load affects
+    both. Takes less than a quarter of a second, or up to a second if the result is close.
 
     Args:
-        device: Where to compute.
-        clock: Seconds that only grow.
+        device: The device.
+        clock: A monotonic clock in seconds.
     """
-    # An accelerator needs some milliseconds of work, or only the starting of kernels is measured.
+    # An accelerator needs some milliseconds of work; otherwise only kernel launches are measured.
     channels, side = (32, 64) if device.type == "cpu" else (128, 256)
     layer = nn.Conv2d(channels, channels, 3, padding=1)
     layer = layer.to(memory_format=torch.channels_last).to(device)
@@ -172,9 +174,9 @@ def measure_bfloat16_speedup(
 
 
 def measure_gflops(device: torch.device, precision: Precision) -> float:
-    """Arithmetic that the device does in a second, in 10 ** 9 operations, by a matrix product.
+    """Measure the throughput of a matrix product in 10 ** 9 operations per second.
 
-    Convolutions reach a part of it, so that a time that follows from it is a lower bound.
+    Convolutions reach only a part of it, so times derived from it are lower bounds.
     """
     side = 1024 if device.type == "cpu" else 4096
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
@@ -188,23 +190,23 @@ def measure_gflops(device: torch.device, precision: Precision) -> float:
 
 
 MEASUREMENTS_NAME = "measurements.json"
-"""The file in the cache folder that keeps what was measured, by machine."""
+"""File in the cache folder with the measurements of all machines."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What computes, and what was measured on it before.
+    """A device with its stored measurements.
 
-    Measurements are kept in the cache folder, so that a later training on a busy machine makes the
-    same choices as one on a quiet machine.
+    Measurements are stored in the cache folder, so that a later training on a busy machine makes
+    the
+    same choices as one on an idle machine.
 
     Attributes:
-        device: Where to compute.
-        has_bfloat16: As :func:`bfloat16_support`.
-        name: Device, threads, version of torch and limits of its instructions: what measurements
-            depend on.
-        path: The file of the measurements; ``None`` keeps them in memory only.
-        clock: Seconds that only increase.
+        device: The device.
+        has_bfloat16: Result of :func:`bfloat16_support`.
+        name: Key of the measurements: device, threads, version of torch and instruction limits.
+        path: File of the measurements; ``None`` keeps them in memory only.
+        clock: A monotonic clock in seconds.
     """
 
     device: torch.device
@@ -216,7 +218,7 @@ class Machine:
 
     @classmethod
     def here(cls, device: str = "auto") -> Self:
-        """This machine, with the device of that name.
+        """Return this machine, with the named device.
 
         Raises:
             ConfigError: The machine does not have the device.
@@ -230,23 +232,23 @@ class Machine:
         return cls(chosen, bfloat16_support(chosen), name, path, clock, known)
 
     def remembered(self, key: str, measure: Callable[[], Any]) -> Any:
-        """What was measured before under a key; measured now, and kept, where it was not.
+        """Return the stored measurement of a key; measure and store it if it is missing.
 
         Args:
-            key: What is measured, with everything that it depends on beside the machine.
-            measure: Gives a number, or numbers in lists, as JSON can hold them.
+            key: Name of the measurement, with everything that it depends on besides the machine.
+            measure: Returns a number or nested lists of numbers.
         """
         if key not in self._known:
             self.keep(key, measure())
         return self._known[key]
 
     def recalled(self, key: str, default: float) -> float:
-        """What was kept under a key, or a default."""
+        """Return the stored value of a key, or a default."""
         value = self._known.get(key, default)
         return float(value) if isinstance(value, int | float) else default
 
     def keep(self, key: str, value: Any) -> None:
-        """Keep a measurement for later processes; where that fails, for this one."""
+        """Store a measurement for later processes, or only for this one if the file fails."""
         self._known[key] = value
         if self.path is None:
             return
@@ -256,7 +258,7 @@ class Machine:
             write_text(self.path, json.dumps(content, indent=1) + "\n")
 
     def gflops(self, precision: Precision) -> float:
-        """As :func:`measure_gflops`; the highest figure ever measured on this machine."""
+        """Like :func:`measure_gflops`; the highest value measured on this machine so far."""
         key = f"gflops {precision}"
         measured = measure_gflops(self.device, precision)
         if measured > self.recalled(key, 0.0):
@@ -264,7 +266,7 @@ class Machine:
         return self.recalled(key, measured)
 
     def bfloat16_speedup(self) -> float:
-        """As :func:`measure_bfloat16_speedup`, remembered."""
+        """Like :func:`measure_bfloat16_speedup`, but measured only once."""
         measured = self.remembered(
             "bfloat16 speedup", lambda: measure_bfloat16_speedup(self.device, self.clock)
         )
@@ -283,7 +285,7 @@ def _machine_name(device: torch.device) -> str:
 
 
 def _read(path: Path | None) -> dict[str, dict[str, Any]]:
-    """The measurements of all machines; a damaged file counts as empty."""
+    """Read the measurements of all machines; a damaged file counts as empty."""
     try:
         content = json.loads(path.read_text("utf-8")) if path else {}
     except (OSError, ValueError):

@@ -44,7 +44,7 @@ def test_multilabel_soft_masks_and_a_recipe_are_drawn(run_cli, make_class_datase
     )  # fmt: skip
     assert code == 0
     assert "images: contrast stretch, letterbox 20 x 30" in err
-    assert "augmentation as asked: orientation fixed" in err
+    assert "augmentation from the recipe: orientation fixed" in err
     assert pixels_of(tmp_path / "a.png").any()
 
 

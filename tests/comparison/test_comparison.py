@@ -213,7 +213,7 @@ def test_a_run_that_has_seen_the_validation_images_is_marked(data, tmp_path):
             counts, "evaluate", lambda *a, **k: replace(honest(*a, **k), seen_in_training=3)
         )
         comparison = compare(data, [tmp_path / "old"], out=tmp_path / "out", device="cpu")
-    assert any("too good" in remark for remark in comparison.models[0].remarks)
+    assert any("optimistic" in remark for remark in comparison.models[0].remarks)
     assert comparison.models[0].num_seen == {"val": 3, "test": 3}
 
 
@@ -221,7 +221,7 @@ def test_a_test_figure_is_to_quote_where_no_test_image_chose_anything(twice):
     for model in twice.models:
         assert model.num_selected_on == {"val": 4, "test": 0}
         assert not any("test" in remark for remark in model.remarks)
-    assert "the figure to quote" in verdict_of(twice)
+    assert "quote this score" in verdict_of(twice)
 
 
 def test_a_run_that_was_chosen_by_the_test_images_has_no_figure_to_quote(data, tmp_path):
@@ -234,8 +234,8 @@ def test_a_run_that_was_chosen_by_the_test_images_has_no_figure_to_quote(data, t
     comparison = compare(data, [run.folder], out=tmp_path / "out", device="cpu")
     (model,) = comparison.models
     assert model.num_selected_on == {"val": 0, "test": 4}
-    assert any("chosen by 4 of the test images" in remark for remark in model.remarks)
-    assert "the figure to quote" not in verdict_of(comparison)
+    assert any("selected on 4 of the test images" in remark for remark in model.remarks)
+    assert "quote this score" not in verdict_of(comparison)
 
 
 def test_a_run_whose_file_does_not_say_what_chose_it_has_no_figure_to_quote(
@@ -248,8 +248,8 @@ def test_a_run_whose_file_does_not_say_what_chose_it_has_no_figure_to_quote(
     comparison = compare(data, [run], out=tmp_path / "out", device="cpu")
     (model,) = comparison.models
     assert model.num_selected_on == {"val": None, "test": None}
-    assert any("is not known" in remark for remark in model.remarks)
-    assert "the figure to quote" not in verdict_of(comparison)
+    assert any("are unknown" in remark for remark in model.remarks)
+    assert "quote this score" not in verdict_of(comparison)
 
 
 def test_kept_counts_that_do_not_say_what_chose_the_model_are_made_again(data, twice):

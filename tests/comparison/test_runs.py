@@ -63,7 +63,7 @@ def test_a_report_written_again_says_what_the_training_said(run, runs):
     assert written.page == run / "report.html"
     found = words_of(written.page)
     # What is new: how many of the images were trained on is looked up.
-    found = re.sub(r"<dt>trained on before</dt><dd>0 of these images</dd>", "", found)
+    found = re.sub(r"<dt>seen in training</dt><dd>0 of these images</dd>", "", found)
     assert found == expected
 
 
@@ -140,8 +140,8 @@ def test_data_that_have_changed_since_are_said(run, data, tmp_path):
         (other / "val" / "masks" / "001.png").read_bytes() + b"\0"
     )
     written = report_run(run, data=other, device="cpu")
-    assert any("not as it was in the training" in note for note in written.notes)
-    assert "not as it was in the training" in written.page.read_text(encoding="utf-8")
+    assert any("has changed since the training" in note for note in written.notes)
+    assert "has changed since the training" in written.page.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("missing", ["model.safetensors", "recipe.yaml"])
@@ -187,7 +187,9 @@ def test_runs_of_other_data_splits_or_classes_are_refused_in_one_line(
 ):
     other = make_index_dataset(tmp_path / "data", num_images=8)
     train(other, out=tmp_path / "a", overrides=[TINY], **SHORT)
-    with pytest.raises(DataError, match=r"The images and masks of .*a are not those of .*first"):
+    with pytest.raises(
+        DataError, match=r"The images and masks of .*a differ from those of .*first"
+    ):
         report_runs([runs[0], tmp_path / "a"], device="cpu")
     train(other, out=tmp_path / "b", overrides=[TINY, "data.split_seed=3"], **SHORT)
     with pytest.raises(DataError, match="The training images of"):
@@ -197,12 +199,12 @@ def test_runs_of_other_data_splits_or_classes_are_refused_in_one_line(
         report_runs([tmp_path / "a", tmp_path / "c"], device="cpu")
     code, out, err = run_cli("report", runs[0], tmp_path / "a")
     assert (code, out) == (1, "")
-    assert err.startswith("error: runs side by side must have the same data")
+    assert err.startswith("error: runs that are compared must have the same data")
     assert err.count("\n") == 1
 
 
 def test_a_run_is_not_compared_with_itself(runs):
-    with pytest.raises(ConfigError, match="two or more, each given once"):
+    with pytest.raises(ConfigError, match="at least two different runs"):
         report_runs([runs[0], runs[0]])
     with pytest.raises(ConfigError, match="Got none"):
         report_runs([])

@@ -63,7 +63,7 @@ def test_the_recipe_of_every_entry_is_valid_and_its_model_can_be_built(name):
 
 
 def test_what_is_overridden_is_named_among_the_differences(result):
-    assert any("training.epochs is 1 in place of 20" in remark for remark in result.remarks)
+    assert any("training.epochs is 1 instead of 20" in remark for remark in result.remarks)
 
 
 def test_the_entries_differ_from_the_one_they_build_on_in_what_they_name():
@@ -138,9 +138,9 @@ def test_a_budget_is_named_as_what_differs(digits, tmp_path, ticking_clock):
         out=tmp_path / "run",
         overrides=["training.batch_size=4"],
     )
-    assert "a budget of 0.4 minutes in place of 20 epochs" in short.remarks
+    assert "a budget of 0.4 minutes instead of 20 epochs" in short.remarks
     assert short.asked_epochs is None
-    assert "training.patience is None in place of 20" in short.remarks
+    assert "training.patience is None instead of 20" in short.remarks
     assert load_recipe(tmp_path / "run" / "recipe.yaml").training.patience is None
 
 
@@ -159,7 +159,7 @@ def test_a_comparison_trains_all_and_ranks_them_on_one_page(digits, tmp_path, ti
         assert model.ranked.value == pytest.approx(metrics[model.name], abs=1e-6)
         # In a second a model may not learn to tell anything apart.
         assert all("everywhere" in remark for remark in model.remarks)
-    assert "A1 by its own recipes, 0.4 minutes each" in Path(comparison.page).read_text("utf-8")
+    assert "A1 with its own recipes, 0.4 minutes each" in Path(comparison.page).read_text("utf-8")
     with pytest.raises(ConfigError, match="new folder"):
         compare_article("A1", data=digits, out=tmp_path / "compare")
 

@@ -290,7 +290,7 @@ def crowded_charts():
         "long": line_chart(
             [Line("training", falling), Line("validation", falling)], "epoch", "loss"
         ),
-        "one point": line_chart([Line("training", [(1.0, 0.5)])], "epoch", "share that is wrong"),
+        "one point": line_chart([Line("training", [(1.0, 0.5)])], "epoch", "risk (error rate)"),
         "bars": bar_chart([(name, 1.0) for name in ("0-1", "1-2", "2-4", "4-8", "8-16", "16+")],
                           "distance to the nearest border, px", "accuracy"),
     }  # fmt: skip

@@ -158,7 +158,7 @@ def test_a_class_that_no_mask_shows_is_listed_and_counts_nowhere(written):
     page, metrics = written
     assert metrics.absent_classes == ("nowhere",)
     assert page.row("nowhere")[1:] == [*["\N{EN DASH}"] * 6, "0"]
-    assert "Not in these masks, so not counted: nowhere." in page.text
+    assert "Absent from these masks, so not averaged: nowhere." in page.text
 
 
 def test_names_are_text_whatever_is_in_them(written):
@@ -185,17 +185,17 @@ def test_images_are_shown_worst_first_and_each_once(written):
 def test_the_label_that_is_missing_is_shown_with_the_command_for_all(written):
     page, _ = written
     heading = page.text.index("Label review")
-    review = page.text[heading : page.text.index("Borders, objects")]
+    review = page.text[heading : page.text.index("Borders and calibration")]
     assert f"1. ground → {NASTY}" in review
     assert "scene 3 <i>" in review
     assert "2. " not in review
     assert "pixelwise review 'my run' data" in review
-    assert "learned from all 6 images" in review
+    assert "estimated on all 6 images" in review
 
 
 def test_labels_that_are_right_are_not_doubted(tmp_path):
     page, _ = page_of([scene(0), scene(1)], tmp_path / "report.html")
-    assert "No label was found that the model is sure to be wrong." in page.text
+    assert "No likely label error was found." in page.text
 
 
 def test_a_review_finds_what_a_second_look_at_everything_finds():
@@ -231,7 +231,7 @@ def test_a_review_predicts_no_more_images_than_it_says(monkeypatch):
     found = label_caveats.review_worst(metrics, model, by_name.__getitem__, ())
     assert len(predicted) == 2
     assert found.entries[0].name == "scene 7 <i>"
-    assert "the 2 whose labels it denies the most" in found.notes[0]
+    assert "the 2 with the most disagreement" in found.notes[0]
 
 
 def test_a_weak_model_is_not_to_be_trusted_against_the_labels():
@@ -241,7 +241,7 @@ def test_a_weak_model_is_not_to_be_trusted_against_the_labels():
         {one.name: one for one in wrong}.__getitem__, (),
     ).notes  # fmt: skip
     assert "The model is weak" in notes[1]
-    assert "2 of the images were trained on" in notes[2]
+    assert "trained on 2 of the images" in notes[2]
 
 
 def test_what_went_wrong_in_training_stands_at_the_top_and_the_curves_below(tmp_path):
@@ -277,8 +277,8 @@ def words_of(samples, **changes):
 def test_a_good_result_is_called_so_with_its_numbers():
     words = words_of([scene(0), scene(1)])
     assert words[0].startswith("The result is very good: mean IoU 1.000")
-    assert "2 images, 100.0% of the pixels right" in words[0]
-    assert "2 images are few" in words[1]
+    assert "2 images, pixel accuracy 100.0%" in words[0]
+    assert "only 2 images" in words[1]
     assert any("weakest class is" in one and "IoU 1.000" in one for one in words)
 
 
@@ -290,10 +290,12 @@ def test_a_bad_result_names_the_worst_class_and_what_it_is_taken_for():
         mask[mask == 1] = 2
 
     samples = [scene(number, cell_is_dirt) for number in range(5)]
-    (found,) = [one for one in words_of(samples) if one.startswith("dirt is found badly")]
+    (found,) = [one for one in words_of(samples) if one.startswith("dirt is segmented poorly")]
     assert f"of it is missed, mostly taken for {NASTY}" in found
     samples = [scene(number, dirt_is_cell) for number in range(5)]
-    assert any(one.startswith(f"{NASTY} is found") or "weakest" in one for one in words_of(samples))
+    assert any(
+        one.startswith(f"{NASTY} is segmented") or "weakest" in one for one in words_of(samples)
+    )
 
 
 def test_a_rare_class_that_is_never_predicted_is_told_so():
@@ -301,7 +303,7 @@ def test_a_rare_class_that_is_never_predicted_is_told_so():
         mask[0, :4] = 3
 
     (found,) = [one for one in words_of([scene(0, add_a_speck), scene(1)])
-                if one.startswith("nowhere is found badly")]  # fmt: skip
+                if one.startswith("nowhere is segmented poorly")]  # fmt: skip
     assert "it is rare, 0.09% of the labeled pixels" in found
     assert "it is never predicted, mostly taken for ground" in found
 
@@ -313,18 +315,18 @@ def test_a_class_that_is_seen_where_it_is_not_is_told_by_what_is_there_instead()
         mask[rows[:share], columns[:share]] = 0
 
     (found,) = [one for one in words_of([scene(number, most_dirt_is_ground) for number in range(5)])
-                if one.startswith("dirt is found badly")]  # fmt: skip
-    assert "of what is called so is something else, mostly labeled ground" in found
+                if one.startswith("dirt is segmented poorly")]  # fmt: skip
+    assert "of its predictions are wrong, mostly labeled ground" in found
     assert "missed" not in found
 
 
 @pytest.mark.parametrize(
     ("overconfidence", "left", "expected"),
     [
-        (0.1, 0.02, "too sure of itself: its probabilities are off by 20.0% on average. "),
-        (0.1, 0.02, "A temperature of 1.70 in place of the model's 1.10 leaves 2.0%."),
-        (-0.1, 0.02, "less sure than it could be"),
-        (0.1, 0.15, "Another temperature does not fix that."),
+        (0.1, 0.02, "overconfident: its expected calibration error is 20.0%. "),
+        (0.1, 0.02, "A temperature of 1.70 instead of the model's 1.10 reduces this to 2.0%."),
+        (-0.1, 0.02, "underconfident"),
+        (0.1, 0.15, "Temperature scaling does not fix this."),
     ],
 )  # fmt: skip
 def test_a_model_whose_probabilities_are_off_is_told_what_a_temperature_would_do(
@@ -367,17 +369,17 @@ def test_a_temperature_is_said_to_be_in_the_model_file_only_where_it_is(
         calibration_error_left=left,
     )
     metrics = dataclasses.replace(metrics, detail=detail, selected_on=len(SCENES))
-    assert any("is in the model file now" in one for one in verdict(metrics, kept)) is is_said
+    assert any("model file now contains it" in one for one in verdict(metrics, kept)) is is_said
     page, _ = page_of(SCENES, tmp_path / "report.html", RunFacts(temperature=kept), metrics)
-    assert ("is in the model file now" in page.text) is is_said
+    assert ("model file now contains it" in page.text) is is_said
 
 
 def test_masks_of_one_class_say_nothing_of_a_weakest_one():
     blank = scene(0)
     mask = np.zeros(SIZE, np.uint8)
     words = words_of([dataclasses.replace(blank, image=blank.image * 0, mask=mask)])
-    assert not any("weakest" in one or "badly" in one for one in words)
-    assert any(one.endswith(f"not counted: {NASTY}, dirt, nowhere.") for one in words)
+    assert not any("weakest" in one or "poorly" in one for one in words)
+    assert any(one.endswith(f"not averaged: {NASTY}, dirt, nowhere.") for one in words)
 
 
 class SaysGround(KnowsColors):
@@ -391,21 +393,21 @@ class SaysGround(KnowsColors):
 def test_a_model_that_says_one_class_everywhere_is_called_by_it_and_by_nothing_else():
     model = Predictor(SaysGround(), predictor().card, device="cpu")
     words = verdict(metrics_of(SCENES, model))
-    assert words[0] == "Every pixel is predicted as ground: the model tells nothing apart."
-    assert not [one for one in words if "found badly" in one or "Borders" in one]
+    assert words[0] == "Every pixel is predicted as ground: the model does not distinguish classes."
+    assert not [one for one in words if "segmented poorly" in one or "Borders" in one]
     blank = dataclasses.replace(SCENES[0], mask=np.zeros(SIZE, np.uint8))
     assert metrics_of([blank], model).constant_prediction is None  # it is right
 
 
 def test_images_that_chose_the_epoch_are_said():
-    said = [any(f"chosen by {number} of these images" in one
+    said = [any(f"selected on {number} of these images" in one
                 for one in words_of(SCENES, selected_on=number))
             for number in (4, 0, None)]  # fmt: skip
     assert said == [True, False, False]
 
 
 def test_images_that_were_trained_on_are_said():
-    assert any("3 of these images were trained on" in one
+    assert any("trained on 3 of these images" in one
                for one in words_of(SCENES, seen_in_training=3))  # fmt: skip
 
 
@@ -416,7 +418,7 @@ def test_borders_that_are_worse_than_the_rest_are_said():
     metrics = metrics_of([scene(number, grow) for number in range(3)])
     weak = dataclasses.replace(metrics.detail, boundary_iou=0.2)
     words = verdict(dataclasses.replace(metrics, detail=weak))
-    (found,) = [one for one in words if one.startswith("Borders are the weak part")]
+    (found,) = [one for one in words if one.startswith("Accuracy is lower at borders")]
     near, inside = metrics.detail.accuracy_by_distance[0], metrics.detail.accuracy_by_distance[-1]
     assert "boundary IoU 0.200" in found
     assert f"{near[1]:.0%} of the pixels at a border" in found

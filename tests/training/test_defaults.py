@@ -100,7 +100,7 @@ def test_the_dataset_card_decides_what_may_be_varied():
     assert recipe.augmentation.orientation == "fixed"
     assert recipe.augmentation.brightness == 0
     assert recipe.augmentation.contrast == pytest.approx(0.2)
-    assert "orientation fixed (as the dataset card says)" in reasons
+    assert "orientation fixed (from the dataset card)" in reasons
 
 
 @pytest.mark.parametrize(("unevenness", "orientation"), [(0.02, "free"), (0.9, "mirrored")])

@@ -149,7 +149,7 @@ def test_a_learning_rate_that_is_a_hundred_times_too_high_is_told(model, learnin
 
 def test_a_learning_rate_that_makes_the_loss_no_number_stops_the_training(tmp_path):
     data = write(tmp_path / "data", drawn_pairs())
-    with pytest.raises(TrainingError, match=r"loss must be a number.*Lower the learning rate"):
+    with pytest.raises(TrainingError, match=r"loss must be finite.*Lower the learning rate"):
         problems_of(data, tmp_path, "training.learning_rate=0.5", model="resunet", epochs=3)
 
 

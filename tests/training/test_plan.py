@@ -136,7 +136,7 @@ def test_a_step_longer_than_the_budget_is_refused_before_it_begins(dataset, monk
 
 
 def test_reading_that_used_up_the_budget_is_said(dataset):
-    with pytest.raises(TrainingError, match="reading the data must leave time to train"):
+    with pytest.raises(TrainingError, match="reading the data must leave time for training"):
         plan(recipe(minutes=1), dataset, machine(), started=-100.0)
 
 

@@ -100,7 +100,7 @@ def test_bands_of_the_dataset_card_are_trained_on_and_not_chosen_again(scenes, t
     card.write_text(json.dumps({"path": str(scenes), "bands": [4, 3]}))
     said = []
     outcome = train(card, out=tmp_path / "run", listener=said.append, **QUICK)
-    assert "bands 4, 3: as the dataset card says" in str(said)
+    assert "bands 4, 3: from the dataset card" in str(said)
     predictor = load_model(outcome.folder, device="cpu")
     assert predictor.card.preprocessing.bands == (4, 3)
     assert evaluate(predictor, card, "val").loss == pytest.approx(outcome.metrics.loss, rel=1e-5)
@@ -132,7 +132,7 @@ def test_every_policy_trains_and_evaluates_at_the_original_size(scenes, tmp_path
 def test_bands_that_are_no_numbers_are_refused_on_the_command_line(run_cli, scenes, bands):
     code, _, err = run_cli("train", scenes, "--bands", bands)
     assert code == 1
-    assert f"--bands must be numbers from 1 on, such as 4,3,2. Got '{bands}'" in err
+    assert f"--bands must be band numbers starting at 1, such as 4,3,2. Got '{bands}'" in err
 
 
 def test_bands_are_chosen_on_the_command_line(run_cli, scenes, tmp_path):

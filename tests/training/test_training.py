@@ -205,7 +205,7 @@ def test_a_run_is_never_written_over(whole_run):
 
 def test_resume_refuses_another_recipe(whole_run):
     _, outcome, _ = whole_run
-    with pytest.raises(ConfigError, match="keeps its recipe"):
+    with pytest.raises(ConfigError, match="must keep its recipe"):
         train(out=outcome.folder, resume=True, epochs=9)
 
 

@@ -1,4 +1,4 @@
-"""The command line: one file per verb; each parses, calls one public function, prints.
+"""The command line: one file per verb; each parses, calls one public function and prints.
 
 Results go to stdout, progress and reasons to stderr. Exit codes: 0 done, 1 a pixelwise error,
 2 wrong usage, 130 interrupted.
@@ -16,29 +16,29 @@ from pixelwise.errors import PixelwiseError
 VERBS = {
     "data": "Make, check, show, split and convert data sets.",
     "train": "Train a model on a folder of labeled images.",
-    "evaluate": "Evaluate a model on labeled images, with intervals.",
+    "evaluate": "Evaluate a model on labeled images, with confidence intervals.",
     "predict": "Segment images of any size.",
     "compare": "Train models under one budget and rank them on one page.",
-    "report": "Write a run's report again, or put several side by side.",
-    "review": "Find where the labels are likely wrong.",
-    "models": "List the models and what they cost.",
-    "lab": "Train published systems by their own recipes.",
+    "report": "Rewrite the report of a run, or compare several runs on one page.",
+    "review": "Find likely label errors.",
+    "models": "List the models with their parameters and compute.",
+    "lab": "Train published systems with their own recipes.",
 }
-"""Every verb, which is a module here, and what it does; in the order of a project."""
+"""Every verb (the name of its module in this package) and its help text, in display order."""
 
 OPTIONS = {
     "--debug": "Show the traceback of an error.",
     "--install-completion": "Install completion for the current shell.",
-    "--show-completion": "Show that completion, to copy or change it.",
+    "--show-completion": "Print the completion script for the current shell.",
     "--version": "Print the version and exit.",
     "-h, --help": "Show this message and exit.",
 }
-"""What may stand before the verb."""
+"""The global options and their help texts."""
 
 OVERVIEW = """\
 Usage: pixelwise [OPTIONS] VERB ...
 
-  Semantic segmentation: a folder of labeled images in, a trusted model out.
+  Train, evaluate and ship semantic-segmentation models from a folder of labeled images.
 
 Verbs:
 {verbs}
@@ -46,20 +46,20 @@ Verbs:
 Options:
 {options}
 
-What a verb takes: pixelwise VERB --help"""
+Run 'pixelwise VERB --help' for the options of a verb."""
 
 
 class Interrupted(BaseException):
-    """Ctrl-C under a name of its own: Typer ends the process without a word for the usual one."""
+    """Ctrl-C, wrapped: Typer exits silently on a plain KeyboardInterrupt."""
 
 
 def overview() -> str:
-    """What ``pixelwise --help`` prints."""
+    """Return the text of ``pixelwise --help``."""
     return OVERVIEW.format(verbs=_listed(VERBS), options=_listed(OPTIONS))
 
 
 def version_line() -> str:
-    """What ``pixelwise --version`` prints."""
+    """Return the text of ``pixelwise --version``."""
     from importlib import metadata
 
     return f"pixelwise {metadata.version('pixelwise')}"
@@ -70,7 +70,7 @@ class Command:
     """The command that is running.
 
     Attributes:
-        started: When it began, on the clock of :func:`time.perf_counter`.
+        started: Start time, as returned by :func:`time.perf_counter`.
     """
 
     started: float = 0.0
@@ -102,7 +102,7 @@ def main() -> None:
         sys.stderr.write(f"{str(error) or 'interrupted'}\n")
         sys.exit(130)
     except BrokenPipeError:
-        # The reader of a pipe has gone: nothing is left to say, not even at exit.
+        # The reading end of the pipe is closed: nothing more can be printed, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 

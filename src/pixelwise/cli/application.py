@@ -1,4 +1,4 @@
-"""The Typer application: every verb of :data:`pixelwise.cli.VERBS`, and what holds for all."""
+"""The Typer application: every verb of :data:`pixelwise.cli.VERBS` and the global options."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typer.core import TyperGroup
 
 from pixelwise.cli import OPTIONS, VERBS, Interrupted, overview, version_line
 
-# The arguments below are click's; where Typer has click from differs between its versions.
+# The arguments below are click's; Typer imports click from different places by version.
 
 
 class WithOverview(TyperGroup):
-    """Says of itself what ``pixelwise --help`` says, however it is asked."""
+    """The top-level group; its help is always the text of ``pixelwise --help``."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the verb."""
@@ -25,15 +25,15 @@ class WithOverview(TyperGroup):
             raise Interrupted(*error.args) from error
 
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
-        """Write the one overview there is."""
+        """Write the overview of the verbs."""
         formatter.write(overview())
 
 
 class WithWholeLines(TyperGroup):
-    """Lists its commands with all that the first line of their docstring says."""
+    """A group that lists its commands with the complete first line of their docstrings."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
-        """Write the list; click itself would cut the lines."""
+        """Write the list of commands; click itself would truncate the lines."""
         rows = [
             (name, command.get_short_help_str(limit=1000))
             for name, command in self.commands.items()
@@ -46,7 +46,7 @@ app = typer.Typer(
     cls=WithOverview,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    # As markup, hints in square brackets such as [default: index] would vanish from the help.
+    # Parsed as markup, hints in square brackets such as [default: index] would disappear.
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -61,14 +61,14 @@ def _print_version(is_asked: bool) -> None:
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help=OPTIONS["--debug"])] = False,
-    version: Annotated[  # noqa: ARG001  it has been answered before
+    version: Annotated[  # noqa: ARG001  --version was handled before
         bool,
         typer.Option(
             "--version", help=OPTIONS["--version"], callback=_print_version, is_eager=True
         ),
     ] = False,
 ) -> None:
-    """What holds for all verbs."""
+    """Options for all verbs."""
     if debug:
         os.environ["PIXELWISE_DEBUG"] = "1"
 

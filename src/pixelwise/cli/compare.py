@@ -1,4 +1,4 @@
-"""``pixelwise compare``: several models under one budget to a ranking."""
+"""``pixelwise compare``: trains several models under one budget and ranks them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 PIPED_WIDTH = 200
-"""Letters in a line where no terminal says how many there are."""
+"""Line width in characters when stdout is not a terminal."""
 
 
 def command(
@@ -34,7 +34,7 @@ def command(
     models: Annotated[
         str,
         typer.Option(
-            help="Registered names, also with arguments as in 'unet-elu(filters=8)'; recipe "
+            help="Registered names, optionally with arguments as in 'unet-elu(filters=8)'; recipe "
             "files; folders of finished runs, which are only evaluated.",
             metavar="A,B,...",
             show_default=False,
@@ -44,9 +44,11 @@ def command(
         float | None, typer.Option(help="Wall-clock budget of each run.", min=0.001)
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Passes over the images instead.", min=1)
+        int | None, typer.Option(help="Budget of each run in epochs instead.", min=1)
     ] = None,
-    seeds: Annotated[int, typer.Option(help="Trainings of each model.", min=1)] = 1,
+    seeds: Annotated[
+        int, typer.Option(help="Number of training runs (seeds) per model.", min=1)
+    ] = 1,
     out: Annotated[
         Path | None,
         typer.Option(help="The comparison's folder. [default: runs/compare-DATA]"),
@@ -61,7 +63,9 @@ def command(
     set_: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", help="Of all models' recipe; may be repeated.", metavar="SECTION.KEY=VALUE"
+            "--set",
+            help="Override a recipe value for all models; may be repeated.",
+            metavar="SECTION.KEY=VALUE",
         ),
     ] = None,
     device: Annotated[
@@ -69,10 +73,10 @@ def command(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train models under one budget, same splits and batches, and rank them on one page.
+    """Train models with the same budget, splits and batches, and rank them on one page.
 
-    The ranking is by mean IoU on the validation images; a test split is evaluated beside it. Repeat
-    the command to continue what was interrupted, or with further models.
+    The ranking is by mean IoU on the validation images; a test split, if any, is evaluated too.
+    Repeat the command to continue an interrupted comparison, or to add models.
     """
     from pixelwise.comparison.compare import compare
     from pixelwise.devices import keep_freed_memory
@@ -103,7 +107,7 @@ def command(
 
 
 def print_ranking(comparison: Comparison) -> None:
-    """The ranking as a table, what should be known of it in words, and where its page lies."""
+    """Print the ranking as a table, the remarks on it, and the path of the page."""
     from rich.console import Console
     from rich.table import Table
 
@@ -129,7 +133,7 @@ def print_ranking(comparison: Comparison) -> None:
             with_unit(model.parameters),
             "-" if memory is None else f"{memory:.4g}",
         )
-    # Into a file or a pipe, names are not folded to fit a terminal that is not there.
+    # In a file or a pipe there is no terminal width, so names are not wrapped.
     Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH).print(table)
     for model in comparison.models:
         if model.remarks:

@@ -1,4 +1,4 @@
-"""What the verbs share in printing: results to stdout, progress to stderr."""
+"""Printing shared by the verbs: results to stdout, progress to stderr."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FormatName = Annotated[
     str | None,
     typer.Option(
         "--format",
-        help="The label format, where looking does not find it; see: pixelwise data formats.",
+        help="The label format, if it is not detected; see: pixelwise data formats.",
     ),
 ]
 IgnoredValues = Annotated[
@@ -38,7 +38,7 @@ UnexpectedValues = Annotated[
     str | None,
     typer.Option(
         "--unexpected",
-        help="What becomes of mask values that are neither a class nor ignored: error, nearest "
+        help="What to do with mask values that are neither a class nor ignored: error, nearest "
         "(class) or ignore. [default: error]",
     ),
 ]
@@ -46,17 +46,17 @@ ModelPath = Annotated[Path, typer.Argument(help="A model file or a run folder.")
 
 
 def say(line: str = "") -> None:
-    """Print a line of the result."""
+    """Print a line of the result to stdout."""
     typer.echo(line)
 
 
 def note(line: str) -> None:
-    """Print a line that accompanies the result."""
+    """Print a line of progress or context to stderr."""
     typer.echo(line, err=True)
 
 
 def print_json(content: Any) -> None:
-    """Print the one JSON document of ``--json``; what is not a number becomes null."""
+    """Print the JSON document of ``--json``; NaN and infinite values become null."""
     typer.echo(json.dumps(_without_nan(content), indent=2, allow_nan=False))
 
 
@@ -69,19 +69,19 @@ def _without_nan(content: Any) -> Any:
 
 
 def is_terminal() -> bool:
-    """Progress can be drawn: a person looks at stderr."""
+    """Whether stderr is an interactive terminal, so that a progress bar can be drawn."""
     return sys.stderr.isatty()
 
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar with ETA on a terminal; elsewhere a plain line at each tenth.
+    """Show a progress bar with ETA on a terminal; elsewhere a plain line after each tenth.
 
     Args:
-        what: What is being done.
+        what: Name of the work, shown in front of the bar.
 
     Yields:
-        A function to call with how many are done and how many there are.
+        A function to call with the number of items done and their total number.
     """
     if not is_terminal():
         last = -1
@@ -146,13 +146,15 @@ def print_metrics(metrics: Metrics) -> None:
     if metrics.detail:
         detail = metrics.detail
         console.print(
-            f"at borders: boundary IoU {_share(detail.boundary_iou)} · "
+            f"borders: boundary IoU {_share(detail.boundary_iou)} · "
             f"trimap IoU {_share(detail.trimap_iou)} · "
             f"surface Dice {_share(detail.surface_dice)} · "
             f"calibration error {detail.calibration_error:.4f}"
         )
     if metrics.absent_classes:
-        console.print(f"not in these masks, so not counted: {', '.join(metrics.absent_classes)}")
+        console.print(
+            f"absent from these masks, so not averaged: {', '.join(metrics.absent_classes)}"
+        )
     for caveat in caveats(metrics):
         console.print(caveat)
     console.print(f"({mode_of(metrics.label_mode).definition})", style="dim")
@@ -162,10 +164,10 @@ def print_metrics(metrics: Metrics) -> None:
 
 
 def require_convention(name: str) -> None:
-    """Refuse an unknown ``--like``, before anything is evaluated for it.
+    """Check the value of ``--like`` before the evaluation starts.
 
     Raises:
-        UnknownNameError: There is no such convention.
+        UnknownNameError: The convention is unknown.
     """
     from pixelwise.errors import UnknownNameError
     from pixelwise.metrics.conventions import convention_names
@@ -176,7 +178,7 @@ def require_convention(name: str) -> None:
 
 
 def print_like(metrics: Metrics, name: str) -> None:
-    """Print the figure of one convention, or of all, with what it does."""
+    """Print the mean IoU under one convention, or under all, with their descriptions."""
     from pixelwise.label_modes import mode_of
     from pixelwise.metrics.conventions import convention_names, figure_like
 
@@ -200,13 +202,13 @@ def _range(interval: Interval | None) -> str:
 
 
 def print_split(plan: SplitPlan, class_names: Sequence[str]) -> None:
-    """Print how many images, groups and images with each class the parts of a split hold."""
+    """Print, for each part of a split, the number of images, of groups and of images per class."""
     from rich.console import Console
     from rich.table import Table
 
     parts = {name: part for division in plan.divisions[:1] for name, part in division.items()}
     columns = [(str(name), part) for name, part in parts.items()]
-    if len(plan.divisions) > 1:  # of the folds, each is for validation once
+    if len(plan.divisions) > 1:  # each fold is the validation part once
         folds = enumerate((division["val"] for division in plan.divisions), start=1)
         columns = [(f"fold {number}", part) for number, part in folds]
         columns += [("test", parts["test"])] if "test" in parts else []
@@ -226,7 +228,7 @@ def _share(value: float | None) -> str:
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """``HxW`` to (height, width)."""
+    """Parse ``HxW`` into (height, width)."""
     from pixelwise.errors import ConfigError
 
     height, _, width = text.lower().partition("x")
@@ -236,17 +238,19 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def parse_bands(text: str) -> tuple[int, ...]:
-    """``4,3,2`` to numbers of bands."""
+    """Parse ``4,3,2`` into band numbers."""
     from pixelwise.errors import ConfigError
 
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and int(part) for part in parts):
-        raise ConfigError(f"--bands must be numbers from 1 on, such as 4,3,2. Got {text!r}")
+        raise ConfigError(
+            f"--bands must be band numbers starting at 1, such as 4,3,2. Got {text!r}"
+        )
     return tuple(map(int, parts))
 
 
 def unexpected_rule(text: str | None) -> Unexpected | None:
-    """What ``--unexpected`` says."""
+    """Parse the value of ``--unexpected``."""
     from pixelwise.classes import UNEXPECTED
     from pixelwise.errors import UnknownNameError
 

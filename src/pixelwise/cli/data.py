@@ -1,4 +1,4 @@
-"""``pixelwise data``: making, looking at and converting data sets."""
+"""``pixelwise data``: creates, checks, shows, splits and converts data sets."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from pixelwise.cli.console import (
     unexpected_rule,
 )
 
-app = typer.Typer(help="Make and look at data sets.", no_args_is_help=True)
+app = typer.Typer(help="Create and inspect data sets.", no_args_is_help=True)
 
 
 @app.callback()
 def options() -> None:
-    """Make and look at data sets."""
+    """Create and inspect data sets."""
 
 
 @app.command("digits")
@@ -36,35 +36,38 @@ def digits(
     out: Annotated[Path, typer.Argument(help="The folder to make.", show_default=False)],
     source: Annotated[
         Path | None,
-        typer.Option(help="Folder of the four MNIST idx files, plain or gzipped.", metavar="DIR"),
+        typer.Option(help="Folder with the four MNIST idx files, plain or gzipped.", metavar="DIR"),
     ] = None,
     download: Annotated[
-        bool, typer.Option("--download", help="Fetch MNIST into --source (default: mnist/).")
+        bool, typer.Option("--download", help="Download MNIST into --source (default: mnist/).")
     ] = False,
-    train: Annotated[int, typer.Option(help="Pictures to train on.", min=1)] = 1000,
-    val: Annotated[int, typer.Option(help="Pictures to validate with.", min=1)] = 200,
-    classes: Annotated[int, typer.Option(help="Classes: digits from 0 on, 1 to 10.")] = 3,
-    height: Annotated[int, typer.Option(help="Height of a picture in pixels.")] = 60,
-    width: Annotated[int, typer.Option(help="Width of a picture in pixels.")] = 60,
-    min_digits: Annotated[int, typer.Option(help="Fewest digits in a picture.")] = 2,
-    max_digits: Annotated[int, typer.Option(help="Most digits in a picture.")] = 4,
+    train: Annotated[int, typer.Option(help="Number of training images.", min=1)] = 1000,
+    val: Annotated[int, typer.Option(help="Number of validation images.", min=1)] = 200,
+    classes: Annotated[
+        int, typer.Option(help="Number of classes, 1 to 10: the digits from 0.")
+    ] = 3,
+    height: Annotated[int, typer.Option(help="Image height in pixels.")] = 60,
+    width: Annotated[int, typer.Option(help="Image width in pixels.")] = 60,
+    min_digits: Annotated[int, typer.Option(help="Minimum number of digits per image.")] = 2,
+    max_digits: Annotated[int, typer.Option(help="Maximum number of digits per image.")] = 4,
     max_iou: Annotated[
-        float, typer.Option(help="Largest overlap (IoU) of two digits' boxes.")
+        float, typer.Option(help="Maximum overlap (IoU) of the boxes of two digits.")
     ] = 0.2,
     proportion_of_mnist: Annotated[
-        float, typer.Option(help="Draw this share of MNIST, with replacement, before choosing.")
+        float, typer.Option(help="First draw this fraction of MNIST with replacement.")
     ] = 1.0,
     multiclass: Annotated[
-        bool, typer.Option("--multiclass", help="A pixel belongs to the first digit inking it.")
+        bool, typer.Option("--multiclass", help="Assign each pixel to the first digit drawn on it.")
     ] = False,
     whole_boxes: Annotated[
-        bool, typer.Option("--whole-boxes", help="The mask of a digit is its whole 28 x 28 box.")
+        bool,
+        typer.Option("--whole-boxes", help="Use the whole 28 x 28 box of a digit as its mask."),
     ] = False,
     seed: Annotated[int, typer.Option(help="The same seed gives the same images.", min=0)] = 0,
 ) -> None:
-    """Make MNIST extended: pictures of several digits with one soft mask per class.
+    """Create MNIST extended: images of several digits with one soft mask per class.
 
-    Without --source or --download, the handwritten digits that scikit-learn ships are used.
+    Without --source or --download, the handwritten digits included in scikit-learn are used.
     """
     from pixelwise.data.digits import DigitOptions, write_digits
 
@@ -91,12 +94,12 @@ def digits(
     )
     note(f"digits from {origin}")
     seconds = time.perf_counter() - started
-    say(f"{out}: {train} + {val} pictures, {height} x {width}, {classes} classes ({seconds:.1f} s)")
+    say(f"{out}: {train} + {val} images, {height} x {width}, {classes} classes ({seconds:.1f} s)")
 
 
 @app.command("formats")
 def formats_(as_json: AsJson = False) -> None:
-    """List the label formats: how their files lie, and which label modes they can hold."""
+    """List the label formats with their file layouts and label modes."""
     from pixelwise.data.formats import formats
 
     known = [formats.create(name) for name in formats.names()]
@@ -112,7 +115,7 @@ def formats_(as_json: AsJson = False) -> None:
 
     table = Table("name", "layout", "labels", box=None, pad_edge=False)
     for one in known:
-        # As text and not as markup: a layout may hold square brackets.
+        # Text instead of markup, because a layout may contain square brackets.
         table.add_row(one.name, Text(one.layout), ", ".join(one.label_modes))
     Console(highlight=False).print(table)
 
@@ -131,7 +134,7 @@ def convert(
     ignore: IgnoredValues = None,
     unexpected: UnexpectedValues = None,
 ) -> None:
-    """Write a data set in another format, pixel by pixel the same, with its classes and splits."""
+    """Convert a data set to another format; pixels, classes and splits stay the same."""
     from pixelwise.data.convert import convert_data
     from pixelwise.data.dataset import open_dataset
 
@@ -157,34 +160,35 @@ def split(
     folds: Annotated[
         int | None,
         typer.Option(
-            help="Make K cards instead, each with another fold for validation.", min=2, max=100
+            help="Write K cards instead, each with a different fold for validation.", min=2, max=100
         ),
     ] = None,
     group_by: Annotated[
         str | None,
         typer.Option(
-            help="Keep together what has the same parent folder (parent), is cut from the same "
-            "picture (scene), or has the same part of the name (a regular expression).",
+            help="Keep images together that have the same parent folder (parent), were cut from "
+            "the same picture (scene), or share a part of the name (a regular expression).",
             metavar="parent|scene|REGEX",
         ),
     ] = None,
     stratify: Annotated[
-        bool, typer.Option("--stratify", help="Give every split its share of each class.")
+        bool,
+        typer.Option("--stratify", help="Stratify: keep the class proportions in every split."),
     ] = False,
     duplicates: Annotated[
         bool,
         typer.Option("--keep-duplicates/--part-duplicates", help="Keep near-duplicates together."),
     ] = True,
     redraw: Annotated[
-        bool, typer.Option("--redraw", help="Draw the folder's own test images again too.")
+        bool, typer.Option("--redraw", help="Also draw the folder's own test images again.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Another seed, another draw.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the draw.", min=0)] = 0,
     format: FormatName = None,  # noqa: A002  the option is called --format
     ignore: IgnoredValues = None,
     unexpected: UnexpectedValues = None,
     as_json: AsJson = False,
 ) -> None:
-    """Divide a data set and write a card that names the images of each split: it never drifts."""
+    """Split a data set and write a card that lists the images of each split."""
     from pixelwise.data.dataset import open_dataset
     from pixelwise.data.splits.plans import plan_split
     from pixelwise.data.splits.split_cards import require_new, write_cards
@@ -220,21 +224,22 @@ def check(
     data: DataPath,
     write: Annotated[
         Path | None,
-        typer.Option(help="Write a dataset card to read over and correct.", metavar="FILE"),
+        typer.Option(help="Write a dataset card for you to review and correct.", metavar="FILE"),
     ] = None,
     report: Annotated[
         Path | None,
-        typer.Option(help="Write an HTML page with pictures of what was found.", metavar="FILE"),
+        typer.Option(help="Write an HTML page with pictures of the findings.", metavar="FILE"),
     ] = None,
     split: Annotated[
-        str | None, typer.Option(help="Shares, for a folder without splits.", metavar="SHARES")
+        str | None,
+        typer.Option(help="Split fractions, for a folder without splits.", metavar="SHARES"),
     ] = None,
     format: FormatName = None,  # noqa: A002  the option is called --format
     ignore: IgnoredValues = None,
     unexpected: UnexpectedValues = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read every file and say what is wrong, the worst first; exit 1 where training would stop."""
+    """Check every file and list the problems, worst first; exit 1 if training would fail."""
     from pixelwise.cli.data_check import print_examination
     from pixelwise.doctor import check_data
 
@@ -271,11 +276,12 @@ def check(
 def show(
     data: DataPath,
     out: Annotated[
-        Path | None, typer.Option(help="The picture. [default: samples-DATA.png]", metavar="PNG")
+        Path | None,
+        typer.Option(help="The PNG to write. [default: samples-DATA.png]", metavar="PNG"),
     ] = None,
-    num: Annotated[int, typer.Option(help="Samples to draw.", min=1, max=50)] = 6,
+    num: Annotated[int, typer.Option(help="Number of samples.", min=1, max=50)] = 6,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "train",
-    seed: Annotated[int, typer.Option(help="Another seed, other samples.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed for the choice of samples.", min=0)] = 0,
     recipe: Annotated[Path | None, typer.Option(help="A YAML recipe to start from.")] = None,
     set_: Annotated[
         list[str] | None,
@@ -287,9 +293,9 @@ def show(
     ignore: IgnoredValues = None,
     unexpected: UnexpectedValues = None,
 ) -> None:
-    """Draw samples with their masks, and beside them as augmentation varies them in training.
+    """Draw samples with their masks, next to augmented versions as used in training.
 
-    The augmentation is the one that a training chooses for this data, or that of the recipe.
+    The augmentation is the default for this data, or that of the recipe.
     """
     from pixelwise.cli.progress import listening
     from pixelwise.training.preview import show_data

@@ -1,4 +1,4 @@
-"""What the doctor found, on the terminal."""
+"""Prints the findings of the data check on the terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pixelwise.doctor import Examination
 
 MAX_LINES = 5
-"""Lines of a finding that are printed; ``--json`` and ``--report`` have more."""
+"""Maximum number of lines printed per finding; ``--json`` and ``--report`` have more."""
 
 STYLES = {"refused": "bold red", "harmful": "bold yellow", "notable": "bold blue"}
 
@@ -28,7 +28,7 @@ def print_examination(examination: Examination) -> None:
             f"  [{finding.kind}]",
         )
         console.print(heading)
-        # As text and not as markup: file names may hold square brackets.
+        # Text instead of markup, because file names may contain square brackets.
         for line in finding.details[:MAX_LINES]:
             console.print(Text(f"          {line}"))
         if len(finding.details) > MAX_LINES:

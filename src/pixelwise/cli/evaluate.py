@@ -1,4 +1,4 @@
-"""``pixelwise evaluate``: a model and a data set to metrics."""
+"""``pixelwise evaluate``: evaluates a model on a data set."""
 
 from __future__ import annotations
 
@@ -36,31 +36,33 @@ def command(
     data: DataPath,
     split: Annotated[
         str | None,
-        typer.Option(help="train, val, test or all. [default: test, else val, else all]"),
+        typer.Option(
+            help="train, val, test or all. [default: the first of test, val and all that exists]"
+        ),
     ] = None,
     ignore: IgnoredValues = None,
     unexpected: UnexpectedValues = None,
     format: FormatName = None,  # noqa: A002  the option is called --format
     like: Annotated[
         str | None,
-        typer.Option(help="The figure that another library's code would give; 'all' lists them."),
+        typer.Option(help="Mean IoU as another library computes it; 'all' lists all of them."),
     ] = None,
     metric: Annotated[
-        list[str] | None, typer.Option(help="A further registered metric; may be repeated.")
+        list[str] | None, typer.Option(help="An additional registered metric; may be repeated.")
     ] = None,
     report: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Measure borders, objects and calibration too, and write this page.",
+            help="Also measure borders, objects and calibration, and write this page.",
         ),
     ] = None,
     device: DeviceName = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate a model on labeled images, at their original size, ignored pixels left out.
+    """Evaluate a model on labeled images at their original size, excluding ignored pixels.
 
-    Prints the metrics and writes nothing, unless --report asks for a page.
+    Prints the metrics; writes no file unless --report is given.
     """
     from pixelwise.evaluation.evaluate import evaluate, open_for_model
     from pixelwise.metrics.extra import create_metrics
@@ -93,7 +95,7 @@ def command(
     if extra and not metrics.extra:
         note(f"no figures of {', '.join(metric or ())}: they are not defined for these labels")
     if report is not None:
-        # So that the page's commands do what this one did.
+        # So that the commands shown on the page repeat this evaluation.
         labels = label_words(ignore or (), unexpected, format)
         words = (str(model), data, "--split", chosen, *labels)
         _write_page(report, metrics, predictor, dataset, chosen, words)
@@ -113,7 +115,7 @@ def _write_page(
     split: str,
     words: tuple[str, ...],
 ) -> None:
-    """Write the report of detailed metrics; ``words`` are the model, the data and their options."""
+    """Write the report; ``words`` are the command-line words for model, data and options."""
     from pixelwise.reporting.report_page import RunFacts, write_report
 
     records = {record.name: record for record in dataset.split(split)}

@@ -1,4 +1,4 @@
-"""``pixelwise lab``: the articles' systems, beside the articles' figures."""
+"""``pixelwise lab``: trains the articles' systems and compares with the published figures."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from pixelwise.cli.console import AsJson, print_json, say
 from pixelwise.cli.progress import listening
 from pixelwise.files import write_text
 
-app = typer.Typer(help="The systems of the articles, with the articles' recipes.")
+app = typer.Typer(help="Train the systems of the articles with their recipes.")
 
 Data = Annotated[
     str | None,
-    typer.Option("--data", help="A folder of the entry's kind. [default: digits, where they fit]"),
+    typer.Option(
+        "--data",
+        help="A folder of the entry's kind of data. [default: digits, for entries that use them]",
+    ),
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="A new folder. [default: in runs/lab]")]
 
@@ -32,7 +35,7 @@ Overrides = Annotated[
 
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
-    """Name every system, with its article's figures and what it is from."""
+    """List every system with its sources and the figures of its article."""
     from pixelwise.lab.catalog import MEASURES, list_entries, load_entry
 
     entries = [load_entry(name) for name in list_entries()]
@@ -50,7 +53,7 @@ def list_(as_json: AsJson = False) -> None:
     table = Table(box=None, pad_edge=False)
     for title in ("name", "model", "data"):
         table.add_column(title, no_wrap=True)
-    table.add_column("what, and the article's figures")
+    table.add_column("system and the article's figures")
     for entry in entries:
         figures = ", ".join(f"{MEASURES[key]} {value:g}" for key, value in entry.figures.items())
         what = f"{entry.title} ({'; '.join(work.cited_as for work in entry.works)})"
@@ -66,16 +69,16 @@ def list_(as_json: AsJson = False) -> None:
 
 @app.command("run")
 def run(
-    name: Annotated[str, typer.Argument(help="Of an entry.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="Name of an entry.", show_default=False)],
     data: Data = None,
     minutes: Annotated[
-        float | None, typer.Option(help="A budget in place of the article's epochs.")
+        float | None, typer.Option(help="Wall-clock budget instead of the article's epochs.")
     ] = None,
     out: Out = None,
     set_: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train one system with its article's recipe; the article's figures and ours, side by side."""
+    """Train one system with its article's recipe and compare the figures with the article's."""
     from pixelwise.devices import keep_freed_memory
     from pixelwise.lab.run import run_entry, side_by_side
 
@@ -103,12 +106,14 @@ def run(
 def compare(
     article: Annotated[str, typer.Argument(help="A1 to A5.", show_default=False)],
     data: Data = None,
-    minutes: Annotated[float, typer.Option(help="The budget of each system.", min=0.01)] = 5.0,
+    minutes: Annotated[
+        float, typer.Option(help="Wall-clock budget of each system.", min=0.01)
+    ] = 5.0,
     out: Out = None,
     set_: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train an article's systems under one budget and draw them on one page."""
+    """Train an article's systems under one budget and compare them on one page."""
     from pixelwise.devices import keep_freed_memory
     from pixelwise.lab.compare import compare_article
 
@@ -131,10 +136,10 @@ def compare(
 
 @app.command("table")
 def table(
-    runs: Annotated[Path, typer.Argument(help="A folder with runs of the lab.")] = Path("runs/lab"),
+    runs: Annotated[Path, typer.Argument(help="A folder with lab runs.")] = Path("runs/lab"),
     out: Annotated[Path | None, typer.Option(help="A Markdown file to write.")] = None,
 ) -> None:
-    """Put the results of all runs into a table, in Markdown."""
+    """Write the results of all runs as a Markdown table."""
     from pixelwise.lab.table import as_markdown
 
     text = as_markdown(runs)

@@ -1,4 +1,4 @@
-"""``pixelwise models``: what can be trained."""
+"""``pixelwise models``: lists the registered models."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pixelwise.cli.console import AsJson, parse_size, print_json
 
 
 def command(
-    channels: Annotated[int, typer.Option(help="Channels of the images.", min=1)] = 3,
+    channels: Annotated[int, typer.Option(help="Number of image channels.", min=1)] = 3,
     classes: Annotated[int, typer.Option(help="Number of classes.", min=1)] = 2,
     size: Annotated[
-        str, typer.Option(help="Image for which computation is counted.", metavar="HxW")
+        str, typer.Option(help="Image size for which the compute is counted.", metavar="HxW")
     ] = "256x256",
     as_json: AsJson = False,
 ) -> None:
-    """List the models: reference, parameters, computation of one image, label modes."""
+    """List the models with reference, parameters, compute per image and label modes."""
     from pixelwise.models import summarize_models
     from pixelwise.models.base import models
 

@@ -1,4 +1,4 @@
-"""``pixelwise predict``: images to files of predictions."""
+"""``pixelwise predict``: segments images and writes the predictions to files."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ def command(
     engine: Annotated[
         str,
         typer.Option(
-            help="auto, torch or openvino. auto begins with torch; where there is enough to do, it "
-            "tries the others and takes the fastest whose outputs match."
+            help="auto, torch or openvino. auto starts with torch; if there is enough work, it "
+            "tries the others and uses the fastest whose outputs match."
         ),
     ] = "auto",
     precision: Annotated[
         str,
         typer.Option(
-            help="float32, in which metrics are reported, or bfloat16: faster on hardware that has "
-            "it, and a few pixels in a thousand may differ."
+            help="float32, as in reported metrics, or bfloat16, which is faster on hardware that "
+            "supports it; a few pixels per thousand may differ."
         ),
     ] = "float32",
     as_json: AsJson = False,
 ) -> None:
-    """Segment images of any size; the results have exactly the size of their images.
+    """Segment images of any size; each result has exactly the size of its image.
 
-    With several --save, each kind gets a folder of its own. A broken image is reported, the others
-    are still done, and the exit code is 1. A TIFF or .npy above 33 million pixels may be larger
-    than memory: its results are TIFF files with its georeference, and after a kill the same command
-    continues where it stopped.
+    With several --save, each kind gets its own folder. An image that cannot be read is reported,
+    the others are still segmented, and the exit code is 1. A TIFF or .npy of more than 33 million
+    pixels may be larger than memory: its results are TIFF files with its georeference, and the
+    same command continues after an interruption.
     """
     from pixelwise.prediction.engines import checked_precision
     from pixelwise.prediction.predict import predict

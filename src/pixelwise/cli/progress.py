@@ -1,4 +1,4 @@
-"""What a training says, on the terminal: a progress bar, or plain lines where there is none."""
+"""Shows the events of a training: a progress bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def _print_lines(event: Event) -> None:
-    """Print what is worth a line of its own."""
+    """Print the events that get a line of their own."""
     from pixelwise.training.events import EpochEnded, FilesWritten, Message, WarningRaised
 
     if isinstance(event, Message):
@@ -32,7 +32,7 @@ def _print_lines(event: Event) -> None:
 
 @contextmanager
 def listening() -> Iterator[Listener]:
-    """Print what a training says: a progress bar on a terminal, plain lines elsewhere."""
+    """Print the events of a training: a progress bar on a terminal, plain lines elsewhere."""
     if not is_terminal():
         yield _print_lines
         return
@@ -54,7 +54,7 @@ def listening() -> Iterator[Listener]:
                 description, text = _step_texts(event)
                 bar.update(task, description=description, completed=event.fraction, text=text)
             else:
-                # The bar writes to stderr beside these lines: it makes way for a moment.
+                # The bar is on stderr too: it is cleared while these lines are written.
                 bar.stop()
                 _print_lines(event)
                 bar.start()
@@ -63,7 +63,7 @@ def listening() -> Iterator[Listener]:
 
 
 def _step_texts(event: StepEnded) -> tuple[str, str]:
-    """What stands before and behind the bar."""
+    """Return the texts before and after the bar."""
     epochs = f"/{event.epochs}" if event.epochs else ""
     mean_iou = "" if event.mean_iou is None else f" · mean IoU {event.mean_iou:.3f}"
     eta = "?" if event.eta_s is None else _duration(event.eta_s)

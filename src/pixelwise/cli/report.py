@@ -1,4 +1,4 @@
-"""``pixelwise report``: finished runs to pages."""
+"""``pixelwise report``: writes the report pages of finished runs."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from pixelwise.cli.progress import listening
 
 
 def command(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of trainings.", metavar="RUN...")],
+    runs: Annotated[list[Path], typer.Argument(help="Run folders.", metavar="RUN...")],
     data: Annotated[
         str | None,
-        typer.Option(help="Where the data lie now. [default: as in the recipe]"),
+        typer.Option(help="Current path of the data. [default: as in the recipe]"),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Of one run the page to write, of several the folder for it. [default: "
+            help="The page to write for one run, or the folder for several. [default: "
             "RUN/report.html; runs/report-DATA]"
         ),
     ] = None,
     device: DeviceName = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Write the report of a run again, or put several side by side on one page. Nothing is trained.
+    """Rewrite the report of a run, or compare several runs on one page. Nothing is trained.
 
-    Runs side by side must be of the same data, splits and classes.
+    Runs that are compared must have the same data, splits and classes.
     """
     if len(runs) > 1:
         _side_by_side(runs, data, out, device, as_json)

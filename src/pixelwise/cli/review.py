@@ -1,4 +1,4 @@
-"""``pixelwise review``: labels that a model is sure to be wrong, to look at again."""
+"""``pixelwise review``: finds likely label errors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pixelwise.prediction.predictor import Predictor
 
 MAX_LINES = 10
-"""Regions that are printed; the page and ``--json`` have all."""
+"""Maximum number of regions printed; the page and ``--json`` list all."""
 
 
 def command(
@@ -39,27 +39,27 @@ def command(
     data: DataPath,
     split: Annotated[
         str | None,
-        typer.Option(help="train, val, test or all. [default: what it was not trained on]"),
+        typer.Option(help="train, val, test or all. [default: the images it was not trained on]"),
     ] = None,
     top: Annotated[int, typer.Option(help="Regions to show.", min=1)] = 50,
     folds: Annotated[
         int | None,
         typer.Option(
-            help="Train K models with the model's recipe, and review every image by the one that "
-            "has not seen it.",
+            help="Train K models with the model's recipe, and review each image with the model "
+            "that was not trained on it.",
             min=2,
             max=100,
         ),
     ] = None,
     minutes: Annotated[
         float | None,
-        typer.Option(help="Budget of each of those trainings. [default: as in the recipe]"),
+        typer.Option(help="Budget of each training of --folds. [default: as in the recipe]"),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The folder to write. [default: review-DATA]")
     ] = None,
     save: Annotated[
-        str | None, typer.Option(help="labelme: also files that open in that tool.")
+        str | None, typer.Option(help="labelme: also write files for that tool.")
     ] = None,
     ignore: IgnoredValues = None,
     unexpected: UnexpectedValues = None,
@@ -67,7 +67,7 @@ def command(
     device: DeviceName = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Find regions where the model is sure and the label disagrees, the likeliest errors first.
+    """Find regions where the model is confident and the label disagrees, likeliest errors first.
 
     Writes review.html, a gallery, and review.csv into --out.
     """
@@ -93,16 +93,16 @@ def command(
         note(line)
     out = out or Path(f"review-{dataset.path.resolve().name}")
     tool_folder = out / FORMAT_NAME
-    if save and tool_folder.exists():  # said before hours of work, not after
+    if save and tool_folder.exists():  # checked before hours of work, not after
         raise OutputError(
-            f"{tool_folder} must be new: a person may have worked in it. Remove it, or choose "
-            "another --out"
+            f"{tool_folder} must be new. It exists and may hold somebody's edits. Remove it, or "
+            "choose another --out"
         )
     if folds is None:
         suspects, notes = _by_model(predictor, dataset, split, top)
     else:
         suspects = _by_folds(model, data, dataset, split, top, folds, minutes, out, device)
-        notes = [f"{folds} models were trained; each looked at the images that it has not seen"]
+        notes = [f"{folds} models were trained; each reviewed the images it was not trained on"]
     written = _write(out, suspects, dataset, f"{model} on {data}", notes)
     if save and suspects:
         from pixelwise.reporting.review_labelme import write_labelme_review
@@ -125,7 +125,7 @@ def command(
 def _by_model(
     predictor: Predictor, dataset: Dataset, split: str | None, top: int
 ) -> tuple[list[Suspect], list[str]]:
-    """What the model itself doubts, and what is to be said of that."""
+    """Find suspects with the given model, and describe what was reviewed."""
     from pixelwise.evaluation.evaluate import trained_on
     from pixelwise.evaluation.review import records_to_review, review_labels
 
@@ -133,13 +133,13 @@ def _by_model(
     seen = trained_on(predictor)
     num_seen = sum(record.key in seen for record in records)
     left = len(dataset.records) - len(records)
-    notes = [f"{len(records)} images looked at"]
+    notes = [f"{len(records)} images reviewed"]
     if split is None and left:
-        notes[0] += f"; the model was trained on the other {left}: --folds reviews those too"
+        notes[0] += f"; the model was trained on the other {left}: use --folds to review those too"
     if num_seen:
         notes.append(
-            f"{num_seen} of these images were trained on: the model may have memorized their "
-            "errors, and not doubt them. --folds reviews them by models that have not seen them"
+            f"the model was trained on {num_seen} of these images and may have memorized their "
+            "errors. Use --folds to review them with models that were not trained on them"
         )
     for line in notes:
         note(line)
@@ -159,7 +159,7 @@ def _by_folds(
     out: Path,
     device: str,
 ) -> list[Suspect]:
-    """What the models doubt that are trained without the images."""
+    """Find suspects with models that were trained without the images (out of fold)."""
     from pixelwise.data.splits.plans import plan_split
     from pixelwise.data.splits.split_cards import require_new
     from pixelwise.devices import keep_freed_memory
@@ -169,7 +169,7 @@ def _by_folds(
     home = out / "folds"
     require_new(home / CARD_NAME, folds)
     if split is not None:
-        dataset.split(split)  # refused now, and not after the trainings
+        dataset.split(split)  # raised now instead of after the trainings
     with progress_bar("looking at") as on_progress:
         plan = plan_split(dataset, folds=folds, redraw=True, on_progress=on_progress)
     for line in plan.notes:
@@ -188,7 +188,7 @@ def _by_folds(
 def _write(
     out: Path, suspects: Sequence[Suspect], dataset: Dataset, title: str, notes: Sequence[str]
 ) -> list[Path]:
-    """The page and the table."""
+    """Write the page and the table."""
     from pixelwise.reporting.review_page import (
         PAGE_NAME,
         TABLE_NAME,
@@ -216,7 +216,7 @@ def _print_suspects(suspects: Sequence[Suspect]) -> None:
     from rich.text import Text
 
     if not suspects:
-        say("no label that the model is sure to be wrong")
+        say("no likely label error")
         return
     table = Table("", "image", "labeled as", "looks like", box=None, pad_edge=False)
     for heading in ("row", "column", "pixels", "sure", "score"):
@@ -225,7 +225,7 @@ def _print_suspects(suspects: Sequence[Suspect]) -> None:
         words = (one.name, one.given or "nothing", one.suggested or "nothing")
         table.add_row(
             str(rank),
-            *map(Text, words),  # as text and not as markup: names may hold square brackets
+            *map(Text, words),  # text instead of markup, because names may contain square brackets
             *map(str, one.box[:2]),
             f"{one.area_px:,}",
             f"{one.confidence:.0%}",

@@ -1,4 +1,4 @@
-"""``pixelwise train``: a data set to a run folder."""
+"""``pixelwise train``: trains a model and writes a run folder."""
 
 from __future__ import annotations
 
@@ -35,11 +35,15 @@ def command(
     out: Annotated[
         Path | None, typer.Option(help="The run's folder. [default: runs/MODEL-DATA]")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the images.", min=1)] = None,
-    minutes: Annotated[float | None, typer.Option(help="Wall-clock budget instead.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images per step.", min=1)] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Number of passes over the training images.", min=1)
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Wall-clock budget, instead of --epochs.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Batch size.", min=1)] = None,
     size: Annotated[
-        str | None, typer.Option(help="Crops to train on, in pixels.", metavar="HxW")
+        str | None, typer.Option(help="Size of the training crops, in pixels.", metavar="HxW")
     ] = None,
     split: Annotated[
         str | None,
@@ -49,7 +53,7 @@ def command(
     unexpected: UnexpectedValues = None,
     bands: Annotated[
         str | None,
-        typer.Option(help="Bands to train on, from 1. [default: all]", metavar="4,3,2"),
+        typer.Option(help="Bands to train on, numbered from 1. [default: all]", metavar="4,3,2"),
     ] = None,
     format: FormatName = None,  # noqa: A002  the option is called --format
     recipe: Annotated[Path | None, typer.Option(help="A YAML recipe to start from.")] = None,
@@ -59,18 +63,18 @@ def command(
             "--set", help="Override the recipe; may be repeated.", metavar="SECTION.KEY=VALUE"
         ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the run in --out.")] = False,
     sanity_check: Annotated[
         bool,
         typer.Option(
             "--sanity-check",
-            help="Overfit one batch first as a sanity check; stop where that fails.",
+            help="Overfit one batch first as a sanity check; stop if that fails.",
         ),
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and stop; nothing is written.")
     ] = False,
-    seed: Annotated[int | None, typer.Option(help="Of everything random. [default: 0]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed. [default: 0]")] = None,
     device: Annotated[
         str | None, typer.Option(help="auto, cpu, cuda or mps. [default: auto]")
     ] = None,
@@ -78,7 +82,8 @@ def command(
 ) -> None:
     """Train a model on a folder of labeled images.
 
-    What is not given is chosen from the data and this machine, and said with its reason.
+    Options that are not given are chosen from the data and this machine; each choice is printed
+    with its reason.
     """
     try:
         from pixelwise.devices import keep_freed_memory

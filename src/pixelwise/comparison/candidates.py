@@ -1,4 +1,4 @@
-"""What a comparison compares, from text: models with arguments, recipes, runs that are finished."""
+"""Parses the candidates of a comparison: models with arguments, recipes and finished runs."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ BRACKETS = {"(": ")", "[": "]", "{": "}"}
 
 @dataclass(frozen=True)
 class Candidate:
-    """One of those that are compared.
+    """A candidate of a comparison.
 
     Attributes:
-        name: What it is called; no two of a comparison are alike.
-        folder_name: The same, as a part of a file's name.
-        recipe: What it is trained with; ``None`` for a run.
+        name: Display name, unique in the comparison.
+        folder_name: The name in a form that is safe in file names.
+        recipe: The recipe it is trained with; ``None`` for a finished run.
         run: The folder or model file of a finished run, which is only evaluated.
-        is_own_recipe: The recipe is from a file, so what it says comes before what is shared.
+        is_own_recipe: Whether the recipe is from a file, whose values override the shared ones.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Candidate:
 
 
 def parse_candidates(models: str | Path | Sequence[str | Path], base: Recipe) -> list[Candidate]:
-    """Understand what is to be compared.
+    """Parse the models to compare.
 
     Args:
         models: Names with commas between them, or a list. A name is a registered one, such as
@@ -48,8 +48,8 @@ def parse_candidates(models: str | Path | Sequence[str | Path], base: Recipe) ->
         base: The recipe that registered names are trained with.
 
     Raises:
-        ConfigError: A name is unknown, or cannot be understood.
-        ModelFileError: A path is no run.
+        ConfigError: A name is unknown or cannot be parsed.
+        ModelFileError: A path is not a run.
     """
     if isinstance(models, str):
         texts = split_outside_brackets(models)
@@ -68,7 +68,7 @@ def parse_candidates(models: str | Path | Sequence[str | Path], base: Recipe) ->
 
 
 def split_outside_brackets(text: str) -> list[str]:
-    """Split at the commas that are in no brackets; what is empty is left out.
+    """Split at the commas outside brackets, without empty parts.
 
     Raises:
         ConfigError: Brackets do not match.
@@ -92,14 +92,14 @@ def _parse(text: str, base: Recipe) -> tuple[str, Recipe | None, Path | None, bo
     path = Path(text)
     if path.suffix.lower() in RECIPE_SUFFIXES:
         return path.stem, load_recipe(path), None, True
-    if path.exists():  # registered names are no paths; a folder of that name is written ./unet
+    if path.exists():  # registered names take precedence; a folder of that name is written ./unet
         is_name = path.name == text and text in registered.names()
         if not is_name:
             return _run_name(path), None, path, False
     elif "/" in text and "(" not in text:
-        raise ModelFileError(f"a run to compare must exist. {text} does not")
+        raise ModelFileError(f"a run to compare must exist. {text} does not exist. Check the path")
     name, arguments = _name_and_arguments(text)
-    registered.builder(name)  # a misspelled name is refused now, not when its turn comes
+    registered.builder(name)  # raises for a misspelled name now, not hours later
     recipe = base.model_copy(deep=True)
     recipe.model.name, recipe.model.arguments = name, arguments
     return text.replace(" ", ""), recipe, None, False
@@ -115,7 +115,7 @@ def _run_name(path: Path) -> str:
 
 
 def _name_and_arguments(text: str) -> tuple[str, dict[str, Any]]:
-    """``unet(filters=16)`` to its parts."""
+    """Split ``unet(filters=16)`` into its name and arguments."""
     name, bracket, inside = text.partition("(")
     if not bracket:
         return text, {}
@@ -137,7 +137,7 @@ def _name_and_arguments(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def _all_different(names: Sequence[str]) -> list[str]:
-    """The same name again is numbered."""
+    """Return the name, numbered if it is already taken."""
     found: list[str] = []
     for name in names:
         number, candidate = 1, name

@@ -1,7 +1,7 @@
 """``compare``: several models trained under one budget on the same data, and ranked.
 
-Every model and seed is a run of its own below the comparison's folder. What is finished is not
-trained again and what was interrupted continues, so repeating the command resumes all of it.
+Every model and seed is a separate run in the comparison's folder. Repeating the command resumes
+the comparison: finished runs are kept, interrupted runs continue.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ PAGE_NAME = "comparison.html"
 RESULT_NAME = "comparison.json"
 
 OPENED = {"path", "format", "ignore", "label_mode", "unexpected", "split", "split_seed"}
-"""Of a recipe's data, what decides which images and masks there are: the same for all."""
+"""Entries of a recipe's data that determine the images and masks; the same for all models."""
 
 NUM_TIMED = 8
-"""Validation images of which predictions are timed."""
+"""Number of validation images on which predictions are timed."""
 
 METRIC = over_seeds(mean_iou)
-"""Of counts (..., S, 4, K) of S seeds."""
+"""Axis of the seeds in counts of shape (..., S, 4, K)."""
 
 
 def compare(
@@ -69,36 +69,36 @@ def compare(
 ) -> Comparison:
     """Train models under one budget, with the same splits and batches, and rank them.
 
-    They are ranked by mean IoU on the validation split, by which each run also keeps its best
-    epoch; a test split is evaluated beside it and chooses nothing. A model that cannot be trained
-    is listed with its error, and the others continue.
+    They are ranked by mean IoU on the validation split, which each run also uses to select its
+    best epoch; a test split is evaluated too, but not used for any choice. A model that cannot be
+    trained is listed with its error, and the others continue.
 
     Args:
         data: A folder or a dataset card.
-        models: Names with commas between them, or a list: registered names, also with arguments as
-            in ``unet-elu(filters=8)``, recipe files, and folders of finished runs, which are only
+        models: Comma-separated names, or a list: registered names, optionally with arguments as in
+            ``unet-elu(filters=8)``, recipe files, and folders of finished runs, which are only
             evaluated.
-        minutes: Wall-clock budget of each run. Either this or ``epochs``.
-        epochs: Passes over the training images of each run.
-        seeds: Trainings of each model, with seeds from 0.
-        out: The comparison's folder; ``None`` takes ``runs/compare-DATA``. Where it holds a part of
-            this comparison, that is continued; further models may be added.
+        minutes: Wall-clock budget of each run; give either this or ``epochs``.
+        epochs: Number of epochs of each run.
+        seeds: Number of training runs per model, with seeds counted from 0.
+        out: The comparison's folder; ``None`` means ``runs/compare-DATA``. A comparison that is
+            already there is continued; further models may be added.
         split: ``TRAIN/VAL/TEST`` or ``TRAIN/TEST`` shares for a folder without splits.
-        ignore: Further stored mask values that are ignored.
-        unexpected: What becomes of stored values that are neither a class nor ignored.
-        format: The label format, where looking does not find it.
-        overrides: ``section.key=value``, for all models without a recipe of their own; how the data
-            are read and split, and the device, for those too.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``; ``None`` takes what the overrides say.
-        listener: Told of what happens.
+        ignore: Additional stored mask values that are ignored.
+        unexpected: What to do with stored values that are neither a class nor ignored.
+        format: The label format, if it is not detected.
+        overrides: ``section.key=value`` for all models without their own recipe; entries on reading
+            and splitting the data and on the device apply to all models.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``; ``None`` means the device of the overrides.
+        listener: Called with each event.
 
     Returns:
         The ranking; the folder holds it as ``comparison.html`` and ``comparison.json``.
 
     Raises:
-        PixelwiseError: The data or the folder cannot be used, a name is unknown, or no model at
-            all could be trained.
-        KeyboardInterrupt: It was stopped; the same call continues.
+        PixelwiseError: The data or the folder cannot be used, a name is unknown, or no model could
+        be trained.
+        KeyboardInterrupt: It was interrupted; the same call resumes it.
 
     Example:
         >>> comparison = compare("my-images", "unet,unet-elu", minutes=5)  # doctest: +SKIP
@@ -108,7 +108,7 @@ def compare(
     base = load_recipe(None, overrides)
     candidates = parse_candidates(models, base)
     _check_budget(candidates, minutes, epochs, seeds)
-    # What is given here comes before the overrides, and both hold for the runs as for the metrics.
+    # Arguments take precedence over the overrides; both apply to the runs and to the evaluation.
     opened = base.data.model_copy(
         update={
             "path": str(data),
@@ -155,21 +155,21 @@ def compare_runs(
     device: str = "auto",
     listener: Listener = ignore_events,
 ) -> Comparison:
-    """Rank runs that were trained under one budget elsewhere, and write their page.
+    """Rank existing runs that were trained under one budget, and write their page.
 
     Args:
-        runs: Their folders; a run is called by its folder's name, the same name again by a number.
-        dataset: What they were trained on, with the splits and the classes of their trainings.
-        folder: Where page and metrics go.
-        budget: What each was trained for, in words.
+        runs: Their folders. A run is named after its folder; a repeated name gets a number.
+        dataset: The data set they were trained on, with the same splits and classes.
+        folder: Output folder for the page and the metrics.
+        budget: Training budget of each run, in words.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        listener: Told of what happens.
+        listener: Called with each event.
 
     Raises:
         PixelwiseError: None of them can be evaluated, or the folder cannot be written.
     """
     chosen = choose_device(device)
-    # Absolute, for a path is then never taken for the name of a model.
+    # An absolute path cannot be mistaken for the name of a model.
     candidates = parse_candidates([run.resolve() for run in runs], Recipe())
     entries = [Entry(one, [run]) for one, run in zip(candidates, runs, strict=True)]
     for entry in entries:
@@ -192,7 +192,7 @@ def _check_budget(
 
 
 def _trained(plan: Plan, listener: Listener) -> list[Entry]:
-    """Train what is not yet trained; what fails is noted, and the others continue."""
+    """Train the runs that are missing; record failures and continue with the other runs."""
     entries = {candidate.name: Entry(candidate) for candidate in plan.candidates}
     runs = list(plan.runs())
     for number, (candidate, seed, run) in enumerate(runs, start=1):
@@ -265,7 +265,7 @@ def _finish(
 def _costs(
     entries: Sequence[Entry], dataset: Dataset, device: torch.device
 ) -> tuple[list[Predictor], list[tuple[float | None, float]]]:
-    """A predictor of each model, and what it takes: memory in MB, ms per image."""
+    """Return a predictor for each model with its memory in MB and its time in ms per image."""
     records = dataset.split("val")
     images = [dataset.load(record).image for record in spread(records, NUM_TIMED)]
     largest = max(images, key=lambda image: image.size)
@@ -286,7 +286,7 @@ def _compared(
         number = f"{len(entry.errors)} of {len(entry.errors) + len(entry.runs)} seeds"
         remarks.append(f"{number} failed: {entry.errors[0]}")
     if num_seen := sum(entry.num_seen.values()):
-        remarks.append(f"trained on {num_seen} of these images: its metrics are too good")
+        remarks.append(f"trained on {num_seen} of these images: its metrics are too optimistic")
     remarks += _selection(entry.num_selected_on.get("test", 0))
     remarks += _everywhere(entry.counts["val"], predictor.card)
     test = entry.counts.get("test")
@@ -318,18 +318,18 @@ def _compared(
 
 
 def _selection(num_test_images: int | None) -> Iterator[str]:
-    """Why a figure of the test images is none to quote, where they chose epoch or temperature."""
+    """Explain why a test metric is biased if test images selected the epoch or temperature."""
     if num_test_images is None:
-        yield "by which images its epoch was chosen is not known: its test figure may be too good"
+        yield "the images that selected its epoch are unknown: its test metric may be optimistic"
     elif num_test_images:
         yield (
-            f"its epoch or temperature was chosen by {num_test_images} of the test images: its "
-            "test figure is too good"
+            f"its epoch or temperature was selected on {num_test_images} of the test images: its "
+            "test metric is optimistic"
         )
 
 
 def _everywhere(counts: Counts, card: ModelCard) -> Iterator[str]:
-    """What seeds tell nothing apart: each by itself, for the sum of two would hide a dead one."""
+    """Name the seeds that predict a single class; a sum over seeds would hide such a model."""
     names, num_seeds = card.class_map.names, counts.shape[1]
     found = [
         said_everywhere(names, hits + missed > 0, hits + extra > 0, card.label_mode)

@@ -1,4 +1,4 @@
-"""What each compared model gets right, image by image: counted once, and kept in a file."""
+"""Per-image confusion counts of each compared model, cached in a file."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from pixelwise.training.events import Listener, Message
 METRICS_FOLDER = "metrics"
 
 BY_SPLIT = ("counts", "num_seen", "num_selected_on")
-"""What a kept file says of each split; one of before that lacks some of it is counted again."""
+"""Entries of the cached file for each split; older files that lack some are recomputed."""
 
 
 @dataclass
 class Entry:
-    """One candidate and how far it has come.
+    """A candidate and its progress.
 
     Attributes:
-        candidate: What is compared.
-        runs: Its runs that are trained; after the evaluation those that could be evaluated.
-        errors: Of its other runs, in words.
-        remarks: What should be known when it is compared.
+        candidate: The model, recipe or run.
+        runs: Its trained runs; after the evaluation, those that could be evaluated.
+        errors: Error messages of its other runs.
+        remarks: Remarks to show beside its result.
         counts: By split, (N, S, 4, K) of N images and S runs.
-        num_seen: By split, the most images that one of its runs was trained on.
-        num_selected_on: By split, the most images by which epoch or temperature of one of its runs
-            were chosen; ``None`` where a model file does not say.
+        num_seen: By split, the largest number of images that one of its runs was trained on.
+        num_selected_on: By split, the largest number of images on which the epoch or temperature of
+            one of its runs was selected; ``None`` if a model file does not record it.
     """
 
     candidate: Candidate
@@ -53,11 +53,11 @@ class Entry:
 
 
 def with_evaluated_classes(dataset: Dataset, entries: Sequence[Entry]) -> Dataset:
-    """The data set with the classes that all are evaluated by.
+    """Return the data set with the classes used for all evaluations.
 
-    They are its own where models are trained on it here. Finished runs alone may know them better:
-    index masks that nobody named do not say how many classes there are, so that the first run that
-    fits decides.
+    These are the data set's own classes if models are trained on it here. With finished runs only,
+    the first run that fits determines them, because index masks without class names do not define
+    the number of classes.
     """
     if any(entry.candidate.recipe for entry in entries):
         return dataset
@@ -65,14 +65,14 @@ def with_evaluated_classes(dataset: Dataset, entries: Sequence[Entry]) -> Datase
         try:
             return fit_to_model(load_model(run, device="cpu"), dataset)
         except PixelwiseError:
-            continue  # it is listed with this error when its turn comes
+            continue  # this run's own evaluation reports the error later
     return dataset
 
 
 def count_entry(
     entry: Entry, dataset: Dataset, folder: Path, device: torch.device, listener: Listener
 ) -> None:
-    """Count, image by image, what each run's model gets right on validation and test images."""
+    """Compute the per-image counts of each run's model on the validation and test images."""
     splits = [name for name in ("val", "test") if any(r.split == name for r in dataset.records)]
     by_split: dict[str, list[Counts]] = {name: [] for name in splits}
     evaluated = []
@@ -106,10 +106,10 @@ def _counts(
     device: torch.device,
     listener: Listener,
 ) -> dict[str, Any]:
-    """The counts of a run's model by split, kept so that they are counted once."""
+    """Return the counts of a run's model by split, from the cached file if possible."""
     file = run / MODEL_NAME if run.is_dir() else run
     if not file.is_file():
-        raise ModelFileError(f"a run must hold its model. {file} is missing. Remove {run}")
+        raise ModelFileError(f"a run must contain its model. {file} is missing. Remove {run}")
     status = file.stat()
     key = [dataset.state, status.st_size, status.st_mtime_ns]
     if kept.is_file():
@@ -120,7 +120,7 @@ def _counts(
             ):
                 return content
         except (ValueError, KeyError, TypeError, AttributeError):
-            pass  # cut by a kill, or of another version: it is counted again
+            pass  # truncated by a kill, or from another version: recompute it
     listener(Message("evaluating", (f"{run} on {' and '.join(splits)}",)))
     predictor = load_model(run, device=str(device))
     _require_same_classes(run, fit_to_model(predictor, dataset), dataset)
@@ -136,9 +136,10 @@ def _counts(
 
 
 def _require_same_classes(run: Path, fitted: Dataset, dataset: Dataset) -> None:
-    """Refuse a model whose counts would be of other classes than those of the others.
+    """Check that a model has the classes that are compared.
 
-    By itself it could be evaluated: masks that nobody named are read with the classes of any model.
+    A separate evaluation would accept it, because masks without class names are read with the
+    classes of any model.
     """
     theirs, ours = fitted.class_map.names, dataset.class_map.names
     if theirs != ours:

@@ -1,4 +1,4 @@
-"""``report``: finished runs to pages, without any training: one again, or several side by side."""
+"""``report``: rewrites the report of a finished run, or compares several; trains nothing."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from pixelwise.training.run_folder import require_run
 from pixelwise.training.run_report import write_run_report
 
 CHANGED = (
-    "the data set is not as it was in the training: files or their sizes have changed, and so may "
-    "have the metrics"
+    "the data set has changed since the training (files or their sizes): the metrics may differ "
+    "from those of the training"
 )
 
 
 @dataclass(frozen=True)
 class RunReport:
-    """A report that was written again.
+    """A rewritten report.
 
     Attributes:
         page: The file.
-        metrics: Of the validation split, detailed.
-        notes: What was found of the data, in words.
+        metrics: Detailed metrics of the validation split.
+        notes: Notes on the data.
     """
 
     page: Path
@@ -50,18 +50,18 @@ def report_run(
     device: str = "auto",
     on_progress: Callable[[int, int], None] | None = None,
 ) -> RunReport:
-    """Write the report of a run again: its validation split is evaluated again, nothing is trained.
+    """Rewrite the report of a run: evaluate its validation split again, without any training.
 
     Args:
-        run: The folder of a training, also of one that was stopped after its first epoch.
-        data: Where its data lie now; ``None`` takes the path of its recipe.
-        out: The page; ``None`` takes ``report.html`` in the run's folder.
+        run: The run folder; the training may have been stopped after its first epoch.
+        data: Current path of its data; ``None`` means the path of its recipe.
+        out: The page; ``None`` means ``report.html`` in the run's folder.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        on_progress: Called with how many images are evaluated and how many there are.
+        on_progress: Called with the number of evaluated images and the total number.
 
     Raises:
-        PixelwiseError: It is no run, its data are gone or do not fit it, or the page cannot be
-            written.
+        PixelwiseError: The folder is not a run, its data are missing or do not fit it, or the page
+        cannot be written.
 
     Example:
         >>> report_run("runs/first").page  # doctest: +SKIP
@@ -69,7 +69,7 @@ def report_run(
     """
     folder = Path(run)
     recipe, model, card = _opened(folder, data)
-    # As at the end of the training: the temperature that it found is part of what is reported.
+    # As at the end of training: the report includes the temperature fitted there.
     plain = card.model_copy(update={"temperature": 1.0})
     predictor = Predictor(model, plain, device=device)
     dataset = fit_to_model(predictor, open_as_in(recipe.data))
@@ -97,24 +97,24 @@ def report_runs(
     device: str = "auto",
     listener: Listener = ignore_events,
 ) -> Comparison:
-    """Put runs side by side on one page: ranking, curves, and in what their recipes differ.
+    """Compare runs on one page: ranking, curves, and the differences of their recipes.
 
     Args:
         runs: Folders of trainings on the same data with the same splits, at least two.
-        data: Where the data lie now; ``None`` takes the path of the first run's recipe.
-        out: The folder for ``comparison.html``; ``None`` takes ``runs/report-DATA``.
+        data: Current path of the data; ``None`` means the path of the first run's recipe.
+        out: The folder for ``comparison.html``; ``None`` means ``runs/report-DATA``.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        listener: Told of what happens.
+        listener: Called with each event.
 
     Raises:
-        DataError: They were trained on other data, splits or classes.
-        PixelwiseError: One is no run, the data are gone, or the folder cannot be written.
+        DataError: They were trained on different data, splits or classes.
+        PixelwiseError: One is not a run, the data are missing, or the folder cannot be written.
     """
     folders = [Path(run) for run in runs]
     places = [folder.resolve() for folder in folders]
     if len(folders) < 2 or len(set(places)) < len(places):
         raise ConfigError(
-            "runs side by side must be two or more, each given once. Got "
+            "a report on several runs needs at least two different runs. Got "
             f"{', '.join(map(str, runs)) or 'none'}"
         )
     opened = [_opened(folder, data) for folder in folders]
@@ -137,7 +137,7 @@ def report_runs(
 
 
 def _opened(folder: Path, data: Path | str | None) -> tuple[Recipe, SegmentationModel, ModelCard]:
-    """A run's recipe, with the data where they lie now, its model and its card."""
+    """Return a run's recipe with the current path of the data, its model and its card."""
     recipe = require_run(folder)
     if data is not None:
         recipe.data.path = str(data)
@@ -145,7 +145,7 @@ def _opened(folder: Path, data: Path | str | None) -> tuple[Recipe, Segmentation
 
 
 def _require_alike(first: Path, one: ModelCard, second: Path, other: ModelCard) -> None:
-    """Refuse runs whose metrics would not be of the same images and classes."""
+    """Check that the metrics of two runs refer to the same images and classes."""
     ours, theirs = one.data, other.data
     checks = (
         ("images and masks", ours.fingerprint == theirs.fingerprint),
@@ -158,8 +158,8 @@ def _require_alike(first: Path, one: ModelCard, second: Path, other: ModelCard) 
     unlike = next((words for words, is_alike in checks if not is_alike), None)
     if unlike:
         raise DataError(
-            f"runs side by side must have the same data, splits and classes. The {unlike} of "
-            f"{second} are not those of {first}. Report them one by one, or train them alike with: "
+            f"runs that are compared must have the same data, splits and classes. The {unlike} of "
+            f"{second} differ from those of {first}. Report them one by one, or train them with: "
             "pixelwise compare"
         )
 

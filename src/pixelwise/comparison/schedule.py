@@ -1,4 +1,4 @@
-"""Which runs a comparison has, with which recipes, and how each is begun or continued."""
+"""Lists the runs of a comparison with their recipes, and starts or resumes each."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ SHARED = {
     "training": ("batch_size", "size", "class_weights", "patience", "precision"),
     "augmentation": ("orientation", "scale", "brightness", "contrast"),
 }
-"""Open choices that the first run makes for all: with others, batches would not be the same."""
+"""Recipe entries chosen by the first run and shared by all, so that batches are the same."""
 
 FREE = {"data": {"path", "format", "split"}, "training": {"device"}}
-"""What a run's recipe may say otherwise than what is asked for now, and still be the same run."""
+"""Recipe entries that may differ from the request without making a run a different one."""
 
 
 class Plan:
-    """Which runs there are to be, and with which recipes.
+    """The planned runs of a comparison and their recipes.
 
     Args:
-        candidates: What is compared.
-        folder: Of the comparison.
-        given: Entries of a recipe that hold for all.
-        seeds: Of each model that is trained.
+        candidates: The compared models.
+        folder: Folder of the comparison.
+        given: Recipe entries that apply to all models.
+        seeds: Seeds of each trained model.
     """
 
     def __init__(
@@ -53,9 +53,9 @@ class Plan:
         self._given = given
 
     def runs(self) -> Iterator[tuple[Candidate, int, Path]]:
-        """Every training: all models with one seed before the next seed.
+        """Iterate over the trainings: all models with one seed before the next seed.
 
-        Those with a recipe of their own come last: what they leave open, the others have chosen.
+        Models with their own recipe come last, so that the others choose the shared values.
 
         Yields:
             The candidate, the seed and the run's folder.
@@ -67,10 +67,10 @@ class Plan:
                     yield candidate, seed, self.folder / name
 
     def check_runs(self) -> None:
-        """Refuse a folder whose runs were trained otherwise than is asked for now.
+        """Check that the existing runs were trained as requested now.
 
         Raises:
-            ConfigError: One was.
+            ConfigError: A run was trained with other settings.
         """
         for candidate, seed, run in self.runs():
             if not (run / RECIPE_NAME).is_file():
@@ -84,11 +84,11 @@ class Plan:
                         raise ConfigError(
                             f"{run} must be a run of this comparison. It was trained with "
                             f"{section}.{key} {there[section][key]}, not {value}. "
-                            "Choose another --out, or ask for the same again"
+                            "Choose another --out, or use the earlier settings"
                         )
 
     def recipe(self, candidate: Candidate, seed: int) -> Recipe:
-        """What a model is trained with: its own recipe, the budget, and what the first run chose.
+        """Return the recipe of a model: its own entries, the budget, and the first run's choices.
 
         Raises:
             ConfigError: A value is out of range.
@@ -103,7 +103,7 @@ class Plan:
         return recipe
 
     def _asked(self, candidate: Candidate, seed: int) -> Recipe:
-        """A model's recipe with what the comparison gives, its open choices left open."""
+        """Return a model's recipe with the entries of the comparison; open choices stay open."""
         assert candidate.recipe
         content = candidate.recipe.model_dump()
         for section, entries in self._given.items():
@@ -112,7 +112,7 @@ class Plan:
         return validated(Recipe, content, "compare")
 
     def shared(self) -> Recipe | None:
-        """The recipe of the first run that began, of those without a recipe of their own."""
+        """Return the recipe of the first started run among models without their own recipe."""
         recipes = [
             run / RECIPE_NAME for candidate, _, run in self.runs() if not candidate.is_own_recipe
         ]
@@ -122,7 +122,7 @@ class Plan:
         return load_recipe(min(begun, key=lambda path: path.stat().st_mtime_ns))
 
     def shared_words(self) -> tuple[str, ...]:
-        """What the first run chose for all, in words."""
+        """Describe the choices of the first run that apply to all."""
         shared = self.shared()
         if shared is None or shared.training.size is None:
             return ()
@@ -137,14 +137,14 @@ class Plan:
 
 
 def differences(recipes: Mapping[str, Recipe | None]) -> dict[str, dict[str, Any]]:
-    """The choices in which recipes differ.
+    """Return the entries in which recipes differ.
 
     Args:
-        recipes: By the name of what was trained with each; ``None`` where none is known.
+        recipes: Recipe of each model by name; ``None`` if it is unknown.
 
     Returns:
-        By ``section.key``, in the order of a recipe, the value of each; ``None`` where its recipe
-        is not known or leaves it open.
+        The values by ``section.key``, in the order of a recipe; ``None`` where a recipe is unknown
+        or leaves the entry open.
     """
     known = {name: recipe.model_dump(mode="json") for name, recipe in recipes.items() if recipe}
     found: dict[str, dict[str, Any]] = {}
@@ -157,15 +157,15 @@ def differences(recipes: Mapping[str, Recipe | None]) -> dict[str, dict[str, Any
 
 
 def train_or_resume(recipe: Recipe, run: Path, listener: Listener) -> str | None:
-    """Train one run, or continue it where it was interrupted.
+    """Train one run, or resume it after an interruption.
 
     Args:
-        recipe: Of a new run; one that is continued keeps its own.
-        run: The folder.
-        listener: Told of what happens.
+        recipe: Recipe of a new run; a resumed run keeps its own.
+        run: The run folder.
+        listener: Called with each event.
 
     Returns:
-        The error, where the model is at fault; ``None`` for a finished run.
+        The error message if the model failed; ``None`` for a finished run.
 
     Raises:
         OutputError: The run cannot be written.
@@ -175,28 +175,30 @@ def train_or_resume(recipe: Recipe, run: Path, listener: Listener) -> str | None
             path, device = recipe.data.path, recipe.training.device
             train(path, out=run, resume=True, device=device, listener=listener)
         else:
-            (run / RECIPE_NAME).unlink(missing_ok=True)  # it was stopped before its first step
+            (run / RECIPE_NAME).unlink(missing_ok=True)  # the run was stopped before its first step
             train(recipe=recipe, out=run, listener=listener)
     except OutputError:
-        raise  # a full disk is no model's fault
+        raise  # a full disk is not the model's failure
     except (PixelwiseError, RuntimeError, MemoryError) as error:
         return failure(error)
     return None
 
 
 def failure(error: Exception) -> str:
-    """A model's failure in one line; an error that is a fault of ours is raised on."""
+    """Return a model's failure in one line; re-raise errors that indicate a bug in pixelwise."""
     if isinstance(error, PixelwiseError):
         return " ".join(str(error).split())
     if is_out_of_memory(error):
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        return "the memory of the device must hold it. It does not. Use a smaller batch or crop"
+        return (
+            "model and batch must fit into device memory. They do not. Use a smaller batch or crop"
+        )
     raise error
 
 
 def budget_in_words(epochs: int | None, minutes: float | None) -> str:
-    """What each run was trained for."""
+    """Describe the training budget of each run."""
     if minutes:
         return f"{amount(minutes, 'minute')} each"
     return f"{amount(epochs, 'epoch')} each" if epochs else "runs that were finished before"

@@ -1,1 +1,1 @@
-"""A model and a data set to metrics, and to labels worth a second look."""
+"""Evaluates models on data sets and finds likely label errors."""

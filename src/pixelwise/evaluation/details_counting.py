@@ -1,4 +1,4 @@
-"""What only a report needs, counted in worker processes while the model computes further images."""
+"""Computes the detailed metrics of a report in worker processes while the model predicts."""
 
 from __future__ import annotations
 
@@ -26,28 +26,29 @@ from pixelwise.io.arrays import UInt8Array
 from pixelwise.metrics.details import DetailsCounts
 
 SECONDS_PER_VALUE = 1e-7
-"""About what counting takes per pixel and class: 0.17 s were measured for 360 x 480 of 11."""
+"""Approximate counting time per pixel and class: 0.17 s were measured for 360 x 480 of 11."""
 
 MIN_SECONDS = 5.0
-"""A worker with less to do is not started. To start takes it a second of processor time, and images
-on their way to it cost a third of what counting them does."""
+"""Minimum work for starting a worker. Starting one takes about a second of processor time, and
+sending an image to it costs a third of counting it."""
 
 MAX_WAITING_BYTES = 2**29
-"""Of images that wait or are counted; one alone may be larger."""
+"""Memory limit for images that are queued or being counted; a single image may exceed it."""
 
 
 class DetailsCounting:
-    """Counts images in worker processes or in this one, and adds up in the images' order.
+    """Counts images in worker processes or in this process and adds the counts in image order.
 
-    Each image is counted by itself, so that the sums are the same to the last bit wherever that is
-    done. It is a context; the workers end with it.
+    Each image is counted separately, so the sums are bit-identical in both cases. Use it as a
+    context
+    manager; the workers end with it.
 
     Args:
         class_map: The classes.
-        label_mode: Of the masks.
-        temperature: What the model divides its logits by.
-        num_images: How many will come, by which workers are started or not.
-        on_done: Called with how many images are counted.
+        label_mode: Label mode of the masks.
+        temperature: Temperature by which the model divides its logits.
+        num_images: Expected number of images, which determines the number of workers.
+        on_done: Called with the number of counted images.
     """
 
     def __init__(
@@ -79,8 +80,8 @@ class DetailsCounting:
         """Draw logits for the temperature; see :meth:`DetailsCounts.draw_logits`.
 
         Args:
-            name: Of the record.
-            logits: float32 (K, H, W); of those on an accelerator, only what is drawn comes back.
+            name: Name of the record.
+            logits: float32 (K, H, W); from an accelerator, only the sampled logits are copied.
             mask: As in a sample.
         """
 
@@ -111,7 +112,7 @@ class DetailsCounting:
             self._take()
 
     def finished(self) -> DetailsCounts:
-        """What all images gave."""
+        """Return the counts of all images."""
         while self._waiting:
             self._take()
         return self._counts
@@ -127,15 +128,17 @@ class DetailsCounting:
 
     def _has_room_for(self, image: Image) -> bool:
         num_bytes = image.num_bytes + sum(waiting.num_bytes for waiting, _ in self._waiting)
-        # Two for each worker: none of them waits while the model computes.
+        # Two per worker, so that no worker waits while the model computes.
         return len(self._waiting) < 2 * (self._num_workers or 1) and num_bytes <= MAX_WAITING_BYTES
 
     def _take(self) -> None:
-        """Add the image that has waited longest."""
+        """Add the counts of the image that was queued first."""
         image, future = self._waiting.popleft()
         try:
             counts = future.result()
-        except _NO_WORKERS:  # one was killed, as where memory is short: this process continues
+        except (
+            _NO_WORKERS
+        ):  # a worker was killed, for example because memory ran out: continue in this process
             self._pool = None
             counts = counted(self._arguments, image)
         self._merge(counts)
@@ -147,11 +150,11 @@ class DetailsCounting:
 
 
 def num_workers(num_images: int, first: Image) -> int:
-    """How many workers are worth their start; 0 where this process is as fast.
+    """Return the useful number of workers; 0 if this process is as fast.
 
     Args:
-        num_images: How many are counted.
-        first: One of them.
+        num_images: Number of images.
+        first: One of the images.
     """
     seconds = SECONDS_PER_VALUE * first.probabilities.size * num_images
     count = min(num_cores(), num_images, int(seconds / MIN_SECONDS))
@@ -159,4 +162,4 @@ def num_workers(num_images: int, first: Image) -> int:
 
 
 _NO_WORKERS = (BrokenProcessPool, OSError, NotImplementedError)
-"""What is raised where a system has no processes, no more of them, or ended one."""
+"""Errors raised if the system cannot start a process or has killed one."""

@@ -1,4 +1,4 @@
-"""A model and a data set to metrics: at original size, over all labeled pixels of the split."""
+"""Evaluates a model on a data set at original image size, over all labeled pixels of a split."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from pixelwise.prediction.predictor import Predictor
 
 
 def fit_to_model(predictor: Predictor, dataset: Dataset) -> Dataset:
-    """The data set, read with the model's classes; refused where its labels mean something else.
+    """Return the data set with the model's classes, after checking that its labels agree.
 
-    Index masks without a card do not say how many classes there are: a test set that lacks the
-    last class would seem to have one fewer. Such a set is read with the model's own class map, and
-    a value beyond it is refused by name when its mask is read.
+    Index masks without a card do not define the number of classes: a test set without the last
+    class would seem to have one class fewer. Such a set is read with the model's class map, and
+    larger values raise an error when the mask is read.
 
     Raises:
-        DataError: Label mode or classes differ, or a class of the model is said to be ignored.
+        DataError: Label mode or classes differ, or a class of the model is ignored.
     """
     card = predictor.card
     if dataset.label_mode != card.label_mode:
         raise DataError(
-            f"{dataset.path} must have {card.label_mode} masks, as the model. "
-            f"Got {dataset.label_mode} ones ({dataset.format.name}). Choose another data set"
+            f"{dataset.path} must have {card.label_mode} masks, like the model. "
+            f"Got {dataset.label_mode} masks ({dataset.format.name}). Choose another data set"
         )
     if dataset.class_map.is_numbered:
         _require_classes_kept(card.class_map, dataset)
@@ -54,25 +54,25 @@ def fit_to_model(predictor: Predictor, dataset: Dataset) -> Dataset:
     named = dataset.class_map
     ignored = tuple(value for value in named.values if value in card.class_map.ignore)
     if ignored and named.names != card.class_map.names:
-        # The model was trained with --ignore on this class: here it is ignored as well.
+        # The model was trained with --ignore on this class, so it is ignored here too.
         named = with_ignored(named, ignored)
     if named.names != card.class_map.names:
         ours, theirs = named.names, card.class_map.names
         raise DataError(
             f"{dataset.path} must have the model's {len(theirs)} classes {_list(theirs)}. "
-            f"Got {len(ours)}: {_list(ours)}. Name them alike in a dataset.yaml, or train again"
+            f"Got {len(ours)}: {_list(ours)}. Use the same names in dataset.yaml, or train again"
         )
     return dataclasses.replace(dataset, class_map=named)
 
 
 def _require_classes_kept(class_map: ClassMap, dataset: Dataset) -> None:
-    """Refuse ignored values by which the model knows a class: they would be evaluated anyway."""
+    """Check that no ignored value is a class of the model, which would be evaluated anyway."""
     for name, value in zip(class_map.names, class_map.values, strict=True):
-        # 255 is ignored in every unnamed data set, also where black and white masks store it.
+        # 255 is ignored in every data set without class names, even if binary masks store it.
         if value in dataset.class_map.ignore and value != IGNORE_INDEX:
             raise DataError(
-                f"{dataset.path} must keep the model's classes. Got {value} as ignored, which is "
-                f"{name!r} to the model. Leave it out of --ignore, or train again without it"
+                f"{dataset.path} must have all classes of the model. Got {value} as ignored, "
+                f"which is its class {name!r}. Remove it from --ignore, or train again without it"
             )
 
 
@@ -85,19 +85,19 @@ def open_for_model(
     unexpected: Unexpected | None = None,
     format: str | None = None,  # noqa: A002  the word that the command line and the card use
 ) -> tuple[Dataset, str]:
-    """Open a data set to evaluate a model on, and choose the split.
+    """Open a data set for the evaluation of a model, and choose the split.
 
-    On the very data that the model was trained on, the split is drawn as it was then, so that no
-    training image is taken for a test image.
+    On the model's own training data, the split is drawn as in training, so that no training image
+    is used as a test image.
 
     Args:
         predictor: The model.
         data: A folder, a dataset card, or ``digits``.
-        split: ``train``, ``val``, ``test`` or ``all``. ``None`` takes the test images, where there
-            are none those of validation, and of a folder of new images all.
-        ignore: Further stored mask values that are ignored.
-        unexpected: What becomes of stored values that are neither a class nor ignored.
-        format: The label format, where looking does not find it.
+        split: ``train``, ``val``, ``test`` or ``all``. ``None`` means the test images if there are
+            any, otherwise the validation images; for a folder of new images, all of them.
+        ignore: Additional stored mask values that are ignored.
+        unexpected: What to do with stored values that are neither a class nor ignored.
+        format: The label format, if it is not detected.
 
     Returns:
         The data set, read with the model's classes, and the split.
@@ -124,7 +124,7 @@ def open_for_model(
 
 
 def _default_split(predictor: Predictor, dataset: Dataset) -> str:
-    """The test images, where there are none those of validation; of new images all."""
+    """Return the test split, else the validation split; all images if they are new."""
     is_drawn = dataset.drawn_split is not None or dataset.is_val_set_aside
     if is_drawn and dataset.fingerprint != predictor.card.data.fingerprint:
         return "all"
@@ -145,21 +145,22 @@ def evaluate(
 
     Args:
         predictor: The model.
-        data: A folder, a dataset card, or an opened data set. A path is the safer one: on the data
-            that the model was trained on, the split is then drawn as it was in training.
+        data: A folder, a dataset card, or an opened data set. Prefer a path: on the model's own
+            training data, the split is then drawn as in training.
         split: ``train``, ``val``, ``test`` or ``all``; ``None`` chooses as :func:`open_for_model`.
-        detailed: Measure borders, objects and certainty too, as a report shows them; it is done in
-            worker processes where there is much of it.
-        extra: Further metrics with nothing counted yet; their figures become ``Metrics.extra``.
-        on_progress: Called with how many images are done and how many there are.
+        detailed: Also measure borders, objects and calibration, as shown in a report; large
+            evaluations use worker processes.
+        extra: Additional metrics, not yet updated; their values become ``Metrics.extra``.
+        on_progress: Called with the number of evaluated images and the total number.
 
     Returns:
-        The metrics with their 95 % intervals; ``seen_in_training`` says how many of the images the
-        model was trained on.
+        The metrics with their 95 % intervals; ``seen_in_training`` is the number of images the
+        model
+        was trained on.
 
     Raises:
-        DataError: The data set does not fit the model, is split otherwise than in training, the
-            split is empty, or a file is bad.
+        DataError: The data set does not fit the model or is split differently than in training, the
+        split is empty, or a file is invalid.
     """
     if isinstance(data, Dataset):
         dataset = fit_to_model(predictor, data)
@@ -186,25 +187,25 @@ def evaluate(
 
 
 def trained_on(predictor: Predictor) -> frozenset[str]:
-    """The keys of the records that a model was trained on, under whatever name."""
+    """Return the keys of the records that a model was trained on, even if they were renamed."""
     return frozenset(predictor.card.data.images)
 
 
 def _require_same_draw(predictor: Predictor, dataset: Dataset) -> None:
-    """Refuse the training data when it is split otherwise: test images would have been seen."""
+    """Check that training data is split as in training, so that test images were not seen."""
     trained = predictor.card.data
     is_same_data = dataset.fingerprint == trained.fingerprint
     draw = (dataset.drawn_split, dataset.split_seed)
     if is_same_data and dataset.drawn_split and draw != (trained.split, trained.split_seed):
         raise DataError(
-            f"{dataset.path} must be split as when the model was trained on it, "
+            f"{dataset.path} must be split as in the training of the model, "
             f"{_words_of_draw(trained.split, trained.split_seed)}. Got {_words_of_draw(*draw)}. "
-            "Give evaluate the path instead, or open it with those splits"
+            "Pass the path to evaluate, or open it with those splits"
         )
 
 
 def _words_of_draw(shares: str | None, seed: int) -> str:
-    return f"{shares} with seed {seed}" if shares else "as a card or the folder names the images"
+    return f"{shares} with seed {seed}" if shares else "as defined by a card or the folder"
 
 
 def evaluate_samples(
@@ -220,15 +221,15 @@ def evaluate_samples(
 
     Args:
         predictor: The model.
-        samples: The samples; consumed once.
-        num_samples: How many there are, for the progress.
-        detailed: Draw the 95 % intervals, and measure borders, objects and certainty too, as a
-            report shows them; it is done in worker processes where there is much of it.
-        extra: Further metrics with nothing counted yet; their figures become ``Metrics.extra``.
-        on_progress: Called with how many are done and how many there are.
+        samples: The samples; iterated once.
+        num_samples: Number of samples, for the progress.
+        detailed: Compute the 95 % intervals, and measure borders, objects and calibration, as shown
+            in a report; large evaluations use worker processes.
+        extra: Additional metrics, not yet updated; their values become ``Metrics.extra``.
+        on_progress: Called with the number of evaluated samples and the total number.
 
     Raises:
-        DataError: Nothing is labeled, so nothing can be evaluated.
+        DataError: No pixel is labeled.
     """
     return _evaluated(
         predictor,
@@ -296,7 +297,7 @@ def _evaluated(
 def _with_logits(
     predictor: Predictor, samples: Iterable[Sample]
 ) -> Iterator[tuple[Sample, torch.Tensor]]:
-    """Samples and what the model says of them, in their order."""
+    """Yield samples with the model's logits, in order."""
     waiting: deque[Sample] = deque()
 
     def images() -> Iterator[tuple[str, Array]]:

@@ -1,4 +1,4 @@
-"""What is counted of every evaluated image, where its logits are."""
+"""Counts for the headline metrics, computed on the device of the logits."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from pixelwise.prediction.predictor import Predictor
 
 
 class Counting(ABC):
-    """What is counted of every image for the headline metrics.
+    """Accumulates the counts of the headline metrics over images.
 
     Args:
         predictor: The model.
 
     Attributes:
-        counts: The pixels of all images, by class.
+        counts: Pixel counts of all images, by class.
     """
 
     counts: PixelCounts
@@ -43,13 +43,13 @@ class Counting(ABC):
             mask: As in a sample.
 
         Returns:
-            The decision, uint8 (H, W) or bool (K, H, W); ``None`` where it stays on its device.
+            The decision, uint8 (H, W) or bool (K, H, W); ``None`` if it stays on its device.
         """
 
     @property
     @abstractmethod
     def confusion(self) -> Counts | None:
-        """int64 (K, K): row the mask's class, column the predicted one; ``None`` for multilabel."""
+        """int64 (K, K), rows: ground truth, columns: prediction; ``None`` for multilabel."""
 
     @property
     @abstractmethod
@@ -58,19 +58,19 @@ class Counting(ABC):
 
     @abstractmethod
     def require_labels(self, first: str, num_images: int) -> None:
-        """Refuse masks in which nothing is labeled.
+        """Check that at least one pixel is labeled.
 
         Args:
             first: Name of the first image.
             num_images: Number of images.
 
         Raises:
-            DataError: There is nothing to evaluate against.
+            DataError: No pixel is labeled.
         """
 
 
 class MulticlassCounting(Counting):
-    """The confusion matrix and the mean cross-entropy over labeled pixels.
+    """Counts the confusion matrix and the mean cross-entropy over labeled pixels.
 
     Args:
         predictor: The model.
@@ -87,10 +87,10 @@ class MulticlassCounting(Counting):
 
         Args:
             logits: float32 (K, H, W), on any device.
-            mask: Class ids (H, W); ignored pixels count nowhere.
+            mask: Class ids (H, W); ignored pixels are not counted.
 
         Returns:
-            What was decided, uint8 (H, W); ``None`` where it stays on its device.
+            The decision, uint8 (H, W); ``None`` if it stays on its device.
         """
         target = torch.from_numpy(mask).to(logits.device)
         prediction = None
@@ -110,7 +110,7 @@ class MulticlassCounting(Counting):
 
     @property
     def confusion(self) -> Counts | None:
-        """int64 (K, K); row is the mask's class, column the predicted one."""
+        """int64 (K, K), rows: ground truth, columns: prediction."""
         return self.counts.counts
 
     @property
@@ -122,14 +122,14 @@ class MulticlassCounting(Counting):
         """See :meth:`Counting.require_labels`."""
         if not self.counts.counts.sum():
             raise DataError(
-                f"the masks ({first}{', ...' if num_images > 1 else ''}) must hold labeled pixels "
-                "to evaluate against. All are ignored. "
+                f"the masks ({first}{', ...' if num_images > 1 else ''}) must hold labeled pixels. "
+                "All are ignored. "
                 "Check the ignore value, or choose another split with --split"
             )
 
 
 class MultilabelCounting(Counting):
-    """Every class against the rest, and the mean binary cross-entropy against soft masks.
+    """Counts each class separately, and the mean binary cross-entropy against soft masks.
 
     Args:
         predictor: The model.
@@ -149,7 +149,7 @@ class MultilabelCounting(Counting):
             mask: uint8 (K, H, W), 0..255 for 0..1.
 
         Returns:
-            What was decided, bool (K, H, W); ``None`` where it stays on its device.
+            The decision, bool (K, H, W); ``None`` if it stays on its device.
         """
         prediction = None
         if _is_in_main_memory(logits):
@@ -167,7 +167,7 @@ class MultilabelCounting(Counting):
 
     @property
     def confusion(self) -> Counts | None:
-        """There is none: a pixel may be of several classes."""
+        """``None``, because a pixel may belong to several classes."""
         return None
 
     @property
@@ -179,8 +179,8 @@ class MultilabelCounting(Counting):
         """See :meth:`Counting.require_labels`."""
         if not self.counts.per_image[:, [0, 2]].any():
             raise DataError(
-                f"the {num_images} masks from {first} on must show at least one class to evaluate "
-                "against. All are black. Check the masks, or choose another split with --split"
+                f"the {num_images} masks, starting with {first}, must show at least one class. "
+                "All are black. Check the masks, or choose another split with --split"
             )
 
 
@@ -188,9 +188,9 @@ COUNTING: dict[LabelMode, type[Counting]] = {
     ConfusionMatrix.label_mode: MulticlassCounting,
     MultilabelCounts.label_mode: MultilabelCounting,
 }
-"""What counts the images of each label mode."""
+"""The counting class of each label mode."""
 
 
 def _is_in_main_memory(logits: Tensor) -> bool:
-    """There, bytes are counted at memory speed; elsewhere moving them costs more."""
+    """On these devices, bytes are counted at memory speed; elsewhere, copying them costs more."""
     return logits.device.type == "cpu"

@@ -1,4 +1,4 @@
-"""The details of one image. A worker process imports this and no torch, which would take long."""
+"""Detailed counts of one image. Worker processes import this module, so it must not need torch."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from pixelwise.metrics.details import DetailsCounts
 
 
 class Image(NamedTuple):
-    """What is counted of an image.
+    """An image to count.
 
     Attributes:
-        name: Of its record.
+        name: Name of its record.
         probabilities: float32 (K, H, W).
         prediction: uint8 (H, W) class ids, or bool (K, H, W) for multilabel labels.
         mask: As in a sample.
@@ -30,35 +30,35 @@ class Image(NamedTuple):
 
     @property
     def num_bytes(self) -> int:
-        """In memory."""
+        """Size in memory."""
         return self.probabilities.nbytes + self.prediction.nbytes + self.mask.nbytes
 
 
 _arguments: tuple[ClassMap, LabelMode, float]
-"""What a worker counts with; set where it begins."""
+"""The counting object of a worker; set when the worker starts."""
 
 
 def begin_worker(arguments: tuple[ClassMap, LabelMode, float], num_threads: int) -> None:
-    """The first that a worker does.
+    """Initialize a worker.
 
     Args:
-        arguments: Of :class:`DetailsCounts`.
-        num_threads: With which OpenCV counts in the process that started it.
+        arguments: Arguments of :class:`DetailsCounts`.
+        num_threads: Number of OpenCV threads in the parent process.
     """
     global _arguments
     _arguments = arguments
-    # With one thread, OpenCV computes distances by another library, whose last digits are others.
-    # With two or more they are the same; two are enough, for there are as many workers as cores.
+    # With one thread, OpenCV uses another library for distances, with slightly different results.
+    # Two threads give the same results as more, and there are as many workers as cores.
     cv2.setNumThreads(min(2, num_threads))
 
 
 def count_in_worker(image: Image) -> DetailsCounts:
-    """The counts of one image, in a worker that has begun."""
+    """Return the counts of one image, in an initialized worker."""
     return counted(_arguments, image)
 
 
 def counted(arguments: tuple[ClassMap, LabelMode, float], image: Image) -> DetailsCounts:
-    """The counts of one image."""
+    """Return the counts of one image."""
     counts = DetailsCounts(*arguments)
     counts.add(*image)
     return counts

@@ -1,4 +1,4 @@
-"""A model and a data set to labels that a person should look at again."""
+"""Finds likely label errors in a data set with a trained model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pixelwise.metrics.label_quality import MIN_AREA_PX, Answer, Suspect, find_s
 from pixelwise.prediction.predictor import Predictor
 
 NUM_LOOKS = 2
-"""Every image is predicted twice: to learn how sure the model is, then to find the regions."""
+"""Passes over the images: one to estimate confidence thresholds, one to find the regions."""
 
 
 def review_labels(
@@ -27,23 +27,23 @@ def review_labels(
     min_area_px: int = MIN_AREA_PX,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[Suspect]:
-    """Find regions where a model is sure and the label says something else.
+    """Find regions where a model is confident and the label disagrees.
 
     Args:
         predictor: The model.
         data: A folder, a dataset card, or an opened data set.
-        split: ``train``, ``val``, ``test`` or ``all``; ``None`` takes the images that the model was
-            not trained on. What it was trained on it may have memorized, errors and all.
-        top: How many regions are kept.
+        split: ``train``, ``val``, ``test`` or ``all``; ``None`` means the images that the model was
+            not trained on, because it may have memorized the label errors of its training images.
+        top: Maximum number of regions.
         min_area_px: Smaller regions are left out.
-        on_progress: Called with how many looks at an image are done and how many there are.
+        on_progress: Called with the number of finished predictions and the total number.
 
     Returns:
-        The regions, those most likely wrong first; the order of the images does not matter.
+        The regions, most likely label errors first, independent of the order of the images.
 
     Raises:
-        DataError: The data set does not fit the model, no image is left, or a file is bad.
-        ConfigError: ``top`` or the split is wrong.
+        DataError: The data set does not fit the model, no image is left, or a file is invalid.
+        ConfigError: ``top`` or the split is invalid.
 
     Example:
         >>> suspects = review_labels(load_model("runs/first"), "my-images")  # doctest: +SKIP
@@ -70,7 +70,7 @@ def review_labels(
 
 
 def check_top(top: int) -> None:
-    """Refuse a number of regions that is none.
+    """Check the number of regions.
 
     Raises:
         ConfigError: It is below 1.
@@ -82,14 +82,14 @@ def check_top(top: int) -> None:
 def records_to_review(
     predictor: Predictor, dataset: Dataset, split: str | None
 ) -> tuple[Record, ...]:
-    """The images of a split; without one, those that the model was not trained on.
+    """Return the images of a split, or those that the model was not trained on.
 
     Returns:
-        Sorted by name, so that the order in which they are found does not matter.
+        The records sorted by name, independent of the order of the files.
 
     Raises:
-        DataError: There are none.
-        ConfigError: No such split.
+        DataError: There are no such images.
+        ConfigError: The split does not exist.
     """
     records = sorted(dataset.split(split or "all"), key=lambda record: record.name)
     if split is None:
@@ -97,22 +97,22 @@ def records_to_review(
         records = [record for record in records if record.key not in seen]
     if not records:
         raise DataError(
-            f"{dataset.path} must hold images that the model was not trained on. It was trained "
-            f"on all {len(dataset.records)}. Review them with --folds, which trains models that "
-            "have not seen them, or all the same with --split all"
+            f"{dataset.path} must contain images that the model was not trained on. It was trained "
+            f"on all {len(dataset.records)}. Use --folds to train models for the review, or "
+            "--split all to review the training images"
         )
     return tuple(records)
 
 
 def answers(predictor: Predictor, samples: Iterable[Sample]) -> Iterator[Answer]:
-    """What a model says of samples, with them, in their order.
+    """Yield samples with a model's probabilities, in order.
 
     Args:
         predictor: The model.
-        samples: Consumed once, a few at a time.
+        samples: The samples; iterated once, a few at a time.
 
     Raises:
-        DataError: Type or channels are not those of the training images.
+        DataError: Type or channels differ from the training images.
     """
     waiting: deque[Sample] = deque()
 
@@ -130,12 +130,12 @@ def counted(
     num_images: int,
     on_progress: Callable[[int, int], None] | None,
 ) -> Callable[[], Iterator[Answer]]:
-    """The same looks, each of them reported.
+    """Wrap ``look`` to report the progress.
 
     Args:
-        look: As of :func:`~pixelwise.metrics.label_quality.find_suspects`.
-        num_images: That one call gives.
-        on_progress: Called with how many looks at an image are done and how many there are.
+        look: As for :func:`~pixelwise.metrics.label_quality.find_suspects`.
+        num_images: Number of images of one call.
+        on_progress: Called with the number of finished predictions and the total number.
     """
     done = 0
 

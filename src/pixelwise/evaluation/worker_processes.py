@@ -1,8 +1,8 @@
-"""Worker processes that run no code of the caller's script and end with the process that uses them.
+"""Worker processes that never run the caller's script and end with their parent process.
 
-They are spawned, as a fork of a process in which torch has threads may hang. Python's own spawned
-workers import the caller's main script, which trains again where it is not guarded by ``if __name__
-== "__main__"``; these do not, as all that they run is imported by name.
+They are spawned, because forking a process with torch threads may hang. Python's own spawned
+workers import the caller's main script, which would train again without an ``if __name__ ==
+"__main__"`` guard; these workers do not, because all their functions are imported by name.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _STARTING = threading.Lock()
 
 
 class _Worker(SpawnProcess):
-    """A process that is started without the main script, and that Control-C does not reach."""
+    """A process that is started without the main script and ignores Ctrl-C."""
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:  # noqa: N802  the name is Python's
@@ -32,14 +32,14 @@ class _Worker(SpawnProcess):
 
 
 class _Workers(SpawnContext):
-    """Starts workers and remembers them."""
+    """Starts workers and keeps a list of them."""
 
     def __init__(self) -> None:
         super().__init__()
         self.started: list[_Worker] = []
 
     def Process(self, *args: Any, **kwargs: Any) -> _Worker:  # type: ignore[override]  # noqa: N802
-        """A worker that is not yet started."""
+        """Return a worker that is not started yet."""
         self.started.append(_Worker(*args, **kwargs))
         return self.started[-1]
 
@@ -48,17 +48,17 @@ class _Workers(SpawnContext):
 def worker_processes(
     count: int, begin: Callable[..., None], arguments: tuple[Any, ...]
 ) -> Iterator[ProcessPoolExecutor]:
-    """Some processes to give work to.
+    """Yield a pool of worker processes.
 
-    They end with the context: at once where it is left by an error, as by Control-C.
+    The workers end with the context, immediately if it is left by an error such as Ctrl-C.
 
     Args:
-        count: How many.
-        begin: Called in each of them before all else; a function of a module.
-        arguments: Of ``begin``.
+        count: Number of workers.
+        begin: Initializer called in each worker; a module-level function.
+        arguments: Arguments of ``begin``.
 
     Raises:
-        OSError: The system allows no further processes.
+        OSError: The system cannot start more processes.
     """
     workers = _Workers()
     pool = ProcessPoolExecutor(
@@ -76,26 +76,26 @@ def worker_processes(
 
 
 def may_start_processes() -> bool:
-    """Whether this process may have children: a daemon of :mod:`multiprocessing` may not."""
+    """Whether this process may start children; a daemon of :mod:`multiprocessing` may not."""
     return not multiprocessing.current_process().daemon
 
 
 def num_cores() -> int:
-    """Cores that this process may use, where the system says; else those of the machine."""
+    """Number of cores that this process may use, or of the machine if the system does not tell."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def _begin(begin: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-    """The first that a worker does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that uses it ends it
+    """Initialize a worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process ends it
     threading.Thread(target=_end_with_parent, daemon=True).start()
     begin(*arguments)
 
 
 def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for work for ever."""
+    """Exit when the parent has died; otherwise an orphaned worker would wait forever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -104,7 +104,7 @@ def _end_with_parent() -> None:
 
 @contextmanager
 def _without_main_script() -> Iterator[None]:
-    """Let Python find no main script that a worker would import."""
+    """Hide the main script, so that workers do not import it."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:
@@ -115,9 +115,9 @@ def _without_main_script() -> Iterator[None]:
 
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Block Control-C, where the system can, for processes that are started meanwhile.
+    """Block Ctrl-C, if the system supports it, in processes started inside the context.
 
-    It reaches all processes of a terminal, and those that only just start would print a traceback.
+    Ctrl-C is sent to all processes of a terminal, and a starting process would print a traceback.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield

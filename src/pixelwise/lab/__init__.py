@@ -1,1 +1,1 @@
-"""The articles' systems as recipes, their figures, and runs that put ours beside them."""
+"""The articles' systems as recipes, their published figures, and runs to compare with them."""

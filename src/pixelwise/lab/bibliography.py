@@ -15,13 +15,13 @@ FILE = resources.files("pixelwise.lab") / "bibliography.yaml"
 
 
 class Work(BaseModel):
-    """An article or a paper. What is not known of it is empty or ``None``.
+    """An article or a paper. Unknown entries are empty or ``None``.
 
     Attributes:
         key: ``A1`` to ``A5`` for an article, else the first author and the year.
-        authors: Surnames; ``others`` stands for those that are not listed.
-        year: Of publication.
-        title: In full.
+        authors: Surnames; ``others`` stands for further authors.
+        year: Year of publication.
+        title: Full title.
         published: Journal, conference or publisher.
         arxiv: Identifier of the preprint, such as ``1411.4038``.
     """
@@ -55,7 +55,7 @@ class Work(BaseModel):
 
 @cache
 def load_bibliography() -> dict[str, Work]:
-    """Every work by its key: the articles first, then the papers by author.
+    """Return every work by its key: the articles first, then the papers by author.
 
     Raises:
         ConfigError: The file of the package is damaged.
@@ -68,10 +68,10 @@ def load_bibliography() -> dict[str, Work]:
 
 
 def work(key: str) -> Work:
-    """One work.
+    """Return one work.
 
     Raises:
-        UnknownNameError: There is none of that key.
+        UnknownNameError: The key is unknown.
     """
     known = load_bibliography()
     if key not in known:
@@ -80,14 +80,14 @@ def work(key: str) -> Work:
 
 
 def as_markdown_section() -> str:
-    """The bibliography as a section of the documentation."""
+    """Return the bibliography as a section of the documentation."""
     works = load_bibliography().values()
     articles = [f"- **{entry.key}** {entry.in_full}" for entry in works if not entry.authors]
     papers = [f"- {entry.in_full}" for entry in works if entry.authors]
     return "\n".join(
         [
             "## Bibliography",
-            "The articles; what the project does not know of them is left out:",
+            "The articles; unknown details are left out:",
             "",
             *articles,
             "",

@@ -24,21 +24,21 @@ MEASURES = {
     "recall": "recall (A1)",
     "precision": "precision (A1)",
 }
-"""What an article may state, and how it is called in tables."""
+"""Figures that an article may state, and their names in tables."""
 
 
 class Entry(BaseModel):
     """A system of an article.
 
     Attributes:
-        name: What it is called on the command line.
-        article: ``A1`` to ``A5``, or ``beyond`` for what they only mention.
-        title: What it is, in words.
-        papers: Keys of the papers that it is from, in the bibliography.
-        data: The kind of data that it runs on: ``digits``, ``nuclei`` or ``camvid``.
-        figures: What the article states, by the keys of :data:`MEASURES`.
-        remarks: What differs from the article, or is not known of it.
-        recipe: The article's settings; what it leaves open is chosen as for any training.
+        name: Its name on the command line.
+        article: ``A1`` to ``A5``, or ``beyond`` for systems that the articles only mention.
+        title: Short description.
+        papers: Bibliography keys of its papers.
+        data: The kind of data: ``digits``, ``nuclei`` or ``camvid``.
+        figures: The figures stated in the article, by the keys of :data:`MEASURES`.
+        remarks: Differences from the article and unknown details.
+        recipe: The article's settings; open entries get the usual defaults of a training.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -54,7 +54,7 @@ class Entry(BaseModel):
 
     @property
     def works(self) -> list[Work]:
-        """The article and the papers that it is from.
+        """The article and the papers that describe it.
 
         Raises:
             UnknownNameError: One of them is not in the bibliography.
@@ -64,16 +64,16 @@ class Entry(BaseModel):
 
 
 def list_entries() -> list[str]:
-    """The names of all entries, in the order of the articles."""
+    """Return the names of all entries, in the order of the articles."""
     names = (path.name.removesuffix(".yaml") for path in FOLDER.iterdir())
     return sorted(name for name in names if not name.startswith(("_", ".")))
 
 
 def load_entry(name: str) -> Entry:
-    """One entry.
+    """Return one entry.
 
     Raises:
-        UnknownNameError: There is none of that name.
+        UnknownNameError: The name is unknown.
     """
     known = list_entries()
     if name not in known:
@@ -83,10 +83,10 @@ def load_entry(name: str) -> Entry:
 
 
 def entries_of(article: str) -> list[Entry]:
-    """The entries of one article.
+    """Return the entries of one article.
 
     Raises:
-        UnknownNameError: There is none.
+        UnknownNameError: The article has no entries.
     """
     entries = [load_entry(name) for name in list_entries()]
     chosen = [entry for entry in entries if entry.article.lower() == article.lower()]
@@ -96,14 +96,14 @@ def entries_of(article: str) -> list[Entry]:
 
 
 def _content(name: str) -> dict[str, Any]:
-    """A file's content over that of the entry it builds on."""
+    """Return the content of a file, merged over that of its base entry."""
     content: dict[str, Any] = yaml.safe_load((FOLDER / f"{name}.yaml").read_text("utf-8"))
     base = content.pop("base", None)
     return _merged(_content(base), content) if base else content
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """Nested mappings are merged, but for figures: those of another system say nothing."""
+    """Merge nested mappings, except figures, which belong to one system only."""
     merged = dict(below)
     for key, value in above.items():
         nests = isinstance(value, dict) and isinstance(merged.get(key), dict) and key != "figures"

@@ -1,4 +1,4 @@
-"""An article's systems under one budget, on one page."""
+"""Compares the systems of an article under one budget on one page."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ def compare_article(
     overrides: Sequence[str] = (),
     listener: Listener = ignore_events,
 ) -> tuple[list[LabResult], Comparison]:
-    """Train every system of an article for the same time, on the same data, and rank them.
+    """Train every system of an article for the same time on the same data, and rank them.
 
     Args:
         article: ``A1`` to ``A5``, or ``beyond``.
-        data: A folder of the kind that the article's systems run on.
-        minutes: The budget of each.
-        out: The folder to make; ``None`` takes ``runs/lab/compare-ARTICLE``.
-        overrides: ``section.key=value`` in place of the articles', the value in YAML.
-        listener: Told of what happens.
+        data: A folder with the kind of data that the article uses.
+        minutes: Wall-clock budget of each training.
+        out: The folder to create; ``None`` means ``runs/lab/compare-ARTICLE``.
+        overrides: ``section.key=value`` that replace entries of the recipes, values in YAML.
+        listener: Called with each event.
 
     Returns:
-        The results beside the articles' figures, and the ranking; its page is in the folder.
+        The results with the articles' figures, and the ranking; its page is in the folder.
 
     Raises:
         PixelwiseError: The article, the data or the folder cannot be used.
@@ -63,7 +63,7 @@ def compare_article(
         [Path(result.folder) for result in results],
         open_as_in(trained.data),
         folder,
-        budget=f"{article.upper()} by its own recipes, {amount(minutes, 'minute')} each",
+        budget=f"{article.upper()} with its own recipes, {amount(minutes, 'minute')} each",
         device=trained.training.device,
         listener=listener,
     )

@@ -1,4 +1,4 @@
-"""Train an entry with its article's recipe, and put its figures beside the article's."""
+"""Train an entry with its article's recipe and compare its figures with the article's."""
 
 from __future__ import annotations
 
@@ -31,28 +31,29 @@ RESULT_NAME = "lab.json"
 
 @dataclass(frozen=True)
 class LabResult:
-    """An article's figures and ours.
+    """The figures of an article and of our training.
 
     Attributes:
-        name: Of the entry.
-        article: It is from.
-        title: In words.
-        data: Folder that was trained on.
-        article_figures: As the article states them.
-        our_figures: Of the validation split at the kept epoch; more of them than the article has.
-        per_class: IoU by class; ``None`` where the masks do not show it.
-        parameters: Trained weights.
-        gmacs: Of one image of the training size, in 10 ** 9 multiplications and additions.
-        size: Height and width in pixels that were trained on.
-        epochs: Trained.
-        asked_epochs: Of the article's recipe; ``None`` where a budget replaced them.
-        seconds: Of training, validation included.
-        seed: Of everything random.
-        device: That computed.
-        cores: Of the processor, that computed or fed the device.
-        remarks: What differs.
-        folder: The run.
-        cited: The article and the papers, as they are cited.
+        name: Name of the entry.
+        article: Its article.
+        title: Short description.
+        data: Folder of the training data.
+        article_figures: Figures stated in the article.
+        our_figures: Figures of the validation split at the kept epoch; may include figures that the
+            article does not state.
+        per_class: IoU by class; ``None`` for classes that are absent from the masks.
+        parameters: Number of trained weights.
+        gmacs: Compute for one image of the training size, in 10 ** 9 multiply-adds.
+        size: Height and width of the training crops in pixels.
+        epochs: Number of trained epochs.
+        asked_epochs: Epochs of the article's recipe; ``None`` if a budget replaced them.
+        seconds: Training time, including validation.
+        seed: Random seed.
+        device: The device used.
+        cores: Number of processor cores.
+        remarks: Differences from the article.
+        folder: The run folder.
+        cited: Citations of the article and the papers.
     """
 
     name: str
@@ -77,7 +78,7 @@ class LabResult:
 
     @property
     def epochs_in_words(self) -> str:
-        """How many were trained, and of how many where the article's are more."""
+        """The number of trained epochs, such as ``3 of 30`` if the article has more."""
         asked = self.asked_epochs or 0
         return f"{self.epochs} of {asked}" if self.epochs < asked else f"{self.epochs}"
 
@@ -94,15 +95,16 @@ def run_entry(
     """Train one system with its article's recipe.
 
     Args:
-        name: Of the entry.
-        data: A folder of the entry's kind; ``None`` makes digits for those that run on them.
-        minutes: A wall-clock budget in place of the article's epochs and patience.
-        out: The run's folder; ``None`` takes ``runs/lab/NAME``, numbered where it exists.
-        overrides: ``section.key=value`` in place of the article's, the value in YAML.
-        listener: Told of what happens.
+        name: Name of the entry.
+        data: A folder with the entry's kind of data; ``None`` generates digits for entries that use
+            them.
+        minutes: Wall-clock budget that replaces the article's epochs and patience.
+        out: The run folder; ``None`` means ``runs/lab/NAME``, numbered if it exists.
+        overrides: ``section.key=value`` that replace entries of the recipe, values in YAML.
+        listener: Called with each event.
 
     Returns:
-        Both figures; they are also written into the run's folder as ``lab.json``.
+        Both sets of figures; they are also written to ``lab.json`` in the run folder.
 
     Raises:
         PixelwiseError: The entry, the data or the folder cannot be used.
@@ -116,7 +118,9 @@ def run_entry(
         data = "digits"
     content = entry.recipe.model_dump()
     if minutes is not None:
-        content["training"]["patience"] = None  # it is in epochs, and would end the budget early
+        content["training"]["patience"] = (
+            None  # patience is in epochs and could end the training before the budget
+        )
     recipe = overridden(content, overrides, f"lab entry {name}")
     folder = out or _free_folder(Path("runs") / "lab" / name)
     outcome = train(
@@ -164,24 +168,26 @@ def run_entry(
 def _as_the_article_counts(
     metrics: Metrics, recipe: Recipe, predictor: Predictor
 ) -> dict[str, float]:
-    """The figures of the article's framework, by the keys of :data:`MEASURES`."""
+    """Return the figures as the article's framework computes them, by key of :data:`MEASURES`."""
     figures = metrics.extra
-    if recipe.training.metrics and not figures:  # the training evaluated without them
+    if (
+        recipe.training.metrics and not figures
+    ):  # the evaluation at the end of training does not include them
         further = create_metrics(recipe.training.metrics)
         figures = evaluate(predictor, open_as_in(recipe.data), "val", extra=further).extra
     return {name.removeprefix("keras_"): value for name, value in figures.items()}
 
 
 def _changes(articles: Recipe, ours: Recipe, minutes: float | None) -> Iterator[str]:
-    """What was asked for in place of the article's, in words."""
+    """Describe the settings that replace the article's."""
     if minutes is not None:
         budget = amount(minutes, "minute")
-        yield f"a budget of {budget} in place of {articles.training.epochs} epochs"
+        yield f"a budget of {budget} instead of {articles.training.epochs} epochs"
     changed = ours.model_dump(mode="json")
     for section, entries in articles.model_dump(mode="json").items():
         for key, value in entries.items():
             if changed[section][key] != value:
-                yield f"{section}.{key} is {changed[section][key]} in place of {value}"
+                yield f"{section}.{key} is {changed[section][key]} instead of {value}"
 
 
 def _free_folder(base: Path) -> Path:
@@ -193,7 +199,7 @@ def _free_folder(base: Path) -> Path:
 
 
 def load_results(folder: Path) -> list[LabResult]:
-    """Every result below a folder, in the order of the entries; of two of an entry the later one.
+    """Return the results below a folder in the order of the entries, the latest of each entry.
 
     Raises:
         ConfigError: There is none.
@@ -211,7 +217,7 @@ def load_results(folder: Path) -> list[LabResult]:
 
 
 def side_by_side(result: LabResult) -> list[tuple[str, float | None, float | None]]:
-    """(measure, the article's figure, ours) of every measure that either has."""
+    """Return (measure, the article's figure, ours) for every measure in either."""
     article, ours = result.article_figures, result.our_figures
     return [
         (title, article.get(key), ours.get(key))

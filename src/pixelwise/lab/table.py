@@ -1,4 +1,4 @@
-"""The results of the lab as a page of the documentation."""
+"""Writes the results of the lab as a page of the documentation."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pixelwise.lab.run import LabResult, load_results, side_by_side
 
 HEAD = """# The lab: the articles' systems beside their figures
 
-Written by `pixelwise lab table`, from runs of `pixelwise lab run NAME --data FOLDER`. Each starts
-from its article's recipe; what was trained otherwise stands below its figures, and "3 of 30" epochs
-are those trained of the recipe's. Figures are of the validation split. Seconds are of training and
-validation on the device that is named; "-" stands for what an article does not state. What is cited
-is in the [bibliography](#bibliography).
+Written by `pixelwise lab table` from runs of `pixelwise lab run NAME --data FOLDER`. Each run uses
+its article's recipe; differences are listed below its figures, and "3 of 30" epochs means that 3 of
+the recipe's 30 epochs were trained. Figures refer to the validation split. Seconds cover training
+and validation on the named device; "-" marks figures that an article does not state. All sources
+are in the [bibliography](#bibliography).
 """
 
 
 def as_markdown(folder: Path) -> str:
-    """One section for each result below a folder, and the bibliography.
+    """Return one section for each result below a folder, and the bibliography.
 
     Raises:
         ConfigError: There is none.
@@ -63,7 +63,7 @@ def _section(result: LabResult) -> str:
 
 
 def _cited(result: LabResult) -> str:
-    """What it is from; results of earlier versions name the article alone."""
+    """Return its citations; results of earlier versions name only the article."""
     return "; ".join(result.cited or (result.article,))
 
 

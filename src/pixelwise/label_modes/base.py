@@ -1,4 +1,4 @@
-"""What a label mode decides: how labels are stored, learned, decided, counted and drawn."""
+"""The interface of a label mode: storage, loss, decision, counting and drawing of labels."""
 
 from __future__ import annotations
 

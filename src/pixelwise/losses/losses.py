@@ -1,4 +1,4 @@
-"""The loss of a batch and the weights of its classes; the label mode says what they are."""
+"""Losses and class weights, as defined by the label mode."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def batch_loss(
     label_mode: LabelMode,
     class_weights: Tensor | None,
 ) -> Tensor:
-    """The loss of the label mode for a batch, computed in float32.
+    """Compute the loss of a batch in float32, as defined by the label mode.
 
     Args:
         logits: Raw scores, (N, K, H, W), of any float type.
         mask: Multiclass: uint8 (N, H, W) class ids, 255 is ignored. Multilabel: uint8 (N, K, H, W).
         valid: bool (N, H, W); False beyond the image.
-        label_mode: Which of the two the mask is.
+        label_mode: Label mode of the mask.
         class_weights: (K,), or ``None``.
 
     Returns:
@@ -38,15 +38,15 @@ def batch_loss(
 def constant_loss(
     frequencies: Sequence[float], label_mode: LabelMode, class_weights: Tensor | None = None
 ) -> float:
-    """The lowest loss that a prediction which ignores the image can have: it says how often.
+    """Return the lowest loss of a constant prediction, which is the class frequencies.
 
     Args:
-        frequencies: Share of the labeled pixels that is of each class, 0 to 1.
-        label_mode: Of the masks.
-        class_weights: (K,), as the losses take them.
+        frequencies: Fraction of labeled pixels of each class, 0 to 1.
+        label_mode: Label mode of the masks.
+        class_weights: (K,), as for the losses.
 
     Returns:
-        In nats per labeled pixel (multilabel: per pixel and class).
+        The loss in nats per labeled pixel (multilabel: per pixel and class).
     """
     shares = torch.tensor(frequencies, dtype=torch.float64)
     weights = torch.ones_like(shares) if class_weights is None else class_weights.cpu().double()
@@ -58,28 +58,28 @@ def class_weights(
     frequencies: Sequence[float],
     label_mode: LabelMode,
 ) -> Tensor | None:
-    """The weights that a recipe asks for.
+    """Return the class weights of a recipe.
 
     Args:
-        choice: ``none``; ``balanced``, which lifts rare classes by 1 / sqrt(frequency), so that
-            none drowns and none explodes; or a weight for each class.
-        frequencies: Share of the labeled pixels that is of each class.
-        label_mode: Balanced weights of multiclass masks have mean 1 over the pixels; multilabel
-            ones say how much the pixels of a class count against those without it.
+        choice: ``none``; ``balanced``, which weights classes by 1 / sqrt(frequency), a compromise
+            between no weights and full inverse frequency; or a weight for each class.
+        frequencies: Fraction of labeled pixels of each class.
+        label_mode: Balanced weights of multiclass masks have mean 1 over the pixels; those of
+            multilabel masks are the weights of positive pixels relative to negative ones.
 
     Returns:
-        float32 (K,), or ``None`` where no class is weighted; balanced, a class that never occurs
-        weighs 1.
+        float32 (K,), or ``None`` without weights. Balanced weights are 1 for classes that never
+        occur.
 
     Raises:
-        ConfigError: There is not one weight for each class.
+        ConfigError: The number of weights differs from the number of classes.
     """
     if choice == "none":
         return None
     if choice != "balanced":
         if len(choice) != len(frequencies):
             raise ConfigError(
-                f"training.class_weights must hold a weight for each of the {len(frequencies)} "
+                f"training.class_weights must have one weight for each of the {len(frequencies)} "
                 f"classes. Got {len(choice)}"
             )
         return torch.tensor(choice, dtype=torch.float32)

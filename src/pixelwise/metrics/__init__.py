@@ -1,1 +1,1 @@
-"""From masks and predictions to metrics whose definition is stated."""
+"""Segmentation metrics with documented definitions."""

@@ -1,10 +1,9 @@
-"""Metrics at the borders of regions, where area hides errors: boundary IoU, trimap, surface Dice.
+"""Boundary metrics, which are more sensitive than areas: boundary IoU, trimap IoU, surface Dice.
 
-Everything is counted per image and class into arrays that add up, so that a split's figure does not
-depend on order or batches. Ignored pixels count nowhere, and a region's edge against ignored pixels
-is no boundary: nobody said that the region ends there. Where ignored pixels leave a shown class no
-edge at all in an image, that image says nothing about the class's edge, and both are left out
-together.
+Counts are kept per image and class and summed, so the metrics of a split do not depend on order or
+batches. Ignored pixels are not counted, and an edge against ignored pixels is not a boundary,
+because the region may continue there. If ignored pixels remove the whole edge of a class in an
+image, the image is left out for this class, in ground truth and prediction.
 """
 
 from __future__ import annotations
@@ -19,22 +18,22 @@ from pixelwise.metrics.confusion import count_pairs
 from pixelwise.metrics.formulas import Counts, Values
 
 BOUNDARY_SHARE = 0.02
-"""Width of the band of boundary IoU, as a share of the image's diagonal, as its paper has it."""
+"""Band width of the boundary IoU as a fraction of the image diagonal, as in the paper."""
 
 TRIMAP_PX = 5
-"""Half width of the band of the trimap IoU, in pixels to each side."""
+"""Width of the trimap band on each side of the boundary, in pixels."""
 
 TOLERANCE_PX = 2
-"""Pixels by which a boundary may be off in the normalized surface Dice."""
+"""Tolerance of the normalized surface Dice, in pixels."""
 
 DISTANCES_PX = (1, 2, 4, 8, 16)
-"""Upper ends of the bands in which accuracy is given by distance to the nearest boundary."""
+"""Upper bin edges of the accuracy by distance to the nearest boundary, in pixels."""
 
 BoolArray = npt.NDArray[np.bool_]
 
 
 class BoundaryCounts:
-    """Counts at boundaries over a split, one class per pixel.
+    """Boundary counts over a split, for one class per pixel.
 
     Args:
         num_classes: K.
@@ -49,7 +48,7 @@ class BoundaryCounts:
         self._by_distance = np.zeros((2, len(DISTANCES_PX) + 1), np.int64)
 
     def add(self, prediction: UInt8Array, mask: UInt8Array) -> None:
-        """Count one image; both are class ids (H, W), and ignored pixels count nowhere."""
+        """Count one image; both are class ids (H, W), and ignored pixels are not counted."""
         ignored = mask == IGNORE_INDEX
         width = max(1, round(BOUNDARY_SHARE * float(np.hypot(*mask.shape))))
         for index in range(self.num_classes):
@@ -76,7 +75,7 @@ class BoundaryCounts:
             self._by_distance[row] += np.bincount(counted, minlength=len(DISTANCES_PX) + 1)
 
     def merge(self, other: BoundaryCounts) -> None:
-        """Add what was counted elsewhere, of other images."""
+        """Add the counts of other images, such as from another process."""
         self._pixels += other._pixels
         self._bands += other._bands
         self._trimap += other._trimap
@@ -85,7 +84,7 @@ class BoundaryCounts:
 
     @property
     def boundary_iou(self) -> Values:
-        """IoU (K,) of the bands inside the edges; NaN for a class that the masks never show.
+        """Return the IoU (K,) of the bands inside the edges; NaN for classes absent from the masks.
 
         Reference:
             Cheng et al., Boundary IoU (2021), arXiv:2103.16562.
@@ -94,7 +93,7 @@ class BoundaryCounts:
 
     @property
     def trimap_iou(self) -> Values:
-        """IoU (K,) of the pixels near a boundary of the mask; NaN for a class without any.
+        """Return the IoU (K,) of pixels near a ground-truth boundary; NaN for classes without one.
 
         Reference:
             Kohli et al., Robust Higher Order Potentials for Enforcing Label Consistency (2009).
@@ -108,9 +107,9 @@ class BoundaryCounts:
 
     @property
     def surface_dice(self) -> Values:
-        """Share (K,) of both boundaries that lies within the tolerance of the other.
+        """Return the fraction (K,) of both boundaries within the tolerance of the other.
 
-        NaN for a class that the masks never show.
+        NaN for classes absent from the masks.
 
         Reference:
             Nikolov et al., Deep learning to achieve clinically applicable segmentation (2018),
@@ -120,7 +119,7 @@ class BoundaryCounts:
 
     @property
     def accuracy_by_distance(self) -> list[tuple[str, float, int]]:
-        """(distance to the nearest boundary in px, pixel accuracy, pixels), from near to far."""
+        """Return (distance to the nearest boundary in px, accuracy, pixels), from near to far."""
         lows, highs = (0, *DISTANCES_PX), (*DISTANCES_PX, None)
         names = [
             f"{low}-{high}" if high else f"{low}+" for low, high in zip(lows, highs, strict=True)
@@ -135,13 +134,13 @@ class BoundaryCounts:
 def inner_band(
     region: BoolArray, ignored: BoolArray, width_px: int, *, frame_is_edge: bool = True
 ) -> BoolArray:
-    """The pixels of a region that are at most so far inside its edge.
+    """Return the pixels of a region within a distance of its edge.
 
     Args:
         region: bool (H, W).
-        ignored: bool (H, W); the region is taken to continue in there.
-        width_px: 1 gives the contour; distance is that of a king on a chessboard.
-        frame_is_edge: A region ends where the image does.
+        ignored: bool (H, W); the region is assumed to continue there.
+        width_px: Width in pixels, in the chessboard metric; 1 gives the contour.
+        frame_is_edge: Whether the image border is an edge of the region.
     """
     kernel = np.ones((2 * width_px + 1, 2 * width_px + 1), np.uint8)
     frame = cv2.BORDER_CONSTANT if frame_is_edge else cv2.BORDER_REPLICATE
@@ -152,7 +151,7 @@ def inner_band(
 
 
 def class_edges(mask: UInt8Array) -> BoolArray:
-    """The pixels (H, W) that touch one of another class, above, below or beside; never ignored."""
+    """Return the labeled pixels (H, W) with a 4-neighbor of another class."""
     edges = np.zeros(mask.shape, np.bool_)
     for ours, theirs in (
         ((slice(None), slice(1, None)), (slice(None), slice(None, -1))),
@@ -166,7 +165,7 @@ def class_edges(mask: UInt8Array) -> BoolArray:
 
 
 def distance_to(places: BoolArray) -> npt.NDArray[np.float32]:
-    """Distance in pixels of every pixel to the nearest of some; infinite where there are none."""
+    """Return the distance of each pixel to the nearest marked one; infinite if none is marked."""
     if not places.any():
         return np.full(places.shape, np.inf, np.float32)
     away = cv2.distanceTransform((~places).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
@@ -174,12 +173,12 @@ def distance_to(places: BoolArray) -> npt.NDArray[np.float32]:
 
 
 def _is_hidden(target: BoolArray, edge: BoolArray, ignored: BoolArray) -> bool:
-    """Ignored pixels took the whole edge of a region that the mask shows."""
+    """Whether ignored pixels removed the whole edge of a region."""
     return bool(target.any() and not edge.any() and ignored.any())
 
 
 def _within(target: BoolArray, guess: BoolArray) -> tuple[int, int]:
-    """Boundary pixels within the tolerance of the other boundary, and all of both."""
+    """Count the boundary pixels within the tolerance of the other boundary, and all of both."""
     near_guess = distance_to(guess)[target] <= TOLERANCE_PX
     near_target = distance_to(target)[guess] <= TOLERANCE_PX
     hits = int(near_guess.sum()) + int(near_target.sum())

@@ -1,4 +1,4 @@
-"""Measure calibration: reliability, temperature scaling, risk and coverage."""
+"""Calibration metrics: reliability diagram, temperature scaling, risk-coverage curve."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from scipy.special import expit, logsumexp, softmax
 from pixelwise.metrics.formulas import Values
 
 NUM_BINS = 15
-"""Bins of the reliability curve and of the expected calibration error, as Guo et al. take them."""
+"""Bins of the reliability diagram and the expected calibration error, as in Guo et al."""
 
 FINE_BINS = 1500
-"""Bins that are counted in; the curve of risk against coverage is drawn from them."""
+"""Bins of the confidence histogram, from which the risk-coverage curve is computed."""
 
 TEMPERATURES = (0.05, 20.0)
-"""The range in which the temperature is sought."""
+"""Search range of the temperature."""
 
 FloatArray = npt.NDArray[np.floating]
 
 
 class Reliability:
-    """How sure the model was, and how often it was right, over a split."""
+    """Confidence histogram of correct and wrong decisions over a split."""
 
     def __init__(self) -> None:
-        # Whole numbers up to 2 ** 53 are exact in float64.
+        # Integers up to 2 ** 53 are exact in float64.
         self._pixels = np.zeros(FINE_BINS, np.float64)
         self._right = np.zeros(FINE_BINS, np.float64)
         self._confidence = np.zeros(FINE_BINS, np.float64)
@@ -43,9 +43,9 @@ class Reliability:
         """Count decisions.
 
         Args:
-            confidence: Probability of what was decided, 0 to 1, any shape; ignored pixels left out.
-            is_right: Whether that was right, the same shape.
-            weights: How many decisions each stands for, (N,); one where there are none.
+            confidence: Probability of the decision, 0 to 1, any shape, without ignored pixels.
+            is_right: Whether the decision is correct, same shape.
+            weights: Number of decisions that each stands for, (N,); ``None`` means one.
         """
         sure = confidence.ravel().astype(np.float64)
         bins = np.minimum((sure * FINE_BINS).astype(np.intp), FINE_BINS - 1)
@@ -65,7 +65,7 @@ class Reliability:
 
     @property
     def curve(self) -> list[tuple[float, float, int]]:
-        """(mean confidence, share that is right, decisions) of each bin that holds any."""
+        """Return (mean confidence, accuracy, number of decisions) of each non-empty bin."""
         pixels, right, confidence = (
             values.reshape(NUM_BINS, -1).sum(1)
             for values in (self._pixels, self._right, self._confidence)
@@ -78,7 +78,7 @@ class Reliability:
 
     @property
     def expected_calibration_error(self) -> float:
-        """Mean distance of confidence and accuracy, weighted by decisions; 0 is perfect.
+        """Return the expected calibration error (ECE); 0 is perfect.
 
         Reference:
             Guo et al., On Calibration of Modern Neural Networks (2017), arXiv:1706.04599.
@@ -88,13 +88,13 @@ class Reliability:
 
     @property
     def overconfidence(self) -> float:
-        """Mean confidence less the share that is right; above 0, it is too sure of itself."""
+        """Return mean confidence minus accuracy; above 0, the model is overconfident."""
         surplus = self._confidence.sum() - self._right.sum()
         return float(surplus / max(1.0, float(self._pixels.sum())))
 
     @property
     def risk_coverage(self) -> tuple[Values, Values]:
-        """(coverage, risk): of the surest share of the decisions, how many are wrong."""
+        """Return (coverage, risk), the error rate of the most confident fraction of decisions."""
         pixels, right = self._pixels[::-1].cumsum(), self._right[::-1].cumsum()
         kept = pixels > 0
         coverage = pixels[kept] / max(1.0, float(pixels[-1]))
@@ -102,14 +102,14 @@ class Reliability:
 
 
 class TemperatureFit:
-    """Collects a sample of logits and finds the one number that they should be divided by.
+    """Fits the temperature of the logits on a random sample of pixels.
 
-    Which pixels are drawn hangs on the names of the images and not on their order, and however many
-    images there are, no more than the budget is kept.
+    The sampled pixels depend on the names of the images, not on their order, and the sample size is
+    bounded for any number of images.
 
     Args:
-        per_image: Pixels that are drawn from each image, so that large ones do not rule.
-        in_all: Pixels that are kept of all images.
+        per_image: Maximum number of sampled pixels per image, so that large images do not dominate.
+        in_all: Maximum number of sampled pixels in total.
     """
 
     def __init__(self, per_image: int = 2000, in_all: int = 200_000) -> None:
@@ -121,10 +121,10 @@ class TemperatureFit:
         self._weights: list[npt.NDArray[np.float64]] = []
 
     def add(self, logits: FloatArray, target: npt.NDArray[np.generic], name: str) -> None:
-        """Draw from one image.
+        """Sample the decisions of one image.
 
         Args:
-            logits: Multiclass: (K, N) of the labeled pixels. Multilabel: (N,) of any decisions.
+            logits: Multiclass: (K, N) of the labeled pixels. Multilabel: (N,) of the decisions.
             target: Multiclass: class ids (N,). Multilabel: (N,), 0 to 1.
             name: Of the image.
         """
@@ -138,11 +138,12 @@ class TemperatureFit:
         num_decisions: int,
         name: str,
     ) -> None:
-        """Draw from one image, of which only what is drawn is looked at.
+        """Sample the decisions of one image, and read only those that are sampled.
 
         Args:
-            take: Gives logits and targets, as for :meth:`add`, of the decisions of some numbers.
-            num_decisions: N; they are numbered from 0.
+            take: Returns logits and targets, as for :meth:`add`, of the decisions with given
+                indices.
+            num_decisions: N, the number of decisions.
             name: Of the image.
         """
         rng = np.random.default_rng(crc32(name.encode()))
@@ -156,7 +157,7 @@ class TemperatureFit:
             self._keep_lowest_lots()
 
     def _keep_lowest_lots(self) -> None:
-        """Put what was collected together: in the order of the lots, as many as are kept."""
+        """Concatenate the sample in the order of its random keys, up to the limit."""
         lots = np.concatenate(self._lots)
         kept = lots.argsort()[: self._in_all]
         self._lots = [lots[kept]]
@@ -165,10 +166,10 @@ class TemperatureFit:
         self._targets = [np.concatenate(self._targets)[kept]]
 
     def temperature(self) -> float:
-        """The temperature with the least cross-entropy; 1 where the sample does not tell it.
+        """Return the temperature with the lowest cross-entropy; 1 if it is undetermined.
 
-        It does not where nothing was collected or nothing is wrong: the colder, the less the
-        cross-entropy is then. Nor does one whose least is at an end of the range.
+        It is undetermined if the sample is empty or without errors, where the cross-entropy falls
+        with the temperature, or if the minimum is at an end of the range.
 
         Reference:
             Guo et al., On Calibration of Modern Neural Networks (2017), arXiv:1706.04599.
@@ -177,7 +178,7 @@ class TemperatureFit:
             return 1.0
         self._keep_lowest_lots()
         logits, target = self._logits[0], self._targets[0]
-        # How far the logit of the true class is behind the highest; soft targets are never reached.
+        # Margin of the correct class to the highest logit; soft targets are never reached.
         if logits.ndim == 1:
             shortfall = np.maximum(logits, 0) - target * logits
         else:
@@ -195,14 +196,14 @@ class TemperatureFit:
 
         bounds = tuple(math.log(edge) for edge in TEMPERATURES)
         found = minimize_scalar(loss, bounds=bounds, method="bounded")
-        # The search never returns an end itself, only what is next to it.
+        # The search never returns an end of the range itself, only values next to it.
         is_inside = found.fun < min(map(loss, bounds))
         return float(math.exp(found.x)) if is_inside else 1.0
 
     def calibration_error_at(self, temperature: float) -> float:
-        """The expected calibration error that a temperature leaves of all pixels, by the sample.
+        """Estimate the expected calibration error of all pixels with a temperature.
 
-        Each drawn pixel stands for as many as were not drawn of its image.
+        Each sampled pixel is weighted by the number of pixels that it represents in its image.
         """
         reliability = Reliability()
         if sum(map(len, self._lots)):
@@ -218,6 +219,6 @@ class TemperatureFit:
 
     @property
     def _chosen(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-        """Where the logits of the labeled classes are."""
+        """Return the indices of the logits of the labeled classes."""
         target = self._targets[0].astype(np.intp)
         return target, np.arange(target.size)

@@ -1,4 +1,4 @@
-"""Counting: how many pixels of each class were predicted as which; exact, whatever the batches."""
+"""Confusion matrices and pixel counts, exact for any batch size."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from pixelwise.metrics import formulas
 from pixelwise.metrics.formulas import Counts, Values
 
 MAX_IN_A_BYTE = 15
-"""This many classes, each with each and with ignored pixels, number at most 256 pairs: one byte."""
+"""Up to this many classes, all pairs of classes, including ignored pixels, fit into one byte."""
 
 
 class _ImageCounts:
-    """The counts of image after image, in one growing block.
+    """The counts of all images in one growing block.
 
-    An array for each would lie between the logits of two batches, whose memory could then not be
-    taken again for the next: evaluating 10,000 small images took 180 MB more.
+    Separate arrays would fragment the memory between the logits of the batches: evaluating 10,000
+    small images took 180 MB more.
     """
 
     def __init__(self) -> None:
         self._numbers = array("q")
 
     def append(self, counts: Counts) -> None:
-        """Add those of one image, int64 (4, K)."""
+        """Add the counts of one image, int64 (4, K)."""
         self._numbers.frombytes(counts.astype(np.int64).tobytes())
 
     def stacked(self, num_classes: int) -> Counts:
-        """Those of all images, int64 (N, 4, K)."""
+        """The counts of all images, int64 (N, 4, K)."""
         return np.array(self._numbers, np.int64).reshape(-1, 4, num_classes)
 
 
 class PixelCounts(ABC):
-    """Pixel counts over a split, image by image; see :data:`COUNTS`.
+    """Pixel counts over a split, per image; see :data:`COUNTS`.
 
     Attributes:
-        label_mode: Of the masks.
+        label_mode: Label mode of the masks.
 
     Args:
         num_classes: K.
@@ -58,18 +58,18 @@ class PixelCounts(ABC):
     @staticmethod
     @abstractmethod
     def accuracy(counts: npt.NDArray[Any]) -> Values:
-        """Share of the decisions that are right, of counts (..., 4, K)."""
+        """Return the fraction of correct decisions from counts (..., 4, K)."""
 
     @abstractmethod
     def add(self, prediction: Array, mask: UInt8Array) -> Counts:
         """Count one image.
 
         Args:
-            prediction: As the label mode decides.
+            prediction: The decision of the label mode.
             mask: As in a sample.
 
         Returns:
-            The image's own counts.
+            The counts of the image.
         """
 
     @property
@@ -82,7 +82,7 @@ class ConfusionMatrix(PixelCounts):
     """Pixel counts over a split, one class per pixel.
 
     Attributes:
-        counts: int64 (K, K); row is the mask's class, column the predicted one.
+        counts: int64 (K, K), rows: ground truth, columns: prediction.
 
     Args:
         num_classes: K.
@@ -100,17 +100,17 @@ class ConfusionMatrix(PixelCounts):
 
         Args:
             prediction: Class ids (H, W).
-            mask: Class ids (H, W); pixels that are 255 count nowhere.
+            mask: Class ids (H, W); 255 is ignored.
 
         Returns:
-            The image's own confusion matrix, int64 (K, K).
+            The confusion matrix of the image, int64 (K, K).
         """
         counts = count_pairs(prediction, mask, self.num_classes)
         self.add_counts(counts)
         return counts
 
     def add_counts(self, counts: Counts) -> None:
-        """Add the confusion matrix of one image, int64 (K, K), wherever it was counted."""
+        """Add the confusion matrix of one image, int64 (K, K)."""
         self.counts += counts
         hits = np.diag(counts)
         extra, missed = counts.sum(0) - hits, counts.sum(1) - hits
@@ -119,7 +119,7 @@ class ConfusionMatrix(PixelCounts):
 
 
 def count_pairs(prediction: UInt8Array, mask: UInt8Array, num_classes: int) -> Counts:
-    """How many pixels of each class were predicted as which.
+    """Return the confusion matrix of one image.
 
     Args:
         prediction: Class ids (H, W).
@@ -127,13 +127,13 @@ def count_pairs(prediction: UInt8Array, mask: UInt8Array, num_classes: int) -> C
         num_classes: K.
 
     Returns:
-        int64 (K, K); row is the mask's class.
+        int64 (K, K), rows: ground truth.
     """
     if num_classes <= MAX_IN_A_BYTE:
-        # A pair fits into a byte: translating and counting bytes runs at memory speed, twice as
-        # fast as bincount, which widens every pixel to 8 bytes first.
+        # A pair fits into one byte. Translating and counting bytes runs at memory speed, twice as
+        # fast as bincount, which first converts every pixel to 8 bytes.
         codes = np.frombuffer(mask.tobytes().translate(_row_starts(num_classes)), np.uint8)
-        # What is predicted on ignored pixels may be anything, and must not reach another row.
+        # Predictions on ignored pixels are arbitrary and must not be counted in another row.
         codes = codes + np.minimum(prediction, num_classes).ravel()
         histogram = np.array(Image.fromarray(codes[None]).histogram(), np.int64)
     else:
@@ -144,16 +144,16 @@ def count_pairs(prediction: UInt8Array, mask: UInt8Array, num_classes: int) -> C
 
 
 def _row_starts(num_classes: int) -> bytes:
-    """A table from a mask's value to the first code of its row; 255 lies beyond all rows."""
+    """Return a table from mask values to the first code of their rows; 255 is after all rows."""
     starts = np.full(256, num_classes**2, np.uint8)
     starts[:num_classes] = np.arange(num_classes) * num_classes
     return starts.tobytes()
 
 
 class MultilabelCounts(PixelCounts):
-    """Pixel counts over a split, each class by itself; a pixel may be of several.
+    """Pixel counts over a split for multilabel masks, per class.
 
-    A pixel is of a class where its soft mask is at least one half.
+    A pixel belongs to a class if its soft mask is at least one half.
 
     Args:
         num_classes: K.
@@ -170,7 +170,7 @@ class MultilabelCounts(PixelCounts):
             mask: uint8 (K, H, W), 0..255 for 0..1.
 
         Returns:
-            The image's own counts, int64 (4, K).
+            The counts of the image, int64 (4, K).
         """
         target = mask >= HALF
         pairs = ((prediction, target), (prediction, ~target), (~prediction, target))
@@ -181,11 +181,11 @@ class MultilabelCounts(PixelCounts):
         return counts
 
     def add_counts(self, counts: Counts) -> None:
-        """Add the counts of one image, int64 (4, K), wherever they were counted."""
+        """Add the counts of one image, int64 (4, K)."""
         self._images.append(counts)
 
 
 COUNTS: dict[LabelMode, type[PixelCounts]] = {
     counts.label_mode: counts for counts in (ConfusionMatrix, MultilabelCounts)
 }
-"""What counts the pixels of each label mode."""
+"""The counting class of each label mode."""

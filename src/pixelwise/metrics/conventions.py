@@ -1,7 +1,7 @@
-"""The figure that another library would give for the same predictions.
+"""Scores that other libraries would report for the same predictions.
 
-None of these is more honest for being common: they differ in what a class counts that is not there,
-and in whether images or pixels are averaged. Each is computed from the counts of each image.
+They differ in the treatment of absent classes and in averaging over images or pixels. All are
+computed from per-image counts.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from pixelwise.metrics.extra import extra_metrics
 from pixelwise.metrics.formulas import Counts, Values
 
 TINY = 1e-6
-"""What milesial's Dice adds above and below the line."""
+"""Smoothing term that milesial's Dice adds to numerator and denominator."""
 
 
 def figure_like(name: str, per_image: Counts, *, has_background: bool = True) -> float:
-    """The metric by another library's convention.
+    """Compute the metric in another library's convention.
 
     Args:
         name: One of :func:`convention_names`.
         per_image: Counts (N, 4, K) of each image.
-        has_background: The first class is the rest of the image, as it is for multiclass masks;
-            what leaves class 0 out then leaves it out.
+        has_background: Whether class 0 is the background, as in multiclass masks; conventions that
+            exclude class 0 then exclude it.
 
     Returns:
-        Its figure; NaN where its code would give that.
+        The score; NaN if the library's code would return NaN.
 
     Raises:
-        UnknownNameError: There is no such convention.
+        UnknownNameError: The convention is unknown.
     """
     if name not in _CONVENTIONS:
         raise UnknownNameError("--like", name, _CONVENTIONS)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # means of nothing are what they give
+        warnings.simplefilter("ignore", RuntimeWarning)  # they return the mean of an empty array
         figure = _CONVENTIONS[name][1]
         if figure in _WITHOUT_BACKGROUND and has_background:
             per_image = per_image[..., 1:]
@@ -48,12 +48,12 @@ def figure_like(name: str, per_image: Counts, *, has_background: bool = True) ->
 
 
 def convention_names() -> dict[str, str]:
-    """Every convention by name, with what it does in words."""
+    """Return every convention by name, with its description."""
     return {name: words for name, (words, _) in _CONVENTIONS.items()}
 
 
 def _union_share(counts: Counts) -> Values:
-    """IoU (..., K), NaN where a class is neither in the masks nor predicted."""
+    """Return the IoU (..., K); NaN for classes that are neither in the masks nor predicted."""
     hits, extra, missed, _ = np.moveaxis(counts.astype(np.float64), -2, 0)
     whole = hits + extra + missed
     shares: Values = np.divide(hits, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
@@ -117,20 +117,38 @@ def _milesial(per_image: Counts) -> float:
 
 _CONVENTIONS: dict[str, tuple[str, Callable[[Counts], float]]] = {
     "mmseg": (
-        "IoU over the split, classes that are nowhere left out (also HF, Keras)",
+        "IoU over the split, without classes that are absent and not predicted (also HF, Keras)",
         _nan_skipped,
     ),
-    "smp-macro": ("IoU over the split, a class that is nowhere counts 1", _absent_is_1),
-    "smp-micro": ("IoU of all classes' pixels together", _smp_pooled),
-    "smp-macro-imagewise": ("IoU per image, a class not in it counts 1", _absent_is_1_by_image),
-    "smp-micro-imagewise": ("IoU of all classes' pixels together, per image", _pooled_by_image),
-    "torchvision": ("IoU over the split, not a number where a class is nowhere", _nan_spreads),
-    "torchgeo": ("IoU of all classes' pixels together", _pooled),
-    "paddleseg": ("IoU over the split, a class that is nowhere counts 0", _absent_is_0),
-    "monai": ("IoU per image over the classes that its mask shows", _monai),
-    "nnunet": ("IoU per image without class 0, then per class, then their mean", _nnunet),
-    "keras-segmentation": ("IoU over the split, a class that is nowhere counts 0", _absent_is_0),
-    "milesial": ("Dice per image without class 0, a class not in it counts 1", _milesial),
+    "smp-macro": (
+        "IoU over the split; a class that is absent and not predicted counts as 1",
+        _absent_is_1,
+    ),
+    "smp-micro": ("micro IoU over the pixels of all classes", _smp_pooled),
+    "smp-macro-imagewise": (
+        "IoU per image; a class that is absent from it counts as 1",
+        _absent_is_1_by_image,
+    ),
+    "smp-micro-imagewise": (
+        "micro IoU over the pixels of all classes, per image",
+        _pooled_by_image,
+    ),
+    "torchvision": ("IoU over the split; NaN if a class is absent and not predicted", _nan_spreads),
+    "torchgeo": ("micro IoU over the pixels of all classes", _pooled),
+    "paddleseg": (
+        "IoU over the split; a class that is absent and not predicted counts as 0",
+        _absent_is_0,
+    ),
+    "monai": ("IoU per image over the classes in its mask", _monai),
+    "nnunet": ("IoU per image without class 0, averaged over images, then over classes", _nnunet),
+    "keras-segmentation": (
+        "IoU over the split; a class that is absent and not predicted counts as 0",
+        _absent_is_0,
+    ),
+    "milesial": (
+        "Dice per image without class 0; a class that is absent from it counts as 1",
+        _milesial,
+    ),
 }
 
 _WITHOUT_BACKGROUND = (_nnunet, _milesial)
@@ -138,11 +156,12 @@ _WITHOUT_BACKGROUND = (_nnunet, _milesial)
 
 @extra_metrics.register("keras")
 class KerasCounts:
-    """Recall, precision and binary accuracy of soft masks, counted as Keras counts them.
+    """Recall, precision and binary accuracy of soft masks, as computed by Keras.
 
-    Positive for recall and precision is every target above 0; for accuracy a decision is right only
-    where the target is exactly 0 or 1 and equals it, so gray edge pixels never count as right.
-    Only multilabel masks can be soft: of multiclass ones nothing is counted.
+    For recall and precision, every target above 0 is positive. For accuracy, a decision is correct
+    only if it equals the target, which must be exactly 0 or 1, so soft edge pixels are never
+    correct.
+    Only multilabel masks can be soft; multiclass masks are not counted.
     """
 
     name = "keras"
@@ -172,7 +191,7 @@ class KerasCounts:
         self._positives += int(positive.sum())
 
     def figures(self) -> dict[str, float]:
-        """``binary_accuracy``, ``recall`` and ``precision``, 0..1; none before the first mask."""
+        """Return ``binary_accuracy``, ``recall`` and ``precision``; empty before the first mask."""
         if not self._decisions:
             return {}
         return {

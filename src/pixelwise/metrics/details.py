@@ -1,4 +1,4 @@
-"""What a report needs beside the headline numbers: borders, objects, certainty, every image."""
+"""Detailed metrics of a report: boundaries, object recall, calibration and per-image metrics."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from pixelwise.metrics.label_quality import Confidence
 from pixelwise.metrics.objects import ObjectCounts, ObjectRow
 
 COVERAGES = tuple(number / 20 for number in range(1, 21))
-"""Shares of the surest decisions for which the risk is given."""
+"""Coverages at which the risk is given."""
 
 
 @dataclass(frozen=True)
 class ImageMetrics:
-    """One image of the split.
+    """The metrics of one image.
 
     Attributes:
-        name: Of its record.
-        mean_iou: Over the classes that its mask shows; ``None`` where that is none.
-        accuracy: Share of its decisions that are right; ``None`` where none is labeled.
-        doubt: How much of its labels the model denies; see :meth:`Confidence.doubt`.
+        name: Name of its record.
+        mean_iou: Mean IoU over the classes in its mask; ``None`` without any.
+        accuracy: Fraction of correct decisions; ``None`` if no pixel is labeled.
+        doubt: Disagreement of the model with the labels; see :meth:`Confidence.doubt`.
     """
 
     name: str
@@ -45,29 +45,30 @@ class ImageMetrics:
 
 @dataclass(frozen=True)
 class Details:
-    """Numbers of a split beside :class:`pixelwise.metrics.metrics.Metrics`.
+    """Detailed metrics of a split, in addition to :class:`pixelwise.metrics.metrics.Metrics`.
 
     Attributes:
-        boundary_iou: Mean over the classes, IoU of bands of 2 % of the diagonal inside the edges.
-        trimap_iou: Mean over the classes, IoU of the pixels within 5 px of a border.
-        surface_dice: Mean over the classes, share of the borders within 2 px of each other.
+        boundary_iou: Class mean of the IoU of bands inside the edges, 2 % of the diagonal wide.
+        trimap_iou: Class mean of the IoU of the pixels within 5 px of a border.
+        surface_dice: Class mean of the fraction of borders within 2 px of each other.
         boundary_per_class: (name, boundary IoU, trimap IoU, surface Dice) by class.
         accuracy_by_distance: (distance to the nearest border in px, accuracy, pixels).
         objects: Recall of connected objects by class and size.
         calibration_error: Expected calibration error, 15 bins.
-        reliability: (mean confidence, share that is right, decisions) of each bin.
-        overconfidence: Mean confidence less accuracy; below 0 the model is too timid.
-        model_temperature: What the model divides its logits by.
-        temperature: What they should be divided by so that confidence means accuracy.
-        calibration_error_left: The calibration error with that temperature, on a sample of pixels.
-        risk_coverage: (share of the surest decisions, share of those that is wrong).
-        per_image: Every image, in the order in which it was evaluated.
-        confusion: Row the mask's class, column the predicted one; ``None`` for multilabel masks.
-        like: The figures by other libraries' conventions.
-        counts: int64 (N, 4, K) of the same images, as :mod:`pixelwise.metrics.formulas` takes them,
-            so that models can be compared image by image; left out of plain data.
-        confidence: How sure the model was of what is labeled, for a review of the labels; left out
-            of plain data.
+        reliability: (mean confidence, accuracy, number of decisions) of each bin.
+        overconfidence: Mean confidence minus accuracy; below 0, the model is underconfident.
+        model_temperature: Temperature by which the model divides its logits.
+        temperature: Fitted temperature, with which confidence matches accuracy best.
+        calibration_error_left: Calibration error with the fitted temperature, on a sample of
+            pixels.
+        risk_coverage: (coverage, error rate among the most confident decisions).
+        per_image: Metrics of every image, in the order of evaluation.
+        confusion: Confusion matrix, rows: ground truth; ``None`` for multilabel masks.
+        like: Scores in the conventions of other libraries.
+        counts: int64 (N, 4, K) of the same images, as in :mod:`pixelwise.metrics.formulas`, for
+            paired comparisons of models; left out of plain data.
+        confidence: Confidence thresholds of the model, for a review of the labels; left out of
+            plain data.
     """
 
     boundary_iou: float | None
@@ -90,19 +91,19 @@ class Details:
     confidence: Confidence = field(repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data."""
+        """Return plain data for JSON."""
         content = asdict(self)
         del content["counts"], content["confidence"]
         return content
 
 
 class DetailsCounts:
-    """Collects the detail of a split, image by image.
+    """Accumulates the detailed metrics of a split over its images.
 
     Args:
         class_map: The classes.
-        label_mode: Of the masks.
-        temperature: What the model divides its logits by for its probabilities.
+        label_mode: Label mode of the masks.
+        temperature: Temperature by which the model divides its logits.
     """
 
     def __init__(
@@ -126,12 +127,12 @@ class DetailsCounts:
         take: Callable[[tuple[npt.NDArray[np.intp], ...]], npt.NDArray[np.float32]],
         mask: UInt8Array,
     ) -> None:
-        """Draw the logits of one image by which the temperature is fitted.
+        """Sample the logits of one image for fitting the temperature.
 
         Args:
-            name: Of its record.
-            take: Gives the logits, float32, of some places: rows and columns for multiclass labels,
-                (K, N); classes, rows and columns for multilabel ones, (N,).
+            name: Name of its record.
+            take: Returns float32 logits at given indices: (K, N) for rows and columns of multiclass
+                labels; (N,) for classes, rows and columns of multilabel labels.
             mask: As in a sample.
         """
 
@@ -144,7 +145,7 @@ class DetailsCounts:
         self._fit.draw(drawn_of, self._mode.num_decisions(mask), name)
 
     def merge(self, other: DetailsCounts) -> None:
-        """Add what was counted elsewhere, of other images; logits are drawn by this one alone."""
+        """Add the counts of other images; only this object samples logits."""
         for ours, theirs in zip(self._borders, other._borders, strict=True):
             ours.merge(theirs)
         self._objects.merge(other._objects)
@@ -163,7 +164,7 @@ class DetailsCounts:
         """Count one image.
 
         Args:
-            name: Of its record.
+            name: Name of its record.
             probabilities: float32 (K, H, W).
             prediction: uint8 (H, W) class ids, or bool (K, H, W) for multilabel masks.
             mask: As in a sample.
@@ -178,7 +179,7 @@ class DetailsCounts:
         self._reliability.add(*self._mode.confidences(probabilities, prediction, mask))
 
     def detail(self, per_image: Counts, confusion: Counts | None) -> Details:
-        """What was collected.
+        """Return the detailed metrics.
 
         Args:
             per_image: Counts (N, 4, K) of the same images, in the same order.
@@ -231,7 +232,7 @@ class DetailsCounts:
         return self._mode.per_class(np.stack([getattr(each, name) for each in self._borders]))
 
     def _by_distance(self) -> tuple[tuple[str, float | None, int], ...]:
-        """Accuracy by distance to the nearest border, of multilabel classes all together."""
+        """Return the accuracy by distance to the nearest border, over all multilabel classes."""
         rows = [borders.accuracy_by_distance for borders in self._borders]
         found = []
         for bands in zip(*rows, strict=True):

@@ -1,4 +1,4 @@
-"""Counting where the logits are: on an accelerator, of which only a few numbers come back."""
+"""Pixel counts computed on the device of the logits; only the counts are copied to the host."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pixelwise.metrics.formulas import Counts
 
 
 def count_pairs_on_device(prediction: Tensor, mask: Tensor, num_classes: int) -> Counts:
-    """As :func:`pixelwise.metrics.confusion.count_pairs`, on the device of the tensors.
+    """Like :func:`pixelwise.metrics.confusion.count_pairs`, on the device of the tensors.
 
     Args:
-        prediction: Class ids (H, W), any whole type.
+        prediction: Class ids (H, W), any integer type.
         mask: Class ids (H, W), uint8; 255 is ignored.
         num_classes: K.
 
     Returns:
-        int64 (K, K); row is the mask's class.
+        int64 (K, K), rows: ground truth.
     """
     pairs = mask.long() * num_classes + prediction
     pairs = torch.where(mask == IGNORE_INDEX, num_classes**2, pairs)
@@ -28,7 +28,7 @@ def count_pairs_on_device(prediction: Tensor, mask: Tensor, num_classes: int) ->
 
 
 def count_classes_on_device(prediction: Tensor, mask: Tensor) -> Counts:
-    """As :class:`pixelwise.metrics.confusion.MultilabelCounts`, on the device of the tensors.
+    """Like :class:`pixelwise.metrics.confusion.MultilabelCounts`, on the device of the tensors.
 
     Args:
         prediction: bool (K, H, W).

@@ -1,4 +1,4 @@
-"""Further metrics: objects that see every evaluated image and give figures of the whole split."""
+"""Additional metrics: objects that are updated with every image and return values of a split."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from pixelwise.registry import Registry
 
 
 class ExtraMetric(Protocol):
-    """Counts over a split, one image after the other, at original size.
+    """A metric that is updated image by image, at original size.
 
     Attributes:
-        name: Its figures are called by it; see :func:`figures_of`.
+        name: Prefix of the names of its values; see :func:`figures_of`.
     """
 
     name: str
@@ -35,15 +35,15 @@ class ExtraMetric(Protocol):
         """
 
     def figures(self) -> dict[str, float]:
-        """The figures of all images so far, by name; empty where they are not defined."""
+        """Return the values over all images so far, by name; empty if they are undefined."""
 
 
 extra_metrics: Registry[ExtraMetric] = Registry("metric", "pixelwise.metrics")
-"""Metrics by the names that a recipe and the command line know them by."""
+"""Metrics by their names in recipes and on the command line."""
 
 
 def create_metrics(names: Iterable[str]) -> list[ExtraMetric]:
-    """Registered metrics, each with nothing counted yet.
+    """Create registered metrics.
 
     Raises:
         UnknownNameError: One of the names is not registered.
@@ -52,10 +52,10 @@ def create_metrics(names: Iterable[str]) -> list[ExtraMetric]:
 
 
 def figures_of(metrics: Sequence[ExtraMetric]) -> dict[str, float]:
-    """Every figure of some metrics, as ``NAME_FIGURE``; as ``NAME`` where both are the same.
+    """Return all values of some metrics as ``METRIC_VALUE``, or ``METRIC`` if both names are equal.
 
     Raises:
-        ConfigError: Two metrics give a figure of the same name.
+        ConfigError: Two metrics return values with the same name.
     """
     found: dict[str, float] = {}
     for metric in metrics:
@@ -63,7 +63,7 @@ def figures_of(metrics: Sequence[ExtraMetric]) -> dict[str, float]:
             name = figure if figure == metric.name else f"{metric.name}_{figure}"
             if name in found:
                 raise ConfigError(
-                    f"the figures of metrics must have different names. Got {name!r} twice"
+                    f"values of metrics must have different names. Got {name!r} twice. Rename one"
                 )
             found[name] = float(value)
     return found

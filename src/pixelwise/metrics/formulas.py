@@ -1,8 +1,8 @@
-"""What is computed from counts: every measure as one function of arrays of counts.
+"""Metrics as functions of arrays of counts.
 
-Counts are arrays (..., 4, K): true positives, false positives, false negatives and true negatives
-of K classes, of one image, of a split, or of many resamples of a split at once. A measure that is
-not defined is NaN, and a class that the masks never show counts in no mean.
+Counts have the shape (..., 4, K): true positives, false positives, false negatives and true
+negatives of K classes, for one image, a split, or many resamples of a split at once. Undefined
+metrics are NaN, and classes absent from the masks are excluded from means.
 """
 
 from __future__ import annotations
@@ -17,59 +17,59 @@ Values = npt.NDArray[np.float64]
 
 
 def iou(counts: npt.NDArray[Any]) -> Values:
-    """Intersection over union, (..., K); NaN for a class that the masks never show."""
+    """Return the intersection over union, (..., K); NaN for classes absent from the masks."""
     hits, extra, missed, _ = _rows(counts)
     return np.where(hits + missed > 0, _ratio(hits, hits + extra + missed), np.nan)
 
 
 def dice(counts: npt.NDArray[Any]) -> Values:
-    """Dice coefficient, which is F1, (..., K); NaN for a class that the masks never show."""
+    """Return the Dice coefficient (F1), (..., K); NaN for classes absent from the masks."""
     hits, extra, missed, _ = _rows(counts)
     return np.where(hits + missed > 0, _ratio(2 * hits, 2 * hits + extra + missed), np.nan)
 
 
 def precision(counts: npt.NDArray[Any]) -> Values:
-    """Share of what was predicted as a class that is it, (..., K); NaN when never predicted."""
+    """Return the precision, (..., K); NaN for classes that are never predicted."""
     hits, extra, _, _ = _rows(counts)
     return _ratio(hits, hits + extra)
 
 
 def recall(counts: npt.NDArray[Any]) -> Values:
-    """Share of a class that was predicted as it, (..., K); NaN for one that is never shown."""
+    """Return the recall, (..., K); NaN for classes absent from the masks."""
     hits, _, missed, _ = _rows(counts)
     return _ratio(hits, hits + missed)
 
 
 def mean_iou(counts: npt.NDArray[Any]) -> Values:
-    """Mean IoU over the classes that the masks show."""
+    """Return the mean IoU over the classes in the masks."""
     return _mean(iou(counts))
 
 
 def mean_dice(counts: npt.NDArray[Any]) -> Values:
-    """Mean Dice coefficient over the classes that the masks show."""
+    """Return the mean Dice coefficient over the classes in the masks."""
     return _mean(dice(counts))
 
 
 def class_accuracy(counts: npt.NDArray[Any]) -> Values:
-    """Mean recall over the classes that the masks show."""
+    """Return the mean recall over the classes in the masks."""
     return _mean(recall(counts))
 
 
 def frequency_weighted_iou(counts: npt.NDArray[Any]) -> Values:
-    """IoU weighted by how many pixels of the masks are of each class."""
+    """Return the IoU averaged with the pixel frequencies of the classes in the masks."""
     hits, _, missed, _ = _rows(counts)
     pixels = hits + missed
     return _ratio((np.nan_to_num(iou(counts)) * pixels).sum(-1), pixels.sum(-1))
 
 
 def multiclass_accuracy(counts: npt.NDArray[Any]) -> Values:
-    """Share of the labeled pixels whose one class is right."""
+    """Return the pixel accuracy of multiclass counts."""
     hits, _, missed, _ = _rows(counts)
     return _ratio(hits.sum(-1), (hits + missed).sum(-1))
 
 
 def multilabel_accuracy(counts: npt.NDArray[Any]) -> Values:
-    """Share of the decisions, a pixel and a class, that are right."""
+    """Return the accuracy over all pairs of a pixel and a class."""
     hits, _, _, rest = _rows(counts)
     return _ratio((hits + rest).sum(-1), counts.sum((-1, -2)))
 
@@ -85,6 +85,6 @@ def _ratio(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> Values:
 
 
 def _mean(values: Values) -> Values:
-    """The mean of what is defined; NaN of nothing."""
+    """Return the mean of the defined values; NaN if there are none."""
     defined = ~np.isnan(values)
     return _ratio(np.where(defined, values, 0.0).sum(-1), defined.sum(-1))

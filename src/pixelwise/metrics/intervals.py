@@ -1,15 +1,15 @@
-"""How sure a number is: bootstrap over images, for one model and for the difference of two.
+"""Confidence intervals and p-values by resampling images.
 
-Images are drawn with replacement, as many as there are; the interval holds the middle 95 % of what
-the measure then gives (the percentile method). Pixels of an image go together, for they are not
-independent; so do the two models' counts of an image, in the paired form.
+Intervals are percentile bootstrap intervals: images are drawn with replacement, and the interval
+contains the middle 95 % of the resampled metric. Whole images are drawn because the pixels of an
+image are not independent; in paired comparisons, both models use the same resamples.
 
-A resample that lacks a class of the split would be another mean: it is left out. There is no
-interval where fewer than two images show what is measured, or more than 5 % of the resamples are
-left out: so few images show a class that these resamples cannot say how sure it is.
+Resamples that lack a class of the split are left out, since their mean is over other classes. There
+is no interval if fewer than two images show a class, or if more than 5 % of the resamples are left
+out: too few images then show the class for a reliable interval.
 
-The p-value of two models is that of a permutation: were they alike, each image's two counts could
-be swapped. It is the share of such swaps that give a difference at least as large.
+The p-value of two models is that of a paired permutation test, which swaps the counts of the models
+per image: the fraction of swaps with a difference at least as large as the observed one.
 
 Reference:
     Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapters 13 and 15.
@@ -29,31 +29,31 @@ from pixelwise.metrics.formulas import Counts, Values
 LEVEL = 0.95
 NUM_RESAMPLES = 2000
 NUM_SWAPS = 10_000
-"""Permutations; all of them where there are no more, which is up to 13 images."""
+"""Maximum number of permutations; up to 13 images, all permutations are enumerated."""
 
 MIN_DEFINED = 0.95
-"""Share of the resamples that must be defined."""
+"""Minimum fraction of resamples for which the metric is defined."""
 
 NUM_AT_ONCE = 200
-"""Resamples whose counts are held at once, which bounds the memory."""
+"""Number of resamples in memory at once."""
 
 Measure = Callable[[Values], Values]
-"""Of counts (..., 4, K), in any leading shape."""
+"""A metric of counts (..., 4, K) with any leading shape."""
 
 ROUNDING = 1e-12
-"""Differences closer than this are equal."""
+"""Tolerance for equal differences."""
 
 _OF_PIXELS: tuple[Measure, ...] = (
     formulas.multiclass_accuracy,
     formulas.multilabel_accuracy,
     formulas.frequency_weighted_iou,
 )
-"""Measures that are no mean over classes: one that is missing does not shift them."""
+"""Metrics that are not class means, so a missing class does not bias them."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """The range that holds a number with 95 % confidence."""
+    """A 95 % confidence interval."""
 
     low: float
     high: float
@@ -61,12 +61,12 @@ class Interval:
 
 @dataclass(frozen=True)
 class Difference:
-    """How much better a first model is than a second one on the same images.
+    """The difference of two models on the same images.
 
     Attributes:
         value: First minus second.
-        interval: Of the difference by bootstrap; ``None`` where there is none.
-        p_value: Two-sided, by permutation of whole images; 1 for equal ones.
+        interval: Bootstrap interval of the difference; ``None`` if undefined.
+        p_value: Two-sided p-value of a permutation test over images; 1 for equal models.
     """
 
     value: float
@@ -75,41 +75,41 @@ class Difference:
 
 
 def bootstrap(per_image: Counts, measure: Measure, *, seed: int = 0) -> Interval | None:
-    """The 95 % interval of a measure over a split.
+    """Return the 95 % interval of a metric over a split.
 
     Args:
         per_image: Counts (N, 4, K) of each image.
-        measure: What is computed from summed counts.
-        seed: Of the draw; the same one gives the same interval.
+        measure: Metric of the summed counts.
+        seed: Random seed of the resamples.
 
     Returns:
-        The interval; ``None`` where the images do not suffice, see the module.
+        The interval; ``None`` if there are too few images, see the module.
     """
     return Bootstrap(per_image, seed=seed).interval(measure)
 
 
 class Bootstrap:
-    """Resamples of a split, drawn once for every measure of it.
+    """Bootstrap resamples of a split, drawn once and used for all metrics.
 
     Args:
         per_image: Counts (N, 4, K) of each image.
-        seed: Of the draw; the same one gives the same intervals.
+        seed: Random seed of the resamples.
     """
 
     def __init__(self, per_image: Counts, *, seed: int = 0) -> None:
         self._per_image = per_image.astype(np.float64)
         self._shown = _shown(per_image.sum(0))
-        many = len(per_image) > 1  # one image alone has no interval
+        many = len(per_image) > 1  # a single image has no interval
         self._sums = [sums for (sums,) in _resamples([per_image], seed)] if many else []
 
     def interval(self, measure: Measure) -> Interval | None:
-        """The 95 % interval of a measure over the split; see :func:`bootstrap`."""
+        """Return the 95 % interval of a metric over the split; see :func:`bootstrap`."""
         if not self._sums or not _is_shown_twice(measure(self._per_image)):
             return None
         return _interval(np.concatenate([_held(measure, sums, self._shown) for sums in self._sums]))
 
     def class_intervals(self, measure: Measure) -> list[Interval | None]:
-        """The 95 % interval of a measure of each class; see :func:`bootstrap`."""
+        """Return the 95 % interval of a metric for each class; see :func:`bootstrap`."""
         num_classes = self._per_image.shape[-1]
         if not self._sums:
             return [None] * num_classes
@@ -126,15 +126,17 @@ def paired_bootstrap(
 
     Args:
         first: Counts (N, 4, K) of the first model.
-        second: Counts (N, 4, K) of the second one, image by image the same.
-        measure: What is computed from summed counts.
-        seed: Of the draw.
+        second: Counts (N, 4, K) of the second model on the same images.
+        measure: Metric of the summed counts.
+        seed: Random seed.
 
     Raises:
-        ValueError: The images are not equally many.
+        ValueError: The numbers of images differ.
     """
     if first.shape != second.shape:
-        raise ValueError(f"both must be of the same images. Got {first.shape}, {second.shape}")
+        raise ValueError(
+            f"both must have counts of the same images. Got {first.shape}, {second.shape}"
+        )
     value = float(measure(first.sum(0)) - measure(second.sum(0)))
     if not _is_shown_twice(measure(first.astype(np.float64)) - measure(second.astype(np.float64))):
         return Difference(value, None, 1.0)
@@ -148,7 +150,7 @@ def paired_bootstrap(
 
 
 def _swap_p_value(first: Counts, second: Counts, measure: Measure, seed: int) -> float:
-    """Share of the swaps of images between two models that differ as much, two-sided."""
+    """Return the two-sided p-value of a permutation test that swaps images between two models."""
     count = len(first)
     total = first.sum(0) + second.sum(0)
     change = (second - first).reshape(count, -1).astype(np.float64)
@@ -175,13 +177,13 @@ def _is_shown_twice(by_image: Values) -> bool:
 
 
 def _shown(counts: Values | Counts) -> npt.NDArray[np.bool_]:
-    """Classes (..., K) of which counts (..., 4, K) hold a pixel of the masks."""
+    """Return the classes (..., K) that occur in the masks, from counts (..., 4, K)."""
     shown: npt.NDArray[np.bool_] = counts[..., 0, :] + counts[..., 2, :] > 0
     return shown
 
 
 def _held(measure: Measure, sums: Values, shown: npt.NDArray[np.bool_]) -> Values:
-    """The measure (B,) of counts (B, ..., 4, K); NaN where a class is missing that it averages."""
+    """Return the metric (B,) of counts (B, ..., 4, K); NaN if an averaged class is missing."""
     values = measure(sums)
     if measure in _OF_PIXELS:
         return values
@@ -190,10 +192,10 @@ def _held(measure: Measure, sums: Values, shown: npt.NDArray[np.bool_]) -> Value
 
 
 def _resamples(sets: list[Counts], seed: int) -> Iterator[list[Values]]:
-    """Summed counts (B, 4, K) of each set over the same drawn images, in portions."""
+    """Yield the summed counts (B, 4, K) of each set over the same resamples, in chunks."""
     rng = np.random.default_rng(seed)
     count = len(sets[0])
-    # float64 holds sums of whole numbers exactly up to 2 ** 53, and multiplies by the fast library.
+    # float64 is exact for integers up to 2 ** 53, and its matrix product uses BLAS.
     flat = [images.reshape(count, -1).astype(np.float64) for images in sets]
     for start in range(0, NUM_RESAMPLES, NUM_AT_ONCE):
         num_drawn = min(NUM_AT_ONCE, NUM_RESAMPLES - start)

@@ -1,9 +1,8 @@
-"""Labels that a sure model disagrees with: connected regions, those most likely wrong first.
+"""Finds likely label errors: connected regions where a confident model disagrees with the label.
 
-Confident learning at the level of pixels: a model is sure of a class where its probability is at
-least the mean of its probabilities over the pixels that are labeled so, which makes up for classes
-that it is timid or rash about. Reference: Northcutt et al., Confident Learning (2021),
-arXiv:1911.00068.
+This is confident learning applied to pixels. A model is confident in a class if its probability is
+at least its mean probability over the pixels labeled as this class, which corrects for under- and
+overconfidence per class. Reference: Northcutt et al., Confident Learning (2021), arXiv:1911.00068.
 """
 
 from __future__ import annotations
@@ -24,39 +23,39 @@ from pixelwise.label_modes import Mode, mode_of
 from pixelwise.metrics.boundary import BoolArray, distance_to
 
 BORDER_PX = 5
-"""A label's border is drawn roughly: nearer to it, a disagreement weighs less, by the square."""
+"""Label borders are imprecise: nearer to them, disagreements have quadratically lower weight."""
 
 WHOLE_POWER = 4
-"""A region that takes 90 % of a labeled part doubts it as a whole for two thirds, one of 60 % for
-an eighth: it may be the fringe around something small."""
+"""Exponent for the weight of regions that cover a labeled part: a region that covers 90 % of the
+part has weight 2/3, one that covers 60 % only 1/8, as it may be the fringe of a small object."""
 
 MIN_AREA_PX = 8
-"""Smaller regions are specks that nobody fixes."""
+"""Minimum area of a region in pixels; smaller ones are not worth correcting."""
 
 MIN_KNOWN = 0.1
-"""A class to whose labels a model gives less probability than this, on average, it does not know:
-what it says in their place is its own mistake, and nothing is doubted."""
+"""Minimum mean probability of a class over its labels. Below it, the model has not learned the
+class: disagreements are errors of the model and are not reported."""
 
 Probabilities = npt.NDArray[np.float32]
 Answer = tuple[Sample, Probabilities]
-"""A labeled image and what a model that was not trained on it says, float32 (K, H, W)."""
+"""A sample and the probabilities of a model not trained on it, float32 (K, H, W)."""
 
 
 @dataclass(frozen=True)
 class Suspect:
-    """A connected region whose label is likely wrong.
+    """A connected region with a likely label error.
 
     Attributes:
-        name: The record of its image.
-        box: Row and column of its first pixel, its height and its width.
-        given: The class that the label says; ``None``, of multilabel masks, is none.
-        suggested: The class that the model is sure of; ``None`` as well.
-        area_px: How many pixels it has.
-        confidence: Mean probability of what is suggested, 0 to 1.
-        score: What it is ranked by. The probabilities of the suggested class, less those of the
-            given one and less near the border of the labels: their mean times the root of their
-            sum. A missing object so stands before a fringe that is much longer.
-        region: bool, the pixels of the box that belong to it.
+        name: Record name of its image.
+        box: Bounding box: top row, left column, height and width.
+        given: The labeled class; ``None`` for no class in multilabel masks.
+        suggested: The class that the model is confident in; ``None`` likewise.
+        area_px: Area in pixels.
+        confidence: Mean probability of the suggestion, 0 to 1.
+        score: Ranking score: mean times square root of the sum of the probability differences
+            between suggested and given class, weighted down near label borders. A missing object
+            ranks before a much longer fringe.
+        region: bool (height, width), the pixels of the box that belong to it.
     """
 
     name: str
@@ -70,17 +69,17 @@ class Suspect:
 
     @property
     def change(self) -> str:
-        """``given -> suggested``, in words."""
+        """The change as text, ``given -> suggested``."""
         return f"{self.given or 'nothing'} -> {self.suggested or 'nothing'}"
 
     @property
     def place(self) -> tuple[slice, slice]:
-        """The rows and columns of its box."""
+        """Slices of the rows and columns of its box."""
         top, left, height, width = self.box
         return slice(top, top + height), slice(left, left + width)
 
     def inside(self, shape: tuple[int, int]) -> BoolArray:
-        """Its pixels in an image of a height and width, bool (H, W)."""
+        """Return its pixels in an image of the given size, bool (H, W)."""
         found = np.zeros(shape, np.bool_)
         found[self.place] = self.region
         return found
@@ -88,12 +87,12 @@ class Suspect:
 
 @dataclass(frozen=True)
 class _Question:
-    """One of the choices that a mask makes at every pixel: a class, or whether it is of one.
+    """A labeling decision at every pixel: which class it is, or whether it belongs to one class.
 
     Attributes:
-        names: What can be chosen; ``None`` is that it is not of the class.
+        names: The alternatives; ``None`` means that it does not belong to the class.
         probabilities: float32 (J, H, W).
-        chosen: uint8 (H, W) from 0 to J - 1, or 255 for ignored pixels.
+        chosen: uint8 (H, W), the labeled alternative, 0 to J - 1, or 255 for ignored pixels.
     """
 
     names: tuple[str | None, ...]
@@ -105,13 +104,13 @@ class _Question:
     )
 
     def distance_from(self, choice: int) -> npt.NDArray[np.floating]:
-        """Of each pixel, in px, from what is labeled so; worked out once for each choice."""
+        """Return the distance of each pixel, in px, to pixels with this label; cached per label."""
         if choice not in self._distances:
             self._distances[choice] = distance_to(self.chosen == choice)
         return self._distances[choice]
 
     def parts_of(self, choice: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-        """What is labeled so in connected parts, numbered from 1, and the area of each."""
+        """Return the connected components of this label, numbered from 1, and their areas."""
         if choice not in self._parts:
             parts, _ = label(self.chosen == choice)
             self._parts[choice] = parts, np.bincount(parts.ravel())
@@ -131,11 +130,11 @@ def _questions(
 
 
 class Confidence:
-    """How sure a model is where it agrees with the labels: what it takes to doubt a label.
+    """Estimates the confidence thresholds of a model, from which labels are questioned.
 
     Args:
         class_map: The classes.
-        label_mode: Of the labels.
+        label_mode: Label mode of the labels.
     """
 
     def __init__(self, class_map: ClassMap, label_mode: LabelMode) -> None:
@@ -148,7 +147,7 @@ class Confidence:
 
         Args:
             probabilities: float32 (K, H, W).
-            mask: As in a sample; ignored pixels count nowhere.
+            mask: As in a sample; ignored pixels are not counted.
         """
         questions = _questions(self._class_map, self._mode, probabilities, mask)
         for sums, pixels, question in zip(self._sums, self._pixels, questions, strict=True):
@@ -159,23 +158,24 @@ class Confidence:
             pixels += np.bincount(chosen, minlength=len(pixels))
 
     def merge(self, other: Confidence) -> None:
-        """Add what was counted elsewhere, of other images."""
+        """Add the counts of other images, such as from another process."""
         self._sums += other._sums
         self._pixels += other._pixels
 
     def doubt(self, probabilities: Probabilities, mask: UInt8Array) -> float:
-        """How much of an image a model denies, to tell which images are worth a second look.
+        """Score how strongly a model disagrees with the labels of an image, to rank images.
 
-        No threshold is needed: where another choice is likelier than what is labeled, their
-        probabilities' differences are added up, each times its distance in pixels from what is not
-        denied. A fringe is thin and weighs little; one missed thing outweighs it.
+        Needs no threshold: it sums the probability differences of pixels where another class is
+        more
+        probable than the label, each multiplied by its distance in pixels to the nearest agreement.
+        Thin fringes get little weight; a single missing object outweighs them.
 
         Args:
             probabilities: float32 (K, H, W).
-            mask: As in a sample; ignored pixels count nowhere.
+            mask: As in a sample; ignored pixels are not counted.
 
         Returns:
-            0 or more, the most over the classes where labels overlap.
+            0 or more; for multilabel masks, the maximum over the classes.
         """
         found = 0.0
         for question in _questions(self._class_map, self._mode, probabilities, mask):
@@ -194,10 +194,10 @@ class Confidence:
 
     @property
     def thresholds(self) -> npt.NDArray[np.float64]:
-        """Mean probability of what the labels say.
+        """Return the mean probability of each label over its pixels.
 
-        Multiclass: (1, K). Multilabel: (K, 2), of not being of a class and of being of it. What
-        no label says is infinite: nothing tells how sure the model would have to be.
+        Multiclass: (1, K). Multilabel: (K, 2), for not belonging and belonging to a class. Infinite
+        for labels that never occur, for which no threshold can be estimated.
         """
         found = np.full(self._sums.shape, np.inf)
         np.divide(self._sums, self._pixels, out=found, where=self._pixels > 0)
@@ -205,7 +205,7 @@ class Confidence:
 
     @property
     def unknown(self) -> list[str]:
-        """The classes that labels show and that the model hardly knows: see :data:`MIN_KNOWN`."""
+        """Return the labeled classes that the model has not learned; see :data:`MIN_KNOWN`."""
         shown = self._mode.per_class(self.thresholds)
         pairs = zip(self._class_map.names, shown.tolist(), strict=True)
         return [name for name, threshold in pairs if threshold < MIN_KNOWN]
@@ -213,12 +213,12 @@ class Confidence:
     def suspects(
         self, answer: Answer, *, min_area_px: int = MIN_AREA_PX, border_px: float = BORDER_PX
     ) -> Iterator[Suspect]:
-        """The regions of one image whose label the model doubts, in no order of note.
+        """Return the regions of one image with likely label errors, in arbitrary order.
 
         Args:
-            answer: The image, and probabilities of it.
+            answer: The sample and its probabilities.
             min_area_px: Smaller regions are left out.
-            border_px: Nearer than this to a border of the labels, a pixel weighs less.
+            border_px: Distance to label borders below which pixels have a lower weight.
         """
         sample, probabilities = answer
         questions = _questions(self._class_map, self._mode, probabilities, sample.mask)
@@ -245,7 +245,7 @@ def _regions(
     min_area_px: int,
     border_px: float,
 ) -> Iterator[Suspect]:
-    """The connected regions of the pixels that are labeled as one class and look like another."""
+    """Return the connected regions labeled as one class and predicted as another."""
     numbered, _ = label(place)
     numbers = numbered.ravel()
     areas = np.bincount(numbers)
@@ -253,11 +253,11 @@ def _regions(
         return
     probability = question.probabilities[suggested]
     certainty = probability - question.probabilities[given]
-    # Only from what is labeled as the suggested class can a border be off by so much.
+    # Only a border to pixels labeled as the suggested class can be misplaced.
     away = question.distance_from(suggested)
     inner = certainty * np.square((away / border_px).clip(0, 1))
     whole, discounted = (np.bincount(numbers, each.ravel()) for each in (certainty, inner))
-    # Where a labeled part is doubted as a whole, its border is not the matter, however thin it is.
+    # If a whole labeled part is questioned, border precision is irrelevant, however thin it is.
     is_whole = _coverage(numbered, areas, *question.parts_of(given)) ** WHOLE_POWER
     sums = (is_whole * whole + (1 - is_whole) * discounted).clip(0)
     scores = sums / areas.clip(1) * np.sqrt(sums)
@@ -283,10 +283,12 @@ def _coverage(
     parts: npt.NDArray[np.int32],
     part_areas: npt.NDArray[np.int64],
 ) -> npt.NDArray[np.float64]:
-    """How much of the connected labeled part that it lies in each region takes, 0 to 1."""
+    """Return the fraction of its connected labeled part that each region covers, 0 to 1."""
     part_of = np.zeros(len(areas), np.int64)
     inside = numbered > 0
-    part_of[numbered[inside]] = parts[inside]  # a region lies in one part: all of it agrees
+    part_of[numbered[inside]] = parts[
+        inside
+    ]  # a region lies in a single part, so any of its pixels identifies it
     return np.asarray((areas / part_areas[part_of].clip(1)).clip(0, 1))
 
 
@@ -298,18 +300,18 @@ def find_suspects(
     top: int = 50,
     min_area_px: int = MIN_AREA_PX,
 ) -> list[Suspect]:
-    """The regions that are labeled wrong most likely, in memory for these and one image.
+    """Find the most likely label errors, with only one image in memory at a time.
 
     Args:
-        look: Gives every image with a model's answer; it is called twice, first to learn how sure
-            the model is of every class.
+        look: Returns an iterable over all samples with their probabilities; called twice, first to
+            estimate the confidence thresholds.
         class_map: The classes.
-        label_mode: Of the labels.
-        top: How many are kept.
+        label_mode: Label mode of the labels.
+        top: Maximum number of regions.
         min_area_px: Smaller regions are left out.
 
     Returns:
-        The suspects, the likeliest first; at equal scores by name and place.
+        The suspects, likeliest first; ties are ordered by name and position.
 
     Raises:
         DataError: No pixel is labeled.
@@ -319,7 +321,7 @@ def find_suspects(
         confidence.add(probabilities, sample.mask)
     if np.isinf(confidence.thresholds).all():
         raise DataError(
-            "the masks must hold labeled pixels to look at again. All are ignored. "
+            "the masks must hold labeled pixels to review. All are ignored. "
             "Check the ignore value, or choose another split with --split"
         )
     return likeliest_suspects(confidence, look(), top=top, min_area_px=min_area_px)
@@ -332,12 +334,12 @@ def likeliest_suspects(
     top: int = 50,
     min_area_px: int = MIN_AREA_PX,
 ) -> list[Suspect]:
-    """The regions of some images that are labeled wrong most likely.
+    """Find the most likely label errors in some images.
 
     Args:
-        confidence: How sure the model is of every class.
-        answers: The images; consumed once.
-        top: How many are kept.
+        confidence: Confidence thresholds of the model.
+        answers: Samples with probabilities; iterated once.
+        top: Maximum number of regions.
         min_area_px: Smaller regions are left out.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Metrics of a split, each with its definition."""
+"""The metrics of a split and their definitions."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from pixelwise.metrics.intervals import Bootstrap, Interval, Measure
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """The metrics of one class; ``None`` where it is not defined.
+    """The metrics of one class; undefined metrics are ``None``.
 
     Attributes:
-        name: The class.
-        iou: Intersection over union. ``None`` for a class that the masks never show.
-        dice: Dice coefficient, which is F1; ``None`` likewise.
-        precision: Share of what was predicted as it that is it. ``None`` when never predicted.
-        recall: Share of it that was predicted as it. ``None`` when the masks never show it.
-        pixels: How many pixels of the masks are of it.
-        iou_interval: 95 % interval of the IoU by bootstrap over images, where it was asked for.
+        name: Name of the class.
+        iou: Intersection over union; ``None`` for a class absent from the masks.
+        dice: Dice coefficient (F1); ``None`` likewise.
+        precision: Fraction of its predicted pixels that are correct; ``None`` if never predicted.
+        recall: Fraction of its pixels that were predicted; ``None`` if absent from the masks.
+        pixels: Number of its pixels in the masks.
+        iou_interval: 95 % interval of the IoU by bootstrap over images, if requested.
     """
 
     name: str
@@ -45,30 +45,28 @@ class Metrics:
     """The metrics of a split.
 
     Attributes:
-        images: How many images.
+        images: Number of images.
         label_mode: ``multiclass`` or ``multilabel``.
-        mean_iou: Mean IoU over the classes that the masks show.
-        pixel_accuracy: Share of the labeled pixels (multilabel: of pixels times classes) that
-            are right.
-        class_accuracy: Mean recall over the classes that the masks show.
-        frequency_weighted_iou: IoU weighted by how many pixels of the masks are of each class.
-        mean_dice: Mean Dice coefficient, which is F1, over the classes that the masks show.
-        image_mean_iou: Mean over the images of the mean IoU over the classes that each one's mask
-            shows; images without any are left out.
-        intervals: 95 % intervals by bootstrap over images of the numbers above, by their names,
-            where they were asked for.
-        detail: Borders, objects, certainty and every image, where they were asked for.
+        mean_iou: Mean IoU over the classes in the masks.
+        pixel_accuracy: Fraction of correct labeled pixels (multilabel: of pixels times classes).
+        class_accuracy: Mean recall over the classes in the masks.
+        frequency_weighted_iou: IoU averaged with the pixel frequencies of the classes.
+        mean_dice: Mean Dice coefficient (F1) over the classes in the masks.
+        image_mean_iou: Mean over images of the mean IoU over the classes in each mask; images
+            without labeled classes are left out.
+        intervals: 95 % intervals by bootstrap over images of the metrics above, by name, if
+            requested.
+        detail: Boundary, object, calibration and per-image metrics, if requested.
         per_class: One entry per class, in the order of the class map.
-        absent_classes: Classes that the masks never show; they count in no mean.
-        seen_in_training: How many of the images the model was trained on; ``None`` where unknown.
-        selected_on: By how many of the images epoch or temperature of the model were chosen, as by
-            those of validation; ``None`` where unknown.
+        absent_classes: Classes absent from the masks; they are excluded from all means.
+        seen_in_training: Number of images the model was trained on; ``None`` if unknown.
+        selected_on: Number of images on which the epoch or temperature of the model was selected,
+            such as validation images; ``None`` if unknown.
         loss: Mean cross-entropy per labeled pixel (multilabel: binary, per pixel and class).
-        extra: Figures of further metrics that were asked for, by name; see
-            :mod:`pixelwise.metrics.extra`.
-        precision_of_model: ``float32`` or ``bfloat16``: in what the network computed.
-        counts: int64 (N, 4, K) of each image, as :mod:`pixelwise.metrics.formulas` takes them, so
-            that models can be compared image by image; left out of plain data.
+        extra: Values of additional metrics, by name; see :mod:`pixelwise.metrics.extra`.
+        precision_of_model: Precision of the network, ``float32`` or ``bfloat16``.
+        counts: int64 (N, 4, K) of each image, as in :mod:`pixelwise.metrics.formulas`, for paired
+            comparisons of models; left out of plain data.
     """
 
     images: int
@@ -92,7 +90,7 @@ class Metrics:
 
     @property
     def constant_prediction(self) -> str | None:
-        """What every pixel is predicted as; see :func:`said_everywhere`."""
+        """The class that is predicted for every pixel; see :func:`said_everywhere`."""
         return said_everywhere(
             [row.name for row in self.per_class],
             [row.pixels > 0 for row in self.per_class],
@@ -101,7 +99,7 @@ class Metrics:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data; ``extra`` and ``detail`` are left out where there is none."""
+        """Return plain data for JSON; ``extra`` and ``detail`` are left out if empty."""
         content = {**asdict(self), "definition": mode_of(self.label_mode).definition}
         if not self.extra:
             del content["extra"]
@@ -115,16 +113,17 @@ def said_everywhere(
     predicted: Iterable[bool],
     label_mode: LabelMode,
 ) -> str | None:
-    """What every pixel is predicted as, where that is the same for all and should not be.
+    """Return the class that is wrongly predicted for every pixel, if any.
 
     Args:
-        names: Of the classes.
-        shown: Of each class, whether the masks show it.
-        predicted: Of each class, whether a pixel is predicted as it.
+        names: Names of the classes.
+        shown: For each class, whether the masks contain it.
+        predicted: For each class, whether any pixel is predicted as it.
         label_mode: ``multiclass`` or ``multilabel``.
 
     Returns:
-        A class, or ``nothing`` for multilabel masks; ``None`` where pixels are told apart.
+        A class name, or ``nothing`` for multilabel masks; ``None`` if predictions vary or are
+        right.
     """
     said = [name for name, is_predicted in zip(names, predicted, strict=True) if is_predicted]
     is_constant = len(said) < mode_of(label_mode).min_classes
@@ -139,7 +138,7 @@ HEADLINES: dict[str, Measure] = {
     "frequency_weighted_iou": formulas.frequency_weighted_iou,
     "mean_dice": formulas.mean_dice,
 }
-"""The numbers of a whole split, by their names in :class:`Metrics`; accuracy is beside them."""
+"""Metrics of a split by their names in :class:`Metrics`, except accuracy."""
 
 
 def summarize(
@@ -148,12 +147,12 @@ def summarize(
     *,
     with_intervals: bool = False,
 ) -> Metrics:
-    """Make metrics of counts.
+    """Compute metrics from counts.
 
     Args:
-        counts: Of all images of the split.
+        counts: Counts of all images of the split.
         class_map: The classes.
-        with_intervals: Draw the 95 % intervals too.
+        with_intervals: Also compute the 95 % intervals.
     """
     per_image = counts.per_image
     total = per_image.sum(0)

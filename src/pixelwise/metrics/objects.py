@@ -1,4 +1,4 @@
-"""Measure object recall: connected objects that were found, by size."""
+"""Object recall: the fraction of connected objects that are found, by size."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pixelwise.io.arrays import Array, UInt8Array
 from pixelwise.label_modes import mode_of
 
 SIZES_PX = {"small": 32**2, "medium": 96**2, "large": None}
-"""Areas below which an object is of that size, as COCO counts them."""
+"""Upper area limits of the object sizes, as in COCO."""
 
 MATCH_IOU = 0.5
-"""An object is found when a connected region that was predicted as its class overlaps so much."""
+"""Minimum IoU with a connected predicted region for an object to count as found."""
 
 TOUCHING = np.ones((3, 3), np.int8)
-"""Pixels that touch at a corner are connected."""
+"""Connectivity: pixels that touch at a corner are connected."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class ObjectRow:
     Attributes:
         name: The class.
         size: ``small`` (below 32 x 32 pixels of area), ``medium`` (96 x 96) or ``large``.
-        objects: How many the masks show.
-        found: Share that was found, as an object: IoU of at least 0.5 with a predicted region.
-        covered: Share of their pixels that was predicted as their class.
+        objects: Number of objects in the masks.
+        found: Object recall: fraction with an IoU of at least 0.5 with a predicted region.
+        covered: Pixel recall: fraction of their pixels predicted as their class.
     """
 
     name: str
@@ -42,11 +42,11 @@ class ObjectRow:
 
 
 class ObjectCounts:
-    """Objects of every class but the ground, over a split.
+    """Counts the objects of every class except the background over a split.
 
     Args:
         class_map: The classes.
-        label_mode: Of the masks.
+        label_mode: Label mode of the masks.
     """
 
     def __init__(self, class_map: ClassMap, label_mode: LabelMode) -> None:
@@ -56,10 +56,10 @@ class ObjectCounts:
         self._counts = np.zeros((class_map.num_classes, len(SIZES_PX), 4), np.int64)
 
     def add(self, prediction: Array, mask: UInt8Array) -> None:
-        """Count one image; ignored pixels count nowhere.
+        """Count one image, without ignored pixels.
 
         Args:
-            prediction: As the label mode decides.
+            prediction: The decision of the label mode.
             mask: As in a sample.
         """
         labeled = ~self._mode.ignored(mask)
@@ -78,7 +78,7 @@ class ObjectCounts:
         if not count:
             return
         regions, num_regions = label(guess, TOUCHING)
-        # How many pixels each object shares with each region; only pairs that meet are listed.
+        # Overlap of each object with each region in pixels; only pairs that overlap are listed.
         pairs, shared = np.unique(
             objects[target].astype(np.int64) * (num_regions + 1) + regions[target],
             return_counts=True,
@@ -99,12 +99,12 @@ class ObjectCounts:
             np.add.at(self._counts[index, :, column], sizes, values.astype(np.int64))
 
     def merge(self, other: ObjectCounts) -> None:
-        """Add what was counted elsewhere, of other images."""
+        """Add the counts of other images, such as from another process."""
         self._counts += other._counts
 
     @property
     def rows(self) -> list[ObjectRow]:
-        """What was found of every class and size that the masks show."""
+        """Return the recall for every class and size in the masks."""
         return [
             ObjectRow(name, size, int(count), float(found / count), float(covered / pixels))
             for index, name in enumerate(self._names)

@@ -1,10 +1,9 @@
-"""Which of several models is the best, and which of the others cannot be told apart from it.
+"""Ranks models and tests which of them differ significantly from the best.
 
-Models are compared on the same images by the paired permutation of
-:mod:`pixelwise.metrics.intervals`. The best was chosen by the same figures, so the correction is
-for all pairs that could have been asked. Where a model was trained with several seeds, the
-value is the mean over the seeds; the interval says what other images would give, the spread over
-the seeds what another training would.
+Models are compared on the same images by the paired permutation test of
+:mod:`pixelwise.metrics.intervals`. Because the best model is selected on the same data, p-values
+are corrected for all pairs of models. With several seeds, the value is the mean over the seeds;
+the interval covers the choice of images, the spread over seeds covers the training.
 
 Reference:
     Holm, A simple sequentially rejective multiple test procedure (1979).
@@ -31,16 +30,16 @@ from pixelwise.metrics.intervals import (
 
 @dataclass(frozen=True)
 class Ranked:
-    """One model's place.
+    """A model in the ranking.
 
     Attributes:
-        name: Of the model.
-        value: The measure, mean over the seeds.
-        by_seed: The measure of each seed.
-        interval: 95 % interval of the value by bootstrap over images; ``None`` where there is none.
-        behind: How much better the best model is; ``None`` for the best itself.
-        p_value: Two-sided, corrected for the number of pairs of models by Holm's method; ``None``
-            for the best itself.
+        name: Name of the model.
+        value: The metric, averaged over the seeds.
+        by_seed: The metric of each seed.
+        interval: 95 % interval of the value by bootstrap over images; ``None`` if undefined.
+        behind: Difference of the best model to this one; ``None`` for the best itself.
+        p_value: Two-sided p-value, corrected for the number of pairs by Holm's method; ``None`` for
+            the best itself.
     """
 
     name: str
@@ -52,27 +51,27 @@ class Ranked:
 
     @property
     def is_like_best(self) -> bool:
-        """It is the best, or no difference from the best was found."""
+        """Whether it is the best or does not differ significantly from the best."""
         return self.p_value is None or self.p_value >= 1 - LEVEL
 
     @property
     def spread(self) -> float:
-        """Largest minus smallest value of the seeds; 0 for one seed."""
+        """Largest minus smallest value over the seeds; 0 for one seed."""
         return max(self.by_seed) - min(self.by_seed)
 
 
 def rank_models(counts: Mapping[str, Counts], measure: Measure) -> list[Ranked]:
-    """Rank models by a measure, and hold each against the best.
+    """Rank models by a metric and compare each with the best.
 
     Args:
-        counts: By name, counts (N, S, 4, K) of N images, the same for all, and S seeds.
-        measure: What is computed from the counts summed over the images.
+        counts: By model name, counts (N, S, 4, K) of the same N images and S seeds.
+        measure: Metric of the counts summed over the images.
 
     Returns:
-        The best first; of equal ones the one that was given first.
+        The models, best first; ties keep the given order.
 
     Raises:
-        ValueError: The images are not equally many.
+        ValueError: The numbers of images differ.
     """
     mean = over_seeds(measure)
     entries = []
@@ -97,7 +96,7 @@ def rank_models(counts: Mapping[str, Counts], measure: Measure) -> list[Ranked]:
 
 
 def over_seeds(measure: Measure) -> Measure:
-    """A measure of counts (..., S, 4, K): its mean over S seeds."""
+    """Return the mean of a metric over S seeds, from counts (..., S, 4, K)."""
 
     def mean(counts: Values) -> Values:
         found: Values = measure(counts).mean(-1)
@@ -107,14 +106,14 @@ def over_seeds(measure: Measure) -> Measure:
 
 
 def holm(p_values: Sequence[float], num_asked: int) -> list[float]:
-    """Correct p-values for being several, so that one wrong finding among them stays unlikely.
+    """Correct p-values for multiple tests by Holm's method.
 
     Args:
-        p_values: Of the comparisons that are reported.
-        num_asked: Comparisons that could have been reported, no fewer.
+        p_values: P-values of the reported comparisons.
+        num_asked: Number of possible comparisons, at least that of ``p_values``.
 
     Returns:
-        In the same order, each at least as large as it was, none above 1.
+        The corrected p-values in the same order, at most 1.
     """
     corrected = [0.0] * len(p_values)
     largest = 0.0
@@ -125,7 +124,7 @@ def holm(p_values: Sequence[float], num_asked: int) -> list[float]:
 
 
 def _equally_many(first: Counts, second: Counts) -> tuple[Counts, Counts]:
-    """Both with equally many seeds: each one's are repeated, which leaves their mean as it is."""
+    """Repeat the seeds of both to a common number, which keeps their means."""
     common = math.lcm(first.shape[1], second.shape[1])
     alike = [np.repeat(one, common // one.shape[1], axis=1) for one in (first, second)]
     return alike[0], alike[1]

@@ -1,4 +1,4 @@
-"""Modules as graphs that serve every number, height and width of images."""
+"""Traces modules with dynamic batch size, height and width."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pixelwise.errors import ConfigError
 from pixelwise.models.base import SegmentationModel
 
 EXAMPLE_SIZE = (70, 83)
-"""Height and width of the images that a module is traced with: no multiple of any stride."""
+"""Image size for tracing, which is not a multiple of any stride."""
 
 SIDES = {2: "height", 3: "width"}
 """The axes of the images that stay dynamic."""
 
 MAX_BATCH = 2**16
-"""Images in a batch. torch.export wants a bound; nothing else depends on it."""
+"""Upper bound of the batch size, required by torch.export."""
 
 
 def trace_program(
@@ -30,17 +30,17 @@ def trace_program(
     """Trace a module with ``torch.export``; height and width of the images stay dynamic.
 
     Args:
-        module: In evaluation mode; one tensor (N, C, H, W) in. A model of ours, or a module that
-            holds one, with the preprocessing before it.
-        in_channels: Channels of the images.
-        dtype: Type of the images.
+        module: A module in evaluation mode with one input (N, C, H, W): a model, or a module that
+            contains a model, for example after its preprocessing.
+        in_channels: Number of image channels.
+        dtype: Data type of the images.
         num_images: N; ``None`` leaves it dynamic as well.
 
     Returns:
-        The program, which gives the numbers of the module at every size from 1 x 1.
+        The program, with the same outputs as the module for every size from 1 x 1.
 
     Raises:
-        ConfigError: It is in training mode, or cannot be traced so.
+        ConfigError: The module is in training mode or cannot be traced.
     """
     if module.training:
         raise ConfigError(
@@ -55,15 +55,15 @@ def trace_program(
         axes[0] = torch.export.Dim("num", min=1, max=MAX_BATCH)
     from torch.fx.experimental import _config
 
-    # As torch.onnx.export does: otherwise every size is taken to differ from 1, such as that of the
-    # deepest feature map of a small image.
+    # As in torch.onnx.export: otherwise all sizes are assumed to differ from 1, which is wrong for
+    # the deepest feature map of a small image.
     config: Any = _config
     with config.patch(backed_size_oblivious=True), torch.no_grad():
         return torch.export.export(module, (example,), dynamic_shapes=(axes,), strict=False)
 
 
 def _check_obstacles(module: nn.Module, *, is_batch_dynamic: bool) -> None:
-    """Raise where a model inside cannot be traced, with its reason."""
+    """Raise an error with the reason if a model inside cannot be traced."""
     for part in module.modules():
         if not isinstance(part, SegmentationModel):
             continue

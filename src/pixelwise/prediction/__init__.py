@@ -1,1 +1,1 @@
-"""From an image of any size to logits, probabilities, class ids and files."""
+"""Predicts logits, probabilities, class ids and files from images of any size."""

@@ -1,4 +1,4 @@
-"""A twin of a model for prediction; the given model keeps its place, its layout and its mode."""
+"""Copies a model for prediction without changing its device, memory format or mode."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many pixels go through a model at once: on CUDA as many as its measured memory allows."""
+"""Chooses the number of pixels per batch; on CUDA, from measured memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MEMORY_SHARE = 0.5
 
 
 class DeviceMemory(Protocol):
-    """What is asked of a device's memory; all in bytes."""
+    """Memory queries of a device, in bytes."""
 
     def begin(self) -> int:
         """Let the peak begin again; what is allocated now."""

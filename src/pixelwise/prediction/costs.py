@@ -1,4 +1,4 @@
-"""What a model costs to use: time, memory, weights and arithmetic, measured where it runs."""
+"""Measures the time and memory of predictions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ STATUS = Path("/proc/self/status")
 
 
 def latencies_ms(predictors: Sequence[Predictor], images: Sequence[Array]) -> list[float]:
-    """How long a prediction takes: the median over images and rounds.
+    """Measure the prediction time: the median over images and rounds.
 
     The models take turns at every image, so that a machine that slows down slows all of them.
 
@@ -56,7 +56,7 @@ def latencies_ms(predictors: Sequence[Predictor], images: Sequence[Array]) -> li
 
 
 def peak_memory_mb(model: Path, image: Array, device: torch.device) -> float | None:
-    """What a model takes of memory: its weights and one prediction, without the library itself.
+    """Measure the memory of a model: its weights and one prediction, without the library itself.
 
     On CUDA it is what torch has allocated on the device. On a processor a process is started for
     it, and it is how much that grows beyond what importing the library took; where the system does

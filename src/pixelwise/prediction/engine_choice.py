@@ -1,4 +1,4 @@
-"""Which engine computes: the fastest whose outputs match, measured here, and only if it pays."""
+"""Chooses the fastest engine whose outputs match, by measurement, if there is enough work."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from pixelwise.prediction.parity import (
 )
 
 ENGINES = ("auto", "torch", "openvino")
-"""What can be asked for by name."""
+"""Names of the engines."""
 
 MIN_GAIN = 1.1
 """An engine is taken only where it is faster than torch in float32 by this factor."""
@@ -58,7 +58,7 @@ Remember = Callable[[str, Callable[[], list[float]]], list[float]]
 
 @dataclass(frozen=True)
 class Trial:
-    """How an engine did against torch in float32, on one batch.
+    """The result of an engine compared with torch in float32, on one batch.
 
     Attributes:
         engine: Its name.
@@ -89,7 +89,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class EngineChoice:
-    """Which engine computes the batches of one shape.
+    """The engine chosen for batches of one shape.
 
     Attributes:
         shape: N, C, H, W.

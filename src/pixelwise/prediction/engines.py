@@ -1,4 +1,4 @@
-"""Engines: what computes logits. torch always can; OpenVINO is faster on many processors.
+"""Engines that compute logits: torch, which is always available, and OpenVINO.
 
 Which one a prediction takes is decided in :mod:`pixelwise.prediction.engine_choice`.
 """

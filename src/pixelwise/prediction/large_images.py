@@ -1,4 +1,4 @@
-"""Images larger than memory: read, segmented and written row of tiles by row of tiles.
+"""Predicts images larger than memory: reads, segments and writes one row of tiles at a time.
 
 What comes out is the same, to the last bit of the class ids, as of the whole image in tiles; where
 the file names pixels that hold nothing, they are ignored in the result.
@@ -38,7 +38,7 @@ LARGE_PIXELS = 2**25
 """Images of more pixels, about 5,800 x 5,800, are predicted in rows of tiles, into TIFF files."""
 
 NUM_LOOKS = 16
-"""This many places of an image decide how bright an overlay is."""
+"""Number of sampled pixels from which the brightness of an overlay is computed."""
 
 LOOK_ROWS = 8
 
@@ -134,7 +134,7 @@ def _predict(
 
 
 class _Drawing:
-    """What the files of a large image hold.
+    """The output files of a large image.
 
     Attributes:
         layers: The files.
@@ -239,7 +239,7 @@ def _looks(image: ImageRows) -> Array:
 
 
 def _task(predictor: Predictor, path: Path, folders: Mapping[SaveKind, Path]) -> dict[str, Any]:
-    """Whatever the results depend on, as JSON holds it."""
+    """Return everything that the results depend on, as plain data for JSON."""
     state = path.stat()
     return {
         "versions": current_versions(),

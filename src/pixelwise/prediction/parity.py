@@ -15,20 +15,20 @@ from torch import Tensor
 from pixelwise.prediction.engines import KEPT_SHAPES, Engine
 
 MIN_PARITY = 0.999
-"""An engine is taken only where it decides this share of the pixels as torch in float32 does."""
+"""Minimum fraction of pixels on which an engine must agree with torch in float32."""
 
 MIN_CLASS_IOU = 0.99
 """And where both find every class in the same place, as intersection over union: a rare class that
 is lost altogether is a small share of the pixels."""
 
 SLACK_PX = 4
-"""This many pixels of a class may differ in a batch, however small the class is."""
+"""Number of pixels per class that may differ in a batch, however small the class is."""
 
 Decide = Callable[[Tensor], npt.NDArray[Any]]
 """Maps logits (K, H, W) to class ids (H, W), or to yes and no (K, H, W)."""
 
 Note = Callable[[str], None]
-"""Takes a line that the user should see."""
+"""A function that receives a message for the user."""
 
 
 class CheckedEngine:

@@ -1,4 +1,4 @@
-"""``predict``: files and folders of images in, files of predictions out."""
+"""``predict``: segments image files and folders and writes the predictions to files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pixelwise.prediction.writers import SaveKind, save_kind
 
 @dataclass(frozen=True)
 class Predictions:
-    """What became of the inputs.
+    """The result of a prediction of files.
 
     Attributes:
         written: Every file written.
@@ -60,8 +60,8 @@ def predict(
         engine: What computes; see :class:`Predictor`. ``None`` takes the one that the predictor was
             made with, and ``auto`` where it was made with none. Less than some ten seconds of work
             are the same with ``auto`` and ``torch``.
-        on_progress: Called with how many images are done and how many there are; of large ones
-            each row of tiles counts.
+        on_progress: Called with the number of finished images and the total number; for large
+            images, each row of tiles counts.
         note: Told in a line which engine was chosen, and which has failed.
 
     Raises:

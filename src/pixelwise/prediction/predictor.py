@@ -1,4 +1,4 @@
-"""A trained model and its card: images in, class ids and probabilities out, at the image's size."""
+"""Predicts class ids and probabilities at the image's size with a trained model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images larger than memory for models that work at a smaller scale: shrunk and restored in rows.
+"""Resizes images larger than memory row by row, for models that work at a smaller scale.
 
 Some rows of an image, resized alone, are not what they are in the resized image: where they begin
 decides which of them are mixed. So the weights here are those of the whole image, computed as torch

@@ -1,4 +1,4 @@
-"""Tiles: an image larger than a window is segmented in overlapping pieces, without seams.
+"""Segments large images in overlapping tiles that are blended without seams.
 
 One generator serves all images: it needs the rows of one row of tiles at a time and gives finished
 parts away, so that neither the image nor its logits have to fit into memory.

@@ -1,4 +1,4 @@
-"""Images that fit into memory: read ahead, small ones computed together, results written behind."""
+"""Predicts images that fit into memory, with prefetching, batching and background writing."""
 
 from __future__ import annotations
 
@@ -201,8 +201,8 @@ def _readable(predictor: Predictor, job: _Job) -> Array:
 
 
 def too_large(path: Path) -> str:
-    """What is said of an image for which memory ran out."""
-    return f"{path} must fit into memory. It does not. {SMALLER}"
+    """Return the error message for an image that did not fit into memory."""
+    return f"{path} must fit into memory. Memory ran out. {SMALLER}"
 
 
 def _write(

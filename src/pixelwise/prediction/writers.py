@@ -1,4 +1,4 @@
-"""Predictions as files: class ids, overlays with a legend, black and white, probabilities."""
+"""Writes predictions: class ids, overlays with a legend, binary masks, probabilities."""
 
 from __future__ import annotations
 

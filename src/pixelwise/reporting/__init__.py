@@ -1,1 +1,1 @@
-"""Pictures of a run."""
+"""HTML pages, charts and pictures of data sets, runs and comparisons."""

@@ -1,4 +1,4 @@
-"""Small charts as SVG inside a page: they follow its colors, light or dark, and need no script."""
+"""Small SVG charts for HTML pages; they use the page's light or dark colors and no script."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pixelwise.reporting.labels import (
 )
 
 WIDTH, HEIGHT = 380, 250
-"""Little more than a telephone shows: a chart that is shrunk much can no longer be read."""
+"""Chart width, about that of a phone screen; wider charts would be unreadable when shrunk."""
 
 LEFT, RIGHT, TOP, BOTTOM = 52, 14, 30, 46
 NUM_TICKS = 5
@@ -31,9 +31,9 @@ class Line:
     """One line of a chart.
 
     Attributes:
-        name: For the legend; empty leaves it out.
-        points: (x, y), x ascending.
-        style: A class of the page's style sheet: ``one``, ``two`` or ``aid``.
+        name: Name in the legend; an empty name is left out.
+        points: (x, y), sorted by x.
+        style: A CSS class of the page: ``one``, ``two`` or ``aid``.
     """
 
     name: str
@@ -46,10 +46,10 @@ class Dot:
     """One labeled point of a scatter chart.
 
     Attributes:
-        name: Written beside it.
-        x: Of the horizontal axis, above 0.
-        y: Of the vertical axis.
-        whisker: Range of y that is drawn through the point.
+        name: Text of its label.
+        x: Value on the horizontal axis, above 0.
+        y: Value on the vertical axis.
+        whisker: Range of y drawn as an error bar.
     """
 
     name: str
@@ -67,15 +67,15 @@ def line_chart(
     y_range: Point | None = None,
     mark: Point | None = None,
 ) -> str:
-    """Lines over two axes.
+    """Draw a line chart.
 
     Args:
         lines: At least one point in all.
-        across: What the horizontal axis is.
-        up: What the vertical axis is.
-        x_range: Of the axis; ``None`` takes that of the points.
-        y_range: The same, upwards.
-        mark: A point to be marked.
+        across: Label of the horizontal axis.
+        up: Label of the vertical axis.
+        x_range: Range of the horizontal axis; ``None`` means that of the points.
+        y_range: Range of the vertical axis.
+        mark: A point to mark.
 
     Returns:
         ``<svg>...</svg>``; every text in it is escaped.
@@ -92,7 +92,7 @@ def line_chart(
         )
 
     parts = _rungs([(value, place((x_low, value))[1]) for value in ticks(y_low, y_high)])
-    # What is counted, such as epochs, has no halves.
+    # Counts such as epochs get integer ticks.
     is_counted = x_range is None and all(float(x).is_integer() for x, _ in points)
     for value in ticks(x_low, x_high):
         if float(value).is_integer() or not is_counted:
@@ -109,12 +109,12 @@ def line_chart(
 
 
 def bar_chart(bars: Sequence[tuple[str, float]], across: str, up: str) -> str:
-    """Bars between 0 and 1, each with its value above it.
+    """Draw a bar chart of values between 0 and 1, with each value above its bar.
 
     Args:
         bars: (name, value).
-        across: What the names are.
-        up: What the values are.
+        across: What the bars stand for.
+        up: Label of the values.
     """
     width = (WIDTH - LEFT - RIGHT) / max(1, len(bars))
     room = HEIGHT - TOP - BOTTOM
@@ -132,12 +132,12 @@ def bar_chart(bars: Sequence[tuple[str, float]], across: str, up: str) -> str:
 
 
 def scatter_chart(dots: Sequence[Dot], across: str, up: str) -> str:
-    """Labeled points over a logarithmic axis, and the front of those that nothing beats.
+    """Draw a scatter chart with labels, a logarithmic axis and the Pareto front.
 
     Args:
         dots: At least one.
-        across: What the horizontal axis is; less of it is better.
-        up: What the vertical axis is; more of it is better.
+        across: Label of the horizontal axis; lower is better.
+        up: Label of the vertical axis; higher is better.
 
     Returns:
         ``<svg>...</svg>``; every text in it is escaped.
@@ -179,13 +179,13 @@ def scatter_chart(dots: Sequence[Dot], across: str, up: str) -> str:
 
 
 def pareto_front(points: Sequence[Point]) -> list[int]:
-    """Which points no other beats: none is as cheap and better, or as good and cheaper.
+    """Return the Pareto front: no other point is as cheap and better, or as good and cheaper.
 
     Args:
         points: (cost, metric).
 
     Returns:
-        Their indices, the cheapest first.
+        The indices of its points, the cheapest first.
     """
     return [
         index
@@ -200,7 +200,7 @@ def pareto_front(points: Sequence[Point]) -> list[int]:
 
 
 def with_unit(value: float) -> str:
-    """A cost in few letters, such as 75k or 31M."""
+    """Format a cost with a unit prefix, such as 75k or 31M."""
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= size:
             return f"{value / size:.3g}{unit}"
@@ -208,7 +208,7 @@ def with_unit(value: float) -> str:
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Round numbers inside a range, about five of them."""
+    """Return about five round tick values inside a range."""
     rough = (high - low) / NUM_TICKS
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(step for step in (1, 2, 5, 10) if step * power >= rough) * power
@@ -218,7 +218,7 @@ def ticks(low: float, high: float) -> list[float]:
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
-    """Round numbers inside a range of a logarithmic axis, at most about seven."""
+    """Return at most about seven round tick values inside a range of a logarithmic axis."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for steps in ((1, 2, 5), (1, 3), (1,)):
         found = [step * 10.0**power for power in powers for step in steps]
@@ -229,7 +229,7 @@ def _log_ticks(low: float, high: float) -> list[float]:
 
 
 def _rungs(levels: Sequence[tuple[float, float]]) -> list[str]:
-    """Lines across the chart at (value, y), each with its value."""
+    """Draw horizontal grid lines at (value, y) with their values."""
     return [
         f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
         f'<text x="{LEFT - 7}" y="{y + 4:.1f}" text-anchor="end">{_short(value)}</text>'
@@ -238,7 +238,7 @@ def _rungs(levels: Sequence[tuple[float, float]]) -> list[str]:
 
 
 def _stairs(points: Sequence[Point]) -> list[Point]:
-    """The border of what has been reached: level from each point to the next one, then up."""
+    """Return the step line of the Pareto front: horizontal to the next point, then up."""
     steps: list[Point] = []
     for x, y in points:
         if steps:
@@ -248,7 +248,7 @@ def _stairs(points: Sequence[Point]) -> list[Point]:
 
 
 def _labels(names: Sequence[str], places: Sequence[Point], drawn: Sequence[Box]) -> list[str]:
-    """Names beside their points, with a line to those that found no room there."""
+    """Draw names beside their points, with a leader line to names that had to move away."""
     texts = [name if len(name) <= MAX_LABEL else f"{name[: MAX_LABEL - 1]}…" for name in names]
     boxes = place_labels(texts, places, drawn, (LEFT, LINE_PX, WIDTH, HEIGHT - BOTTOM + 4))
     parts = []
@@ -265,7 +265,7 @@ def _labels(names: Sequence[str], places: Sequence[Point], drawn: Sequence[Box])
 
 
 def _span(values: Sequence[float]) -> Point:
-    """The range of some values, never empty, and below 0 only where one of them is."""
+    """Return the range of some values: never empty, and below 0 only if a value is."""
     low, high = min(values), max(values)
     if high > low:
         return low, high
@@ -273,7 +273,7 @@ def _span(values: Sequence[float]) -> Point:
 
 
 def _lowered(low: float, margin: float) -> float:
-    """The lower end of an axis, below 0 only where there are such values: metrics have none."""
+    """Return the lower end of an axis, below 0 only if a value is."""
     return low - margin if low < 0 else max(0.0, low - margin)
 
 
@@ -286,12 +286,12 @@ def _text(x: float, y: float, text: str) -> str:
 
 
 def _mark_across(x: float, text: str) -> str:
-    """A value of the horizontal axis, moved to where the chart has it."""
+    """Map a value to its horizontal position in the chart."""
     return _text(min(x, WIDTH - LETTER_PX * len(text) / 2), HEIGHT - BOTTOM + 20, text)
 
 
 def _titles(across: str, up: str) -> list[str]:
-    """What the axes are: below, and level above the vertical one."""
+    """Draw the axis labels, the vertical one horizontally above its axis."""
     return [
         _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, across),
         f'<text x="0" y="13">{escape(up)}</text>',
@@ -303,7 +303,7 @@ def _dot(place: Point, style: str) -> str:
 
 
 def _legend(lines: Sequence[Line], taken_px: float) -> str:
-    """The lines' names in the first row, after as much as its title takes."""
+    """Draw the legend in the first row, to the right of the axis label."""
     parts, x = [], max(LEFT + 6, taken_px + 20)
     for line in lines:
         if not line.name:

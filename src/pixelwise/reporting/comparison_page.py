@@ -1,4 +1,4 @@
-"""The page of a comparison: which model is the best, at what cost, and what each one predicts."""
+"""The page of a comparison: ranking, costs and predictions of the models."""
 
 from __future__ import annotations
 
@@ -19,45 +19,46 @@ from pixelwise.reporting.plots import color_ground_truth, color_prediction
 from pixelwise.reporting.verdict import FEW_IMAGES
 
 NUM_SHOTS = 5
-"""Validation images that every model predicts on the page."""
+"""Number of validation images shown with the predictions of every model."""
 
 SHOT_PX = 900
-"""Longest side of a picture: a page of many models stays one that can be sent."""
+"""Longest side of a picture, which keeps pages of many models small enough to send."""
 
 MIN_IMAGES = 6
-"""On fewer images no permutation of two models is rarer than 5 %."""
+"""On fewer images, a permutation test of two models cannot reach p < 5 %."""
 
 COSTS = {
     "ms_per_image": ("time", "ms to predict an image"),
     "parameters": ("size", "parameters"),
     "memory_mb": ("memory", "MB to predict an image"),
 }
-"""What mean IoU is drawn against, and its unit, by the fields of :class:`ComparedModel`."""
+"""The cost axes of the charts, by field of :class:`ComparedModel`."""
 
 
 @dataclass(frozen=True)
 class ComparedModel:
-    """One model of a comparison.
+    """A model of a comparison.
 
     Attributes:
-        ranked: Its place by mean IoU on the validation split.
-        test: Mean IoU on the test split, mean over the seeds, where there is one.
+        ranked: Its rank by mean IoU on the validation split.
+        test: Mean IoU on the test split, averaged over the seeds; ``None`` without a test split.
         test_interval: Its 95 % interval by bootstrap over images.
-        per_class: IoU by class on the validation split, mean over the seeds; ``None`` where the
-            masks do not show it.
-        parameters: Trained weights.
-        gmacs: Of one image of the training size, in 10 ** 9.
-        ms_per_image: Median time of a prediction on the device of the comparison.
+        per_class: IoU by class on the validation split, averaged over the seeds; ``None`` for
+            classes that are absent from the masks.
+        parameters: Number of trained weights.
+        gmacs: Compute for one image of the training size, in 10 ** 9 multiply-adds.
+        ms_per_image: Median prediction time on the device of the comparison.
         memory_mb: 10 ** 6 bytes for weights and one prediction of the largest validation image;
-            ``None`` where this system does not tell.
-        epochs: Trained, mean over the seeds; ``None`` for a model file without its run.
-        seconds: Of training, validation included, mean over the seeds.
-        images_per_s: Of training, median.
-        runs: Where the models lie.
-        remarks: What should be known when it is compared.
-        num_seen: By split, images that it was trained on: its metrics on them are not quoted.
-        num_selected_on: By split, images by which its epoch or temperature was chosen, ``None``
-            where that is not known: of test images likewise.
+            ``None`` if this system does not report it.
+        epochs: Number of trained epochs, averaged over the seeds; ``None`` for a model file without
+            its run.
+        seconds: Training time including validation, averaged over the seeds.
+        images_per_s: Median training speed.
+        runs: Paths of the runs.
+        remarks: Remarks to show beside its result.
+        num_seen: By split, the number of images it was trained on; metrics on them are not quoted.
+        num_selected_on: By split, the number of images on which its epoch or temperature was
+            selected; ``None`` if unknown. Such test metrics are not quoted either.
     """
 
     ranked: Ranked
@@ -78,28 +79,28 @@ class ComparedModel:
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """Name of the model."""
         return self.ranked.name
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Several models under one budget.
+    """The result of comparing several models under one budget.
 
     Attributes:
         data: The folder of the data.
-        budget: What each was trained for, in words.
-        num_seeds: Trainings of each model that was trained.
-        num_images: Of the validation split, by which they are ranked.
-        num_test_images: Of the test split; 0 where there is none.
-        device: That computed.
-        shared: What was chosen once for all, in words.
+        budget: Training budget of each model, in words.
+        num_seeds: Number of training runs per model.
+        num_images: Number of validation images, on which the models are ranked.
+        num_test_images: Number of test images; 0 without a test split.
+        device: The device used.
+        shared: Choices shared by all models, in words.
         models: The best first.
-        failed: (name, error) of what could not be trained or evaluated.
-        folder: Where the runs and the page are.
-        page: The page.
-        differences: By ``section.key`` of the recipes, the value of each model, where they differ;
-            of several seeds, that of the first.
+        failed: (name, error) of models that could not be trained or evaluated.
+        folder: Folder of the runs and the page.
+        page: Path of the page.
+        differences: Recipe entries (``section.key``) in which the models differ, with the value of
+            each model (of its first seed).
     """
 
     data: str
@@ -116,7 +117,7 @@ class Comparison:
     differences: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def front(self, cost: str) -> list[str]:
-        """The models that none beats in mean IoU and in a cost, the cheapest first.
+        """Return the Pareto-optimal models in mean IoU and a cost, the cheapest first.
 
         Args:
             cost: A key of :data:`COSTS`.
@@ -126,7 +127,7 @@ class Comparison:
         return [known[index].name for index in pareto_front(points)]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data."""
+        """Return plain data for JSON."""
         content = asdict(self)
         for entry, model in zip(content["models"], self.models, strict=True):
             ranked = entry.pop("ranked")
@@ -142,10 +143,10 @@ class Comparison:
 
 
 def verdict(comparison: Comparison) -> list[str]:
-    """What a person should know first.
+    """Summarize the comparison in a few sentences.
 
     Args:
-        comparison: Of at least one model.
+        comparison: A comparison of at least one model.
     """
     return [*_ranking(comparison), *_caution(comparison), *_test(comparison)]
 
@@ -154,8 +155,8 @@ def _ranking(comparison: Comparison) -> Iterator[str]:
     seen = [model.name for model in comparison.models if model.num_seen.get("val")]
     if seen:
         yield (
-            f"No model is named best: {_listed(seen)} trained on images of this split. Compare "
-            "again without it."
+            f"No model is named the best, because {_listed(seen)} trained on images of this split. "
+            "Compare again without it."
         )
         return
     best, *others = comparison.models
@@ -167,7 +168,7 @@ def _ranking(comparison: Comparison) -> Iterator[str]:
         return
     if comparison.num_images < MIN_IMAGES:
         yield (
-            f"{comparison.num_images} images are too few to compare models: the highest figure is "
+            f"{comparison.num_images} images are too few to compare models. The highest score is "
             f"{best.name}'s, {score}."
         )
         return
@@ -185,20 +186,20 @@ def _ranking(comparison: Comparison) -> Iterator[str]:
     names = _listed([model.name for model in alike])
     if len(alike) == len(comparison.models):
         yield (
-            f"No difference could be shown between {names} {images}: the highest figure "
+            f"No significant difference was found between {names} {images}. The highest score "
             f"is {best.name}'s, {score}."
         )
     else:
         yield (
-            f"No difference could be shown between the best, {names}, {images}; the others are "
-            f"behind. The highest figure is {best.name}'s, {score}."
+            f"No significant difference was found between the best models, {names}, {images}; the "
+            f"others are behind. The highest score is {best.name}'s, {score}."
         )
     fastest = min(alike, key=lambda model: model.ms_per_image)
     smallest = min(alike, key=lambda model: model.parameters)
     size = f"{with_unit(smallest.parameters)} parameters"
-    also = "the smallest too" if smallest is fastest else f"the smallest {smallest.name}"
+    also = "the smallest as well" if smallest is fastest else f"the smallest {smallest.name}"
     yield (
-        f"Of those alike, the fastest is {fastest.name}, {fastest.ms_per_image:.3g} ms an image, "
+        f"Among them, the fastest is {fastest.name}, {fastest.ms_per_image:.3g} ms per image, "
         f"{'and ' if smallest is fastest else ''}{also}, {size}."
     )
 
@@ -206,21 +207,21 @@ def _ranking(comparison: Comparison) -> Iterator[str]:
 def _caution(comparison: Comparison) -> Iterator[str]:
     best = comparison.models[0]
     if MIN_IMAGES <= comparison.num_images < FEW_IMAGES:
-        yield f"{comparison.num_images} images are few: the intervals are rough ones."
+        yield f"With only {comparison.num_images} images, the intervals are rough."
     if len(comparison.models) > 1 and all(
         len(model.ranked.by_seed) == 1 for model in comparison.models
     ):
         yield (
-            "One training of each: the intervals say what other images would give, not what "
-            "another seed would."
+            "Each model was trained once: the intervals cover the choice of images, not the "
+            "choice of the seed."
         )
     for model in comparison.models[1:]:
         behind = model.ranked.behind
         spread = max(model.ranked.spread, best.ranked.spread)
         if behind and not model.ranked.is_like_best and behind.value < spread:
             yield (
-                f"{model.name} is behind by {behind.value:.3f}, less than seeds of one model "
-                f"differ ({spread:.3f}): more seeds would tell."
+                f"{model.name} is behind by {behind.value:.3f}, less than the spread over seeds of "
+                f"one model ({spread:.3f}): train more seeds to decide."
             )
     if comparison.failed:
         yield f"Not ranked: {_listed([name for name, _ in comparison.failed])}; see below."
@@ -231,26 +232,23 @@ def _test(comparison: Comparison) -> Iterator[str]:
     is_untouched = not any(best.num_seen.values()) and best.num_selected_on.get("test", 0) == 0
     if best.test is not None and is_untouched:
         yield (
-            f"On the {comparison.num_test_images} test images, by which nothing was chosen, "
-            f"{best.name} reaches {best.test:.3f}{_range(best.test_interval)}: the figure to quote."
+            f"On the {comparison.num_test_images} test images, which were not used for any choice, "
+            f"{best.name} reaches {best.test:.3f}{_range(best.test_interval)}: quote this score."
         )
 
 
 def against_best(ranked: Ranked, *, is_short: bool = False) -> str:
-    """How a model stands to the best one, in words.
+    """Describe how a model compares with the best one.
 
     Args:
-        ranked: Its place.
-        is_short: Without interval and p-value.
+        ranked: Its rank.
+        is_short: Leave out interval and p-value.
     """
     if ranked.behind is None or ranked.p_value is None:
         return "highest"
     if ranked.is_like_best:
-        return (
-            "not told apart"
-            if is_short
-            else f"no difference shown ({-ranked.behind.value:+.3f}, p = {ranked.p_value:.2g})"
-        )
+        words = f" ({-ranked.behind.value:+.3f}, p = {ranked.p_value:.2g})"
+        return "no significant difference" + ("" if is_short else words)
     if is_short:
         return f"behind by {ranked.behind.value:.3f}"
     p_value = "p < 0.01" if ranked.p_value < 0.01 else f"p = {ranked.p_value:.2g}"
@@ -266,10 +264,10 @@ def write_ranking(
     """Write the page of a comparison.
 
     Args:
-        comparison: What is said; its ``page`` is written.
-        predictors: One per model, in the same order.
-        samples: Images that each of them predicts.
-        histories: By the model's name, the rows of ``history.csv`` of each of its runs.
+        comparison: The comparison; its ``page`` is written.
+        predictors: One predictor per model, in the same order.
+        samples: Samples to predict with each model.
+        histories: By model name, the rows of ``history.csv`` of each of its runs.
 
     Raises:
         OutputError: The page cannot be written.
@@ -313,7 +311,7 @@ def _chart(comparison: Comparison, cost: str, unit: str) -> str:
 def _pictures(
     sample: Sample, models: Sequence[ComparedModel], predictors: Sequence[Predictor]
 ) -> list[tuple[str, str]]:
-    """(words, data URI) of the image, its mask, and what each model says."""
+    """Return (caption, data URI) of the image, its mask, and each model's prediction."""
     class_map = predictors[0].card.class_map
     pictures = [
         ("image", viewable(sample.image)),

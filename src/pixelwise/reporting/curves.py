@@ -1,4 +1,4 @@
-"""How several trainings went, each measure of all of them in one chart."""
+"""Training curves of several runs, one chart per measure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COLORS: tuple[Color, ...] = (
     (61, 133, 198), (217, 119, 43), (47, 163, 124), (198, 91, 157),
     (166, 138, 28), (106, 111, 214), (201, 79, 79), (127, 136, 148),
 )  # fmt: skip
-"""Of the lines, light enough for a dark page and dark enough for a light one."""
+"""Line colors that are visible on dark and light pages."""
 
 CHARTS = (
     ("epoch", "epoch", "val_mean_iou", "validation mean IoU"),
@@ -24,22 +24,23 @@ CHARTS = (
     ("epoch", "epoch", "val_loss", "validation loss"),
     ("epoch", "epoch", "train_loss", "training loss"),
 )
-"""Column and name of the horizontal axis, column and name of the vertical one."""
+"""Column and label of the horizontal axis, column and label of the vertical axis."""
 
 
 def color_of(place: int) -> Color:
-    """The color of a model's lines; there are this many, then they repeat."""
+    """Return the line color of a model; the colors repeat after the last."""
     return COLORS[place % len(COLORS)]
 
 
 def curve_charts(models: Sequence[Sequence[History]]) -> list[str]:
-    """One chart per measure; the lines of a model's seeds have one color.
+    """Draw one chart per measure; all seeds of a model have the same color.
 
     Args:
         models: The histories of each model's runs, in the order of the page.
 
     Returns:
-        ``<svg>...</svg>``, whose lines have the classes ``run-0`` and so on; none without history.
+        ``<svg>...</svg>`` for each measure, with CSS classes ``run-0`` and so on; empty without
+        history.
     """
     charts = []
     for across, across_words, up, up_words in CHARTS:
@@ -55,6 +56,6 @@ def curve_charts(models: Sequence[Sequence[History]]) -> list[str]:
 
 
 def points_of(rows: History, across: str, up: str) -> list[tuple[float, float]]:
-    """The (across, up) values of two columns, without those that are no finite number."""
+    """Return the (x, y) values of two columns, without non-finite values."""
     pairs = [(float(row[across]), float(row[up])) for row in rows]
     return [pair for pair in pairs if all(map(math.isfinite, pair))]

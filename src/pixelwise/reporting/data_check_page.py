@@ -1,4 +1,4 @@
-"""The doctor's page: one HTML file with pictures of every finding, which needs no network."""
+"""The page of the data check: a self-contained HTML file with pictures of every finding."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ from pixelwise.reporting.plots import color_ground_truth
 
 THUMBNAIL_PX = 320
 MAX_DETAILS = 200
-"""Lines of a finding that are listed; the JSON has them all."""
+"""Maximum number of lines listed per finding; the JSON has all."""
 
 NUM_SAMPLES = 6
 LONGEST_WORD = 44
-"""Letters of a word in a caption; the list above the pictures has the names in full."""
+"""Maximum length of a word in a caption; the list above the pictures has the full names."""
 
 MARK_COLOR = (255, 0, 170)
-"""Of marked pixels: in no photograph, and told apart by the color-blind by its lightness."""
+"""Color of marked pixels: rare in photographs, and distinct in lightness for color-blind users."""
 
 MARK_OPACITY = 0.8
 
 SEVERITY_TEXTS = {
-    "refused": "Must be fixed before a training",
-    "harmful": "Harmful: training continues, and learns or measures something wrong",
+    "refused": "Must be fixed before training",
+    "harmful": "Harmful: training runs, but learns or measures something wrong",
     "notable": "Worth knowing",
 }
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A thumbnail of the page.
+    """A thumbnail on the page.
 
     Attributes:
-        uri: ``data:image/jpeg;base64,...``; ``None`` where the file cannot be decoded.
-        caption: Below it.
+        uri: ``data:image/jpeg;base64,...``; ``None`` if the file cannot be decoded.
+        caption: Text below it.
     """
 
     uri: str | None
@@ -55,12 +55,12 @@ class Picture:
 
 
 def write_doctor_page(examination: Examination, path: Path, *, seed: int = 0) -> None:
-    """Write the page of an examination.
+    """Write the page of a data check.
 
     Args:
-        examination: What was found; its images must still lie where they were.
+        examination: The findings; the images must still be at their paths.
         path: The HTML file.
-        seed: Of the samples that are shown.
+        seed: Random seed for the choice of samples.
 
     Raises:
         OutputError: The file cannot be written.
@@ -89,7 +89,7 @@ def _pictures(finding: Finding) -> list[Picture]:
 
 
 def _marked(example: Example) -> Picture:
-    """The image of an example with its pixels marked."""
+    """Return the image of an example with its pixels marked."""
     caption = _middle_cut(example.caption)
     try:
         image = viewable(read_image(example.image))
@@ -109,7 +109,7 @@ def _marked(example: Example) -> Picture:
 
 
 def _middle_cut(caption: str) -> str:
-    """A caption whose long words, as of names that are hashes, are shortened in their middle."""
+    """Shorten long words of a caption, such as hashes in file names, in the middle."""
     return " ".join(
         word if len(word) <= LONGEST_WORD else f"{word[:14]}…{word[-14:]}"
         for word in caption.split(" ")
@@ -117,7 +117,7 @@ def _middle_cut(caption: str) -> str:
 
 
 def _samples(examination: Examination, seed: int) -> list[tuple[Picture, Picture]]:
-    """Some images drawn at random, each beside itself under its mask."""
+    """Return some randomly chosen images, each with its mask overlay."""
     dataset, usable = examination.dataset, examination.usable
     if dataset is None:
         return []
@@ -126,7 +126,7 @@ def _samples(examination: Examination, seed: int) -> list[tuple[Picture, Picture
     for record in chosen:
         try:
             sample = dataset.load(record)
-        except PixelwiseError:  # it was readable a moment ago: somebody is fixing
+        except PixelwiseError:  # it was readable during the check: somebody is editing the files
             continue
         image = _thumbnail(viewable(sample.image))
         target = _thumbnail(color_ground_truth(sample, dataset.class_map))

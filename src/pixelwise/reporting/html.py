@@ -1,4 +1,4 @@
-"""Pages: one HTML file each, which needs no network and runs nothing but its own few lines."""
+"""Writes pages as self-contained HTML files that need no network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pixelwise.io.arrays import UInt8Array
 JPEG_QUALITY = 88
 
 MAX_SIDE_PX = 1600
-"""Larger images are shrunk to this side in a page, which would grow beyond use otherwise."""
+"""Maximum image side in a page; larger images are shrunk to keep the file small."""
 
 
 def write_page(path: Path, template: str, **content: Any) -> None:
@@ -23,8 +23,8 @@ def write_page(path: Path, template: str, **content: Any) -> None:
 
     Args:
         path: The HTML file.
-        template: A file of the folder ``templates``.
-        content: What the template shows.
+        template: A file in the folder ``templates``.
+        content: Variables of the template.
 
     Raises:
         OutputError: The file cannot be written.
@@ -42,18 +42,18 @@ def write_page(path: Path, template: str, **content: Any) -> None:
 
 
 def shrunk(pixels: UInt8Array, max_side_px: int = MAX_SIDE_PX) -> Image.Image:
-    """A picture for a page, no longer than ``max_side_px``; pixels are uint8 (H, W, 3)."""
+    """Return a picture of uint8 pixels (H, W, 3), at most ``max_side_px`` on its longer side."""
     picture = Image.fromarray(pixels)
     picture.thumbnail((max_side_px, max_side_px))
     return picture
 
 
 def data_uri(picture: Image.Image, *, lossless: bool = False) -> str:
-    """A picture as text inside a page.
+    """Encode a picture as a data URI.
 
     Args:
         picture: RGB or with a palette.
-        lossless: PNG, for pictures of few colors; otherwise JPEG.
+        lossless: Use PNG, for pictures of few colors; otherwise JPEG.
     """
     content = io.BytesIO()
     if lossless:

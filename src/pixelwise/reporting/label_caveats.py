@@ -1,4 +1,4 @@
-"""The report's look at the labels: where the model is sure and the label says something else."""
+"""The label review of a report: regions where a confident model disagrees with the label."""
 
 from __future__ import annotations
 
@@ -13,25 +13,24 @@ from pixelwise.prediction.predictor import Predictor
 from pixelwise.reporting.review_page import SuspectPicture, suspect_pictures
 
 NUM_LOOKED_AT = 24
-"""Images that are predicted once more. How sure the model is of every class was learned from all
-while they were evaluated, so that a report costs this many predictions at most, however large the
-split.
+"""Maximum number of images predicted again for the review. The confidence thresholds come from the
+evaluation of all images, so the cost of the review does not grow with the split.
 """
 
 NUM_SHOWN = 8
 
 WEAK_IOU = 0.5
-"""Below this mean IoU, most of what a model denies is its own mistake."""
+"""Below this mean IoU, most disagreements with the labels are errors of the model."""
 
 
 @dataclass(frozen=True)
 class LabelReview:
-    """What the page says of the labels.
+    """The label review of a page.
 
     Attributes:
-        entries: The regions that are wrong most likely, the likeliest first.
-        notes: What was looked at, and what to make of it, in words.
-        command: That looks at all images and shows all regions.
+        entries: The most likely label errors, likeliest first.
+        notes: What was reviewed and how to interpret it.
+        command: The command that reviews all images and shows all regions.
     """
 
     entries: list[SuspectPicture]
@@ -42,13 +41,13 @@ class LabelReview:
 def review_worst(
     metrics: Metrics, predictor: Predictor, load: Callable[[str], Sample], command: Sequence[str]
 ) -> LabelReview:
-    """Look for wrong labels in the images whose labels the model denies the most.
+    """Find label errors in the images whose labels the model disagrees with the most.
 
     Args:
         metrics: Detailed metrics of the split.
         predictor: The model.
-        load: Gives the sample of a name, as the metrics have it.
-        command: Words of the command that reviews all.
+        load: Returns the sample with a name of the metrics.
+        command: Words of the command that reviews all images.
     """
     detail = metrics.detail
     assert detail is not None
@@ -63,28 +62,28 @@ def review_worst(
 
 
 def unknown_words(names: Sequence[str]) -> list[str]:
-    """What is to be said of classes that a model hardly knows; nothing where there are none."""
+    """Name the classes that the model does not predict reliably, if any."""
     if not names:
         return []
-    return [f"The model hardly knows {', '.join(names)}: of their labels it doubts none."]
+    return [f"The model is not confident enough about {', '.join(names)} to question their labels."]
 
 
 def _notes(metrics: Metrics, num_denied: int) -> list[str]:
     if num_denied > NUM_LOOKED_AT:
-        looked_at = f"the {NUM_LOOKED_AT} whose labels it denies the most"
+        looked_at = f"the {NUM_LOOKED_AT} with the most disagreement"
     else:
-        looked_at = f"the {num_denied} whose labels it denies anywhere"
+        looked_at = f"the {num_denied} with any disagreement"
     notes = [
         (
-            f"How sure the model is of each class was learned from all {metrics.images} images; of "
-            f"these, {looked_at} were looked at again."
+            f"The confidence thresholds were estimated on all {metrics.images} images; "
+            f"{looked_at} were reviewed."
         )
     ]
     if metrics.mean_iou < WEAK_IOU:
-        notes.append("The model is weak: most of what it denies will be its own mistake.")
+        notes.append("The model is weak, so most disagreements are probably errors of the model.")
     if metrics.seen_in_training:
         notes.append(
-            f"{metrics.seen_in_training} of the images were trained on: the model may have "
-            "memorized their errors, and not deny them."
+            f"The model was trained on {metrics.seen_in_training} of the images and may have "
+            "memorized their label errors."
         )
     return notes

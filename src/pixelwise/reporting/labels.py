@@ -1,4 +1,4 @@
-"""Where the names of points go in a chart: beside their own, over no other name."""
+"""Places the labels of points in a chart without overlaps."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ Box = tuple[float, float, float, float]
 """Left, top, right and bottom."""
 
 LETTER_PX = 7.6
-"""A letter's width at the size of the charts' text; a label's place is reckoned with it."""
+"""Approximate width of a character in the charts' font, used to compute label sizes."""
 
 LINE_PX = 16
-"""A line's height at that size."""
+"""Line height in the charts' font."""
 
 GAP_PX = 9
-"""Between a point and its name."""
+"""Distance between a point and its label."""
 
 MAX_LINES = 12
-"""A name is at most this many lines away from its point: as many as a chart has."""
+"""Maximum distance of a label from its point, in lines: the lines of a chart."""
 
 BY_ANOTHER, OVER_DRAWN, ONE_LINE_AWAY = 8, 3, 2
-"""What is worse than what: a name beside another's point misleads, one over a line does not."""
+"""Penalties: a label next to another point is misleading, one over a line is only ugly."""
 
 
 def place_labels(
     texts: Sequence[str], points: Sequence[Point], drawn: Sequence[Box], frame: Box
 ) -> list[Box]:
-    """Find room for the names of points.
+    """Place the labels of points.
 
     Args:
-        texts: The names, as they are written.
-        points: Where they belong.
-        drawn: What a name should leave free.
-        frame: What it must not leave.
+        texts: The labels.
+        points: Their points.
+        drawn: Boxes that labels should not cover.
+        frame: Box that labels must stay inside.
 
     Returns:
-        The box of each name. Where all places are bad, it is the least bad one.
+        The box of each label, the one with the lowest penalty.
     """
     taken: list[Box] = []
     for text, point in zip(texts, points, strict=True):
@@ -58,7 +58,7 @@ def place_labels(
 
 
 def _boxes(point: Point, width: float, lines_away: int, frame: Box) -> Iterator[Box]:
-    """Places beside a point; further away also across it and at the edges of the frame."""
+    """Yield boxes beside a point; further away also centered on it and at the frame's edges."""
     x, y = point
     lefts = [x + GAP_PX, x - GAP_PX - width]
     if lines_away:
@@ -71,20 +71,20 @@ def _boxes(point: Point, width: float, lines_away: int, frame: Box) -> Iterator[
 
 
 def _num_nearer(box: Box, own: Point, points: Sequence[Point]) -> int:
-    """How many points are nearer to a name than the one it belongs to."""
+    """Count the points that are nearer to a label than its own point."""
     distance = distance_to_box(own, box)
     return sum(distance_to_box(point, box) < distance for point in points)
 
 
 def distance_to_box(point: Point, box: Box) -> float:
-    """How far a point is from a box; 0 inside it."""
+    """Return the distance of a point from a box; 0 inside it."""
     across = max(box[0] - point[0], 0.0, point[0] - box[2])
     down = max(box[1] - point[1], 0.0, point[1] - box[3])
     return math.hypot(across, down)
 
 
 def box_of_line(one: Point, two: Point) -> Box:
-    """What a line covers that is level or upright."""
+    """Return the box that a horizontal or vertical line covers."""
     (left, right), (top, bottom) = sorted((one[0], two[0])), sorted((one[1], two[1]))
     return left - 1, top - 1, right + 1, bottom + 1
 

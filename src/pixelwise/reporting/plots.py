@@ -1,4 +1,4 @@
-"""Pictures of a run: curves, segmentations with a legend, each class's mask and prediction."""
+"""PNG pictures of a run: curves, segmentations with a legend, and per-class probabilities."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ TRAIN_COLOR, VAL_COLOR = "#1f77b4", "#d95f02"
 
 
 def draw_curves(history: Sequence[dict[str, Any]], path: Path) -> None:
-    """Draw loss and metrics over the epochs, the kept epoch marked.
+    """Draw loss and metrics over the epochs and mark the kept epoch.
 
     Args:
-        history: Rows as ``history.csv`` holds them, at least one.
+        history: Rows of ``history.csv``, at least one.
         path: The PNG to write.
     """
     figure = new_figure(9.0, 3.4)
@@ -63,7 +63,7 @@ def draw_curves(history: Sequence[dict[str, Any]], path: Path) -> None:
 def draw_segmentation(
     sample: Sample, probabilities: npt.NDArray[np.float32], class_map: ClassMap, path: Path
 ) -> None:
-    """Draw input, ground truth and prediction side by side, a color per class, with a legend.
+    """Draw input, ground truth and prediction side by side, with one color per class and a legend.
 
     Args:
         sample: The image and its mask.
@@ -95,7 +95,7 @@ def draw_segmentation(
 
 
 def color_ground_truth(sample: Sample, class_map: ClassMap) -> UInt8Array:
-    """The image under its mask, a color per class; ignored pixels are darkened.
+    """Return the image with its mask overlaid, one color per class; ignored pixels are darkened.
 
     Returns:
         uint8 (H, W, 3).
@@ -110,7 +110,7 @@ def color_ground_truth(sample: Sample, class_map: ClassMap) -> UInt8Array:
 def color_prediction(
     sample: Sample, probabilities: npt.NDArray[np.float32], class_map: ClassMap
 ) -> UInt8Array:
-    """The image under a prediction, a color per class; probabilities are float32 (K, H, W).
+    """Return the image with a prediction overlaid; probabilities are float32 (K, H, W).
 
     Returns:
         uint8 (H, W, 3).
@@ -134,12 +134,12 @@ def _colored(sample: Sample, classes: UInt8Array, class_map: ClassMap) -> UInt8A
 def draw_class_grid(
     sample: Sample, probabilities: npt.NDArray[np.float32], class_map: ClassMap, path: Path
 ) -> None:
-    """Draw a column per class: the ground truth above, the probability below, not thresholded.
+    """Draw one column per class: the ground truth above, the raw probability below.
 
     Args:
         sample: The image and its mask.
         probabilities: float32 (K, H, W).
-        class_map: Names; of more than twelve classes those that cover most of the mask are drawn.
+        class_map: Names; of more than twelve classes, the twelve with the largest area are drawn.
         path: The PNG to write.
     """
     planes = mode_of(sample.label_mode).targets(sample.mask, class_map.num_classes)
@@ -165,7 +165,7 @@ def draw_class_grid(
 def add_legend(
     figure: FigureBase, class_map: ClassMap, *, has_ignored: bool, is_striped: bool = False
 ) -> None:
-    """Put the classes' colors and names below a figure, and how ignored pixels are drawn."""
+    """Add a legend of the classes and of ignored pixels below a figure."""
     from matplotlib.patches import Patch
 
     entries = [
@@ -180,13 +180,13 @@ def add_legend(
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """A figure by itself, without pyplot: no window, no state shared between threads."""
+    """Create a figure without pyplot: no window, and no state shared between threads."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure, whole or not at all."""
+    """Write a figure atomically."""
     with written_aside(path) as aside:
         figure.savefig(aside, dpi=100)

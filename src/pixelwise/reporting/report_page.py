@@ -1,4 +1,4 @@
-"""The report of a model on a split: one page that says how good it is, where not, and why."""
+"""The report of a model on a split: metrics, curves, example images and label review."""
 
 from __future__ import annotations
 
@@ -32,28 +32,28 @@ from pixelwise.text import amount
 REPORT_NAME = "report.html"
 
 NUM_SHOTS = 3
-"""Images shown of the worst, of the middle and of the best."""
+"""Number of images shown from each of the worst, median and best."""
 
 MAX_MATRIX = 40
-"""A table of more classes than this is no longer read."""
+"""The confusion matrix is left out for more classes: it would be unreadable."""
 
 WRONG_COLOR: Color = (255, 0, 255)
-"""Of the maps of errors: magenta, which neither palettes nor photographs have."""
+"""Color of the error maps: magenta, which is rare in palettes and photographs."""
 MISSED_COLOR: Color = (255, 170, 0)
 
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What a report says of the training, where there was one.
+    """The training part of a report.
 
     Attributes:
         history: The rows of ``history.csv``.
-        best_epoch: The kept epoch, from 1.
-        seconds: Of training.
+        best_epoch: The kept epoch, counted from 1.
+        seconds: Training time.
         recipe: As YAML.
-        notes: What was found in the data and chosen from it.
-        problems: What the watchdog said.
-        temperature: What the run's model file holds; the metrics were counted without it.
+        notes: Findings about the data and the choices made from it.
+        problems: Messages of the watchdog.
+        temperature: Temperature in the run's model file; the metrics were computed without it.
     """
 
     history: Sequence[dict[str, Any]] = ()
@@ -67,11 +67,11 @@ class RunFacts:
 
 @dataclass(frozen=True)
 class Shot:
-    """One image of the page.
+    """An example image of the page.
 
     Attributes:
-        caption: Which it is, and its mean IoU.
-        pictures: (words, data URI) of input, ground truth, prediction and errors.
+        caption: Its name and mean IoU.
+        pictures: (caption, data URI) of input, ground truth, prediction and errors.
     """
 
     caption: str
@@ -96,11 +96,11 @@ def write_report(
         path: The HTML file.
         metrics: Detailed metrics of the split.
         predictor: The model.
-        load: Gives the sample of a name, as the metrics have it.
-        title: Of the page: which model on which data.
-        split: That was evaluated.
-        run: Of the training.
-        command: Words of a command that makes the same.
+        load: Returns the sample with a name of the metrics.
+        title: Title of the page: model and data.
+        split: The evaluated split.
+        run: The training, if any.
+        command: Words of the command that writes the same page.
         review_command: Words of the command that reviews the labels of all images.
 
     Raises:
@@ -179,7 +179,7 @@ def _curves(run: RunFacts) -> list[str]:
 
 
 def _met(metrics: Metrics) -> list[int]:
-    """The classes that are in the masks or in the predictions; the others have nothing to show."""
+    """Return the classes that occur in the masks or in the predictions."""
     rows = enumerate(metrics.per_class)
     return [index for index, row in rows if row.pixels or row.precision is not None]
 
@@ -187,7 +187,7 @@ def _met(metrics: Metrics) -> list[int]:
 def _matrix(
     detail: Details, class_map: ClassMap, met: Sequence[int]
 ) -> list[tuple[str, list[float]]]:
-    """By class, the shares of its pixels that were predicted as each."""
+    """Return the row-normalized confusion matrix, by class."""
     if detail.confusion is None or len(met) > MAX_MATRIX:
         return []
     rows = [(class_map.names[index], detail.confusion[index]) for index in met]
@@ -195,7 +195,7 @@ def _matrix(
 
 
 def _measures(detail: Details) -> list[tuple[str, str]]:
-    """(title, chart) of what is measured beside areas."""
+    """Return (title, chart) for borders, calibration and risk."""
     charts = []
     bands = [(name, share) for name, share, _ in detail.accuracy_by_distance if share is not None]
     if bands:
@@ -206,15 +206,15 @@ def _measures(detail: Details) -> list[tuple[str, str]]:
         whole = (0.0, 1.0)
         lines = [Line("perfect", [(0, 0), (1, 1)], "aid"), Line("this model", points)]
         chart = line_chart(lines, "confidence", "accuracy", x_range=whole, y_range=whole)
-        charts.append((f"Reliability; fitting temperature {detail.temperature:.2f}", chart))
+        charts.append((f"Reliability diagram; fitted temperature {detail.temperature:.2f}", chart))
     if detail.risk_coverage:
         chart = line_chart(
             [Line("", detail.risk_coverage)],
-            "share of the surest decisions",
-            "share that is wrong",
+            "coverage (most confident first)",
+            "risk (error rate)",
             x_range=(0, 1),
         )
-        charts.append(("Risk against coverage", chart))
+        charts.append(("Risk-coverage curve", chart))
     return charts
 
 
@@ -227,7 +227,7 @@ def _legend(card: ModelCard, met: Sequence[int]) -> list[tuple[str, Color]]:
 
 
 def _shots(detail: Details, predictor: Predictor, load: Callable[[str], Sample]) -> list[Shot]:
-    """The worst, the median and the best images, each once."""
+    """Return the worst, the median and the best images without duplicates."""
     ranked = sorted(
         (row for row in detail.per_image if row.mean_iou is not None),
         key=lambda row: row.mean_iou or 0.0,
@@ -260,7 +260,7 @@ def _shot(word: str, row: ImageMetrics, predictor: Predictor, sample: Sample) ->
 
 
 def error_map(sample: Sample, probabilities: np.ndarray) -> UInt8Array:
-    """The image in gray with what is wrong in color; ignored pixels are black.
+    """Return the image in gray with wrong pixels in color; ignored pixels are black.
 
     Args:
         sample: The image and its mask.
@@ -301,7 +301,7 @@ def _facts(
     if run.best_epoch is not None:
         how.append(("kept", f"epoch {run.best_epoch}"))
     if metrics.seen_in_training is not None:
-        how.append(("trained on before", f"{metrics.seen_in_training} of these images"))
+        how.append(("seen in training", f"{metrics.seen_in_training} of these images"))
     data = [("", note) for note in run.notes]
     return [
         *([("Data", data)] if data else []),

@@ -1,4 +1,4 @@
-"""Suspects for the labeling tool LabelMe: the labels as they are, and the questions over them."""
+"""Writes suspects for the labeling tool LabelMe: the labels, with suspect regions added."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from pixelwise.metrics.label_quality import Suspect
 FORMAT_NAME = "labelme"
 
 REVIEW_MARK = "review: "
-"""What the label of a shape begins with that is no label, but a question."""
+"""Prefix of the label of a shape that marks a suspect region."""
 
 SMOOTHING_PX = 0.75
-"""The outline of a suspect is drawn again to within so much: a person is to drag its corners."""
+"""Outlines of suspects are simplified to this tolerance, so that corners can be dragged."""
 
 
 def write_labelme_review(
@@ -37,24 +37,24 @@ def write_labelme_review(
     *,
     on_written: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
-    """Write the images with suspects as LabelMe opens them, each suspect as a polygon of its own.
+    """Write the images with suspects in LabelMe's format, each suspect as a polygon.
 
-    The folder is a data set with a card: once the shapes called ``review: ...`` are removed, it is
-    read as any other, and as long as one is left it is refused by its label. Soft labels are
-    written as hard ones.
+    The folder is a data set with a card. It can be read once all shapes labeled ``review: ...`` are
+    removed; a remaining one raises an error as an unknown label. Soft labels are written as hard
+    labels.
 
     Args:
-        folder: The folder to make; it must be new or empty.
-        suspects: The likeliest first.
-        dataset: That they are of.
-        on_written: Called with how many images are written and how many there are.
+        folder: The folder to create; it must be new or empty.
+        suspects: The suspects, likeliest first.
+        dataset: Their data set.
+        on_written: Called with the number of written images and the total number.
 
     Returns:
         The JSON files, in the order of their images' names.
 
     Raises:
         FormatError: LabelMe cannot hold the labels.
-        OutputError: The folder holds something, or cannot be written.
+        OutputError: The folder is not empty or cannot be written.
     """
     names = {suspect.name for suspect in suspects}
     records = [record for record in dataset.records if record.name in names]
@@ -63,7 +63,7 @@ def write_labelme_review(
 
     def samples() -> Iterator[tuple[Record, Sample]]:
         for number, (record, stem) in enumerate(zip(records, stems, strict=True), start=1):
-            # Which split an image is of does not matter to whoever fixes it: all lie in one folder.
+            # The split of an image does not matter for corrections: all images go into one folder.
             yield dataclasses.replace(record, name=stem, split=None), _hard(dataset.load(record))
             if on_written:
                 on_written(number, len(records))
@@ -83,7 +83,7 @@ def _hard(sample: Sample) -> Sample:
 
 
 def _add_shapes(path: Path, suspects: Sequence[Suspect]) -> None:
-    """Put the polygons of suspects over the labels of a file that was just written."""
+    """Add the polygons of suspects to a label file that was just written."""
     content = json.loads(path.read_text(encoding="utf-8"))
     content["shapes"] += [_shape(suspect) for suspect in suspects]
     path.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Labels to look at again: a page with a picture of each, and the same as a table."""
+"""Writes likely label errors as a page with pictures and as a CSV table."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from pixelwise.reporting.plots import color_ground_truth
 PAGE_NAME, TABLE_NAME = "review.html", "review.csv"
 
 MIN_CROP_PX = 48
-"""A region is shown with what is around it, at least so much of the image."""
+"""Minimum side of the crop shown around a region, in pixels."""
 
 PICTURE_PX = 240
-"""A crop's longer side in the page: smaller ones are enlarged so far, larger ones shrunk."""
+"""Longer side of a crop on the page; crops are enlarged or shrunk to about this size."""
 
 COLUMNS = (
     "rank", "name", "row", "column", "height", "width", "given", "suggested", "area_px",
@@ -40,16 +40,16 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class SuspectPicture:
-    """One suspect of a page.
+    """A suspect on the page.
 
     Attributes:
-        rank: From 1.
-        name: The record of its image.
-        place: Where in the image, in words.
-        given: What the label says, in words.
-        suggested: What the model says.
-        facts: How sure it is, and of how many pixels.
-        pictures: (words, data URI) of the image, its label and the suggestion, at the same place.
+        rank: Rank, counted from 1.
+        name: Record name of its image.
+        place: Its position in the image, in words.
+        given: The given label, in words.
+        suggested: The label suggested by the model.
+        facts: Confidence, area and score.
+        pictures: (caption, data URI) of the image, its label and the suggestion, for the same crop.
     """
 
     rank: int
@@ -64,11 +64,11 @@ class SuspectPicture:
 def suspect_pictures(
     suspects: Sequence[Suspect], load: Callable[[str], Sample], class_map: ClassMap
 ) -> list[SuspectPicture]:
-    """Gallery entries of suspects, in their order; every image is decoded once.
+    """Return the gallery entries of suspects in order; every image is decoded once.
 
     Args:
-        suspects: The likeliest first.
-        load: Gives the sample of a record's name.
+        suspects: The suspects, likeliest first.
+        load: Returns the sample of a record's name.
         class_map: Names and colors.
     """
     entries: dict[int, SuspectPicture] = {}
@@ -87,11 +87,11 @@ def suspect_pictures(
 
 
 def as_suggested(sample: Sample, suspects: Sequence[Suspect], class_map: ClassMap) -> Sample:
-    """The sample with its mask changed as suggested.
+    """Return the sample with its mask changed as suggested.
 
     Args:
         sample: The image and its labels.
-        suspects: Of this image.
+        suspects: The suspects of this image.
         class_map: The classes.
     """
     mask, mode = sample.mask.copy(), mode_of(sample.label_mode)
@@ -115,11 +115,11 @@ def write_review_page(
 
     Args:
         path: The HTML file.
-        suspects: The likeliest first.
-        load: Gives the sample of a record's name.
+        suspects: The suspects, likeliest first.
+        load: Returns the sample of a record's name.
         class_map: Names and colors.
-        title: Which model on which data.
-        notes: How it was reviewed, in words.
+        title: Model and data.
+        notes: Notes on the review.
 
     Raises:
         OutputError: The page cannot be written.
@@ -147,12 +147,12 @@ def write_review_page(
 def write_review_table(
     path: Path, suspects: Sequence[Suspect], image_of: Callable[[str], Path]
 ) -> None:
-    """Write suspects as CSV, one per row, the likeliest first.
+    """Write suspects as CSV, one per row, likeliest first.
 
     Args:
         path: The file.
-        suspects: The likeliest first.
-        image_of: Gives the image file of a record's name.
+        suspects: The suspects, likeliest first.
+        image_of: Returns the image file of a record's name.
 
     Raises:
         OutputError: The file cannot be written.
@@ -174,13 +174,13 @@ def _entry(rank: int, suspect: Suspect, layers: Sequence[tuple[str, UInt8Array]]
         f"row {top}, column {left}",
         suspect.given or "nothing",
         suspect.suggested or "nothing",
-        f"{suspect.confidence:.0%} sure · {suspect.area_px:,} px · score {suspect.score:.2f}",
+        f"confidence {suspect.confidence:.0%} · {suspect.area_px:,} px · score {suspect.score:.2f}",
         [(words, data_uri(_crop(pixels, suspect))) for words, pixels in layers],
     )
 
 
 def _crop(picture: UInt8Array, suspect: Suspect) -> Image.Image:
-    """The region with what is around it, at a size to look at, and its outline."""
+    """Return a crop around the region at viewing size, with the outline of the region."""
     shape = (picture.shape[0], picture.shape[1])
     rows, columns = (
         _with_context(start, length, whole)
@@ -188,7 +188,7 @@ def _crop(picture: UInt8Array, suspect: Suspect) -> Image.Image:
     )
     pixels, region = picture[rows, columns], suspect.inside(shape)[rows, columns]
     longest = max(region.shape)
-    # Enlarged by whole numbers, so that a pixel stays a square.
+    # Integer factors keep the pixels square.
     factor = max(1, PICTURE_PX // longest)
     size = (region.shape[1] * factor, region.shape[0] * factor)
     if longest > PICTURE_PX:
@@ -204,7 +204,7 @@ def _crop(picture: UInt8Array, suspect: Suspect) -> Image.Image:
 
 
 def _with_context(start: int, length: int, whole: int) -> slice:
-    """A stretch of an image around another, moved to where the image has it."""
+    """Return an interval around another one, shifted to lie inside the image."""
     wanted = min(whole, max(MIN_CROP_PX, 2 * length))
     begin = min(max(0, start + length // 2 - wanted // 2), whole - wanted)
     return slice(begin, begin + wanted)

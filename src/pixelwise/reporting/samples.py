@@ -1,4 +1,4 @@
-"""A picture of samples: the image, its mask, and what augmentation makes of the two."""
+"""Draws samples: the image, its mask, and augmented versions of both."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 CELL_INCHES = 2.6
-"""Width of a picture in the grid."""
+"""Width of a picture in the grid, in pixels."""
 
 NUM_STRIPES = 24
-"""Ignored pixels are striped; a picture's longer side has this many stripes."""
+"""Number of stripes along a picture's longer side; ignored pixels are striped."""
 
 OPACITY = 0.6
-"""How much of a class's color covers the image."""
+"""Opacity of the class colors."""
 
 Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class SampleRow:
-    """A sample beside what training makes of it.
+    """A sample and its augmented versions.
 
     Attributes:
-        sample: As it is read.
-        versions: As they are trained on, in the units of the sample.
-        beyond: Per version bool (H, W): pixels beyond the image, which count nowhere.
+        sample: The sample as read.
+        versions: The augmented versions, in the units of the sample.
+        beyond: For each version, bool (H, W): pixels outside the image, which are ignored.
     """
 
     sample: Sample
@@ -51,12 +51,12 @@ class SampleRow:
 def draw_samples(
     rows: Sequence[SampleRow], class_map: ClassMap, captions: Sequence[str], path: Path
 ) -> None:
-    """Draw a grid: each row an image, its mask over it, and the augmented versions of the two.
+    """Draw a grid: each row shows an image, its mask overlay, and augmented versions of both.
 
     Args:
-        rows: At least one, with equally many versions.
+        rows: At least one, each with the same number of versions.
         class_map: Names and colors.
-        captions: What was done, a line each, above the grid.
+        captions: Lines of text above the grid.
         path: The PNG to write.
     """
     headings = ["image", "mask", *(f"augmented {i + 1}" for i in range(len(rows[0].versions)))]
@@ -94,7 +94,7 @@ def _pictures(row: SampleRow, class_map: ClassMap) -> list[UInt8Array]:
 
 
 def _colored(sample: Sample, shown: UInt8Array, beyond: Flags, class_map: ClassMap) -> UInt8Array:
-    """The image under its mask; what is background keeps its colors."""
+    """Return the image with its mask overlaid; background pixels keep their colors."""
     mode = mode_of(sample.label_mode)
     ignored = beyond | mode.ignored(sample.mask)
     picture = np.array(
@@ -122,7 +122,7 @@ def _has_ignored(row: SampleRow) -> bool:
 
 def _show(axes: Axes, picture: UInt8Array) -> None:
     axes.imshow(picture, interpolation="nearest")
-    axes.set_anchor("N")  # headings stand at one height, whatever the pictures' shapes
+    axes.set_anchor("N")  # headings are aligned, whatever the pictures' shapes
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():

@@ -1,4 +1,4 @@
-"""What the numbers of a model mean, in a few sentences that each name their numbers."""
+"""Summarizes the metrics of a model in a few sentences."""
 
 from __future__ import annotations
 
@@ -11,77 +11,77 @@ from pixelwise.metrics.details import Details
 from pixelwise.metrics.metrics import ClassMetrics, Metrics
 
 LEVELS = ((0.85, "very good"), (0.7, "good"), (0.5, "fair"), (0.3, "weak"), (0.0, "poor"))
-"""Mean IoU (of two classes, the lower IoU) from which a result is called so. Words for a first
-look, not a measure: what a task needs is the user's to say."""
+"""Lowest mean IoU (of two classes, the lower IoU) for each word. The words give a first
+impression only: the required quality depends on the task."""
 
 NUM_WITH_BACKGROUND = 2
 RARE_SHARE = 0.01
 WEAK_IOU = 0.5
 BORDER_GAP = 0.2
 FEW_IMAGES = 20
-"""On fewer images than this, the intervals themselves are rough."""
+"""With fewer images than this, the intervals are rough."""
 
 MISCALIBRATED = 0.05
 FIXED = 0.5
-"""A temperature that leaves less than this share of the calibration error fixes it."""
+"""A temperature fixes the calibration if it leaves less than this share of the error."""
 
 SAME_TEMPERATURE = 1e-3
-"""Found again, on another device, a temperature differs by less than this share."""
+"""Relative difference of temperatures that are considered equal, as between devices."""
 
 
 def verdict(metrics: Metrics, kept_temperature: float | None = None) -> list[str]:
-    """What a person should know first.
+    """Summarize the metrics in a few sentences.
 
     Args:
-        metrics: Detailed ones say more.
-        kept_temperature: What the model file holds, for metrics that were counted without it;
-            ``None`` where they were counted with it.
+        metrics: The metrics; detailed metrics give more sentences.
+        kept_temperature: Temperature in the model file, if the metrics were computed without it;
+            ``None`` if they were computed with it.
     """
     constant = metrics.constant_prediction
     if constant is not None:
         advice = (
-            "The report of its training says what went wrong, and pixelwise train --sanity-check "
-            "whether model and labels can meet."
+            "See the report of its training for likely causes, and check with pixelwise train "
+            "--sanity-check whether the model can learn these labels."
         )
-        what = f"Every pixel is predicted as {constant}: the model tells nothing apart."
+        what = f"Every pixel is predicted as {constant}: the model does not distinguish classes."
         return [what, *_overall(metrics), advice]
     return [*_overall(metrics), *_classes(metrics), *_detail(metrics, kept_temperature)]
 
 
 def _overall(metrics: Metrics) -> Iterator[str]:
     ious = [row.iou for row in metrics.per_class if row.iou is not None]
-    # Of two classes one is mostly background, which alone lifts the mean to a half.
+    # Of two classes, one is usually background, which alone raises the mean to one half.
     judged = min(ious) if len(ious) == NUM_WITH_BACKGROUND else metrics.mean_iou
     word = next(word for level, word in LEVELS if judged >= level)
     interval = metrics.intervals.get("mean_iou")
     sure = f" (95 %: {interval.low:.3f} to {interval.high:.3f})" if interval else ""
     yield (
         f"The result is {word}: mean IoU {metrics.mean_iou:.3f}{sure} on {metrics.images} images, "
-        f"{metrics.pixel_accuracy:.1%} of the pixels right."
+        f"pixel accuracy {metrics.pixel_accuracy:.1%}."
     )
     if metrics.images < FEW_IMAGES:
-        yield f"{metrics.images} images are few: the interval is a rough one."
+        yield f"With only {metrics.images} images, the interval is rough."
     yield from caveats(metrics)
 
 
 def caveats(metrics: Metrics) -> Iterator[str]:
-    """Why the numbers are better than what new images will give, one sentence for each reason."""
+    """Explain why the metrics are optimistic for new images, one sentence for each reason."""
     if metrics.selected_on:
         yield (
-            f"Epoch or temperature of the model were chosen by {metrics.selected_on} of these "
-            "images: on images that chose nothing the numbers are usually a little lower."
+            f"The epoch or temperature of the model was selected on {metrics.selected_on} of these "
+            "images: on new images, the metrics are usually slightly lower."
         )
     if metrics.seen_in_training:
         yield (
-            f"{metrics.seen_in_training} of these images were trained on, so that these numbers "
-            "are better than what new images will give."
+            f"The model was trained on {metrics.seen_in_training} of these images: on new images, "
+            "the metrics will be lower."
         )
 
 
 def _classes(metrics: Metrics) -> Iterator[str]:
     if metrics.absent_classes:
         names = ", ".join(metrics.absent_classes)
-        yield f"Not in these masks, so not counted: {names}."
+        yield f"Absent from these masks, so not averaged: {names}."
     shown = [entry for entry in metrics.per_class if entry.iou is not None]
     if len(shown) < 2:
         return
@@ -94,18 +94,18 @@ def _classes(metrics: Metrics) -> Iterator[str]:
     if weakest.pixels < RARE_SHARE * pixels:
         reasons.append(f"it is rare, {weakest.pixels / pixels:.2%} of the labeled pixels")
     reasons.append(_fault(weakest, metrics))
-    yield f"{weakest.name} is found badly, IoU {weakest.iou or 0.0:.3f}: {', '.join(reasons)}."
+    yield f"{weakest.name} is segmented poorly, IoU {weakest.iou or 0.0:.3f}: {', '.join(reasons)}."
 
 
 def _fault(entry: ClassMetrics, metrics: Metrics) -> str:
-    """Whether a class is missed or seen where it is not, and with which class it is confused."""
+    """Describe whether a class is missed or over-predicted, and the class it is confused with."""
     if entry.precision is None:
         return "it is never predicted" + _mostly("taken for", _rival(entry, metrics, axis=1))
     if entry.recall is not None and entry.recall < entry.precision:
         rival = _mostly("taken for", _rival(entry, metrics, axis=1))
         return f"{1 - entry.recall:.0%} of it is missed{rival}"
     rival = _mostly("labeled", _rival(entry, metrics, axis=0))
-    return f"{1 - entry.precision:.0%} of what is called so is something else{rival}"
+    return f"{1 - entry.precision:.0%} of its predictions are wrong{rival}"
 
 
 def _mostly(words: str, rival: str | None) -> str:
@@ -113,7 +113,7 @@ def _mostly(words: str, rival: str | None) -> str:
 
 
 def _rival(entry: ClassMetrics, metrics: Metrics, axis: int) -> str | None:
-    """The class that takes most of its missed pixels (axis 1), or of those called so (axis 0)."""
+    """Return the class most confused with it, in missed (axis 1) or predicted (axis 0) pixels."""
     if metrics.detail is None or metrics.detail.confusion is None:
         return None
     names = [other.name for other in metrics.per_class]
@@ -137,8 +137,8 @@ def _detail(metrics: Metrics, kept_temperature: float | None) -> Iterator[str]:
         ]
         if found[0] < found[1] - BORDER_GAP:
             yield (
-                f"Small objects (below 32 x 32 pixels) are found in {found[0]:.0%} of the cases, "
-                f"larger ones in {found[1]:.0%}."
+                f"Object recall is {found[0]:.0%} for small objects (below 32 x 32 pixels) and "
+                f"{found[1]:.0%} for larger ones."
             )
     yield from _calibration(detail, kept_temperature)
 
@@ -146,20 +146,20 @@ def _detail(metrics: Metrics, kept_temperature: float | None) -> Iterator[str]:
 def _calibration(detail: Details, kept_temperature: float | None) -> Iterator[str]:
     if detail.calibration_error <= MISCALIBRATED:
         return
-    words = "too sure of itself" if detail.overconfidence > 0 else "less sure than it could be"
+    words = "overconfident" if detail.overconfidence > 0 else "underconfident"
     left = detail.calibration_error_left
     is_fixed = left < FIXED * detail.calibration_error
     remedy = (
-        f"A temperature of {detail.temperature:.2f} in place of the model's "
-        f"{detail.model_temperature:.2f} leaves {left:.1%}."
+        f"A temperature of {detail.temperature:.2f} instead of the model's "
+        f"{detail.model_temperature:.2f} reduces this to {left:.1%}."
         if is_fixed
-        else "Another temperature does not fix that."
+        else "Temperature scaling does not fix this."
     )
     if is_fixed and _is_kept(detail.temperature, kept_temperature):
-        remedy += " It is in the model file now."
+        remedy += " The model file now contains it."
     yield (
-        f"The model is {words}: its probabilities are off by {detail.calibration_error:.1%} on "
-        f"average. {remedy}"
+        f"The model is {words}: its expected calibration error is "
+        f"{detail.calibration_error:.1%}. {remedy}"
     )
 
 
@@ -173,7 +173,7 @@ def _borders(metrics: Metrics, detail: Details) -> Iterator[str]:
         parts = ""
         if near[1] is not None and inside[1] is not None:
             parts = (
-                f": {near[1]:.0%} of the pixels at a border are right, and {inside[1]:.0%} of "
-                f"those that are {inside[0].rstrip('+')} px and more away from one"
+                f": {near[1]:.0%} of the pixels at a border are correct, and {inside[1]:.0%} of "
+                f"those at least {inside[0].rstrip('+')} px away from one"
             )
-        yield f"Borders are the weak part, boundary IoU {detail.boundary_iou:.3f}{parts}."
+        yield f"Accuracy is lower at borders, boundary IoU {detail.boundary_iou:.3f}{parts}."

@@ -1,1 +1,1 @@
-"""From a data set to a model file: defaults from the data, one loop, exact resume."""
+"""Trains a model on a data set: defaults from the data, one training loop, exact resume."""

@@ -9,28 +9,28 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 VALIDATION_MARGIN = 1.1
-"""The last validation may take this many times as long as the one before."""
+"""Safety factor for the time of the last validation relative to the one before."""
 
 MARGIN_S = 1.0
-"""Seconds set aside for the last checkpoint and the end of the process."""
+"""Seconds reserved for the last checkpoint and the end of the process."""
 
 REPORT_KEY = "seconds of a report"
-"""Under which a machine remembers how long pictures and report took."""
+"""Key under which the duration of pictures and report is stored for a machine."""
 
 REPORT_S = 6.0
-"""Seconds for pictures and report, before this machine has written one."""
+"""Assumed seconds for pictures and report before they were measured on this machine."""
 
 _started: ContextVar[float | None] = ContextVar("started", default=None)
 
 
 @contextmanager
 def counting_from(started: float) -> Iterator[None]:
-    """Let budgets inside the block begin earlier than the training is called.
+    """Let budgets inside the context start before the training is called.
 
-    The command line begins before it imports torch, which takes seconds.
+    The command line uses it to include the import of torch, which takes seconds.
 
     Args:
-        started: On the clock of :func:`time.perf_counter`.
+        started: Start time, as returned by :func:`time.perf_counter`.
     """
     token = _started.set(started)
     try:
@@ -40,23 +40,23 @@ def counting_from(started: float) -> Iterator[None]:
 
 
 def start_of_budget() -> float:
-    """When a training that is called now began, on the clock of :func:`time.perf_counter`."""
+    """Return the start time of a training that is called now; see :func:`time.perf_counter`."""
     started = _started.get()
     return time.perf_counter() if started is None else started
 
 
 @dataclass
 class Budget:
-    """How much time is left for training steps.
+    """The time budget of a training.
 
     Attributes:
         seconds: The whole budget.
-        started: When it began, on ``clock``.
-        validation_s: Seconds that a validation takes; the last measurement counts.
-        finish_s: Seconds set aside for metrics in detail after the last epoch.
-        finish_s_per_image: The same of one validation image.
-        report_s: Seconds set aside for pictures and report.
-        clock: Seconds that only increase.
+        started: Start time on ``clock``.
+        validation_s: Seconds per validation, as last measured.
+        finish_s: Seconds reserved for the detailed metrics after the last epoch.
+        finish_s_per_image: The same per validation image.
+        report_s: Seconds reserved for pictures and report.
+        clock: A monotonic clock in seconds.
     """
 
     seconds: float
@@ -69,21 +69,21 @@ class Budget:
 
     @property
     def left_s(self) -> float:
-        """Seconds to the end of the budget."""
+        """Return the seconds until the end of the budget."""
         return self.started + self.seconds - self.clock()
 
     @property
     def for_steps_s(self) -> float:
-        """Seconds for training steps, after which validation and report just fit."""
+        """Return the seconds left for training steps if validation and report are to fit."""
         return self.left_s - VALIDATION_MARGIN * self.validation_s - self.after_s
 
     @property
     def after_s(self) -> float:
-        """Seconds set aside for everything after the last validation."""
+        """Return the seconds reserved for everything after the last validation."""
         return self.finish_s + self.report_s + MARGIN_S
 
     def fraction(self, elapsed_s: float) -> float:
-        """Share of the training that is done, 0 to 1.
+        """Return the fraction of the training that is done, 0 to 1.
 
         Args:
             elapsed_s: Seconds trained so far, earlier validations included.

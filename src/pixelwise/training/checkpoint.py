@@ -1,6 +1,6 @@
-"""The resume checkpoint: everything that makes the next step what it would have been.
+"""The checkpoint for an exact resume of a training.
 
-Generators are not in it: chance is seeded again at every step, by seed, epoch and step.
+It needs no generator states: random numbers are seeded at every step by seed, epoch and step.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ CHECKPOINT_NAME = "last.ckpt"
 
 @dataclass
 class Progress:
-    """How far a training has come.
+    """The progress of a training.
 
     Attributes:
-        data: State of the data set that is trained on; see :attr:`Dataset.state`.
-        epoch: The epoch that is being trained, from 0.
-        step: Steps done in it.
-        elapsed_s: Seconds trained so far, validation included, start-up left out.
-        validation_s: Seconds that the last validation took, 0 before the first.
+        data: State of the training data; see :attr:`Dataset.state`.
+        epoch: The current epoch, counted from 0.
+        step: Number of finished steps in it.
+        elapsed_s: Training time so far in seconds, including validation, without start-up.
+        validation_s: Duration of the last validation in seconds, 0 before the first.
         loss_sum: Sum of the losses of the epoch's images so far.
-        loss_images: How many images that were.
-        best: Validation mean IoU and negative loss of the kept epoch, compared in this order.
-        best_epoch: Which epoch was kept, from 0; ``None`` before the first validation.
+        loss_images: Number of these images.
+        best: Validation mean IoU and negative loss of the best epoch, compared in this order.
+        best_epoch: The best epoch, counted from 0; ``None`` before the first validation.
         history: One row per finished epoch.
-        is_done: The training has reached its end.
+        is_done: Whether the training has finished.
     """
 
     data: str
@@ -54,7 +54,7 @@ class Progress:
 def save_checkpoint(
     folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
 ) -> None:
-    """Write the checkpoint of a run, whole or not at all.
+    """Write the checkpoint of a run atomically.
 
     Raises:
         OutputError: It cannot be written.
@@ -73,26 +73,26 @@ def save_checkpoint(
 
 
 def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-    """Bring model and optimizer back to where the checkpoint was written.
+    """Restore model and optimizer from the checkpoint.
 
     Raises:
-        ModelFileError: There is no checkpoint, or it is cut or of another run.
+        ModelFileError: The checkpoint is missing, truncated, or from another run.
     """
     path = folder / CHECKPOINT_NAME
     for leftover in folder.glob(f".{path.stem}-*{path.suffix}"):
-        leftover.unlink()  # a kill while writing leaves the half-written file aside
+        leftover.unlink()  # a kill while writing leaves a partial temporary file
     if not path.is_file():
         raise ModelFileError(
-            f"--resume needs the checkpoint {path}. There is none: the run was stopped before "
+            f"--resume needs the checkpoint {path}. It does not exist: the run was stopped before "
             f"its first step. Remove {folder} and start again"
         )
     try:
-        # weights_only: nothing but tensors and plain data is unpickled, so no code runs.
+        # weights_only: only tensors and plain data are unpickled, so no code is executed.
         content = torch.load(path, map_location="cpu", weights_only=True)
         model.load_state_dict(content["model"])
         optimizer.load_state_dict(content["optimizer"])
         return Progress(**content["progress"])
-    except Exception as error:  # torch raises many kinds for a file that it cannot read
+    except Exception as error:  # torch raises many types of errors for unreadable files
         reason = " ".join(str(error).split())[:200]
         raise ModelFileError(
             f"{path} must be the checkpoint of this run. It cannot be used: {reason}. "

@@ -1,4 +1,4 @@
-"""Every default of a training: pure steps from what was measured to choices with their reasons."""
+"""The defaults of a training: pure functions from measured facts to choices with reasons."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from pixelwise.text import amount
 from pixelwise.transforms.statistics import DatasetStatistics
 
 MAX_CROP_PX = 512
-"""Crops of larger images are at most this long; more takes memory and shows no more detail."""
+"""Maximum crop side in pixels; larger crops take more memory but show no more detail."""
 
 TARGET_CROPS = 20_000
-"""Without a budget, a training sees this many crops in all."""
+"""Total number of crops of a training without a budget."""
 
 CPU_BATCH = 4
-"""Images per step on a processor."""
+"""Batch size on a CPU."""
 
 GPU_BATCH = (8, 32)
-"""Fewest and most images per step on an accelerator."""
+"""Minimum and maximum batch size on an accelerator."""
 
 CPU_MINUTES = 15.0
-"""Without a budget, a processor trains no longer than this."""
+"""Maximum training time on a CPU without a budget, in minutes."""
 
 MIN_EPOCHS_IN_BUDGET = 25
 """If fewer full-size epochs fit into the budget, images are resized to a smaller working scale."""
@@ -43,7 +43,7 @@ SCALES = (0.75, 0.5)
 """Working scales to choose from, beside full size."""
 
 MIN_SIDE_PX = 160
-"""The median image is never worked on smaller than this: small images have no detail to spare."""
+"""Minimum side of the median image at working scale; smaller images would lose detail."""
 
 MIN_GAIN = 1.5
 """A smaller scale is taken only if this many times the epochs fit."""
@@ -60,21 +60,21 @@ MIN_FORMAT_SPEEDUP = 1.1
 
 @dataclass(frozen=True)
 class Facts:
-    """What the choices follow from.
+    """The facts that determine the choices.
 
     Attributes:
-        statistics: What the training images are like.
-        label_mode: Of the data.
-        augmentation: What the dataset card says may be varied.
+        statistics: Statistics of the training images.
+        label_mode: Label mode of the data.
+        augmentation: Augmentation of the dataset card.
         model: Name of the architecture.
-        model_learning_rate: The highest learning rate that the architecture trains well at.
-        has_batchnorm: The network has BatchNorm layers.
+        model_learning_rate: Default peak learning rate of the architecture.
+        has_batchnorm: Whether the network has BatchNorm layers.
         device: ``cpu``, ``cuda`` or ``mps``.
         has_bfloat16: As :func:`pixelwise.devices.bfloat16_support`.
-        bfloat16_speedup: As measured where the hardware leaves a doubt.
-        seconds_per_crop: Of a training step at full size, measured; 0 before that.
-        contiguous_speedup: Of the contiguous memory format over channels last; ``None`` where it
-            was not measured.
+        bfloat16_speedup: Measured speedup of bfloat16 if the hardware does not determine it.
+        seconds_per_crop: Measured time of a training step at full size per crop; 0 before that.
+        contiguous_speedup: Speedup of the contiguous memory format over channels last; ``None`` if
+            it was not measured.
     """
 
     statistics: DatasetStatistics
@@ -91,18 +91,18 @@ class Facts:
 
     @property
     def is_cpu(self) -> bool:
-        """The processor computes."""
+        """Whether the device is a CPU."""
         return self.device == "cpu"
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A default that was filled in.
+    """A choice for an open entry of the recipe.
 
     Attributes:
         key: ``section.key`` of the recipe.
-        value: What was chosen.
-        reason: In one line; empty where there is nothing to say.
+        value: The chosen value.
+        reason: The reason in one line; may be empty.
     """
 
     key: str
@@ -111,11 +111,11 @@ class Choice:
 
 
 Step = Callable[[Recipe, Facts], tuple[Choice, ...]]
-"""Maps a recipe with open entries to choices for some of them; what is given stays."""
+"""A function from a recipe to choices for some of its open entries; given entries stay."""
 
 
 def apply(recipe: Recipe, choices: tuple[Choice, ...]) -> Recipe:
-    """A copy of a recipe with choices filled in."""
+    """Return a copy of a recipe with choices filled in."""
     recipe = recipe.model_copy(deep=True)
     for choice in choices:
         section, _, key = choice.key.partition(".")
@@ -124,13 +124,15 @@ def apply(recipe: Recipe, choices: tuple[Choice, ...]) -> Recipe:
 
 
 def choose_precision(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
-    """bfloat16 where the hardware has it, or where it was measured to be faster."""
+    """Choose bfloat16 if the hardware has matrix units for it or it was measured to be faster."""
     if recipe.training.precision is not None:
         return ()
     if facts.has_bfloat16 is None:
         assert facts.bfloat16_speedup is not None
         is_fast = facts.bfloat16_speedup >= MIN_SPEEDUP
-        because = f"bfloat16 was measured at {facts.bfloat16_speedup:.2g} times its speed"
+        because = (
+            f"bfloat16 was measured at {facts.bfloat16_speedup:.2g} times the speed of float32"
+        )
     else:
         is_fast = facts.has_bfloat16
         because = "it has matrix units for bfloat16" if is_fast else "it has no bfloat16"
@@ -140,7 +142,7 @@ def choose_precision(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
 
 
 def choose_learning_rate(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
-    """The learning rate of the architecture."""
+    """Choose the learning rate of the architecture."""
     if recipe.training.learning_rate is not None:
         return ()
     learning_rate = facts.model_learning_rate
@@ -149,12 +151,15 @@ def choose_learning_rate(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
 
 
 def choose_batch_size(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
-    """Small on a processor, which is no faster with more; by the number of images elsewhere."""
+    """Choose a small batch on a CPU, and one based on the number of images elsewhere."""
     if recipe.training.batch_size is not None:
         return ()
     num_images = facts.statistics.num_images
     if facts.is_cpu:
-        wanted, because = CPU_BATCH, "a processor is no faster with more, and more steps learn more"
+        wanted, because = (
+            CPU_BATCH,
+            "larger batches are not faster on a CPU, and more steps improve the model",
+        )
     else:
         wanted = min(GPU_BATCH[1], max(GPU_BATCH[0], num_images // 100))
         because = amount(num_images, "training image")
@@ -163,7 +168,7 @@ def choose_batch_size(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
 
 
 def choose_augmentation(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
-    """What may be varied: what the dataset card says, else by what the masks look like."""
+    """Choose the augmentation from the dataset card, else from the masks."""
     unevenness = facts.statistics.unevenness
     defaults = AugmentationRecipe(
         orientation="free" if unevenness < EVEN else "mirrored",
@@ -176,7 +181,7 @@ def choose_augmentation(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
     for name in AugmentationRecipe.model_fields:
         if getattr(recipe.augmentation, name) is None:
             values[name] = advised.get(name, getattr(defaults, name))
-            source = " (as the dataset card says)" if name in advised else ""
+            source = " (from the dataset card)" if name in advised else ""
             if name == "orientation" and not source:
                 source = f" (upper and lower halves differ by {unevenness:.0%})"
             words.append(f"{name} {values[name]}{source}")
@@ -188,7 +193,7 @@ def choose_augmentation(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
 
 
 def choose_class_weights(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
-    """Balanced where one class per pixel is trained and a class is rare."""
+    """Choose balanced class weights for multiclass masks with a rare class."""
     if recipe.training.class_weights is not None:
         return ()
     shares = [share for share in facts.statistics.class_frequencies if share > 0]
@@ -200,9 +205,9 @@ def choose_class_weights(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
 
 
 def choose_freeze_batchnorm(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
-    """Late in training with small batches: each differs from the next and from the whole data set.
+    """Freeze BatchNorm late in training if batches are small, because their statistics vary.
 
-    docs/decisions/0019 has what freezing gave.
+    docs/decisions/0019 has measurements.
 
     Reference:
         Wu and Johnson, Rethinking "Batch" in BatchNorm (2021), arXiv:2105.07576.
@@ -215,7 +220,7 @@ def choose_freeze_batchnorm(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
     if not is_small:
         return (Choice("training.freeze_batchnorm_from", 1.0),)
     reason = (
-        f"BatchNorm frozen from {FREEZE_BATCHNORM_FROM:.0%} of the training on: statistics of "
+        f"BatchNorm frozen after {FREEZE_BATCHNORM_FROM:.0%} of the training: statistics of "
         f"batches of {training.batch_size} images vary too much"
     )
     return (
@@ -228,7 +233,7 @@ def choose_freeze_batchnorm(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
 
 
 def choose_memory_format(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
-    """Channels last, unless the contiguous format was measured to be faster."""
+    """Choose channels last, unless the contiguous format was measured to be faster."""
     if recipe.training.memory_format is not None:
         return ()
     speedup = facts.contiguous_speedup
@@ -236,14 +241,14 @@ def choose_memory_format(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
         return (Choice("training.memory_format", "channels_last"),)
     taken = "contiguous" if speedup >= MIN_FORMAT_SPEEDUP else "channels_last"
     reason = (
-        f"memory format {taken.replace('_', ' ')}: a step in contiguous was measured at "
+        f"memory format {taken.replace('_', ' ')}: a contiguous step was measured at "
         f"{speedup:.2f} times the speed of channels last"
     )
     return (Choice("training.memory_format", taken, reason),)
 
 
 def choose_length(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
-    """Epochs that see a fixed number of crops; minutes where that would take a processor long."""
+    """Choose epochs for a fixed number of crops, or minutes if that would take a CPU too long."""
     training = recipe.training
     if training.epochs is not None or training.minutes is not None:
         return ()
@@ -252,19 +257,19 @@ def choose_length(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
     needed = epochs * num_crops * facts.seconds_per_crop / 60
     if facts.is_cpu and needed > CPU_MINUTES:
         reason = (
-            f"{CPU_MINUTES:g} minutes: {epochs} epochs would take this processor "
+            f"{CPU_MINUTES:g} minutes: {epochs} epochs would take this CPU "
             f"{needed:.0f} minutes. Set --epochs or --minutes to choose"
         )
         return (Choice("training.minutes", CPU_MINUTES, reason),)
     reason = (
-        f"{epochs} epochs: about {TARGET_CROPS:,} crops in all, 20 to 200 epochs. "
+        f"{epochs} epochs: about {TARGET_CROPS:,} crops in total, 20 to 200 epochs. "
         "Set --epochs or --minutes to choose"
     )
     return (Choice("training.epochs", epochs, reason),)
 
 
 def choose_patience(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:  # noqa: ARG001  a step
-    """A third of the epochs; a budget in minutes is the end by itself."""
+    """Choose a third of the epochs; with a budget in minutes, there is no patience."""
     training = recipe.training
     if training.patience is not None or training.epochs is None:
         return ()
@@ -274,7 +279,7 @@ def choose_patience(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:  # noqa
 
 
 def choose_scale(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
-    """The working scale at which enough epochs fit into the budget."""
+    """Choose the working scale at which enough epochs fit into the budget."""
     minutes, statistics = recipe.training.minutes, facts.statistics
     if recipe.data.scale is not None:
         return ()
@@ -282,7 +287,7 @@ def choose_scale(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
         return (Choice("data.scale", 1.0),)
 
     def pixels(scale: float) -> int:
-        """Pixels of an epoch at a working scale."""
+        """Return the number of pixels of an epoch at a working scale."""
         height, width = recipe.training.size or crop_size(statistics, scale)
         return count_crops(recipe, statistics, scale) * height * width
 
@@ -294,21 +299,21 @@ def choose_scale(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
         if chosen_epochs >= MIN_EPOCHS_IN_BUDGET or shortest < MIN_SIDE_PX:
             break
         fitting = epochs * pixels(1.0) / pixels(scale)
-        # Where an image is one crop of fixed size, a smaller scale saves nothing.
+        # If each image is one crop of fixed size, a smaller scale saves no time.
         if fitting > chosen_epochs * MIN_GAIN:
             chosen, chosen_epochs = scale, fitting
     if chosen == 1.0:
         return (Choice("data.scale", 1.0),)
     reason = (
-        f"working scale {chosen}: at full size {epochs:.1f} epochs fit into "
+        f"working scale {chosen}: at full size, {epochs:.1f} epochs fit into "
         f"{amount(minutes, 'minute')} ({1 / facts.seconds_per_crop:.2g} images/s), "
-        f"at {chosen} about {chosen_epochs:.0f}; predictions keep the image's size"
+        f"at {chosen}, about {chosen_epochs:.0f}; predictions have the size of the image"
     )
     return (Choice("data.scale", chosen, reason),)
 
 
 def choose_crop(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
-    """The median image at working scale, as far as crops go."""
+    """Choose the size of the median image at working scale, up to the maximum crop size."""
     if recipe.training.size is not None:
         return ()
     scale = recipe.data.scale or 1.0
@@ -328,7 +333,7 @@ BEFORE_TRIAL: tuple[Step, ...] = (
     choose_class_weights,
     choose_freeze_batchnorm,
 )
-"""The steps whose choices the trial of a batch needs, in order."""
+"""Return the steps before the trial of a batch, in order."""
 
 AFTER_TRIAL: tuple[Step, ...] = (
     choose_memory_format,
@@ -337,11 +342,11 @@ AFTER_TRIAL: tuple[Step, ...] = (
     choose_scale,
     choose_crop,
 )
-"""The steps that need to know how long a step takes, in order."""
+"""Return the steps that need the duration of a training step, in order."""
 
 
 def crop_size(statistics: DatasetStatistics, scale: float) -> tuple[int, int]:
-    """The median image at working scale, at most :data:`MAX_CROP_PX` long."""
+    """Return the median image size at working scale, at most :data:`MAX_CROP_PX` per side."""
     height, width = (
         min(MAX_CROP_PX, max(1, round(side * scale))) for side in statistics.median_size
     )
@@ -349,6 +354,6 @@ def crop_size(statistics: DatasetStatistics, scale: float) -> tuple[int, int]:
 
 
 def count_crops(recipe: Recipe, statistics: DatasetStatistics, scale: float) -> int:
-    """Crops of an epoch at a working scale; of images no larger than a crop, their number."""
+    """Return the number of crops per epoch at a working scale, at least one per image."""
     size = recipe.training.size or crop_size(statistics, scale)
     return sum(crops_per_image(statistics.heights, statistics.widths, size, scale))

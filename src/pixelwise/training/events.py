@@ -1,4 +1,4 @@
-"""What a training says while it runs; the command line prints it, a notebook may ignore it."""
+"""Events of a training; the command line prints them, other callers may ignore them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Message:
-    """Lines for the user, said once: what was found, what was chosen and why.
+    """Information about findings and choices, sent once.
 
     Attributes:
-        title: What the lines are about.
+        title: Heading of the lines.
         lines: The lines.
     """
 
@@ -26,9 +26,9 @@ class Decoded:
     """Images are being read.
 
     Attributes:
-        split: Of which split.
-        done: How many are read.
-        total: How many there are.
+        split: The split.
+        done: Number of images read.
+        total: Total number of images.
     """
 
     split: str
@@ -38,16 +38,16 @@ class Decoded:
 
 @dataclass(frozen=True)
 class StepEnded:
-    """A step is done.
+    """A training step is finished.
 
     Attributes:
-        epoch: The epoch, from 1.
-        epochs: How many there will be; ``None`` where the clock decides.
-        fraction: Share of the whole training that is done, 0 to 1.
+        epoch: The epoch, counted from 1.
+        epochs: Total number of epochs; ``None`` for a budget in minutes.
+        fraction: Fraction of the training that is done, 0 to 1.
         loss: Mean loss of the epoch so far.
         images_per_s: Speed of the epoch so far.
-        eta_s: Seconds to the end of the training; ``None`` before it can be known.
-        mean_iou: Of the last validation; ``None`` before the first.
+        eta_s: Estimated seconds to the end of the training; ``None`` before an estimate exists.
+        mean_iou: Mean IoU of the last validation; ``None`` before the first.
     """
 
     epoch: int
@@ -65,8 +65,8 @@ class EpochEnded:
 
     Attributes:
         row: Its row of ``history.csv``.
-        epochs: How many there will be; ``None`` where the clock decides.
-        eta_s: Seconds to the end of the training.
+        epochs: Total number of epochs; ``None`` for a budget in minutes.
+        eta_s: Estimated seconds to the end of the training.
     """
 
     row: dict[str, Any]
@@ -79,9 +79,9 @@ class WarningRaised:
     """Something is likely wrong; see :mod:`pixelwise.training.diagnostics.watchdog`.
 
     Attributes:
-        epoch: After which epoch it was seen; 0 before the first step.
-        kind: A stable name.
-        text: What is wrong and what to try, in one line.
+        epoch: The epoch after which it was found; 0 before the first step.
+        kind: Stable identifier.
+        text: The problem and a suggestion, in one line.
     """
 
     epoch: int
@@ -94,7 +94,7 @@ class FilesWritten:
     """Pictures were written.
 
     Attributes:
-        paths: Where to.
+        paths: The files.
     """
 
     paths: tuple[Path, ...]
@@ -105,14 +105,14 @@ Listener = Callable[[Event], None]
 
 
 def ignore_events(event: object) -> None:
-    """Nobody listens."""
+    """Ignore an event; the default listener."""
 
 
 def each_once(listener: Listener) -> Listener:
-    """Tell a listener of several trainings only once what is said alike by more than one.
+    """Wrap a listener for several trainings, so that it receives repeated lines only once.
 
     Args:
-        listener: Told of all that happens, but for lines that it has had before, word for word.
+        listener: Called with every event, without lines that were sent before.
     """
     said: set[Message] = set()
 

@@ -1,4 +1,4 @@
-"""The end of a training: the kept epoch evaluated in detail, calibrated, drawn and reported."""
+"""The end of a training: detailed metrics, calibration, pictures and report of the best epoch."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ from pixelwise.training.run_folder import CURVES_NAME, METRICS_NAME
 from pixelwise.training.run_report import write_run_report
 
 NUM_PICTURES = 3
-"""Validation images that are drawn into the run folder."""
+"""Number of validation images drawn into the run folder."""
 
 MIN_DETAILED = 8
-"""Validation images that are evaluated in detail even where the budget is used up."""
+"""Minimum number of validation images with detailed metrics, even without budget left."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a training left behind.
+    """The result of a training.
 
     Attributes:
-        folder: The run's folder; of a dry run, the one that it would write.
-        plan: What was trained, with its recipe and reasons.
-        best_epoch: The kept epoch, from 1; 0 of a dry run.
+        folder: The run folder; for a dry run, the folder that would be created.
+        plan: The plan with the recipe and the reasons.
+        best_epoch: The best epoch, counted from 1; 0 for a dry run.
         epochs: Number of epochs trained.
-        seconds: Time of training, validation included, reading left out.
+        seconds: Training time including validation, without reading the data.
     """
 
     folder: Path
@@ -55,24 +55,26 @@ class Outcome:
 
     @property
     def metrics(self) -> Metrics:
-        """Of the validation split at the kept epoch.
+        """Metrics of the validation split at the best epoch.
 
         Raises:
-            TrainingError: Nothing was trained.
+            TrainingError: It was a dry run.
         """
         if self._metrics is None:
-            raise TrainingError("a dry run has no metrics. Train without dry_run")
+            raise TrainingError(
+                "metrics need a training. This was a dry run. Train without dry_run"
+            )
         return self._metrics
 
 
 def finish(plan: Plan, trainer: Trainer, machine: Machine, listener: Listener) -> Outcome:
-    """Evaluate the kept epoch from its file, fit its temperature, and write pictures and report.
+    """Evaluate the best epoch from its file, fit the temperature, and write pictures and report.
 
     Args:
-        plan: What was trained.
-        trainer: After its last epoch.
-        machine: Told how long the report took, for the budget of the next training.
-        listener: Told of the files.
+        plan: The plan of the training.
+        trainer: The trainer after the last epoch.
+        machine: Stores the duration of the report for the budget of the next training.
+        listener: Called with the written files.
     """
     folder, progress = trainer.folder, trainer.progress
     assert progress.best_epoch is not None
@@ -105,7 +107,7 @@ def finish(plan: Plan, trainer: Trainer, machine: Machine, listener: Listener) -
 
 
 def _evaluated(plan: Plan, trainer: Trainer, predictor: Predictor) -> Metrics:
-    """Metrics with their details; near the end of a budget, details of some images only."""
+    """Return detailed metrics; near the end of a budget, details cover only some images."""
     samples = plan.validation
     chosen = samples
     kept = trainer.kept_metrics
@@ -122,7 +124,7 @@ def _evaluated(plan: Plan, trainer: Trainer, predictor: Predictor) -> Metrics:
 
 
 def _draw_pictures(plan: Plan, predictor: Predictor, folder: Path) -> list[Path]:
-    """Draw some validation images into the run's folder."""
+    """Draw some validation images into the run folder."""
     pictures = []
     for sample in spread(plan.validation, NUM_PICTURES):
         probabilities = predictor.probabilities(sample.image)

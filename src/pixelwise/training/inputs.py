@@ -1,4 +1,4 @@
-"""What a training reads: images decoded and enhanced once, measured, and cut into batches."""
+"""Reads the images of a training: decodes and enhances them once, measures and batches them."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ MAX_PREFETCH = 8
 
 @dataclass(frozen=True)
 class Measured:
-    """What was read for a training.
+    """The samples of a training and their statistics.
 
     Attributes:
         training: The training samples, enhanced.
         validation: The validation samples at original size, enhanced as the training images.
-        statistics: What the training images are like.
+        statistics: Statistics of the training images.
     """
 
     training: MemoryCache[Sample]
@@ -51,17 +51,16 @@ class Measured:
 def read_and_measure(
     recipe: Recipe, dataset: Dataset, listener: Listener, check: QuickCheck | None = None
 ) -> Measured:
-    """Read training and validation images, and measure the former.
+    """Read training and validation images, and compute the statistics of the training images.
 
     Args:
-        recipe: With its bands.
+        recipe: The recipe, with the bands filled in.
         dataset: The data.
-        listener: Told how many are read.
-        check: Looks at the samples while they are read.
+        listener: Called with the number of images read.
+        check: Called with each sample as it is read.
 
     Raises:
-        PixelwiseError: A split is empty, a file is bad, or there is nothing to learn or to
-            validate with.
+        PixelwiseError: A split is empty, a file is invalid, or no pixel is labeled.
     """
     steps = enhancement_of(recipe)
     training = read_split(dataset, "train", steps, listener, check)
@@ -72,26 +71,28 @@ def read_and_measure(
 
 
 def check_working_size(recipe: Recipe) -> None:
-    """Refuse two working sizes at once.
+    """Check that at most one working size is given.
 
     Raises:
-        ConfigError: Images would be resized twice.
+        ConfigError: Both ``data.scale`` and ``data.resize`` are given.
     """
-    # A recipe of a run holds the scale 1 beside the size that its images were brought to.
+    # The recipe of a finished run holds scale 1 in addition to its resize.
     if recipe.data.resize is not None and recipe.data.scale not in (None, 1):
-        raise ConfigError("images are resized by data.scale or to data.resize. Got both")
+        raise ConfigError(
+            "images must be resized by data.scale or to data.resize. Got both. Remove one"
+        )
 
 
 def choose_bands(recipe: Recipe, dataset: Dataset) -> tuple[Choice, ...]:
-    """The bands that the dataset card names."""
+    """Choose the bands of the dataset card."""
     if recipe.data.bands is not None or dataset.bands is None:
         return ()
-    reason = f"bands {', '.join(map(str, dataset.bands))}: as the dataset card says"
+    reason = f"bands {', '.join(map(str, dataset.bands))}: from the dataset card"
     return (Choice("data.bands", dataset.bands, reason),)
 
 
 def enhancement_of(recipe: Recipe) -> Enhancement:
-    """The steps on pixels that a recipe asks for."""
+    """Return the enhancement steps of a recipe."""
     return Enhancement.model_validate(recipe.data, from_attributes=True)
 
 
@@ -102,22 +103,22 @@ def read_split(
     listener: Listener,
     check: QuickCheck | None = None,
 ) -> MemoryCache[Sample]:
-    """Decode and enhance every image of a split once, so that a bad file is found now.
+    """Decode and enhance every image of a split once, so that invalid files are found now.
 
     Args:
         dataset: The data.
         split: ``train``, ``val`` or ``test``.
-        steps: Done on each image.
-        listener: Told how many are read.
-        check: Looks at the samples while they are read.
+        steps: Enhancement steps for each image.
+        listener: Called with the number of images read.
+        check: Called with each sample as it is read.
 
     Raises:
-        DataError: The split is empty, a file is bad, or an image lacks a band.
+        DataError: The split is empty, a file is invalid, or an image lacks a band.
     """
     if all(record.split != split for record in dataset.records):
         raise DataError(
-            f"{dataset.path} must hold images to train on and others to validate with. Got "
-            f"none for {split} of {len(dataset.records)}. Add images, or change the shares"
+            f"{dataset.path} must have training and validation images. Got none for {split} among "
+            f"{len(dataset.records)}. Add images, or change the split"
         )
     records = dataset.split(split)
 
@@ -140,11 +141,11 @@ def read_split(
 def measure_training(
     samples: MemoryCache[Sample], class_map: ClassMap, recipe: Recipe
 ) -> DatasetStatistics:
-    """Measure the training images; where all are resized, heights and widths are those after it.
+    """Compute the statistics of the training images; sizes are those after ``data.resize``.
 
     Raises:
-        DataError: Bit depths or channels cannot go together.
-        MaskError: There is nothing to learn.
+        DataError: Bit depths or channels differ between images.
+        MaskError: No pixel is labeled.
     """
     statistics = measure(samples.in_parallel(), class_map)
     if recipe.data.resize is None:
@@ -159,29 +160,29 @@ def measure_training(
 
 
 def check_validation(validation: MemoryCache[Sample], statistics: DatasetStatistics) -> None:
-    """Refuse what would only come to light when the first epoch is evaluated.
+    """Check the validation images now, before the first epoch is evaluated.
 
     Raises:
-        DataError: Depth or channels differ from the training images, or nothing is labeled.
+        DataError: Bit depth or channels differ from the training images, or no pixel is labeled.
     """
     num_labeled = 0
     for sample in validation:
         if str(sample.image.dtype) != statistics.dtype:
             raise DataError(
-                f"{sample.name} must be {statistics.dtype}, as the training images. "
-                f"Got {sample.image.dtype}. Convert one kind"
+                f"{sample.name} must be {statistics.dtype}, like the training images. "
+                f"Got {sample.image.dtype}. Convert the images to one type"
             )
         conform_channels(sample.image, statistics.in_channels, sample.name)
         num_labeled += mode_of(sample.label_mode).num_labeled(sample.mask)
     if not num_labeled:
         raise DataError(
-            f"the {len(validation)} validation masks must hold labeled pixels to evaluate against. "
-            f"Got none, the first is {validation[0].name}. Check the masks and the ignore value"
+            f"the {len(validation)} validation masks must hold labeled pixels. None do, "
+            f"starting with {validation[0].name}. Check the masks and the ignore value"
         )
 
 
 def preprocessing_of(recipe: Recipe, statistics: DatasetStatistics) -> Preprocessing:
-    """What the model file will say is done to an image; an open scale counts as 1."""
+    """Return the preprocessing for the model file; an open scale counts as 1."""
     mean, std = statistics.mean, statistics.std
     if recipe.data.normalization == "range":
         mean = (0.0,) * statistics.in_channels
@@ -206,13 +207,13 @@ def batches_of(
     *,
     device: torch.device = CPU,
 ) -> TrainingBatches:
-    """The training batches of a recipe whose data choices are filled.
+    """Return the training batches of a recipe whose data entries are filled in.
 
     Args:
         samples: The enhanced training samples.
-        statistics: Of the training images; the sizes are those of the samples.
+        statistics: Statistics of the training images, with the sizes of the samples.
         recipe: Size, batch size, augmentation and seed are taken from it.
-        label_mode: Of the samples.
+        label_mode: Label mode of the samples.
         device: Where the network computes; for an accelerator, threads prepare the next batches.
     """
     settings = recipe.training
@@ -234,16 +235,16 @@ def batches_of(
 
 
 def std_of(statistics: DatasetStatistics, preprocessing: Preprocessing) -> float:
-    """Standard deviation of the training images after normalization, averaged over channels."""
+    """Return the standard deviation of normalized training images, averaged over channels."""
     return float(np.mean(np.divide(statistics.std, preprocessing.std)))
 
 
 def _at_working_size(
     samples: Sequence[Sample], in_channels: int, preprocessing: Preprocessing
 ) -> Sequence[TensorSample]:
-    """Samples as tensors, resized but not filled up, which cutting a crop does.
+    """Return samples as resized tensors, without padding, which cropping adds.
 
-    They are kept where making them copies pixels.
+    Tensors are cached if creating them copies pixels.
     """
 
     def make(index: int) -> TensorSample:

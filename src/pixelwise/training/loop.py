@@ -1,4 +1,4 @@
-"""The one training loop: steps, epochs, and after each epoch metrics, pictures and files."""
+"""The training loop: steps and epochs, with validation, curves and checkpoints."""
 
 from __future__ import annotations
 
@@ -34,31 +34,31 @@ from pixelwise.training.plan import Plan
 from pixelwise.training.run_folder import CURVES_NAME, HISTORY_NAME, other_data
 
 CHECKPOINT_EVERY_S = 60.0
-"""Inside an epoch, a checkpoint is written this often; a killed run loses no more."""
+"""Seconds between checkpoints within an epoch; a killed run loses at most this much."""
 
 CHECKPOINT_SHARE = 0.02
-"""After an epoch, a checkpoint is written unless that would take more of the time than this."""
+"""Maximum fraction of the time spent on checkpoints after epochs."""
 
 CURVES_SHARE = 0.02
-"""After an epoch, the curves are drawn unless that would take more of the time than this."""
+"""Maximum fraction of the time spent on drawing curves after epochs."""
 
 CURVES_S = 1.0
-"""What the first drawing is expected to take, which loads matplotlib."""
+"""Expected seconds of the first drawing, which imports matplotlib."""
 
 COLLECT_EVERY = 16
-"""On an accelerator, losses are asked once in this many steps: asking makes it wait."""
+"""Steps between reads of the loss from an accelerator, because each read synchronizes."""
 
 FINAL_LEARNING_RATE = 0.001
-"""The schedule ends at this share of the highest learning rate."""
+"""Final learning rate of the schedule as a fraction of the peak."""
 
 
 class Trainer:
-    """One run: what it needs, and where it is.
+    """Trains one run.
 
     Args:
-        plan: Data, model and filled recipe.
+        plan: Data, model and recipe.
         folder: The run's folder.
-        listener: Told of every step and epoch.
+        listener: Called after every step and epoch.
     """
 
     def __init__(self, plan: Plan, folder: Path, listener: Listener) -> None:
@@ -84,35 +84,35 @@ class Trainer:
         self._draw_s = CURVES_S
 
     def resume(self) -> None:
-        """Go back to the run's checkpoint.
+        """Restore the state from the run's checkpoint.
 
         Raises:
-            ModelFileError: There is none, or it cannot be used.
+            ModelFileError: The checkpoint is missing or unusable.
         """
         data = self.progress.data
         self.progress = load_checkpoint(self.folder, self.model, self.optimizer)
         if self.progress.data != data:
-            # Of other images or classes the run's card has told already, where there is one.
+            # Different images or classes were already detected from the run's card.
             raise other_data(self.plan.dataset, self.folder, "files, masks or splits differ")
         if self.plan.budget is not None:
             self.plan.budget.seconds -= self.progress.elapsed_s
-        # A kill between two writes may have left more history than the checkpoint knows of.
+        # A kill between two writes may have left more history rows than the checkpoint covers.
         if self.progress.history:
             self._write_history()
 
     def run(self) -> None:
-        """Train to the end; after Ctrl-C the step under way is ended and everything is kept.
+        """Train to the end; after Ctrl-C, finish the current step and save everything.
 
         Raises:
-            TrainingError: The loss is no longer a number.
-            KeyboardInterrupt: As it came, after saving.
+            TrainingError: The loss is not finite.
+            KeyboardInterrupt: Ctrl-C was pressed; raised after saving.
         """
         self._started = time.perf_counter() - self.progress.elapsed_s
         self._saved = self._drawn = time.perf_counter()
         self._num_drawn = len(self.progress.history)
         try:
             if self.progress.step == self.progress.epoch == 0:
-                self._save_checkpoint()  # from here on, every moment can be resumed
+                self._save_checkpoint()  # from here on, the run can always be resumed
                 self.observer.before_training(self._num_steps())
             with _stopping_between_steps() as self._check_stop:
                 while not self.progress.is_done:
@@ -122,13 +122,13 @@ class Trainer:
             raise
         except KeyboardInterrupt:
             self._draw_curves(is_last=True)
-            if self._is_consistent:  # half a step cannot be resumed: the last checkpoint can
+            if self._is_consistent:  # an unfinished step cannot be saved
                 self._save_checkpoint()
             if self.progress.best_epoch is None:
                 self._save_model(None)
             again = f"continue with: pixelwise train --resume --out {self.folder}"
             is_begun = self.progress.step or self.progress.epoch
-            reached = "everything reached is kept" if is_begun else "nothing was trained yet"
+            reached = "all progress is saved" if is_begun else "nothing was trained yet"
             self.listener(Message(f"stopped; {reached}", (again,)))
             raise
 
@@ -158,16 +158,16 @@ class Trainer:
         self._end_epoch(num_images / max(time.perf_counter() - began, 1e-9))
 
     def _train_step(self, batch: Batch) -> Tensor:
-        """One step; the batch's mean loss, still on the device."""
+        """Do one step and return the mean loss of the batch, on the device."""
         training = self.recipe.training
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()
         assert training.freeze_batchnorm_from is not None
         if self._fraction() >= training.freeze_batchnorm_from < 1:
             for layer in self.batch_normalizations:
-                layer.eval()  # until the next epoch begins; a resumed run holds the same
+                layer.eval()  # until the next epoch begins; a resumed run does the same
         rng = random_for(Chance.STEP, training.seed, self.progress.epoch, self.progress.step)
-        # Dropout draws from torch's generator: seeded at every step, it need not be saved.
+        # Dropout uses torch's generator; it is seeded at every step and need not be saved.
         torch.manual_seed(int(rng.integers(2**63)))
         loss = self.plan.step.loss(batch, rng)
         self.optimizer.zero_grad(set_to_none=True)
@@ -178,20 +178,20 @@ class Trainer:
         return loss.detach()
 
     def _collect_losses(self) -> None:
-        """Add up losses; asking the device for them makes it wait, so not at every step."""
+        """Sum the losses; reading them synchronizes with the device, so not at every step."""
         for loss, num_images in self._losses:
             self.progress.loss_sum += loss.item() * num_images
             self.progress.loss_images += num_images
         self._losses.clear()
         if not math.isfinite(self.progress.loss_sum):
             raise TrainingError(
-                f"the loss must be a number. It is not, at epoch {self.progress.epoch + 1}, step "
+                f"the loss must be finite. It is not at epoch {self.progress.epoch + 1}, step "
                 f"{self.progress.step}. Lower the learning rate: --set training.learning_rate="
                 f"{(self.recipe.training.learning_rate or 0) / 3:.1g}"
             )
 
     def _fraction(self) -> float:
-        """Share of the training that is done, 0 to 1: by the clock, or by steps."""
+        """Return the finished fraction of the training, 0 to 1, by time or by steps."""
         training, progress = self.recipe.training, self.progress
         if self.plan.budget is not None:
             return self.plan.budget.fraction(time.perf_counter() - self._started)
@@ -200,7 +200,7 @@ class Trainer:
         return min(1.0, (progress.epoch * steps + progress.step) / (training.epochs * steps))
 
     def _num_steps(self) -> int | None:
-        """Steps of the whole training; ``None`` where the clock decides."""
+        """Return the total number of steps; ``None`` for a budget in minutes."""
         epochs = self.recipe.training.epochs
         return None if epochs is None else epochs * self.plan.batches.steps_per_epoch
 
@@ -208,7 +208,7 @@ class Trainer:
         return self._fraction() >= 1.0
 
     def _learning_rate(self) -> float:
-        """The learning rate at this step: a linear rise, then half a cosine down, or none."""
+        """Return the learning rate: linear warm-up, then cosine decay or constant."""
         training, fraction = self.recipe.training, self._fraction()
         assert training.learning_rate is not None
         if fraction < training.warmup:
@@ -240,7 +240,7 @@ class Trainer:
         )
 
     def _end_epoch(self, images_per_s: float) -> None:
-        """Evaluate, keep the best, write history, curves and checkpoint."""
+        """Validate, keep the best model, and write history, curves and checkpoint."""
         progress, training = self.progress, self.recipe.training
         began = time.perf_counter()
         predictor = Predictor(
@@ -259,7 +259,7 @@ class Trainer:
             ),
             progress.epoch + 1,
         )
-        self.plan.step.arrange()  # predicting may have laid the weights out otherwise
+        self.plan.step.arrange()  # prediction may have changed the memory format of the weights
         progress.validation_s = time.perf_counter() - began
         if self.plan.budget is not None:
             self.plan.budget.validation_s = progress.validation_s
@@ -289,7 +289,7 @@ class Trainer:
         if progress.is_done or self._save_s < CHECKPOINT_SHARE * since:
             self._save_checkpoint()
         self.listener(EpochEnded(row, training.epochs, self._eta_s() or 0.0))
-        # Patience may have ended it early; the end is judged all the same.
+        # Patience may have ended the training early; the final checks still run.
         share = 1.0 if progress.is_done else self._fraction()
         self.observer.after_epoch(progress.history, metrics, share)
 
@@ -326,7 +326,7 @@ class Trainer:
         self._save_s = self._saved - began
 
     def _draw_curves(self, *, is_last: bool) -> None:
-        """Draw the curves where they are old: before the last time only while that costs little."""
+        """Draw the curves if they are out of date; before the end, only if that is cheap."""
         began = time.perf_counter()
         is_due = is_last or self._draw_s < CURVES_SHARE * (began - self._drawn)
         if self._num_drawn == len(self.progress.history) or not is_due:
@@ -345,18 +345,18 @@ class Trainer:
 
 
 def _continue() -> None:
-    """Nobody has asked to stop."""
+    """Do nothing: no interruption is pending."""
 
 
 @contextmanager
 def _stopping_between_steps() -> Iterator[Callable[[], None]]:
-    """Let Ctrl-C wait for a place where everything is consistent; a second one does not wait.
+    """Defer Ctrl-C until the state is consistent; a second Ctrl-C interrupts immediately.
 
     Yields:
-        A function to call at such places; it raises ``KeyboardInterrupt`` when asked to stop.
+        A function to call at consistent states; it raises a pending ``KeyboardInterrupt``.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield _continue  # only the main thread gets signals
+        yield _continue  # only the main thread receives signals
         return
     is_asked = False
 

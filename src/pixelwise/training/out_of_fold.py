@@ -1,4 +1,4 @@
-"""Every label looked at again by a model that has not seen it: one training for each fold."""
+"""Out-of-fold label review: each image is reviewed by a model that was not trained on it."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from pixelwise.training.run_folder import RECIPE_NAME
 from pixelwise.training.train import train
 
 CARD_NAME = "split.yaml"
-"""The cards of the folds are ``split-fold1.yaml`` and so on."""
+"""Prefix of the cards of the folds, such as ``split-fold1.yaml``."""
 
 
 @dataclass(frozen=True)
 class Fold:
-    """A model, and the images that it has not seen.
+    """A model and its held-out images.
 
     Attributes:
-        run: The folder of its training.
-        names: The records that were held out.
+        run: Its run folder.
+        names: Names of the held-out records.
     """
 
     run: Path
@@ -36,19 +36,19 @@ class Fold:
 
 
 def recipe_of(model: Path) -> Recipe:
-    """The recipe that a model was trained with.
+    """Return the recipe that a model was trained with.
 
     Args:
-        model: A run's folder, or the model file inside it.
+        model: A run folder, or the model file inside it.
 
     Raises:
-        ConfigError: There is no recipe beside the model.
+        ConfigError: There is no recipe next to the model.
     """
     folder = model if model.is_dir() else model.parent
     if not (folder / RECIPE_NAME).is_file():
         raise ConfigError(
-            f"--folds needs the recipe that the model was trained with. {folder} holds no "
-            f"{RECIPE_NAME}. Give the folder of its run"
+            f"--folds needs the recipe of the model. {folder} holds no "
+            f"{RECIPE_NAME}. Give the run folder of the model"
         )
     return load_recipe(folder / RECIPE_NAME)
 
@@ -64,23 +64,23 @@ def train_folds(
     device: str | None = None,
     listener: Listener = ignore_events,
 ) -> list[Fold]:
-    """Train a model for each division, all alike but for the images that are held out.
+    """Train one model per fold with the same recipe and different held-out images.
 
     Args:
         dataset: The data.
-        data: The path that it was opened by; what its card says is kept.
-        plan: The divisions, as :func:`~pixelwise.data.splits.plans.plan_split` makes folds.
-        recipe: Of every training.
+        data: The path that it was opened with; the entries of its card are kept.
+        plan: The folds, from :func:`~pixelwise.data.splits.plans.plan_split`.
+        recipe: Recipe of all trainings.
         out: The folder for the cards and the runs.
-        minutes: Budget of each training; ``None`` leaves what the recipe says.
-        device: Where to compute; ``None`` leaves what the recipe says.
-        listener: Told of what happens.
+        minutes: Budget of each training; ``None`` means that of the recipe.
+        device: Device to use; ``None`` means that of the recipe.
+        listener: Called with each event.
 
     Raises:
-        PixelwiseError: The folder holds folds already, or a training cannot be made.
+        PixelwiseError: The folder already holds folds, or a training failed.
     """
     recipe = recipe.model_copy(deep=True)
-    # The card of each fold says how its data are read; the recipe may be of other data.
+    # The card of each fold defines how the data is read; the recipe may be for other data.
     recipe.data.format, recipe.data.split = dataset.format.name, None
     recipe.data.label_mode, recipe.data.unexpected = dataset.label_mode, dataset.format.unexpected
     recipe.data.ignore = ()
@@ -112,31 +112,31 @@ def review_folds(
     device: str = "auto",
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[Suspect]:
-    """Find wrong labels, each image by the model of its fold.
+    """Find likely label errors in each image with the model of its fold.
 
     See :func:`~pixelwise.evaluation.review.review_labels`.
 
     Args:
-        dataset: What was divided.
-        folds: As :func:`train_folds` gives them.
-        split: Look at the images of this split alone; ``None`` looks at all.
-        top: How many regions are kept.
+        dataset: The data set that was divided.
+        folds: The folds from :func:`train_folds`.
+        split: Review only the images of this split; ``None`` reviews all.
+        top: Maximum number of regions.
         min_area_px: Smaller regions are left out.
-        device: Where to compute.
-        on_progress: Called with how many looks at an image are done and how many there are.
+        device: Device to use.
+        on_progress: Called with the number of finished predictions and the total number.
 
     Returns:
-        The regions, those most likely wrong first.
+        The regions, most likely label errors first.
 
     Raises:
-        DataError: The split is empty, or a file is bad.
+        DataError: The split is empty, or a file is invalid.
     """
     check_top(top)
     records = {record.name: record for record in dataset.split(split or "all")}
     held_out = [[records[name] for name in fold.names if name in records] for fold in folds]
 
     def look() -> Iterator[Answer]:
-        # One model after the other: together they might not fit into memory.
+        # Load one model at a time: together they might not fit into memory.
         for fold, inside in zip(folds, held_out, strict=True):
             yield from answers(load_model(fold.run, device=device), map(dataset.load, inside))
 

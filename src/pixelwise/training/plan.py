@@ -1,4 +1,4 @@
-"""``plan``: from a recipe and a data set to everything that a training needs."""
+"""``plan``: prepares everything that a training needs from a recipe and a data set."""
 
 from __future__ import annotations
 
@@ -43,23 +43,23 @@ from pixelwise.training.step import TrainingStep
 from pixelwise.training.trial import try_batch
 
 NUM_TRIED = 2
-"""Validation images that are evaluated to learn how long a validation takes."""
+"""Number of validation images evaluated to estimate the duration of a validation."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that a training needs, ready; printable with :meth:`lines`.
+    """Everything that a training needs; :meth:`lines` describes it as text.
 
     Attributes:
-        recipe: With no open choice left.
+        recipe: The recipe with all open entries filled in.
         dataset: The opened data.
-        measured: The training and validation samples, and what the training images are like.
-        card: What the model file will say, without metrics.
+        measured: The training and validation samples, and the statistics of the training images.
+        card: The card of the future model file, without metrics.
         step: The model on its device, with the recipe's initial weights, and its settings.
         batches: The training batches.
-        budget: The time there is; ``None`` where epochs are counted.
-        seconds_per_epoch: As estimated from one batch, validation left out.
-        reasons: Why the open choices were filled as they are.
+        budget: The time budget; ``None`` for a training with a number of epochs.
+        seconds_per_epoch: Duration of an epoch without validation, estimated from one batch.
+        reasons: Reasons for the choices of open entries.
     """
 
     recipe: Recipe
@@ -74,12 +74,12 @@ class Plan:
 
     @property
     def model(self) -> SegmentationModel:
-        """The network that is trained."""
+        """The network to train."""
         return self.step.model
 
     @property
     def device(self) -> torch.device:
-        """Where it is trained."""
+        """The training device."""
         return self.step.device
 
     @property
@@ -94,11 +94,11 @@ class Plan:
 
     @property
     def validation_card(self) -> ModelCard:
-        """The card for images that have been enhanced already, once and not at every epoch."""
+        """The card for images that are already enhanced, so that it is not repeated every epoch."""
         return _validation_card(self.card)
 
     def lines(self) -> tuple[str, ...]:
-        """What the training will do, a line each."""
+        """Yield lines that describe the training."""
         training = self.recipe.training
         steps = self.batches.steps_per_epoch
         num_weights = sum(weights.numel() for weights in self.model.parameters())
@@ -111,19 +111,19 @@ class Plan:
         return (
             *self.reasons,
             f"{self.card.architecture}: {num_weights:,} weights",
-            f"{amount(steps, 'step')} an epoch, {length}, validation left out",
+            f"{amount(steps, 'step')} per epoch, {length}, without validation",
         )
 
 
 def check_names(recipe: Recipe) -> None:
-    """Refuse names and arguments that cannot be used, before anything is read.
+    """Check names and arguments before any data is read.
 
     Raises:
         PixelwiseError: Both epochs and minutes are given, or a model, one of its arguments or
             a device is unknown.
     """
     if recipe.training.epochs is not None and recipe.training.minutes is not None:
-        raise ConfigError("a training takes epochs or minutes. Got both. Leave one out")
+        raise ConfigError("a training must have either epochs or minutes. Got both. Remove one")
     create_metrics(recipe.training.metrics)
     check_model(recipe.model.name, **recipe.model.arguments)
     check_working_size(recipe)
@@ -140,14 +140,14 @@ def plan(
     """Read and measure the data, fill in the defaults, build the model and try one batch.
 
     Args:
-        recipe: Stays as it is; the plan holds a filled copy.
+        recipe: The recipe; the plan holds a completed copy.
         dataset: The data.
-        machine: What computes; ``None`` asks this one.
-        started: When the budget in minutes began, on the clock of the machine; ``None`` is now.
-        listener: Told of the reading and of every choice with its reason.
+        machine: The machine; ``None`` means this one.
+        started: Start of a budget in minutes, on the clock of the machine; ``None`` means now.
+        listener: Called with the reading progress and with every choice and its reason.
 
     Raises:
-        PixelwiseError: Whatever cannot work is found here, before the first epoch.
+        PixelwiseError: The training would fail; this is found before the first epoch.
     """
     check_names(recipe)
     machine = machine or Machine.here(recipe.training.device)
@@ -160,7 +160,9 @@ def plan(
     check = QuickCheck(dataset.class_map)
     measured = read_and_measure(recipe, dataset, listener, check)
     if check.lines():
-        listener(Message("worth knowing of the data (more: pixelwise data check)", check.lines()))
+        listener(
+            Message("notes on the data (for details, run: pixelwise data check)", check.lines())
+        )
     reasons += _describe_ignored(dataset, measured)
     model = _build(recipe, dataset, measured, machine.device)
     initial = copy.deepcopy(model.state_dict())
@@ -170,7 +172,7 @@ def plan(
     facts = _after_trial(recipe, dataset, measured, model, facts, machine, started)
     recipe, more = _filled(recipe, facts, defaults.AFTER_TRIAL)
     reasons += more
-    # The trial moved the running statistics of BatchNorm: the training starts from fresh ones.
+    # The trial changed the running statistics of BatchNorm, so the training starts with new ones.
     model.load_state_dict(initial)
     ready = _assembled(recipe, dataset, measured, model, machine.device)
     ready = replace(
@@ -192,7 +194,7 @@ def _with(recipe: Recipe, choices: tuple[defaults.Choice, ...]) -> tuple[Recipe,
 
 
 def _filled(recipe: Recipe, facts: Facts, steps: Sequence[Step]) -> tuple[Recipe, list[str]]:
-    """The recipe after some steps, and their reasons."""
+    """Return the recipe after some steps, with their reasons."""
     reasons: list[str] = []
     for step in steps:
         recipe, more = _with(recipe, step(recipe, facts))
@@ -205,13 +207,13 @@ def _describe_ignored(dataset: Dataset, measured: Measured) -> list[str]:
     if not share:
         return []
     values = ", ".join(map(str, dataset.class_map.ignore))
-    return [f"ignored mask values: {values}, {share:.1%} of the pixels; they count nowhere"]
+    return [f"ignored mask values: {values}, {share:.1%} of the pixels"]
 
 
 def _build(
     recipe: Recipe, dataset: Dataset, measured: Measured, device: torch.device
 ) -> SegmentationModel:
-    """The model with the recipe's initial weights: drawn on the CPU, so that devices agree."""
+    """Build the model, with initial weights drawn on the CPU so that all devices agree."""
     torch.manual_seed(recipe.training.seed)
     model = create_model(
         recipe.model.name,
@@ -254,7 +256,7 @@ def _after_trial(
     machine: Machine,
     started: float,
 ) -> Facts:
-    """Try one batch at full size, and note how long a step takes."""
+    """Try one batch at full size and measure the duration of a step."""
     scale = recipe.data.scale or 1.0
     size = recipe.training.size or defaults.crop_size(measured.statistics, scale)
     full = (defaults.Choice("data.scale", scale), defaults.Choice("training.size", size))
@@ -276,19 +278,21 @@ def _after_trial(
 
 
 def _require_short_step(tried: Plan, machine: Machine, left_s: float) -> None:
-    """Refuse a step that the budget cannot hold, from its arithmetic alone.
+    """Check by its number of operations that a single step fits into the budget.
 
     Raises:
-        TrainingError: One step would take longer than all the time that is left.
+        TrainingError: One step would take longer than the remaining time.
     """
     size = tried.recipe.training.size
     assert size is not None
     count = tried.recipe.training.batch_size or 1
     gmacs = count_gmacs(tried.model, size) * count
-    least_s = 3 * 2 * gmacs / machine.gflops(tried.step.precision)  # forward, and twice backward
+    least_s = (
+        3 * 2 * gmacs / machine.gflops(tried.step.precision)
+    )  # the backward pass costs twice the forward pass
     if left_s <= 0:
         raise TrainingError(
-            f"reading the data must leave time to train. It took all of the "
+            f"reading the data must leave time for training. It took all of the "
             f"{tried.recipe.training.minutes or 0:g} minutes. Give more --minutes"
         )
     if least_s > left_s:
@@ -306,7 +310,7 @@ def _assembled(
     model: SegmentationModel,
     device: torch.device,
 ) -> Plan:
-    """Everything that follows from a filled recipe."""
+    """Return the plan for a completed recipe."""
     settings, statistics = recipe.training, measured.statistics
     assert settings.size
     weights = class_weights(
@@ -346,7 +350,7 @@ def _assembled(
 
 
 def _seconds_per_epoch(ready: Plan, facts: Facts) -> float:
-    """From the time of a crop at full size, by the number of pixels."""
+    """Estimate the duration of an epoch from the time per crop, scaled by the pixels."""
     size, scale = ready.recipe.training.size, ready.recipe.data.scale or 1.0
     assert size is not None
     full = ready.recipe.training.size if scale == 1 else defaults.crop_size(facts.statistics, 1.0)
@@ -361,14 +365,14 @@ def _validation_card(card: ModelCard) -> ModelCard:
 
 
 def _estimate_end(budget: Budget, ready: Plan, machine: Machine) -> None:
-    """Set time aside for a validation and for the report, by evaluating a few images."""
+    """Reserve time for a validation and the report, measured on a few images."""
     some = spread(ready.validation, NUM_TRIED)
     predictor = Predictor(ready.model, ready.validation_card, device=ready.device)
     budget.report_s = machine.recalled(REPORT_KEY, REPORT_S)
     seconds = []
     for detailed in (False, True):
         started = machine.clock()
-        with suppress(DataError):  # the few images may have no labels
+        with suppress(DataError):  # these few images may have no labeled pixels
             evaluate_samples(predictor, iter(some), len(some), detailed=detailed)
         seconds.append((machine.clock() - started) / len(some))
     budget.validation_s = seconds[0] * len(ready.validation)
@@ -377,10 +381,10 @@ def _estimate_end(budget: Budget, ready: Plan, machine: Machine) -> None:
 
 
 def _require_an_epoch(ready: Plan, budget: Budget) -> None:
-    """Refuse a budget that holds less than one epoch.
+    """Check that the budget holds at least one epoch.
 
     Raises:
-        TrainingError: It does, and says what would fit.
+        TrainingError: The budget is too short; the message names one that fits.
     """
     left = max(0.0, budget.for_steps_s)
     epochs = left / ready.seconds_per_epoch

@@ -1,4 +1,4 @@
-"""What a training would see: samples as they are read, and as augmentation varies them."""
+"""Previews of training samples, as read and as augmented."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ from pixelwise.transforms.preprocessing import Preprocessing
 from pixelwise.transforms.statistics import DatasetStatistics
 
 NUM_VERSIONS = 3
-"""Augmented versions of a sample."""
+"""Number of augmented versions per sample."""
 
 
 @dataclass(frozen=True)
 class Preview:
-    """Samples beside what a training would make of them.
+    """Samples and their augmented versions.
 
     Attributes:
         rows: The samples and their augmented versions.
-        reasons: What is done to the images and why, in words.
+        reasons: Descriptions of the preprocessing and augmentation.
     """
 
     rows: tuple[SampleRow, ...]
@@ -66,27 +66,27 @@ def show_data(
     overrides: Sequence[str] = (),
     listener: Listener = ignore_events,
 ) -> Path:
-    """Draw samples with their masks, and beside them what augmentation makes of them.
+    """Draw samples with their masks, next to augmented versions.
 
     Args:
         data: A folder, a dataset card, or ``digits``.
-        out: The PNG to write; ``None`` makes ``samples-DATA.png``.
-        split: Where the samples come from: ``train``, ``val`` or ``test``.
-        num: How many samples are drawn by chance, at least 1; of fewer, all.
-        seed: Of the draw and of the versions.
-        format: The label format, where looking does not find it.
-        ignore: Further stored mask values that are ignored.
-        unexpected: What becomes of stored values that are neither a class nor ignored.
-        recipe: A YAML recipe to start from; what it leaves open is chosen as a training does.
+        out: The PNG to write; ``None`` means ``samples-DATA.png``.
+        split: Split of the samples: ``train``, ``val`` or ``test``.
+        num: Number of randomly chosen samples, at least 1.
+        seed: Random seed of the choice and the augmentation.
+        format: The label format, if it is not detected.
+        ignore: Additional stored mask values that are ignored.
+        unexpected: What to do with stored values that are neither a class nor ignored.
+        recipe: A YAML recipe to start from; open entries are chosen as in a training.
         overrides: ``section.key=value``, as ``--set`` on the command line.
-        listener: Told of what is read and chosen.
+        listener: Called with the reading progress and the choices.
 
     Returns:
         The file written.
 
     Raises:
-        PixelwiseError: The data or the recipe would stop a training too, or the file cannot be
-            written.
+        PixelwiseError: A training would fail with this data or recipe, or the file cannot be
+        written.
     """
     chosen = load_recipe(recipe, overrides)
     dataset = open_dataset(
@@ -101,7 +101,7 @@ def show_data(
     path = Path(out or f"samples-{dataset.path.resolve().name}.png")
     listener(Message("data", dataset.notes))
     seen = preview(chosen, dataset, listener, split=split, num=num, seed=seed)
-    listener(Message("as a training would see them", seen.reasons))
+    listener(Message("samples as used in training", seen.reasons))
     captions = (f"{data}: {len(seen.rows)} samples of the split {split!r}", *seen.reasons)
     draw_samples(seen.rows, dataset.class_map, captions, path)
     return path
@@ -116,25 +116,25 @@ def preview(
     num: int = 6,
     seed: int = 0,
 ) -> Preview:
-    """Prepare and augment some samples as a training with this recipe would.
+    """Prepare and augment some samples as in a training with this recipe.
 
-    The training images are read and measured as for a training, for its choices follow from them.
-    A working scale that a training may choose for speed alone is not foreseen.
+    The training images are read and measured as in a training, because the defaults depend on them.
+    A working scale that a training would choose for speed is not considered.
 
     Args:
-        recipe: Copied; the open data choices are filled in the copy.
+        recipe: The recipe; its open data entries are filled in a copy.
         dataset: The data.
-        listener: Told of the reading.
-        split: Where the samples come from: ``train``, ``val`` or ``test``.
-        num: How many samples are drawn by chance, at least 1; of fewer, all.
-        seed: Of the draw and of the versions.
+        listener: Called with the reading progress.
+        split: Split of the samples: ``train``, ``val`` or ``test``.
+        num: Number of randomly chosen samples, at least 1.
+        seed: Random seed of the choice and the augmentation.
 
     Raises:
-        PixelwiseError: The data or the recipe would stop a training too.
+        PixelwiseError: A training would fail with this data or recipe.
     """
     if split not in SPLITS:
         raise ConfigError(f"split must be {', '.join(SPLITS[:-1])} or {SPLITS[-1]}. Got {split!r}")
-    dataset.split(split)  # refuses one without images
+    dataset.split(split)  # raises for a split without images
     recipe = recipe.model_copy(deep=True)
     check_working_size(recipe)
     bands = choose_bands(recipe, dataset)
@@ -149,7 +149,7 @@ def preview(
     asked = recipe.augmentation.model_dump(exclude_none=True)
     if asked:
         entries = ", ".join(f"{name} {value}" for name, value in asked.items())
-        reasons.append(f"augmentation as asked: {entries}")
+        reasons.append(f"augmentation from the recipe: {entries}")
     recipe.training.batch_size = 1
     facts = Facts(statistics, dataset.label_mode, dataset.augmentation)
     for step in (choose_crop, choose_augmentation):
@@ -160,7 +160,7 @@ def preview(
     drawn = np.random.default_rng(seed).permutation(len(samples))[:num].tolist()
     rows = []
     for number, index in enumerate(sorted(drawn)):
-        # Each sample is a training of its own here: another seed, or all would be cut alike.
+        # Each sample gets its own seed; otherwise all would be cropped the same way.
         recipe.training.seed = (seed * num + number) % 2**32
         rows.append(_row(samples[index], recipe, statistics, preprocessing))
     return Preview(tuple(rows), tuple(reasons))
@@ -172,7 +172,7 @@ def _row(
     statistics: DatasetStatistics,
     preprocessing: Preprocessing,
 ) -> SampleRow:
-    """One sample, with a crop of it from each of the first epochs."""
+    """Return a sample with one crop from each of the first epochs."""
     height, width = preprocessing.working_size(*sample.image.shape[:2])
     alone = dataclasses.replace(statistics, heights=(height,), widths=(width,))
     batches = batches_of([sample], alone, recipe, sample.label_mode)
@@ -192,7 +192,7 @@ def _row(
 
 
 def _as_sample(image: Array, batch: Batch, sample: Sample, preprocessing: Preprocessing) -> Sample:
-    """What the network is given, (C, H, W), in the units that it was read in."""
+    """Return the network input, (C, H, W), converted back to the units of the file."""
     mean, std = (np.array(values, np.float32) for values in (preprocessing.mean, preprocessing.std))
     stored = image.transpose(1, 2, 0) * std + mean
     if sample.image.dtype != np.float32:

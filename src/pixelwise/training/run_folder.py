@@ -1,4 +1,4 @@
-"""What a run's folder says of its training, in files that a person can read too."""
+"""Reads and writes the human-readable files of a run folder."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ NOTES_NAME = "notes.json"
 CURVES_NAME = "curves.png"
 
 RUN_FILES = (RECIPE_NAME, CHECKPOINT_NAME, MODEL_NAME, HISTORY_NAME, METRICS_NAME, NOTES_NAME)
-"""A folder that holds any of them is not written over."""
+"""Files that mark a folder as a run; such a folder is never overwritten."""
 
 MAX_NAMES = 5
-"""Names of classes or images in one message."""
+"""Maximum number of class or image names in a message."""
 
 
 @dataclass(frozen=True)
 class Notes:
-    """What no other file says; kept from the start on, so that a resumed run knows it too.
+    """Notes that are in no other file; written at the start, so that a resumed run has them.
 
     Attributes:
-        reasons: Why the open choices were filled as they are, in words.
-        problems: What the watchdog said, in its order.
+        reasons: Reasons for the choices of open entries.
+        problems: Messages of the watchdog, in order.
     """
 
     reasons: tuple[str, ...] = ()
@@ -45,17 +45,17 @@ class Notes:
 
 
 def load_notes(folder: Path) -> Notes:
-    """The notes of a run; empty where it has none, or they cannot be read."""
+    """Return the notes of a run; empty if they are missing or unreadable."""
     try:
         content = json.loads((folder / NOTES_NAME).read_text("utf-8"))
         problems = tuple(WarningRaised(**problem) for problem in content["problems"])
         return Notes(tuple(map(str, content["reasons"])), problems)
     except (OSError, ValueError, KeyError, TypeError):
-        return Notes()  # nothing that a training or a report could not do without
+        return Notes()  # trainings and reports work without the notes
 
 
 def save_notes(folder: Path, notes: Notes) -> None:
-    """Write the notes of a run, whole or not at all.
+    """Write the notes of a run atomically.
 
     Raises:
         OutputError: They cannot be written.
@@ -64,7 +64,7 @@ def save_notes(folder: Path, notes: Notes) -> None:
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:
-    """The rows of a run's history, numbers as such; none where there is no history.
+    """Return the rows of a run's history with numeric values; empty without a history.
 
     Raises:
         ModelFileError: The file is damaged.
@@ -86,7 +86,7 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
 
 
 def recipe_in(run: Path) -> Recipe | None:
-    """The recipe of a run; ``None`` where there is none, as for a model file without its run.
+    """Return the recipe of a run; ``None`` if it is missing, as for a model file alone.
 
     Raises:
         ConfigError: It cannot be read.
@@ -96,22 +96,22 @@ def recipe_in(run: Path) -> Recipe | None:
 
 
 def difference_from_run(dataset: Dataset, card: ModelCard) -> str | None:
-    """In what a data set is another than the one that a model was trained on, in words.
+    """Describe how a data set differs from the one that a model was trained on.
 
     Args:
-        dataset: All its training and validation images are read, once while they stay.
-        card: Of the model.
+        dataset: The data set; its training and validation files are hashed once and cached.
+        card: The card of the model.
 
     Returns:
-        ``None`` where labels, classes, training and validation images are the same; names, masks
-        and the order of the splits are not looked at.
+        ``None`` if label mode, classes, training and validation images are the same; names, masks
+        and the order within the splits are not compared.
     """
     found = []
     if dataset.label_mode != card.label_mode:
-        found.append(f"its labels are {dataset.label_mode}, those of the run {card.label_mode}")
+        found.append(f"its labels are {dataset.label_mode}, and those of the run {card.label_mode}")
     own, trained = dataset.class_map.names, card.class_map.names
     if own != trained:
-        found.append(f"its classes are {_listed(own)}, those of the run {_listed(trained)}")
+        found.append(f"its classes are {_listed(own)}, and those of the run {_listed(trained)}")
     for split, known in (("train", card.data.images), ("val", card.data.selected_by)):
         if known is None:
             continue
@@ -132,12 +132,12 @@ def difference_from_run(dataset: Dataset, card: ModelCard) -> str | None:
 
 
 def other_data(dataset: Dataset, run: Path, difference: str) -> ModelFileError:
-    """The error of a run that is resumed with another data set.
+    """Return the error for resuming a run with a different data set.
 
     Args:
         dataset: The data set.
-        run: The folder of the run.
-        difference: In what it is another, in words.
+        run: The run folder.
+        difference: Description of the difference.
     """
     return ModelFileError(
         f"{dataset.path} is not the data set that the run in {run} was trained on, or its files "
@@ -151,30 +151,30 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def require_run(run: Path) -> Recipe:
-    """The recipe of a run that has a model.
+    """Return the recipe of a run that has a model.
 
     Raises:
-        ModelFileError: It is no folder of a run, or has no model yet.
+        ModelFileError: It is not a run folder, or has no model yet.
     """
     for name in (RECIPE_NAME, MODEL_NAME):
         if not (run / name).is_file():
             raise ModelFileError(
-                f"RUN must be the folder of a training. {run} holds no {name}. Give the folder "
-                "that train made"
+                f"RUN must be a run folder. {run} holds no {name}. Give a folder written by "
+                "pixelwise train"
             )
     return load_recipe(run / RECIPE_NAME)
 
 
 def new_run_folder(out: Path | str | None, model: str, data: str) -> Path:
-    """The folder of a new run.
+    """Return the folder of a new run.
 
     Args:
-        out: As asked for; ``None`` takes ``runs/MODEL-DATA``, numbered where that exists.
+        out: The requested folder; ``None`` means ``runs/MODEL-DATA``, numbered if it exists.
         model: Name of the architecture.
         data: Name of the data set.
 
     Raises:
-        ConfigError: The folder holds a run, which is never written over.
+        ConfigError: The folder holds a run, which is never overwritten.
     """
     if out is None:
         base = Path("runs") / f"{model}-{data}"
@@ -189,6 +189,6 @@ def new_run_folder(out: Path | str | None, model: str, data: str) -> Path:
     if held:
         raise ConfigError(
             f"--out must be a new folder. {folder} holds a run ({', '.join(held)}). "
-            "Choose another, or continue that run: --resume"
+            "Choose another, or resume that run with --resume"
         )
     return folder

@@ -1,4 +1,4 @@
-"""The report of a run: its validation metrics, and what its folder says of the training."""
+"""Writes the report of a run from its validation metrics and its run folder."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ def write_run_report(
     path: Path | None = None,
     notes: tuple[str, ...] = (),
 ) -> Path:
-    """Write the page of a run, after its training or later.
+    """Write the report page of a run.
 
     Args:
-        folder: The run's, with its model file as it is to stay.
-        metrics: Detailed ones of the validation split, without the model file's temperature.
+        folder: The run folder, with the final model file.
+        metrics: Detailed metrics of the validation split, without the model file's temperature.
         predictor: The run's model.
-        dataset: What it was trained on.
-        recipe: The run's.
-        load: Gives the validation sample of a name.
-        path: The page; ``None`` takes ``report.html`` in the run's folder.
-        notes: What else is to be said of the data.
+        dataset: Its data set.
+        recipe: Its recipe.
+        load: Returns the validation sample with a name.
+        path: The page; ``None`` means ``report.html`` in the run folder.
+        notes: Additional notes on the data.
 
     Returns:
         The page.
@@ -50,7 +50,7 @@ def write_run_report(
     path = path or folder / REPORT_NAME
     history, kept = read_history(folder), load_notes(folder)
     data = recipe.data
-    # Looked up, for a training that was stopped has written none.
+    # Computed here, because a training that was stopped has not written them.
     _, card = load_model_file(folder)
     write_report(
         path,

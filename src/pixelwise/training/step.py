@@ -1,4 +1,4 @@
-"""One training step: from a batch to its loss, in the precision that was chosen."""
+"""One training step: computes the loss of a batch in the chosen precision."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def network_input(
     *,
     std: float,
 ) -> Tensor:
-    """A batch as the network is trained on it: normalized, brightness and contrast varied.
+    """Normalize a batch and vary its brightness and contrast.
 
     Args:
-        image: (N, C, H, W), in stored units, as the batches give it.
-        preprocessing: Mean and standard deviation per channel are taken from it.
-        augmentation: How much is varied; every entry is filled.
-        rng: The only source of chance.
+        image: (N, C, H, W), in stored units.
+        preprocessing: Provides mean and standard deviation per channel.
+        augmentation: Strength of the variation; all entries are filled in.
+        rng: The random generator.
         std: Standard deviation of the normalized training images.
 
     Returns:
@@ -43,18 +43,18 @@ def network_input(
 
 @dataclass(frozen=True)
 class TrainingStep:
-    """What a step needs beside its batch.
+    """The model and settings of a training step.
 
     Attributes:
         model: The network, on its device.
-        device: Where to compute.
-        label_mode: Of the masks.
-        preprocessing: Mean and standard deviation per channel are taken from it.
-        augmentation: How much brightness and contrast are varied; every entry is filled.
+        device: The device of the model.
+        label_mode: Label mode of the masks.
+        preprocessing: Provides mean and standard deviation per channel.
+        augmentation: Variation of brightness and contrast; all entries are filled in.
         std: Standard deviation of the normalized training images.
-        class_weights: Of the loss, (K,) on the device, or ``None``.
+        class_weights: Class weights of the loss, (K,) on the device, or ``None``.
         precision: ``float32`` or ``bfloat16`` (autocast).
-        memory_format: How images and weights lie in memory.
+        memory_format: Memory format of images and weights.
     """
 
     model: SegmentationModel
@@ -68,15 +68,15 @@ class TrainingStep:
     memory_format: MemoryFormat
 
     def arrange(self) -> None:
-        """Lay the weights out in memory as chosen; their values stay."""
+        """Convert the weights to the chosen memory format."""
         self.model.to(memory_format=MEMORY_FORMATS[self.memory_format])
 
     def loss(self, batch: Batch, rng: np.random.Generator) -> Tensor:
-        """The loss of one batch, auxiliary outputs included.
+        """Return the loss of one batch, including auxiliary outputs.
 
         Args:
-            batch: As the batches give it, on the CPU.
-            rng: The chance of brightness and contrast.
+            batch: The batch, on the CPU.
+            rng: Random generator for brightness and contrast.
 
         Returns:
             Scalar, float32, on the device.

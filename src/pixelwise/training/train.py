@@ -1,4 +1,4 @@
-"""``train``: from a data set's path to a run folder."""
+"""``train``: trains a model on a data set and writes a run folder."""
 
 from __future__ import annotations
 
@@ -54,32 +54,32 @@ def train(
 ) -> Outcome:
     """Train a model on a folder of labeled images.
 
-    What is left open is chosen from the data and the machine, and said with its reason.
+    Arguments that are not given are chosen from the data and the machine; each choice is reported
+    with its reason.
 
     Args:
-        data: A folder or a dataset card. May be left out where the recipe names it, or with
-            ``resume``.
+        data: A folder or a dataset card. Optional if the recipe contains it, or with ``resume``.
         model: A registered name.
-        out: The run's folder; ``None`` makes ``runs/MODEL-DATA``, numbered where it exists.
-        epochs: Passes over the training images. Either this or ``minutes``.
+        out: The run folder; ``None`` means ``runs/MODEL-DATA``, numbered if it exists.
+        epochs: Number of passes over the training images; give either this or ``minutes``.
         minutes: Wall-clock budget, from this call (on the command line: from the start of the
             command) to the written report.
-        batch_size: Images per step.
+        batch_size: Number of images per step.
         size: Height and width in pixels of the crops.
         split: ``TRAIN/VAL/TEST`` or ``TRAIN/TEST`` shares for a folder without splits.
-        ignore: Further stored mask values that are ignored.
-        unexpected: What becomes of stored values that are neither a class nor ignored; they are
-            refused where neither this nor the card says.
+        ignore: Additional stored mask values that are ignored.
+        unexpected: What to do with stored values that are neither a class nor ignored; the default
+            is that of the card, else ``error``.
         bands: Bands of the images to train on, counted from 1, such as ``(4, 3, 2)``.
-        format: The label format, where looking does not find it.
+        format: The label format, if it is not detected.
         recipe: A YAML file or a recipe to start from; the arguments here override it.
         overrides: ``section.key=value``, as ``--set`` on the command line.
-        resume: Continue the run in ``out`` from its checkpoint, with its own recipe.
-        sanity_check: Overfit one batch first as a sanity check, and stop where that fails.
+        resume: Resume the run in ``out`` from its checkpoint, with its own recipe.
+        sanity_check: Overfit one batch first as a sanity check, and stop if that fails.
         dry_run: Stop before the first step, with the plan in the outcome; nothing is written.
-        seed: Of weights, order, crops and dropout.
+        seed: Random seed of weights, order, crops and dropout.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        listener: Told of what happens; see :mod:`pixelwise.training.events`.
+        listener: Called with each event; see :mod:`pixelwise.training.events`.
 
     Returns:
         The run's folder, with ``recipe.yaml``, ``model.safetensors``, ``last.ckpt``,
@@ -88,7 +88,7 @@ def train(
 
     Raises:
         PixelwiseError: The data, the recipe or the folder cannot be used.
-        KeyboardInterrupt: Training was stopped; everything reached is saved, ``resume`` continues.
+        KeyboardInterrupt: Training was interrupted; all progress is saved for ``resume``.
 
     Example:
         >>> outcome = train("my-images", minutes=15)  # doctest: +SKIP
@@ -135,7 +135,7 @@ def train(
             trainer = Trainer(ready, folder, listener)
             if resume:
                 trainer.resume()
-        if not resume:  # the first files of the run: everything that can be refused was checked
+        if not resume:  # the first files of the run are written after all checks
             make_folder(folder)
             write_text(folder / RECIPE_NAME, ready.recipe.to_yaml())
         trainer.run()
@@ -145,11 +145,11 @@ def train(
 def _run_to_resume(
     out: Path | str | None, given: Mapping[str, object], *, is_changed: bool
 ) -> Path:
-    """The folder of the run that is resumed.
+    """Return the folder of the run to resume.
 
     Raises:
-        ModelFileError: There is no run.
-        ConfigError: It is to be continued with other settings.
+        ModelFileError: The folder is not a run.
+        ConfigError: Other settings are given as well.
     """
     if out is None or not (Path(out) / RECIPE_NAME).is_file():
         raise ModelFileError(
@@ -160,18 +160,18 @@ def _run_to_resume(
     if changed or is_changed:
         names = ", ".join(sorted(key.partition(".")[2] for key in changed))
         raise ConfigError(
-            "a resumed run keeps its recipe, so that it ends as if it had never stopped. Got "
-            f"{names or 'another recipe'} too. Leave it out, or start a new run"
+            "a resumed run must keep its recipe, so that it ends as if it was never stopped. Got "
+            f"{names or 'another recipe'} as well. Remove it, or start a new run"
         )
     return Path(out)
 
 
 def _data_of_run(recipe: Recipe, folder: Path) -> Dataset:
-    """The data set of a run that is resumed.
+    """Return the data set of the run to resume.
 
     Raises:
-        DataError: It cannot be opened as it was when the run began.
-        ModelFileError: It is not the one that the run was trained on.
+        DataError: It cannot be opened as at the start of the run.
+        ModelFileError: It is not the data set of the run.
     """
     try:
         dataset = open_as_in(recipe.data)
@@ -182,7 +182,9 @@ def _data_of_run(recipe: Recipe, folder: Path) -> Dataset:
         ) from error
     try:
         _, card = load_model_file(folder / MODEL_NAME)
-    except ModelFileError:  # none yet, or damaged: the checkpoint is what is resumed
+    except (
+        ModelFileError
+    ):  # the model file is missing or damaged; the run resumes from the checkpoint
         return dataset
     difference = difference_from_run(dataset, card)
     if difference:
@@ -192,7 +194,7 @@ def _data_of_run(recipe: Recipe, folder: Path) -> Dataset:
 
 @contextmanager
 def _interrupted_with(text: str) -> Iterator[None]:
-    """Give Ctrl-C a message inside the block."""
+    """Add a message to Ctrl-C inside the context."""
     try:
         yield
     except KeyboardInterrupt:
@@ -200,17 +202,19 @@ def _interrupted_with(text: str) -> Iterator[None]:
 
 
 def _recipe_as_begun(path: Path) -> Recipe:
-    """The recipe of a run that is continued."""
+    """Return the recipe of the run to resume."""
     recipe = load_recipe(path)
-    if recipe.training.freeze_batchnorm_from is None:  # begun before there was this choice
+    if (
+        recipe.training.freeze_batchnorm_from is None
+    ):  # the run was started by a version without this entry
         recipe.training.freeze_batchnorm_from = 1.0
-    for argument in FRESH_ONLY:  # the checkpoint has the weights
+    for argument in FRESH_ONLY:  # the weights come from the checkpoint
         recipe.model.arguments.pop(argument, None)
     return recipe
 
 
 def _require_sanity(ready: Plan, listener: Listener) -> None:
-    """Refuse to train a model that cannot even overfit one batch."""
+    """Check that the model can overfit one batch."""
     result = overfit_one_batch(ready)
     if not result.is_passed:
         raise TrainingError(result.text)
@@ -220,6 +224,8 @@ def _require_sanity(ready: Plan, listener: Listener) -> None:
 def _base_recipe(recipe: Path | str | Recipe | None, overrides: Sequence[str]) -> Recipe:
     if isinstance(recipe, Recipe):
         if overrides:
-            raise ConfigError("overrides go with a recipe file. Change the recipe itself instead")
+            raise ConfigError(
+                "overrides need a recipe file. Got a recipe object. Change that object instead"
+            )
         return recipe
     return load_recipe(recipe, overrides)

@@ -17,27 +17,27 @@ from pixelwise.training.defaults import MIN_FORMAT_SPEEDUP
 from pixelwise.training.step import TrainingStep
 
 LONG_STEP_GMACS = 5.0
-"""Steps with fewer multiplications (in 10 ** 9, of the forward pass) keep channels last: there is
-little to gain, and noise would choose."""
+"""Steps with fewer multiplications (in 10 ** 9, of the forward pass) keep channels last, because
+the gain would be smaller than the noise of the measurement."""
 
 ROUNDS = (2, 6)
-"""A step is timed at least and at most this many times in each memory format."""
+"""Minimum and maximum number of timed steps per memory format."""
 
 TRIAL_S = 3.0
-"""After this many seconds, no further round begins unless two formats are nearly equal."""
+"""Seconds after which no further round starts, unless both formats are nearly equal."""
 
 CLOSE = (0.9, 1.35)
-"""Between these ratios two memory formats are nearly equal, and more rounds decide."""
+"""Range of ratios in which two formats are nearly equal and need more rounds."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What the trial of a batch found.
+    """The measurements of the trial.
 
     Attributes:
-        seconds_per_crop: Of a training step in the faster memory format.
-        contiguous_speedup: Of the contiguous format over channels last; ``None`` where only one
-            format was tried.
+        seconds_per_crop: Time of a training step per crop, in the faster memory format.
+        contiguous_speedup: Speedup of the contiguous format over channels last; ``None`` if only
+            one format was tried.
     """
 
     seconds_per_crop: float
@@ -45,17 +45,17 @@ class Trial:
 
 
 def try_batch(step: TrainingStep, batch: Batch, machine: Machine, *, is_format_open: bool) -> Trial:
-    """Send a batch forward and backward a few times.
+    """Run a few forward and backward passes of a batch.
 
-    Which memory format is faster is measured once for each machine, model and batch, and
-    remembered, so that a later training on a busy machine makes the same choice. How long a step
-    takes is measured each time: on a busy machine it does take longer.
+    The faster memory format is measured once per machine, model and batch and stored, so that a
+    later training on a busy machine makes the same choice. The duration of a step is measured each
+    time, because it does depend on the load.
 
     Args:
         step: Model and settings, at full size.
         batch: A batch of that size.
-        machine: What computes.
-        is_format_open: The memory format may be chosen.
+        machine: The machine.
+        is_format_open: Whether the memory format may be chosen.
 
     Raises:
         TrainingError: The loss is not finite, or the batch does not fit into memory.
@@ -86,7 +86,7 @@ def _contiguous_speedup(step: TrainingStep, batch: Batch, machine: Machine) -> f
 
 
 def run_once(step: TrainingStep, batch: Batch) -> None:
-    """One step forward and backward; the weights stay.
+    """Run one forward and backward pass without changing the weights.
 
     Raises:
         TrainingError: The loss is not finite, or the batch does not fit into memory.
@@ -100,18 +100,18 @@ def run_once(step: TrainingStep, batch: Batch) -> None:
             raise
         count, _, height, width = batch.image.shape
         raise TrainingError(
-            f"one batch must fit into the memory of the {step.device.type}. "
+            f"one batch must fit into the memory of the device ({step.device.type}). "
             f"{count} crops of {height} x {width} do not. Use a smaller --batch-size or --size"
         ) from error
     if not math.isfinite(value):
         raise TrainingError(
-            f"the loss of the first batch must be a number. Got {value}. "
+            f"the loss of the first batch must be finite. Got {value}. "
             "Check the images for extreme values"
         )
 
 
 def _time(steps: Sequence[TrainingStep], batch: Batch, machine: Machine) -> list[float]:
-    """Seconds of each step: the fastest of a few rounds, in which the steps take turns."""
+    """Return the seconds of each step: the fastest of a few interleaved rounds."""
     clock = machine.clock
     fastest = [math.inf] * len(steps)
     began = clock()
@@ -124,7 +124,7 @@ def _time(steps: Sequence[TrainingStep], batch: Batch, machine: Machine) -> list
                 torch.cuda.synchronize(step.device)
             fastest[index] = min(fastest[index], clock() - started)
         is_close = len(steps) == 2 and CLOSE[0] < fastest[0] / fastest[1] < CLOSE[1]
-        # In another memory format the first run builds kernels, so there are at least two.
+        # The first run in another memory format builds kernels, so run at least twice.
         if number >= ROUNDS[0] and clock() - began > (2 * TRIAL_S if is_close else TRIAL_S):
             break
     return fastest

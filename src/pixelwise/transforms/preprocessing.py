@@ -25,7 +25,7 @@ from pixelwise.transforms.enhancement import Enhancement, enhance
 from pixelwise.transforms.statistics import conform_channels
 
 MAX_ENLARGED_PIXELS = 2**27
-"""Limit for enlarging: with a shortest side of 512, 1 x 5000 would become 1.3 billion pixels."""
+"""Size limit of enlarged images: with a shortest side of 512, 1 x 5000 would be 1.3 gigapixels."""
 
 
 class Preprocessing(Enhancement):
@@ -60,7 +60,10 @@ class Preprocessing(Enhancement):
         """
         fitted_height, fitted_width = self._fitted(height, width)
         if isinstance(self.resize, tuple) or torch.compiler.is_exporting():
-            return fitted_height, fitted_width  # asked for, or a graph, which cannot refuse
+            return (
+                fitted_height,
+                fitted_width,
+            )  # the image itself is as large, or a graph is traced, which cannot raise
         if height * width < fitted_height * fitted_width > MAX_ENLARGED_PIXELS:
             raise DataError(
                 f"images must not be enlarged beyond {MAX_ENLARGED_PIXELS:,} pixels. One of "
@@ -70,7 +73,7 @@ class Preprocessing(Enhancement):
         return fitted_height, fitted_width
 
     def _fitted(self, height: Any, width: Any) -> tuple[int, int]:
-        """The same without the check, in operations that symbolic sizes have as well."""
+        """Return the size without the check, in operations that support symbolic sizes."""
         factor: Any = self.scale
         if isinstance(self.resize, tuple):
             return self.resize
@@ -95,7 +98,7 @@ class Preprocessing(Enhancement):
 
     @property
     def changes_size(self) -> bool:
-        """Some images are resized or filled up; otherwise every image keeps its size."""
+        """Whether images may be resized or padded."""
         return self.resize is not None or self.scale != 1
 
     def without_enhancement(self) -> Self:
@@ -103,7 +106,7 @@ class Preprocessing(Enhancement):
         return self.model_copy(update=dict(Enhancement()))
 
     def describe(self) -> list[str]:
-        """Return the active steps but the normalization as text, in order."""
+        """Return the active steps, except normalization, as text in order."""
         steps = super().describe()
         if isinstance(self.resize, ShortestSide):
             steps.append(f"shortest side {self.resize.shortest_side}")
@@ -117,7 +120,7 @@ class Preprocessing(Enhancement):
 
 
 def _scaled(side: Any, factor: Any) -> Any:
-    """A height or width times a factor, at least 1."""
+    """Return a height or width times a factor, at least 1."""
     return torch.sym_max(1, round(side * factor))
 
 
@@ -202,10 +205,12 @@ def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
     if _is_same_size(size, image.shape[-2:]):
         return image
     dtype = image.dtype
-    if not torch.compiler.is_exporting():  # in a graph, other engines resize such images
+    if (
+        not torch.compiler.is_exporting()
+    ):  # graphs are run by other engines, which resize such images correctly
         if size[1] == 1 < size[0]:  # torch 2.15 fills a single column with its first pixel
             return resize_image(image.mT, (1, size[0])).mT
-        if size == (1, 1):  # and fails when it makes one uint8 pixel of three channels
+        if size == (1, 1):  # and fails for a result of one uint8 pixel with three channels
             image = image.float()
     batch = image if image.ndim == 4 else image[None]
     resized = nn.functional.interpolate(
@@ -246,12 +251,12 @@ def normalize(image: Tensor, preprocessing: Preprocessing) -> Tensor:
 
 
 def _is_same_size(size: Sequence[int], other: Sequence[int]) -> bool:
-    """Nothing is to be done to the image; never in a graph, which holds every size."""
+    """Whether the image keeps its size; ``False`` in a graph, which must support every size."""
     return not torch.compiler.is_exporting() and tuple(size) == tuple(other)
 
 
 class Normalize(nn.Module):
-    """Stored units to those that the model was trained on.
+    """Normalizes images from stored units to the model's input.
 
     Args:
         preprocessing: Mean and standard deviation per channel.
@@ -271,25 +276,26 @@ class Normalize(nn.Module):
             self.register_buffer(name, values.view(-1, 1, 1))
 
     def forward(self, image: Tensor) -> Tensor:
-        """(N, C, H, W) or (C, H, W), any number type, to float32 of the same shape."""
+        """Normalize (N, C, H, W) or (C, H, W) of any number type to float32 of the same shape."""
         return (image.float() - self.mean) / self.std
 
 
 class Preprocess(nn.Module):
-    """A batch of images as stored, as the network takes it: what is exported with a model.
+    """Prepares a batch of stored images for the network; exported together with the model.
 
-    The steps of :func:`host_steps` come before it and are not in it. Where there are such steps,
-    the bands are chosen by them as well.
+    The steps of :func:`host_steps` precede it and are not included. If there are such steps, they
+    also select the bands.
 
-    An exported graph takes every size, but it cannot refuse an image that would be enlarged beyond
-    memory, and torch itself resizes wrongly to a width of 1 pixel (see :func:`resize_image`).
+    An exported graph accepts every size, but it cannot raise an error for images that would be
+    enlarged beyond memory, and torch itself resizes incorrectly to a width of 1 pixel (see
+    :func:`resize_image`).
 
     Args:
-        preprocessing: What is done to an image.
+        preprocessing: The preprocessing.
 
     Attributes:
-        preprocessing: As given.
-        host_steps: What is done to an image before, in words; empty for most models.
+        preprocessing: The preprocessing.
+        host_steps: Names of the steps that precede this module; empty for most models.
     """
 
     def __init__(self, preprocessing: Preprocessing) -> None:
@@ -303,14 +309,16 @@ class Preprocess(nn.Module):
         """Prepare a batch of images of one size.
 
         Args:
-            image: (N, C, H, W) in stored units: uint8; float32 of uint16 and float32 images. C is
-                what the images have; bands are chosen, and gray becomes equal channels.
+            image: (N, C, H, W) in stored units: uint8, or float32 for uint16 and float32 images. C
+                is the number of stored channels; bands are selected, and grayscale is repeated to
+                all channels.
 
         Returns:
             float32 (N, channels of the model, working height, working width), normalized.
 
         Raises:
-            DataError: It lacks a band, has other channels, or would be enlarged beyond memory.
+            DataError: The images lack a band, have other channels, or would be enlarged beyond
+            memory.
         """
         height, width = image.shape[-2:]
         image = self._conformed(image)
@@ -322,17 +330,17 @@ class Preprocess(nn.Module):
         return normalized
 
     def restore(self, logits: Tensor, height: int, width: int) -> Tensor:
-        """Bring logits (N, K, H, W) back to the images' size; see :func:`restore_size`."""
+        """Resize logits (N, K, H, W) to the size of the images; see :func:`restore_size`."""
         return restore_size(logits, self.preprocessing, height, width)
 
     def _conformed(self, image: Tensor) -> Tensor:
-        """The bands that the model takes; the number of channels is fixed in a graph."""
+        """Select the bands of the model; the number of channels is fixed in a graph."""
         channels, wanted = image.shape[1], len(self.preprocessing.mean)
         if self.bands is not None:
             if max(self.bands) > channels:
                 raise DataError(
                     f"images must have the bands {', '.join(map(str, self.bands))}. "
-                    f"They have {channels}. Choose among those they have, counted from 1"
+                    f"They have {channels}. Choose existing bands, counted from 1"
                 )
             return image[:, [band - 1 for band in self.bands]]
         if channels == 1 and wanted == 3:
@@ -346,14 +354,14 @@ class Preprocess(nn.Module):
 
 
 def host_steps(preprocessing: Preprocessing) -> tuple[str, ...]:
-    """The steps that a graph cannot hold: they are done to each image before it is given one.
+    """Return the steps that cannot be part of a graph and are applied to each image before it.
 
-    They look at sorted values, histograms or means of the whole image, and are OpenCV's or numpy's
-    to the last bit. :func:`pixelwise.transforms.enhancement.enhance` does them.
+    They use sorted values, histograms or means of the whole image, and are implemented with OpenCV
+    or numpy in :func:`pixelwise.transforms.enhancement.enhance`.
 
     Returns:
-        In words, in their order, such as ``("denoise median", "contrast clahe")``; with the choice
-        of bands, which precedes them, where there is any other. Empty where a graph holds it all.
+        Descriptions of the steps in order, such as ``("denoise median", "contrast clahe")``,
+        preceded by the band selection if there are any. Empty if the graph contains all steps.
     """
     steps = Enhancement.describe(preprocessing)
     chosen = Enhancement(bands=preprocessing.bands).describe()
