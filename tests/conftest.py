@@ -3,6 +3,7 @@
 import itertools
 import os
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,13 @@ def _cache_of_its_own(monkeypatch, tmp_path_factory):
     """No test writes into the user's cache, or reads what another test has left."""
     folder = tmp_path_factory.getbasetemp() / f"cache-{next(_caches)}"
     monkeypatch.setenv("PIXELWISE_CACHE", str(folder))
+
+
+@pytest.fixture
+def ticking_clock(monkeypatch):
+    """Time that passes by 10 ms whenever it is asked for, so that budgets end alike everywhere."""
+    ticks = itertools.count()
+    monkeypatch.setattr(time, "perf_counter", lambda: next(ticks) / 100)
 
 
 @pytest.fixture(scope="session")

@@ -227,7 +227,9 @@ class Machine:
         folder = users_cache()
         path = folder / MEASUREMENTS_NAME if folder else None
         name = _machine_name(chosen)
-        return cls(chosen, bfloat16_support(chosen), name, path, _known=_read(path).get(name, {}))
+        known = _read(path).get(name, {})
+        clock = time.perf_counter  # looked up now, so that a test can replace it
+        return cls(chosen, bfloat16_support(chosen), name, path, clock, known)
 
     def remembered(self, key: str, measure: Callable[[], Any]) -> Any:
         """Return the stored measurement of a key; measure and store it if it is missing.

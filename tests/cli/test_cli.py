@@ -318,7 +318,7 @@ def test_an_interrupt_exits_with_130_without_a_traceback(run, monkeypatch, multi
 
 
 PHASES = [
-    "train.open_as_in", "train.prepare", "train._require_self_test", "train.Trainer",
+    "train.open_as_in", "train.plan", "train._require_sanity", "train.Trainer",
 ]  # fmt: skip
 """What a training does before anything of it is kept."""
 
@@ -370,14 +370,14 @@ def test_control_c_before_the_first_step_of_a_run_that_is_kept_says_how_to_resum
     arguments = ("--out", tmp_path / "run", "--epochs", 1, "--model", "stacked-fcn")
     with monkeypatch.context() as patched:
         patched.setattr(
-            "pixelwise.training.diagnostics.observer.Watch.before_training", interrupted
+            "pixelwise.training.diagnostics.observer.Observer.before_training", interrupted
         )
         code, _, err = run("train", multiclass[1], *arguments)
     assert code == 130
     assert "stopped; nothing was trained yet:" in err
     assert f"--resume --out {tmp_path / 'run'}" in err
     with monkeypatch.context() as patched:
-        patched.setattr("pixelwise.training.train.prepare", interrupted)
+        patched.setattr("pixelwise.training.train.plan", interrupted)
         code, _, err = run("train", "--resume", "--out", tmp_path / "run")
     assert code == 130
     assert "the run is unchanged" in err.splitlines()[-1]

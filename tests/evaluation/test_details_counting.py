@@ -93,8 +93,8 @@ def test_workers_are_started_where_there_is_enough_to_do(monkeypatch):
     monkeypatch.setattr(details_counting, "num_cores", lambda: 8)
     large = image_of(11, 360, 480)
     assert num_workers(1, large) == 0
-    assert num_workers(5, large) == 0
-    assert num_workers(20, large) == 3
+    assert num_workers(24, large) == 0
+    assert num_workers(100, large) == 3
     assert num_workers(1000, large) == 8
     assert num_workers(200, image_of(2, 20, 20)) == 0
     monkeypatch.setattr(details_counting, "num_cores", lambda: 1)

@@ -130,7 +130,7 @@ def test_the_page_of_the_documentation_is_written_from_the_runs(result, tmp_path
         as_markdown(tmp_path)
 
 
-def test_a_budget_is_named_as_what_differs(digits, tmp_path):
+def test_a_budget_is_named_as_what_differs(digits, tmp_path, ticking_clock):
     short = run_entry(
         "a1-stacked-fcn",
         data=digits,
@@ -144,7 +144,7 @@ def test_a_budget_is_named_as_what_differs(digits, tmp_path):
     assert load_recipe(tmp_path / "run" / "recipe.yaml").training.patience is None
 
 
-def test_a_comparison_trains_all_and_ranks_them_on_one_page(digits, tmp_path):
+def test_a_comparison_trains_all_and_ranks_them_on_one_page(digits, tmp_path, ticking_clock):
     results, comparison = compare_article(
         "A1",
         data=digits,
@@ -164,7 +164,9 @@ def test_a_comparison_trains_all_and_ranks_them_on_one_page(digits, tmp_path):
         compare_article("A1", data=digits, out=tmp_path / "compare")
 
 
-def test_a_comparison_reads_the_data_as_its_runs_did(tmp_path, make_index_dataset, monkeypatch):
+def test_a_comparison_reads_the_data_as_its_runs_did(
+    tmp_path, make_index_dataset, monkeypatch, ticking_clock
+):
     monkeypatch.setattr(comparing, "peak_memory_mb", lambda *_: 12.5)
     data_with_others = make_index_dataset(tmp_path / "data", num_images=4, splits=("train", "val"))
     (data_with_others / "dataset.yaml").write_text(

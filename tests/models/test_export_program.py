@@ -34,7 +34,6 @@ SLOW = [
     "smp:fpn:tu-mobilenetv3_small_100",
     "smp:pspnet:resnet18",
     "smp:deeplabv3:resnet18",
-    "smp:upernet:resnet18",
     "smp:unet:mit_b0",
 ]
 
@@ -69,10 +68,11 @@ def test_the_graph_gives_the_logits_of_the_model_at_every_size(name):
 
 DPT = ("smp:dpt:tu-vit_tiny_patch16_224", {"dynamic_img_size": True})
 SEGFORMER = ("smp:segformer:resnet18", {})
+UPERNET = ("smp:upernet:resnet18", {})
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "arguments"), [SEGFORMER, DPT])
+@pytest.mark.parametrize(("name", "arguments"), [SEGFORMER, DPT, UPERNET])
 @pytest.mark.parametrize("num", [1, 2])
 def test_a_model_with_a_batch_obstacle_is_traced_for_a_fixed_number(name, arguments, num):
     model = create_model(name, 3, 3, **arguments).eval()
@@ -101,8 +101,8 @@ def test_an_export_obstacle_is_told_for_the_model_inside_a_module_too():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "arguments"),
-    [("smp:pan:resnet18", {}), SEGFORMER, DPT],
-    ids=["pan", "segformer", "dpt"],
+    [("smp:pan:resnet18", {}), SEGFORMER, DPT, UPERNET],
+    ids=["pan", "segformer", "dpt", "upernet"],
 )
 def test_the_obstacles_are_there_indeed(name, arguments):
     """Where torch overcomes one, its entry can be deleted."""

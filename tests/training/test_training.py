@@ -441,12 +441,15 @@ def test_a_stopped_or_failed_training_leaves_the_curves_of_all_its_epochs(tmp_pa
     assert drawings == [2, 2]
 
 
-def test_a_budget_in_minutes_ends_the_run(tmp_path):
+def test_a_budget_in_minutes_ends_the_run(tmp_path, ticking_clock):
     data = write_shapes(tmp_path / "data")
-    outcome = train(data, out=tmp_path / "run", model="stacked-fcn", minutes=0.05)
+    began = time.perf_counter()
+    outcome = train(data, out=tmp_path / "run", model="stacked-fcn", minutes=0.3)
+    # By this clock pictures and report take no time, for which six seconds are set aside.
+    assert 18 - 6 - 2 <= time.perf_counter() - began <= 18
     assert outcome.epochs >= 1
     recipe = load_recipe(outcome.folder / "recipe.yaml")
-    assert (recipe.training.minutes, recipe.training.epochs) == (0.05, None)
+    assert (recipe.training.minutes, recipe.training.epochs) == (0.3, None)
 
 
 def test_epochs_and_minutes_together_are_refused(tmp_path):

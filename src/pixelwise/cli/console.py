@@ -179,11 +179,12 @@ def require_convention(name: str) -> None:
 
 def print_like(metrics: Metrics, name: str) -> None:
     """Print the mean IoU under one convention, or under all, with their descriptions."""
+    from pixelwise.label_modes import mode_of
     from pixelwise.metrics.conventions import convention_names, figure_like
 
     conventions = convention_names()
     assert metrics.counts is not None
-    has_background = metrics.label_mode == "multiclass"
+    has_background = mode_of(metrics.label_mode).needs_background
     for key in conventions if name == "all" else [name]:
         figure = figure_like(key, metrics.counts, has_background=has_background)
         say(f"{key:<20} {f'{figure:.4f}':<7} {conventions[key]}")

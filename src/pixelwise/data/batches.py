@@ -84,8 +84,9 @@ class TrainingBatches:
         recipe: The augmentation recipe, with every entry filled.
         label_mode: Label mode of the samples.
         seed: Seed of the order and the crops.
-        prefetch: Prepare the next batch while the device computes; on a CPU, that would only take
-            cores away from the computation.
+        prefetch: Number of batches that threads prepare while the device computes. 0 on a CPU,
+            where they would only take cores away from the computation.
+        pin: Put batches into pinned memory, from which a CUDA device copies without blocking.
     """
 
     def __init__(
@@ -98,7 +99,8 @@ class TrainingBatches:
         recipe: AugmentationRecipe,
         label_mode: LabelMode,
         seed: int,
-        prefetch: bool = False,
+        prefetch: int = 0,
+        pin: bool = False,
     ) -> None:
         self._samples = samples
         self._indices = np.repeat(np.arange(len(samples)), num_crops)
@@ -108,6 +110,7 @@ class TrainingBatches:
         self._label_mode = label_mode
         self._seed = seed
         self._prefetch = prefetch
+        self._pin = pin
 
     @property
     def crops_per_epoch(self) -> int:
@@ -128,12 +131,13 @@ class TrainingBatches:
             for indices in groups:
                 yield self._stack(epoch, indices)
             return
-        with ThreadPoolExecutor(max_workers=4) as threads:
-            waiting = [threads.submit(self._stack, epoch, indices) for indices in groups[:4]]
+        ahead = self._prefetch
+        with ThreadPoolExecutor(max_workers=ahead) as threads:
+            waiting = [threads.submit(self._stack, epoch, indices) for indices in groups[:ahead]]
             for position in range(len(groups)):
                 batch = waiting.pop(0).result()
-                if position + 4 < len(groups):
-                    waiting.append(threads.submit(self._stack, epoch, groups[position + 4]))
+                if position + ahead < len(groups):
+                    waiting.append(threads.submit(self._stack, epoch, groups[position + ahead]))
                 yield batch
 
     def _stack(self, epoch: int, places: np.ndarray) -> Batch:
@@ -148,8 +152,9 @@ class TrainingBatches:
             )
             for place in places
         ]
-        return Batch(
+        parts = [
             torch.stack([sample.image for sample in cut]),
             torch.stack([sample.mask for sample in cut]),
             torch.stack([sample.valid for sample in cut]),
-        )
+        ]
+        return Batch(*(part.pin_memory() if self._pin else part for part in parts))

@@ -115,7 +115,10 @@ class SegmentationModel(nn.Module):
         return height, width
 
     def _padded(self, image: Tensor) -> Tensor:
-        height, width = self.padded_size(*image.shape[-2:])
+        sizes: Any = image.shape[-2:]
+        # torch.jit.trace, by which OpenVINO takes a model, has tensors as sizes: those are fixed.
+        height, width = (int(size) if isinstance(size, Tensor) else size for size in sizes)
+        height, width = self.padded_size(height, width)
         more = (0, width - image.shape[-1], 0, height - image.shape[-2])
         # The edge is repeated, as a black border would look like the edge of an object.
         return nn.functional.pad(image, more, mode="replicate")

@@ -28,8 +28,8 @@ EXPORT_OBSTACLES = {
 """Of architectures that have one; see :class:`pixelwise.models.base.SegmentationModel`."""
 
 BATCH_OBSTACLES = dict.fromkeys(
-    ("segformer", "dpt"),
-    "torch.export fixes whether a batch holds one image or several where tokens become a map",
+    ("segformer", "dpt", "upernet"),
+    "torch.export fixes whether a batch holds one image or several",
 )
 """The same, of architectures that can be traced with a fixed number of images alone."""
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor
 
+from pixelwise.devices import Machine
 from pixelwise.errors import ConfigError, UnknownNameError, how_to_install
 from pixelwise.prediction.engines import (
     EXTRA,
@@ -47,6 +50,10 @@ NUM_FORWARDS = 24
 MAX_TRIALS = 4
 """Engines are tried for this many batch shapes; trying and what is compiled cost that much at
 most."""
+
+
+Remember = Callable[[str, Callable[[], list[float]]], list[float]]
+"""Gives what was measured before under a key, or measures now and keeps it."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +139,9 @@ def engine_by_name(
             f"Got {reference.precision!r}. Use the engine 'torch'"
         )
     if name == "auto":
-        return AutoEngine(reference, lambda: _candidates(reference, note), decide, note)
+        remember = _memory_of(reference)
+        candidates = partial(_candidates, reference, note)
+        return AutoEngine(reference, candidates, decide, note, remember=remember)
     if reference.device.type != "cpu":
         raise ConfigError(
             "device must be cpu with the engine 'openvino'. "
@@ -140,6 +149,18 @@ def engine_by_name(
         )
     import_openvino()
     return CheckedEngine(OpenVinoEngine(reference.model), reference, decide, note)
+
+
+def _memory_of(reference: TorchEngine) -> Remember:
+    """What this machine remembers of a model, so that a later prediction chooses the same."""
+    machine = Machine.here(str(reference.device))
+    model = reference.model
+    facts = json.dumps([model.name, model.arguments, model.num_classes], default=str)
+
+    def remember(key: str, measure: Callable[[], list[float]]) -> list[float]:
+        return [float(value) for value in machine.remembered(f"{key} of {facts}", measure)]
+
+    return remember
 
 
 def _candidates(reference: TorchEngine, note: Note) -> list[Engine]:
@@ -168,7 +189,8 @@ class AutoEngine:
         candidates: Makes the engines to try, again for each shape; what is not taken is let go.
         decide: Makes decisions of logits.
         note: Told of each choice.
-        clock: Seconds that only grow.
+        clock: Seconds that only increase.
+        remember: Gives what was measured before under a key, or measures now.
 
     Attributes:
         choices: What was chosen so far.
@@ -184,7 +206,9 @@ class AutoEngine:
         note: Note,
         *,
         clock: Callable[[], float] = time.perf_counter,
+        remember: Remember = lambda _, measure: measure(),
     ) -> None:
+        self._remember = remember
         self._reference = reference
         self._candidates = candidates
         self._decide = decide
@@ -248,16 +272,22 @@ class AutoEngine:
         }
         if not running:
             return trials
-        torch_s: list[float] = []
-        seconds: dict[int, list[float]] = {index: [] for index in running}
-        for _ in range(NUM_ROUNDS):  # in turns: a slow moment of the machine slows all of them
-            torch_s.append(self._timed(self._reference, images)[1])
-            for index, engine in running.items():
-                seconds[index].append(self._timed(engine, images)[1])
-        for index, values in seconds.items():
-            speedup = statistics.median(torch_s) / statistics.median(values)
+        names = ", ".join(engine.name for engine in running.values())
+        key = f"speedup over torch of {names} for {' x '.join(map(str, images.shape))}"
+        speedups = self._remember(key, lambda: self._speedups(list(running.values()), images))
+        for index, speedup in zip(running, speedups, strict=True):
             trials[index] = dataclasses.replace(trials[index], speedup=speedup)
         return trials
+
+    def _speedups(self, engines: list[Engine], images: Tensor) -> list[float]:
+        """How many times faster than torch each engine is."""
+        torch_s: list[float] = []
+        seconds: list[list[float]] = [[] for _ in engines]
+        for _ in range(NUM_ROUNDS):  # in turns: a slow moment of the machine slows all of them
+            torch_s.append(self._timed(self._reference, images)[1])
+            for engine, values in zip(engines, seconds, strict=True):
+                values.append(self._timed(engine, images)[1])
+        return [statistics.median(torch_s) / statistics.median(values) for values in seconds]
 
     def _compare(self, engine: Engine, images: Tensor, reference: Tensor) -> Trial:
         """A first run, in which engines compile."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from pixelwise.classes import ClassMap, LabelMode
 from pixelwise.config import Recipe
@@ -24,6 +26,11 @@ from pixelwise.transforms.augmentation import TensorSample, to_tensors
 from pixelwise.transforms.enhancement import Enhancement, enhance
 from pixelwise.transforms.preprocessing import Preprocessing
 from pixelwise.transforms.statistics import DatasetStatistics, conform_channels, measure
+
+CPU = torch.device("cpu")
+
+MAX_PREFETCH = 8
+"""Batches that are prepared ahead for an accelerator, at most."""
 
 
 @dataclass(frozen=True)
@@ -198,7 +205,7 @@ def batches_of(
     recipe: Recipe,
     label_mode: LabelMode,
     *,
-    prefetch: bool = False,
+    device: torch.device = CPU,
 ) -> TrainingBatches:
     """Return the training batches of a recipe whose data entries are filled in.
 
@@ -207,7 +214,7 @@ def batches_of(
         statistics: Statistics of the training images, with the sizes of the samples.
         recipe: Size, batch size, augmentation and seed are taken from it.
         label_mode: Label mode of the samples.
-        prefetch: Prepare the next batch while the device computes.
+        device: Device of the network; for an accelerator, threads prepare the next batches.
     """
     settings = recipe.training
     assert settings.size
@@ -222,7 +229,8 @@ def batches_of(
         recipe=recipe.augmentation,
         label_mode=label_mode,
         seed=settings.seed,
-        prefetch=prefetch,
+        prefetch=0 if device.type == "cpu" else min(MAX_PREFETCH, os.cpu_count() or 1),
+        pin=device.type == "cuda",
     )
 
 

@@ -152,7 +152,11 @@ def plan(
     check_names(recipe)
     machine = machine or Machine.here(recipe.training.device)
     started = machine.clock() if started is None else started
-    recipe, reasons = _with(recipe, choose_bands(recipe, dataset))
+    found = (
+        defaults.Choice("data.format", dataset.format.name),
+        defaults.Choice("data.split", dataset.drawn_split),
+    )
+    recipe, reasons = _with(recipe, (*found, *choose_bands(recipe, dataset)))
     check = QuickCheck(dataset.class_map)
     measured = read_and_measure(recipe, dataset, listener, check)
     if check.lines():
@@ -341,9 +345,7 @@ def _assembled(
         precision=settings.precision or "float32",
         memory_format=settings.memory_format or "channels_last",
     )
-    batches = batches_of(
-        measured.training, statistics, recipe, dataset.label_mode, prefetch=device.type != "cpu"
-    )
+    batches = batches_of(measured.training, statistics, recipe, dataset.label_mode, device=device)
     return Plan(recipe, dataset, measured, card, step, batches, None, math.nan, ())
 
 

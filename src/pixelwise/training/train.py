@@ -137,7 +137,7 @@ def train(
                 trainer.resume()
         if not resume:  # the first files of the run are written after all checks
             make_folder(folder)
-            write_text(folder / RECIPE_NAME, _recipe_of_run(ready).to_yaml())
+            write_text(folder / RECIPE_NAME, ready.recipe.to_yaml())
         trainer.run()
         return finish(ready, trainer, machine, listener)
 
@@ -164,14 +164,6 @@ def _run_to_resume(
             f"{names or 'another recipe'} as well. Remove it, or start a new run"
         )
     return Path(out)
-
-
-def _recipe_of_run(ready: Plan) -> Recipe:
-    """Return the completed recipe with the detected format and split."""
-    recipe = ready.recipe.model_copy(deep=True)
-    recipe.data.format = ready.dataset.format.name
-    recipe.data.split = ready.dataset.drawn_split
-    return recipe
 
 
 def _data_of_run(recipe: Recipe, folder: Path) -> Dataset:
