@@ -194,3 +194,14 @@ def test_metrics_carry_the_intervals_of_their_headlines():
         assert interval.low < getattr(metrics, name) < interval.high
     assert all(entry.iou_interval.low < entry.iou for entry in metrics.per_class)
     assert summarize(confusion, class_map(4)).intervals == {}
+
+
+def test_intervals_can_be_added_later():
+    rng = np.random.default_rng(0)
+    counts = ConfusionMatrix(3)
+    for _ in range(5):
+        counts.add(*rng.integers(0, 3, (2, 8, 9)).astype(np.uint8))
+    class_map = ClassMap.build(("a", "b", "c"))
+    later = summarize(counts, class_map).with_intervals()
+    assert later == summarize(counts, class_map, with_intervals=True)
+    assert later.intervals["mean_iou"].low < later.mean_iou < later.intervals["mean_iou"].high

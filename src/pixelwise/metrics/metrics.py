@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from pixelwise.classes import ClassMap, LabelMode
 from pixelwise.label_modes import mode_of
 from pixelwise.metrics import formulas
-from pixelwise.metrics.confusion import PixelCounts
+from pixelwise.metrics.confusion import COUNTS, PixelCounts
 from pixelwise.metrics.details import Details
 from pixelwise.metrics.intervals import Bootstrap, Interval, Measure
 
@@ -98,6 +98,22 @@ class Metrics:
             self.label_mode,
         )
 
+    def with_intervals(self) -> Metrics:
+        """Return the same metrics with 95 % intervals, by bootstrap over the images."""
+        assert self.counts is not None
+        resamples = Bootstrap(self.counts)
+        drawn = {
+            name: resamples.interval(measure)
+            for name, measure in _headlines(self.label_mode).items()
+        }
+        by_class = resamples.class_intervals(formulas.iou)
+        per_class = tuple(
+            replace(row, iou_interval=interval)
+            for row, interval in zip(self.per_class, by_class, strict=True)
+        )
+        intervals = {name: interval for name, interval in drawn.items() if interval}
+        return replace(self, per_class=per_class, intervals=intervals)
+
     def to_json(self) -> dict[str, Any]:
         """Return plain data for JSON; ``extra`` and ``detail`` are left out if empty."""
         content = {**asdict(self), "definition": mode_of(self.label_mode).definition}
@@ -156,17 +172,12 @@ def summarize(
     """
     per_image = counts.per_image
     total = per_image.sum(0)
-    headlines: dict[str, Measure] = {**HEADLINES, "pixel_accuracy": counts.accuracy}
+    headlines = _headlines(counts.label_mode)
     found = {name: float(np.nan_to_num(measure(total))) for name, measure in headlines.items()}
     by_image = formulas.mean_iou(per_image)
     shown = by_image[~np.isnan(by_image)]
-    resamples = Bootstrap(per_image) if with_intervals else None
-    per_class = _per_class(total, class_map, resamples)
-    intervals: dict[str, Interval] = {}
-    if resamples:
-        drawn = {name: resamples.interval(measure) for name, measure in headlines.items()}
-        intervals = {name: interval for name, interval in drawn.items() if interval}
-    return Metrics(
+    per_class = _per_class(total, class_map)
+    metrics = Metrics(
         images=len(per_image),
         label_mode=counts.label_mode,
         mean_iou=found["mean_iou"],
@@ -177,14 +188,16 @@ def summarize(
         image_mean_iou=math.fsum(shown) / max(1, len(shown)),
         per_class=per_class,
         absent_classes=tuple(entry.name for entry in per_class if not entry.pixels),
-        intervals=intervals,
         counts=per_image,
     )
+    return metrics.with_intervals() if with_intervals else metrics
 
 
-def _per_class(
-    total: formulas.Counts, class_map: ClassMap, resamples: Bootstrap | None
-) -> tuple[ClassMetrics, ...]:
+def _headlines(label_mode: LabelMode) -> dict[str, Measure]:
+    return {**HEADLINES, "pixel_accuracy": COUNTS[label_mode].accuracy}
+
+
+def _per_class(total: formulas.Counts, class_map: ClassMap) -> tuple[ClassMetrics, ...]:
     columns = {
         name: [None if math.isnan(value) else float(value) for value in measure(total)]
         for name, measure in (
@@ -193,15 +206,14 @@ def _per_class(
         )
     }  # fmt: skip
     pixels = (total[0] + total[2]).tolist()
-    intervals: list[Interval | None] = [None] * class_map.num_classes
-    if resamples:
-        intervals = resamples.class_intervals(formulas.iou)
     return tuple(
         ClassMetrics(
             name=name,
-            **{column: values[index] for column, values in columns.items()},
+            iou=columns["iou"][index],
+            dice=columns["dice"][index],
+            precision=columns["precision"][index],
+            recall=columns["recall"][index],
             pixels=pixels[index],
-            iou_interval=intervals[index],
         )
         for index, name in enumerate(class_map.names)
     )

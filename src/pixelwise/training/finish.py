@@ -97,6 +97,7 @@ def finish(plan: Plan, trainer: Trainer, machine: Machine, listener: Listener) -
         plan.dataset,
         plan.recipe,
         lambda name: plan.validation[places[name]],
+        notes=_notes_on_details(metrics),
     )
     pictures = _draw_pictures(plan, predictor, folder)
     machine.keep(REPORT_KEY, round(time.perf_counter() - began, 1))
@@ -119,8 +120,21 @@ def _evaluated(plan: Plan, trainer: Trainer, predictor: Predictor) -> Metrics:
     extra = create_metrics(plan.recipe.training.metrics)
     metrics = evaluate_samples(predictor, iter(chosen), len(chosen), detailed=True, extra=extra)
     if kept is not None and len(chosen) < len(samples):
-        metrics = dataclasses.replace(kept, detail=metrics.detail)
+        metrics = dataclasses.replace(kept.with_intervals(), detail=metrics.detail)
     return dataclasses.replace(metrics, selected_on=len(samples))
+
+
+def _notes_on_details(metrics: Metrics) -> tuple[str, ...]:
+    """Say where details cover only some of the images, for want of time."""
+    assert metrics.detail is not None
+    num_detailed = len(metrics.detail.per_image)
+    if num_detailed == metrics.images:
+        return ()
+    line = (
+        f"borders, objects, calibration and examples: measured on {num_detailed} of "
+        f"{metrics.images} validation images, because the budget was used up"
+    )
+    return (line,)
 
 
 def _draw_pictures(plan: Plan, predictor: Predictor, folder: Path) -> list[Path]:
