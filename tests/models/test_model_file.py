@@ -168,6 +168,12 @@ def test_a_file_of_a_newer_pixelwise_is_refused_with_advice(saved):
     assert "pip install -U pixelwise" in message
 
 
+def test_a_file_of_the_first_version_says_to_train_again(saved):
+    rewrite(saved, {"version": 1, "scores": None})
+    with pytest.raises(ModelFileError, match=r"Got 1, of an earlier pixelwise.*Train again"):
+        load_model_file(saved)
+
+
 def test_an_unknown_architecture_is_refused_by_name(saved):
     rewrite(saved, {"architecture": "encoder-decodr"})
     assert "encoder-decodr" in refusal_of(saved)

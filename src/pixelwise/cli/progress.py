@@ -23,7 +23,7 @@ def _print_lines(event: Event) -> None:
     elif isinstance(event, EpochEnded):
         note(_epoch_line(event.row, event.epochs, event.eta_s))
     elif isinstance(event, WarningRaised):
-        note(f"watch out: {event.text} [{event.kind}]")
+        note(f"warning: {event.text} [{event.kind}]")
     elif isinstance(event, FilesWritten):
         note("pictures:")
         for path in event.paths:

@@ -28,7 +28,7 @@ METADATA_KEY = "pixelwise"
 MODEL_NAME = "model.safetensors"
 """Name of the model file in a run folder."""
 
-FILE_VERSION = 1
+FILE_VERSION = 2
 """Version of the layout; increased when older versions of pixelwise cannot read the file."""
 
 
@@ -173,6 +173,11 @@ def _read_card(description: str, path: Path) -> ModelCard:
             raise ModelFileError(
                 f"{path} must be of version {FILE_VERSION} or older. Got {version}. "
                 "Update pixelwise: pip install -U pixelwise"
+            )
+        if version == 1:
+            raise ModelFileError(
+                f"{path} must be of version {FILE_VERSION}. Got 1, of an earlier pixelwise, whose "
+                "model files are no longer read. Train again from the recipe.yaml of its run"
             )
         return ModelCard.model_validate(content)
     except (json.JSONDecodeError, AttributeError, TypeError, ValidationError) as error:
