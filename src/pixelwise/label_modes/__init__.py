@@ -1,6 +1,6 @@
-"""The two label modes, each an object that does whatever differs between them.
+"""The two label modes; each is an object that implements everything that differs between them.
 
-Nothing else in the package asks which mode labels have: see docs/decisions/0022-label-mode.md.
+No other code branches on the label mode: see docs/decisions/0022-label-mode.md.
 """
 
 from pixelwise.classes import LabelMode
@@ -14,5 +14,5 @@ MODES: dict[str, Mode] = {mode.name: mode for mode in (Multiclass(), Multilabel(
 
 
 def mode_of(name: LabelMode) -> Mode:
-    """The object of a label mode by its name, as recipes, cards and samples hold it."""
+    """Return the object for the label mode named in a recipe, card or sample."""
     return MODES[name]

@@ -16,50 +16,54 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 THRESHOLD = 0.5
-"""A multilabel class is predicted where its probability is above this."""
+"""A multilabel class is predicted where its probability is above this value."""
 
 Floats = npt.NDArray[np.float32]
 Place = tuple[slice, slice]
-"""The rows and columns of a part of an image."""
+"""Rows and columns of a rectangle of an image."""
 
 Places = tuple[npt.NDArray[np.intp], ...]
-"""Indices of single elements of an array, an array (P,) for each of its axes."""
+"""Indices of single elements of an array: one array (P,) for each axis."""
 
 
 class Mode(ABC):
-    """One of the two ways to label pixels; it has no state.
+    """Base class of the two label modes; instances have no state.
 
-    In the methods, a *mask* is one of a sample: multiclass uint8 (H, W) class ids, 255 is ignored;
-    multilabel uint8 (K, H, W), 0 to 255 for 0 to 1. A *batch mask* is a tensor of N of them.
-    A *decision* is what :meth:`decide` gives. *choices* are what has to be decided at a pixel: once
-    which of K classes it is (one question of K answers), or for each class whether the pixel is of
-    it (K questions of two answers, 0 and 1).
+    Terms used in the methods:
+
+    - A *mask* is the mask of one sample. Multiclass: class ids, uint8 (H, W), where 255 is ignored.
+      Multilabel: uint8 (K, H, W), where 0 to 255 stands for 0 to 1.
+    - A *batch mask* is a tensor of N masks.
+    - A *decision* is the result of :meth:`decide`.
+    - A *choice* is a question that is answered at every pixel. Multiclass: one question with K
+      answers, the class of the pixel. Multilabel: K questions with two answers each, 0 or 1,
+      whether the pixel belongs to the class.
     """
 
     name: ClassVar[LabelMode]
-    """As recipes, cards and JSON say it."""
+    """Name in recipes, cards and JSON."""
     holds_ids: ClassVar[bool]
-    """Masks hold class ids, so that a value can mean ignored."""
+    """Whether masks hold class ids, so that one value can mark ignored pixels."""
     needs_background: ClassVar[bool]
-    """Every pixel is of one class, so that one class has to be the rest of the image."""
+    """Whether every pixel belongs to exactly one class, so that a background class is needed."""
     padding: ClassVar[int]
-    """What a mask holds beyond the image."""
+    """Mask value of the padding outside the image."""
     min_classes: ClassVar[int]
-    """The training masks must show this many classes, or there is nothing to tell apart."""
+    """Minimum number of classes that the training masks must show."""
     balances_rare: ClassVar[bool]
-    """The loss weighs the classes by default where one of them is rare."""
+    """Whether the loss is class-weighted by default if a class is rare."""
     definition: ClassVar[str]
-    """What the metrics mean, said beside them."""
+    """Definition of the metrics, reported together with them."""
     prediction_title: ClassVar[str]
-    """Of a picture of a decision."""
+    """Title of a picture of a decision."""
     error_words: ClassVar[tuple[str, ...]]
-    """What each plane of :meth:`errors` that can hold anything is called."""
+    """Names of the planes of :meth:`errors`, without those that are always empty."""
 
     # --- logits ---
 
     @abstractmethod
     def decide(self, logits: Tensor) -> Tensor:
-        """The decision of logits (..., K, H, W), on their device.
+        """Return the decision for logits (..., K, H, W), on their device.
 
         Returns:
             Multiclass: class ids, uint8 (..., H, W). Multilabel: bool (..., K, H, W).
@@ -67,48 +71,49 @@ class Mode(ABC):
 
     @abstractmethod
     def probabilities(self, logits: Tensor, temperature: float = 1.0) -> Tensor:
-        """Probabilities of logits (..., K, H, W), 0 to 1, of their shape and on their device.
+        """Return the probabilities, 0 to 1, with the shape and device of the logits.
 
         Args:
-            logits: Raw scores.
-            temperature: Above 0; logits are divided by it, so that confidence means accuracy.
+            logits: Raw scores, float (..., K, H, W).
+            temperature: Positive divisor of the logits (temperature scaling), which makes
+                confidence match accuracy.
         """
 
     @abstractmethod
     def loss(
         self, logits: Tensor, mask: Tensor, valid: Tensor, class_weights: Tensor | None = None
     ) -> Tensor:
-        """The mean negative log-likelihood of a batch.
+        """Return the mean negative log-likelihood of a batch.
 
         Args:
             logits: Raw scores, float32 (N, K, H, W).
-            mask: A batch mask, uint8.
-            valid: bool (N, H, W); False beyond the image.
-            class_weights: (K,), or ``None``.
+            mask: Batch mask, uint8.
+            valid: bool (N, H, W); False outside the image.
+            class_weights: Class weights, float (K,), or ``None``.
 
         Returns:
-            Scalar, 0 or more, in nats per labeled pixel (multilabel: per pixel and class).
+            Scalar, at least 0, in nats per labeled pixel (multilabel: per pixel and class).
         """
 
     @abstractmethod
     def constant_loss(self, shares: Tensor, weights: Tensor) -> float:
-        """The lowest :meth:`loss` that one prediction for all pixels can have.
+        """Return the lowest :meth:`loss` of a prediction that is the same for all pixels.
 
         Args:
-            shares: Share of the labeled pixels that is of each class, float64 (K,).
-            weights: Of the classes, float64 (K,).
+            shares: Share of each class among the labeled pixels, float64 (K,).
+            weights: Class weights, float64 (K,).
         """
 
     @abstractmethod
     def guessing_loss(self, num_classes: int) -> float:
-        """The :meth:`loss` where all answers are equally likely."""
+        """Return the :meth:`loss` of a prediction in which all answers are equally likely."""
 
     @abstractmethod
     def balanced_weights(self, shares: Tensor) -> Tensor:
-        """Class weights that lift rare classes by 1 / sqrt(frequency).
+        """Return class weights that emphasize rare classes, roughly by 1 / sqrt(frequency).
 
         Args:
-            shares: As :meth:`constant_loss`.
+            shares: Share of each class among the labeled pixels, float64 (K,).
 
         Returns:
             float64 (K,); 1 for a class that never occurs.
@@ -118,77 +123,83 @@ class Mode(ABC):
 
     @abstractmethod
     def classes_in_batch(self, mask: Tensor, num_classes: int) -> Tensor:
-        """Which classes a batch mask shows at all, bool (K,)."""
+        """Return which classes occur in a batch mask, bool (K,)."""
 
     @abstractmethod
     def labeled_crops(self, mask: Tensor, valid: Tensor | None) -> Tensor:
-        """Which masks of a batch have something to learn from, bool (N,).
+        """Return which masks of a batch contain labeled pixels, bool (N,).
 
         Args:
-            mask: A batch mask.
-            valid: bool (N, H, W); ``None`` where all crops lie inside their images.
+            mask: Batch mask.
+            valid: bool (N, H, W); ``None`` if all crops lie inside their images.
         """
 
     @abstractmethod
     def batch_frequencies(self, mask: Tensor, valid: Tensor, num_classes: int) -> Tensor:
-        """Share of the labeled pixels of a batch that is of each class, float (K,)."""
+        """Return the share of each class among the labeled pixels of a batch, float (K,)."""
 
     # --- masks ---
 
     @abstractmethod
     def ignored(self, mask: UInt8Array) -> BoolArray:
-        """Which pixels are ignored, bool (H, W)."""
+        """Return which pixels are ignored, bool (H, W)."""
 
     @abstractmethod
     def ignore(self, mask: UInt8Array, where: BoolArray) -> None:
-        """Mark pixels, bool (H, W), as ignored in a mask, in place, where the mode can do so."""
+        """Mark pixels as ignored in place, if the mode supports it; ``where`` is bool (H, W)."""
 
     @abstractmethod
     def is_soft(self, mask: UInt8Array) -> bool:
-        """Some pixels are of a class by a part."""
+        """Return whether the mask contains fractional labels."""
 
     @abstractmethod
     def hard(self, mask: UInt8Array) -> UInt8Array:
-        """The mask without soft pixels: those of at least one half are of the class."""
+        """Return the mask with fractional labels rounded: at least one half counts as the class."""
 
     @abstractmethod
     def num_labeled(self, mask: UInt8Array) -> int:
-        """Pixels to evaluate against: labeled ones (multilabel: those of each class, added up)."""
+        """Return the number of labeled pixels to evaluate (multilabel: summed over the classes)."""
 
     @abstractmethod
     def count(self, mask: UInt8Array, num_classes: int) -> tuple[npt.NDArray[np.int64], int]:
-        """Pixels of each class, int64 (K,), soft ones from one half on; and ignored pixels."""
+        """Return the pixels of each class, int64 (K,), and the number of ignored pixels.
+
+        A fractional label counts as one pixel if it is at least one half.
+        """
 
     @abstractmethod
     def coverage(self, mask: UInt8Array, num_classes: int) -> tuple[npt.NDArray[np.float64], int]:
-        """Pixels of each class, float64 (K,), soft ones by their share; and ignored pixels."""
+        """Return the pixels of each class, float64 (K,), and the number of ignored pixels.
+
+        A fractional label counts as that fraction of a pixel.
+        """
 
     @abstractmethod
     def classes_shown(self, mask: UInt8Array, num_classes: int) -> BoolArray:
-        """Which classes a mask shows, bool (K,), soft ones from one half on."""
+        """Return which classes occur in a mask, bool (K,); fractional labels count from 1/2."""
 
     @abstractmethod
     def planes(self, mask: Array, num_classes: int) -> Iterator[BoolArray]:
-        """Of each class the pixels that are of it, bool (H, W), of a mask or a decision."""
+        """Iterate over the classes: the pixels of each, bool (H, W), in a mask or a decision."""
 
     @abstractmethod
     def targets(self, mask: UInt8Array, num_classes: int) -> Array:
-        """How much each pixel is of each class: (K, H, W), 0 to 1, bool or float32."""
+        """Return the membership of each pixel in each class: (K, H, W), 0 to 1, bool or float32."""
 
     @abstractmethod
     def ground(self, class_map: ClassMap) -> int | None:
-        """The class that is no object, ``None`` where every class is one or none is known."""
+        """Return the class that is not an object, or ``None`` if there is none or it is unknown."""
 
     # --- regions of annotation files ---
 
     @abstractmethod
     def blank(self, size: tuple[int, int], num_classes: int, unpainted: int) -> UInt8Array:
-        """A mask of a height and a width without any region.
+        """Return an empty mask.
 
         Args:
             size: Height and width.
-            num_classes: K.
-            unpainted: The class id of pixels without a region, where they must have one.
+            num_classes: Number of classes K.
+            unpainted: Value of the pixels outside all regions; multilabel masks do not use it.
         """
 
     @abstractmethod
@@ -196,94 +207,98 @@ class Mode(ABC):
         """Paint a region into a mask, in place.
 
         Args:
-            mask: The mask.
-            place: Where the region lies.
-            region: bool (h, w).
-            index: Its class, or 255 to ignore it, which multilabel masks cannot.
+            mask: Mask to modify.
+            place: Rows and columns of the region.
+            region: Shape of the region, bool (h, w).
+            index: Class id, or 255 for ignored pixels, which multilabel masks cannot represent.
         """
 
     @abstractmethod
     def erase(self, mask: UInt8Array, place: Place, region: BoolArray, index: int) -> None:
-        """Take a class off a region, in place; where another class replaces it, nothing is done."""
+        """Remove a class from a region, in place; a no-op if another class will replace it."""
 
     @abstractmethod
     def regions(self, mask: UInt8Array, unpainted: int) -> list[tuple[int, BoolArray]]:
-        """What to paint on :meth:`blank` to get the mask: (class id or 255, bool (H, W))."""
+        """Return the regions to paint on :meth:`blank` to get the mask.
+
+        Returns:
+            Class id, or 255 for ignored pixels, and region, bool (H, W), one pair per region.
+        """
 
     # --- pictures ---
 
     @abstractmethod
     def numbers(self, probabilities: Floats) -> UInt8Array:
-        """What an index picture of probabilities (K, H, W) holds, uint8 (H, W).
+        """Return the values of an index picture for probabilities (K, H, W), uint8 (H, W).
 
-        Multiclass: class ids. Multilabel: 1 + the likeliest class above the threshold, 0 for none.
+        Multiclass: class ids. Multilabel: 1 + the most likely class above the threshold, or 0.
         """
 
     @abstractmethod
     def numbers_of_mask(self, mask: UInt8Array) -> UInt8Array:
-        """The same of a mask; 0 for ignored pixels."""
+        """Return the values of an index picture for a mask, uint8 (H, W); 0 for ignored pixels."""
 
     @abstractmethod
     def palette(self, class_map: ClassMap) -> tuple[Color, ...]:
-        """A color for each of the :meth:`numbers`."""
+        """Return one color for each value of :meth:`numbers`."""
 
     @abstractmethod
     def untinted(self, class_map: ClassMap) -> int | None:
-        """Which of the :meth:`numbers` leaves an overlay as the image is, if any."""
+        """Return the value of :meth:`numbers` that is left untinted in an overlay, or ``None``."""
 
     @abstractmethod
     def decided_planes(self, probabilities: Floats) -> list[BoolArray]:
-        """Of each class the pixels that are predicted as it, bool (H, W)."""
+        """Return, for each class, the pixels predicted as it, bool (H, W)."""
 
     @abstractmethod
     def errors(self, probabilities: Floats, mask: UInt8Array) -> tuple[BoolArray, BoolArray]:
-        """Where a class is predicted that is not there, and where one is missed, bool (H, W)."""
+        """Return where a class is predicted wrongly, and where one is missed, both bool (H, W)."""
 
     # --- metrics ---
 
     @abstractmethod
     def choice_shape(self, num_classes: int) -> tuple[int, int]:
-        """How many questions a pixel asks, Q, and how many answers each has, J."""
+        """Return the number of questions per pixel, Q, and the number of answers to each, J."""
 
     @abstractmethod
     def choice_names(self, names: tuple[str, ...]) -> list[tuple[str | None, ...]]:
-        """The answers of each question; ``None`` is that a pixel is not of the class."""
+        """Return the names of the answers to each question; ``None`` means "not of this class"."""
 
     @abstractmethod
     def choice_probabilities(self, probabilities: Floats) -> Iterator[Floats]:
-        """Of each question the probabilities of its answers, float32 (J, H, W)."""
+        """Iterate over the questions: the probabilities of the answers, float32 (J, H, W)."""
 
     @abstractmethod
     def choices(self, mask: Array) -> Iterator[UInt8Array]:
-        """Of each question the answer, uint8 (H, W), 255 is ignored, by a mask or a decision."""
+        """Iterate over the questions: the answers in a mask or decision, uint8 (H, W), or 255."""
 
     @abstractmethod
     def per_class(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """What questions and answers (Q, J) say of the classes, (K,)."""
+        """Reduce values per question and answer, (Q, J), to values per class, (K,)."""
 
     @abstractmethod
     def confidences(
         self, probabilities: Floats, decision: Array, mask: UInt8Array
     ) -> tuple[Floats, BoolArray]:
-        """The probability of each decision about a labeled pixel, and whether it is right."""
+        """Return the probability of each labeled decision, and whether the decision is correct."""
 
     @abstractmethod
     def labeled_logits(self, logits: Floats, mask: UInt8Array) -> tuple[Floats, Array]:
-        """The logits of what is labeled, and what they should say.
+        """Return the logits of the labeled pixels and their targets.
 
         Returns:
-            Multiclass: float32 (K, P) and class ids (P,). Multilabel: float32 (P,) and the targets
+            Multiclass: float32 (K, P) and class ids (P,). Multilabel: float32 (P,) and targets
             (P,), 0 to 1.
         """
 
     @abstractmethod
     def num_decisions(self, mask: UInt8Array) -> int:
-        """How many decisions are labeled: pixels (multilabel: times classes)."""
+        """Return the number of labeled decisions: labeled pixels, or pixels times classes."""
 
     @abstractmethod
     def places(self, mask: UInt8Array, numbers: npt.NDArray[np.int64]) -> Places:
-        """Where labeled decisions of some numbers, from 0 on, lie in the mask, as its indices."""
+        """Return the mask indices of labeled decisions, which are numbered from 0."""
 
     @abstractmethod
     def target(self, values: UInt8Array) -> Array:
-        """What logits should say where a mask holds these values: class ids, or 0 to 1."""
+        """Convert mask values to targets for logits: class ids, or values from 0 to 1."""

@@ -1,4 +1,4 @@
-"""The negative log-likelihood of the two label modes; ignored pixels and padding count nowhere."""
+"""The negative log-likelihood of the two label modes; ignored pixels and padding do not count."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pixelwise.classes import IGNORE_INDEX
 def cross_entropy_loss(
     logits: Tensor, mask: Tensor, *, class_weights: Tensor | None = None
 ) -> Tensor:
-    """Cross-entropy, averaged over the labeled pixels of the batch.
+    """Return the cross-entropy, averaged over the labeled pixels of the batch.
 
     Args:
         logits: Raw scores, float (N, K, H, W).
-        mask: Class ids, int64 (N, H, W); pixels equal to 255 count nowhere.
-        class_weights: (K,); each pixel counts by the weight of its class.
+        mask: Class ids, int64 (N, H, W); pixels with the value 255 are ignored.
+        class_weights: Class weights, float (K,); each pixel is weighted by its class.
 
     Returns:
-        Scalar, 0 or more; 0 for a batch that is ignored altogether.
+        Scalar, at least 0; 0 if all pixels of the batch are ignored.
 
     Reference:
         Long et al., Fully Convolutional Networks (2015), arXiv:1411.4038.
@@ -32,16 +32,16 @@ def cross_entropy_loss(
 def binary_cross_entropy_loss(
     logits: Tensor, mask: Tensor, valid: Tensor, *, class_weights: Tensor | None = None
 ) -> Tensor:
-    """Binary cross-entropy with soft targets, averaged over valid pixels and classes.
+    """Return the binary cross-entropy with soft targets, averaged over valid pixels and classes.
 
     Args:
         logits: Raw scores, float (N, K, H, W).
-        mask: Soft target, float (N, K, H, W), 0 to 1.
-        valid: bool (N, H, W); other pixels count nowhere.
-        class_weights: (K,); how much more the pixels of a class count than those without it.
+        mask: Soft targets, float (N, K, H, W), 0 to 1.
+        valid: bool (N, H, W); pixels that are False do not count.
+        class_weights: Weights of the positive pixels of each class, float (K,).
 
     Returns:
-        Scalar, 0 or more.
+        Scalar, at least 0.
     """
     weight = valid[:, None].to(logits.dtype).expand_as(logits)
     total = nn.functional.binary_cross_entropy_with_logits(

@@ -1,1 +1,1 @@
-"""Predicts logits, probabilities, class ids and files from images of any size."""
+"""Prediction of logits, probabilities, class ids and files for images of any size."""

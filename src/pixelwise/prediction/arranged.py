@@ -1,4 +1,4 @@
-"""Copies a model for prediction without changing its device, memory format or mode."""
+"""Copies a model for prediction without changing the original's device, memory format or mode."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from pixelwise.models.base import SegmentationModel
 
 
 def arranged(model: SegmentationModel, device: torch.device) -> SegmentationModel:
-    """A model in evaluation mode, on a device, with its weights laid out channels last.
+    """Return a copy of a model in evaluation mode, on a device, in channels-last format.
 
-    Weights that already lie there in that layout are shared and take no memory; all others are
-    copied. Hooks are shared, so one that is registered on the given model, before or after, is
-    called when the twin computes.
+    Weights that are already on the device in this format are shared and use no extra memory; all
+    others are copied. Hooks are shared, so that a hook registered on the original, before or after
+    this call, is also called by the copy.
 
     Args:
-        model: The network; it is not changed.
-        device: Where the twin computes.
+        model: Network; it is not changed.
+        device: Device of the copy.
 
     Returns:
-        A model of the same classes and attributes, with every layer in evaluation mode.
+        Model with the same classes and attributes, and every layer in evaluation mode.
     """
-    memo: dict[int, Any] = {}  # deepcopy takes from it what must not be copied as it is
+    memo: dict[int, Any] = {}  # objects that deepcopy replaces by these values
     for layer in model.modules():
         for name, value in vars(layer).items():
             if "_hooks" in name and isinstance(value, dict):
                 memo[id(value)] = value
-            elif isinstance(value, Tensor):  # such as a weight that a hook computes
+            elif isinstance(value, Tensor):  # e.g. a weight computed by a hook
                 memo[id(value)] = _placed(value, device)
     for buffer in model.buffers():
         memo[id(buffer)] = _placed(buffer, device)
@@ -43,6 +43,6 @@ def arranged(model: SegmentationModel, device: torch.device) -> SegmentationMode
 
 
 def _placed(values: Tensor, device: torch.device) -> Tensor:
-    """The same values on a device, those of convolutions channels last; shared where they are."""
+    """Move a tensor to a device, 4-D ones in channels-last format; copy only if needed."""
     values = values.detach().to(device)
     return values.contiguous(memory_format=torch.channels_last) if values.ndim == 4 else values

@@ -10,59 +10,60 @@ from typing import Protocol
 import torch
 
 MAX_ACCELERATOR_PIXELS = 2**22
-"""Larger batches are not faster; most accelerators so compute the same batches."""
+"""Upper limit: larger batches are not faster, and with it most accelerators use the same
+batches."""
 
 MEMORY_SHARE = 0.5
-"""Of the free memory that a batch may take: logits at the images' own size need some too."""
+"""Share of the free memory that a batch may use; full-size logits need memory as well."""
 
 
 class DeviceMemory(Protocol):
     """Memory queries of a device, in bytes."""
 
     def begin(self) -> int:
-        """Let the peak begin again; what is allocated now."""
+        """Reset the peak and return the memory allocated now."""
         ...
 
     def peak(self) -> int:
-        """The most that was allocated since :meth:`begin`."""
+        """Return the peak memory allocated since :meth:`begin`."""
         ...
 
     def free(self) -> int:
-        """What can still be allocated."""
+        """Return the memory that can still be allocated."""
         ...
 
 
 class CudaMemory:
-    """The memory of a CUDA device, as torch allocates it.
+    """Memory of a CUDA device, as allocated by torch.
 
     Args:
-        device: The device.
+        device: CUDA device.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
 
     def begin(self) -> int:
-        """Let the peak begin again; what is allocated now."""
+        """Reset the peak and return the memory allocated now."""
         torch.cuda.reset_peak_memory_stats(self._device)
         return torch.cuda.memory_allocated(self._device)
 
     def peak(self) -> int:
-        """The most that was allocated since :meth:`begin`."""
+        """Return the peak memory allocated since :meth:`begin`."""
         return torch.cuda.max_memory_allocated(self._device)
 
     def free(self) -> int:
-        """What the device has left, and what torch keeps and does not use."""
+        """Return the free memory of the device plus the unused memory reserved by torch."""
         left, _ = torch.cuda.mem_get_info(self._device)
         kept = torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
         return left + kept
 
 
 class BatchPixels:
-    """The size of batches on a device; safe to share between threads.
+    """Batch size for a device, in pixels; thread-safe.
 
     Args:
-        memory: Of the device; ``None`` for a processor, whose batches are not enlarged.
+        memory: Memory of the device; ``None`` for a device whose memory is not measured.
     """
 
     def __init__(self, memory: DeviceMemory | None) -> None:
@@ -72,14 +73,16 @@ class BatchPixels:
 
     @classmethod
     def on(cls, device: torch.device) -> BatchPixels:
-        """For a device; only CUDA tells what a batch takes."""
+        """Create it for a device; memory is measured on CUDA only."""
         return cls(CudaMemory(device) if device.type == "cuda" else None)
 
     def limit(self, smallest: int) -> int:
-        """Pixels of a batch: a power of two, so that a little less free memory changes nothing.
+        """Return the maximum number of pixels of a batch.
+
+        Measured limits are powers of two, so that small changes in free memory do not matter.
 
         Args:
-            smallest: What is allowed before anything is measured, and always.
+            smallest: Minimum, which is also used until memory has been measured.
         """
         if self._memory is None or self._bytes_per_pixel is None:
             return smallest
@@ -87,20 +90,20 @@ class BatchPixels:
         return max(smallest, min(MAX_ACCELERATOR_PIXELS, 1 << max(0, fitting.bit_length() - 1)))
 
     def has_room_for(self, num_bytes: int) -> bool:
-        """Whether the device holds that much beside a batch; a processor always does."""
+        """Return whether this many bytes fit beside a batch; True if memory is not measured."""
         return self._memory is None or num_bytes <= MEMORY_SHARE * self._memory.free()
 
     @contextmanager
     def measured(self, pixels: int) -> Iterator[None]:
-        """Measure, the first time, what a batch takes that is computed in this context.
+        """Measure the memory of the batch computed in this context, the first time only.
 
         Args:
-            pixels: Of the batch.
+            pixels: Number of pixels of the batch.
         """
         if self._memory is None or self._bytes_per_pixel is not None:
             yield
             return
-        with self._lock:  # a second thread waits, and so measures no sum of two batches
+        with self._lock:  # two threads at once would measure the sum of their batches
             before = self._memory.begin()
             yield
             taken = max(1, self._memory.peak() - before)

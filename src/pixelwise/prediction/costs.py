@@ -18,25 +18,25 @@ from pixelwise.io.arrays import Array
 from pixelwise.prediction.predictor import Predictor, load_model
 
 NUM_ROUNDS = 5
-"""Every model predicts every image so often, beside a first round that is not counted."""
+"""Number of timed predictions per model and image, after one untimed round."""
 
 MAX_MEASURING_S = 30.0
-"""No further round is begun after this time."""
+"""No further round is started after this time."""
 
 MEMORY_TIMEOUT_S = 180.0
 
 STATUS = Path("/proc/self/status")
-"""Where Linux says how much memory a process has had at most."""
+"""File in which Linux reports the peak memory of a process."""
 
 
 def latencies_ms(predictors: Sequence[Predictor], images: Sequence[Array]) -> list[float]:
     """Measure the prediction time: the median over images and rounds.
 
-    The models take turns at every image, so that a machine that slows down slows all of them.
+    The models alternate on every image, so that a temporary slowdown affects all of them.
 
     Args:
-        predictors: At least one.
-        images: At least one, as :meth:`Predictor.predict` takes them.
+        predictors: At least one predictor.
+        images: At least one image, as for :meth:`Predictor.predict`.
 
     Returns:
         Milliseconds per image from the stored image to class ids, one number per predictor.
@@ -47,8 +47,8 @@ def latencies_ms(predictors: Sequence[Predictor], images: Sequence[Array]) -> li
         for image in images:
             for index, predictor in enumerate(predictors):
                 started = time.perf_counter()
-                predictor.predict(image)  # its result is in main memory: the device has ended
-                if number:  # the first round builds the kernels of every size
+                predictor.predict(image)  # returns host memory, so the device has finished
+                if number:  # the first round compiles kernels for every size
                     times[index].append(time.perf_counter() - started)
         if number and time.perf_counter() - began > MAX_MEASURING_S:
             break
@@ -56,19 +56,18 @@ def latencies_ms(predictors: Sequence[Predictor], images: Sequence[Array]) -> li
 
 
 def peak_memory_mb(model: Path, image: Array, device: torch.device) -> float | None:
-    """Measure the memory of a model: its weights and one prediction, without the library itself.
+    """Measure the peak memory of loading a model and predicting one image, without the libraries.
 
-    On CUDA it is what torch has allocated on the device. On a processor a process is started for
-    it, and it is how much that grows beyond what importing the library took; where the system does
-    not tell (only Linux does), it is not known.
+    On CUDA this is the memory that torch allocates on the device. On the CPU it is measured in a
+    new process, as the growth after the libraries are imported; this works on Linux only.
 
     Args:
-        model: A model file or a run folder.
-        image: As :meth:`Predictor.predict` takes it; the larger it is, the more it takes.
-        device: Where to predict.
+        model: Model file or run folder.
+        image: Image as for :meth:`Predictor.predict`; memory grows with its size.
+        device: Device for the prediction.
 
     Returns:
-        10 ** 6 bytes, or ``None``.
+        Peak memory in units of 10**6 bytes, or ``None`` if it cannot be measured.
     """
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -93,19 +92,19 @@ def peak_memory_mb(model: Path, image: Array, device: torch.device) -> float | N
 
 
 def measure_own_memory(model: str, image: str, result: str) -> None:
-    """Predict one image, and write how many bytes this process has grown by.
+    """Predict one image and write the memory growth of this process in bytes to a file.
 
     Args:
-        model: A model file or a run folder.
-        image: An array file of numpy.
-        result: The file to write.
+        model: Model file or run folder.
+        image: Path of a ``.npy`` file.
+        result: Path of the file to write.
     """
-    # One small convolution: the library's own working memory is no model's.
+    # Run a small convolution first: the library's own buffers are not part of the model.
     torch.nn.Conv2d(3, 8, 3)(torch.zeros(1, 3, 32, 32))
     pixels = np.load(image)
     with suppress(OSError):
-        # The highest mark starts again: what importing took for a moment is no part of it. A
-        # system that forbids it gives too small a number, never one that is too large.
+        # Reset the peak, which includes temporary memory of the imports. If the system does not
+        # allow this, the result may be too small but never too large.
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     before = _highest_bytes()
     load_model(model, device="cpu").predict(pixels)
@@ -113,9 +112,9 @@ def measure_own_memory(model: str, image: str, result: str) -> None:
 
 
 def _highest_bytes() -> int:
-    """Memory that this process has had at most.
+    """Return the peak memory of this process in bytes.
 
-    Not ``ru_maxrss``: that a new process takes over from the one that started it.
+    ``ru_maxrss`` is not used, because a new process inherits it from its parent.
     """
     lines = STATUS.read_text("utf-8").splitlines()
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))

@@ -36,35 +36,35 @@ ENGINES = ("auto", "torch", "openvino")
 """Names of the engines."""
 
 MIN_GAIN = 1.1
-"""An engine is taken only where it is faster than torch in float32 by this factor."""
+"""Minimum speedup over torch in float32 for an engine to be chosen."""
 
 SETUP_S = 10.0
-"""What loading, converting and compiling the candidates takes; 3 to 7 s were measured for each."""
+"""Time to load, convert and compile the candidates; 3 to 7 s were measured for each."""
 
 NUM_ROUNDS = 5
-"""Every engine computes a batch so often when it is tried, beside the first time."""
+"""Number of timed batches per engine in a trial, after a first untimed one."""
 
 NUM_FORWARDS = 24
-"""This many batches are computed when three candidates are tried, at about torch's speed."""
+"""Approximate cost of trying three candidates, in batches at the speed of torch."""
 
 MAX_TRIALS = 4
-"""Engines are tried for this many batch shapes; trying and what is compiled cost that much at
-most."""
+"""Maximum number of batch shapes for which engines are tried; it limits the time spent on trials
+and the number of compiled models."""
 
 
 Remember = Callable[[str, Callable[[], list[float]]], list[float]]
-"""Gives what was measured before under a key, or measures now and keeps it."""
+"""Returns the measurement stored under a key, or measures and stores it."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """The result of an engine compared with torch in float32, on one batch.
+    """Comparison of an engine with torch in float32 on one batch.
 
     Attributes:
-        engine: Its name.
-        parity: How far the outputs of both match.
-        speedup: How many times faster it was; ``None`` where it was not measured.
-        error: What it failed with; ``None`` where it did not.
+        engine: Name of the engine.
+        parity: Agreement of the outputs.
+        speedup: Speedup over torch; ``None`` if not measured.
+        error: Error message of the engine; ``None`` if it did not fail.
     """
 
     engine: str
@@ -74,11 +74,11 @@ class Trial:
 
     @property
     def is_passed(self) -> bool:
-        """Its outputs match, and it is fast enough to be taken."""
+        """Whether the outputs match and the speedup is large enough."""
         return self.parity.is_enough and (self.speedup or 0.0) >= MIN_GAIN
 
     def describe(self) -> str:
-        """What is to be said of it, without a full stop."""
+        """Return a description without a full stop."""
         if self.error is not None:
             return f"{self.engine} failed ({self.error})"
         matched = f"matched {self.parity.describe()}"
@@ -92,9 +92,9 @@ class EngineChoice:
     """The engine chosen for batches of one shape.
 
     Attributes:
-        shape: N, C, H, W.
-        engine: The name of the one taken.
-        trials: All that were tried.
+        shape: Batch shape (N, C, H, W).
+        engine: Name of the chosen engine.
+        trials: Trials of all candidates.
     """
 
     shape: tuple[int, ...]
@@ -102,7 +102,7 @@ class EngineChoice:
     trials: tuple[Trial, ...]
 
     def describe(self) -> str:
-        """The line that the user is told."""
+        """Return the message for the user."""
         shape = " x ".join(map(str, self.shape))
         tried = "; ".join(trial.describe() for trial in self.trials)
         return f"engine for batches of {shape}: {self.engine}. Against torch float32: {tried}"
@@ -114,23 +114,23 @@ def engine_by_name(
     decide: Decide,
     note: Note,
 ) -> Engine:
-    """The engine that was asked for.
+    """Return the engine with the given name.
 
     Args:
-        name: One of :data:`ENGINES`. ``auto`` begins with torch and tries others when it pays; of
-            a predictor in bfloat16 it is torch.
-        reference: torch, whose decisions the others must share.
-        decide: Makes decisions of logits.
-        note: Told what was chosen, and what has failed.
+        name: One of :data:`ENGINES`. ``auto`` starts with torch and tries the others when it is
+            worth the time; in bfloat16 it is the same as ``torch``.
+        reference: Torch engine, whose decisions the other engines must match.
+        decide: Function that maps logits to a decision.
+        note: Callback that receives messages about choices and failures.
 
     Raises:
-        UnknownNameError: There is none of that name.
-        ConfigError: The device or the precision leave no choice.
-        MissingExtraError: OpenVINO is asked for and not installed.
+        UnknownNameError: No engine has this name.
+        ConfigError: The engine does not support the device or the precision.
+        MissingExtraError: OpenVINO is requested but not installed.
     """
     if name not in ENGINES:
         raise UnknownNameError("engine", name, ENGINES)
-    has_choice = reference.precision == "float32"  # another one was asked for on purpose
+    has_choice = reference.precision == "float32"  # bfloat16 was requested explicitly
     if name == "torch" or (name == "auto" and not has_choice):
         return reference
     if not has_choice:
@@ -152,7 +152,7 @@ def engine_by_name(
 
 
 def _memory_of(reference: TorchEngine) -> Remember:
-    """What this machine remembers of a model, so that a later prediction chooses the same."""
+    """Return a cache for a model on this machine, so that later choices are the same."""
     machine = Machine.here(str(reference.device))
     model = reference.model
     facts = json.dumps([model.name, model.arguments, model.num_classes], default=str)
@@ -164,7 +164,7 @@ def _memory_of(reference: TorchEngine) -> Remember:
 
 
 def _candidates(reference: TorchEngine, note: Note) -> list[Engine]:
-    """The engines that may be faster than torch on this machine, in the same precision."""
+    """Return the engines that may be faster than torch on this machine at the same precision."""
     if reference.device.type != "cpu":
         return []
     if not is_openvino_installed():
@@ -173,27 +173,29 @@ def _candidates(reference: TorchEngine, note: Note) -> list[Engine]:
     try:
         import_openvino()
         return [OpenVinoEngine(reference.model)]
-    except Exception as error:  # whatever another library raises, torch continues
+    except Exception as error:  # any error of the library: continue with torch
         note(f"OpenVINO cannot be used, torch continues: {in_one_line(error)}")
         return []
 
 
 class AutoEngine:
-    """torch at first; where it computes long enough, the fastest engine whose outputs match.
+    """Engine that starts with torch and switches to the fastest one whose outputs match.
 
-    Engines are tried on a batch shape once torch has spent on that shape what trying costs. So it
-    takes at most about twice as long as torch alone, and that only where the work ends just then.
+    The candidates are tried on a batch shape once torch has spent as much time on this shape as a
+    trial costs. In the worst case, where the work ends right after the trial, this takes about
+    twice as long as torch alone.
 
     Args:
-        reference: torch in float32.
-        candidates: Makes the engines to try, again for each shape; what is not taken is let go.
-        decide: Makes decisions of logits.
-        note: Told of each choice.
-        clock: Seconds that only increase.
-        remember: Gives what was measured before under a key, or measures now.
+        reference: Torch engine in float32.
+        candidates: Function that creates the engines to try, called for each shape; those not
+            chosen are released.
+        decide: Function that maps logits to a decision.
+        note: Callback that receives a message about each choice.
+        clock: Monotonic clock in seconds.
+        remember: Function that returns a stored measurement for a key, or measures.
 
     Attributes:
-        choices: What was chosen so far.
+        choices: Choices made so far.
     """
 
     name = "auto"
@@ -236,18 +238,18 @@ class AutoEngine:
 
     def _timed(self, engine: Engine, images: Tensor) -> tuple[Tensor, float]:
         started = self._clock()
-        logits = engine(images)  # in main memory, so the device has ended
+        logits = engine(images)  # in host memory, so the device has finished
         return logits, self._clock() - started
 
     def _choose(self, images: Tensor, reference: Tensor) -> None:
-        """Try the candidates on a batch of which torch says ``reference``, and take the best."""
+        """Try the candidates on a batch, with the logits of torch as reference, and choose."""
         shape = tuple(images.shape)
         self._num_trials_left -= 1
         self._chosen[shape] = self._reference
         try:
             candidates = list(self._candidates())
             trials = self._try(candidates, images, reference)
-        except Exception as error:  # e.g. a device without bfloat16: nothing is lost but a gain
+        except Exception as error:  # any error here only means that torch continues
             self._note(f"other engines cannot be tried, torch continues: {in_one_line(error)}")
             return
         if not candidates:
@@ -263,7 +265,7 @@ class AutoEngine:
         self._note(self.choices[-1].describe())
 
     def _try(self, candidates: list[Engine], images: Tensor, reference: Tensor) -> list[Trial]:
-        """One trial for each candidate, in order; only those with matching outputs are timed."""
+        """Return one trial per candidate, in order; only engines whose outputs match are timed."""
         trials = [self._compare(engine, images, reference) for engine in candidates]
         running = {
             index: engine
@@ -280,18 +282,18 @@ class AutoEngine:
         return trials
 
     def _speedups(self, engines: list[Engine], images: Tensor) -> list[float]:
-        """How many times faster than torch each engine is."""
+        """Measure the speedup of each engine over torch."""
         torch_s: list[float] = []
         seconds: list[list[float]] = [[] for _ in engines]
-        for _ in range(NUM_ROUNDS):  # in turns: a slow moment of the machine slows all of them
+        for _ in range(NUM_ROUNDS):  # alternate, so that a temporary slowdown affects all engines
             torch_s.append(self._timed(self._reference, images)[1])
             for engine, values in zip(engines, seconds, strict=True):
                 values.append(self._timed(engine, images)[1])
         return [statistics.median(torch_s) / statistics.median(values) for values in seconds]
 
     def _compare(self, engine: Engine, images: Tensor, reference: Tensor) -> Trial:
-        """A first run, in which engines compile."""
+        """Compare the outputs of an engine with those of torch; the engine compiles in this run."""
         try:
             return Trial(engine.name, parity(self._decide, engine(images), reference))
-        except Exception as error:  # whatever another library raises
+        except Exception as error:  # libraries raise errors of any type
             return Trial(engine.name, error=in_one_line(error))

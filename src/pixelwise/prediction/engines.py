@@ -1,6 +1,6 @@
 """Engines that compute logits: torch, which is always available, and OpenVINO.
 
-Which one a prediction takes is decided in :mod:`pixelwise.prediction.engine_choice`.
+:mod:`pixelwise.prediction.engine_choice` decides which one is used.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from pixelwise.models.base import SegmentationModel
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 KEPT_SHAPES = 4
-"""This many compiled batch shapes are kept: full batches and last ones, of two sizes of image."""
+"""Number of compiled batch shapes to keep: full and last batches for two image sizes."""
 
 EXTRA = "export"
-"""The extra of pixelwise that brings OpenVINO."""
+"""Extra of pixelwise that installs OpenVINO."""
 
 
 def checked_precision(name: str) -> Precision:
-    """The precision of that name.
+    """Return the name as a :data:`Precision`.
 
     Raises:
-        UnknownNameError: There is no such precision.
+        UnknownNameError: No precision has this name.
     """
     for precision in PRECISIONS:
         if precision == name:
@@ -47,7 +47,7 @@ class Engine(Protocol):
     """Computes logits.
 
     Attributes:
-        name: The library and its precision, for messages.
+        name: Library and precision, for messages.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Engine(Protocol):
         """Segment a batch.
 
         Args:
-            images: Normalized, float32 (N, C, H, W), on the model's device.
+            images: Normalized images, float32 (N, C, H, W), on the model's device.
 
         Returns:
             Logits, float32 (N, K, H, W), on the device that computed them.
@@ -65,12 +65,12 @@ class Engine(Protocol):
 
 
 class TorchEngine:
-    """The model as it is.
+    """Engine that runs the model in torch.
 
     Args:
-        model: The network, on ``device``.
-        device: Where it computes.
-        precision: ``float32``, or ``bfloat16`` by autocast.
+        model: Network, on ``device``.
+        device: Device to compute on.
+        precision: ``float32``, or ``bfloat16`` with autocast.
     """
 
     def __init__(
@@ -90,12 +90,13 @@ class TorchEngine:
 
 
 class OpenVinoEngine:
-    """The model compiled by OpenVINO, in float32 on the processor; each shape takes seconds.
+    """Engine that runs the model compiled with OpenVINO, in float32 on the CPU.
 
-    The threads are as many as torch has. Weights that change are compiled again.
+    Compiling takes seconds per batch shape and is repeated if the weights change. The engine uses
+    as many threads as torch.
 
     Args:
-        model: The network, on the CPU; in evaluation mode whenever the engine is called.
+        model: Network on the CPU; it must be in evaluation mode when the engine is called.
     """
 
     name = "OpenVINO float32"
@@ -110,7 +111,7 @@ class OpenVinoEngine:
 
         Raises:
             MissingExtraError: OpenVINO is not installed.
-            Exception: Whatever OpenVINO raises, such as where it lacks an operation.
+            Exception: OpenVINO failed, for example on an unsupported operation.
         """
         images = images.contiguous()
         weights = _state(self._model)
@@ -127,35 +128,35 @@ class OpenVinoEngine:
         return torch.from_numpy(logits).float()
 
     def _compile(self, images: Tensor) -> Any:
-        """Compile for one shape: the padding inside a model depends on it, and is traced."""
+        """Compile the model for one shape, since traced padding depends on the shape."""
         openvino = import_openvino()
-        with quietly:  # tracing warns of what is fixed on purpose; images are read meanwhile
+        with quietly:  # tracing warns about constants that are intended; other threads read images
             converted = openvino.convert_model(self._model, example_input=images)
         converted.reshape(list(images.shape))
         settings = {
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": "f32",  # without it, OpenVINO takes bfloat16 on AMX
+            "INFERENCE_PRECISION_HINT": "f32",  # without it, OpenVINO uses bfloat16 on AMX
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         }
         return openvino.Core().compile_model(converted, "CPU", settings)
 
 
 def _state(model: SegmentationModel) -> list[tuple[int, int]]:
-    """Where weights lie, and how often they were written to: it differs once they may differ."""
+    """Return the addresses and version counters of all weights, which show whether they changed."""
     tensors = [*model.parameters(), *model.buffers()]
     return [(tensor.data_ptr(), tensor._version) for tensor in tensors]
 
 
 def is_openvino_installed() -> bool:
-    """OpenVINO can be found; it is not loaded for that."""
+    """Return whether OpenVINO is installed, without importing it."""
     return importlib.util.find_spec("openvino") is not None
 
 
 def import_openvino() -> ModuleType:
-    """OpenVINO, without its telemetry.
+    """Import OpenVINO without its telemetry.
 
     Raises:
-        MissingExtraError: It is not installed.
+        MissingExtraError: OpenVINO is not installed.
     """
     try:
         with _without_telemetry():
@@ -168,13 +169,13 @@ def import_openvino() -> ModuleType:
 def _without_telemetry() -> Iterator[None]:
     """Make ``openvino_telemetry`` look as if it were not installed.
 
-    OpenVINO depends on it, and without asking it sends events to Google when it is imported and
-    whenever a model is converted, and writes into the home folder. Where it is absent OpenVINO
-    keeps to a stub for good. Whoever has imported OpenVINO before has decided for themselves.
+    OpenVINO depends on this package. Without asking, it sends events to Google on import and on
+    every model conversion, and writes to the home folder. If the package is missing at import,
+    OpenVINO uses a stub from then on. If the user has imported OpenVINO before, nothing changes.
     """
     missing = object()
     before: Any = sys.modules.get("openvino_telemetry", missing)
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment] # forbids the import
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment] # blocks the import
     try:
         yield
     finally:

@@ -1,7 +1,7 @@
 """Predicts images larger than memory: reads, segments and writes one row of tiles at a time.
 
-What comes out is the same, to the last bit of the class ids, as of the whole image in tiles; where
-the file names pixels that hold nothing, they are ignored in the result.
+The class ids are bit-identical to those of the whole image predicted in tiles. Nodata pixels of the
+file are ignored pixels in the result.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ from pixelwise.prediction.predictor import Predictor, whole_image_step
 from pixelwise.prediction.writers import SaveKind, class_overlay, index_palette, prediction_planes
 
 LARGE_PIXELS = 2**25
-"""Images of more pixels, about 5,800 x 5,800, are predicted in rows of tiles, into TIFF files."""
+"""Images with more pixels, about 5,800 x 5,800, are predicted in rows of tiles, into TIFF files."""
 
 NUM_LOOKS = 16
-"""Number of sampled pixels from which the brightness of an overlay is computed."""
+"""Number of places where rows are sampled to set the brightness of an overlay."""
 
 LOOK_ROWS = 8
 
 
 def num_steps(path: Path) -> int | None:
-    """Rows of tiles in the result of a large image; ``None`` of one that is predicted at once."""
+    """Return the number of tile rows of a large image; ``None`` if it is predicted at once."""
     size = size_in_header(path)
     if size is None or size[0] * size[1] <= LARGE_PIXELS:
         return None
@@ -60,26 +60,26 @@ def predict_large(
     partial: Path,
     on_step: Callable[[int], None],
 ) -> list[Path]:
-    """Segment an image in rows of tiles; after a kill, the same call continues where it stopped.
+    """Segment an image in rows of tiles; if interrupted, the same call resumes where it stopped.
 
-    Files are TIFF in compressed tiles, with the georeference of the image. ``index`` has ignored
-    pixels as its nodata value where the image has one. ``overlay`` has no legend, so that it lies
-    where the image lies.
+    Results are TIFF files with compressed tiles and the georeference of the image. In ``index``
+    files, ignored pixels are the nodata value if the image has one. ``overlay`` files have no
+    legend, so that they align with the image.
 
     Args:
-        predictor: The model.
-        path: TIFF or ``.npy``.
-        folders: What to write, and where.
-        stem: Name of the files, without suffix; may hold folders.
-        partial: A folder for what is done so far; it is there only until all is.
-        on_step: Called with how many rows of tiles are done.
+        predictor: Model.
+        path: TIFF or ``.npy`` file.
+        folders: Output folder of each kind of result.
+        stem: File name without suffix; may contain folders.
+        partial: Folder for partial results; removed when all files are written.
+        on_step: Callback that receives the number of finished rows of tiles.
 
     Returns:
         The files written.
 
     Raises:
         LayoutError: The file or the model needs the whole image at once.
-        DataError: The image is damaged, or is none that the model was trained on.
+        DataError: The image is damaged, or the model was trained on other types of images.
         OutputError: A result cannot be written.
     """
     step = whole_image_step(predictor.card.preprocessing)
@@ -95,7 +95,7 @@ def predict_large(
         try:
             _predict(predictor, image, drawing, files, on_step)
         except DataError as error:
-            # What is done so far is good once the disk, or memory, is there again.
+            # Keep the partial results if only the disk or the memory failed.
             cause = error.__cause__
             if not (is_of_the_system(cause) or isinstance(cause, MemoryError)):
                 files.discard()
@@ -115,7 +115,7 @@ def _predict(
     files: PartialFiles,
     on_step: Callable[[int], None],
 ) -> None:
-    """Segment what is not done yet."""
+    """Segment the rows that are not finished yet."""
     on_step(-(-files.num_rows // TILE_PX))
     if files.num_rows == image.height:
         return
@@ -134,10 +134,10 @@ def _predict(
 
 
 class _Drawing:
-    """The output files of a large image.
+    """Draws the output files of a large image.
 
     Attributes:
-        layers: The files.
+        layers: Output files.
     """
 
     def __init__(
@@ -165,11 +165,11 @@ class _Drawing:
             ]
 
     def draw(self, probabilities: npt.NDArray[np.float32], rows: Rows) -> list[Array]:
-        """The pixels of each layer, of a part of the image; those without data are ignored, or 0.
+        """Return the pixels of each layer for a part of the image; nodata pixels are ignored, or 0.
 
         Args:
             probabilities: float32 (K, H, W).
-            rows: That part of the image.
+            rows: The same part of the image.
         """
         card = self._predictor.card
         drawn: list[Array] = []
@@ -194,7 +194,7 @@ def _planes(
 
 
 class _Waiting:
-    """Finished parts, until they fill a row of tiles of the files."""
+    """Collects finished parts until they fill a row of file tiles."""
 
     def __init__(self, files: PartialFiles, layers: list[Layer], size: tuple[int, int]) -> None:
         self._files = files
@@ -206,7 +206,7 @@ class _Waiting:
         return (num_rows, self._width, 3)[: 2 + (layer.num_samples > 1)]
 
     def add(self, left: int, planes: list[Array]) -> bool:
-        """Add the next part; whether rows were written."""
+        """Add the next part; return whether rows were written."""
         num_rows, num_columns = planes[0].shape[:2]
         if left == 0:
             self._rows = [
@@ -228,7 +228,7 @@ class _Waiting:
 
 
 def _looks(image: ImageRows) -> Array:
-    """Some rows from top to bottom, which say how bright the image is."""
+    """Return sampled rows from top to bottom, which determine the brightness of the image."""
     places = np.linspace(0, max(0, image.height - LOOK_ROWS), NUM_LOOKS).astype(int)
     return np.concatenate(
         [
@@ -254,7 +254,7 @@ def _task(predictor: Predictor, path: Path, folders: Mapping[SaveKind, Path]) ->
 
 
 def _fingerprint(predictor: Predictor) -> str:
-    """A hash of weights and card."""
+    """Return a hash of the weights and the card."""
     digest = hashlib.sha256(predictor.card.model_dump_json().encode())
     for name, tensor in predictor.model.state_dict().items():
         digest.update(name.encode())

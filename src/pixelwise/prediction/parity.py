@@ -18,33 +18,33 @@ MIN_PARITY = 0.999
 """Minimum fraction of pixels on which an engine must agree with torch in float32."""
 
 MIN_CLASS_IOU = 0.99
-"""And where both find every class in the same place, as intersection over union: a rare class that
-is lost altogether is a small share of the pixels."""
+"""Minimum IoU of the two engines for every class: a rare class that is lost completely is only a
+small share of the pixels."""
 
 SLACK_PX = 4
 """Number of pixels per class that may differ in a batch, however small the class is."""
 
 Decide = Callable[[Tensor], npt.NDArray[Any]]
-"""Maps logits (K, H, W) to class ids (H, W), or to yes and no (K, H, W)."""
+"""Maps logits (K, H, W) to a decision: class ids (H, W), or bool (K, H, W)."""
 
 Note = Callable[[str], None]
 """A function that receives a message for the user."""
 
 
 class CheckedEngine:
-    """An engine checked by torch: where it fails or its outputs differ, torch continues alone.
+    """Engine checked against torch, which replaces it if it fails or its outputs differ.
 
-    torch computes the 1st, 2nd, 4th, 8th ... batch of a shape too, so that looking costs next to
-    nothing in the long run.
+    Torch also computes the 1st, 2nd, 4th, 8th ... batch of a shape, so that the cost of checking
+    becomes negligible in the long run.
 
     Args:
-        engine: The faster one.
-        reference: torch in float32.
-        decide: Makes decisions of logits.
-        note: Told when the engine is given up, once.
+        engine: Faster engine.
+        reference: Torch engine in float32.
+        decide: Function that maps logits to a decision.
+        note: Callback that receives one message if the engine is replaced.
 
     Attributes:
-        name: Of what computes.
+        name: Name of the engine in use.
     """
 
     def __init__(self, engine: Engine, reference: Engine, decide: Decide, note: Note) -> None:
@@ -58,7 +58,7 @@ class CheckedEngine:
 
     @property
     def is_given_up(self) -> bool:
-        """The engine is let go, and torch continues alone."""
+        """Whether the engine was dropped in favor of torch."""
         return self._engine is None
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -67,11 +67,11 @@ class CheckedEngine:
             return self._reference(images)
         try:
             logits = self._engine(images)
-        except Exception as error:  # whatever another library raises
+        except Exception as error:  # libraries raise errors of any type
             return self._give_up(images, f"failed: {in_one_line(error)}")
         shape = tuple(images.shape)
         self._num_batches[shape] += 1
-        if self._num_batches[shape].bit_count() > 1:  # no power of two
+        if self._num_batches[shape].bit_count() > 1:  # not a power of two
             return logits
         reference = self._reference(images)
         found = parity(self._decide, logits, reference)
@@ -80,7 +80,7 @@ class CheckedEngine:
         return logits
 
     def _is_one_shape_too_many(self, images: Tensor) -> bool:
-        """To compile for ever other shapes takes longer than torch does."""
+        """Return whether a new shape exceeds the limit: compiling each one is slower than torch."""
         known = self._num_batches
         if tuple(images.shape) in known or len(known) < KEPT_SHAPES:
             return False
@@ -101,12 +101,12 @@ class CheckedEngine:
 
 @dataclass(frozen=True)
 class Parity:
-    """How far the outputs of two engines match on a batch.
+    """Agreement of the outputs of two engines on a batch.
 
     Attributes:
-        share: Of the pixels, 0 to 1; multilabel: matching in all their classes.
-        class_iou: Of the class about which they differ most, the intersection over union of both
-            decisions, :data:`SLACK_PX` pixels let pass; 1 where they differ about none.
+        share: Share of matching pixels, 0 to 1; multilabel pixels must match in all classes.
+        class_iou: Lowest IoU of both decisions over the classes, with a tolerance of
+            :data:`SLACK_PX` pixels; 1 if the decisions are the same.
     """
 
     share: float
@@ -114,11 +114,11 @@ class Parity:
 
     @property
     def is_enough(self) -> bool:
-        """An engine whose outputs match so far may take torch's place."""
+        """Whether the agreement is high enough for the engine to replace torch."""
         return self.share >= MIN_PARITY and self.class_iou >= MIN_CLASS_IOU
 
     def describe(self) -> str:
-        """In words, without a full stop."""
+        """Return a description without a full stop."""
         pixels = f"{percent(self.share)} of the pixels"
         if self.class_iou >= MIN_CLASS_IOU:
             return pixels
@@ -129,12 +129,12 @@ NO_PARITY = Parity(0.0, 0.0)
 
 
 def parity(decide: Decide, logits: Tensor, reference: Tensor) -> Parity:
-    """How far the decisions of an engine match those of another one.
+    """Compare the decisions of an engine with those of a reference.
 
     Args:
-        decide: Makes decisions of logits.
-        logits: float32 (N, K, H, W).
-        reference: The same, of the engine that is trusted.
+        decide: Function that maps logits to a decision.
+        logits: Logits of the engine, float32 (N, K, H, W).
+        reference: Logits of the reference, float32 (N, K, H, W).
     """
     own, other = (np.stack([decide(planes) for planes in batch]) for batch in (logits, reference))
     same = own == other
@@ -155,11 +155,11 @@ def _iou(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> float:
 
 
 def percent(share: float) -> str:
-    """A share for messages, rounded down: what is not all of them must not read as 100 %."""
+    """Format a share as a percentage, rounded down, so that only an exact 1 reads as 100 %."""
     return f"{math.floor(share * 1e5) / 1e3:g} %"
 
 
 def in_one_line(error: Exception) -> str:
-    """Kind and first line of an error."""
+    """Return the type and first line of an error."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

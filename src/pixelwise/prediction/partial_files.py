@@ -1,9 +1,10 @@
-"""Results that grow row by row: finished rows wait on the disk until they become TIFF files.
+"""Writes results row by row: finished rows are kept on disk until they are assembled as TIFF files.
 
-While an image is predicted, a hidden folder beside the results holds one file of compressed tiles
-for each result and a journal. The journal's first line says what is being done; each further line
-says that one more row of tiles is on the disk. A killed run is taken up behind the last whole line.
-When all rows are there, the tiles are copied into TIFF files, which are renamed into place.
+During a prediction, a hidden folder beside the results holds a journal and, for each result, one
+file of compressed tiles. The first line of the journal describes the task; each further line
+records that one more row of tiles is on disk. An interrupted run resumes after the last complete
+line. When all rows are finished, the tiles are copied into TIFF files, which are renamed into
+place.
 """
 
 from __future__ import annotations
@@ -26,29 +27,29 @@ from pixelwise.io.image_rows import Tag
 from pixelwise.io.tiff import NODATA_TAG
 
 TILE_PX = 256
-"""Side of the tiles of the files; their rows are what is journaled."""
+"""Side of the TIFF tiles; the journal records rows of these tiles."""
 
 COMPRESSION_LEVEL = 6
 
 MAX_CLASSIC_BYTES = 2**32 - 2**26
-"""Larger files are BigTIFF; room is left for tags."""
+"""Larger files are BigTIFF; the margin is for tags."""
 
 ASCII = 2
-"""How a TIFF calls text."""
+"""TIFF data type of text."""
 
 JOURNAL = "journal.jsonl"
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One file to be.
+    """One output file.
 
     Attributes:
-        path: The file.
-        dtype: uint8 or uint16.
-        num_samples: Per pixel: 1, or 3 for colors.
-        palette: A color for each value; ``None`` for levels and colors.
-        ignored: The value of pixels that hold nothing, if it is said to readers.
+        path: Path of the file.
+        dtype: ``uint8`` or ``uint16``.
+        num_samples: Samples per pixel: 1, or 3 for RGB.
+        palette: One color per value; ``None`` for grayscale and RGB.
+        ignored: Value written to the file as nodata; ``None`` if there is none.
     """
 
     path: Path
@@ -59,13 +60,13 @@ class Layer:
 
 
 class PartialFiles:
-    """The results of one image, as far as they are done.
+    """Partial results of one image.
 
     Args:
-        folder: Of the parts; it is made here and removed by :meth:`finish`.
-        task: What is being done, as JSON can hold it. Where another task lies in the folder, it is
-            begun again.
-        layers: The files to be.
+        folder: Folder of the partial results; created here and removed by :meth:`finish`.
+        task: JSON-compatible description of the task. If the folder holds another task, it is
+            started over.
+        layers: Output files.
         size: Height and width in pixels.
 
     Raises:
@@ -88,15 +89,16 @@ class PartialFiles:
 
     @property
     def num_rows(self) -> int:
-        """Rows that are done, from the top: a whole number of tiles, or all."""
+        """Number of finished rows from the top: a multiple of the tile height, or all."""
         num_across = -(-self._width // TILE_PX)
         return min(len(self._sizes[0]) // num_across * TILE_PX, self._height)
 
     def append(self, rows: Sequence[Array]) -> None:
-        """Keep the next row of tiles; when this returns, it is on the disk.
+        """Append the next row of tiles; it is on disk when this method returns.
 
         Args:
-            rows: For each layer (TILE_PX, W) or (TILE_PX, W, 3); the last ones may be fewer.
+            rows: One array per layer, (TILE_PX, W) or (TILE_PX, W, 3); the last ones may be
+                shorter.
 
         Raises:
             OutputError: The disk is full.
@@ -112,13 +114,13 @@ class PartialFiles:
             sizes += added
 
     def finish(self, georeference: Sequence[Tag]) -> list[Path]:
-        """Make the files and remove the parts.
+        """Write the output files and remove the partial results.
 
         Args:
-            georeference: Tags that say where the image lies.
+            georeference: TIFF tags with the georeference of the image.
 
         Returns:
-            The files.
+            The files written.
 
         Raises:
             OutputError: The disk is full.
@@ -129,17 +131,17 @@ class PartialFiles:
         return [layer.path for layer in self._layers]
 
     def discard(self) -> None:
-        """Remove the parts: there is nothing to continue."""
+        """Remove the partial results, so that the next run starts over."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _known_sizes(self, task: dict[str, Any]) -> list[list[int]] | None:
-        """Sizes of the tiles on the disk, by layer; ``None`` where another task or none is there.
+        """Return the tile sizes on disk by layer, or ``None`` if the folder does not hold the task.
 
-        What a killed run left behind its last whole line is cut off.
+        Data that an interrupted run wrote after the last complete line is removed.
         """
         if not self._journal.is_file():
             return None
-        lines = self._journal.read_bytes().split(b"\n")[:-1]  # behind the last end of line: a part
+        lines = self._journal.read_bytes().split(b"\n")[:-1]  # the last one is empty or incomplete
         try:
             said, *rows = [json.loads(line) for line in lines]
         except ValueError:
@@ -197,7 +199,7 @@ def _append(path: Path, content: bytes) -> None:
 
 
 def _tiles(rows: Array) -> Iterator[Array]:
-    """The tiles of some rows; those at the edges are filled up with their last row and column."""
+    """Yield the tiles of a row; edge tiles are padded by repeating their last row and column."""
     missing = (TILE_PX - rows.shape[0], -rows.shape[1] % TILE_PX)
     if any(missing):
         rows = np.pad(rows, [(0, side) for side in (*missing, 0)[: rows.ndim]], mode="edge")
@@ -217,7 +219,7 @@ def _chunks(path: Path, sizes: Sequence[int]) -> Iterator[bytes]:
 
 
 def _color_table(palette: Sequence[Color]) -> Array:
-    """A palette as TIFF holds it, uint16 (3, 256); values without a color are black."""
+    """Convert a palette to a TIFF color map, uint16 (3, 256); values without a color are black."""
     table = np.zeros((3, 256), np.uint16)
     table[:, : len(palette)] = np.array(palette, np.uint16).T * 257
     return table

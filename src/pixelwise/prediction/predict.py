@@ -24,11 +24,11 @@ from pixelwise.prediction.writers import SaveKind, save_kind
 
 @dataclass(frozen=True)
 class Predictions:
-    """The result of a prediction of files.
+    """Result of predicting files.
 
     Attributes:
-        written: Every file written.
-        failed: The message of every image that could not be predicted.
+        written: All files written.
+        failed: One error message per image that could not be predicted.
     """
 
     written: tuple[Path, ...]
@@ -47,27 +47,27 @@ def predict(
 ) -> Predictions:
     """Segment files and folders of images and write the results.
 
-    An image that cannot be read is reported, and the others are still done. A TIFF or ``.npy`` of
-    more than :data:`pixelwise.prediction.large_images.LARGE_PIXELS` may be larger than memory: its
-    results are TIFF files, and the same call continues after a kill where it stopped.
+    If an image cannot be read, it is reported and the remaining images are still predicted. TIFF
+    and ``.npy`` files with more than :data:`pixelwise.prediction.large_images.LARGE_PIXELS` pixels
+    may be larger than memory: their results are TIFF files, and if interrupted, the same call
+    resumes where it stopped.
 
     Args:
-        predictor: The model.
-        inputs: Image files and folders, one or several; folders are searched with all that is
-            inside them.
-        out: Where to write; what lay below an input folder lies alike below this one.
-        save: What to write; see :data:`pixelwise.prediction.writers.SAVE_KINDS`.
-        engine: What computes; see :class:`Predictor`. ``None`` takes the one that the predictor was
-            made with, and ``auto`` where it was made with none. Less than some ten seconds of work
-            are the same with ``auto`` and ``torch``.
-        on_progress: Called with the number of finished images and the total number; for large
-            images, each row of tiles counts.
-        note: Told in a line which engine was chosen, and which has failed.
+        predictor: Model.
+        inputs: Image file or folder, or several; folders are searched recursively.
+        out: Output folder; it reproduces the folder structure of each input folder.
+        save: Kinds of results to write; see :data:`pixelwise.prediction.writers.SAVE_KINDS`.
+        engine: Inference engine; see :class:`Predictor`. ``None`` uses the engine of the predictor,
+            or ``auto`` if the predictor was created without one. For less than about ten seconds of
+            work, ``auto`` is the same as ``torch``.
+        on_progress: Callback that receives the number of finished images and the total; for large
+            images each row of tiles counts as one.
+        note: Callback that receives a message about the chosen engine or a failed one.
 
     Raises:
-        DataError: An input does not exist, or there is no image in any of them.
-        ConfigError: Two inputs would be written to one file, or an input would be overwritten; or
-            the device rules the engine out.
+        DataError: An input does not exist, or the inputs contain no image.
+        ConfigError: Two results would have the same path, an input would be overwritten, or the
+            engine does not support the device.
         MissingExtraError: The engine is not installed.
         OutputError: A result cannot be written.
     """
@@ -105,7 +105,7 @@ def _predict_all(
             results = _predict_large(predictor, neighbors, out, folders, progress)
         else:
             results = predict_whole(predictor, neighbors, folders)
-        with closing(results):  # what waits to be written is not, where the listener raises
+        with closing(results):  # if the callback raises, pending writes are canceled
             for (stem, _), result in zip(neighbors, results, strict=True):
                 if isinstance(result, str):
                     failed.append(result)
@@ -123,7 +123,7 @@ def _predict_large(
     folders: Mapping[SaveKind, Path],
     on_step: Callable[[int], None],
 ) -> Generator[list[Path] | str]:
-    """Predict row of tiles by row of tiles, or at once where that alone can be done."""
+    """Predict images row by row, or at once if the file or the model requires it."""
     for stem, path in jobs:
         partial = (out / stem).with_name(f".{Path(stem).name}.partial")
         try:
@@ -140,9 +140,10 @@ def _predict_large(
 
 
 def _jobs(inputs: Sequence[Path], out: Path, folders: Sequence[Path]) -> dict[str, Path]:
-    """Every image by the stem of its result, below each of the folders, which ``out`` holds.
+    """Map the stem of each result, relative to the output folders, to its image.
 
-    Images of one folder that differ in their suffix alone keep it: ``a.jpg.png``, ``a.png.png``.
+    Images in one folder whose names differ only in the suffix keep it: ``a.jpg.png``,
+    ``a.png.png``.
     """
     jobs: dict[str, Path] = {}
     for entry in inputs:
@@ -179,7 +180,7 @@ def _jobs(inputs: Sequence[Path], out: Path, folders: Sequence[Path]) -> dict[st
 
 
 def _images_below(folder: Path, out: Path) -> list[Path]:
-    """The images in a folder and the folders in it, but not those of earlier results."""
+    """Find images recursively, except in the output folder and in hidden folders."""
     found = image_files(folder)
     for inner in sorted(path for path in folder.iterdir() if path.is_dir()):
         if not inner.name.startswith(".") and inner.resolve() != out.resolve():

@@ -31,35 +31,36 @@ from pixelwise.prediction.tiling import Part, segment_parts, segment_tiled
 from pixelwise.transforms.preprocessing import Preprocessing, normalize, prepare_image, restore_size
 
 MIN_TILE_PX = 512
-"""Images up to this size go through whole even where training saw smaller crops: the networks are
-convolutions, so the crop's size is no limit, and a whole image has no seams."""
+"""Images up to this size are not tiled, even if the training crops were smaller: the networks are
+convolutional, so they are not limited to the crop size, and a whole image has no seams."""
 
 MAX_BATCH_PIXELS = 2**18
-"""Pixels that go through the model at once, as far as one tile leaves the choice; on CUDA more,
-where its memory allows."""
+"""Maximum number of pixels per batch, which always holds at least one tile; on CUDA more if memory
+allows."""
 
 
 class Predictor:
-    """A model that is ready to use; it does not change, and threads may share it.
+    """A model ready for prediction; immutable and safe to share between threads.
 
     Args:
-        model: The network; it is not changed. Weights that lie on the device, channels last, are
-            shared with it and not copied: train it further, and make another predictor.
-        card: Its classes and preprocessing.
-        device: Where to compute; see :func:`pixelwise.devices.choose_device`.
-        precision: ``float32``, in which metrics are reported; or ``bfloat16``, which is faster on
-            hardware that has it and decides a few pixels in a thousand otherwise.
-        tile: Height and width in pixels, at working scale, above which an image is cut into tiles;
-            ``None`` takes the training size, at least 512.
-        engine: What computes: ``torch``; ``openvino``; or ``auto``, which tries the others where
-            there is enough to predict and takes the fastest whose outputs match torch's. Only
-            ``torch`` gives the same logits to the last bit whenever it is asked. ``None`` is
-            ``torch``, but lets :func:`pixelwise.predict` choose.
-        note: Told in a line what ``auto`` chose, and which engine has failed.
+        model: Network; it is not changed. Weights that are already on the device in channels-last
+            format are shared, not copied: create a new predictor after training the network
+            further.
+        card: Model card with the classes and the preprocessing.
+        device: Device to compute on; see :func:`pixelwise.devices.choose_device`.
+        precision: ``float32``, in which metrics are reported, or ``bfloat16``, which is faster on
+            hardware that supports it and changes the class of a few pixels per thousand.
+        tile: Height and width in pixels, at working scale; larger images are cut into tiles.
+            ``None`` uses the training size, at least 512.
+        engine: ``torch``, ``openvino``, or ``auto``, which tries the other engines if there is
+            enough work and uses the fastest one whose outputs match those of torch. Only ``torch``
+            always returns bit-identical logits. ``None`` is ``torch``, but lets
+            :func:`pixelwise.predict` choose.
+        note: Callback that receives a message about the choice of ``auto`` or a failed engine.
 
     Raises:
-        UnknownNameError: There is no such engine.
-        ConfigError: A tile without pixels; an engine that the device or the precision rule out.
+        UnknownNameError: No engine has this name.
+        ConfigError: The tile is empty, or the engine does not support the device or the precision.
         MissingExtraError: The engine is not installed.
     """
 
@@ -86,7 +87,7 @@ class Predictor:
         self._batch_pixels = BatchPixels.on(self.device)
         self._reference = TorchEngine(self.model, self.device, precision)
         self._engines: dict[str, Engine] = {}
-        # Engines but torch learn from batch to batch, and compute one at a time.
+        # Engines other than torch keep state between batches, so they run one batch at a time.
         self._engine_lock = threading.RLock()
         self._own_engine = _EngineInUse(engine or "torch", note)
         self._in_use = threading.local()
@@ -94,17 +95,17 @@ class Predictor:
 
     @property
     def precision(self) -> Precision:
-        """``float32`` or ``bfloat16``, as given."""
+        """``float32`` or ``bfloat16``."""
         return self._reference.precision
 
     @property
     def engine(self) -> str:
-        """The name of the engine that was asked for."""
+        """Name of the requested engine."""
         return self._engine_in_use.name
 
     @property
     def engine_choices(self) -> tuple[EngineChoice, ...]:
-        """What the engine ``auto`` has chosen, by batch shape, and why."""
+        """Choices of the engine ``auto`` by batch shape, with the trials."""
         engines = self._engines.values()
         return tuple(
             choice for auto in engines if isinstance(auto, AutoEngine) for choice in auto.choices
@@ -112,16 +113,16 @@ class Predictor:
 
     @contextmanager
     def using_engine(self, name: str, note: Note | None = None) -> Iterator[None]:
-        """Compute with another engine while the context lasts; what it has learned is kept.
+        """Use another engine within a context, in this thread only.
 
-        Other threads compute with theirs.
+        The engine is kept, so that its choices and compiled models can be used again.
 
         Args:
-            name: As ``engine`` of the predictor itself.
-            note: As there.
+            name: Engine name, as for the constructor.
+            note: Callback for messages, as for the constructor.
 
         Raises:
-            PixelwiseError: As there.
+            PixelwiseError: The engine cannot be used; see the constructor.
         """
         before = self._engine_in_use
         self._in_use.engine = _EngineInUse(name, note)
@@ -133,7 +134,7 @@ class Predictor:
 
     @property
     def _engine_in_use(self) -> _EngineInUse:
-        """What this thread computes with."""
+        """Engine of the current thread."""
         in_use: _EngineInUse = getattr(self._in_use, "engine", self._own_engine)
         return in_use
 
@@ -153,47 +154,51 @@ class Predictor:
         """Segment one image.
 
         Args:
-            image: (H, W) or (H, W, C), any size, of the type that the model was trained on.
+            image: Image of any size, (H, W) or (H, W, C), with the dtype of the training images.
 
         Returns:
             Multiclass: class ids, uint8 (H, W). Multilabel: bool (K, H, W).
 
         Raises:
-            DataError: Type or channels are not those of the training images.
+            DataError: The dtype or the channels differ from those of the training images.
         """
         return self.decide(self.logits(image))
 
     def probabilities(self, image: Array) -> npt.NDArray[np.float32]:
-        """Segment one image.
+        """Return the class probabilities of one image.
 
         Args:
-            image: As for :meth:`predict`.
+            image: Image as for :meth:`predict`.
 
         Returns:
-            float32 (K, H, W), 0 to 1; for multiclass masks they add up to 1 at every pixel.
+            float32 (K, H, W), 0 to 1; for multiclass models they sum to 1 at every pixel.
 
         Raises:
-            DataError: Type or channels are not those of the training images.
+            DataError: The dtype or the channels differ from those of the training images.
         """
         return self.to_probabilities(self.logits(image))
 
     def logits(self, image: Array, name: str = "image") -> Tensor:
-        """Raw scores of one image, float32 (K, H, W) on the CPU; ``name`` is for messages.
+        """Return the raw scores of one image, float32 (K, H, W) on the CPU.
+
+        Args:
+            image: Image as for :meth:`predict`.
+            name: Name of the image in messages.
 
         Raises:
-            DataError: Type or channels are not those of the training images.
+            DataError: The dtype or the channels differ from those of the training images.
         """
         return next(self.logits_of([(name, image)])).cpu()
 
     def logits_of(self, images: Iterable[tuple[str, Array]]) -> Iterator[Tensor]:
-        """Raw scores of many images, in order; equal working sizes in a row go through together.
+        """Yield the raw scores of many images, in order; successive images of one size are batched.
 
         Args:
-            images: Names, for messages, and images as for :meth:`predict`.
+            images: Pairs of a name for messages and an image as for :meth:`predict`.
 
         Yields:
-            float32 (K, H, W), one per image, on the predictor's device; of an image that was cut
-            into tiles and whose planes do not fit there, in main memory.
+            Logits of one image, float32 (K, H, W), on the predictor's device; on the CPU for tiled
+            images whose logits do not fit on the device.
         """
         waiting: list[Tensor] = []
         sizes: list[tuple[int, int]] = []
@@ -210,33 +215,40 @@ class Predictor:
             yield from self._segment(waiting, sizes)
 
     def computed_pixels(self, height: int, width: int) -> int:
-        """How many pixels go through the model for an image of that size, padding included."""
+        """Return the number of pixels computed for an image of this size, including padding."""
         return math.prod(
             self.model.padded_size(*self.card.preprocessing.fitted_size(height, width))
         )
 
     def decide(self, logits: Tensor) -> npt.NDArray[np.uint8] | npt.NDArray[np.bool_]:
-        """Class ids (multiclass) or yes and no per class (multilabel) of logits (K, H, W)."""
+        """Return the decision for logits (K, H, W): class ids (multiclass) or bool (multilabel)."""
         return np.asarray(self._mode.decide(logits).cpu().numpy())
 
     def to_probabilities(self, logits: Tensor) -> npt.NDArray[np.float32]:
-        """Softmax (multiclass) or sigmoid (multilabel) of logits (K, H, W), calibrated."""
+        """Return the calibrated softmax (multiclass) or sigmoid (multilabel) of logits.
+
+        Args:
+            logits: Raw scores (K, H, W).
+
+        Returns:
+            float32 (K, H, W), 0 to 1.
+        """
         probabilities = self._mode.probabilities(logits, self.card.temperature)
         return np.asarray(probabilities.cpu().numpy(), dtype=np.float32)
 
     def prepare(self, image: Array, name: str = "image") -> Tensor:
-        """Check an image and do what the model file says, as far as the normalization.
+        """Check an image and apply the model's preprocessing up to the normalization.
 
         Args:
-            image: As for :meth:`predict`.
-            name: Its name, for messages.
+            image: Image as for :meth:`predict`.
+            name: Name of the image in messages.
 
         Returns:
-            (C, H, W) in stored units and at working size; see
+            Image (C, H, W) in stored units and at working size; see
             :func:`pixelwise.transforms.preprocessing.prepare_image`.
 
         Raises:
-            DataError: Type, bands or channels are not those of the training images.
+            DataError: The dtype, bands or channels differ from those of the training images.
         """
         return self._prepared(image, self.card.preprocessing, name)
 
@@ -262,24 +274,23 @@ class Predictor:
         first_row: int = 0,
         name: str = "image",
     ) -> Iterator[Part]:
-        """Raw scores of an image that is read row by row, the same as :meth:`logits` has them.
+        """Yield the raw scores of an image that is read row by row; they equal :meth:`logits`.
 
-        At a scale below 1 they are the same but for rounding in the last digits.
+        At a scale below 1, they may differ by rounding errors.
 
         Args:
-            read_rows: Gives the rows from one to before another, (rows, W, C), as for
-                :meth:`predict`. It is asked from top to bottom; neighbors overlap.
+            read_rows: Function that returns the rows ``start`` to ``stop - 1``, (rows, W, C), as
+                for :meth:`predict`. It is called from top to bottom; successive ranges overlap.
             size: Height and width of the image.
-            first_row: Rows above it are left out.
-            name: The image's name, for messages.
+            first_row: First row to return.
+            name: Name of the image in messages.
 
         Yields:
             Finished parts; see :func:`pixelwise.prediction.tiling.segment_parts`.
 
         Raises:
-            ConfigError: The model's preprocessing needs the whole image; see
-                :func:`whole_image_step`.
-            DataError: Type or channels are not those of the training images.
+            ConfigError: The preprocessing needs the whole image; see :func:`whole_image_step`.
+            DataError: The dtype or the channels differ from those of the training images.
         """
         step = whole_image_step(self.card.preprocessing)
         if step is not None:
@@ -298,12 +309,12 @@ class Predictor:
 
     @torch.no_grad()
     def _segment(self, images: list[Tensor], sizes: list[tuple[int, int]]) -> Iterator[Tensor]:
-        """Segment prepared images of one working size; logits have the sizes given."""
+        """Segment prepared images of one working size and return logits of the given sizes."""
         height, width = images[0].shape[-2:]
         if height <= self.tile[0] and width <= self.tile[1]:
             results = list(self._forward(torch.stack(images)))
         else:
-            # Blended, and then perhaps enlarged, there are two full sets of planes.
+            # Both the blended and the resized logits are in memory.
             pixels = height * width + max(rows * columns for rows, columns in sizes)
             num_bytes = 4 * self.card.class_map.num_classes * pixels
             forward = self._forward if self._batch_pixels.has_room_for(num_bytes) else self._to_host
@@ -318,11 +329,11 @@ class Predictor:
         return max(1, pixels // (self.tile[0] * self.tile[1]))
 
     def _to_host(self, batch: Tensor) -> Tensor:
-        """Logits in main memory: full-size planes of a large image would fill an accelerator."""
+        """Return logits on the CPU: those of a large image may not fit on an accelerator."""
         return self._forward(batch).cpu()
 
     def _forward(self, batch: Tensor) -> Tensor:
-        """Logits, float32 on the predictor's device, of images in stored units."""
+        """Return the logits, float32 on the predictor's device, of images in stored units."""
         engine = self._engines[self._engine_in_use.name]
         with self._batch_pixels.measured(len(batch) * math.prod(batch.shape[-2:])):
             images = normalize(batch.to(self.device), self.card.preprocessing)
@@ -334,17 +345,17 @@ class Predictor:
 
 @dataclass(frozen=True)
 class _EngineInUse:
-    """What a thread computes with, and who is told of its choices."""
+    """Engine of a thread and the callback for its messages."""
 
     name: str
     note: Note | None
 
 
 def whole_image_step(preprocessing: Preprocessing) -> str | None:
-    """A step of a model's preprocessing for which some rows of an image are too few.
+    """Return a preprocessing step that needs the whole image.
 
     Returns:
-        The step in words; ``None`` where there is none.
+        Description of the step, or ``None`` if there is none.
     """
     others = preprocessing.model_copy(update={"bands": None, "scale": 1.0}).describe()
     return others[0] if others else None
@@ -353,15 +364,15 @@ def whole_image_step(preprocessing: Preprocessing) -> str | None:
 def load_model(
     path: Path | str, *, device: str = "auto", precision: Precision = "float32"
 ) -> Predictor:
-    """Load a model file, ready to predict.
+    """Load a model file for prediction.
 
     Args:
-        path: A ``model.safetensors`` of a run, or the run's folder.
-        device: Where to compute; ``auto`` takes CUDA, then MPS, then the CPU.
+        path: ``model.safetensors`` file of a run, or the run folder.
+        device: Device to compute on; ``auto`` chooses CUDA, then MPS, then the CPU.
         precision: ``float32`` or ``bfloat16``; see :class:`Predictor`.
 
     Raises:
-        ModelFileError: The file is missing, cut, or of another kind.
+        ModelFileError: The file is missing, truncated, or not a model file.
 
     Example:
         >>> predictor = load_model("runs/first/model.safetensors")  # doctest: +SKIP
@@ -369,6 +380,6 @@ def load_model(
         True
     """
     model, card = load_model_file(path)
-    # Nobody else holds this model: laid out here, weight by weight, it is never there twice.
+    # Converting in place, weight by weight, avoids a second copy: no one else uses this model.
     model.to(choose_device(device)).to(memory_format=torch.channels_last)
     return Predictor(model, card, device=device, precision=precision)

@@ -1,8 +1,8 @@
 """Resizes images larger than memory row by row, for models that work at a smaller scale.
 
-Some rows of an image, resized alone, are not what they are in the resized image: where they begin
-decides which of them are mixed. So the weights here are those of the whole image, computed as torch
-computes them; of 8 bits the shrunk image is the same to the last bit.
+Resizing a range of rows alone does not give the same rows as resizing the whole image, since the
+weights depend on where the range starts. The weights here are therefore those of the whole image,
+computed as in torch. For 8-bit images the downscaled rows are bit-identical.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from pixelwise.prediction.tiling import Part, Segment, segment_parts
 from pixelwise.transforms.preprocessing import resize_image
 
 MAX_VALUES = 2**24
-"""Logits that are brought to the image's size at once."""
+"""Maximum number of logits that are upscaled at once."""
 
 MARGIN_PX = 2
-"""Rows are kept a little longer than shrinking needs them, until they are restored."""
+"""Number of rows kept in memory above those that downscaling needs, for the upscaled logits."""
 
 Size = tuple[int, int]
 
@@ -39,16 +39,16 @@ def segment_scaled_parts(
     """Segment an image at a smaller scale; see :func:`pixelwise.prediction.tiling.segment_parts`.
 
     Args:
-        segment: The model.
-        read_rows: Gives rows of the image at its own size.
+        segment: Model.
+        read_rows: Function that returns rows of the image at its original size.
         size: Height and width of the image.
-        fitted: Height and width that the model sees, no larger.
-        tile: Height and width of a tile, at that scale.
-        batch_size: Tiles that are segmented at once.
-        first_row: Rows of the image above it are left out.
+        fitted: Height and width of the model input; not larger than ``size``.
+        tile: Height and width of a tile of the model input.
+        batch_size: Number of tiles per batch.
+        first_row: First row of the image to return.
 
     Yields:
-        Parts at the image's size, as wide as the image.
+        Parts at the original size and with the full width of the image.
     """
     shrinking, growing = _Shrinking(size, fitted), _Growing(size, fitted, first_row)
     band = torch.empty(0)
@@ -69,24 +69,24 @@ def segment_scaled_parts(
 
 
 class _Shrinking:
-    """Antialiased bilinear resizing, columns by torch, rows by the same weights.
+    """Antialiased bilinear downscaling: columns with torch, rows with the same weights.
 
     Args:
         size: Height and width of the image.
-        fitted: Height and width to come to.
+        fitted: Height and width of the result.
     """
 
     def __init__(self, size: Size, fitted: Size) -> None:
         self._height = size[0]
         self._fitted = fitted
         self._ratio = size[0] / fitted[0]
-        # Steps of the whole numbers that torch calculates with, for the largest weight of all rows.
+        # Precision of the integer weights that torch uses, given the largest weight of all rows.
         largest = max(float(self._weights(row)[1].max()) for row in range(fitted[0]))
         bits = (bits for bits in range(22) if int(0.5 + largest * 2 ** (bits + 1)) >= 2**15)
         self._bits = next(bits, 21)
 
     def rows(self, read_rows: Callable[[int, int], Tensor], start: int, stop: int) -> Tensor:
-        """Rows ``start`` to before ``stop`` of the shrunk image, (C, rows, columns)."""
+        """Return the rows ``start`` to ``stop - 1`` of the downscaled image, (C, rows, columns)."""
         first = max(0, self._weights(start)[0] - MARGIN_PX)
         begin, weights = self._weights(stop - 1)
         image = read_rows(first, begin + len(weights))
@@ -107,7 +107,7 @@ class _Shrinking:
         return shrunk
 
     def _weights(self, row: int) -> tuple[int, npt.NDArray[np.float64]]:
-        """The first row of the image that counts for one of the shrunk image, and their weights."""
+        """Return the first source row of a downscaled row, and the weights of the source rows."""
         support = max(self._ratio, 1.0)
         center = self._ratio * (row + 0.5)
         begin = max(int(center - support + 0.5), 0)
@@ -118,12 +118,12 @@ class _Shrinking:
 
 
 class _Growing:
-    """Bilinear resizing of logits back to the image's size, from top to bottom.
+    """Bilinear upscaling of logits to the image's size, from top to bottom.
 
     Args:
         size: Height and width of the image.
         fitted: Height and width of the logits.
-        first_row: Rows of the image above it are left out.
+        first_row: First row of the image to return.
     """
 
     def __init__(self, size: Size, fitted: Size, first_row: int) -> None:
@@ -134,15 +134,15 @@ class _Growing:
 
     @property
     def first_needed(self) -> int:
-        """The first row of logits that the next row of the image depends on."""
+        """First row of logits that the next row of the image depends on."""
         return int(self._place(self._next_row))
 
     def grown(self, top: int, band: Tensor) -> Iterator[Part]:
-        """Give the rows of the image that depend on nothing below some rows of logits.
+        """Yield the rows of the image that can be computed from the rows of logits so far.
 
         Args:
-            top: The first of these rows.
-            band: (K, rows, columns), right below those of the call before.
+            top: First row of ``band``.
+            band: Logits (K, rows, columns) directly below those of the previous call.
         """
         if self._last is not None:
             band, top = torch.cat([self._last, band], 1), top - 1
@@ -172,6 +172,6 @@ class _Growing:
         return bottom == self._fitted_height
 
     def _place(self, row: int) -> float:
-        """Where a row of the image lies among the rows of logits, 0 being the first, in float32."""
+        """Return the position of an image row among the rows of logits, computed in float32."""
         ratio = np.float32(self._fitted_height) / np.float32(self._height)
         return float(max(ratio * np.float32(row + 0.5) - np.float32(0.5), np.float32(0)))

@@ -1,7 +1,7 @@
-"""Segments large images in overlapping tiles that are blended without seams.
+"""Segments large images in overlapping tiles, which are blended without visible seams.
 
-One generator serves all images: it needs the rows of one row of tiles at a time and gives finished
-parts away, so that neither the image nor its logits have to fit into memory.
+One generator handles all images. It needs the pixels of one row of tiles at a time and yields
+finished parts, so that neither the image nor its logits have to fit into memory.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ import torch
 from torch import Tensor
 
 OVERLAP = 0.25
-"""Share of a tile that its neighbor sees too."""
+"""Share of a tile that its neighbor also covers."""
 
 Segment = Callable[[Tensor], Tensor]
-"""Maps (N, C, h, w) to logits (N, K, h, w); they are blended on the device where they lie."""
+"""Maps images (N, C, h, w) to logits (N, K, h, w), which are blended on their own device."""
 
 
 class Part(NamedTuple):
     """A finished rectangle of an image.
 
     Attributes:
-        top: Its first row.
-        left: Its first column.
+        top: First row.
+        left: First column.
         logits: float32 (K, h, w).
     """
 
@@ -35,12 +35,12 @@ class Part(NamedTuple):
 
 
 def tile_starts(length: int, tile: int, overlap: float = OVERLAP) -> list[int]:
-    """Where tiles start along one side, evenly spaced, the last one ending at the edge.
+    """Return the start of each tile along one side; evenly spaced, the last one ends at the edge.
 
     Args:
-        length: The side in pixels.
-        tile: The tile's side in pixels, at least 1.
-        overlap: Smallest share of a tile that the next one covers too, 0 to below 1.
+        length: Side of the image in pixels.
+        tile: Side of a tile in pixels, at least 1.
+        overlap: Minimum share of a tile that the next one also covers, in [0, 1).
     """
     if length <= tile:
         return [0]
@@ -60,15 +60,15 @@ def segment_tiled(
     """Segment one image in tiles.
 
     Args:
-        segment: The model.
-        image: (C, H, W), on any device.
-        tile: Height and width of a tile; a side that the image does not reach is not cut.
-        overlap: Share of a tile that its neighbor sees too.
-        batch_size: Tiles that are segmented at once.
+        segment: Model.
+        image: Image (C, H, W), on any device.
+        tile: Height and width of a tile; smaller sides of the image are not split.
+        overlap: Share of a tile that its neighbor also covers.
+        batch_size: Number of tiles per batch.
 
     Returns:
-        Logits, float32 (K, H, W), on the device of the tiles' logits: where tiles overlap, their
-        mean, weighted toward tile centers.
+        Logits, float32 (K, H, W), on the device of the tiles' logits. Where tiles overlap, their
+        logits are averaged, weighted toward the tile centers.
     """
     height, width = image.shape[-2:]
     total: Tensor | None = None
@@ -98,23 +98,24 @@ def segment_parts(
     batch_size: int = 4,
     first_row: int = 0,
 ) -> Iterator[Part]:
-    """Segment one image in tiles and give each part away as soon as no further tile touches it.
+    """Segment one image in tiles and yield each part as soon as no further tile covers it.
 
-    What a pixel becomes does not depend on ``first_row``, to the last bit.
+    The logits do not depend on ``first_row``; they are bit-identical.
 
     Args:
-        segment: The model.
-        read_rows: Gives the rows from one to before another, (C, rows, W). It is asked once for
-            each row of tiles, from top to bottom; neighbors overlap.
+        segment: Model.
+        read_rows: Function that returns the rows ``start`` to ``stop - 1``, (C, rows, W). It is
+            called once per row of tiles, from top to bottom; successive ranges overlap.
         size: Height and width of the image.
-        tile: Height and width of a tile; a side that the image does not reach is not cut.
-        overlap: Share of a tile that its neighbor sees too.
-        batch_size: Tiles that are segmented at once; they are of one row of tiles.
-        first_row: Rows above it are left out.
+        tile: Height and width of a tile; smaller sides of the image are not split.
+        overlap: Share of a tile that its neighbor also covers.
+        batch_size: Number of tiles per batch; a batch does not span rows of tiles.
+        first_row: First row to return.
 
     Yields:
-        Parts that do not overlap, from left to right, then downwards; those of one row of tiles are
-        of one height. Where tiles overlap, logits are their mean, weighted toward tile centers.
+        Parts that do not overlap, from left to right and top to bottom; those of one row of tiles
+        have the same height. Where tiles overlap, their logits are averaged, weighted toward the
+        tile centers.
     """
     height, width = size
     tile_height, tile_width = min(tile[0], height), min(tile[1], width)
@@ -147,12 +148,14 @@ def segment_parts(
 
 
 class _Blender:
-    """Weighted sums of overlapping tiles; it holds one tile, and what reaches the next row of them.
+    """Computes weighted sums of overlapping tiles, one row of tiles at a time.
+
+    It holds one tile and the rows that the next row of tiles also covers.
 
     Args:
-        weight: (h, w) of a tile.
-        lefts: Where the tiles of a row start.
-        width: Of the image.
+        weight: Weight of each pixel of a tile, (h, w).
+        lefts: First column of each tile in a row.
+        width: Width of the image.
     """
 
     def __init__(self, weight: Tensor, lefts: Sequence[int], width: int) -> None:
@@ -168,11 +171,11 @@ class _Blender:
         """Add one row of tiles.
 
         Args:
-            tiles: Where each starts, and its logits (K, h, w).
-            num_done: Rows that the next row of tiles does not touch.
+            tiles: First column and logits (K, h, w) of each tile.
+            num_done: Number of rows that the next row of tiles does not cover.
 
         Yields:
-            Where a part begins, and its sums (K, num_done, columns).
+            First column of a part and its weighted sums (K, num_done, columns).
         """
         height, width = self._weight.shape
         right, before = 0, None
@@ -187,14 +190,14 @@ class _Blender:
                 sums[:, : self._num_carried, shared:] = self._carried[:, : self._num_carried, new]
             sums += logits * self._weight
             yield left, sums[:, :num_done, : end - left]
-            # What lay here has been added: the same rows of memory serve the next row of tiles.
+            # The carried sums were added above, so their memory is reused for the next row.
             rest = sums[:, num_done:, : end - left]
             self._room(rest, height - num_done)[..., left:end] = rest
             right, before = left + width, sums
         self._num_carried = height - num_done
 
     def _room(self, like: Tensor, num_rows: int) -> Tensor:
-        """Memory for rows that reach further down, at least as many as there were before."""
+        """Return memory for the carried rows; it is enlarged if necessary."""
         if self._carried is None or self._carried.shape[1] < num_rows:
             grown = like.new_zeros(len(like), num_rows, self._width)
             if self._carried is not None:
@@ -206,7 +209,7 @@ class _Blender:
 def _segmented(
     segment: Segment, rows: Tensor, lefts: Sequence[int], width: int, batch_size: int
 ) -> Iterator[tuple[int, Tensor]]:
-    """Segment the tiles of one row of tiles, some at once."""
+    """Segment one row of tiles in batches."""
     for start in range(0, len(lefts), batch_size):
         group = lefts[start : start + batch_size]
         tiles = torch.stack([rows[..., left : left + width] for left in group])
@@ -214,13 +217,13 @@ def _segmented(
 
 
 def _hill(length: int) -> Tensor:
-    """Rises from the edges to the middle; nowhere 0, so that every pixel has a weight."""
+    """Return weights that rise from the edges to the center and are positive everywhere."""
     position = torch.arange(length, dtype=torch.float32)
     return (torch.minimum(position, length - 1 - position) + 1) / ((length + 1) // 2)
 
 
 def _summed(hill: Tensor, starts: Sequence[int], length: int) -> Tensor:
-    """The sum of the hills that begin at each start."""
+    """Return the sum of the weights of all tiles along one side."""
     total = torch.zeros(length)
     for start in starts:
         total[start : start + len(hill)] += hill

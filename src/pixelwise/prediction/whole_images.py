@@ -21,15 +21,16 @@ from pixelwise.prediction.predictor import MAX_BATCH_PIXELS, Predictor
 from pixelwise.prediction.writers import SaveKind, write_prediction
 
 Probabilities = npt.NDArray[np.float32]
-"""(K, H, W), of one image."""
+"""Probabilities of one image, (K, H, W)."""
 
 SMALLER = "Save it as TIFF, which is predicted row by row, or cut it"
 
 NUM_WRITERS = 4
-"""This many results are written at a time: a writer mostly waits until its file is on the disk."""
+"""Number of results written at the same time; writers mostly wait for the disk."""
 
 MAX_WAITING_BYTES = 2**26
-"""What may wait to be written; before larger images are computed, all else is written."""
+"""Maximum memory of results waiting to be written; before larger images, all results are
+written."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,10 @@ class _Job:
     """An image to predict.
 
     Attributes:
-        stem: Of its results; may hold folders.
-        path: Of the image.
-        image: (H, W, C), or why it cannot be read. No error is kept, as it would keep what lay in
-            memory where it was raised.
+        stem: File name of its results, without suffix; may contain folders.
+        path: Path of the image.
+        image: Image (H, W, C), or an error message if it cannot be read. The exception itself is
+            not stored, because its traceback would keep large objects in memory.
     """
 
     stem: str
@@ -50,11 +51,11 @@ class _Job:
 
 @dataclass(frozen=True)
 class _Waiting:
-    """A result that is being written, or why there is none.
+    """A result that is being written, or the reason why there is none.
 
     Attributes:
-        num_bytes: In memory until it is written.
-        result: The files, or the reason.
+        num_bytes: Memory used until the result is written.
+        result: Files written, or the error message.
     """
 
     num_bytes: int
@@ -62,26 +63,26 @@ class _Waiting:
 
     @property
     def is_done(self) -> bool:
-        """There is nothing left to wait for."""
+        """Whether the result is complete."""
         return isinstance(self.result, str) or self.result.done()
 
     def ended(self) -> list[Path] | str:
-        """The files or the reason, as soon as there is one."""
+        """Wait for the result and return the files or the error message."""
         return self.result if isinstance(self.result, str) else self.result.result()
 
 
 def predict_whole(
     predictor: Predictor, jobs: Sequence[tuple[str, Path]], folders: Mapping[SaveKind, Path]
 ) -> Generator[list[Path] | str]:
-    """Predict images that go through memory as a whole, and write the results.
+    """Predict images that fit into memory and write the results.
 
     Args:
-        predictor: The model.
-        jobs: For each image the stem of its results, and its path.
-        folders: What to write, and where to.
+        predictor: Model.
+        jobs: File stem of the results and path of each image.
+        folders: Output folder of each kind of result.
 
     Yields:
-        For each image, in order: the files written, or in a line why it could not be predicted.
+        For each image, in order: the files written, or an error message of one line.
 
     Raises:
         OutputError: A result cannot be written.
@@ -101,7 +102,7 @@ def predict_whole(
 
 
 def _read(jobs: Sequence[tuple[str, Path]]) -> Iterator[_Job]:
-    """Read every image; for each core one is read ahead, as whole images may be large."""
+    """Read the images in parallel; only one per core is read ahead, as images may be large."""
 
     def read(index: int) -> _Job:
         stem, path = jobs[index]
@@ -114,7 +115,7 @@ def _read(jobs: Sequence[tuple[str, Path]]) -> Iterator[_Job]:
 
 
 def _groups(predictor: Predictor, jobs: Iterable[_Job]) -> Iterator[list[_Job]]:
-    """Neighbors of one shape, as many as are computed at once; what failed is a group alone."""
+    """Group successive images of one shape into batches; failed images are groups of their own."""
     group: list[_Job] = []
     for job in jobs:
         if group and not _go_together(predictor, group, job):
@@ -136,7 +137,7 @@ def _go_together(predictor: Predictor, group: Sequence[_Job], job: _Job) -> bool
 
 
 def _bytes_of(predictor: Predictor, job: _Job) -> int:
-    """What an image and its probabilities take."""
+    """Return the memory of an image and its probabilities in bytes."""
     if isinstance(job.image, str):
         return 0
     height, width = job.image.shape[:2]
@@ -150,7 +151,7 @@ def _computed_and_sent(
     folders: Mapping[SaveKind, Path],
     threads: ThreadPoolExecutor,
 ) -> list[_Waiting]:
-    """Compute a group and hand its results to the writers."""
+    """Compute a batch and pass its results to the writers."""
     return [
         _Waiting(0, found)
         if isinstance(found, str)
@@ -162,10 +163,10 @@ def _computed_and_sent(
 
 
 def _computed(predictor: Predictor, group: Sequence[_Job]) -> list[Probabilities | str]:
-    """Probabilities of a group together; where that fails, of each alone, to know which fails."""
+    """Compute the probabilities of a batch; if that fails, compute each image alone."""
     try:
         images = [(str(job.path), _readable(predictor, job)) for job in group]
-        # Not in the writers: torch makes threads of its own for every thread that calls it.
+        # Not in the writers: torch starts a thread pool for every thread that calls it.
         return [predictor.to_probabilities(logits) for logits in predictor.logits_of(images)]
     except DataError as error:
         reason = str(error)
@@ -173,18 +174,18 @@ def _computed(predictor: Predictor, group: Sequence[_Job]) -> list[Probabilities
         if not is_out_of_memory(error):
             raise
         reason = too_large(group[0].path)
-    # Here and not above: while it is handled, an error keeps the batch that failed in memory.
+    # Outside the except blocks: a handled exception keeps the failed batch in memory.
     if len(group) == 1:
         return [reason]
     return [result for job in group for result in _computed(predictor, [job])]
 
 
 def _readable(predictor: Predictor, job: _Job) -> Array:
-    """The image of a job.
+    """Return the image of a job.
 
     Raises:
-        DataError: It could not be read; or it cannot be predicted as a whole, as its raw scores and
-            probabilities, both float32, are there at once: better than a kill. The rest is small.
+        DataError: The image could not be read, or its logits and probabilities, both float32, do
+            not fit into memory together. Other memory use is small in comparison.
     """
     if isinstance(job.image, str):
         raise DataError(job.image)

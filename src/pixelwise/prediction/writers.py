@@ -20,16 +20,16 @@ from pixelwise.label_modes import mode_of
 SaveKind = Literal["index", "overlay", "binary", "probabilities"]
 SAVE_KINDS: tuple[SaveKind, ...] = get_args(SaveKind)
 """``index``: palette PNG of class ids. ``overlay``: the image tinted by class, with a legend.
-``binary``: 0 and 255. ``probabilities``: one 16-bit PNG per class, 0..65535 for 0..1."""
+``binary``: masks of 0 and 255. ``probabilities``: one 16-bit PNG per class, 0..65535 for 0..1."""
 
 OVERLAY_OPACITY = 0.5
 
 
 def save_kind(name: str) -> SaveKind:
-    """The kind of that name.
+    """Return the name as a :data:`SaveKind`.
 
     Raises:
-        UnknownNameError: There is none.
+        UnknownNameError: No kind has this name.
     """
     for kind in SAVE_KINDS:
         if kind == name:
@@ -47,20 +47,20 @@ def write_prediction(
     class_map: ClassMap,
     label_mode: LabelMode,
 ) -> list[Path]:
-    """Write one prediction in one of the kinds.
+    """Write one kind of result of a prediction.
 
     Args:
-        folder: Where to.
-        stem: Name of the files, without suffix; may hold folders.
-        kind: What to write; see :data:`SAVE_KINDS`.
-        image: The image, (H, W, C).
+        folder: Output folder.
+        stem: File name without suffix; may contain folders.
+        kind: Kind of result; see :data:`SAVE_KINDS`.
+        image: Image (H, W, C).
         probabilities: float32 (K, H, W) at the image's size.
-        class_map: The classes.
-        label_mode: Of the model.
+        class_map: Classes.
+        label_mode: Label mode of the model.
 
     Returns:
-        The files written; all of them have exactly the image's size but the overlay, which has
-        its legend below.
+        The files written. All have the size of the image, except the overlay, which has a legend
+        below the image.
 
     Raises:
         OutputError: A file cannot be written.
@@ -85,16 +85,16 @@ def prediction_planes(
     class_map: ClassMap,
     label_mode: LabelMode,
 ) -> list[tuple[str, Array]]:
-    """What the files of a kind hold, pixel by pixel, so that parts of an image can be drawn alone.
+    """Return the pixels of each file of one kind; parts of an image can be drawn separately.
 
     Args:
-        kind: Any but ``overlay``.
+        kind: Any kind except ``overlay``.
         probabilities: float32 (K, H, W).
-        class_map: The classes.
-        label_mode: Of the model.
+        class_map: Classes.
+        label_mode: Label mode of the model.
 
     Returns:
-        For each file the ending of its name, and (H, W), uint8 or uint16.
+        File name ending and pixels (H, W), uint8 or uint16, of each file.
     """
     mode = mode_of(label_mode)
     parts = [f"_{part}" for part in file_names(class_map.names)]
@@ -113,36 +113,42 @@ def prediction_planes(
 
 
 def class_numbers(probabilities: npt.NDArray[np.float32], label_mode: LabelMode) -> UInt8Array:
-    """What an index picture holds: class ids, or of multilabel masks 1 + the likeliest class.
+    """Return the values of an index picture: class ids, or 1 + the most likely multilabel class.
 
     Args:
         probabilities: float32 (K, H, W).
-        label_mode: Of the model.
+        label_mode: Label mode of the model.
+
+    Returns:
+        uint8 (H, W); multilabel: 0 where no class is above the threshold.
     """
     return mode_of(label_mode).numbers(probabilities)
 
 
 def index_palette(class_map: ClassMap, label_mode: LabelMode) -> tuple[Color, ...]:
-    """A color for each number of :func:`class_numbers`."""
+    """Return one color for each value of :func:`class_numbers`."""
     return mode_of(label_mode).palette(class_map)
 
 
 def untinted_class(class_map: ClassMap, label_mode: LabelMode) -> int | None:
-    """Which number of :func:`class_numbers` leaves an overlay as the image is, if any.
+    """Return the value of :func:`class_numbers` that is left untinted in an overlay, or ``None``.
 
-    It is the ground, and of multilabel classes the pixels of none: their colors are mostly black,
-    which would only darken the image.
+    This is the ground class, or 0 for multilabel pixels without a class: their colors are mostly
+    black, which would only darken the image.
     """
     return mode_of(label_mode).untinted(class_map)
 
 
 def viewable(image: Array, *, like: Array | None = None) -> UInt8Array:
-    """Any image as uint8 (H, W, 3) to look at: other depths are stretched from 2 to 98 per cent.
+    """Convert any image to uint8 (H, W, 3) for display.
+
+    Images of other dtypes are stretched from the 2nd to the 98th percentile.
 
     Args:
-        image: (H, W, C); of two channels the first is shown, of four and more the first three.
-        like: An image of the same type, whose percentiles are taken instead, so that brightness
-            and contrast of the two can be compared.
+        image: Image (H, W, C); of two channels the first is shown, of more than three the first
+            three.
+        like: Image of the same dtype whose percentiles are used instead, so that brightness and
+            contrast are comparable.
     """
     like = image if like is None else like
     image, like = (
@@ -164,14 +170,14 @@ def class_overlay(
     *,
     like: Array | None = None,
 ) -> Image.Image:
-    """The image tinted by what was predicted, without a legend.
+    """Draw the image tinted by the predicted classes, without a legend.
 
     Args:
-        image: (H, W, C).
+        image: Image (H, W, C).
         probabilities: float32 (K, H, W).
-        class_map: The classes.
-        label_mode: Of the model.
-        like: Decides brightness and contrast instead of the image; see :func:`viewable`.
+        class_map: Classes.
+        label_mode: Label mode of the model.
+        like: Image that determines brightness and contrast; see :func:`viewable`.
     """
     return overlay_picture(
         image,
@@ -191,15 +197,15 @@ def overlay_picture(
     opacity: float = OVERLAY_OPACITY,
     like: Array | None = None,
 ) -> Image.Image:
-    """The image with each pixel tinted in the color of its class.
+    """Draw the image with each pixel tinted in the color of its class.
 
     Args:
-        image: (H, W, C).
-        classes: Class numbers (H, W).
-        palette: A color per class number.
-        hide: A class number that is left untinted.
-        opacity: How much of the color covers the image, 0 to 1.
-        like: Decides brightness and contrast instead of the image; see :func:`viewable`.
+        image: Image (H, W, C).
+        classes: Class numbers, uint8 (H, W).
+        palette: One color per class number.
+        hide: Class number that is left untinted.
+        opacity: Opacity of the colors, 0 to 1.
+        like: Image that determines brightness and contrast; see :func:`viewable`.
     """
     base = viewable(image, like=like).astype(np.float32)
     table = np.zeros((256, 3), np.float32)
@@ -214,12 +220,12 @@ def overlay_picture(
 def with_legend(
     picture: Image.Image, entries: Sequence[tuple[str, Color]], *, caption: str = ""
 ) -> Image.Image:
-    """A picture with its legend below, wrapped to the picture's width (at least 240 pixels).
+    """Add a legend below a picture, wrapped to the picture's width (at least 240 pixels).
 
     Args:
-        picture: RGB.
+        picture: RGB picture.
         entries: Names and colors.
-        caption: A line of text under the legend.
+        caption: Line of text below the legend.
     """
     size = max(12, round(min(picture.size) / 40))
     font = ImageFont.load_default(size)

@@ -1,1 +1,1 @@
-"""What can go wrong in a training, noticed while it runs."""
+"""Checks that detect problems in the data or the training while a model is trained."""

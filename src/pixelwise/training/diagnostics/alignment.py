@@ -1,4 +1,4 @@
-"""Check whether masks are shifted against their images, by comparing borders and edges."""
+"""Checks whether masks are aligned with their images by comparing mask borders and image edges."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from pixelwise.metrics.boundary import class_edges
 from pixelwise.training.diagnostics.watchdog import Problem
 
 SIDE_PX = 256
-"""Images are brought to this side first: shifts are sought on this scale."""
+"""Images are resized to this side length first; shifts are measured at this scale."""
 
 REACH_PX = 64
-"""Shifts up to this many pixels, on that scale, are sought."""
+"""Maximum shift to search for, in pixels at that scale."""
 
 SHIFTED_PX = 4
-"""A best shift below this is the thickness of a brush."""
+"""Best shifts below this are attributed to imprecise annotation and not reported."""
 
 CLEARLY = 1.3
-"""The best shift must meet this many times the edges that no shift does."""
+"""Minimum ratio of the best match to the match without a shift."""
 
 SURE = 5.0
-"""And stand out from all shifts by this many of their standard deviations. Measured on CamVid,
-nuclei and digits: 5.5 to 10 where masks were moved or turned, 2 to 4 where they belonged to other
-images."""
+"""Minimum distance of the best match from the mean over all shifts, in standard deviations.
+Measured on CamVid, nuclei and digits: 5.5 to 10 for shifted or rotated masks, 2 to 4 for masks of
+other images."""
 
 MIN_IMAGES = 4
 
 OWN = 2.0
-"""A mask meets the edges of its own image by this many standard deviations better than those of the
-others. Measured on CamVid, nuclei, digits and drawn shapes: 32 to 123, and -0.5 to 0.2 with the
-masks of other images."""
+"""Minimum difference between the match of masks with their own images and with other images, in
+standard deviations. Measured on CamVid, nuclei, digits and drawn shapes: 32 to 123, and -0.5 to 0.2
+for masks of other images."""
 
 MIN_OTHERS = 8
-"""Fewer images than this say nothing of how masks meet the edges of other images."""
+"""Minimum number of images for a comparison with the edges of other images."""
 
 ALIKE = 0.5
-"""Masks whose borders correlate by more than this, on average, fit one another's images too."""
+"""If the mean correlation between mask borders is above this, the masks also fit other images."""
 
 FloatArray = npt.NDArray[np.float32]
 Pairs = list[tuple[FloatArray, FloatArray]]
@@ -56,18 +56,18 @@ TURNS: dict[str, Callable[[FloatArray], FloatArray]] = {
     "turned to the left by a quarter": np.rot90,
     "turned to the right by a quarter": lambda border: np.rot90(border, -1),
 }
-"""How masks get turned against their images: rows and columns mixed up, another origin."""
+"""Common orientation errors: rows and columns swapped, or a different origin."""
 
 
 def check_alignment(samples: Iterable[Sample]) -> list[Problem]:
-    """Say that the masks are shifted or turned against their images, or belong to other images.
+    """Check for masks that are shifted or rotated, or that belong to other images.
 
-    The borders in the masks are laid over the edges in the images (gradient), at every shift; where
-    labels are right, no other shift and no turn meets more edges than none, and those of no other
-    image do.
+    Mask borders are correlated with image edges (gradient magnitude) at every shift. If the labels
+    are correct, no other shift, rotation or flip matches better than none, and neither do the masks
+    of other images.
 
     Args:
-        samples: Some images with their masks; a few dozen are enough.
+        samples: Images with their masks; a few dozen are enough.
     """
     pairs = [pair for sample in samples if (pair := _edges(sample)) is not None]
     if len(pairs) < MIN_IMAGES:
@@ -101,7 +101,7 @@ def check_alignment(samples: Iterable[Sample]) -> list[Problem]:
 
 
 def _check_pairing(pairs: Pairs) -> list[Problem]:
-    """Say that masks meet the edges of other images as well as those of their own."""
+    """Check whether masks match the edges of other images as well as those of their own."""
     if len(pairs) < MIN_OTHERS:
         return []
     planes = (np.stack(side).reshape(len(pairs), -1) for side in zip(*pairs, strict=True))
@@ -126,7 +126,7 @@ def _check_pairing(pairs: Pairs) -> list[Problem]:
 
 
 def _edges(sample: Sample) -> tuple[FloatArray, FloatArray] | None:
-    """Edges of the image and borders of the mask, both (SIDE, SIDE), of mean 0."""
+    """Return the zero-mean image edges and mask borders, both (SIDE_PX, SIDE_PX)."""
     image, mask = sample.image, sample.mask
     ids = mask if mask.ndim == 2 else np.any(mask >= HALF, axis=0).astype(np.uint8)
     size = (SIDE_PX, SIDE_PX)
@@ -139,7 +139,7 @@ def _edges(sample: Sample) -> tuple[FloatArray, FloatArray] | None:
     limit = np.quantile(edge, 0.9)
     if limit <= 0:
         return None
-    # Strong edges count alike: one black line must not outweigh every border.
+    # Clip strong edges, so that a single black line does not outweigh all borders.
     edge = np.minimum(edge / limit, 1).astype(np.float32)
     return edge - edge.mean(), border - border.mean()
 
@@ -149,7 +149,7 @@ def _gray(image: Array) -> FloatArray:
 
 
 def _meetings(pairs: Pairs) -> npt.NDArray[np.float64]:
-    """How well borders moved by (down, right) meet edges, over all images, none in the middle."""
+    """Return the match of borders and edges over all images per shift; zero shift is central."""
     total = np.zeros((SIDE_PX, SIDE_PX))
     for edge, border in pairs:
         spectrum = np.fft.rfft2(edge) * np.conj(np.fft.rfft2(border))
@@ -159,7 +159,7 @@ def _meetings(pairs: Pairs) -> npt.NDArray[np.float64]:
 
 
 def _meeting(pairs: Iterable[tuple[FloatArray, FloatArray]]) -> float:
-    """The same where nothing is moved."""
+    """Return the match of borders and edges without a shift."""
     return sum(float((edge * border).sum() / np.linalg.norm(border)) for edge, border in pairs)
 
 

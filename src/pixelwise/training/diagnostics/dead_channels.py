@@ -1,4 +1,4 @@
-"""Channels of activations that have died, seen while the validation images run through."""
+"""Detects dead channels of activation layers during validation."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from torch import Tensor, nn
 from pixelwise.training.diagnostics.watchdog import Problem
 
 DEAD_SHARE = 0.8
-"""A layer is dead when more of its channels than this share never rise above zero."""
+"""A layer is reported if more than this share of its channels never exceeds zero."""
 
 
 class DeadChannels:
-    """Counts, while it is entered, the channels of activations that never rise above zero.
+    """Context manager that finds activation channels that never exceed zero.
 
-    Whatever goes wrong in the counting is reported as a problem: it never ends a training.
+    An exception in a hook is reported as a problem and does not stop the training.
 
     Args:
-        model: The network; its activation layers are watched.
+        model: Network whose ReLU layers are observed.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        # By channels as well: a block may use one layer at several widths, as a bottleneck does.
+        # The key includes the width: a block may reuse one layer at several widths (bottleneck).
         self._alive: dict[tuple[str, int], Tensor] = {}
         self._layers = {
             name: layer for name, layer in model.named_modules() if isinstance(layer, nn.ReLU)
@@ -35,7 +35,7 @@ class DeadChannels:
             def note(_: nn.Module, __: object, output: Tensor, name: str = name) -> None:
                 try:
                     self._note(name, output)
-                except Exception as error:  # the network runs on, whatever its layers give
+                except Exception as error:  # unexpected outputs must not stop the network
                     self._failed[name] = " ".join(f"{type(error).__name__}: {error}".split())
                     self._hooks[name].remove()
 
@@ -55,7 +55,7 @@ class DeadChannels:
         self._alive[key] = alive if before is None else before | alive
 
     def problems(self) -> list[Problem]:
-        """What was seen."""
+        """Return the problems found."""
         return [*self._dead(), *self._unwatched()]
 
     def _dead(self) -> list[Problem]:

@@ -1,4 +1,4 @@
-"""The watchdog beside the loop: what it looks at, and when; each finding is said and kept once."""
+"""Runs the watchdog's checks during a training; each problem is reported and saved once."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from pixelwise.training.run_folder import Notes, load_notes, save_notes
 from pixelwise.transforms.preprocessing import normalize
 
 NUM_LOOKED_AT = 32
-"""Images of each split that are compared with their masks, and with the other split."""
+"""Number of images per split that are checked against their masks and the other split."""
 
 
 class Observer:
-    """Looks at one training.
+    """Runs the diagnostics of one training.
 
     Attributes:
-        notes: The run's, with what was said before an interruption.
+        notes: Notes of the run, including the warnings from before an interruption.
 
     Args:
-        plan: Data and model.
-        folder: The run's folder.
-        listener: Told of every finding.
+        plan: Plan of the training.
+        folder: Run folder.
+        listener: Callback that receives each warning.
     """
 
     def __init__(self, plan: Plan, folder: Path, listener: Listener) -> None:
@@ -58,10 +58,10 @@ class Observer:
         )
 
     def before_training(self, num_steps: int | None) -> None:
-        """Look at learning rate, labels, normalization and validation images, for a few seconds.
+        """Check learning rate, labels, normalization and validation images; takes a few seconds.
 
         Args:
-            num_steps: Steps of the training; ``None`` where the clock decides.
+            num_steps: Number of training steps; ``None`` if a time limit decides.
         """
         plan = self._plan
         save_notes(self._folder, self.notes)
@@ -74,7 +74,7 @@ class Observer:
         empty = check_images([sample.image for sample in training])
         self._say_fresh(empty)
         if empty:
-            return  # of such images, nothing else is worth saying
+            return  # the other checks are meaningless on such images
         self._say_fresh(check_alignment(training))
         batch = next(plan.batches.epoch(0))
         self._say_fresh(check_normalization(normalize(batch.image, plan.card.preprocessing)))
@@ -87,32 +87,35 @@ class Observer:
         self._say_fresh(check_validation(means[0], means[1], std, leaked))
 
     def saw(self, batch: Batch) -> None:
-        """Note a batch of the first epoch."""
+        """Record a batch of the first epoch."""
         self._watchdog.saw_batch(batch.mask, batch.valid)
 
     def after_epoch(
         self, history: Sequence[dict[str, float]], metrics: Metrics, fraction: float
     ) -> None:
-        """Look at what the epochs so far gave.
+        """Check the results of the epochs so far.
 
         Args:
-            history: The rows of ``history.csv``.
-            metrics: Of the last validation.
-            fraction: Share of the training that is done.
+            history: Rows of ``history.csv``.
+            metrics: Metrics of the latest validation.
+            fraction: Completed share of the training, 0 to 1.
         """
         epoch = len(history)
-        # Of an epoch that was cut by the clock or by an interruption, nobody has seen all crops.
+        # An epoch shortened by the time limit or an interruption has not shown all crops.
         is_whole = self._watchdog.num_crops == self._plan.batches.crops_per_epoch
         if epoch == 1 and is_whole:
             self._say(self._watchdog.after_first_epoch(), epoch)
         self._say(self._watchdog.after_epoch(history, metrics, fraction), epoch)
 
     def watch_activations(self, evaluate: Callable[[], Metrics], epoch: int) -> Metrics:
-        """Evaluate while the channels of the network are watched; dead ones are said.
+        """Evaluate the model and report channels that are dead on all validation images.
 
         Args:
-            evaluate: Runs the network over the validation images.
-            epoch: Which has ended, from 1.
+            evaluate: Function that runs the network over the validation images.
+            epoch: Number of the epoch that has ended, from 1.
+
+        Returns:
+            The metrics from ``evaluate``.
         """
         with DeadChannels(self._plan.model) as channels:
             metrics = evaluate()
@@ -123,7 +126,7 @@ class Observer:
         self._say(self._watchdog.fresh(found), epoch)
 
     def _say(self, found: Iterable[Problem], epoch: int) -> None:
-        """Say and keep what was found."""
+        """Report and save the problems."""
         said = tuple(WarningRaised(epoch, problem.kind, problem.text) for problem in found)
         if said:
             self.notes = Notes(self.notes.reasons, (*self.notes.problems, *said))
@@ -133,7 +136,7 @@ class Observer:
 
 
 def _num_near(training: Sequence[Sample], validation: Sequence[Sample]) -> int:
-    """How many validation images are nearly the same as one of the training images."""
+    """Return the number of validation images that are near-duplicates of training images."""
     ours = [perceptual_hash(sample.image) for sample in training]
     theirs = [perceptual_hash(sample.image) for sample in validation]
     return sum(any((one ^ other).bit_count() <= MAX_DISTANCE for one in ours) for other in theirs)

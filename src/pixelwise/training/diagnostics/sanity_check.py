@@ -1,4 +1,4 @@
-"""The sanity check: one batch is overfitted before the training, and forgotten again."""
+"""Sanity check: overfit one batch before the training, then restore the weights."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from pixelwise.losses.losses import constant_loss
 from pixelwise.training.plan import Plan
 
 MAX_STEPS = 150
-"""Steps at most; a small batch is overfitted in fewer where anything can be learned."""
+"""Maximum number of steps; a small batch is overfitted in fewer if it can be learned."""
 
 ENOUGH = 0.5
-"""The loss must fall to this share of what a prediction that ignores the images can reach."""
+"""The loss must fall to this share of the best loss without looking at the images."""
 
 LEAST_LOSS = 0.02
-"""Lower than this it need not fall: a batch may be nearly all of one class."""
+"""A loss of this value always passes: nearly all pixels of a batch may be of one class."""
 
 LEARNING_RATE = 3e-3
-"""Adam's learning rate: higher than most trainings', for nothing but this batch is at stake."""
+"""Learning rate of Adam; higher than usual, as the model only has to fit this batch."""
 
 
 @dataclass(frozen=True)
 class SanityCheck:
-    """What the batch gave.
+    """Result of the sanity check.
 
     Attributes:
-        first: Its loss before the first step; not a number where no crop is labeled.
-        last: Its lowest loss.
-        constant: The lowest loss of a prediction that is the same for all its pixels.
-        steps: Steps that were made.
+        first: Loss before the first step; NaN if no crop is labeled.
+        last: Lowest loss.
+        constant: Lowest loss of a prediction that is the same for all pixels.
+        steps: Number of steps taken.
     """
 
     first: float
@@ -44,7 +44,7 @@ class SanityCheck:
 
     @property
     def is_passed(self) -> bool:
-        """The batch was learned."""
+        """Whether the batch was overfitted."""
         return math.isfinite(self.first) and self.last <= _bound(self.constant)
 
     @property
@@ -73,10 +73,10 @@ def _bound(constant: float) -> float:
 
 
 def overfit_one_batch(plan: Plan) -> SanityCheck:
-    """Overfit the first batch that has a label; the model is left as it was.
+    """Overfit the first batch that contains labels, then restore the model's weights.
 
     Args:
-        plan: Data, model and recipe.
+        plan: Plan of the training.
     """
     model = plan.model
     weights = copy.deepcopy(model.state_dict())
@@ -92,7 +92,7 @@ def overfit_one_batch(plan: Plan) -> SanityCheck:
     first, lowest, step = math.nan, math.inf, 0
     try:
         for step in range(1, MAX_STEPS + 1):
-            # The same chance at every step: neither jitter nor dropout may stand in the way.
+            # Reseed at every step, so that jitter and dropout stay the same.
             torch.manual_seed(0)
             loss = plan.step.loss(batch, random_for(Chance.STEP, 0))
             optimizer.zero_grad(set_to_none=True)
@@ -111,7 +111,7 @@ def overfit_one_batch(plan: Plan) -> SanityCheck:
 
 
 def _constant_loss(plan: Plan, batch: Batch) -> float:
-    """Of the best prediction that is the same for all pixels of the batch."""
+    """Return the lowest loss of a prediction that is the same for all pixels of the batch."""
     label_mode, num_classes = plan.card.label_mode, plan.card.class_map.num_classes
     frequencies = mode_of(label_mode).batch_frequencies(batch.mask, batch.valid, num_classes)
     found = constant_loss(frequencies.tolist(), label_mode, plan.step.class_weights)

@@ -1,8 +1,8 @@
-"""What goes wrong in trainings, said in one line with what to try, as soon as it can be known.
+"""Checks for common training problems; each result is one line with a suggested fix.
 
-Each check looks at numbers that the training has anyway, or at a few images once. A finding is said
-once; a healthy run hears nothing. :mod:`pixelwise.training.diagnostics.alignment` holds the one
-check that compares labels with images.
+The checks use numbers that the training computes anyway, or look at a few images once. Each problem
+is reported once; a healthy run reports none. The check that compares labels with images is in
+:mod:`pixelwise.training.diagnostics.alignment`.
 """
 
 from __future__ import annotations
@@ -22,63 +22,65 @@ from pixelwise.metrics.metrics import Metrics
 from pixelwise.models.base import SegmentationModel
 
 EPOCHS_OF_GRACE = 2
-"""Epochs before outputs are judged: the first ones of any run may be all of one class."""
+"""Epochs before outputs are checked: early in any run all pixels may be predicted as one class."""
 
 SHARE_OF_GRACE = 0.4
-"""Share of the training before a class may be missed: rare ones come late, and slow learners say
-all of one class for long."""
+"""Share of the training before a class may be reported as missed: rare classes are learned late,
+and slowly learning models predict a single class for a long time."""
 
 FLAT_FALL = 0.01
-"""A loss that has fallen by less than this share over the epochs of grace is flat."""
+"""A loss that has fallen by less than this share after the grace epochs is flat."""
 
 RISING_SHARE = 0.25
-"""Share of the training in which the learning rate rises by default: a loss may be flat so long,
-for of few images an epoch is a single step."""
+"""Share of the training in which the default schedule warms up the learning rate. The loss may be
+flat until then, since an epoch of few images is a single step."""
 
 RISE = 1.5
-"""A training loss above this many times its first value, or a validation loss above its best."""
+"""Factor by which a training loss exceeds its first value, or a validation loss its best value,
+when it is reported as rising."""
 
 NUM_LATEST = 3
-"""Epochs after the best one that must tell of overfitting, by their median: one may be noise."""
+"""Number of latest epochs whose median must show overfitting; a single one may be noise."""
 
 EXPLODED = 10.0
-"""A first epoch with a mean loss of this many times that of guessing went astray within it."""
+"""If the mean loss of the first epoch exceeds that of guessing by this factor, training
+diverged."""
 
 IGNORED_CROPS = 0.5
-"""More wholly ignored crops than this share are worth a word."""
+"""A larger share of completely ignored crops is reported."""
 
 MOVE = 0.05
-"""Adam moves a weight by about the learning rate in each step: when all steps together move less
-than this share of a typical weight, the network cannot get away from where it started."""
+"""Adam changes a weight by about the learning rate per step. If all steps together amount to less
+than this share of a typical weight, the network cannot move away from its initialization."""
 
 ODD_MEAN, ODD_STD = 3.0, (0.02, 10.0)
-"""Normalized images have mean 0 and standard deviation 1, or lie between 0 and 1: far from
-these."""
+"""Limits of the absolute mean and of the standard deviation of normalized images; usual values are
+0 and 1, or lie between 0 and 1."""
 
 EXTREME, EXTREMELY = 1e30, 1e4
-"""Values beyond this, or beyond this many times what 99 % of an image stay below, measure
-nothing."""
+"""Values above the first limit, or above the second limit times the 99 % quantile of an image,
+cannot be measurements."""
 
 CONSTANT_SHARE = 0.25
-"""More images of a single color than this share are no accident."""
+"""A larger share of images of a single color is reported."""
 
 MAX_TIMES_OWN_LEARNING_RATE = 20.0
-"""A learning rate of this many times what the model is known to take is an accident."""
+"""Maximum ratio of the learning rate to the highest one tested for the architecture."""
 
 BALANCED = "--set training.class_weights=balanced"
 
 ALIEN = 1.5
-"""Validation images whose mean differs by this many standard deviations of the training images are
-others."""
+"""Maximum difference between the means of validation and training images, in standard deviations of
+the training pixels."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One finding.
+    """A problem found by a check.
 
     Attributes:
-        kind: A stable name.
-        text: What is wrong and what to try, in one line.
+        kind: Stable identifier.
+        text: The problem and a suggested fix, in one line.
     """
 
     kind: str
@@ -87,15 +89,15 @@ class Problem:
 
 @dataclass
 class Watchdog:
-    """Watches one training.
+    """Checks the progress of one training.
 
     Attributes:
-        class_map: The classes.
-        label_mode: Of the masks.
-        class_frequencies: Share of the training pixels that is of each class.
-        is_weighted: The loss weighs the classes already.
-        said: Kinds that were said already, and are not said again.
-        num_crops: How many crops of the first epoch were seen.
+        class_map: Classes.
+        label_mode: Label mode of the masks.
+        class_frequencies: Share of each class among the training pixels.
+        is_weighted: Whether the loss already uses class weights.
+        said: Kinds of problems already reported, which are not reported again.
+        num_crops: Number of crops of the first epoch seen so far.
     """
 
     class_map: ClassMap
@@ -108,11 +110,11 @@ class Watchdog:
     _ignored_crops: int = 0
 
     def saw_batch(self, mask: Tensor, valid: Tensor | None = None) -> None:
-        """Note which classes a batch of the first epoch shows.
+        """Record which classes occur in a batch of the first epoch.
 
         Args:
-            mask: Multiclass: int (N, H, W). Multilabel: (N, K, H, W).
-            valid: What of it counts, for multilabel masks.
+            mask: Batch mask, multiclass int (N, H, W) or multilabel (N, K, H, W).
+            valid: Pixels inside the images, bool (N, H, W); used for multilabel masks.
         """
         mode = mode_of(self.label_mode)
         shown = mode.classes_in_batch(mask, self.class_map.num_classes)
@@ -121,24 +123,24 @@ class Watchdog:
         self._sampled = shown if self._sampled is None else self._sampled | shown
 
     def after_first_epoch(self) -> list[Problem]:
-        """What the crops of the first epoch tell."""
+        """Return the problems found in the crops of the first epoch."""
         return self.fresh(self._sampling())
 
     def after_epoch(
         self, history: Sequence[dict[str, float]], metrics: Metrics, fraction: float
     ) -> list[Problem]:
-        """What the epochs so far tell.
+        """Return the new problems found in the epochs so far.
 
         Args:
             history: Rows with ``train_loss`` and ``val_loss``, from the first epoch on.
-            metrics: Of the last epoch's validation.
-            fraction: Share of the training that is done.
+            metrics: Metrics of the latest validation.
+            fraction: Completed share of the training, 0 to 1.
         """
         found = [*self._losses(history, fraction), *self._outputs(metrics, len(history), fraction)]
         return self.fresh(found)
 
     def fresh(self, found: Iterable[Problem]) -> list[Problem]:
-        """Those that were not said before."""
+        """Return the problems whose kind has not been reported before."""
         fresh = [problem for problem in found if problem.kind not in self.said]
         self.said.update(problem.kind for problem in fresh)
         return fresh
@@ -222,7 +224,7 @@ class Watchdog:
                 "data split",
             )
         shown = [entry for entry in metrics.per_class if entry.pixels]
-        # At the end, however short the training was, what it says is what it will say.
+        # At the end of the training outputs are final, however few epochs there were.
         is_past = (epochs > EPOCHS_OF_GRACE and fraction > SHARE_OF_GRACE) or fraction >= 1
         what = metrics.constant_prediction
         if is_past and what is not None:
@@ -250,12 +252,12 @@ class Watchdog:
 def check_learning_rate(
     model: SegmentationModel, learning_rate: float, num_steps: int | None
 ) -> list[Problem]:
-    """Say before the first step that the learning rate is far too high, or moves nothing.
+    """Check before the first step for a learning rate that is far too high or far too low.
 
     Args:
-        model: The network as it starts.
-        learning_rate: The highest learning rate of the schedule.
-        num_steps: Steps of the whole training; ``None`` where the clock decides.
+        model: Network with its initial weights.
+        learning_rate: Highest learning rate of the schedule.
+        num_steps: Number of steps of the whole training; ``None`` if a time limit decides.
     """
     if learning_rate > MAX_TIMES_OWN_LEARNING_RATE * model.learning_rate:
         return [
@@ -283,7 +285,7 @@ def check_learning_rate(
 
 
 def check_images(images: Sequence[Array]) -> list[Problem]:
-    """Say that images hold nothing, as after an export that failed, or values that stand for none.
+    """Check for constant images, as after a failed export, and for placeholder values.
 
     Args:
         images: Some of the training images, (H, W, C).
@@ -311,7 +313,7 @@ def check_images(images: Sequence[Array]) -> list[Problem]:
 
 
 def _extreme(image: Array) -> float | None:
-    """The largest value of an image of fractions, where it cannot be a measurement."""
+    """Return the most extreme value of a float image if it cannot be a measurement."""
     if image.dtype.kind != "f":
         return None
     sizes = np.abs(image)
@@ -322,10 +324,10 @@ def _extreme(image: Array) -> float | None:
 
 
 def check_normalization(images: Tensor) -> list[Problem]:
-    """Say that images reach the network in other units than it expects.
+    """Check that normalized images have a plausible mean and standard deviation.
 
     Args:
-        images: Normalized images (N, C, H, W), float.
+        images: Normalized images, float (N, C, H, W).
     """
     mean, std = float(images.mean().abs()), float(images.std())
     if mean <= ODD_MEAN and ODD_STD[0] <= std <= ODD_STD[1]:
@@ -343,13 +345,13 @@ def check_normalization(images: Tensor) -> list[Problem]:
 def check_validation(
     train_means: Sequence[float], val_means: Sequence[float], std: float, num_leaked: int
 ) -> list[Problem]:
-    """Say that validation images are the training images again, or of another world.
+    """Check for validation images that repeat or differ strongly from the training images.
 
     Args:
         train_means: Mean value of each training image, in stored units.
-        val_means: Mean value of each validation image.
-        std: Of the training images' pixels.
-        num_leaked: Validation images of which a near-duplicate is trained on.
+        val_means: Mean value of each validation image, in stored units.
+        std: Standard deviation of the pixels of the training images.
+        num_leaked: Number of validation images that are near-duplicates of training images.
     """
     found = []
     if num_leaked:
