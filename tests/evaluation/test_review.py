@@ -189,7 +189,7 @@ def test_review_says_what_was_trained_on(folder, run, tmp_path):
     out = tmp_path / "out"
     code, text, err = run("review", "m", folder, "--split", "all", "--out", out, data=data)
     assert code == 0, err
-    assert "3 of these images were trained on" in " ".join(err.split())
+    assert "the model was trained on 3 of these images" in " ".join(err.split())
     assert "cell" in text
     code, _, err = run("review", "m", folder, "--out", out, data=data)
     assert code == 0, err

@@ -26,8 +26,8 @@ TRAIN, VAL = 16, 6
 def _without_pictures(monkeypatch):
     """Half the time of such short trainings goes into figures, which other tests look at."""
     monkeypatch.setattr(loop, "draw_curves", lambda *_: None)
-    monkeypatch.setattr(finish_module, "_draw_pictures", lambda *_: [])
-    monkeypatch.setattr(finish_module, "write_run_report", lambda *_: None)
+    monkeypatch.setattr(finish_module, "_draw_pictures", lambda *_, **__: [])
+    monkeypatch.setattr(finish_module, "write_run_report", lambda *_, **__: None)
 
 
 @dataclasses.dataclass(frozen=True)

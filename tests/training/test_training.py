@@ -255,8 +255,8 @@ OTHER_DATA = {
     missing: "does not exist",
     of_other_images: r"6 of its 6 train images were not in the run \(images/.*; 6 of the run's 6",
     of_more_images: r"1 of its \d+ (train|val) images were not in the run",
-    of_other_classes: "its classes are sky, sun, those of the run class-0, class-1",
-    of_more_classes: "its classes are class-0, class-1, sun, those of the run class-0, class-1",
+    of_other_classes: "its classes are sky, sun, and those of the run class-0, class-1",
+    of_more_classes: "its classes are class-0, class-1, sun, and those of the run class-0, class-1",
     of_other_masks: "files, masks or splits differ",
 }
 

@@ -16,10 +16,10 @@ from pixelwise.errors import PixelwiseError
 VERBS = {
     "data": "Make, check, show, split and convert data sets.",
     "train": "Train a model on a folder of labeled images.",
-    "evaluate": "Evaluate a model on labeled images, with confidence intervals.",
+    "evaluate": "Evaluate a model on labeled images, with intervals.",
     "predict": "Segment images of any size.",
     "compare": "Train models under one budget and rank them on one page.",
-    "report": "Rewrite the report of a run, or compare several runs on one page.",
+    "report": "Rewrite the report of a run, or compare several runs.",
     "review": "Find likely label errors.",
     "models": "List the models with their parameters and compute.",
     "lab": "Train published systems with their own recipes.",
@@ -38,7 +38,7 @@ OPTIONS = {
 OVERVIEW = """\
 Usage: pixelwise [OPTIONS] VERB ...
 
-  Train, evaluate and ship semantic-segmentation models from a folder of labeled images.
+  Train, evaluate and ship segmentation models from a folder of labeled images.
 
 Verbs:
 {verbs}

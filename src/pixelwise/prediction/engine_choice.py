@@ -155,7 +155,9 @@ def _memory_of(reference: TorchEngine) -> Remember:
     """Return a cache for a model on this machine, so that later choices are the same."""
     machine = Machine.here(str(reference.device))
     model = reference.model
-    facts = json.dumps([model.name, model.arguments, model.num_classes], default=str)
+    num_weights = sum(weights.numel() for weights in model.parameters())
+    name = getattr(model, "name", type(model).__name__)
+    facts = json.dumps([name, getattr(model, "arguments", {}), num_weights], default=str)
 
     def remember(key: str, measure: Callable[[], list[float]]) -> list[float]:
         return [float(value) for value in machine.remembered(f"{key} of {facts}", measure)]
