@@ -118,7 +118,8 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(dataset, tmp_path):
     assert outcome.plan.recipe.training.epochs == 3
     text = " ".join(outcome.plan.lines())
     assert "4 steps per epoch, 3 epochs" in text
-    assert outcome.plan.lines() in [getattr(event, "lines", None) for event in said]
+    assert outcome.plan.summary() in [getattr(event, "lines", None) for event in said]
+    assert outcome.plan.lines() == (*outcome.plan.reasons, *outcome.plan.summary())
     with pytest.raises(TrainingError, match="dry run"):
         _ = outcome.metrics
 

@@ -95,10 +95,15 @@ class Plan:
     @property
     def validation_card(self) -> ModelCard:
         """The card for images that are already enhanced, so that it is not repeated every epoch."""
-        return _validation_card(self.card)
+        rest = self.card.preprocessing.without_enhancement()
+        return self.card.model_copy(update={"preprocessing": rest})
 
     def lines(self) -> tuple[str, ...]:
-        """Yield lines that describe the training."""
+        """Return the plan in words: every choice with its reason, then :meth:`summary`."""
+        return (*self.reasons, *self.summary())
+
+    def summary(self) -> tuple[str, ...]:
+        """Return the size of the model and the length of the training, in words."""
         training = self.recipe.training
         steps = self.batches.steps_per_epoch
         num_weights = sum(weights.numel() for weights in self.model.parameters())
@@ -109,7 +114,6 @@ class Plan:
             seconds = (training.epochs or 0) * self.seconds_per_epoch
             length = f"{amount(training.epochs or 0, 'epoch')}, about {seconds / 60:.2g} minutes"
         return (
-            *self.reasons,
             f"{self.card.architecture}: {num_weights:,} weights",
             f"{amount(steps, 'step')} per epoch, {length}, without validation",
         )
@@ -357,11 +361,6 @@ def _seconds_per_epoch(ready: Plan, facts: Facts) -> float:
     assert full is not None
     share = math.prod(size) / math.prod(full)
     return facts.seconds_per_crop * share * ready.batches.crops_per_epoch
-
-
-def _validation_card(card: ModelCard) -> ModelCard:
-    rest = card.preprocessing.without_enhancement()
-    return card.model_copy(update={"preprocessing": rest})
 
 
 def _estimate_end(budget: Budget, ready: Plan, machine: Machine) -> None:

@@ -128,7 +128,7 @@ def train(
             machine = Machine.here(wanted.training.device)
             ready = plan(wanted, dataset, machine, started=started, listener=listener)
             if dry_run:
-                listener(Message("plan", ready.lines()))
+                listener(Message("plan", ready.summary()))
                 return Outcome(folder, ready)
             if sanity_check:
                 _require_sanity(ready, listener)
