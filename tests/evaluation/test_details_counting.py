@@ -196,17 +196,21 @@ def is_running(pid):
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for processes in /proc")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_workers_end_with_the_process_that_uses_them(script, number):
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [*script, "wait"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
-    )  # fmt: skip
-    pids = [int(word) for word in process.stdout.readline().split()]
-    assert len(pids) == 2
-    if number == signal.SIGINT:  # as a terminal sends it, to all of them
-        os.killpg(process.pid, number)
-    else:
-        process.kill()
-    _, err = process.communicate(timeout=60)
+    ) as process:  # fmt: skip
+        try:
+            pids = [int(word) for word in process.stdout.readline().split()]
+            assert len(pids) == 2
+            if number == signal.SIGINT:  # as a terminal sends it, to all of them
+                os.killpg(process.pid, number)
+            else:
+                process.kill()
+            _, err = process.communicate(timeout=60)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
     assert err.count("Traceback") == (number == signal.SIGINT)  # the script's own, and no worker's
     until = time.monotonic() + 30
     while any(map(is_running, pids)) and time.monotonic() < until:

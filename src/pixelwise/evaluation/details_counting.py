@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from typing import Any
@@ -18,6 +18,7 @@ from torch import Tensor
 from pixelwise.classes import ClassMap, LabelMode
 from pixelwise.evaluation.image_details import Image, begin_worker, count_in_worker, counted
 from pixelwise.evaluation.worker_processes import (
+    WorkerPool,
     may_start_processes,
     num_cores,
     worker_processes,
@@ -39,9 +40,8 @@ MAX_WAITING_BYTES = 2**29
 class DetailsCounting:
     """Counts images in worker processes or in this process and adds the counts in image order.
 
-    Each image is counted separately, so the sums are bit-identical in both cases. Use it as a
-    context
-    manager; the workers end with it.
+    Each image is counted separately, so the sums are bit-identical in both cases. Use it as
+    a context manager; the workers end with it.
 
     Args:
         class_map: The classes.
@@ -66,7 +66,7 @@ class DetailsCounting:
         self._on_done = on_done
         self._num_done = 0
         self._num_workers: int | None = None
-        self._pool: ProcessPoolExecutor | None = None
+        self._pool: WorkerPool | None = None
         self._waiting: deque[tuple[Image, Future[DetailsCounts]]] = deque()
         self._stack = ExitStack()
 
@@ -136,9 +136,7 @@ class DetailsCounting:
         image, future = self._waiting.popleft()
         try:
             counts = future.result()
-        except (
-            _NO_WORKERS
-        ):  # a worker was killed, for example because memory ran out: continue in this process
+        except _NO_WORKERS:  # one was killed, perhaps because memory ran out: count here instead
             self._pool = None
             counts = counted(self._arguments, image)
         self._merge(counts)

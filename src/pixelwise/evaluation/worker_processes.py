@@ -12,12 +12,17 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnContext, SpawnProcess
+from queue import SimpleQueue
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 _STARTING = threading.Lock()
 
@@ -31,26 +36,59 @@ class _Worker(SpawnProcess):
             return SpawnProcess._Popen(process_obj)
 
 
-class _Workers(SpawnContext):
-    """Starts workers and keeps a list of them."""
+class WorkerPool:
+    """Calls functions in worker processes, each of which has its own pipe.
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.started: list[_Worker] = []
+    In a :class:`~concurrent.futures.ProcessPoolExecutor`, all workers write to one pipe. If a
+    worker is killed while it writes a result, the reader waits forever for the rest. Here the
+    reader finds the end of the pipe, because nobody else can write to it.
+    """
 
-    def Process(self, *args: Any, **kwargs: Any) -> _Worker:  # type: ignore[override]  # noqa: N802
-        """Return a worker that is not started yet."""
-        self.started.append(_Worker(*args, **kwargs))
-        return self.started[-1]
+    def __init__(self, connections: Sequence[Connection]) -> None:
+        self._idle: SimpleQueue[Connection] = SimpleQueue()
+        for connection in connections:
+            self._idle.put(connection)
+        self._threads = ThreadPoolExecutor(len(connections), "worker")  # each waits for one worker
+
+    def submit(self, function: Callable[..., T], *args: Any) -> Future[T]:
+        """Call a function in the next idle worker.
+
+        Args:
+            function: A module-level function.
+            args: Its arguments; they and the result are pickled.
+
+        Returns:
+            The future result. It raises :exc:`~concurrent.futures.process.BrokenProcessPool` if
+            the worker has died.
+        """
+        return self._threads.submit(self._call, function, args)
+
+    def shutdown(self) -> None:
+        """Cancel what has not begun and wait for the rest."""
+        self._threads.shutdown(cancel_futures=True)
+
+    def _call(self, function: Callable[..., T], args: tuple[Any, ...]) -> T:
+        connection = self._idle.get()
+        try:
+            connection.send((function, args))
+            result, error = connection.recv()
+        except (EOFError, OSError) as ended:
+            raise BrokenProcessPool("a worker process has died") from ended
+        finally:
+            self._idle.put(connection)
+        if error is not None:
+            raise error
+        return result  # type: ignore[no-any-return]
 
 
 @contextmanager
 def worker_processes(
     count: int, begin: Callable[..., None], arguments: tuple[Any, ...]
-) -> Iterator[ProcessPoolExecutor]:
+) -> Iterator[WorkerPool]:
     """Yield a pool of worker processes.
 
-    The workers end with the context, immediately if it is left by an error such as Ctrl-C.
+    The workers end with the context, immediately if it is left by an error such as Ctrl-C. If
+    this process is killed, they end after the call they are in.
 
     Args:
         count: Number of workers.
@@ -60,19 +98,30 @@ def worker_processes(
     Raises:
         OSError: The system cannot start more processes.
     """
-    workers = _Workers()
-    pool = ProcessPoolExecutor(
-        count, mp_context=workers, initializer=_begin, initargs=(begin, arguments)
-    )
+    workers: list[_Worker] = []
+    connections: list[Connection] = []
+    pool = None
     try:
+        for _ in range(count):
+            ours, theirs = SpawnContext().Pipe()
+            connections.append(ours)
+            with theirs:
+                worker = _Worker(target=_serve, args=(theirs, begin, arguments), daemon=True)
+                worker.start()
+            workers.append(worker)
+        pool = WorkerPool(connections)
         yield pool
     except BaseException:
-        for worker in workers.started:
-            if worker.pid is not None:
-                worker.terminate()
+        for worker in workers:
+            worker.terminate()
         raise
     finally:
-        pool.shutdown(cancel_futures=True)
+        if pool is not None:
+            pool.shutdown()
+        for connection in connections:
+            connection.close()  # which ends the worker
+        for worker in workers:
+            worker.join()
 
 
 def may_start_processes() -> bool:
@@ -87,19 +136,24 @@ def num_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _begin(begin: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-    """Initialize a worker."""
+def _serve(connection: Connection, begin: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    """Call functions in a worker until the parent process closes the pipe or dies."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process ends it
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     begin(*arguments)
-
-
-def _end_with_parent() -> None:
-    """Exit when the parent has died; otherwise an orphaned worker would wait forever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    while True:
+        try:
+            function, args = connection.recv()
+        except (EOFError, OSError):
+            return
+        result = error = None
+        try:
+            result = function(*args)
+        except Exception as raised:  # raised again in the parent process
+            error = raised
+        try:
+            connection.send((result, error))
+        except OSError:
+            return
 
 
 @contextmanager
