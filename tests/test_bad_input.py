@@ -89,7 +89,7 @@ class TestData:
     def test_an_empty_folder(self, refused_data, tmp_path):
         (tmp_path / "empty").mkdir()
         line = refused_data(tmp_path / "empty")
-        assert f"{tmp_path / 'empty'} must hold images with masks. Got nothing" in line
+        assert f"{tmp_path / 'empty'} must contain images with masks. Got nothing" in line
 
     def test_a_missing_folder(self, refused_data, tmp_path):
         assert "nowhere does not exist" in refused_data(tmp_path / "nowhere")
@@ -124,13 +124,15 @@ class TestData:
         mask[2:4, 2:4] = 77
         save(dataset / "masks/003.png", mask)
         line = refused_data(dataset)
-        assert f"{dataset}/masks/003.png must hold class ids 0, 1, 2" in line
+        assert f"{dataset}/masks/003.png must contain class ids 0, 1, 2" in line
         assert "Got 77 (4 pixels, nearest class 2)" in line
         assert "--ignore 77" in line
 
     def test_a_color_mask(self, refused_data, dataset):
         save(dataset / "masks/003.png", np.random.default_rng(0).integers(0, 255, (16, 16, 3)))
-        assert f"{dataset}/masks/003.png must hold one class id per pixel" in refused_data(dataset)
+        assert f"{dataset}/masks/003.png must contain one class id per pixel" in refused_data(
+            dataset
+        )
 
     def test_everything_ignored(self, refused_data, dataset):
         for path in (dataset / "masks").iterdir():
@@ -242,7 +244,7 @@ def test_a_dataset_with_other_classes_than_the_model(
 def test_a_dataset_with_more_classes_than_the_model(refused, tmp_path, make_index_dataset, model):
     data = make_index_dataset(tmp_path / "more", num_classes=5)
     line = refused("evaluate", model, data)
-    assert "masks/000.png must hold class ids 0, 1, 2" in line
+    assert "masks/000.png must contain class ids 0, 1, 2" in line
     assert "Got 3 (" in line
 
 

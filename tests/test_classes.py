@@ -31,7 +31,7 @@ def test_the_ground_is_called_background_or_the_first_of_classes_without_names(
     names, background, ground
 ):
     class_map = ClassMap.build(names)
-    assert (class_map.background, class_map.ground) == (background, ground)
+    assert (class_map.background, class_map.class_without_objects) == (background, ground)
 
 
 @pytest.mark.parametrize(

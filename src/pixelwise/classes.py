@@ -114,7 +114,7 @@ class ClassMap(BaseModel):
         return next((i for i, name in enumerate(self.names) if name in BACKGROUND_NAMES), None)
 
     @property
-    def ground(self) -> int | None:
+    def class_without_objects(self) -> int | None:
         """The id of the class without objects: background, or the first of numbered classes.
 
         ``None`` if no such class is known.

@@ -291,7 +291,7 @@ def overridden(content: dict[str, Any], overrides: Sequence[str], origin: str) -
         try:
             inside[last] = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise ConfigError(f"--set {override!r} must hold a YAML value: {error}") from error
+            raise ConfigError(f"--set {override!r} must contain a YAML value: {error}") from error
     return validated(Recipe, content, origin)
 
 

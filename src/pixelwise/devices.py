@@ -198,8 +198,7 @@ class Machine:
     """A device with its stored measurements.
 
     Measurements are stored in the cache folder, so that a later training on a busy machine makes
-    the
-    same choices as one on an idle machine.
+    the same choices as one on an idle machine.
 
     Attributes:
         device: The device.

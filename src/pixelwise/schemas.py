@@ -43,7 +43,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise ConfigError(f"{path} must hold keys and values. Got {type(content).__name__}")
+        raise ConfigError(f"{path} must contain keys and values. Got {type(content).__name__}")
     return content
 
 

@@ -75,7 +75,7 @@ def recipe_of(folder):
 
 def test_the_same_model_twice_is_no_difference_in_words(data, tmp_path):
     comparison = compare(data, [TINY, TINY], out=tmp_path / "out", **SHORT)
-    assert [model.ranked.is_like_best for model in comparison.models] == [True, True]
+    assert [model.ranked.is_tied_with_best for model in comparison.models] == [True, True]
     assert comparison.models[0].ranked.value == comparison.models[1].ranked.value
     assert comparison.models[1].ranked.p_value == 1
     assert comparison.to_json()["verdict"][0].startswith("4 images are too few to compare models")

@@ -112,7 +112,7 @@ def test_a_value_outside_the_card_is_refused_with_file_and_value(tmp_path, make_
     make_index_dataset(tmp_path, num_classes=3, num_images=1, size=(6, 6))
     write_card(tmp_path, classes=["a", "b"])
     dataset = open_dataset(tmp_path)
-    with pytest.raises(DataError, match=r"masks/000\.png must hold class ids 0, 1 .*Got 2 \("):
+    with pytest.raises(DataError, match=r"masks/000\.png must contain class ids 0, 1 .*Got 2 \("):
         dataset.load(dataset.records[0])
 
 
@@ -254,7 +254,7 @@ def without_image_folders(folder, make_index_dataset, make_object_dataset):
     make_object_dataset(folder, num_images=9)
     for number in (1, 4, 5):
         shutil.rmtree(folder / f"cell-{number:03d}/images")
-    return "cell-001 must hold images/", "cell-004, cell-005"
+    return "cell-001 must contain images/", "cell-004, cell-005"
 
 
 @pytest.mark.parametrize(

@@ -220,7 +220,7 @@ def test_a_list_that_names_a_missing_file_is_refused_with_line_and_entry(tmp_pat
     with pytest.raises(FormatError, match=r"train\.txt line 2 .*scans/b\.png"):
         open_dataset(tmp_path)
     (tmp_path / "train.txt").write_text("x/scans/a.png x/painted/a.png\nscans/a.png\n")
-    with pytest.raises(FormatError, match=r"train\.txt line 2 must hold an image and a mask"):
+    with pytest.raises(FormatError, match=r"train\.txt line 2 must contain an image and a mask"):
         open_dataset(tmp_path)
 
 
@@ -245,12 +245,12 @@ def test_values_beyond_the_largest_class_id_are_refused_in_one_sentence(tmp_path
     save(tmp_path / "images" / "a.png", image)
     (tmp_path / "masks").mkdir()
     Image.fromarray(np.arange(300, dtype=np.uint16).reshape(15, 20)).save(tmp_path / "masks/a.png")
-    with pytest.raises(MaskError, match=r"masks must hold class ids"):
+    with pytest.raises(MaskError, match=r"masks must contain class ids"):
         open_dataset(tmp_path)
     Image.fromarray(np.arange(30, 330, dtype=np.uint16).clip(30, 258).reshape(15, 20)).save(
         tmp_path / "masks/a.png"
     )
-    with pytest.raises(MaskError, match=r"masks must hold class ids .*from 30 to 258"):
+    with pytest.raises(MaskError, match=r"masks must contain class ids .*from 30 to 258"):
         open_dataset(tmp_path)
 
 

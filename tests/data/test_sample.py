@@ -388,7 +388,7 @@ def test_a_tiff_of_several_pages_is_refused_rather_than_cut(tmp_path):
     tifffile.imwrite(
         tmp_path / "stack.tif", np.zeros((3, 20, 21), np.uint8), photometric="minisblack"
     )
-    with pytest.raises(DataError, match=r"stack\.tif must hold one page. Got 3"):
+    with pytest.raises(DataError, match=r"stack\.tif must contain one page. Got 3"):
         read_image(tmp_path / "stack.tif")
 
 

@@ -126,7 +126,7 @@ DAMAGES = {
         "named", lambda f: first(f).write_bytes(first(f).read_bytes()[:60]), "train/masks/000"),
     "image-without-mask": ("index", lambda f: first(f).unlink(), "train/images/000"),
     "mask-without-image": ("index", lambda f: first(f, "images").unlink(), "train/masks/000"),
-    "doubly-paired": (
+    "paired-twice": (
         "index", lambda f: shutil.copy(first(f, "images"), f / "train/images/000.bmp"), "000.bmp"),
     "lossy-mask-file": (
         "named", lambda f: first(f).rename(first(f).with_suffix(".jpg")), "train/masks/000.jpg"),
@@ -362,8 +362,8 @@ def test_classes_that_the_card_forgot_are_no_damage(tmp_path):
 
 def test_every_kind_of_finding_has_a_test_and_an_advice():
     elsewhere = {
-        "unknown-layout", "unreadable-labels", "doubly-listed", "listed-file-missing",
-        "label-refused", "mixed-mask-storage", "split-not-said", "self-intersecting-polygons",
+        "unknown-layout", "unreadable-labels", "listed-twice", "listed-file-missing",
+        "label-refused", "mixed-mask-storage", "split-not-given", "self-intersecting-polygons",
         "polygons-outside-image", "no-images-to-compare", "too-few-bands",
     }  # fmt: skip
     assert set(DAMAGES) | elsewhere == set(CATALOG)

@@ -44,7 +44,7 @@ def test_an_image_that_two_lists_name_is_said(listed):
     lines = (listed / "val.txt").read_text()
     (listed / "val.txt").write_text(f"{lines}\ntrain/a/000.png train/b/000.png")
     found, _ = found_in(listed)
-    assert "train/a/000.png" in found["doubly-listed"].details[0]
+    assert "train/a/000.png" in found["listed-twice"].details[0]
 
 
 def test_each_image_of_no_split_is_said_where_others_have_one(tmp_path):
@@ -54,8 +54,8 @@ def test_each_image_of_no_split_is_said_where_others_have_one(tmp_path):
         (made / split / "images").rename(folder / name)
         (made / split / "masks").rename(folder / f"{name}_labels")
     found, examination = found_in(folder)
-    assert len(found["split-not-said"].details) == 6
-    assert "extra/000.png" in found["split-not-said"].details[0]
+    assert len(found["split-not-given"].details) == 6
+    assert "extra/000.png" in found["split-not-given"].details[0]
     assert examination.is_refused
 
 

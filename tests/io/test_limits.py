@@ -48,7 +48,9 @@ def test_an_animation_is_refused_rather_than_cut(tmp_path, suffix):
     frames = [Image.fromarray(PIXELS), Image.fromarray(255 - PIXELS)]
     frames[0].save(path, save_all=True, append_images=frames[1:])
     for read in (read_image, read_mask_values):
-        with pytest.raises(DataError, match=rf"moving\{suffix} must hold one picture\. Got an an"):
+        with pytest.raises(
+            DataError, match=rf"moving\{suffix} must contain one picture\. Got an an"
+        ):
             read(path)
 
 
@@ -113,5 +115,5 @@ def test_a_pyramid_is_read_and_an_endless_chain_of_pages_is_not(tmp_path):
     with tifffile.TiffWriter(path) as file:
         for _ in range(limits.MAX_TIFF_PAGES + 1):
             file.write(PIXELS[:2, :2], photometric="rgb", subfiletype=1)
-    with pytest.raises(DataError, match=r"must hold one page\. Got 65"):
+    with pytest.raises(DataError, match=r"must contain one page\. Got 65"):
         read_image(path)

@@ -216,9 +216,9 @@ def test_a_missing_thing_is_more_doubt_than_a_long_fringe(mode):
     fringed, missing = target.copy(), target.copy()
     fringed[18:20] = 1  # 120 pixels, two deep
     missing[4:13, 4:13] = 1  # 81 pixels, up to five deep
-    assert confidence.doubt(*answered(target, target)) == 0
-    fringe = confidence.doubt(*answered(target, fringed))
-    thing = confidence.doubt(*answered(target, missing))
+    assert confidence.disagreement(*answered(target, target)) == 0
+    fringe = confidence.disagreement(*answered(target, fringed))
+    thing = confidence.disagreement(*answered(target, missing))
     certainty = 0.8
     assert fringe == pytest.approx(certainty * 60 * (1 + 1), rel=1e-3)
     depths = sum(min(row, column, 10 - row, 10 - column)

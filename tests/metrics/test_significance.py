@@ -25,7 +25,7 @@ def test_the_better_model_is_first_and_the_others_are_told_apart_from_it():
     assert ranked[0].behind is None
     assert ranked[1].behind.value == pytest.approx(ranked[0].value - ranked[1].value)
     assert ranked[1].p_value < 0.05
-    assert not ranked[1].is_like_best
+    assert not ranked[1].is_tied_with_best
     assert ranked[0].interval.low < ranked[0].value < ranked[0].interval.high
 
 
@@ -35,7 +35,7 @@ def test_the_same_counts_twice_show_no_difference():
     assert (first.name, second.name) == ("one", "two")
     assert second.behind.value == 0
     assert second.p_value == 1
-    assert second.is_like_best
+    assert second.is_tied_with_best
 
 
 def test_a_value_is_the_mean_over_the_seeds():
@@ -69,7 +69,7 @@ def test_one_image_tells_nothing_apart():
     ranked = rank_models(
         {"a": counts_of(rng, 0.9, num_images=1), "b": counts_of(rng, 0.2, num_images=1)}, mean_iou
     )
-    assert ranked[1].is_like_best
+    assert ranked[1].is_tied_with_best
     assert ranked[0].interval is None
 
 
@@ -93,5 +93,7 @@ def test_equal_models_are_seldom_told_apart(num_models, num_images):
             rights = right + rng.normal(0, 30, num_images).round().astype(int)
             counts[name] = np.zeros((num_images, 1, 4, 2), np.int64)
             counts[name][:, 0, 0, 0], counts[name][:, 0, 2, 0] = rights, 1000 - rights
-        wrong += any(not entry.is_like_best for entry in rank_models(counts, multiclass_accuracy))
+        wrong += any(
+            not entry.is_tied_with_best for entry in rank_models(counts, multiclass_accuracy)
+        )
     assert wrong / 40 <= 0.1

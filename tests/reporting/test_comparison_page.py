@@ -23,7 +23,7 @@ from pixelwise.reporting.charts import (
 from pixelwise.reporting.comparison_page import (
     ComparedModel,
     Comparison,
-    against_best,
+    compared_with_best,
     verdict,
     write_ranking,
 )
@@ -134,10 +134,10 @@ def test_a_figure_of_test_images_that_may_have_chosen_the_model_is_not_quoted(ch
 
 
 def test_each_place_is_put_into_words():
-    assert against_best(model("a", 0.8).ranked) == "highest"
-    words = against_best(model("b", 0.8, behind=0.0, p_value=1.0).ranked)
+    assert compared_with_best(model("a", 0.8).ranked) == "highest"
+    words = compared_with_best(model("b", 0.8, behind=0.0, p_value=1.0).ranked)
     assert words.startswith("no significant difference")
-    words = against_best(model("c", 0.7, behind=0.1, p_value=0.002).ranked)
+    words = compared_with_best(model("c", 0.7, behind=0.1, p_value=0.002).ranked)
     assert words == "behind by 0.100 (95 %: 0.090 to 0.110), p < 0.01"
 
 
@@ -161,7 +161,7 @@ def test_the_fronts_leave_out_what_is_not_known():
     assert made.front("memory_mb") == ["b"]
     content = json.loads(json.dumps(made.to_json()))
     assert content["models"][0]["mean_iou"] == 0.8
-    assert content["models"][1]["is_like_best"] is False
+    assert content["models"][1]["is_tied_with_best"] is False
     assert content["pareto_fronts"]["parameters"] == ["a"]
 
 

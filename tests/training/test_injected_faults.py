@@ -108,10 +108,13 @@ def shift(pair):
 
 LABEL_FAULTS = {
     "moved by 12 pixels": (shift, "labels-shifted"),
-    "mirrored": (lambda pair: (pair.image, pair.mask[:, ::-1]), "labels-turned"),
-    "upside down": (lambda pair: (pair.image, pair.mask[::-1, ::-1]), "labels-turned"),
-    "turned by a quarter": (lambda pair: (pair.image, np.rot90(pair.mask)), "labels-turned"),
-    "transposed": (lambda pair: (pair.image, pair.mask.T), "labels-turned"),
+    "mirrored": (lambda pair: (pair.image, pair.mask[:, ::-1]), "labels-flipped-or-rotated"),
+    "upside down": (lambda pair: (pair.image, pair.mask[::-1, ::-1]), "labels-flipped-or-rotated"),
+    "turned by a quarter": (
+        lambda pair: (pair.image, np.rot90(pair.mask)),
+        "labels-flipped-or-rotated",
+    ),
+    "transposed": (lambda pair: (pair.image, pair.mask.T), "labels-flipped-or-rotated"),
 }
 
 
@@ -128,7 +131,7 @@ def test_labels_of_other_images_are_told(tmp_path):
         dataclasses.replace(pair, mask=pairs[place - 1].mask) for place, pair in enumerate(pairs)
     ]
     data = write(tmp_path / "data", others)
-    assert problems_of(data, tmp_path, SMALL) == [("labels-of-others", 0)]
+    assert problems_of(data, tmp_path, SMALL) == [("labels-of-other-images", 0)]
 
 
 @pytest.mark.parametrize(
@@ -192,7 +195,7 @@ def test_validation_images_of_another_world_are_told(tmp_path):
         return 255 - pair.image if pair.split == "val" else pair.image, pair.mask
 
     data = write(tmp_path / "data", changed(inverted))
-    assert problems_of(data, tmp_path, SMALL) == [("alien-validation", 0)]
+    assert problems_of(data, tmp_path, SMALL) == [("validation-differs", 0)]
 
 
 def test_activations_that_have_died_are_told(tmp_path, monkeypatch):

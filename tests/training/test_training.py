@@ -251,7 +251,7 @@ def of_other_masks(data):
 
 
 OTHER_DATA = {
-    empty: "must hold",
+    empty: "must contain",
     missing: "does not exist",
     of_other_images: r"6 of its 6 train images were not in the run \(images/.*; 6 of the run's 6",
     of_more_images: r"1 of its \d+ (train|val) images were not in the run",

@@ -85,7 +85,7 @@ def test_one_class_only_is_refused_with_its_name_and_the_masks():
 def test_all_ignored_is_refused_with_the_ignore_value_and_the_masks():
     sample = multiclass("s1", np.zeros((2, 2, 1), np.uint8), np.full((2, 2), 255))
     with pytest.raises(
-        MaskError, match=r"\(s1\) must hold labeled pixels\. All are ignored \(255\)"
+        MaskError, match=r"\(s1\) must contain labeled pixels\. All are ignored \(255\)"
     ):
         measure([sample], CLASSES)
 

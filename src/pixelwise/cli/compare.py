@@ -112,7 +112,7 @@ def print_ranking(comparison: Comparison) -> None:
     from rich.table import Table
 
     from pixelwise.reporting.charts import with_unit
-    from pixelwise.reporting.comparison_page import against_best, verdict
+    from pixelwise.reporting.comparison_page import compared_with_best, verdict
 
     table = Table(box=None, pad_edge=False)
     table.add_column("model", overflow="fold")
@@ -128,7 +128,7 @@ def print_ranking(comparison: Comparison) -> None:
             model.name,
             f"{ranked.value:.3f}",
             f"{interval.low:.3f} to {interval.high:.3f}" if interval else "-",
-            against_best(ranked, is_short=True),
+            compared_with_best(ranked, is_short=True),
             f"{model.ms_per_image:.3g}",
             with_unit(model.parameters),
             "-" if memory is None else f"{memory:.4g}",

@@ -197,7 +197,7 @@ def split(
         data, format=format, ignore=ignore or (), unexpected=unexpected_rule(unexpected)
     )
     require_new(out, folds)
-    with progress_bar("looking at") as on_progress:
+    with progress_bar("reading images") as on_progress:
         plan = plan_split(
             dataset,
             shares=shares,
@@ -243,7 +243,7 @@ def check(
     from pixelwise.cli.data_check import print_examination
     from pixelwise.doctor import check_data
 
-    with progress_bar("looking at") as on_progress:
+    with progress_bar("reading images") as on_progress:
         examination = check_data(
             data,
             format=format,

@@ -108,7 +108,7 @@ def _parse(text: str, base: Recipe) -> tuple[str, Recipe | None, Path | None, bo
 def _run_name(path: Path) -> str:
     if path.is_dir() and not (path / MODEL_NAME).is_file():
         raise ModelFileError(
-            f"a run to compare must hold a {MODEL_NAME}. {path} holds none. "
+            f"a run to compare must contain a {MODEL_NAME}. {path} holds none. "
             "Give the folder of a finished run, or the name of a model"
         )
     return path.resolve().name if path.is_dir() else path.resolve().parent.name
@@ -132,7 +132,7 @@ def _name_and_arguments(text: str) -> tuple[str, dict[str, Any]]:
         try:
             arguments[key] = yaml.safe_load(value)
         except (yaml.YAMLError, ValueError) as error:
-            raise ConfigError(f"{part!r} in {text!r} must hold a YAML value") from error
+            raise ConfigError(f"{part!r} in {text!r} must contain a YAML value") from error
     return name.strip(), arguments
 
 

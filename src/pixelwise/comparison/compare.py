@@ -28,7 +28,7 @@ from pixelwise.errors import ConfigError, TrainingError
 from pixelwise.files import write_text
 from pixelwise.metrics.formulas import Counts, iou, mean_iou
 from pixelwise.metrics.intervals import bootstrap
-from pixelwise.metrics.metrics import said_everywhere
+from pixelwise.metrics.metrics import constant_prediction
 from pixelwise.metrics.significance import Ranked, over_seeds, rank_models
 from pixelwise.models import count_gmacs
 from pixelwise.models.model_file import ModelCard
@@ -332,7 +332,7 @@ def _everywhere(counts: Counts, card: ModelCard) -> Iterator[str]:
     """Name the seeds that predict a single class; a sum over seeds would hide such a model."""
     names, num_seeds = card.class_map.names, counts.shape[1]
     found = [
-        said_everywhere(names, hits + missed > 0, hits + extra > 0, card.label_mode)
+        constant_prediction(names, hits + missed > 0, hits + extra > 0, card.label_mode)
         for hits, extra, missed, _ in counts.sum(0)
     ]
     for what, number in Counter(name for name in found if name is not None).items():

@@ -80,7 +80,7 @@ class Dataset:
         if not chosen:
             there = sorted({record.split or "" for record in self.records})
             raise DataError(
-                f"{self.path} must hold images of the split {name!r}. "
+                f"{self.path} must contain images of the split {name!r}. "
                 f"It holds only {', '.join(there)}. Choose {' or '.join(there)}, or all"
             )
         return chosen
@@ -180,7 +180,7 @@ def open_dataset(
             "Change its permissions"
         ) from error
     if not records:
-        raise FormatError(f"{folder} must hold labeled images. Got none. Check the path")
+        raise FormatError(f"{folder} must contain labeled images. Got none. Check the path")
     if class_map is None and card_file:
         class_map = card.class_map(card_file)
     ignored_values = tuple(dict.fromkeys((*(card.ignore or ()), *ignore)))
@@ -268,10 +268,10 @@ def _require_different_names(folder: Path, records: Sequence[Record]) -> None:
     for name, count in Counter(record.name for record in records).items():
         if count > 1:
             error = FormatError(
-                f"{folder} must hold every image once. Got {name} {count} times. "
+                f"{folder} must contain every image once. Got {name} {count} times. "
                 "Remove it from all lists but one"
             )
-            report_problem("doubly-listed", error, *(r.image for r in records if r.name == name))
+            report_problem("listed-twice", error, *(r.image for r in records if r.name == name))
 
 
 def with_ignored(class_map: ClassMap, ignored_values: tuple[int, ...]) -> ClassMap:

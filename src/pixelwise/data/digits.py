@@ -125,7 +125,7 @@ def load_digit_source(
         labels = _read_idx(_find_idx(folder, f"{stem}-labels-idx1-ubyte"), dimensions=1)
         if len(images) != len(labels) or images.shape[1:] != (DIGIT_PX, DIGIT_PX):
             raise DataError(
-                f"{folder}: MNIST's {part} files must hold as many 28 x 28 images as labels. "
+                f"{folder}: MNIST's {part} files must contain as many 28 x 28 images as labels. "
                 f"Got images {images.shape} and {len(labels)} labels. Download the files again"
             )
         return DigitSource(images, labels, f"MNIST in {folder}")
@@ -159,7 +159,7 @@ def make_digits(
     pool = pool[source.labels[pool] < options.num_classes]
     if not len(pool):
         raise DataError(
-            f"the digits must hold at least one of the first {options.num_classes} classes. "
+            f"the digits must contain at least one of the first {options.num_classes} classes. "
             f"Got none from {source.origin}. Raise proportion_of_mnist or num_classes"
         )
     images = np.zeros((num_images, options.height, options.width), np.uint8)
@@ -241,7 +241,7 @@ def _find_idx(folder: Path, name: str) -> Path:
         if (folder / candidate).is_file():
             return folder / candidate
     raise DataError(
-        f"{folder} must hold the MNIST file {name} or {name}.gz. It does not. "
+        f"{folder} must contain the MNIST file {name} or {name}.gz. It does not. "
         "Give the folder of the four idx files with --source, or download them with --download"
     )
 

@@ -108,7 +108,7 @@ def split_folders(folder: Path) -> dict[str | None, Path]:
             continue
         if split in found:
             raise FormatError(
-                f"{folder} must hold one folder per split. Got {found[split].name} and "
+                f"{folder} must contain one folder per split. Got {found[split].name} and "
                 f"{path.name}, both {split}. Rename or remove one"
             )
         found[split] = path
@@ -152,10 +152,10 @@ def by_stem(files: Sequence[Path], what: str) -> dict[str, Path]:
     for path in files:
         if path.stem in found:
             error = FormatError(
-                f"{path.parent} must hold one {what} per name. Got {found[path.stem].name} and "
+                f"{path.parent} must contain one {what} per name. Got {found[path.stem].name} and "
                 f"{path.name}. Remove one"
             )
-            report_problem("doubly-paired", error, found[path.stem], path)
+            report_problem("paired-twice", error, found[path.stem], path)
         found[path.stem] = path
     return found
 
@@ -179,7 +179,7 @@ def pair_by_stem(
     files = by_stem(mask_files(mask_folder, takes_lossy=takes_lossy), "mask")
     masks = {stem.removesuffix(mask_ending): path for stem, path in files.items()}
     if not images and not masks:
-        raise FormatError(f"{image_folder} must hold images. It holds none. Check the path")
+        raise FormatError(f"{image_folder} must contain images. It holds none. Check the path")
     lonely = [(stem, path) for stem, path in images.items() if stem not in masks]
     for number, (stem, path) in enumerate(lonely):
         # Comparing all names takes minutes if thousands of images have no mask.
@@ -277,7 +277,7 @@ def listed_records(folder: Path, list_file: Path, *, takes_lossy: bool = False) 
             continue
         if len(line.split()) != 2:
             raise FormatError(
-                f"{list_file} line {number} must hold an image and a mask. Got {line.strip()!r}"
+                f"{list_file} line {number} must contain an image and a mask. Got {line.strip()!r}"
             )
         try:
             image, mask = (_resolve(folder, entry, list_file, number) for entry in line.split())

@@ -123,7 +123,7 @@ def assign_splits(
             f"of {len(ordered)}, such as {unsaid[0].image}. Name its subset, folder or annotation "
             "file train, val or test, or move it elsewhere"
         )
-        report_problem("split-not-said", error, *(record.image for record in unsaid))
+        report_problem("split-not-given", error, *(record.image for record in unsaid))
     notes = [f"splits as given by {origin}: {_counts(ordered)}"]
     if given["train"] > 1 and not given["val"]:
         inside = [record for record in ordered if record.split == "train"]

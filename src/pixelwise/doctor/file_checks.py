@@ -25,7 +25,7 @@ def left_out(problems: Iterable[FileProblem]) -> list[Observation]:
     found = []
     for entry in problems:
         reason = _shortened(str(entry.error), entry.files)
-        if entry.kind in ("doubly-paired", "doubly-listed"):
+        if entry.kind in ("paired-twice", "listed-twice"):
             last = entry.files[-1]
             found.append(Observation(entry.kind, last, reason, image=last))
             continue

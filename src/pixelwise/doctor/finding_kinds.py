@@ -59,12 +59,12 @@ CATALOG: Mapping[str, Kind] = {
         "Masks without an image",
         "Add the image, or move the mask elsewhere",
     ),
-    "doubly-paired": Kind(
+    "paired-twice": Kind(
         "refused",
         "Several files with the same name where one is expected",
         "Keep one file of each name",
     ),
-    "doubly-listed": Kind(
+    "listed-twice": Kind(
         "refused",
         "Images that are listed more than once",
         "Keep each image in one list",
@@ -74,7 +74,7 @@ CATALOG: Mapping[str, Kind] = {
         "Lists that name missing files",
         "Fix the list or add the file",
     ),
-    "split-not-said": Kind(
+    "split-not-given": Kind(
         "refused",
         "Images without a split although other images have one",
         "Name their folder, subset or list after a split, or write a card with pixelwise data "

@@ -86,7 +86,7 @@ def look_at_mask(
     """Check one mask."""
     num_classes, mask, mode = class_map.num_classes, sample.mask, mode_of(sample.label_mode)
     pixels, ignored = mode.count(mask, num_classes)
-    ground = mode.ground(class_map)
+    ground = mode.class_without_objects(class_map)
     size = int(mask.shape[-2] * mask.shape[-1])
     marks = np.zeros(mask.shape[-2:], np.bool_)
     regions = np.zeros((num_classes, 3), np.int64)

@@ -58,7 +58,7 @@ class QuickCheck:
             self._names["all-ignored"].append(sample.name)
             return
         self._shown[split] |= present
-        if present <= {mode.ground(self._class_map)}:
+        if present <= {mode.class_without_objects(self._class_map)}:
             self._names["empty-masks"].append(sample.name)
 
     def lines(self) -> tuple[str, ...]:

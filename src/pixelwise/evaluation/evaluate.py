@@ -154,9 +154,8 @@ def evaluate(
         on_progress: Called with the number of evaluated images and the total number.
 
     Returns:
-        The metrics with their 95 % intervals; ``seen_in_training`` is the number of images the
-        model
-        was trained on.
+        The metrics with their 95 % intervals; ``seen_in_training`` is the number of images
+        that the model was trained on.
 
     Raises:
         DataError: The data set does not fit the model or is split differently than in training, the

@@ -122,8 +122,8 @@ class MulticlassCounting(Counting):
         """See :meth:`Counting.require_labels`."""
         if not self.counts.counts.sum():
             raise DataError(
-                f"the masks ({first}{', ...' if num_images > 1 else ''}) must hold labeled pixels. "
-                "All are ignored. "
+                f"the masks ({first}{', ...' if num_images > 1 else ''}) must contain labeled "
+                "pixels. All are ignored. "
                 "Check the ignore value, or choose another split with --split"
             )
 

@@ -136,7 +136,7 @@ def read_grid(path: Path) -> Grid:
     with _opened(path) as raster:
         if raster.subdatasets or is_rotated(path):
             raise DataError(
-                f"{path} must hold one upright page. Got several pages or a rotated one. "
+                f"{path} must contain one upright page. Got several pages or a rotated one. "
                 "Save it again as one GeoTIFF"
             )
         if raster.gcps[0] or raster.rpcs:

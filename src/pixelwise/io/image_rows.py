@@ -215,8 +215,8 @@ def _npy_rows(path: Path, file: BinaryIO) -> ImageRows:
     shape, is_by_column, dtype = npy_header(path, file)
     if len(shape) not in (2, 3) or is_by_column or dtype.hasobject:
         raise LayoutError(
-            f"{path} must hold numbers (H, W) or (H, W, C), row by row, to be read in parts. Got "
-            f"{dtype} of the shape {shape}. Save it again with numpy.ascontiguousarray"
+            f"{path} must contain numbers (H, W) or (H, W, C), row by row, to be read in parts. "
+            f"Got {dtype} of the shape {shape}. Save it again with numpy.ascontiguousarray"
         )
     stored = _RawRows(file, file.tell(), dtype, (1, *shape))
     return ImageRows(path, shape[0], shape[1], (), False, stored)

@@ -84,7 +84,7 @@ def read_mask_values(path: Path) -> Array:
         if (whole != values).any():
             unknown = values[whole != values].flat[0]
             raise MaskError(
-                f"{path} must hold whole class ids. Got the fraction {unknown}. "
+                f"{path} must contain whole class ids. Got the fraction {unknown}. "
                 "Save the mask without scaling or smoothing"
             )
         return whole
@@ -133,7 +133,7 @@ def read_grayscale_mask(path: Path, largest_beside: Callable[[], int] | None = N
             )
         return np.asarray(values // 257, np.uint8)
     raise MaskError(
-        f"{path} must hold gray levels of 8 or 16 bits. Got {values.dtype}, {values.min()} to "
+        f"{path} must contain gray levels of 8 or 16 bits. Got {values.dtype}, {values.min()} to "
         f"{values.max()}. Save the mask as uint8, 0 to 255"
     )
 
@@ -157,7 +157,7 @@ def read_mask_colors(path: Path) -> npt.NDArray[np.int32]:
         pixels = np.broadcast_to(pixels.reshape(*pixels.shape[:2], 1), (*pixels.shape[:2], 3))
     if pixels.dtype != np.uint8 or pixels.shape[2:] != (3,):
         raise MaskError(
-            f"{path} must hold red, green and blue of 8 bits. Got {pixels.dtype} of the shape "
+            f"{path} must contain red, green and blue of 8 bits. Got {pixels.dtype} of the shape "
             f"{pixels.shape}. Save the mask as an RGB PNG"
         )
     codes = pixels[..., 0].astype(np.int32)
@@ -171,14 +171,14 @@ def _one_plane(values: Array, path: Path) -> Array:
     """Return the values of a mask as (H, W); several equal channels become one."""
     if values.ndim not in (2, 3) or values.dtype.kind not in "biuf":
         raise MaskError(
-            f"{path} must hold one class id per pixel. Got {values.dtype} of the shape "
+            f"{path} must contain one class id per pixel. Got {values.dtype} of the shape "
             f"{values.shape}. Save the mask as integers (H, W)"
         )
     if values.ndim == 3:
         first = values[..., :1]
         if (values != first).any():
             raise MaskError(
-                f"{path} must hold one class id per pixel. Got {values.shape[-1]} channels that "
+                f"{path} must contain one class id per pixel. Got {values.shape[-1]} channels that "
                 "differ, so it is a color image. Save the mask as an index or grayscale PNG"
             )
         values = values[..., 0]
@@ -385,7 +385,7 @@ def with_channels(pixels: Array, path: Path) -> Array:
         pixels = pixels[..., None]
     if pixels.ndim != 3 or 0 in pixels.shape:
         raise DataError(
-            f"{path} must hold height, width and channels. Got the shape {pixels.shape}. "
+            f"{path} must contain height, width and channels. Got the shape {pixels.shape}. "
             "Save it as (H, W) or (H, W, C)"
         )
     if pixels.dtype.kind == "u" and pixels.dtype.itemsize <= 2:
@@ -393,5 +393,5 @@ def with_channels(pixels: Array, path: Path) -> Array:
     if pixels.dtype == np.bool_:
         return np.where(pixels, np.uint8(255), np.uint8(0))
     if pixels.dtype.kind not in "iuf":
-        raise DataError(f"{path} must hold numbers. Got {pixels.dtype}. Save it as float32")
+        raise DataError(f"{path} must contain numbers. Got {pixels.dtype}. Save it as float32")
     return np.nan_to_num(pixels.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)

@@ -80,7 +80,7 @@ def require_decodable_picture(path: Path, picture: Image.Image, is_deep: bool) -
     # Phones and drones store further views after the first one of a JPEG; only the first is used.
     if picture.format != "MPO" and getattr(picture, "is_animated", False):
         raise DataError(
-            f"{path} must hold one picture. Got an animation. Save the frame you want alone"
+            f"{path} must contain one picture. Got an animation. Save the frame you want alone"
         )
 
 
@@ -94,7 +94,7 @@ def single_page(path: Path, file: tifffile.TiffFile) -> tifffile.TiffPage:
         not (page.keyframe and page.keyframe.is_reduced) for page in file.pages[1:]
     ):
         raise DataError(
-            f"{path} must hold one page. Got {len(file.pages)}. Save the page you want alone"
+            f"{path} must contain one page. Got {len(file.pages)}. Save the page you want alone"
         )
     return file.pages[0].aspage()
 
@@ -140,6 +140,6 @@ def require_honest_tiles(path: Path, file: tifffile.TiffFile, page: tifffile.Tif
             continue  # the decoder reports the problem
         if size > room:
             raise DataError(
-                f"{path} must hold tiles of {width} x {height} pixels. One unpacks to {size:,} "
+                f"{path} must contain tiles of {width} x {height} pixels. One unpacks to {size:,} "
                 "pixels. Restore or remove it"
             )

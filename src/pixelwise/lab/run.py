@@ -211,7 +211,7 @@ def load_results(folder: Path) -> list[LabResult]:
         results[content["name"]] = LabResult(**content)
     if not results:
         raise ConfigError(
-            f"{folder} must hold runs of lab entries. Got none. Make one: pixelwise lab run NAME"
+            f"{folder} must contain runs of lab entries. Got none. Make one: pixelwise lab run NAME"
         )
     return [results[name] for name in sorted(results)]
 

@@ -56,7 +56,7 @@ class Mode(ABC):
     """Definition of the metrics, reported together with them."""
     prediction_title: ClassVar[str]
     """Title of a picture of a decision."""
-    error_words: ClassVar[tuple[str, ...]]
+    error_names: ClassVar[tuple[str, ...]]
     """Names of the planes of :meth:`errors`, without those that are always empty."""
 
     # --- logits ---
@@ -187,7 +187,7 @@ class Mode(ABC):
         """Return the membership of each pixel in each class: (K, H, W), 0 to 1, bool or float32."""
 
     @abstractmethod
-    def ground(self, class_map: ClassMap) -> int | None:
+    def class_without_objects(self, class_map: ClassMap) -> int | None:
         """Return the class that is not an object, or ``None`` if there is none or it is unknown."""
 
     # --- regions of annotation files ---
@@ -281,15 +281,6 @@ class Mode(ABC):
         self, probabilities: Floats, decision: Array, mask: UInt8Array
     ) -> tuple[Floats, BoolArray]:
         """Return the probability of each labeled decision, and whether the decision is correct."""
-
-    @abstractmethod
-    def labeled_logits(self, logits: Floats, mask: UInt8Array) -> tuple[Floats, Array]:
-        """Return the logits of the labeled pixels and their targets.
-
-        Returns:
-            Multiclass: float32 (K, P) and class ids (P,). Multilabel: float32 (P,) and targets
-            (P,), 0 to 1.
-        """
 
     @abstractmethod
     def num_decisions(self, mask: UInt8Array) -> int:

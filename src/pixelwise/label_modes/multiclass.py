@@ -34,7 +34,7 @@ class Multiclass(Mode):
         "pixels left out; mean IoU over the classes that the masks show"
     )
     prediction_title = "prediction"
-    error_words = ("wrong class",)
+    error_names = ("wrong class",)
 
     def decide(self, logits: Tensor) -> Tensor:
         """Return the class with the highest score.
@@ -131,9 +131,9 @@ class Multiclass(Mode):
         """Return the one-hot mask as bool."""
         return np.stack(list(self.planes(mask, num_classes)))
 
-    def ground(self, class_map: ClassMap) -> int | None:
+    def class_without_objects(self, class_map: ClassMap) -> int | None:
         """Return the ground class of the class map."""
-        return class_map.ground
+        return class_map.class_without_objects
 
     def blank(self, size: tuple[int, int], num_classes: int, unpainted: int) -> UInt8Array:
         """Return a mask filled with ``unpainted``: a class id, or 255 for ignored."""
@@ -164,7 +164,7 @@ class Multiclass(Mode):
 
     def untinted(self, class_map: ClassMap) -> int | None:
         """Return the ground class."""
-        return class_map.ground
+        return class_map.class_without_objects
 
     def decided_planes(self, probabilities: Floats) -> list[BoolArray]:
         """Return, for each class, the pixels where it is the most likely one."""
@@ -201,11 +201,6 @@ class Multiclass(Mode):
         """Return one confidence per labeled pixel."""
         labeled = mask != IGNORE_INDEX
         return probabilities.max(0)[labeled], (decision == mask)[labeled]
-
-    def labeled_logits(self, logits: Floats, mask: UInt8Array) -> tuple[Floats, Array]:
-        """Return the logits and class ids of the pixels that are not ignored."""
-        labeled = mask != IGNORE_INDEX
-        return logits[:, labeled], mask[labeled]
 
     def num_decisions(self, mask: UInt8Array) -> int:
         """Return the number of pixels that are not ignored."""

@@ -33,7 +33,7 @@ class Multilabel(Mode):
         "original size; mean IoU over the classes that the masks show"
     )
     prediction_title = f"prediction > {THRESHOLD:g}"
-    error_words = ("wrong class", "missed")
+    error_names = ("wrong class", "missed")
 
     def decide(self, logits: Tensor) -> Tensor:
         """Return where the probability of each class is above the threshold."""
@@ -126,7 +126,7 @@ class Multilabel(Mode):
         """Return the soft mask as float32."""
         return mask / np.float32(255)
 
-    def ground(self, class_map: ClassMap) -> int | None:
+    def class_without_objects(self, class_map: ClassMap) -> int | None:
         """Return ``None``: every class is labeled independently."""
         return None
 
@@ -200,10 +200,6 @@ class Multilabel(Mode):
         """Return one confidence per pixel and class."""
         sure = np.where(decision, probabilities, 1 - probabilities)
         return sure, decision == (mask >= HALF)
-
-    def labeled_logits(self, logits: Floats, mask: UInt8Array) -> tuple[Floats, Array]:
-        """Return the logits and targets of every pixel and class."""
-        return logits.reshape(-1), self.target(mask.reshape(-1))
 
     def num_decisions(self, mask: UInt8Array) -> int:
         """Return the number of pixels times the number of classes."""

@@ -34,13 +34,14 @@ class ImageMetrics:
         name: Name of its record.
         mean_iou: Mean IoU over the classes in its mask; ``None`` without any.
         accuracy: Fraction of correct decisions; ``None`` if no pixel is labeled.
-        doubt: Disagreement of the model with the labels; see :meth:`Confidence.doubt`.
+        disagreement: How strongly the model disagrees with the labels; see
+            :meth:`Confidence.disagreement`.
     """
 
     name: str
     mean_iou: float | None
     accuracy: float | None
-    doubt: float
+    disagreement: float
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class DetailsCounts:
         self._fit = TemperatureFit()
         self._confidence = Confidence(class_map, label_mode)
         self._names: list[str] = []
-        self._doubts: list[float] = []
+        self._disagreements: list[float] = []
 
     def draw_logits(
         self,
@@ -152,7 +153,7 @@ class DetailsCounts:
         self._reliability.merge(other._reliability)
         self._confidence.merge(other._confidence)
         self._names += other._names
-        self._doubts += other._doubts
+        self._disagreements += other._disagreements
 
     def add(
         self,
@@ -171,7 +172,7 @@ class DetailsCounts:
         """
         self._names.append(name)
         self._confidence.add(probabilities, mask)
-        self._doubts.append(self._confidence.doubt(probabilities, mask))
+        self._disagreements.append(self._confidence.disagreement(probabilities, mask))
         choices = map(self._mode.choices, (prediction, mask))
         for borders, said, labeled in zip(self._borders, *choices, strict=True):
             borders.add(said, labeled)
@@ -212,9 +213,9 @@ class DetailsCounts:
             if len(coverage)
             else (),
             per_image=tuple(
-                ImageMetrics(name, _number(mean), _number(right), doubt)
-                for name, mean, right, doubt in zip(
-                    self._names, per_image_iou, accuracy, self._doubts, strict=True
+                ImageMetrics(name, _number(mean), _number(right), disagreement)
+                for name, mean, right, disagreement in zip(
+                    self._names, per_image_iou, accuracy, self._disagreements, strict=True
                 )
             ),
             confusion=None if confusion is None else tuple(map(tuple, confusion.tolist())),

@@ -162,13 +162,12 @@ class Confidence:
         self._sums += other._sums
         self._pixels += other._pixels
 
-    def doubt(self, probabilities: Probabilities, mask: UInt8Array) -> float:
+    def disagreement(self, probabilities: Probabilities, mask: UInt8Array) -> float:
         """Score how strongly a model disagrees with the labels of an image, to rank images.
 
         Needs no threshold: it sums the probability differences of pixels where another class is
-        more
-        probable than the label, each multiplied by its distance in pixels to the nearest agreement.
-        Thin fringes get little weight; a single missing object outweighs them.
+        more probable than the label, each multiplied by its distance in pixels to the nearest
+        agreement. Thin fringes get little weight; a single missing object outweighs them.
 
         Args:
             probabilities: float32 (K, H, W).
@@ -321,7 +320,7 @@ def find_suspects(
         confidence.add(probabilities, sample.mask)
     if np.isinf(confidence.thresholds).all():
         raise DataError(
-            "the masks must hold labeled pixels to review. All are ignored. "
+            "the masks must contain labeled pixels to review. All are ignored. "
             "Check the ignore value, or choose another split with --split"
         )
     return likeliest_suspects(confidence, look(), top=top, min_area_px=min_area_px)

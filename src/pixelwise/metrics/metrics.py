@@ -90,8 +90,8 @@ class Metrics:
 
     @property
     def constant_prediction(self) -> str | None:
-        """The class that is predicted for every pixel; see :func:`said_everywhere`."""
-        return said_everywhere(
+        """The class that is predicted for every pixel; see :func:`constant_prediction`."""
+        return constant_prediction(
             [row.name for row in self.per_class],
             [row.pixels > 0 for row in self.per_class],
             [row.precision is not None for row in self.per_class],
@@ -123,7 +123,7 @@ class Metrics:
         return content if self.detail is None else {**content, "detail": self.detail.to_json()}
 
 
-def said_everywhere(
+def constant_prediction(
     names: Sequence[str],
     shown: Iterable[bool],
     predicted: Iterable[bool],

@@ -52,7 +52,7 @@ class ObjectCounts:
     def __init__(self, class_map: ClassMap, label_mode: LabelMode) -> None:
         self._mode = mode_of(label_mode)
         self._names = class_map.names
-        self._ground = self._mode.ground(class_map)
+        self._ground = self._mode.class_without_objects(class_map)
         self._counts = np.zeros((class_map.num_classes, len(SIZES_PX), 4), np.int64)
 
     def add(self, prediction: Array, mask: UInt8Array) -> None:

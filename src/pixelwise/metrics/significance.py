@@ -50,7 +50,7 @@ class Ranked:
     p_value: float | None = None
 
     @property
-    def is_like_best(self) -> bool:
+    def is_tied_with_best(self) -> bool:
         """Whether it is the best or does not differ significantly from the best."""
         return self.p_value is None or self.p_value >= 1 - LEVEL
 

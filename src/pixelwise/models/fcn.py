@@ -175,7 +175,7 @@ class FCN(SegmentationModel):
         targets = [self.dense[0], self.dense[3], self.score]
         if len(dense) != len(targets):
             raise ConfigError(
-                "classifier weights must hold three dense layers named classifier.N.weight. "
+                "classifier weights must contain three dense layers named classifier.N.weight. "
                 f"Got {len(dense)}"
             )
         self.encoder.load_features(features)
@@ -186,7 +186,7 @@ class FCN(SegmentationModel):
                 continue
             if weights.numel() != layer.weight.numel():
                 raise ConfigError(
-                    f"{name} must hold {layer.weight.numel():,} weights for this encoder. "
+                    f"{name} must contain {layer.weight.numel():,} weights for this encoder. "
                     f"Got {weights.numel():,}"
                 )
             with torch.no_grad():

@@ -159,7 +159,7 @@ def load_model_file(path: Path | str) -> tuple[SegmentationModel, ModelCard]:
     except (ConfigError, RuntimeError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelFileError(
-            f"{path} must hold the weights of the architecture it names, {card.architecture!r}. "
+            f"{path} must contain the weights of the architecture it names, {card.architecture!r}. "
             f"They do not fit: {reason}"
         ) from error
     return model.eval(), card
@@ -183,5 +183,5 @@ def _read_card(description: str, path: Path) -> ModelCard:
     except (json.JSONDecodeError, AttributeError, TypeError, ValidationError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelFileError(
-            f"{path} must hold a valid description. It does not: {reason}. Copy the file again"
+            f"{path} must contain a valid description. It does not: {reason}. Copy the file again"
         ) from error

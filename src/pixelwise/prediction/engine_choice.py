@@ -83,7 +83,7 @@ class Trial:
             return f"{self.engine} failed ({self.error})"
         matched = f"matched {self.parity.describe()}"
         if self.speedup is None:
-            return f"{self.engine} {matched}: too few"
+            return f"{self.engine} {matched}, which is too little"
         return f"{self.engine} was {self.speedup:.2f} times as fast, {matched}"
 
 

@@ -175,7 +175,9 @@ def _jobs(inputs: Sequence[Path], out: Path, folders: Sequence[Path]) -> dict[st
             jobs[stem] = path
     if not jobs:
         seen = ", ".join(map(str, inputs))
-        raise DataError(f"INPUT must hold at least one image. Got none in {seen}. Check the path")
+        raise DataError(
+            f"INPUT must contain at least one image. Got none in {seen}. Check the path"
+        )
     return jobs
 
 

@@ -127,10 +127,10 @@ def segment_parts(
         (logits,) = segment(read_rows(0, height)[None])
         yield Part(first_row, 0, logits.float()[:, first_row:])
         return
-    row_hill, column_hill = _hill(tile_height), _hill(tile_width)
-    row_weights = _summed(row_hill, tops, height)
-    column_weights = _summed(column_hill, lefts, width)
-    blender = _Blender(row_hill[:, None] * column_hill, lefts, width)
+    row_taper, column_taper = _taper(tile_height), _taper(tile_width)
+    row_weights = _summed(row_taper, tops, height)
+    column_weights = _summed(column_taper, lefts, width)
+    blender = _Blender(row_taper[:, None] * column_taper, lefts, width)
     for top, next_top in pairwise([*tops, height]):
         if top + tile_height <= first_row:
             continue
@@ -192,11 +192,11 @@ class _Blender:
             yield left, sums[:, :num_done, : end - left]
             # The carried sums were added above, so their memory is reused for the next row.
             rest = sums[:, num_done:, : end - left]
-            self._room(rest, height - num_done)[..., left:end] = rest
+            self._carried_rows(rest, height - num_done)[..., left:end] = rest
             right, before = left + width, sums
         self._num_carried = height - num_done
 
-    def _room(self, like: Tensor, num_rows: int) -> Tensor:
+    def _carried_rows(self, like: Tensor, num_rows: int) -> Tensor:
         """Return memory for the carried rows; it is enlarged if necessary."""
         if self._carried is None or self._carried.shape[1] < num_rows:
             grown = like.new_zeros(len(like), num_rows, self._width)
@@ -216,15 +216,15 @@ def _segmented(
         yield from zip(group, segment(tiles).float(), strict=True)
 
 
-def _hill(length: int) -> Tensor:
+def _taper(length: int) -> Tensor:
     """Return weights that rise from the edges to the center and are positive everywhere."""
     position = torch.arange(length, dtype=torch.float32)
     return (torch.minimum(position, length - 1 - position) + 1) / ((length + 1) // 2)
 
 
-def _summed(hill: Tensor, starts: Sequence[int], length: int) -> Tensor:
+def _summed(taper: Tensor, starts: Sequence[int], length: int) -> Tensor:
     """Return the sum of the weights of all tiles along one side."""
     total = torch.zeros(length)
     for start in starts:
-        total[start : start + len(hill)] += hill
+        total[start : start + len(taper)] += taper
     return total

@@ -132,7 +132,7 @@ class Comparison:
         for entry, model in zip(content["models"], self.models, strict=True):
             ranked = entry.pop("ranked")
             ranked["mean_iou"] = ranked.pop("value")
-            entry.update({**ranked, "is_like_best": model.ranked.is_like_best})
+            entry.update({**ranked, "is_tied_with_best": model.ranked.is_tied_with_best})
         content["failed"] = [{"name": name, "error": error} for name, error in self.failed]
         return {
             **content,
@@ -162,7 +162,7 @@ def _ranking(comparison: Comparison) -> Iterator[str]:
     best, *others = comparison.models
     images = f"on {comparison.num_images} validation images"
     score = f"mean IoU {best.ranked.value:.3f}{_range(best.ranked.interval)}"
-    alike = [model for model in comparison.models if model.ranked.is_like_best]
+    alike = [model for model in comparison.models if model.ranked.is_tied_with_best]
     if not others:
         yield f"{best.name} reaches {score} {images}."
         return
@@ -218,7 +218,7 @@ def _caution(comparison: Comparison) -> Iterator[str]:
     for model in comparison.models[1:]:
         behind = model.ranked.behind
         spread = max(model.ranked.spread, best.ranked.spread)
-        if behind and not model.ranked.is_like_best and behind.value < spread:
+        if behind and not model.ranked.is_tied_with_best and behind.value < spread:
             yield (
                 f"{model.name} is behind by {behind.value:.3f}, less than the spread over seeds of "
                 f"one model ({spread:.3f}): train more seeds to decide."
@@ -237,7 +237,7 @@ def _test(comparison: Comparison) -> Iterator[str]:
         )
 
 
-def against_best(ranked: Ranked, *, is_short: bool = False) -> str:
+def compared_with_best(ranked: Ranked, *, is_short: bool = False) -> str:
     """Describe how a model compares with the best one.
 
     Args:
@@ -246,7 +246,7 @@ def against_best(ranked: Ranked, *, is_short: bool = False) -> str:
     """
     if ranked.behind is None or ranked.p_value is None:
         return "highest"
-    if ranked.is_like_best:
+    if ranked.is_tied_with_best:
         words = f" ({-ranked.behind.value:+.3f}, p = {ranked.p_value:.2g})"
         return "no significant difference" + ("" if is_short else words)
     if is_short:
@@ -280,7 +280,7 @@ def write_ranking(
         comparison=comparison,
         title=f"{len(models)} models on {Path(comparison.data).name}",
         verdict=verdict(comparison),
-        rows=[(place, model, against_best(model.ranked))
+        rows=[(place, model, compared_with_best(model.ranked))
               for place, model in enumerate(models, start=1)],
         has_test=any(model.test is not None for model in models),
         has_seeds=any(len(model.ranked.by_seed) > 1 for model in models),

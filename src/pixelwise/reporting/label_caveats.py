@@ -51,7 +51,9 @@ def review_worst(
     """
     detail = metrics.detail
     assert detail is not None
-    denied = sorted((row for row in detail.per_image if row.doubt), key=lambda row: -row.doubt)
+    denied = sorted(
+        (row for row in detail.per_image if row.disagreement), key=lambda row: -row.disagreement
+    )
     looked_at = [row.name for row in denied[:NUM_LOOKED_AT]]
     samples = map(load, looked_at)
     answers = ((sample, predictor.probabilities(sample.image)) for sample in samples)

@@ -222,7 +222,7 @@ def _legend(card: ModelCard, met: Sequence[int]) -> list[tuple[str, Color]]:
     class_map = card.class_map
     return [
         *((class_map.names[index], class_map.colors[index]) for index in met),
-        *zip(mode_of(card.label_mode).error_words, (WRONG_COLOR, MISSED_COLOR), strict=False),
+        *zip(mode_of(card.label_mode).error_names, (WRONG_COLOR, MISSED_COLOR), strict=False),
     ]
 
 

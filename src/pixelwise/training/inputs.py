@@ -176,7 +176,7 @@ def check_validation(validation: MemoryCache[Sample], statistics: DatasetStatist
         num_labeled += mode_of(sample.label_mode).num_labeled(sample.mask)
     if not num_labeled:
         raise DataError(
-            f"the {len(validation)} validation masks must hold labeled pixels. None do, "
+            f"the {len(validation)} validation masks must contain labeled pixels. None do, "
             f"starting with {validation[0].name}. Check the masks and the ignore value"
         )
 

@@ -392,7 +392,7 @@ def _require_an_epoch(ready: Plan, budget: Budget) -> None:
     overhead = budget.seconds - budget.for_steps_s
     needed = math.ceil((overhead + 1.2 * ready.seconds_per_epoch) / 6) / 10
     raise TrainingError(
-        f"the budget must hold at least one epoch. {epochs:.2g} epochs fit: one takes about "
+        f"the budget must allow at least one epoch. {epochs:.2g} epochs fit: one takes about "
         f"{ready.seconds_per_epoch:.0f} s, and of {budget.seconds:.0f} s {max(left, 0):.0f} s are "
         f"left for it after reading, validation and report. Give --minutes {needed:g} or more, a "
         "smaller model, or a smaller --set data.scale"

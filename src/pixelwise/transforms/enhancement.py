@@ -134,7 +134,7 @@ def balance_gray_world(image: Array) -> Array:
         positive mean is unchanged.
 
     Reference:
-        Buchsbaum, A spatial processor model for object color perception (1980).
+        Buchsbaum, A spatial processor model for object colour perception (1980).
     """
     means = image.mean((0, 1), np.float64)
     gains = np.divide(means.mean(), means, out=np.ones_like(means), where=means > 0)

@@ -108,7 +108,7 @@ def measure(samples: Iterable[LabeledImage], class_map: ClassMap) -> DatasetStat
         ignored += upper_ignored + lower_ignored
         labeled += height * width
     if not heights:
-        raise DataError("the training split must hold at least one image. Got none")
+        raise DataError("the training split must contain at least one image. Got none")
     if len(dtypes) > 1:
         seen = ", ".join(f"{dtype} in {name}" for dtype, name in dtypes.items())
         raise DataError(f"images must share one bit depth. Got {seen}. Convert one kind")
@@ -148,7 +148,7 @@ def _require_something_to_learn(
     masks += ", ...)" if len(names) > 3 else ")"
     if labeled == 0:
         raise MaskError(
-            f"{masks} must hold labeled pixels. All are ignored "
+            f"{masks} must contain labeled pixels. All are ignored "
             f"({', '.join(map(str, class_map.ignore))}). Check the ignore value"
         )
     present = [name for name, count in zip(class_map.names, counts, strict=True) if count > 0]

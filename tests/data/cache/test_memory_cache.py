@@ -88,7 +88,7 @@ def test_an_item_that_two_threads_made_at_once_is_counted_once():
     cache = MemoryCache(make, 3, lambda _: 10, budget_bytes=30)
     with ThreadPoolExecutor(2) as threads:
         list(threads.map(cache.__getitem__, [0, 0]))
-    assert cache._room == 20
+    assert cache._free_bytes == 20
 
 
 @pytest.fixture

@@ -352,7 +352,7 @@ def test_the_json_files_of_other_tools_are_not_taken_for_it(tmp_path, text):
     save_image(tmp_path / "a.png")
     (tmp_path / "a.json").write_text(text)
     assert Coco().detect(tmp_path).score == 0
-    with pytest.raises(FormatError, match="must hold a JSON file with images"):
+    with pytest.raises(FormatError, match="must contain a JSON file with images"):
         Coco().records(tmp_path)
 
 

@@ -151,7 +151,7 @@ def test_an_unknown_color_is_refused_with_its_pixels_and_the_nearest_class(tmp_p
     write_card(tmp_path)
     with pytest.raises(
         MaskError,
-        match=r"a\.png must hold the colors #000000 ground, .*Got #010203 \(1 pixels, nearest "
+        match=r"a\.png must contain the colors #000000 ground, .*Got #010203 \(1 pixels, nearest "
         r"class #000000 ground\), #fa0300 \(2 pixels, nearest class #ff0000 house\)\..*"
         r"\[250, 3, 0\].*--unexpected nearest",
     ):
@@ -196,7 +196,7 @@ def test_colors_of_16_bits_are_refused_rather_than_cut(tmp_path, save_pair):
     np.save(tmp_path / "masks/a.npy", np.zeros((1, 2, 3), np.uint16))
     (tmp_path / "masks/a.png").unlink()
     write_card(tmp_path, format="color-masks")
-    with pytest.raises(MaskError, match=r"a\.npy must hold red, green and blue of 8 bits"):
+    with pytest.raises(MaskError, match=r"a\.npy must contain red, green and blue of 8 bits"):
         mask_of(open_dataset(tmp_path))
 
 

@@ -180,7 +180,7 @@ def test_degrees_over_a_raster_without_georeference_are_not_taken_for_pixels(tmp
     scene(tmp_path / "a.tif", crs=None, transform=None)
     ring = [[16.37, 28.2], [16.38, 28.2], [16.38, 28.21]]
     shapes(tmp_path / "a.geojson", {"type": "Polygon", "coordinates": [ring]}, crs=None)
-    with pytest.raises(FormatError, match=r"a\.geojson must hold shapes that touch a\.tif"):
+    with pytest.raises(FormatError, match=r"a\.geojson must contain shapes that touch a\.tif"):
         open_dataset(tmp_path)
 
 

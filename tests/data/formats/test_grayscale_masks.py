@@ -99,7 +99,7 @@ def test_a_picture_among_class_ids_is_refused_by_name(tmp_path, save_pair):
     for stem in ("a", "b", "d"):
         save_pair(tmp_path, stem, [[0, 1, 2]])
     save_pair(tmp_path, "c", [[(9, 8, 7), (6, 5, 4), (3, 2, 1)]])
-    with pytest.raises(MaskError, match=r"c\.png must hold one class id per pixel.*color image"):
+    with pytest.raises(MaskError, match=r"c\.png must contain one class id per pixel.*color image"):
         open_dataset(tmp_path)
 
 
@@ -144,7 +144,7 @@ def test_smoothed_masks_are_refused_until_a_card_says_what_becomes_of_the_fringe
     fringe = np.array([[0, 3, 60, 110, 190, 240, 251, 255]])
     save_pair(tmp_path, "a", fringe)
     with pytest.raises(
-        MaskError, match=r"masks must hold .*look like gray levels.*--unexpected near"
+        MaskError, match=r"masks must contain .*look like gray levels.*--unexpected near"
     ):
         open_dataset(tmp_path)
     card = {"classes": [{"name": "ground", "value": 0}, {"name": "house", "value": 255}]}

@@ -101,14 +101,14 @@ def test_a_long_run_is_packed_as_pycocotools_does():
 )
 def test_runs_that_do_not_fill_the_image_are_refused(counts):
     with pytest.raises(
-        MaskError, match=r"a\.json must hold run lengths that fill 3 x 2 = 6 pixels"
+        MaskError, match=r"a\.json must contain run lengths that fill 3 x 2 = 6 pixels"
     ):
         decode_runs(counts, (2, 3), "rows", ORIGIN)
 
 
 @pytest.mark.parametrize("text", ["oooooooooooo", "000P", "é", "\x00", "~~~", "漢", " ", "\ud800"])
 def test_a_damaged_text_is_refused(text):
-    with pytest.raises(MaskError, match=r"a\.json must hold run lengths"):
+    with pytest.raises(MaskError, match=r"a\.json must contain run lengths"):
         unpack_counts(text, ORIGIN)
 
 

@@ -180,7 +180,7 @@ def test_a_learning_rate_far_beyond_what_the_model_takes_is_known_before_the_fir
     for num_steps in (1000, None):
         (problem,) = check_learning_rate(stacked_fcn(), 30 * own, num_steps)
         assert problem.kind == "learning-rate-too-high"
-        assert f"stacked-fcn is known to take {own:g} well" in problem.text
+        assert f"stacked-fcn was tested up to {own:g}" in problem.text
         assert check_learning_rate(stacked_fcn(), 5 * own, num_steps) == []
 
 
@@ -202,7 +202,7 @@ def test_validation_images_that_are_trained_on_or_of_another_world_are_named():
     same = [100.0, 120.0, 110.0]
     assert check_validation(same, [105.0, 118.0], 40.0, 0) == []
     assert kinds(check_validation(same, same, 40.0, 2)) == ["leak"]
-    assert kinds(check_validation(same, [220.0, 230.0], 40.0, 0)) == ["alien-validation"]
+    assert kinds(check_validation(same, [220.0, 230.0], 40.0, 0)) == ["validation-differs"]
 
 
 def test_channels_that_never_rise_above_zero_are_dead():
@@ -251,7 +251,7 @@ def test_what_goes_wrong_in_the_watching_is_said_and_ends_nothing(monkeypatch):
         model(images)
         model(images)
     (problem,) = channels.problems()
-    assert problem.kind == "activations-unwatched"
+    assert problem.kind == "activations-not-observed"
     assert "no such width" in problem.text
     assert len(calls) == 1
 
@@ -289,16 +289,16 @@ def turned_like(quarters):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (np.fliplr, "mirrored left and right"),
-        (np.flipud, "mirrored top and bottom"),
-        (lambda mask: mask[::-1, ::-1], "turned upside down"),
-        (turned_like(1), "turned to the right by a quarter"),
-        (turned_like(-1), "turned to the left by a quarter"),
+        (np.fliplr, "flipped horizontally"),
+        (np.flipud, "flipped vertically"),
+        (lambda mask: mask[::-1, ::-1], "rotated by 180°"),
+        (turned_like(1), "rotated by 90° clockwise"),
+        (turned_like(-1), "rotated by 90° counterclockwise"),
     ],
 )
 def test_labels_that_were_turned_are_told_how(change, words):
     (problem,) = check_alignment(with_masks(change))
-    assert problem.kind == "labels-turned"
+    assert problem.kind == "labels-flipped-or-rotated"
     assert words in problem.text
 
 
@@ -308,7 +308,7 @@ def test_labels_of_other_images_are_called_so_and_not_shifted():
         dataclasses.replace(sample, mask=pairs[(number + 3) % len(pairs)].mask)
         for number, sample in enumerate(pairs)
     ]
-    assert kinds(check_alignment(others)) == ["labels-of-others"]
+    assert kinds(check_alignment(others)) == ["labels-of-other-images"]
     same = [dataclasses.replace(sample, mask=pairs[0].mask) for sample in pairs]
     assert check_alignment(same) == []  # of a fixed camera, any mask fits any image
 
@@ -324,4 +324,4 @@ def test_real_labels_lie_on_their_own_images_and_on_no_others(name, test_data):
         dataclasses.replace(sample, image=samples[place - 1].image)
         for place, sample in enumerate(samples)
     ]
-    assert kinds(check_alignment(others)) == ["labels-of-others"]
+    assert kinds(check_alignment(others)) == ["labels-of-other-images"]

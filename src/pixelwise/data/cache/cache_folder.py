@@ -46,7 +46,7 @@ class CacheFolder:
         self._max_bytes = max_bytes
         self._opened_ns = time.time_ns()
         self._lock = threading.Lock()
-        self._room: int | None = None  # bytes to write until the folder is scanned again
+        self._free_bytes: int | None = None  # bytes to write until the folder is scanned again
         self._is_used_up = False  # nothing more can be removed
         self._is_writable = True
 
@@ -69,7 +69,7 @@ class CacheFolder:
             content: The bytes to keep.
         """
         try:
-            if not self._take_room(len(content)):
+            if not self._reserve(len(content)):
                 return False
             with written_aside(self.path / name, is_scratch=True) as aside:
                 aside.write_bytes(content)
@@ -80,20 +80,20 @@ class CacheFolder:
             return False
         return True
 
-    def _take_room(self, num_bytes: int) -> bool:
+    def _reserve(self, num_bytes: int) -> bool:
         """Account for a file to be written; the folder is scanned from time to time."""
         num_bytes = max(num_bytes, _BLOCK_BYTES)
         with self._lock:
             if not self._is_writable:
                 return False
-            if self._room is None or (self._room < num_bytes and not self._is_used_up):
-                self._room = self._make_room(num_bytes)
-            if self._room < num_bytes:
+            if self._free_bytes is None or (self._free_bytes < num_bytes and not self._is_used_up):
+                self._free_bytes = self._free_space(num_bytes)
+            if self._free_bytes < num_bytes:
                 return False
-            self._room -= num_bytes
+            self._free_bytes -= num_bytes
             return True
 
-    def _make_room(self, needed: int) -> int:
+    def _free_space(self, needed: int) -> int:
         """Remove the least recently used files, except those used since opening.
 
         Args:

@@ -39,7 +39,7 @@ class MemoryCache(Sequence[Item], Generic[Item]):
         self._make = make
         self._count = count
         self._size_of = size_of
-        self._room = free_bytes() * MEMORY_SHARE if budget_bytes is None else budget_bytes
+        self._free_bytes = free_bytes() * MEMORY_SHARE if budget_bytes is None else budget_bytes
         self._kept: dict[int, Item] = {}
         self._lock = threading.Lock()
 
@@ -60,8 +60,10 @@ class MemoryCache(Sequence[Item], Generic[Item]):
         item = self._make(index)
         size = self._size_of(item)
         with self._lock:
-            if index not in self._kept and size <= self._room:  # another thread may have added it
-                self._room -= size
+            if (
+                index not in self._kept and size <= self._free_bytes
+            ):  # another thread may have added it
+                self._free_bytes -= size
                 self._kept[index] = item
         return item
 

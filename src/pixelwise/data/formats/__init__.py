@@ -206,6 +206,6 @@ def _nothing_found(folder: Path) -> str:
     )
     usual = formats.create("index-masks").layout
     return (
-        f"{folder} must hold images with masks. Got {got}. Arrange them as {usual}, or as one of: "
-        f"{', '.join(formats.names())}. Their layouts: pixelwise data formats"
+        f"{folder} must contain images with masks. Got {got}. Arrange them as {usual}, or as one "
+        f"of: {', '.join(formats.names())}. Their layouts: pixelwise data formats"
     )

@@ -175,7 +175,7 @@ def read_json(path: Path) -> Any:
         return from_json(content.removeprefix(b"\xef\xbb\xbf"))
     except ValueError as error:  # includes too deep nesting and text that is not UTF-8
         raise FormatError(
-            f"{path} must hold JSON in UTF-8. Got {str(error)[:120]}. Export it again"
+            f"{path} must contain JSON in UTF-8. Got {str(error)[:120]}. Export it again"
         ) from error
 
 
@@ -202,7 +202,7 @@ def read_text(path: Path) -> str:
         return read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise FormatError(
-            f"{path} must hold text in UTF-8. Got other bytes. Save it as UTF-8"
+            f"{path} must contain text in UTF-8. Got other bytes. Save it as UTF-8"
         ) from error
 
 

@@ -69,7 +69,7 @@ class ClassMasks(Format):
             names = [path.name for path in classes]
             if expected not in (None, names):
                 raise FormatError(
-                    f"{masks} must hold the classes {expected}. Got {names}. "
+                    f"{masks} must contain the classes {expected}. Got {names}. "
                     "Every split needs the same folders"
                 )
             expected = names

@@ -67,7 +67,7 @@ class ColorMasks(MaskFolders):
         if len(codes) > MAX_COLORS:
             count = f"{len(codes):,}" if len(codes) < MAX_CODES else f"{MAX_CODES:,} or more"
             raise MaskError(
-                f"{records[0].masks[0].parent} must hold at most {MAX_COLORS} colors, one per "
+                f"{records[0].masks[0].parent} must contain at most {MAX_COLORS} colors, one per "
                 f"class. Got {count}, as from smoothed edges or JPEG. Export the masks without "
                 "that, or list the classes and their colors in a dataset.yaml and choose with "
                 "--unexpected nearest or --unexpected ignore what happens to the others"

@@ -64,7 +64,7 @@ class ObjectMasks(Format):
                 images, masks = named_folder(path, IMAGE_FOLDERS), named_folder(path, MASK_FOLDERS)
                 if images is None:
                     error = FormatError(
-                        f"{path} must hold images/ and masks/. Got no images/. "
+                        f"{path} must contain images/ and masks/. Got no images/. "
                         "Add it, or move the folder elsewhere"
                     )
                     report_problem("mask-without-image", error, path)
@@ -72,9 +72,9 @@ class ObjectMasks(Format):
                 found = image_files(images)
                 if len(found) != 1:
                     error = FormatError(
-                        f"{images} must hold one image. Got {len(found)}. Remove the others"
+                        f"{images} must contain one image. Got {len(found)}. Remove the others"
                     )
-                    report_problem("doubly-paired", error, *(found or [images]))
+                    report_problem("paired-twice", error, *(found or [images]))
                     continue
                 if masks is None:
                     if split == "test":

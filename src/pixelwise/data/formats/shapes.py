@@ -82,7 +82,7 @@ def paint_shapes(
     for shape in shapes:
         if shape.label is not None and shape.label not in ids:
             raise MaskError(
-                f"{origin} must hold shapes of the classes {', '.join(class_map.names[:12])}. "
+                f"{origin} must contain shapes of the classes {', '.join(class_map.names[:12])}. "
                 f"Got {shape.label!r}. Fix the label, or add the class to dataset.yaml"
             )
         corner, region = _region(shape, size, origin)
@@ -132,7 +132,7 @@ def paint_polygon(
     """
     if sum(map(len, rings)) > MAX_POINTS:
         raise MaskError(
-            f"{origin} must hold shapes of at most {MAX_POINTS:,} corners. "
+            f"{origin} must contain shapes of at most {MAX_POINTS:,} corners. "
             f"Got one of {sum(map(len, rings)):,}. Simplify it"
         )
     rings = [ring for ring in rings if len(ring) > 2]
@@ -141,8 +141,8 @@ def paint_polygon(
     corners = np.concatenate(rings)
     if not (np.abs(corners) <= MAX_COORDINATE).all():  # also true for NaN
         raise MaskError(
-            f"{origin} must hold shapes with finite corners within {MAX_COORDINATE:,.0f} pixels. "
-            "Got a shape with another corner. Fix or remove the shape"
+            f"{origin} must contain shapes with finite corners within {MAX_COORDINATE:,.0f} "
+            "pixels. Got a shape with another corner. Fix or remove the shape"
         )
     record_polygon(rings, size)
     ends = np.concatenate([np.roll(ring, -1, axis=0) for ring in rings])

@@ -210,7 +210,7 @@ def _splits(folder: Path, labeled: Set[str]) -> dict[str, _Listing] | None:
                     f"{folder / LISTS} must list every image once. Got {stem} in "
                     f"{other.path.name} and {path.name}. Remove it from one"
                 )
-                report_problem("doubly-listed", error, path, name=stem)
+                report_problem("listed-twice", error, path, name=stem)
     for path in (path for path, split in split_of.items() if split is None):
         unlisted = [stem for stem in lists[path] if stem not in found]
         if path.stem.lower() == TRAIN_AND_VAL and not is_halved:
@@ -221,7 +221,7 @@ def _splits(folder: Path, labeled: Set[str]) -> dict[str, _Listing] | None:
                 f"lists {min(labeled & set(unlisted))}, which no such list does. Rename or "
                 "remove it"
             )
-            report_problem("split-not-said", error, path)
+            report_problem("split-not-given", error, path)
     return found or None
 
 

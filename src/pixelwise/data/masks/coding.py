@@ -208,7 +208,7 @@ def _translated(codes: Codes, coding: _Coding, path: Path, unexpected: Unexpecte
         )
         more = f" and {len(unknown) - 5:,} more" if len(unknown) > 5 else ""
         raise MaskError(
-            f"{path} must hold {coding.expected}. Got {seen}{more}. Fix the mask, "
+            f"{path} must contain {coding.expected}. Got {seen}{more}. Fix the mask, "
             f"{coding.advice(int(unknown[commonest[0]]))}, or choose with --unexpected nearest or "
             "--unexpected ignore what happens to all such pixels"
         )

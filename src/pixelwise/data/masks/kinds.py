@@ -256,7 +256,7 @@ def gray_levels_error(values: Sequence[int], folder: Path) -> MaskError:
         folder: The folder of the masks.
     """
     return MaskError(
-        f"{folder} must hold class ids counted from 0, or few gray levels. Got {len(values)} "
+        f"{folder} must contain class ids counted from 0, or few gray levels. Got {len(values)} "
         f"values from {values[0]} to {values[-1]}, which look like gray levels of a mask that "
         "was smoothed, scaled or saved as JPEG. Export the masks without that, or name the class "
         "of each value in a dataset.yaml (classes with values) and choose with --unexpected "

@@ -17,23 +17,23 @@ from pixelwise.training.diagnostics.watchdog import Problem
 SIDE_PX = 256
 """Images are resized to this side length first; shifts are measured at this scale."""
 
-REACH_PX = 64
+MAX_SHIFT_PX = 64
 """Maximum shift to search for, in pixels at that scale."""
 
-SHIFTED_PX = 4
+MIN_SHIFT_PX = 4
 """Best shifts below this are attributed to imprecise annotation and not reported."""
 
-CLEARLY = 1.3
+MIN_RATIO = 1.3
 """Minimum ratio of the best match to the match without a shift."""
 
-SURE = 5.0
+MIN_SIGMAS = 5.0
 """Minimum distance of the best match from the mean over all shifts, in standard deviations.
 Measured on CamVid, nuclei and digits: 5.5 to 10 for shifted or rotated masks, 2 to 4 for masks of
 other images."""
 
 MIN_IMAGES = 4
 
-OWN = 2.0
+MIN_OWN_SIGMAS = 2.0
 """Minimum difference between the match of masks with their own images and with other images, in
 standard deviations. Measured on CamVid, nuclei, digits and drawn shapes: 32 to 123, and -0.5 to 0.2
 for masks of other images."""
@@ -41,7 +41,7 @@ for masks of other images."""
 MIN_OTHERS = 8
 """Minimum number of images for a comparison with the edges of other images."""
 
-ALIKE = 0.5
+MAX_BORDER_CORRELATION = 0.5
 """If the mean correlation between mask borders is above this, the masks also fit other images."""
 
 FloatArray = npt.NDArray[np.float32]
@@ -49,12 +49,12 @@ Pairs = list[tuple[FloatArray, FloatArray]]
 """Edges of images and borders of their masks."""
 
 TURNS: dict[str, Callable[[FloatArray], FloatArray]] = {
-    "mirrored left and right": np.fliplr,
-    "mirrored top and bottom": np.flipud,
-    "turned upside down": lambda border: border[::-1, ::-1],
+    "flipped horizontally": np.fliplr,
+    "flipped vertically": np.flipud,
+    "rotated by 180°": lambda border: border[::-1, ::-1],
     "transposed": np.transpose,
-    "turned to the left by a quarter": np.rot90,
-    "turned to the right by a quarter": lambda border: np.rot90(border, -1),
+    "rotated by 90° counterclockwise": np.rot90,
+    "rotated by 90° clockwise": lambda border: np.rot90(border, -1),
 }
 """Common orientation errors: rows and columns swapped, or a different origin."""
 
@@ -72,30 +72,30 @@ def check_alignment(samples: Iterable[Sample]) -> list[Problem]:
     pairs = [pair for sample in samples if (pair := _edges(sample)) is not None]
     if len(pairs) < MIN_IMAGES:
         return []
-    plain = _meetings(pairs)
-    here, mean, spread = plain[REACH_PX, REACH_PX], float(plain.mean()), float(plain.std())
+    plain = _correlations(pairs)
+    here, mean, spread = plain[MAX_SHIFT_PX, MAX_SHIFT_PX], float(plain.mean()), float(plain.std())
     best = np.unravel_index(int(plain.argmax()), plain.shape)
-    down, right = (int(place) - REACH_PX for place in best)
+    down, right = (int(place) - MAX_SHIFT_PX for place in best)
     turned = {
-        words: _meeting((edge, turn(border)) for edge, border in pairs)
+        words: _correlation((edge, turn(border)) for edge, border in pairs)
         for words, turn in TURNS.items()
     }
     words = max(turned, key=turned.__getitem__)
     found = max(plain.max(), turned[words])
-    if found < CLEARLY * here or found - mean < SURE * spread:
+    if found < MIN_RATIO * here or found - mean < MIN_SIGMAS * spread:
         return _check_pairing(pairs)
     if turned[words] > plain.max():
-        kind, how = "labels-turned", words
-    elif max(abs(down), abs(right)) >= SHIFTED_PX:
+        kind, how = "labels-flipped-or-rotated", words
+    elif max(abs(down), abs(right)) >= MIN_SHIFT_PX:
         kind, how = "labels-shifted", f"moved by {_words(down, right)}"
     else:
         return []
     return [
         Problem(
             kind,
-            "the borders in the masks fit the edges in the images best when the masks are "
-            f"{how} (on images of {SIDE_PX} pixels a side). Check how images and masks were "
-            "exported",
+            "the borders in the masks match the edges in the images best when the masks are "
+            f"{how} (measured on images resized to {SIDE_PX} x {SIDE_PX} pixels). Check how images "
+            "and masks were exported",
         )
     ]
 
@@ -108,18 +108,18 @@ def _check_pairing(pairs: Pairs) -> list[Problem]:
     edges, borders = planes
     borders = borders / np.linalg.norm(borders, axis=1, keepdims=True)
     is_other = ~np.eye(len(pairs), dtype=np.bool_)
-    if (borders @ borders.T)[is_other].mean() > ALIKE:
+    if (borders @ borders.T)[is_other].mean() > MAX_BORDER_CORRELATION:
         return []
-    meetings = borders @ edges.T
-    own = np.trace(meetings)
-    others = [np.trace(np.roll(meetings, step, axis=1)) for step in range(1, len(pairs))]
-    if own - np.mean(others) > OWN * np.std(others):
+    correlations = borders @ edges.T
+    own = np.trace(correlations)
+    others = [np.trace(np.roll(correlations, step, axis=1)) for step in range(1, len(pairs))]
+    if own - np.mean(others) > MIN_OWN_SIGMAS * np.std(others):
         return []
     return [
         Problem(
-            "labels-of-others",
-            "the borders in the masks fit the edges of other images as well as those of their own: "
-            "masks and images may be paired wrongly, or lie far apart. Look at some pairs with: "
+            "labels-of-other-images",
+            "the borders in the masks match the edges of other images as well as of their own: "
+            "masks and images may be paired wrongly or shifted far apart. View some pairs with: "
             "pixelwise data show",
         )
     ]
@@ -148,17 +148,17 @@ def _gray(image: Array) -> FloatArray:
     return np.asarray(image.astype(np.float32).mean(-1), np.float32)
 
 
-def _meetings(pairs: Pairs) -> npt.NDArray[np.float64]:
+def _correlations(pairs: Pairs) -> npt.NDArray[np.float64]:
     """Return the match of borders and edges over all images per shift; zero shift is central."""
     total = np.zeros((SIDE_PX, SIDE_PX))
     for edge, border in pairs:
         spectrum = np.fft.rfft2(edge) * np.conj(np.fft.rfft2(border))
         total += np.fft.irfft2(spectrum, edge.shape) / np.linalg.norm(border)
-    shifted = np.roll(total, (REACH_PX, REACH_PX), axis=(0, 1))
-    return np.asarray(shifted[: 2 * REACH_PX + 1, : 2 * REACH_PX + 1])
+    shifted = np.roll(total, (MAX_SHIFT_PX, MAX_SHIFT_PX), axis=(0, 1))
+    return np.asarray(shifted[: 2 * MAX_SHIFT_PX + 1, : 2 * MAX_SHIFT_PX + 1])
 
 
-def _meeting(pairs: Iterable[tuple[FloatArray, FloatArray]]) -> float:
+def _correlation(pairs: Iterable[tuple[FloatArray, FloatArray]]) -> float:
     """Return the match of borders and edges without a shift."""
     return sum(float((edge * border).sum() / np.linalg.norm(border)) for edge, border in pairs)
 

@@ -68,9 +68,9 @@ class DeadChannels:
             Problem(
                 "dead-activations",
                 f"{dead[worst]:.0%} of the channels of {worst[0]} are zero on every image"
-                + (f", and {len(dead) - 1} more layers are alike" if len(dead) > 1 else "")
-                + ": they have died and learn no more. Start again with a lower learning rate, or "
-                "with normalization=batch",
+                + (f", as in {len(dead) - 1} other layers" if len(dead) > 1 else "")
+                + ": they are dead and learn nothing more. Train again with a lower learning "
+                "rate or with normalization=batch",
             )
         ]
 
@@ -80,8 +80,8 @@ class DeadChannels:
         name, error = next(iter(self._failed.items()))
         return [
             Problem(
-                "activations-unwatched",
-                f"the channels of {name} could not be watched ({error}). The "
-                "training is not touched by it",
+                "activations-not-observed",
+                f"the channels of {name} could not be observed ({error}). This "
+                "does not affect the training",
             )
         ]

@@ -52,19 +52,19 @@ class SanityCheck:
         """The result in one line."""
         if not self.steps:
             return (
-                "the crops of an epoch must hold labeled pixels. They are ignored all over. Check "
-                "the ignore value (--ignore), or train on larger crops (--size)"
+                "the crops of an epoch must contain labeled pixels. All are ignored. Check the "
+                "ignore value (--ignore), or train on larger crops (--size)"
             )
         fall = (
             f"the loss of one batch went from {self.first:.4f} to {self.last:.4f} in {self.steps} "
-            f"steps at a learning rate of {LEARNING_RATE:g}, and to ignore the images gives "
+            f"steps at a learning rate of {LEARNING_RATE:g}; the best constant prediction has "
             f"{self.constant:.4f}"
         )
         if self.is_passed:
-            return f"{fall}: model and labels can meet"
+            return f"{fall}: the model can fit the labels"
         return (
-            f"{fall}: it should have fallen to half of that. Model and labels do not meet. Look at "
-            "image and mask pairs with: pixelwise data show; or take a model with more filters"
+            f"{fall}: it should have fallen to half of that. The model cannot fit the labels. View "
+            "images and masks with: pixelwise data show; or use a model with more filters"
         )
 
 

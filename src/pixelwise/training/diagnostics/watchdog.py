@@ -57,7 +57,7 @@ ODD_MEAN, ODD_STD = 3.0, (0.02, 10.0)
 """Limits of the absolute mean and of the standard deviation of normalized images; usual values are
 0 and 1, or lie between 0 and 1."""
 
-EXTREME, EXTREMELY = 1e30, 1e4
+MAX_MEASUREMENT, MAX_TIMES_QUANTILE = 1e30, 1e4
 """Values above the first limit, or above the second limit times the 99 % quantile of an image,
 cannot be measurements."""
 
@@ -96,7 +96,7 @@ class Watchdog:
         label_mode: Label mode of the masks.
         class_frequencies: Share of each class among the training pixels.
         is_weighted: Whether the loss already uses class weights.
-        said: Kinds of problems already reported, which are not reported again.
+        reported: Kinds of problems already reported, which are not reported again.
         num_crops: Number of crops of the first epoch seen so far.
     """
 
@@ -104,7 +104,7 @@ class Watchdog:
     label_mode: LabelMode
     class_frequencies: Sequence[float]
     is_weighted: bool = False
-    said: set[str] = field(default_factory=set)
+    reported: set[str] = field(default_factory=set)
     num_crops: int = 0
     _sampled: Tensor | None = None
     _ignored_crops: int = 0
@@ -141,8 +141,8 @@ class Watchdog:
 
     def fresh(self, found: Iterable[Problem]) -> list[Problem]:
         """Return the problems whose kind has not been reported before."""
-        fresh = [problem for problem in found if problem.kind not in self.said]
-        self.said.update(problem.kind for problem in fresh)
+        fresh = [problem for problem in found if problem.kind not in self.reported]
+        self.reported.update(problem.kind for problem in fresh)
         return fresh
 
     def _sampling(self) -> Iterator[Problem]:
@@ -158,15 +158,15 @@ class Watchdog:
         if missed:
             yield Problem(
                 "class-never-sampled",
-                f"no crop of the first epoch showed {', '.join(missed)}, which the training masks "
-                "do hold. Train on larger crops (--size), or on more images of it",
+                f"no crop of the first epoch contained {', '.join(missed)}, although the training "
+                "masks do. Train on larger crops (--size) or on more images with it",
             )
         if self._ignored_crops > IGNORED_CROPS * self.num_crops:
             yield Problem(
                 "ignored-crops",
-                f"{self._ignored_crops} of {self.num_crops} crops of the first epoch are ignored "
-                "all over: nothing is learned from them. Train on larger crops (--size), or check "
-                "the ignore value (--ignore)",
+                f"{self._ignored_crops} of {self.num_crops} crops of the first epoch contain only "
+                "ignored pixels: nothing is learned from them. Train on larger crops (--size), or "
+                "check the ignore value (--ignore)",
             )
 
     def _losses(self, history: Sequence[dict[str, float]], fraction: float) -> Iterator[Problem]:
@@ -176,16 +176,15 @@ class Watchdog:
         if trained[0] > EXPLODED * max(guessing, math.log(2)):
             yield Problem(
                 "learning-rate-too-high",
-                f"the training loss of the first epoch is {trained[0]:.3g}, and mere guessing has "
-                f"{guessing:.2g}. The learning rate is too high: a tenth of it is worth a try "
+                f"the training loss of the first epoch is {trained[0]:.3g}; random guessing gives "
+                f"{guessing:.2g}. The learning rate is too high: try a tenth of it "
                 "(--set training.learning_rate=...)",
             )
         elif len(history) > EPOCHS_OF_GRACE and trained[-1] > RISE * trained[0]:
             yield Problem(
                 "learning-rate-too-high",
                 f"the training loss has risen from {trained[0]:.4f} to {trained[-1]:.4f}. The "
-                "learning rate is too high: a third of it is worth a try (--set "
-                "training.learning_rate=...)",
+                "learning rate is too high: try a third of it (--set training.learning_rate=...)",
             )
         elif (
             len(history) > EPOCHS_OF_GRACE
@@ -195,8 +194,8 @@ class Watchdog:
             yield Problem(
                 "loss-flat",
                 f"the training loss has not fallen in {len(history)} epochs ({trained[0]:.4f} to "
-                f"{trained[-1]:.4f}). See whether model and labels can meet: --sanity-check. If "
-                "they do, try another learning rate",
+                f"{trained[-1]:.4f}). Check with --sanity-check whether the model can fit the "
+                "labels. If it can, try another learning rate",
             )
         best = min(range(len(validated)), key=validated.__getitem__)
         latest = validated[best + 1 :][-NUM_LATEST:]
@@ -209,8 +208,8 @@ class Watchdog:
                 "overfitting",
                 f"the validation loss has risen from {validated[best]:.4f} (epoch {best + 1}) to "
                 f"{statistics.median(latest):.4f} while the training loss fell: the model "
-                "memorizes the images. More images, stronger augmentation, or fewer epochs would "
-                "help; the best epoch is kept",
+                "memorizes the training images. More images, stronger augmentation or fewer epochs "
+                "would help; the best epoch is kept",
             )
 
     def _outputs(self, metrics: Metrics, epochs: int, fraction: float) -> Iterator[Problem]:
@@ -219,20 +218,22 @@ class Watchdog:
         if foreign:
             yield Problem(
                 "class-not-in-training",
-                f"the validation masks show {', '.join(foreign)}, which no training mask shows: it "
-                "cannot be learned, and counts as wrong. Draw the splits again with: pixelwise "
-                "data split",
+                f"the validation masks contain {', '.join(foreign)}, which no training mask "
+                "contains: it cannot be learned and counts as wrong. Draw the splits again with: "
+                "pixelwise data split",
             )
         shown = [entry for entry in metrics.per_class if entry.pixels]
         # At the end of the training outputs are final, however few epochs there were.
         is_past = (epochs > EPOCHS_OF_GRACE and fraction > SHARE_OF_GRACE) or fraction >= 1
         what = metrics.constant_prediction
         if is_past and what is not None:
-            drowned = "" if self.is_weighted else f"rare classes may be drowned ({BALANCED}), or "
+            imbalance = (
+                "" if self.is_weighted else f"rare classes may need more weight ({BALANCED}), or "
+            )
             yield Problem(
                 "constant-output",
-                f"every validation pixel is predicted as {what}: {drowned}the learning rate may be "
-                "too high or too low",
+                f"every validation pixel is predicted as {what}: {imbalance}the learning rate may "
+                "be too high or too low",
             )
             return
         missed = [row.name for row in shown if shares[row.name] and not row.recall]
@@ -244,8 +245,8 @@ class Watchdog:
             )
             yield Problem(
                 "class-never-predicted",
-                f"{', '.join(missed)} is never predicted right, at most {rare:.2%} of the labeled "
-                f"pixels each. {remedies} would help",
+                f"{', '.join(missed)} is never predicted correctly; each has at most {rare:.2%} of "
+                f"the labeled pixels. {remedies} would help",
             )
 
 
@@ -263,8 +264,8 @@ def check_learning_rate(
         return [
             Problem(
                 "learning-rate-too-high",
-                f"the learning rate is {learning_rate:g}, and {model.name} is known to take "
-                f"{model.learning_rate:g} well. Lower it, or leave it out",
+                f"the learning rate is {learning_rate:g}; {model.name} was tested up to "
+                f"{model.learning_rate:g}. Lower it, or leave it out to use that",
             )
         ]
     if num_steps is None:
@@ -278,8 +279,8 @@ def check_learning_rate(
         Problem(
             "learning-rate-too-low",
             f"the learning rate {learning_rate:.1g} over {num_steps} steps moves a weight by at "
-            f"most {learning_rate * num_steps:.1g}, and a typical weight is {typical:.1g}: nothing "
-            "will be learned. Raise it, or train for longer",
+            f"most {learning_rate * num_steps:.1g}, but a typical weight is {typical:.1g}: nothing "
+            "will be learned. Raise the learning rate, or train for longer",
         )
     ]
 
@@ -295,9 +296,9 @@ def check_images(images: Sequence[Array]) -> list[Problem]:
         return [
             Problem(
                 "extreme-values",
-                f"{len(extreme)} of {len(images)} training images hold values such as "
-                f"{extreme[0]:.3g}, far beyond all their others: a mark for missing data, perhaps. "
-                "Beside them everything else looks alike. Save such pixels as NaN or 0",
+                f"{len(extreme)} of {len(images)} training images contain values such as "
+                f"{extreme[0]:.3g}, far beyond all others; perhaps a placeholder for missing data. "
+                "They hide all other differences. Save such pixels as NaN or 0",
             )
         ]
     num_constant = sum(bool((image == image[:1, :1]).all()) for image in images)
@@ -306,8 +307,8 @@ def check_images(images: Sequence[Array]) -> list[Problem]:
     return [
         Problem(
             "constant-images",
-            f"{num_constant} of {len(images)} training images are of a single color: nothing can "
-            "be learned from them. Look at them with: pixelwise data show",
+            f"{num_constant} of {len(images)} training images have a single color: nothing can be "
+            "learned from them. View them with: pixelwise data show",
         )
     ]
 
@@ -318,7 +319,7 @@ def _extreme(image: Array) -> float | None:
         return None
     sizes = np.abs(image)
     largest, usual = float(sizes.max()), float(np.quantile(sizes, 0.99))
-    if largest > EXTREME or 0 < EXTREMELY * usual < largest:
+    if largest > MAX_MEASUREMENT or 0 < MAX_TIMES_QUANTILE * usual < largest:
         return float(image.flat[int(sizes.argmax())])
     return None
 
@@ -336,8 +337,8 @@ def check_normalization(images: Tensor) -> list[Problem]:
         Problem(
             "normalization",
             f"normalized images should have mean 0 and standard deviation 1. They have "
-            f"{images.mean():.2g} and {std:.2g}: mean and standard deviation are of other images. "
-            "Leave them to the data (data.normalization=dataset)",
+            f"{images.mean():.2g} and {std:.2g}: the recipe's mean and standard deviation belong "
+            "to other images. Measure them on this data set (data.normalization=dataset)",
         )
     ]
 
@@ -358,8 +359,8 @@ def check_validation(
         found.append(
             Problem(
                 "leak",
-                f"{num_leaked} of the {len(val_means)} validation images looked at are nearly the "
-                "same as a training image: the metrics will be too good. Part them with: "
+                f"{num_leaked} of the {len(val_means)} compared validation images are nearly the "
+                "same as a training image: the metrics will be too high. Separate them with: "
                 "pixelwise data split",
             )
         )
@@ -367,10 +368,10 @@ def check_validation(
     if away > ALIEN:
         found.append(
             Problem(
-                "alien-validation",
+                "validation-differs",
                 f"the validation images are {away:.1f} standard deviations brighter or darker than "
-                "the training images: the metrics say little about either. Draw the splits again "
-                "with: pixelwise data split",
+                "the training images: the metrics will not tell how well the model learned. Draw "
+                "the splits again with: pixelwise data split",
             )
         )
     return found

@@ -116,7 +116,7 @@ class Coco(Format):
         files = _annotation_files(folder)
         if not files:
             raise FormatError(
-                f"{folder} must hold a JSON file with images, annotations and categories. "
+                f"{folder} must contain a JSON file with images, annotations and categories. "
                 "Got none. Check the path"
             )
         finder = ImageFinder(folder)
@@ -148,7 +148,7 @@ class Coco(Format):
         labels = _labels_of(path)
         entry = labels.images.get(record.entry or "")
         if entry is None:
-            raise MaskError(f"{path} must hold {record.image}. It has changed. Open it again")
+            raise MaskError(f"{path} must contain {record.image}. It has changed. Open it again")
         height, width = image.shape[:2]
         stated = (entry.height or height, entry.width or width)
         check_stated_size(record.image, image, path, stated)

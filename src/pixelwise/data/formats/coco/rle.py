@@ -61,7 +61,7 @@ def decode_runs(
     if not is_possible or runs.sum() != num_pixels:
         got = f"{runs.sum()} pixels" if is_possible else "an invalid length"
         raise MaskError(
-            f"{origin} must hold run lengths that fill {size[1]} x {size[0]} = {num_pixels} "
+            f"{origin} must contain run lengths that fill {size[1]} x {size[0]} = {num_pixels} "
             f"pixels. Got {got}. Export the annotation again"
         )
     inside = np.arange(len(runs)) % 2 == 1
@@ -108,14 +108,14 @@ def unpack_counts(text: str, origin: Path) -> Counts:
     ends = np.flatnonzero(is_last)
     if (codes < 0).any() or (codes > 63).any() or not is_last[-1]:
         raise MaskError(
-            f"{origin} must hold run lengths as COCO packs them. Got a text with invalid "
+            f"{origin} must contain run lengths as COCO packs them. Got a text with invalid "
             f"characters or without an end, {text[:20]!r}. Export the annotation again"
         )
     starts = np.concatenate([[0], ends[:-1] + 1])
     lengths = ends - starts + 1
     if lengths.max() > MAX_CHARACTERS:
         raise MaskError(
-            f"{origin} must hold run lengths of at most {MAX_CHARACTERS} characters. "
+            f"{origin} must contain run lengths of at most {MAX_CHARACTERS} characters. "
             f"Got one of {lengths.max()}. Export the annotation again"
         )
     place = 5 * (np.arange(len(codes)) - np.repeat(starts, lengths))

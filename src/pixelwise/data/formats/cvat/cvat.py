@@ -117,7 +117,7 @@ class Cvat(Format):
         file = read_cvat(path)
         entry = file.images.get(record.entry or "")
         if entry is None:
-            raise MaskError(f"{path} must hold {record.image}. It has changed. Open it again")
+            raise MaskError(f"{path} must contain {record.image}. It has changed. Open it again")
         height, width = size = image.shape[:2]
         stated = (
             height if entry.height is None else entry.height,
@@ -140,14 +140,14 @@ class Cvat(Format):
         for shape in sorted(entry.shapes, key=lambda shape: shape.z_order(path)):
             if shape.label is None:
                 raise MaskError(
-                    f"{path} must hold shapes with a label. Got a {shape.kind} of {entry.name!r} "
-                    "without one. Label it, or remove it"
+                    f"{path} must contain shapes with a label. Got a {shape.kind} of "
+                    f"{entry.name!r} without one. Label it, or remove it"
                 )
             if shape.kind in WITH_AREA:
                 yield cvat_shape(shape, class_label(shape.label, class_map), size, path)
             elif self.unexpected == "error" and shape.label not in for_lines:
                 raise MaskError(
-                    f"{path} must hold shapes with an area: {', '.join(WITH_AREA)}. Got a "
+                    f"{path} must contain shapes with an area: {', '.join(WITH_AREA)}. Got a "
                     f"{shape.kind} of {shape.label!r} on {entry.name!r}. Draw it as a polygon, or "
                     "leave all such shapes out with --unexpected ignore"
                 )

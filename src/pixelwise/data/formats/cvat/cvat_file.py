@@ -93,7 +93,7 @@ def read_cvat(path: Path) -> CvatFile:
                 entry = _image_entry(element, path)
                 if images.setdefault(f"{entry.subset}/{entry.name}", entry) is not entry:
                     raise FormatError(
-                        f"{path} must hold every image once. Got {entry.name!r} twice. "
+                        f"{path} must contain every image once. Got {entry.name!r} twice. "
                         "Export it again"
                     )
             elif element.tag == "track":
@@ -113,7 +113,7 @@ def read_cvat(path: Path) -> CvatFile:
         ) from error
     except (ParseError, LookupError, ValueError) as error:  # the latter for unknown encodings
         raise FormatError(
-            f"{path} must hold XML. Got: {str(error)[:120]}. Export it again"
+            f"{path} must contain XML. Got: {str(error)[:120]}. Export it again"
         ) from error
     except OSError as error:
         raise DataError(f"{path} must be readable. Got: {error.strerror}. Check it") from error
@@ -143,8 +143,8 @@ def _image_entry(element: Element, path: Path) -> CvatImage:
     sides = [element.get("width"), element.get("height")]
     if name is None or not all(side is None or re.fullmatch("[0-9]{1,9}", side) for side in sides):
         raise FormatError(
-            f"{path} must hold images with a name, a width and a height. Got {name!r}, {sides[0]} "
-            f"and {sides[1]}. Export it again"
+            f"{path} must contain images with a name, a width and a height. Got {name!r}, "
+            f"{sides[0]} and {sides[1]}. Export it again"
         )
     width, height = (None if side is None else int(side) for side in sides)
     return CvatImage(name, element.get("subset") or "", width, height, shapes)

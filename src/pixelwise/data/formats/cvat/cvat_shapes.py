@@ -122,7 +122,7 @@ def _mask(attributes: Attributes, label: str | None, size: tuple[int, int], orig
     )
     if not (0 <= left <= left + width <= size[1] and 0 <= top <= top + height <= size[0]):
         raise MaskError(
-            f"{origin} must hold masks inside their image of {size[1]} x {size[0]}. Got one of "
+            f"{origin} must contain masks inside their image of {size[1]} x {size[0]}. Got one of "
             f"{width} x {height} at ({left}, {top}). Check that the annotation is of this image"
         )
     text = attributes.get("rle", "")
@@ -169,5 +169,5 @@ def _whole(attributes: Attributes, name: str, origin: Path) -> int:
 
 def _wrong(name: str, got: str, origin: Path) -> MaskError:
     return MaskError(
-        f"{origin} must hold shapes whose {name} are numbers. Got {got[:40]!r}. Export it again"
+        f"{origin} must contain shapes whose {name} are numbers. Got {got[:40]!r}. Export it again"
     )

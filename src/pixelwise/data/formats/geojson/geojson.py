@@ -224,7 +224,7 @@ def _pairs(rasters: list[Path], layers: list[Path]) -> list[tuple[Path, Path]]:
                 f"{raster} must be a scene. By its name, it is a mask of {whole.name}, whose "
                 "shapes are in the GeoJSON. Move it elsewhere"
             )
-            report_problem("doubly-paired", error, raster)
+            report_problem("paired-twice", error, raster)
             del images[stem]
     if len(layers) == 1 and (len(images) == 1 or layers[0].stem not in images):
         return [(raster, layers[0]) for raster in images.values()]

@@ -190,7 +190,7 @@ def _elsewhere(path: Path, layer: Layer, raster: Path, grid: Grid) -> str:
     if layer.crs is None and grid.crs is not None:
         own = f"{LONGITUDE_LATITUDE}, the default for GeoJSON without crs"
     return (
-        f"{path} must hold shapes that touch {raster.name}. They span {_span(layer.extent)} in "
+        f"{path} must contain shapes that touch {raster.name}. They span {_span(layer.extent)} in "
         f"{own}; the raster spans {_span(grid.extent)} in {grid.crs_name or 'its own coordinates'}"
         ". State the right crs in the GeoJSON, or move the raster elsewhere"
     )
@@ -243,7 +243,7 @@ def _polygons(geometry: _Geometry | None, where: str) -> Iterator[tuple[Ring, ..
     parts = [geometry.coordinates] if geometry.type == "Polygon" else geometry.coordinates or []
     for rings in parts if isinstance(parts, list) else [parts]:
         if not isinstance(rings, list | None):
-            raise FormatError(f"{where} must hold lists of rings. Got {str(rings)[:40]!r}")
+            raise FormatError(f"{where} must contain lists of rings. Got {str(rings)[:40]!r}")
         found = tuple(_ring(ring, where) for ring in rings or () if ring != [])
         if found:
             yield found
@@ -256,7 +256,7 @@ def _ring(corners: Any, where: str) -> Ring:
         ring = np.zeros(0)
     if ring.ndim != 2 or ring.shape[1] != 2 or not np.isfinite(ring).all():
         raise FormatError(
-            f"{where} must hold rings of finite (x, y). Got {str(corners)[:60]!r}. Fix it"
+            f"{where} must contain rings of finite (x, y). Got {str(corners)[:60]!r}. Fix it"
         )
     return ring
 

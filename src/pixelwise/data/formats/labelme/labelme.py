@@ -245,14 +245,14 @@ def _bitmap(
     """
     if len(shape.points) != 2 or shape.mask is None:
         raise MaskError(
-            f"{path} must hold masks with two corners and an image. Got one of {shape.label!r} "
+            f"{path} must contain masks with two corners and an image. Got one of {shape.label!r} "
             "without. Remove the shape, or draw it again"
         )
     (left, top), (right, bottom) = ((int(x), int(y)) for x, y in shape.points)
     height, width = bottom - top + 1, right - left + 1
     if not (0 <= top <= bottom < size[0] and 0 <= left <= right < size[1]):
         raise MaskError(
-            f"{path} must hold masks inside its image of {size[1]} x {size[0]}. Got one from "
+            f"{path} must contain masks inside its image of {size[1]} x {size[0]}. Got one from "
             f"({left}, {top}) to ({right}, {bottom}). Check that the annotation is of this image"
         )
     with decoding(path):
@@ -260,7 +260,7 @@ def _bitmap(
         with Image.open(content, formats=("PNG",)) as picture:
             if picture.size != (width, height):  # checked before decoding, to limit memory
                 raise MaskError(
-                    f"{path} must hold masks of the size of their corners, {width} x {height}. "
+                    f"{path} must contain masks of the size of their corners, {width} x {height}. "
                     f"Got {picture.size[0]} x {picture.size[1]}. Export it again"
                 )
             values = np.asarray(picture).reshape(height, width, -1)

@@ -103,14 +103,14 @@ def _outline(kind: str, corners: Ring) -> Ring:
 def _check(kind: str, corners: Ring, size: tuple[int, int], origin: Path) -> None:
     if kind not in NUM_CORNERS:
         raise MaskError(
-            f"{origin} must hold shapes of the types {', '.join((*NUM_CORNERS, 'mask'))}. "
+            f"{origin} must contain shapes of the types {', '.join((*NUM_CORNERS, 'mask'))}. "
             f"Got {kind!r}. Remove the shape, or draw it as a polygon"
         )
     least, most = NUM_CORNERS[kind]
     if not least <= len(corners) <= most:
         allowed = f"{least}" if least == most else f"{least} to {most:,}"
         raise MaskError(
-            f"{origin} must hold shapes of type {kind} with {allowed} points. "
+            f"{origin} must contain shapes of type {kind} with {allowed} points. "
             f"Got one with {len(corners)}. Remove the shape, or draw it again"
         )
     # Farther corners belong to another image, and Pillow would iterate over every pixel there.
@@ -118,7 +118,7 @@ def _check(kind: str, corners: Ring, size: tuple[int, int], origin: Path) -> Non
     outside = corners[((corners < -reach) | (corners > 2 * reach)).any(1)]
     if len(outside):
         raise MaskError(
-            f"{origin} must hold shapes in its image of {size[1]} x {size[0]}. Got a corner at "
+            f"{origin} must contain shapes in its image of {size[1]} x {size[0]}. Got a corner at "
             f"({outside[0][0]:g}, {outside[0][1]:g}). Check that the annotation is of this image"
         )
 

@@ -123,8 +123,8 @@ def _corners(points: Any, origin: Path) -> Ring:
 
 def _no_lists(origin: Path, got: str) -> FormatError:
     return FormatError(
-        f"{origin} must hold lists of points, [[x, y], [x, y], ...], with or without a class name "
-        f"and a colon in front. Got {got}. Fix the file"
+        f"{origin} must contain lists of points, [[x, y], [x, y], ...], with or without a class "
+        f"name and a colon in front. Got {got}. Fix the file"
     )
 
 
@@ -151,7 +151,7 @@ def _closed_rings(corners: Ring, origin: Path) -> list[Ring]:
         rings.append(left)
     elif len(left) and not is_repeated:
         raise FormatError(
-            f"{origin} must hold polygons of at least 3 points, each closed by its first point. "
+            f"{origin} must contain polygons of at least 3 points, each closed by its first point. "
             f"Got {left.tolist()} at the end of a list. Close the polygon, or remove the points"
         )
     return rings
@@ -244,7 +244,9 @@ def _rows(text: str, origin: Path) -> Iterator[list[str]]:
     try:
         yield from csv.reader(io.StringIO(text), delimiter=separator)
     except csv.Error as error:
-        raise FormatError(f"{origin} must hold a table. Got: {error}. Export it again") from error
+        raise FormatError(
+            f"{origin} must contain a table. Got: {error}. Export it again"
+        ) from error
 
 
 def _wkt_column(columns: list[str], rows: list[list[str]]) -> int | None:
@@ -266,12 +268,12 @@ def _wkt_regions(label: str | None, text: str, origin: str) -> Iterator[Region]:
         geometry = shapely.from_wkt(text)
     except (shapely.errors.ShapelyError, ValueError) as error:
         raise FormatError(
-            f"{origin} must hold a polygon as WKT. Got {text[:40]!r}. Fix the cell"
+            f"{origin} must contain a polygon as WKT. Got {text[:40]!r}. Fix the cell"
         ) from error
     for part in shapely.get_parts(geometry):
         if not isinstance(part, shapely.Polygon):
             raise FormatError(
-                f"{origin} must hold a POLYGON or a MULTIPOLYGON. Got {part.geom_type}. Fix it"
+                f"{origin} must contain a POLYGON or a MULTIPOLYGON. Got {part.geom_type}. Fix it"
             )
         if part.is_empty:
             continue
@@ -288,6 +290,6 @@ def _require_pixels(found: dict[str, list[Region]], origin: Path) -> None:
     )  # fmt: skip
     if largest <= 1:
         raise FormatError(
-            f"{origin} must hold coordinates in pixels. Got none above {largest:g}: they are "
+            f"{origin} must contain coordinates in pixels. Got none above {largest:g}: they are "
             "relative to the image or in map units. Multiply them by the size of the images"
         )

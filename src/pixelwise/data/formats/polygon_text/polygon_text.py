@@ -218,7 +218,7 @@ def _refuse_shared(named: dict[Path, str], path: Path) -> None:
                 f"{path} must name every image uniquely. Got {name!r} for "
                 f"{owners[name].name} and {image.name}. Use the file names, or move one"
             )
-            report_problem("doubly-paired", error, owners[name], image)
+            report_problem("paired-twice", error, owners[name], image)
         owners[name] = image
 
 

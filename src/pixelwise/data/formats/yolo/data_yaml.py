@@ -56,7 +56,7 @@ def find_data_file(folder: Path) -> Path | None:
     found = data_files(folder)
     if len(found) > 1 and found[0].stem != "data":
         raise FormatError(
-            f"{folder} must hold one YAML file with names. Got {found[0].name} and "
+            f"{folder} must contain one YAML file with names. Got {found[0].name} and "
             f"{found[1].name}. Name the right one data.yaml"
         )
     return found[0] if found else None

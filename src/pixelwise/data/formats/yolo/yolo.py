@@ -132,7 +132,7 @@ class Yolo(Format):
         for number, shares in _polygons(record):
             if number >= len(names):
                 raise MaskError(
-                    f"{record.masks[0]} must hold the class ids 0 to {len(names) - 1}. Got "
+                    f"{record.masks[0]} must contain the class ids 0 to {len(names) - 1}. Got "
                     f"{number}. Fix the label, or name the class in data.yaml"
                 )
             polygons.append(Shape(names[number], (shares * (width, height),)))
@@ -216,7 +216,9 @@ def _images_below(folder: Path) -> Iterator[tuple[Path, str | None]]:
         if IMAGES in (parts := image.relative_to(folder).parts[:-1])
     ]
     if not images:
-        raise FormatError(f"{folder} must hold {Yolo.layout}. Got no such images. Check the path")
+        raise FormatError(
+            f"{folder} must contain {Yolo.layout}. Got no such images. Check the path"
+        )
     all_said = all(split for _, split in images)
     return ((image, split if all_said else None) for image, split in images)
 
@@ -316,23 +318,23 @@ def _polygon(line: str, place: str) -> tuple[int, Ring]:
         values = np.array([np.nan])
     if not np.isfinite(values).all() or values[0] % 1 or not 0 <= values[0] < MAX_CLASSES:
         raise MaskError(
-            f"{place} must hold a class id and coordinates. Got {line[:60]!r}. Export it again"
+            f"{place} must contain a class id and coordinates. Got {line[:60]!r}. Export it again"
         )
     corners = values[1:]
     if len(corners) == 4:
         raise MaskError(
-            f"{place} must hold a polygon of at least 3 corners. Got 4 numbers, as in a box for "
+            f"{place} must contain a polygon of at least 3 corners. Got 4 numbers, as in a box for "
             "object detection. Export the labels as segmentation"
         )
     if len(corners) < 6 or len(corners) % 2:
         raise MaskError(
-            f"{place} must hold x and y of at least 3 corners. Got {len(corners)} numbers. "
+            f"{place} must contain x and y of at least 3 corners. Got {len(corners)} numbers. "
             "Export the labels as segmentation, without scores"
         )
     if corners.min() < -TOLERANCE or corners.max() > 1 + TOLERANCE:
         worst = max(corners.tolist(), key=lambda value: abs(value - 0.5))
         raise MaskError(
-            f"{place} must hold coordinates of 0 to 1, relative to width and height. Got "
+            f"{place} must contain coordinates of 0 to 1, relative to width and height. Got "
             f"{worst:g}. Divide pixels by the image's size"
         )
     return int(values[0]), corners.reshape(-1, 2)
