@@ -38,7 +38,7 @@ fix: $(VENV)/installed  ## what lint and format can fix by themselves
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/installed  ## the figures of the README's results table
+bench: $(VENV)/installed  ## the figures of the table in docs/results.md
 	$(BIN)/python benchmarks/results.py
 
 bench-guard: $(VENV)/installed  ## ratios of speed against the stored ones; fails where one is worse

@@ -1,4 +1,4 @@
-"""The results table of the README: the main job on real data, and how long it takes.
+"""The table in docs/results.md: the main job on real data, and how long it takes.
 
     make bench                                    all five rows, about 40 minutes on 2 cores
     python benchmarks/results.py digits-fcn       one row by name

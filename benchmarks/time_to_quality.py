@@ -73,8 +73,8 @@ class Race:
 
 
 CLASS_WEIGHTS = "training.class_weights=[1.3,1.3,1.3]"
-"""Ink is a tenth of the pixels. So counted, recall stays below 0.71 however well it is learned; see
-the README. The loss that is compared is without weights for all."""
+"""Ink is a tenth of the pixels. So counted, recall stays below 0.71 however well it is learned.
+The loss that is compared is without weights for all."""
 
 SOFT_MASKS = "training.metrics=[keras]"
 """Brings the columns of recall and precision into the history."""

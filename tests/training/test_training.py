@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import shutil
 import signal
@@ -14,10 +15,12 @@ from PIL import Image
 
 from pixelwise.config import load_recipe
 from pixelwise.errors import ConfigError, DataError, ModelFileError, TrainingError
+from pixelwise.metrics.extra import extra_metrics
 from pixelwise.prediction.predictor import load_model
 from pixelwise.training import loop
 from pixelwise.training.diagnostics.observer import Observer
 from pixelwise.training.events import EpochEnded, Message, StepEnded
+from pixelwise.training.run_folder import read_history
 from pixelwise.training.train import train
 
 
@@ -86,6 +89,31 @@ def test_history_has_one_row_per_epoch_and_the_best_is_what_was_kept(whole_run):
     lines = (outcome.folder / "history.csv").read_text().splitlines()
     assert len(lines) == 5
     assert lines[0].startswith("epoch,train_loss,val_loss,val_mean_iou")
+
+
+def test_a_metric_that_is_undefined_at_first_has_its_column(tmp_path, monkeypatch):
+    names = iter([(), ("own",), ("own",)])
+
+    class Late:
+        name = "own"
+
+        def __init__(self):
+            self.values = dict.fromkeys(next(names), 1.0)
+
+        def add(self, prediction, probabilities, mask):
+            pass
+
+        def figures(self):
+            return self.values
+
+    monkeypatch.setattr(extra_metrics, "_entries", {"own": Late})
+    monkeypatch.setattr("pixelwise.training.plan.create_metrics", lambda _: [])
+    overrides = [FIXED, "training.metrics=[own]"]
+    data = write_shapes(tmp_path / "data")
+    outcome = train(data, out=tmp_path / "run", **{**SMALL, "epochs": 2, "overrides": overrides})
+    first, second = read_history(outcome.folder)
+    assert math.isnan(first["own"])
+    assert second["own"] == outcome.metrics.extra["own"] == 1.0
 
 
 def test_every_choice_is_said_with_its_reason_before_the_first_step(whole_run):

@@ -338,7 +338,9 @@ class Trainer:
 
     def _write_history(self) -> None:
         text = io.StringIO()
-        writer = csv.DictWriter(text, list(self.progress.history[0]), lineterminator="\n")
+        # A metric that is undefined at first has no column in the first rows.
+        columns = list(dict.fromkeys(name for row in self.progress.history for name in row))
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.progress.history)
         write_text(self.folder / HISTORY_NAME, text.getvalue())
