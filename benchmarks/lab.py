@@ -20,13 +20,13 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from pixelwise.losses.losses import constant_loss
 
 from pixelwise.data.dataset import open_dataset
 from pixelwise.data.digits import DigitOptions, load_digit_source, make_digits, write_digits
 from pixelwise.errors import PixelwiseError
 from pixelwise.lab.catalog import list_entries, load_entry
 from pixelwise.lab.run import run_entry
-from pixelwise.losses.losses import constant_loss
 from pixelwise.transforms.statistics import measure
 
 MUST_FALL_TO = 0.9

@@ -12,7 +12,6 @@ import torch
 import pixelwise
 from pixelwise.classes import ClassMap, LabelMode
 from pixelwise.label_modes import MODES, Multiclass, Multilabel, mode_of
-from pixelwise.losses.losses import batch_loss
 from pixelwise.metrics.confusion import COUNTS
 from pixelwise.transforms.augmentation import RESIZE_MASK
 
@@ -145,16 +144,12 @@ def test_the_loss_is_the_mean_surprise_of_what_is_labeled(name, is_weighted):
                 total -= (1 - target) * math.log(1 - share)
                 count += 1
     given = torch.tensor(weights, dtype=torch.float32) if is_weighted else None
-    tensors = [torch.tensor(each)[None] for each in (logits, mask, valid)]
-    assert mode_of(name).loss(*tensors, given).item() == pytest.approx(total / count, rel=1e-5)
-    assert batch_loss(*tensors, name, given).item() == pytest.approx(total / count, rel=1e-5)
-
-
-@one_mode
-def test_equal_logits_have_the_loss_of_guessing(name):
-    mask, valid = torch.tensor(some_mask(name))[None], torch.ones(1, HEIGHT, WIDTH).bool()
-    loss = mode_of(name).loss(torch.zeros(1, NUM_CLASSES, HEIGHT, WIDTH), mask, valid)
-    assert loss.item() == pytest.approx(mode_of(name).guessing_loss(NUM_CLASSES), rel=1e-6)
+    mode, logits, mask, valid = (
+        mode_of(name),
+        *(torch.tensor(x)[None] for x in (logits, mask, valid)),
+    )
+    loss = mode.loss(logits, mode.loss_target(mask, valid), given)
+    assert loss.item() == pytest.approx(total / count, rel=1e-5)
 
 
 def test_balanced_weights_follow_the_root_of_the_frequencies():

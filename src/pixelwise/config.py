@@ -150,10 +150,13 @@ class ModelRecipe(_Section):
     Attributes:
         name: A registered name.
         arguments: Arguments of the architecture.
+        start_from: Run folder, model file or file of weights to start from; ``None`` starts from
+            the initialization of the architecture.
     """
 
     name: str = "unet-fast"
     arguments: dict[str, Any] = {}
+    start_from: str | None = None
 
 
 class TrainingRecipe(_Section):
@@ -165,15 +168,23 @@ class TrainingRecipe(_Section):
             follows the clock.
         batch_size: Number of images per step.
         size: Height and width of the training crops in pixels, at working scale.
-        optimizer: ``adam`` or ``adamw``.
+        loss: A sum of registered losses with factors and options, such as
+            ``ce + 0.5 * dice(smooth=1)``; or ``module:function`` of an imported module.
+        optimizer: ``adam``, ``adamw`` or ``sgd``.
         learning_rate: Peak learning rate of the schedule.
         betas: Adam's decay factors. A second factor of 0.95 instead of the usual 0.999 adapts
             faster in short trainings.
-        weight_decay: Weight decay of ``adamw``.
+        momentum: Nesterov momentum of ``sgd``.
+        weight_decay: Weight decay: decoupled for ``adamw``, an L2 penalty for ``adam`` and ``sgd``.
         warmup: Fraction of the training for the linear warm-up.
         freeze_batchnorm_from: Fraction of the training after which BatchNorm is frozen and uses its
             running statistics, as in prediction; ``None`` freezes it late if batches are small.
-        schedule: ``cosine`` decay after the warm-up, or ``constant``.
+        schedule: Decay after the warm-up: ``cosine``, ``poly``, ``constant`` or ``one-cycle``.
+        ema: Decay of an exponential moving average of the weights, such as 0.999, which is then
+            evaluated and saved instead of the weights; ``None`` disables it.
+        freeze: ``encoder`` excludes the encoder from training; ``none`` trains everything.
+        encoder_lr_factor: Learning rate of the encoder relative to the rest, such as 0.1 for
+            pretrained weights.
         clip_norm: Maximum gradient norm; ``None`` disables clipping.
         class_weights: ``none``, ``balanced`` (1 / sqrt(frequency), from the data), or one weight
             per class; for multilabel masks, the weight of positive pixels relative to negative
@@ -196,13 +207,18 @@ class TrainingRecipe(_Section):
     minutes: Annotated[float, Field(gt=0)] | None = None
     batch_size: Positive | None = None
     size: Size | None = None
-    optimizer: Literal["adam", "adamw"] = "adam"
+    loss: str = "ce"
+    optimizer: str = "adam"
     learning_rate: Annotated[float, Field(gt=0)] | None = None
     betas: tuple[Share, Share] = (0.9, 0.95)
+    momentum: Share = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.25
     freeze_batchnorm_from: Annotated[float, Field(ge=0, le=1)] | None = None
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: str = "cosine"
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    freeze: Literal["none", "encoder"] = "none"
+    encoder_lr_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
     class_weights: Literal["none", "balanced"] | tuple[Weight, ...] | None = None
     monitor: Literal["mean_iou", "loss", "last"] = "mean_iou"

@@ -150,7 +150,8 @@ class Registry(Generic[Item]):
             return
         package = importlib.import_module(self._package)
         # Subpackages too: an entry with helper modules is a package of its own.
-        for module in pkgutil.walk_packages(package.__path__, f"{self._package}."):
+        paths = getattr(package, "__path__", ())  # empty where all builders are in one module
+        for module in pkgutil.walk_packages(paths, f"{self._package}."):
             importlib.import_module(module.name)
         self._is_loaded = True
 

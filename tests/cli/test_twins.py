@@ -5,7 +5,7 @@ import inspect
 from pixelwise import train
 from pixelwise.cli.train import command
 
-RENAMED = {"set_": "overrides"}
+RENAMED = {"set_": "overrides", "from_": "start_from"}
 CLI_ONLY = {"as_json"}
 PYTHON_ONLY = {"listener"}
 

@@ -32,6 +32,19 @@ def command(
     model: Annotated[
         str | None, typer.Option(help="See: pixelwise models. [default: unet-fast]")
     ] = None,
+    from_: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", help="A run or a file of weights to start from.", metavar="RUN|FILE"
+        ),
+    ] = None,
+    freeze: Annotated[
+        str | None, typer.Option(help="'encoder' excludes the encoder from training.")
+    ] = None,
+    loss: Annotated[
+        str | None,
+        typer.Option(help="Such as 'ce + 0.5 * dice'. [default: ce]", metavar="EXPRESSION"),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The run's folder. [default: runs/MODEL-DATA]")
     ] = None,
@@ -97,6 +110,9 @@ def command(
         outcome = train(
             data,
             model=model,
+            start_from=from_,
+            freeze=freeze,
+            loss=loss,
             out=out,
             epochs=epochs,
             minutes=minutes,

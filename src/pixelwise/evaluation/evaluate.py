@@ -17,7 +17,7 @@ from pixelwise.errors import DataError
 from pixelwise.evaluation.details_counting import DetailsCounting
 from pixelwise.evaluation.headline_counts import COUNTING
 from pixelwise.evaluation.image_details import Image
-from pixelwise.io.arrays import Array
+from pixelwise.io.arrays import Array, UInt8Array
 from pixelwise.io.parallel import in_parallel
 from pixelwise.metrics.extra import ExtraMetric, figures_of
 from pixelwise.metrics.metrics import Metrics, summarize
@@ -214,6 +214,7 @@ def evaluate_samples(
     *,
     detailed: bool = False,
     extra: Sequence[ExtraMetric] = (),
+    on_logits: Callable[[torch.Tensor, UInt8Array], None] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Metrics:
     """Evaluate a model on decoded samples.
@@ -225,6 +226,7 @@ def evaluate_samples(
         detailed: Compute the 95 % intervals, and measure borders, objects and calibration, as shown
             in a report; large evaluations use worker processes.
         extra: Additional metrics, not yet updated; their values become ``Metrics.extra``.
+        on_logits: Called with the logits (K, H, W) and the mask of each sample.
         on_progress: Called with the number of evaluated samples and the total number.
 
     Raises:
@@ -237,6 +239,7 @@ def evaluate_samples(
         detailed=detailed,
         extra=extra,
         with_intervals=detailed,
+        on_logits=on_logits,
         on_progress=on_progress,
     )
 
@@ -249,6 +252,7 @@ def _evaluated(
     detailed: bool,
     with_intervals: bool,
     extra: Sequence[ExtraMetric],
+    on_logits: Callable[[torch.Tensor, UInt8Array], None] | None = None,
     on_progress: Callable[[int, int], None] | None,
 ) -> Metrics:
     card = predictor.card
@@ -264,6 +268,8 @@ def _evaluated(
     ) as details:
         for sample, logits in _with_logits(predictor, samples):
             prediction = counting.add(logits, sample.mask)
+            if on_logits:
+                on_logits(logits, sample.mask)
             first = first or sample.name
             done += 1
             if not detailed:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 THRESHOLD = 0.5
 """A multilabel class is predicted where its probability is above this value."""
 
+TINY_SHARE = 1e-12
+"""Used in place of a share of zero, whose logarithm is infinite."""
+
 Floats = npt.NDArray[np.float32]
 Place = tuple[slice, slice]
 """Rows and columns of a rectangle of an image."""
@@ -80,15 +83,36 @@ class Mode(ABC):
         """
 
     @abstractmethod
-    def loss(
-        self, logits: Tensor, mask: Tensor, valid: Tensor, class_weights: Tensor | None = None
-    ) -> Tensor:
+    def loss_target(self, mask: Tensor, valid: Tensor) -> Tensor:
+        """Convert a batch mask to the target of losses, where 255 marks ignored elements.
+
+        Args:
+            mask: Batch mask, uint8.
+            valid: bool (N, H, W); False outside the image.
+
+        Returns:
+            Multiclass: class ids, int64 (N, H, W). Multilabel: float32 (N, K, H, W), 0 to 1.
+        """
+
+    @abstractmethod
+    def memberships(self, target: Tensor, num_classes: int) -> Tensor:
+        """Return the membership of each pixel in each class, float32 (N, K, H, W).
+
+        Args:
+            target: Result of :meth:`loss_target`.
+            num_classes: Number of classes K.
+
+        Returns:
+            0 to 1, or 255 for ignored elements.
+        """
+
+    @abstractmethod
+    def loss(self, logits: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
         """Return the mean negative log-likelihood of a batch.
 
         Args:
             logits: Raw scores, float32 (N, K, H, W).
-            mask: Batch mask, uint8.
-            valid: bool (N, H, W); False outside the image.
+            target: Result of :meth:`loss_target`.
             class_weights: Class weights, float (K,), or ``None``.
 
         Returns:
@@ -96,17 +120,13 @@ class Mode(ABC):
         """
 
     @abstractmethod
-    def constant_loss(self, shares: Tensor, weights: Tensor) -> float:
-        """Return the lowest :meth:`loss` of a prediction that is the same for all pixels.
+    def constant_logits(self, shares: Tensor, weights: Tensor) -> Tensor:
+        """Return the logits (K,) of the constant prediction with the lowest :meth:`loss`.
 
         Args:
             shares: Share of each class among the labeled pixels, float64 (K,).
             weights: Class weights, float64 (K,).
         """
-
-    @abstractmethod
-    def guessing_loss(self, num_classes: int) -> float:
-        """Return the :meth:`loss` of a prediction in which all answers are equally likely."""
 
     @abstractmethod
     def balanced_weights(self, shares: Tensor) -> Tensor:

@@ -30,25 +30,24 @@ def cross_entropy_loss(
 
 
 def binary_cross_entropy_loss(
-    logits: Tensor, mask: Tensor, valid: Tensor, *, class_weights: Tensor | None = None
+    logits: Tensor, target: Tensor, *, class_weights: Tensor | None = None
 ) -> Tensor:
-    """Return the binary cross-entropy with soft targets, averaged over valid pixels and classes.
+    """Return the binary cross-entropy with soft targets, averaged over labeled elements.
 
     Args:
         logits: Raw scores, float (N, K, H, W).
-        mask: Soft targets, float (N, K, H, W), 0 to 1.
-        valid: bool (N, H, W); pixels that are False do not count.
+        target: Soft targets, float (N, K, H, W), 0 to 1; elements with the value 255 are ignored.
         class_weights: Weights of the positive pixels of each class, float (K,).
 
     Returns:
         Scalar, at least 0.
     """
-    weight = valid[:, None].to(logits.dtype).expand_as(logits)
+    labeled = target != IGNORE_INDEX
     total = nn.functional.binary_cross_entropy_with_logits(
         logits,
-        mask,
-        weight=weight,
+        target * labeled,
+        weight=labeled.to(logits.dtype),
         pos_weight=None if class_weights is None else class_weights.view(-1, 1, 1),
         reduction="sum",
     )
-    return total / (valid.sum() * logits.shape[1]).clamp(min=1)
+    return total / labeled.sum().clamp(min=1)

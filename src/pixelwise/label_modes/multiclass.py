@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,7 +13,7 @@ import numpy.typing as npt
 from pixelwise.classes import IGNORE_INDEX, ClassMap, Color, LabelMode
 from pixelwise.io.arrays import Array, BoolArray, UInt8Array
 from pixelwise.io.counting import count_values
-from pixelwise.label_modes.base import Floats, Mode, Place, Places
+from pixelwise.label_modes.base import TINY_SHARE, Floats, Mode, Place, Places
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,25 +46,27 @@ class Multiclass(Mode):
         """Return the softmax over the classes."""
         return (logits / temperature).softmax(-3)
 
-    def loss(
-        self, logits: Tensor, mask: Tensor, valid: Tensor, class_weights: Tensor | None = None
-    ) -> Tensor:
-        """Return the cross-entropy; padding holds the ignored id, so ``valid`` is not needed."""
+    def loss_target(self, mask: Tensor, valid: Tensor) -> Tensor:
+        """Return the class ids; padding holds the ignored id, so ``valid`` is not needed."""
+        return mask.long()
+
+    def memberships(self, target: Tensor, num_classes: int) -> Tensor:
+        """Return one plane per class; ignored pixels are ignored in all of them."""
+        import torch
+
+        ids = torch.arange(num_classes, device=target.device).view(-1, 1, 1)
+        members = (target[:, None] == ids).float()
+        return members.masked_fill((target == IGNORE_INDEX)[:, None], IGNORE_INDEX)
+
+    def loss(self, logits: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
+        """Return the cross-entropy."""
         from pixelwise.label_modes.likelihood import cross_entropy_loss
 
-        return cross_entropy_loss(logits, mask.long(), class_weights=class_weights)
+        return cross_entropy_loss(logits, target, class_weights=class_weights)
 
-    def constant_loss(self, shares: Tensor, weights: Tensor) -> float:
-        """Return the entropy of the weighted shares, multiplied by their sum."""
-        from torch.special import entr
-
-        present = shares * weights
-        total = present.sum()
-        return float(total * entr(present / total).sum())
-
-    def guessing_loss(self, num_classes: int) -> float:
-        """Return the loss of equally likely classes, log(K)."""
-        return math.log(num_classes)
+    def constant_logits(self, shares: Tensor, weights: Tensor) -> Tensor:
+        """Return the logarithms of the weighted shares."""
+        return (shares * weights).clamp(min=TINY_SHARE).log()
 
     def balanced_weights(self, shares: Tensor) -> Tensor:
         """Return class weights whose mean over the pixels is 1."""

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from pixelwise.classes import HALF, IGNORE_INDEX, ClassMap, Color, LabelMode
 from pixelwise.io.arrays import Array, BoolArray, UInt8Array
-from pixelwise.label_modes.base import THRESHOLD, Floats, Mode, Place, Places
+from pixelwise.label_modes.base import THRESHOLD, TINY_SHARE, Floats, Mode, Place, Places
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,27 +43,24 @@ class Multilabel(Mode):
         """Return the sigmoid of each class."""
         return (logits / temperature).sigmoid()
 
-    def loss(
-        self, logits: Tensor, mask: Tensor, valid: Tensor, class_weights: Tensor | None = None
-    ) -> Tensor:
+    def loss_target(self, mask: Tensor, valid: Tensor) -> Tensor:
+        """Return the soft labels; pixels outside the image are ignored in every class."""
+        return (mask.float() / 255).masked_fill(~valid[:, None], IGNORE_INDEX)
+
+    def memberships(self, target: Tensor, num_classes: int) -> Tensor:
+        """Return the target unchanged."""
+        return target
+
+    def loss(self, logits: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
         """Return the binary cross-entropy with soft targets over the pixels inside the images."""
         from pixelwise.label_modes.likelihood import binary_cross_entropy_loss
 
-        target = mask.float() / 255
-        return binary_cross_entropy_loss(logits, target, valid, class_weights=class_weights)
+        return binary_cross_entropy_loss(logits, target, class_weights=class_weights)
 
-    def constant_loss(self, shares: Tensor, weights: Tensor) -> float:
-        """Return the class mean of the binary entropy of the weighted shares, times their sum."""
-        from torch.special import entr
-
-        present = shares * weights
-        total = present + 1 - shares
-        chance = present / total
-        return float((total * (entr(chance) + entr(1 - chance))).mean())
-
-    def guessing_loss(self, num_classes: int) -> float:
-        """Return the loss of the probability one half, log(2)."""
-        return math.log(2)
+    def constant_logits(self, shares: Tensor, weights: Tensor) -> Tensor:
+        """Return the log odds of the weighted shares."""
+        present = (shares * weights).clamp(min=TINY_SHARE)
+        return (present / (1 - shares).clamp(min=TINY_SHARE)).log()
 
     def balanced_weights(self, shares: Tensor) -> Tensor:
         """Return the weights of positive against negative pixels of each class, at least 1."""

@@ -165,6 +165,22 @@ def load_model_file(path: Path | str) -> tuple[SegmentationModel, ModelCard]:
     return model.eval(), card
 
 
+def read_card(path: Path) -> ModelCard:
+    """Read the card of a model file without its weights.
+
+    Raises:
+        ModelFileError: The file is not a model file.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as opened:
+            description = (opened.metadata() or {}).get(METADATA_KEY)
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise ModelFileError(f"{path} must be a safetensors file. It is not ({error})") from error
+    if description is None:
+        raise ModelFileError(f"{path} must be a model file. It has no description")
+    return _read_card(description, path)
+
+
 def _read_card(description: str, path: Path) -> ModelCard:
     try:
         content = json.loads(description)

@@ -6,13 +6,12 @@ It needs no generator states: random numbers are seeded at every step by seed, e
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch import nn
 
 from pixelwise.errors import ModelFileError
 from pixelwise.files import written_aside
@@ -51,29 +50,42 @@ class Progress:
     is_done: bool = False
 
 
-def save_checkpoint(
-    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
-) -> None:
+class Stateful(Protocol):
+    """A part of a training whose state is saved: network, optimizer or averaged network."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state."""
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> Any:
+        """Restore the state."""
+
+
+def save_checkpoint(folder: Path, parts: Mapping[str, Stateful], progress: Progress) -> None:
     """Write the checkpoint of a run atomically.
+
+    Args:
+        folder: The run folder.
+        parts: The parts to save, by name.
+        progress: The progress.
 
     Raises:
         OutputError: It cannot be written.
     """
     buffer = io.BytesIO()
     torch.save(
-        {
-            "model": model.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "progress": vars(progress),
-        },
+        {name: part.state_dict() for name, part in parts.items()} | {"progress": vars(progress)},
         buffer,
     )
     with written_aside(folder / CHECKPOINT_NAME) as aside:
         aside.write_bytes(buffer.getbuffer())
 
 
-def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-    """Restore model and optimizer from the checkpoint.
+def load_checkpoint(folder: Path, parts: Mapping[str, Stateful]) -> Progress:
+    """Restore the parts of a training from the checkpoint.
+
+    Args:
+        folder: The run folder.
+        parts: The parts that were saved, by name.
 
     Raises:
         ModelFileError: The checkpoint is missing, truncated, or from another run.
@@ -89,8 +101,8 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
     try:
         # weights_only: only tensors and plain data are unpickled, so no code is executed.
         content = torch.load(path, map_location="cpu", weights_only=True)
-        model.load_state_dict(content["model"])
-        optimizer.load_state_dict(content["optimizer"])
+        for name, part in parts.items():
+            part.load_state_dict(content[name])
         return Progress(**content["progress"])
     except Exception as error:  # torch raises many types of errors for unreadable files
         reason = " ".join(str(error).split())[:200]

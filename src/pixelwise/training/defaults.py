@@ -12,7 +12,9 @@ from pixelwise.config import AugmentationRecipe, Recipe
 from pixelwise.data.batches import crops_per_image
 from pixelwise.devices import MIN_SPEEDUP
 from pixelwise.label_modes import mode_of
+from pixelwise.losses.expression import takes_class_weights
 from pixelwise.text import amount
+from pixelwise.training.optimizers import optimizers
 from pixelwise.transforms.statistics import DatasetStatistics
 
 MAX_CROP_PX = 512
@@ -145,8 +147,11 @@ def choose_learning_rate(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
     """Choose the learning rate of the architecture."""
     if recipe.training.learning_rate is not None:
         return ()
-    learning_rate = facts.model_learning_rate
+    factor = optimizers.create(recipe.training.optimizer).learning_rate_factor
+    learning_rate = facts.model_learning_rate * factor
     reason = f"learning rate {learning_rate:g}: the default of {facts.model}"
+    if factor != 1:
+        reason += f", times {factor:g} for {recipe.training.optimizer}"
     return (Choice("training.learning_rate", learning_rate, reason),)
 
 
@@ -196,6 +201,8 @@ def choose_class_weights(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
     """Choose balanced class weights for multiclass masks with a rare class."""
     if recipe.training.class_weights is not None:
         return ()
+    if not takes_class_weights(recipe.training.loss):
+        return (Choice("training.class_weights", "none"),)
     shares = [share for share in facts.statistics.class_frequencies if share > 0]
     rarest = min(shares, default=1.0)
     if not mode_of(facts.label_mode).balances_rare or rarest >= RARE_SHARE:

@@ -21,17 +21,28 @@ from pixelwise.data.batches import Batch, Chance, random_for
 from pixelwise.errors import TrainingError
 from pixelwise.evaluation.evaluate import evaluate_samples
 from pixelwise.files import write_text
+from pixelwise.losses.base import LIKELIHOOD
+from pixelwise.losses.mean_loss import MeanLoss
 from pixelwise.metrics.extra import create_metrics
 from pixelwise.metrics.metrics import Metrics
+from pixelwise.models.base import SegmentationModel
 from pixelwise.models.blocks import batch_normalizations
 from pixelwise.models.model_file import MODEL_NAME, save_model_file
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.reporting.plots import draw_curves
-from pixelwise.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from pixelwise.training.averaging import average_of
+from pixelwise.training.checkpoint import Progress, Stateful, load_checkpoint, save_checkpoint
 from pixelwise.training.diagnostics.observer import Observer
 from pixelwise.training.events import EpochEnded, Listener, Message, StepEnded
+from pixelwise.training.optimizers import (
+    build_optimizer,
+    encoder_of,
+    freeze_encoder,
+    set_learning_rate,
+)
 from pixelwise.training.plan import Plan
 from pixelwise.training.run_folder import CURVES_NAME, HISTORY_NAME, other_data
+from pixelwise.training.schedules import share_of_peak
 
 CHECKPOINT_EVERY_S = 60.0
 """Seconds between checkpoints within an epoch; a killed run loses at most this much."""
@@ -47,9 +58,6 @@ CURVES_S = 1.0
 
 COLLECT_EVERY = 16
 """Steps between reads of the loss from an accelerator, because each read synchronizes."""
-
-FINAL_LEARNING_RATE = 0.001
-"""Final learning rate of the schedule as a fraction of the peak."""
 
 
 class Trainer:
@@ -69,7 +77,10 @@ class Trainer:
         self.model = plan.model
         self.device = plan.device
         self.batch_normalizations = batch_normalizations(self.model)
-        self.optimizer = _optimizer(self.model, self.recipe)
+        if self.recipe.training.freeze == "encoder":
+            freeze_encoder(self.model)
+        self.optimizer = build_optimizer(self.model, self.recipe.training)
+        self.average = average_of(self.model, self.recipe.training.ema)
         self.progress = Progress(data=plan.dataset.state)
         self.kept_metrics: Metrics | None = None
         self.observer = Observer(plan, folder, listener)
@@ -83,6 +94,17 @@ class Trainer:
         self._drawn = 0.0
         self._draw_s = CURVES_S
 
+    @property
+    def evaluated(self) -> SegmentationModel:
+        """The network to evaluate and save: the average of the weights, if there is one."""
+        return self.model if self.average is None else self.average.module
+
+    def _saved_parts(self) -> dict[str, Stateful]:
+        parts: dict[str, Stateful] = {"model": self.model, "optimizer": self.optimizer}
+        if self.average is not None:
+            parts["average"] = self.average.module
+        return parts
+
     def resume(self) -> None:
         """Restore the state from the run's checkpoint.
 
@@ -90,7 +112,7 @@ class Trainer:
             ModelFileError: The checkpoint is missing or unusable.
         """
         data = self.progress.data
-        self.progress = load_checkpoint(self.folder, self.model, self.optimizer)
+        self.progress = load_checkpoint(self.folder, self._saved_parts())
         if self.progress.data != data:
             # Different images or classes were already detected from the run's card.
             raise other_data(self.plan.dataset, self.folder, "files, masks or splits differ")
@@ -135,6 +157,8 @@ class Trainer:
     def _train_epoch(self) -> None:
         progress, training = self.progress, self.recipe.training
         self.model.train()
+        if training.freeze == "encoder":
+            encoder_of(self.model).eval()  # its BatchNorm statistics are frozen too
         began, num_images = time.perf_counter(), 0
         for batch in self.plan.batches.epoch(progress.epoch, progress.step):
             self._is_consistent = False
@@ -160,8 +184,7 @@ class Trainer:
     def _train_step(self, batch: Batch) -> Tensor:
         """Do one step and return the mean loss of the batch, on the device."""
         training = self.recipe.training
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate()
+        set_learning_rate(self.optimizer, self._learning_rate())
         assert training.freeze_batchnorm_from is not None
         if self._fraction() >= training.freeze_batchnorm_from < 1:
             for layer in self.batch_normalizations:
@@ -175,6 +198,8 @@ class Trainer:
         if training.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_norm)
         self.optimizer.step()
+        if self.average is not None:
+            self.average.update(self.model, self._num_steps_done() + 1)
         return loss.detach()
 
     def _collect_losses(self) -> None:
@@ -199,6 +224,9 @@ class Trainer:
         steps = self.plan.batches.steps_per_epoch
         return min(1.0, (progress.epoch * steps + progress.step) / (training.epochs * steps))
 
+    def _num_steps_done(self) -> int:
+        return self.progress.epoch * self.plan.batches.steps_per_epoch + self.progress.step
+
     def _num_steps(self) -> int | None:
         """Return the total number of steps; ``None`` for a budget in minutes."""
         epochs = self.recipe.training.epochs
@@ -208,17 +236,10 @@ class Trainer:
         return self._fraction() >= 1.0
 
     def _learning_rate(self) -> float:
-        """Return the learning rate: linear warm-up, then cosine decay or constant."""
-        training, fraction = self.recipe.training, self._fraction()
+        training = self.recipe.training
         assert training.learning_rate is not None
-        if fraction < training.warmup:
-            share = fraction / training.warmup
-        elif training.schedule == "constant":
-            share = 1.0
-        else:
-            past = (fraction - training.warmup) / (1 - training.warmup)
-            share = 0.5 * (1 + math.cos(math.pi * past))
-        return training.learning_rate * max(share, FINAL_LEARNING_RATE)
+        share = share_of_peak(training.schedule, self._fraction(), training.warmup)
+        return training.learning_rate * share
 
     def _eta_s(self) -> float | None:
         fraction = self._fraction()
@@ -243,11 +264,9 @@ class Trainer:
         """Validate, keep the best model, and write history, curves and checkpoint."""
         progress, training = self.progress, self.recipe.training
         began = time.perf_counter()
-        predictor = Predictor(
-            self.model,
-            self.plan.validation_card,
-            device=self.device,
-        )
+        predictor = Predictor(self.evaluated, self.plan.validation_card, device=self.device)
+        mean_loss = MeanLoss(self.plan.step.criterion, self.plan.card.label_mode)
+        is_likelihood = training.loss == LIKELIHOOD
         cache = self.plan.validation
         metrics = self.observer.watch_activations(
             lambda: evaluate_samples(
@@ -255,6 +274,7 @@ class Trainer:
                 iter(cache),
                 len(cache),
                 extra=create_metrics(training.metrics),
+                on_logits=None if is_likelihood else mean_loss.add,
                 on_progress=lambda *_: self._check_stop(),
             ),
             progress.epoch + 1,
@@ -264,9 +284,10 @@ class Trainer:
         if self.plan.budget is not None:
             self.plan.budget.validation_s = progress.validation_s
         assert metrics.loss is not None
+        val_loss = metrics.loss if is_likelihood else mean_loss.mean
         rank = {
-            "mean_iou": (metrics.mean_iou, -metrics.loss),
-            "loss": (-metrics.loss, metrics.mean_iou),
+            "mean_iou": (metrics.mean_iou, -val_loss),
+            "loss": (-val_loss, metrics.mean_iou),
             "last": (float(progress.epoch), 0.0),
         }[training.monitor]
         is_best = progress.best is None or rank > tuple(progress.best)
@@ -277,7 +298,7 @@ class Trainer:
         if is_best:
             progress.best, progress.best_epoch = rank, progress.epoch
         progress.elapsed_s = time.perf_counter() - self._started
-        row = self._history_row(metrics, images_per_s, is_best)
+        row = self._history_row(metrics, val_loss, images_per_s, is_best)
         progress.history.append(row)
         progress.epoch, progress.step = progress.epoch + 1, 0
         progress.loss_sum, progress.loss_images = 0.0, 0
@@ -293,12 +314,14 @@ class Trainer:
         share = 1.0 if progress.is_done else self._fraction()
         self.observer.after_epoch(progress.history, metrics, share)
 
-    def _history_row(self, metrics: Metrics, images_per_s: float, is_best: bool) -> dict[str, Any]:
+    def _history_row(
+        self, metrics: Metrics, val_loss: float, images_per_s: float, is_best: bool
+    ) -> dict[str, Any]:
         progress = self.progress
         row = {
             "epoch": progress.epoch + 1,
             "train_loss": progress.loss_sum / max(1, progress.loss_images),
-            "val_loss": metrics.loss,
+            "val_loss": val_loss,
             "val_mean_iou": metrics.mean_iou,
             "val_pixel_accuracy": metrics.pixel_accuracy,
             "learning_rate": self._learning_rate(),
@@ -316,12 +339,12 @@ class Trainer:
         card = self.plan.card.model_copy(
             update={"metrics": {"split": "val", **metrics.to_json()} if metrics else None}
         )
-        save_model_file(self.folder / MODEL_NAME, self.model, card)
+        save_model_file(self.folder / MODEL_NAME, self.evaluated, card)
 
     def _save_checkpoint(self) -> None:
         self._collect_losses()
         began = time.perf_counter()
-        save_checkpoint(self.folder, self.model, self.optimizer, self.progress)
+        save_checkpoint(self.folder, self._saved_parts(), self.progress)
         self._saved = time.perf_counter()
         self._save_s = self._saved - began
 
@@ -377,23 +400,6 @@ def _stopping_between_steps() -> Iterator[Callable[[], None]]:
         yield check
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _optimizer(model: torch.nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    training = recipe.training
-    kinds: dict[str, type[torch.optim.Adam]] = {
-        "adam": torch.optim.Adam,
-        "adamw": torch.optim.AdamW,
-    }
-    assert training.learning_rate is not None
-    on_known_device = next(model.parameters()).device.type in ("cpu", "cuda")
-    return kinds[training.optimizer](
-        model.parameters(),
-        lr=training.learning_rate,
-        betas=training.betas,
-        weight_decay=training.weight_decay,
-        fused=on_known_device,
-    )
 
 
 def _rounded(value: Any) -> Any:

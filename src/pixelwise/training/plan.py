@@ -18,7 +18,9 @@ from pixelwise.devices import Machine
 from pixelwise.doctor.quick_check import QuickCheck
 from pixelwise.errors import ConfigError, DataError, TrainingError
 from pixelwise.evaluation.evaluate import evaluate_samples
-from pixelwise.losses.losses import class_weights
+from pixelwise.losses.base import Loss
+from pixelwise.losses.class_weights import class_weights
+from pixelwise.losses.expression import build_loss, check_loss, own_loss, takes_class_weights
 from pixelwise.metrics.extra import create_metrics
 from pixelwise.models import check_model, count_gmacs, create_model
 from pixelwise.models.base import SegmentationModel
@@ -39,8 +41,11 @@ from pixelwise.training.inputs import (
     read_and_measure,
     std_of,
 )
+from pixelwise.training.optimizers import describe_optimizer, optimizers
+from pixelwise.training.schedules import schedules
 from pixelwise.training.step import TrainingStep
 from pixelwise.training.trial import try_batch
+from pixelwise.training.warm_start import start_from
 
 NUM_TRIED = 2
 """Number of validation images evaluated to estimate the duration of a validation."""
@@ -115,12 +120,17 @@ class Plan:
             length = f"{amount(training.epochs or 0, 'epoch')}, about {seconds / 60:.2g} minutes"
         return (
             f"{self.card.architecture}: {num_weights:,} weights",
+            f"loss {training.loss}; {describe_optimizer(training)}",
             f"{amount(steps, 'step')} per epoch, {length}, without validation",
         )
 
 
-def check_names(recipe: Recipe) -> None:
+def check_names(recipe: Recipe, *, loss: Loss | None = None) -> None:
     """Check names and arguments before any data is read.
+
+    Args:
+        recipe: The recipe.
+        loss: A loss of the caller, in place of the one that the recipe names.
 
     Raises:
         PixelwiseError: Both epochs and minutes are given, or a model, one of its arguments or
@@ -130,6 +140,16 @@ def check_names(recipe: Recipe) -> None:
         raise ConfigError("a training must have either epochs or minutes. Got both. Remove one")
     create_metrics(recipe.training.metrics)
     check_model(recipe.model.name, **recipe.model.arguments)
+    if loss is None:
+        check_loss(recipe.training.loss)
+    weights = recipe.training.class_weights
+    if weights not in (None, "none") and not takes_class_weights(recipe.training.loss):
+        raise ConfigError(
+            f"training.class_weights must be none for the loss {recipe.training.loss!r}, which "
+            f"does not use them. Got {weights!r}. Leave it out, or use ce or bce"
+        )
+    optimizers.builder(recipe.training.optimizer)
+    schedules.builder(recipe.training.schedule)
     check_working_size(recipe)
 
 
@@ -139,6 +159,7 @@ def plan(
     machine: Machine | None = None,
     *,
     started: float | None = None,
+    loss: Loss | None = None,
     listener: Listener = ignore_events,
 ) -> Plan:
     """Read and measure the data, fill in the defaults, build the model and try one batch.
@@ -148,12 +169,13 @@ def plan(
         dataset: The data.
         machine: The machine; ``None`` means this one.
         started: Start of a budget in minutes, on the clock of the machine; ``None`` means now.
+        loss: A loss of the caller, in place of the one that the recipe names.
         listener: Called with the reading progress and with every choice and its reason.
 
     Raises:
         PixelwiseError: The training would fail; this is found before the first epoch.
     """
-    check_names(recipe)
+    check_names(recipe, loss=loss)
     machine = machine or Machine.here(recipe.training.device)
     started = machine.clock() if started is None else started
     found = (
@@ -168,17 +190,19 @@ def plan(
             Message("notes on the data (for details, run: pixelwise data check)", check.lines())
         )
     reasons += _describe_ignored(dataset, measured)
-    model = _build(recipe, dataset, measured, machine.device)
+    model = _build(recipe, dataset, measured)
+    reasons.append(_initial_weights(model, recipe, dataset))
+    model = model.to(machine.device)
     initial = copy.deepcopy(model.state_dict())
     facts = _facts(recipe, dataset, measured, model, machine)
     recipe, more = _filled(recipe, facts, defaults.BEFORE_TRIAL)
     reasons += more
-    facts = _after_trial(recipe, dataset, measured, model, facts, machine, started)
+    facts = _after_trial(recipe, dataset, measured, model, facts, machine, started, loss)
     recipe, more = _filled(recipe, facts, defaults.AFTER_TRIAL)
     reasons += more
     # The trial changed the running statistics of BatchNorm, so the training starts with new ones.
     model.load_state_dict(initial)
-    ready = _assembled(recipe, dataset, measured, model, machine.device)
+    ready = _assembled(recipe, dataset, measured, model, machine.device, loss)
     ready = replace(
         ready, reasons=tuple(reasons), seconds_per_epoch=_seconds_per_epoch(ready, facts)
     )
@@ -214,18 +238,24 @@ def _describe_ignored(dataset: Dataset, measured: Measured) -> list[str]:
     return [f"ignored mask values: {values}, {share:.1%} of the pixels"]
 
 
-def _build(
-    recipe: Recipe, dataset: Dataset, measured: Measured, device: torch.device
-) -> SegmentationModel:
+def _build(recipe: Recipe, dataset: Dataset, measured: Measured) -> SegmentationModel:
     """Build the model, with initial weights drawn on the CPU so that all devices agree."""
     torch.manual_seed(recipe.training.seed)
-    model = create_model(
+    return create_model(
         recipe.model.name,
         dataset.class_map.num_classes,
         measured.statistics.in_channels,
         **recipe.model.arguments,
     )
-    return model.to(device)
+
+
+def _initial_weights(model: SegmentationModel, recipe: Recipe, dataset: Dataset) -> str:
+    """Load the weights to start from, if the recipe names any, and say where they are from."""
+    if recipe.model.start_from is not None:
+        return start_from(model, recipe.model.start_from, dataset.class_map.names).describe()
+    if recipe.model.arguments.get("pretrained"):
+        return "weights: the encoder is pretrained on ImageNet"
+    return "weights: initialized at random"
 
 
 def _facts(
@@ -259,12 +289,13 @@ def _after_trial(
     facts: Facts,
     machine: Machine,
     started: float,
+    loss: Loss | None,
 ) -> Facts:
     """Try one batch at full size and measure the duration of a step."""
     scale = recipe.data.scale or 1.0
     size = recipe.training.size or defaults.crop_size(measured.statistics, scale)
     full = (defaults.Choice("data.scale", scale), defaults.Choice("training.size", size))
-    tried = _assembled(defaults.apply(recipe, full), dataset, measured, model, machine.device)
+    tried = _assembled(defaults.apply(recipe, full), dataset, measured, model, machine.device, loss)
     if recipe.training.minutes is not None:
         left = started + recipe.training.minutes * 60 - machine.clock()
         _require_short_step(tried, machine, left)
@@ -313,6 +344,7 @@ def _assembled(
     measured: Measured,
     model: SegmentationModel,
     device: torch.device,
+    loss: Loss | None = None,
 ) -> Plan:
     """Return the plan for a completed recipe."""
     settings, statistics = recipe.training, measured.statistics
@@ -320,6 +352,7 @@ def _assembled(
     weights = class_weights(
         settings.class_weights or "none", statistics.class_frequencies, dataset.label_mode
     )
+    weights = None if weights is None else weights.to(device)
     card = ModelCard(
         architecture=recipe.model.name,
         arguments=model.arguments,
@@ -345,7 +378,10 @@ def _assembled(
         preprocessing=card.preprocessing,
         augmentation=recipe.augmentation,
         std=std_of(statistics, card.preprocessing),
-        class_weights=None if weights is None else weights.to(device),
+        criterion=(
+            own_loss(loss) if loss else build_loss(settings.loss, dataset.label_mode, weights)
+        ),
+        class_weights=weights,
         precision=settings.precision or "float32",
         memory_format=settings.memory_format or "channels_last",
     )

@@ -12,7 +12,8 @@ from pixelwise.classes import LabelMode
 from pixelwise.config import AugmentationRecipe
 from pixelwise.data.batches import Batch
 from pixelwise.devices import MEMORY_FORMATS, MemoryFormat, Precision
-from pixelwise.losses.losses import batch_loss
+from pixelwise.label_modes import mode_of
+from pixelwise.losses.base import Loss
 from pixelwise.models.base import SegmentationModel
 from pixelwise.transforms.augmentation import jitter
 from pixelwise.transforms.preprocessing import Preprocessing, normalize
@@ -52,7 +53,8 @@ class TrainingStep:
         preprocessing: Provides mean and standard deviation per channel.
         augmentation: Variation of brightness and contrast; all entries are filled in.
         std: Standard deviation of the normalized training images.
-        class_weights: Class weights of the loss, (K,) on the device, or ``None``.
+        criterion: The loss.
+        class_weights: Class weights of the loss, (K,) on the device; ``None`` without weights.
         precision: ``float32`` or ``bfloat16`` (autocast).
         memory_format: Memory format of images and weights.
     """
@@ -63,6 +65,7 @@ class TrainingStep:
     preprocessing: Preprocessing
     augmentation: AugmentationRecipe
     std: float
+    criterion: Loss
     class_weights: Tensor | None
     precision: Precision
     memory_format: MemoryFormat
@@ -88,9 +91,10 @@ class TrainingStep:
         in_bfloat16 = self.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=in_bfloat16):
             outputs = self.model.training_logits(image)
+        target = mode_of(self.label_mode).loss_target(mask, valid)
         shares = (1.0, *self.model.auxiliary_weights)
         losses = [
-            share * batch_loss(logits, mask, valid, self.label_mode, self.class_weights)
+            share * self.criterion(logits.float(), target)  # in float32 also under autocast
             for share, logits in zip(shares, outputs, strict=True)
         ]
         return torch.stack(losses).sum()

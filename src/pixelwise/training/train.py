@@ -12,6 +12,8 @@ from pixelwise.data.dataset import Dataset, open_as_in
 from pixelwise.devices import Machine, processor_for_training
 from pixelwise.errors import ConfigError, DataError, ModelFileError, TrainingError
 from pixelwise.files import make_folder, write_text
+from pixelwise.losses.base import Loss
+from pixelwise.losses.expression import name_of_loss
 from pixelwise.models.base import FRESH_ONLY
 from pixelwise.models.model_file import MODEL_NAME, load_model_file
 from pixelwise.text import NOTHING_YET, RUN_AS_BEFORE
@@ -33,6 +35,9 @@ def train(
     data: Path | str | None = None,
     *,
     model: str | None = None,
+    start_from: Path | str | None = None,
+    freeze: str | None = None,
+    loss: str | Loss | None = None,
     out: Path | str | None = None,
     epochs: int | None = None,
     minutes: float | None = None,
@@ -60,6 +65,11 @@ def train(
     Args:
         data: A folder or a dataset card. Optional if the recipe contains it, or with ``resume``.
         model: A registered name.
+        start_from: A run, model file or file of weights (``.safetensors``, ``.pth``) to start from.
+            What matches in name and shape is loaded; a head for other classes is new.
+        freeze: ``encoder`` excludes the encoder from training.
+        loss: A loss expression such as ``ce + 0.5 * dice``, or a function of logits and target; see
+            :data:`pixelwise.losses.base.Loss`.
         out: The run folder; ``None`` means ``runs/MODEL-DATA``, numbered if it exists.
         epochs: Number of passes over the training images; give either this or ``minutes``.
         minutes: Wall-clock budget, from this call (on the command line: from the start of the
@@ -104,6 +114,9 @@ def train(
         "data.unexpected": unexpected,
         "data.bands": None if bands is None else tuple(bands),
         "model.name": model,
+        "model.start_from": None if start_from is None else str(start_from),
+        "training.freeze": freeze,
+        "training.loss": name_of_loss(loss) if callable(loss) else loss,
         "training.epochs": epochs,
         "training.minutes": minutes,
         "training.batch_size": batch_size,
@@ -119,14 +132,17 @@ def train(
         run = None
     if wanted.data.path is None:
         raise ConfigError("train needs DATA: a folder of labeled images, or a dataset card")
-    check_names(wanted)
+    own_loss = loss if callable(loss) else None
+    check_names(wanted, loss=own_loss)
     with processor_for_training():
         with _interrupted_with(RUN_AS_BEFORE if resume else NOTHING_YET):
             dataset = _data_of_run(wanted, run) if run else open_as_in(wanted.data)
             folder = run or new_run_folder(out, wanted.model.name, dataset.path.resolve().name)
             listener(Message("data", dataset.notes))
             machine = Machine.here(wanted.training.device)
-            ready = plan(wanted, dataset, machine, started=started, listener=listener)
+            ready = plan(
+                wanted, dataset, machine, started=started, loss=own_loss, listener=listener
+            )
             if dry_run:
                 listener(Message("plan", ready.summary()))
                 return Outcome(folder, ready)
@@ -155,7 +171,8 @@ def _run_to_resume(
         raise ModelFileError(
             f"--resume needs --out with the folder of a run. {out} holds no {RECIPE_NAME}"
         )
-    free = {"data.path", "training.device"}
+    # A loss given as a function is compared by name below, as it cannot be in the recipe.
+    free = {"data.path", "training.device", "training.loss"}
     changed = [key for key, value in given.items() if value is not None and key not in free]
     if changed or is_changed:
         names = ", ".join(sorted(key.partition(".")[2] for key in changed))
@@ -208,7 +225,8 @@ def _recipe_as_begun(path: Path) -> Recipe:
         recipe.training.freeze_batchnorm_from is None
     ):  # the run was started by a version without this entry
         recipe.training.freeze_batchnorm_from = 1.0
-    for argument in FRESH_ONLY:  # the weights come from the checkpoint
+    recipe.model.start_from = None  # the weights come from the checkpoint
+    for argument in FRESH_ONLY:
         recipe.model.arguments.pop(argument, None)
     return recipe
 

@@ -1,6 +1,7 @@
 """Each fault gets its own message, said once, and healthy numbers get none."""
 
 import dataclasses
+import math
 
 import cv2
 import numpy as np
@@ -31,7 +32,7 @@ HEALTHY = [(1.1, 1.0), (0.8, 0.85), (0.6, 0.7), (0.5, 0.62), (0.45, 0.6), (0.42,
 
 
 def dog():
-    return Watchdog(CLASSES, "multiclass", (0.7, 0.25, 0.05))
+    return Watchdog(CLASSES, "multiclass", (0.7, 0.25, 0.05), math.log(3))
 
 
 def history(losses):
@@ -80,7 +81,7 @@ def test_a_loss_that_does_not_move_is_flat():
 
 
 def test_a_class_that_only_validation_shows_is_named():
-    watchdog = Watchdog(CLASSES, "multiclass", (0.75, 0.25, 0.0))
+    watchdog = Watchdog(CLASSES, "multiclass", (0.75, 0.25, 0.0), math.log(3))
     (problem,) = watchdog.after_epoch(history(HEALTHY[:1]), GOOD, 0.1)
     assert problem.kind == "class-not-in-training"
     assert "car" in problem.text

@@ -11,6 +11,8 @@ import torch
 from pixelwise.data.batches import Batch
 from pixelwise.data.sample import Sample, spread
 from pixelwise.data.splits.near_duplicates import MAX_DISTANCE, perceptual_hash
+from pixelwise.label_modes import mode_of
+from pixelwise.losses.constant import constant_loss
 from pixelwise.metrics.metrics import Metrics
 from pixelwise.training.diagnostics.alignment import check_alignment
 from pixelwise.training.diagnostics.dead_channels import DeadChannels
@@ -53,6 +55,7 @@ class Observer:
             plan.dataset.class_map,
             plan.card.label_mode,
             plan.measured.statistics.class_frequencies,
+            _guessing_loss(plan),
             plan.step.class_weights is not None,
             {problem.kind for problem in before.problems},
         )
@@ -140,3 +143,12 @@ def _num_near(training: Sequence[Sample], validation: Sequence[Sample]) -> int:
     ours = [perceptual_hash(sample.image) for sample in training]
     theirs = [perceptual_hash(sample.image) for sample in validation]
     return sum(any((one ^ other).bit_count() <= MAX_DISTANCE for one in ours) for other in theirs)
+
+
+def _guessing_loss(plan: Plan) -> float:
+    """Return the loss of a prediction without preference, on the mask of the first image."""
+    mask = torch.from_numpy(plan.training[0].mask)[None]
+    valid = torch.ones(1, *mask.shape[-2:], dtype=torch.bool)
+    target = mode_of(plan.card.label_mode).loss_target(mask, valid)
+    logits = torch.zeros(plan.card.class_map.num_classes)
+    return constant_loss(plan.step.criterion, target.to(plan.device), logits)

@@ -10,7 +10,7 @@ import torch
 
 from pixelwise.data.batches import Batch, Chance, random_for
 from pixelwise.label_modes import mode_of
-from pixelwise.losses.losses import constant_loss
+from pixelwise.losses.constant import lowest_constant_loss
 from pixelwise.training.plan import Plan
 
 MAX_STEPS = 150
@@ -114,5 +114,7 @@ def _constant_loss(plan: Plan, batch: Batch) -> float:
     """Return the lowest loss of a prediction that is the same for all pixels of the batch."""
     label_mode, num_classes = plan.card.label_mode, plan.card.class_map.num_classes
     frequencies = mode_of(label_mode).batch_frequencies(batch.mask, batch.valid, num_classes)
-    found = constant_loss(frequencies.tolist(), label_mode, plan.step.class_weights)
+    target = mode_of(label_mode).loss_target(batch.mask, batch.valid).to(plan.device)
+    weights = plan.step.class_weights
+    found = lowest_constant_loss(plan.step.criterion, target, label_mode, frequencies, weights)
     return found * (1.0 + sum(plan.model.auxiliary_weights))

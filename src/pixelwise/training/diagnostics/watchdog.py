@@ -95,6 +95,7 @@ class Watchdog:
         class_map: Classes.
         label_mode: Label mode of the masks.
         class_frequencies: Share of each class among the training pixels.
+        guessing_loss: Loss of a prediction without preference.
         is_weighted: Whether the loss already uses class weights.
         reported: Kinds of problems already reported, which are not reported again.
         num_crops: Number of crops of the first epoch seen so far.
@@ -103,6 +104,7 @@ class Watchdog:
     class_map: ClassMap
     label_mode: LabelMode
     class_frequencies: Sequence[float]
+    guessing_loss: float
     is_weighted: bool = False
     reported: set[str] = field(default_factory=set)
     num_crops: int = 0
@@ -172,7 +174,7 @@ class Watchdog:
     def _losses(self, history: Sequence[dict[str, float]], fraction: float) -> Iterator[Problem]:
         trained = [row["train_loss"] for row in history]
         validated = [row["val_loss"] for row in history]
-        guessing = mode_of(self.label_mode).guessing_loss(self.class_map.num_classes)
+        guessing = self.guessing_loss
         if trained[0] > EXPLODED * max(guessing, math.log(2)):
             yield Problem(
                 "learning-rate-too-high",
