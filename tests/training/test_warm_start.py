@@ -97,7 +97,7 @@ def test_a_pickle_with_code_is_refused_and_not_run(tmp_path):
 
 
 def test_missing_and_empty_files_are_named(tmp_path):
-    with pytest.raises(ModelFileError, match="Got .*nothing"):
+    with pytest.raises(ModelFileError, match=r"Got .*nothing"):
         read_weights(tmp_path / "nothing")
     torch.save({"epoch": 3}, tmp_path / "w.pt")
     with pytest.raises(ModelFileError, match="must contain tensors by name"):
