@@ -158,7 +158,9 @@ from test_details_counting import samples_of
 from pixelwise.classes import ClassMap, numbered_names
 from pixelwise.evaluation import details_counting
 from pixelwise.evaluation.evaluate import evaluate_samples
-import multiprocessing, time
+import multiprocessing, signal, time
+# A shell that starts the tests in the background has SIGINT ignored, which children inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 details_counting.num_workers = lambda *_: 2
 predictor = predictor_of(ClassMap.build(numbered_names(3)))
 
