@@ -11,6 +11,7 @@ from pixelwise.config import Recipe
 from pixelwise.data.dataset import open_dataset
 from pixelwise.devices import Machine
 from pixelwise.errors import ConfigError, PixelwiseError, TrainingError, UnknownNameError
+from pixelwise.training import plan as planning
 from pixelwise.training import train as training
 from pixelwise.training import trial
 from pixelwise.training.budget import Budget
@@ -162,3 +163,38 @@ def test_what_was_measured_is_remembered_for_the_machine_alone(tmp_path):
     assert again.remembered("speed", lambda: 7.0) == 7.0  # another machine, by its name
     path.write_text("{damaged")
     assert dataclasses.replace(machine(), path=path, _known={}).recalled("speed", 1.0) == 1.0
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"data": {"scale": 0.5}, "training": {"epochs": 1}},
+        {"data": {"scale": 0.5}, "training": {"epochs": 1, "size": (8, 8)}},
+        {"training": {"epochs": 1, "size": (8, 12)}},
+        {"training": {"minutes": 0.5}},
+    ],
+)
+def test_the_duration_of_an_epoch_follows_the_pixels_of_its_crops(dataset, monkeypatch, keys):
+    def try_batch(_step, batch, *_, **__):
+        return trial.Trial(1e-6 * batch.image[0, 0].numel(), None)
+
+    monkeypatch.setattr(planning, "try_batch", try_batch)
+    ready = plan(Recipe.model_validate({**TINY, **keys}), dataset, machine())
+    height, width = ready.recipe.training.size
+    expected = 1e-6 * height * width * ready.batches.crops_per_epoch
+    assert ready.seconds_per_epoch == pytest.approx(expected)
+
+
+def test_the_epoch_is_scaled_when_the_working_scale_was_chosen_after_the_trial(
+    tmp_path, make_index_dataset, monkeypatch
+):
+    def try_batch(_step, batch, *_, **__):
+        return trial.Trial(5e-5 * batch.image[0, 0].numel(), None)
+
+    monkeypatch.setattr(planning, "try_batch", try_batch)
+    data = make_index_dataset(
+        tmp_path / "data", num_images=2, size=(400, 400), splits=("train", "val")
+    )
+    ready = plan(recipe(minutes=1.5), open_dataset(data), machine(Clock(step_s=0.001)))
+    assert ready.recipe.data.scale == 0.5
+    assert ready.seconds_per_epoch == pytest.approx(5e-5 * 200 * 200 * 2)

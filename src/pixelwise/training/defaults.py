@@ -72,7 +72,10 @@ class Facts:
         device: ``cpu``, ``cuda`` or ``mps``.
         has_bfloat16: As :func:`pixelwise.devices.bfloat16_support`.
         bfloat16_speedup: Measured speedup of bfloat16 if the hardware does not determine it.
-        seconds_per_crop: Measured time of a training step at full size per crop; 0 before that.
+        seconds_per_crop: Measured time of a training step per crop of the tried size; 0 before
+            that.
+        tried_size: Height and width of the crops of the trial: the given size, or that of the
+            given working scale, or full size.
         contiguous_speedup: Speedup of the contiguous memory format over channels last; ``None`` if
             it was not measured.
     """
@@ -87,6 +90,7 @@ class Facts:
     has_bfloat16: bool | None = False
     bfloat16_speedup: float | None = None
     seconds_per_crop: float = 0.0
+    tried_size: tuple[int, int] = (1, 1)
     contiguous_speedup: float | None = None
 
     @property
