@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from pixelwise.cli.console import is_terminal, note
+from pixelwise.cli.console import is_terminal, note, plain_console
 
 if TYPE_CHECKING:
     from pixelwise.training.events import Event, Listener, StepEnded
@@ -36,13 +36,13 @@ def listening() -> Iterator[Listener]:
     if not is_terminal():
         yield _print_lines
         return
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 
     from pixelwise.training.events import Decoded, StepEnded
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    description, text = "{task.description}", "{task.fields[text]}"
+    columns = (TextColumn(description, markup=False), BarColumn(), TextColumn(text, markup=False))
+    with Progress(*columns, console=plain_console(stderr=True), transient=True) as bar:
         task = bar.add_task("reading", total=1.0, text="")
 
         def draw(event: Event) -> None:
