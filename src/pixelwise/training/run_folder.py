@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -83,6 +84,21 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
         raise ModelFileError(
             f"{path} must be the history of a run. It cannot be read: {error}. Restore or remove it"
         ) from error
+
+
+def write_history(folder: Path, history: Sequence[dict[str, Any]]) -> None:
+    """Write the history of a run atomically, one row per epoch.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    text = io.StringIO()
+    # A metric that is undefined at first has no column in the first rows.
+    columns = list(dict.fromkeys(name for row in history for name in row))
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    write_text(folder / HISTORY_NAME, text.getvalue())
 
 
 def recipe_in(run: Path) -> Recipe | None:
