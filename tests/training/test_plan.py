@@ -11,10 +11,11 @@ from pixelwise.config import Recipe
 from pixelwise.data.dataset import open_dataset
 from pixelwise.devices import Machine
 from pixelwise.errors import ConfigError, PixelwiseError, TrainingError, UnknownNameError
+from pixelwise.training import estimates, trial
 from pixelwise.training import plan as planning
 from pixelwise.training import train as training
-from pixelwise.training import trial
-from pixelwise.training.budget import Budget
+from pixelwise.training.budget import REPORT_S, Budget, report_key
+from pixelwise.training.estimates import estimate_end
 from pixelwise.training.plan import plan
 
 TINY = {"model": {"name": "unet-elu", "arguments": {"filters": 2, "depth": 2}}}
@@ -140,6 +141,70 @@ def test_a_step_longer_than_the_budget_is_refused_before_it_begins(dataset, monk
 def test_reading_that_used_up_the_budget_is_said(dataset):
     with pytest.raises(TrainingError, match="reading the data must leave time for training"):
         plan(recipe(minutes=1), dataset, machine(), started=-100.0)
+
+
+@pytest.fixture
+def evaluations(monkeypatch):
+    """A clock on which an evaluation takes a fixed time and one per image; the first is slow."""
+    now, calls = [0.0], []
+
+    def evaluate(_predictor, samples, num_samples, *, detailed):
+        assert len(list(samples)) == num_samples
+        now[0] += 5.0 if not calls else 0.0  # imports and kernels
+        now[0] += (0.2 if detailed else 0.1) + (0.04 if detailed else 0.02) * num_samples
+        calls.append(num_samples)
+
+    monkeypatch.setattr(estimates, "evaluate_samples", evaluate)
+    return lambda: now[0]
+
+
+def test_fixed_costs_of_an_evaluation_are_not_counted_for_every_image(evaluations):
+    budget = Budget(600, 0.0, clock=evaluations)
+    estimate_end(budget, None, range(1000), machine(evaluations), "report")
+    assert budget.validation_s == pytest.approx(0.1 + 0.02 * 1000)
+    assert budget.finish_s == pytest.approx(0.2 + 0.04 * 1000)
+    assert budget.finish_s_per_image == pytest.approx(0.04)
+
+
+@pytest.mark.parametrize("num_images", [1, 2])
+def test_few_validation_images_are_enough_for_an_estimate(evaluations, num_images):
+    budget = Budget(600, 0.0, clock=evaluations)
+    estimate_end(budget, None, range(num_images), machine(evaluations), "report")
+    assert budget.validation_s == pytest.approx(0.1 + 0.02 * num_images)
+
+
+def test_large_images_are_evaluated_only_once_for_the_estimate(monkeypatch):
+    now, counts = [0.0], []
+
+    def evaluate(_predictor, _samples, num_samples, *, detailed):
+        now[0] += 2.0 * num_samples
+        counts.append((detailed, num_samples))
+
+    monkeypatch.setattr(estimates, "evaluate_samples", evaluate)
+    budget = Budget(600, 0.0, clock=lambda: now[0])
+    estimate_end(budget, None, range(10), machine(budget.clock), "report")
+    assert counts == [(True, 1), (False, 1), (True, 1)]
+    assert budget.validation_s == 20
+
+
+def test_the_time_for_a_report_depends_on_the_data_and_is_limited(evaluations):
+    assert report_key(3, (360, 480)) == report_key(3, (350, 470))
+    assert report_key(3, (360, 480)) != report_key(3, (1024, 2048))
+    assert report_key(3, (360, 480)) != report_key(150, (360, 480))
+    known = {report_key(2, (8, 8)): 60.0}
+    for key, expected in ((report_key(2, (8, 8)), 15.0), (report_key(2, (99, 99)), REPORT_S)):
+        budget = Budget(60, 0.0, clock=evaluations)
+        estimate_end(budget, None, range(5), machine(evaluations, _known=known), key)
+        assert budget.report_s == expected
+
+
+def test_the_finished_fraction_never_falls():
+    budget = Budget(100, 0.0, validation_s=40, clock=lambda: 30.0)
+    before = budget.fraction(30.0)
+    budget.validation_s = 5.0  # the validation was shorter than estimated
+    assert budget.fraction(30.0) == before > 0.5
+    budget.validation_s = 60.0
+    assert budget.fraction(30.0) > before
 
 
 def test_a_budget_sets_time_aside_for_validation_and_report():

@@ -25,7 +25,7 @@ from pixelwise.models.model_file import ModelCard, TrainingData, current_version
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.text import amount
 from pixelwise.training import defaults
-from pixelwise.training.budget import Budget
+from pixelwise.training.budget import Budget, report_key
 from pixelwise.training.defaults import Facts, Step
 from pixelwise.training.estimates import epoch_seconds, estimate_end, require_an_epoch
 from pixelwise.training.events import Listener, Message, ignore_events
@@ -184,7 +184,8 @@ def plan(
         return ready
     budget = Budget(recipe.training.minutes * 60, started, clock=machine.clock)
     predictor = Predictor(ready.model, ready.validation_card, device=ready.device)
-    estimate_end(budget, predictor, ready.validation, machine)
+    key = report_key(dataset.class_map.num_classes, measured.statistics.median_size)
+    estimate_end(budget, predictor, ready.validation, machine, key)
     require_an_epoch(budget, seconds)
     return replace(ready, budget=budget)
 
