@@ -21,6 +21,10 @@ from pixelwise.training.plan import plan
 TINY = {"model": {"name": "unet-elu", "arguments": {"filters": 2, "depth": 2}}}
 
 
+LACKING = "cuda" if torch.backends.mps.is_available() else "mps"
+"""A device that no machine has beside the other one."""
+
+
 class Clock:
     """Time that passes by what is asked of it, and now and then by another job too."""
 
@@ -92,6 +96,7 @@ def test_the_model_is_built_once_and_keeps_its_fresh_weights(dataset, monkeypatc
         ({"model": {"name": "unet", "arguments": {"filtres": 3}}}, UnknownNameError, "filters"),
         ({"model": {"name": "unet-elu", "arguments": {"filters": -1}}}, PixelwiseError, "filters"),
         ({"training": {"epochs": 1, "minutes": 1}}, ConfigError, "epochs or minutes"),
+        ({"training": {"epochs": 1, "device": LACKING}}, ConfigError, "device must be one"),
         ({"data": {"resize": (8, 8), "scale": 0.5}}, ConfigError, "data.resize"),
     ],
 )

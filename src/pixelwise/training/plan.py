@@ -13,7 +13,7 @@ from pixelwise.config import Recipe
 from pixelwise.data.batches import TrainingBatches
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.sample import Sample
-from pixelwise.devices import Machine
+from pixelwise.devices import Machine, choose_device
 from pixelwise.doctor.quick_check import QuickCheck
 from pixelwise.errors import ConfigError, TrainingError
 from pixelwise.losses.losses import class_weights
@@ -125,6 +125,7 @@ def check_names(recipe: Recipe) -> None:
     if recipe.training.epochs is not None and recipe.training.minutes is not None:
         raise ConfigError("a training must have either epochs or minutes. Got both. Remove one")
     create_metrics(recipe.training.metrics)
+    choose_device(recipe.training.device)
     check_model(recipe.model.name, **recipe.model.arguments)
     check_working_size(recipe)
 
