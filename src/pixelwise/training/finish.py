@@ -13,7 +13,7 @@ from pixelwise.data.sample import spread
 from pixelwise.devices import Machine
 from pixelwise.errors import TrainingError
 from pixelwise.evaluation.evaluate import evaluate_samples
-from pixelwise.files import write_text
+from pixelwise.files import file_names, write_text
 from pixelwise.metrics.extra import create_metrics
 from pixelwise.metrics.metrics import Metrics
 from pixelwise.models.model_file import MODEL_NAME, load_model_file, save_model_file
@@ -142,9 +142,9 @@ def _notes_on_details(metrics: Metrics) -> tuple[str, ...]:
 def _draw_pictures(plan: Plan, predictor: Predictor, folder: Path) -> list[Path]:
     """Draw some validation images into the run folder."""
     pictures = []
-    for sample in spread(plan.validation, NUM_PICTURES):
+    some = spread(plan.validation, NUM_PICTURES)
+    for sample, stem in zip(some, file_names([one.name for one in some]), strict=True):
         probabilities = predictor.probabilities(sample.image)
-        stem = sample.name.replace("/", "-")
         for draw, kind in ((draw_segmentation, "segmentation"), (draw_class_grid, "classes")):
             path = folder / "pictures" / f"{stem}-{kind}.png"
             draw(sample, probabilities, plan.dataset.class_map, path)
