@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -75,10 +76,10 @@ def _step_texts(event: StepEnded) -> tuple[str, str]:
 def _epoch_line(row: dict[str, Any], epochs: int | None, eta_s: float) -> str:
     of = f"/{epochs}" if epochs else ""
     best = " *" if row["is_best"] else ""
+    speed = f"{row['images_per_s']:.1f} images/s, " if math.isfinite(row["images_per_s"]) else ""
     return (
         f"epoch {row['epoch']}{of}: loss {row['train_loss']:.4f}, val loss {row['val_loss']:.4f}, "
-        f"mean IoU {row['val_mean_iou']:.4f}, {row['images_per_s']:.1f} images/s, "
-        f"{_duration(eta_s)} left{best}"
+        f"mean IoU {row['val_mean_iou']:.4f}, {speed}{_duration(eta_s)} left{best}"
     )
 
 

@@ -71,7 +71,8 @@ class Trainer:
         self.observer = Observer(plan, folder, listener)
         self._check_stop: Callable[[], None] = keep_going
         self._is_consistent = True
-        self._losses: list[tuple[Tensor, int]] = []
+        self._losses: list[tuple[int, Tensor, int]] = []  # step, loss, number of images
+        self._collect_every = 1 if self.device.type == "cpu" else COLLECT_EVERY
         self._started = 0.0
         self._saved = 0.0
         self._saved_at = (0, 0)
@@ -150,13 +151,15 @@ class Trainer:
             self._is_consistent = False
             if progress.epoch == 0:
                 self.observer.saw(batch)
-            self._losses.append((self._train_step(batch), len(batch.image)))
+            loss = self._train_step(batch)
             progress.step += 1
+            self._losses.append((progress.step, loss, len(batch.image)))
             self._is_consistent = True
             num_images += len(batch.image)
             now = time.perf_counter()
             progress.elapsed_s = now - self._started
-            if self.device.type == "cpu" or len(self._losses) >= COLLECT_EVERY:
+            # The first loss of an epoch is read at once, so that there is one to show.
+            if len(self._losses) >= self._collect_every or not progress.loss_images:
                 self._collect_losses()
             self._report_step(num_images / max(now - began, 1e-9))
             self._check_stop()
@@ -165,7 +168,9 @@ class Trainer:
             if training.minutes is not None and self._is_over():
                 break
         self._collect_losses()
-        self._end_epoch(num_images / max(time.perf_counter() - began, 1e-9))
+        # An epoch that was stopped in its validation is resumed there, without a step.
+        seconds = max(time.perf_counter() - began, 1e-9)
+        self._end_epoch(num_images / seconds if num_images else math.nan)
 
     def _train_step(self, batch: Batch) -> Tensor:
         """Do one step and return the mean loss of the batch, on the device."""
@@ -189,16 +194,16 @@ class Trainer:
 
     def _collect_losses(self) -> None:
         """Sum the losses; reading them synchronizes with the device, so not at every step."""
-        for loss, num_images in self._losses:
+        for step, loss, num_images in self._losses:
             self.progress.loss_sum += loss.item() * num_images
             self.progress.loss_images += num_images
+            if not math.isfinite(self.progress.loss_sum):
+                raise TrainingError(
+                    f"the loss must be finite. It is not at epoch {self.progress.epoch + 1}, step "
+                    f"{step}. Lower the learning rate: --set training.learning_rate="
+                    f"{(self.recipe.training.learning_rate or 0) / 3:.1g}"
+                )
         self._losses.clear()
-        if not math.isfinite(self.progress.loss_sum):
-            raise TrainingError(
-                f"the loss must be finite. It is not at epoch {self.progress.epoch + 1}, step "
-                f"{self.progress.step}. Lower the learning rate: --set training.learning_rate="
-                f"{(self.recipe.training.learning_rate or 0) / 3:.1g}"
-            )
 
     def _fraction(self) -> float:
         """Return the finished fraction of the training, 0 to 1, by time or by steps."""
