@@ -118,6 +118,14 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
+def release_memory(device: torch.device) -> None:
+    """Return the unused memory that torch keeps on an accelerator; the CPU keeps none."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
 def bfloat16_support(device: torch.device) -> bool | None:
     """Whether the device computes matrix products in bfloat16 faster than in float32.
 

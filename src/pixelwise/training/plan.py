@@ -13,7 +13,7 @@ from pixelwise.config import Recipe
 from pixelwise.data.batches import TrainingBatches
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.sample import Sample
-from pixelwise.devices import Machine, choose_device
+from pixelwise.devices import Machine, choose_device, release_memory
 from pixelwise.doctor.quick_check import QuickCheck
 from pixelwise.errors import ConfigError, TrainingError
 from pixelwise.losses.losses import class_weights
@@ -39,7 +39,7 @@ from pixelwise.training.inputs import (
     std_of,
 )
 from pixelwise.training.step import TrainingStep
-from pixelwise.training.trial import try_batch
+from pixelwise.training.trial import BatchTooLargeError, try_batch
 
 
 @dataclass(frozen=True)
@@ -168,9 +168,8 @@ def plan(
     model = _build(recipe, dataset, measured, machine.device)
     initial = copy.deepcopy(model.state_dict())
     facts = _facts(recipe, dataset, measured, model, machine)
-    recipe, more = _filled(recipe, facts, defaults.BEFORE_TRIAL)
+    recipe, more, facts = _tried(recipe, dataset, measured, model, facts, machine, started)
     reasons += more
-    facts = _after_trial(recipe, dataset, measured, model, facts, machine, started)
     recipe, more = _filled(recipe, facts, defaults.AFTER_TRIAL)
     reasons += more
     # The trial changed the running statistics of BatchNorm, so the training starts with new ones.
@@ -248,6 +247,34 @@ def _facts(
         has_bfloat16=machine.has_bfloat16,
         bfloat16_speedup=speedup,
     )
+
+
+def _tried(
+    recipe: Recipe,
+    dataset: Dataset,
+    measured: Measured,
+    model: SegmentationModel,
+    facts: Facts,
+    machine: Machine,
+    started: float,
+) -> tuple[Recipe, list[str], Facts]:
+    """Fill in the batch size and more, and try one batch; an open batch size is halved to fit.
+
+    Returns:
+        The recipe, the reasons, and the facts with the measurements.
+    """
+    while True:
+        filled, reasons = _filled(recipe, facts, defaults.BEFORE_TRIAL)
+        num_crops = filled.training.batch_size or 1
+        try:
+            facts = _after_trial(filled, dataset, measured, model, facts, machine, started)
+            return filled, reasons, facts
+        except BatchTooLargeError:
+            if recipe.training.batch_size is not None or num_crops == 1:
+                raise
+        # Only here, without the error and its frames, is the memory of the batch free.
+        release_memory(machine.device)
+        facts = replace(facts, largest_batch=num_crops // 2)
 
 
 def _after_trial(

@@ -9,8 +9,8 @@ from pathlib import Path
 from pixelwise.classes import Unexpected
 from pixelwise.config import Recipe, load_recipe, with_values
 from pixelwise.data.dataset import Dataset, open_as_in
-from pixelwise.devices import Machine, processor_for_training
-from pixelwise.errors import ConfigError, DataError, ModelFileError, TrainingError
+from pixelwise.devices import Machine, is_out_of_memory, processor_for_training
+from pixelwise.errors import ConfigError, DataError, ModelFileError, PixelwiseError, TrainingError
 from pixelwise.files import write_text
 from pixelwise.models.base import FRESH_ONLY
 from pixelwise.models.model_file import MODEL_NAME, load_model_file
@@ -134,14 +134,37 @@ def train(
                 listener(Message("plan", ready.summary()))
                 return Outcome(folder, ready)
             if sanity_check:
-                _require_sanity(ready, listener)
+                with _fitting_into_memory(ready):
+                    _require_sanity(ready, listener)
             if run:
                 trainer = Trainer(ready, run, listener)
                 trainer.resume()
             else:  # the first files of the run are written after all checks
                 trainer = _begun(ready, claim_run_folder(out, *names), listener)
-        trainer.run()
-        return finish(ready, trainer, machine, listener)
+        with _fitting_into_memory(ready):
+            trainer.run()
+            return finish(ready, trainer, machine, listener)
+
+
+@contextmanager
+def _fitting_into_memory(ready: Plan) -> Iterator[None]:
+    """Turn an error for want of memory after the trial of a batch into one that says what to do.
+
+    Raises:
+        TrainingError: The device has too little memory.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, PixelwiseError) or not is_out_of_memory(error):
+            raise
+        height, width = ready.card.training_size
+        raise TrainingError(
+            f"the training must fit into the memory of the device ({ready.device.type}). It ran "
+            f"out of memory with {ready.recipe.training.batch_size} crops of {height} x {width}. "
+            "End other programs that use this memory and resume the run with --resume, or start a "
+            "new run with a smaller --batch-size or --size"
+        ) from error
 
 
 def _begun(ready: Plan, folder: Path, listener: Listener) -> Trainer:
