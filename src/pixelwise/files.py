@@ -136,6 +136,15 @@ def file_names(names: Sequence[str]) -> list[str]:
     return parts
 
 
+def free_folder(base: Path) -> Path:
+    """Return ``base``, or the first of ``base-2``, ``base-3`` and so on that does not exist."""
+    folder, number = base, 1
+    while os.path.lexists(folder):
+        number += 1
+        folder = base.with_name(f"{base.name}-{number}")
+    return folder
+
+
 def _umask() -> int:
     """Return the umask of the process; on some systems it can only be read by setting it."""
     try:

@@ -150,6 +150,21 @@ def test_evaluate_prints_one_json_document_and_nothing_else(run, multiclass):
     assert metrics["pixel_accuracy"] == expected.pixel_accuracy
 
 
+@pytest.mark.parametrize("name", ["mmseg", "all"])
+def test_evaluate_has_the_conventions_in_its_json_document(run, multiclass, name):
+    model, data = multiclass
+    words = ("evaluate", model, data, "--split", "all", "--like", name)
+    code, out, _ = run(*words, "--json")
+    assert code == 0
+    found = json.loads(out)["like"]
+    _, printed, _ = run(*words)
+    shown = {line.split()[0]: line.split()[1] for line in printed.splitlines()}
+    del shown["pixelwise"]
+    in_words = {key: "nan" if value is None else f"{value:.4f}" for key, value in found.items()}
+    assert in_words == shown
+    assert (set(found) == {"mmseg"}) == (name == "mmseg")
+
+
 def test_evaluate_writes_nothing_unless_a_report_is_asked_for(run, multiclass, tmp_path):
     model, data = multiclass
     before = sorted(tmp_path.rglob("*"))

@@ -16,6 +16,7 @@ from pixelwise.cli.console import (
     IgnoredValues,
     UnexpectedValues,
     note,
+    plain_console,
     print_json,
     print_split,
     progress_bar,
@@ -109,15 +110,12 @@ def formats_(as_json: AsJson = False) -> None:
             for one in known
         ])  # fmt: skip
         return
-    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     table = Table("name", "layout", "labels", box=None, pad_edge=False)
     for one in known:
-        # Text instead of markup, because a layout may contain square brackets.
-        table.add_row(one.name, Text(one.layout), ", ".join(one.label_modes))
-    Console(highlight=False).print(table)
+        table.add_row(one.name, one.layout, ", ".join(one.label_modes))
+    plain_console().print(table)
 
 
 @app.command("convert")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from pixelwise.cli.compare import print_ranking
-from pixelwise.cli.console import AsJson, print_json, say
+from pixelwise.cli.console import AsJson, plain_console, print_json, say
 from pixelwise.cli.progress import listening
 from pixelwise.files import write_text
 
@@ -47,7 +47,6 @@ def list_(as_json: AsJson = False) -> None:
             ]
         )
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -59,12 +58,12 @@ def list_(as_json: AsJson = False) -> None:
         what = f"{entry.title} ({'; '.join(work.cited_as for work in entry.works)})"
         what = f"{what}: {figures}" if figures else what
         table.add_row(entry.name, entry.recipe.model.name, entry.data, what)
-    console = Console()
+    console = plain_console()
     console.print(table)
     console.print()
     works = {work.key: work for entry in entries for work in entry.works}
     for key in sorted(works):
-        console.print(f"{works[key].cited_as}: {works[key].in_full}", highlight=False)
+        console.print(f"{works[key].cited_as}: {works[key].in_full}")
 
 
 @app.command("run")

@@ -18,6 +18,7 @@ from pixelwise.cli.console import (
     ModelPath,
     UnexpectedValues,
     note,
+    plain_console,
     print_json,
     progress_bar,
     say,
@@ -211,9 +212,7 @@ def _write(
 
 
 def _print_suspects(suspects: Sequence[Suspect]) -> None:
-    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     if not suspects:
         say("no likely label error")
@@ -225,13 +224,13 @@ def _print_suspects(suspects: Sequence[Suspect]) -> None:
         words = (one.name, one.given or "nothing", one.suggested or "nothing")
         table.add_row(
             str(rank),
-            *map(Text, words),  # text instead of markup, because names may contain square brackets
+            *words,
             *map(str, one.box[:2]),
             f"{one.area_px:,}",
             f"{one.confidence:.0%}",
             f"{one.score:.2f}",
         )
-    Console(highlight=False).print(table)
+    plain_console().print(table)
     if len(suspects) > MAX_LINES:
         say(f"... and {len(suspects) - MAX_LINES} more")
     say()

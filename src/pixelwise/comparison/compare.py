@@ -7,6 +7,7 @@ the comparison: finished runs are kept, interrupted runs continue.
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -293,6 +294,7 @@ def _compared(
     by_class = iou(entry.counts["val"].sum(0)).mean(0)
     histories = [rows for run in entry.runs if (rows := read_history(run))]
     speeds = [row["images_per_s"] for rows in histories for row in rows]
+    speeds = [speed for speed in speeds if math.isfinite(speed)]  # an epoch may have no step
     return ComparedModel(
         ranked=ranked,
         test=None if test is None else float(METRIC(test.sum(0))),

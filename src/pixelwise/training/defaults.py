@@ -71,8 +71,13 @@ class Facts:
         has_batchnorm: Whether the network has BatchNorm layers.
         device: ``cpu``, ``cuda`` or ``mps``.
         has_bfloat16: As :func:`pixelwise.devices.bfloat16_support`.
+        largest_batch: Largest batch size that may fit into memory, after a larger one did not;
+            ``None`` before that.
         bfloat16_speedup: Measured speedup of bfloat16 if the hardware does not determine it.
-        seconds_per_crop: Measured time of a training step at full size per crop; 0 before that.
+        seconds_per_crop: Measured time of a training step per crop of the tried size; 0 before
+            that.
+        tried_size: Height and width of the crops of the trial: the given size, or that of the
+            given working scale, or full size.
         contiguous_speedup: Speedup of the contiguous memory format over channels last; ``None`` if
             it was not measured.
     """
@@ -85,8 +90,10 @@ class Facts:
     has_batchnorm: bool = False
     device: str = "cpu"
     has_bfloat16: bool | None = False
+    largest_batch: int | None = None
     bfloat16_speedup: float | None = None
     seconds_per_crop: float = 0.0
+    tried_size: tuple[int, int] = (1, 1)
     contiguous_speedup: float | None = None
 
     @property
@@ -164,6 +171,9 @@ def choose_batch_size(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
         wanted = min(GPU_BATCH[1], max(GPU_BATCH[0], num_images // 100))
         because = amount(num_images, "training image")
     size = min(wanted, num_images)
+    if facts.largest_batch is not None and facts.largest_batch < size:
+        size = facts.largest_batch
+        because = f"{2 * size} crops do not fit into the memory of the device ({facts.device})"
     return (Choice("training.batch_size", size, f"batch size {size}: {because}"),)
 
 

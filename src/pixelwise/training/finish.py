@@ -13,14 +13,14 @@ from pixelwise.data.sample import spread
 from pixelwise.devices import Machine
 from pixelwise.errors import TrainingError
 from pixelwise.evaluation.evaluate import evaluate_samples
-from pixelwise.files import write_text
+from pixelwise.files import file_names, write_text
 from pixelwise.metrics.extra import create_metrics
 from pixelwise.metrics.metrics import Metrics
 from pixelwise.models.model_file import MODEL_NAME, load_model_file, save_model_file
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.reporting.plots import draw_class_grid, draw_segmentation
 from pixelwise.reporting.report_page import REPORT_NAME
-from pixelwise.training.budget import REPORT_KEY
+from pixelwise.training.budget import report_key
 from pixelwise.training.events import FilesWritten, Listener
 from pixelwise.training.loop import Trainer
 from pixelwise.training.plan import Plan
@@ -100,7 +100,8 @@ def finish(plan: Plan, trainer: Trainer, machine: Machine, listener: Listener) -
         notes=_notes_on_details(metrics),
     )
     pictures = _draw_pictures(plan, predictor, folder)
-    machine.keep(REPORT_KEY, round(time.perf_counter() - began, 1))
+    key = report_key(plan.dataset.class_map.num_classes, plan.measured.statistics.median_size)
+    machine.keep(key, round(time.perf_counter() - began, 1))
     listener(FilesWritten((folder / REPORT_NAME, folder / CURVES_NAME, *pictures)))
     return Outcome(
         folder, plan, progress.best_epoch + 1, progress.epoch, progress.elapsed_s, metrics
@@ -114,7 +115,8 @@ def _evaluated(plan: Plan, trainer: Trainer, predictor: Predictor) -> Metrics:
     kept = trainer.kept_metrics
     if plan.budget is not None and kept is not None:
         per_image = plan.budget.finish_s_per_image
-        left = plan.budget.left_s - plan.budget.report_s
+        fixed_s = max(0.0, plan.budget.finish_s - per_image * len(samples))
+        left = plan.budget.left_s - plan.budget.report_s - fixed_s
         fitting = len(samples) if per_image <= 0 else math.floor(left / per_image)
         chosen = spread(samples, min(len(samples), max(MIN_DETAILED, fitting)))
     extra = create_metrics(plan.recipe.training.metrics)
@@ -140,9 +142,9 @@ def _notes_on_details(metrics: Metrics) -> tuple[str, ...]:
 def _draw_pictures(plan: Plan, predictor: Predictor, folder: Path) -> list[Path]:
     """Draw some validation images into the run folder."""
     pictures = []
-    for sample in spread(plan.validation, NUM_PICTURES):
+    some = spread(plan.validation, NUM_PICTURES)
+    for sample, stem in zip(some, file_names([one.name for one in some]), strict=True):
         probabilities = predictor.probabilities(sample.image)
-        stem = sample.name.replace("/", "-")
         for draw, kind in ((draw_segmentation, "segmentation"), (draw_class_grid, "classes")):
             path = folder / "pictures" / f"{stem}-{kind}.png"
             draw(sample, probabilities, plan.dataset.class_map, path)

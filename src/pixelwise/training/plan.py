@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,11 +12,10 @@ import torch
 from pixelwise.config import Recipe
 from pixelwise.data.batches import TrainingBatches
 from pixelwise.data.dataset import Dataset
-from pixelwise.data.sample import Sample, spread
-from pixelwise.devices import Machine
+from pixelwise.data.sample import Sample
+from pixelwise.devices import Machine, choose_device, release_memory
 from pixelwise.doctor.quick_check import QuickCheck
-from pixelwise.errors import ConfigError, DataError, TrainingError
-from pixelwise.evaluation.evaluate import evaluate_samples
+from pixelwise.errors import ConfigError, TrainingError
 from pixelwise.losses.losses import class_weights
 from pixelwise.metrics.extra import create_metrics
 from pixelwise.models import check_model, count_gmacs, create_model
@@ -27,8 +25,9 @@ from pixelwise.models.model_file import ModelCard, TrainingData, current_version
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.text import amount
 from pixelwise.training import defaults
-from pixelwise.training.budget import REPORT_KEY, REPORT_S, Budget
+from pixelwise.training.budget import Budget, report_key
 from pixelwise.training.defaults import Facts, Step
+from pixelwise.training.estimates import epoch_seconds, estimate_end, require_an_epoch
 from pixelwise.training.events import Listener, Message, ignore_events
 from pixelwise.training.inputs import (
     Measured,
@@ -40,10 +39,7 @@ from pixelwise.training.inputs import (
     std_of,
 )
 from pixelwise.training.step import TrainingStep
-from pixelwise.training.trial import try_batch
-
-NUM_TRIED = 2
-"""Number of validation images evaluated to estimate the duration of a validation."""
+from pixelwise.training.trial import BatchTooLargeError, try_batch
 
 
 @dataclass(frozen=True)
@@ -129,6 +125,7 @@ def check_names(recipe: Recipe) -> None:
     if recipe.training.epochs is not None and recipe.training.minutes is not None:
         raise ConfigError("a training must have either epochs or minutes. Got both. Remove one")
     create_metrics(recipe.training.metrics)
+    choose_device(recipe.training.device)
     check_model(recipe.model.name, **recipe.model.arguments)
     check_working_size(recipe)
 
@@ -171,24 +168,25 @@ def plan(
     model = _build(recipe, dataset, measured, machine.device)
     initial = copy.deepcopy(model.state_dict())
     facts = _facts(recipe, dataset, measured, model, machine)
-    recipe, more = _filled(recipe, facts, defaults.BEFORE_TRIAL)
+    recipe, more, facts = _tried(recipe, dataset, measured, model, facts, machine, started)
     reasons += more
-    facts = _after_trial(recipe, dataset, measured, model, facts, machine, started)
     recipe, more = _filled(recipe, facts, defaults.AFTER_TRIAL)
     reasons += more
     # The trial changed the running statistics of BatchNorm, so the training starts with new ones.
     model.load_state_dict(initial)
     ready = _assembled(recipe, dataset, measured, model, machine.device)
-    ready = replace(
-        ready, reasons=tuple(reasons), seconds_per_epoch=_seconds_per_epoch(ready, facts)
-    )
+    assert recipe.training.size is not None
+    seconds = epoch_seconds(facts, recipe.training.size, ready.batches.crops_per_epoch)
+    ready = replace(ready, reasons=tuple(reasons), seconds_per_epoch=seconds)
     ready.step.arrange()
     listener(Message("chosen from the data and this machine", tuple(reasons)))
     if recipe.training.minutes is None:
         return ready
     budget = Budget(recipe.training.minutes * 60, started, clock=machine.clock)
-    _estimate_end(budget, ready, machine)
-    _require_an_epoch(ready, budget)
+    predictor = Predictor(ready.model, ready.validation_card, device=ready.device)
+    key = report_key(dataset.class_map.num_classes, measured.statistics.median_size)
+    estimate_end(budget, predictor, ready.validation, machine, key)
+    require_an_epoch(budget, seconds)
     return replace(ready, budget=budget)
 
 
@@ -251,6 +249,34 @@ def _facts(
     )
 
 
+def _tried(
+    recipe: Recipe,
+    dataset: Dataset,
+    measured: Measured,
+    model: SegmentationModel,
+    facts: Facts,
+    machine: Machine,
+    started: float,
+) -> tuple[Recipe, list[str], Facts]:
+    """Fill in the batch size and more, and try one batch; an open batch size is halved to fit.
+
+    Returns:
+        The recipe, the reasons, and the facts with the measurements.
+    """
+    while True:
+        filled, reasons = _filled(recipe, facts, defaults.BEFORE_TRIAL)
+        num_crops = filled.training.batch_size or 1
+        try:
+            facts = _after_trial(filled, dataset, measured, model, facts, machine, started)
+            return filled, reasons, facts
+        except BatchTooLargeError:
+            if recipe.training.batch_size is not None or num_crops == 1:
+                raise
+        # Only here, without the error and its frames, is the memory of the batch free.
+        release_memory(machine.device)
+        facts = replace(facts, largest_batch=num_crops // 2)
+
+
 def _after_trial(
     recipe: Recipe,
     dataset: Dataset,
@@ -276,6 +302,7 @@ def _after_trial(
     )
     return replace(
         facts,
+        tried_size=size,
         seconds_per_crop=trial.seconds_per_crop,
         contiguous_speedup=trial.contiguous_speedup,
     )
@@ -351,49 +378,3 @@ def _assembled(
     )
     batches = batches_of(measured.training, statistics, recipe, dataset.label_mode, device=device)
     return Plan(recipe, dataset, measured, card, step, batches, None, math.nan, ())
-
-
-def _seconds_per_epoch(ready: Plan, facts: Facts) -> float:
-    """Estimate the duration of an epoch from the time per crop, scaled by the pixels."""
-    size, scale = ready.recipe.training.size, ready.recipe.data.scale or 1.0
-    assert size is not None
-    full = ready.recipe.training.size if scale == 1 else defaults.crop_size(facts.statistics, 1.0)
-    assert full is not None
-    share = math.prod(size) / math.prod(full)
-    return facts.seconds_per_crop * share * ready.batches.crops_per_epoch
-
-
-def _estimate_end(budget: Budget, ready: Plan, machine: Machine) -> None:
-    """Reserve time for a validation and the report, measured on a few images."""
-    some = spread(ready.validation, NUM_TRIED)
-    predictor = Predictor(ready.model, ready.validation_card, device=ready.device)
-    budget.report_s = machine.recalled(REPORT_KEY, REPORT_S)
-    seconds = []
-    for detailed in (False, True):
-        started = machine.clock()
-        with suppress(DataError):  # these few images may have no labeled pixels
-            evaluate_samples(predictor, iter(some), len(some), detailed=detailed)
-        seconds.append((machine.clock() - started) / len(some))
-    budget.validation_s = seconds[0] * len(ready.validation)
-    budget.finish_s_per_image = seconds[1]
-    budget.finish_s = seconds[1] * len(ready.validation)
-
-
-def _require_an_epoch(ready: Plan, budget: Budget) -> None:
-    """Check that the budget holds at least one epoch.
-
-    Raises:
-        TrainingError: The budget is too short; the message names one that fits.
-    """
-    left = max(0.0, budget.for_steps_s)
-    epochs = left / ready.seconds_per_epoch
-    if epochs >= 1:
-        return
-    overhead = budget.seconds - budget.for_steps_s
-    needed = math.ceil((overhead + 1.2 * ready.seconds_per_epoch) / 6) / 10
-    raise TrainingError(
-        f"the budget must allow at least one epoch. {epochs:.2g} epochs fit: one takes about "
-        f"{ready.seconds_per_epoch:.0f} s, and of {budget.seconds:.0f} s {max(left, 0):.0f} s are "
-        f"left for it after reading, validation and report. Give --minutes {needed:g} or more, a "
-        "smaller model, or a smaller --set data.scale"
-    )
