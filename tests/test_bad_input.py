@@ -224,7 +224,7 @@ def test_a_model_file_cut_or_of_another_kind(refused, dataset, model, tmp_path, 
 
 def test_a_model_file_that_is_not_there(refused, dataset, tmp_path):
     line = refused("evaluate", tmp_path / "none.safetensors", dataset)
-    assert f"{tmp_path / 'none.safetensors'} is none" in line
+    assert f"{tmp_path / 'none.safetensors'} is neither" in line
 
 
 def test_a_dataset_with_other_classes_than_the_model(

@@ -219,7 +219,7 @@ class AugmentationRecipe(_Section):
 
     Attributes:
         orientation: ``fixed`` for text and digits; ``mirrored`` (left and right) for photographs;
-            ``free`` (both flips and quarter turns) for pictures from above or through a microscope.
+            ``free`` (both flips and rotations by 90°) for images from above or from a microscope.
         scale: Smallest and largest factor by which a crop is zoomed.
         brightness: Maximum shift, as a fraction of the image's standard deviation.
         contrast: Maximum relative change of the contrast.

@@ -134,12 +134,12 @@ def test_a_write_that_fails_keeps_the_old_file_and_leaves_no_other(saved, monkey
 def test_a_file_that_was_cut_is_refused(saved, share):
     content = saved.read_bytes()
     saved.write_bytes(content[: int(len(content) * share)])
-    assert "cut or of another kind" in refusal_of(saved)
+    assert "truncated or of another type" in refusal_of(saved)
 
 
 def test_a_file_with_a_tail_is_refused(saved):
     saved.write_bytes(saved.read_bytes() + b"more")
-    assert "cut or of another kind" in refusal_of(saved)
+    assert "truncated or of another type" in refusal_of(saved)
 
 
 @pytest.mark.parametrize("metadata", [None, {"format": "pt"}])

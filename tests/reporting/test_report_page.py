@@ -195,7 +195,7 @@ def test_the_label_that_is_missing_is_shown_with_the_command_for_all(written):
 
 def test_labels_that_are_right_are_not_doubted(tmp_path):
     page, _ = page_of([scene(0), scene(1)], tmp_path / "report.html")
-    assert "No likely label error was found." in page.text
+    assert "No likely label errors were found." in page.text
 
 
 def test_a_review_finds_what_a_second_look_at_everything_finds():

@@ -104,7 +104,7 @@ def test_the_dataset_card_decides_what_may_be_varied():
 
 
 @pytest.mark.parametrize(("unevenness", "orientation"), [(0.02, "free"), (0.9, "mirrored")])
-def test_pictures_without_up_and_down_are_turned_freely(unevenness, orientation):
+def test_images_without_a_preferred_orientation_are_rotated_freely(unevenness, orientation):
     recipe, reasons = filled(unevenness=unevenness)
     assert recipe.augmentation.orientation == orientation
     assert f"halves differ by {unevenness:.0%}" in reasons
@@ -113,8 +113,8 @@ def test_pictures_without_up_and_down_are_turned_freely(unevenness, orientation)
 @pytest.mark.parametrize(
     ("support", "speedup", "precision", "reason"),
     [
-        (True, None, "bfloat16", "matrix units"),
-        (False, None, "float32", "it has no bfloat16"),
+        (True, None, "bfloat16", "this CPU has matrix units for bfloat16"),
+        (False, None, "float32", "this CPU does not accelerate bfloat16"),
         (None, 0.1, "float32", "measured at 0.1 times"),
         (None, 2.5, "bfloat16", "measured at 2.5 times"),
     ],

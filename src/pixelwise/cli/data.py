@@ -33,7 +33,7 @@ def options() -> None:
 
 @app.command("digits")
 def digits(
-    out: Annotated[Path, typer.Argument(help="The folder to make.", show_default=False)],
+    out: Annotated[Path, typer.Argument(help="Folder to create.", show_default=False)],
     source: Annotated[
         Path | None,
         typer.Option(help="Folder with the four MNIST idx files, plain or gzipped.", metavar="DIR"),
@@ -123,7 +123,7 @@ def formats_(as_json: AsJson = False) -> None:
 @app.command("convert")
 def convert(
     data: DataPath,
-    out: Annotated[Path, typer.Argument(help="The folder to make.", show_default=False)],
+    out: Annotated[Path, typer.Argument(help="Folder to create.", show_default=False)],
     to: Annotated[
         str,
         typer.Option(
@@ -152,7 +152,7 @@ def convert(
 @app.command("split")
 def split(
     data: DataPath,
-    out: Annotated[Path, typer.Option("--out", help="The card to make.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="Dataset card to write.", show_default=False)],
     shares: Annotated[
         str | None,
         typer.Option(help="TRAIN/VAL/TEST or TRAIN/TEST. [default: 70/15/15]", metavar="SHARES"),
@@ -177,7 +177,10 @@ def split(
     ] = False,
     duplicates: Annotated[
         bool,
-        typer.Option("--keep-duplicates/--part-duplicates", help="Keep near-duplicates together."),
+        typer.Option(
+            "--keep-duplicates/--separate-duplicates",
+            help="Keep near-duplicates in the same split.",
+        ),
     ] = True,
     redraw: Annotated[
         bool, typer.Option("--redraw", help="Also draw the folder's own test images again.")
@@ -259,9 +262,9 @@ def check(
     else:
         print_examination(examination)
     if report:
-        from pixelwise.reporting.data_check_page import write_doctor_page
+        from pixelwise.reporting.data_check_page import write_data_check_page
 
-        write_doctor_page(examination, report)
+        write_data_check_page(examination, report)
         note(f"page: {report}")
     if write:
         from pixelwise.doctor.suggested_card import write_card

@@ -25,7 +25,7 @@ def _print_lines(event: Event) -> None:
     elif isinstance(event, WarningRaised):
         note(f"warning: {event.text} [{event.kind}]")
     elif isinstance(event, FilesWritten):
-        note("pictures:")
+        note("written:")
         for path in event.paths:
             note(f"  {path}")
 

@@ -48,7 +48,7 @@ NUM_TIMED = 8
 """Number of validation images on which predictions are timed."""
 
 METRIC = over_seeds(mean_iou)
-"""Axis of the seeds in counts of shape (..., S, 4, K)."""
+"""Mean IoU averaged over the seeds, from counts of shape (..., S, 4, K)."""
 
 
 def compare(

@@ -151,7 +151,6 @@ def draw_splits(
 
     Returns:
         The records with their splits, in the same order.
-        The records with their splits, in the same order.
     """
     groups = joined_groups(len(records), scene_groups(records))
     random.Random(seed).shuffle(groups)

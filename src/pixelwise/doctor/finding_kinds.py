@@ -142,12 +142,13 @@ CATALOG: Mapping[str, Kind] = {
     "mixed-depths": Kind(
         "refused",
         "Images of several bit depths",
-        "Convert them to one bit depth",
+        "Convert all images to one bit depth",
     ),
     "mixed-channels": Kind(
         "refused",
         "Images whose numbers of channels cannot be combined",
-        "Convert one kind; only grayscale and color images can be combined",
+        "Convert all images to the same number of channels; only grayscale and color images can "
+        "be combined",
     ),
     "too-few-bands": Kind(
         "refused",

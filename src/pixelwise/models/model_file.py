@@ -127,13 +127,13 @@ def load_model_file(path: Path | str) -> tuple[SegmentationModel, ModelCard]:
         The model in evaluation mode, on the CPU, and its card.
 
     Raises:
-        ModelFileError: The file is missing, truncated, of another kind, or from a newer pixelwise.
+        ModelFileError: The file is missing, truncated, of another type, or from a newer pixelwise.
     """
     path = Path(path)
     if path.is_dir() and (path / MODEL_NAME).is_file():
         path = path / MODEL_NAME
     if not path.is_file():
-        raise ModelFileError(f"MODEL must be a model file or a run folder. {path} is none")
+        raise ModelFileError(f"MODEL must be a model file or a run folder. {path} is neither")
     weights = {}
     try:
         with safetensors.safe_open(path, framework="pt") as opened:
@@ -142,8 +142,8 @@ def load_model_file(path: Path | str) -> tuple[SegmentationModel, ModelCard]:
                 weights[name] = opened.get_tensor(name)
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise ModelFileError(
-            f"{path} must be a whole safetensors file. It is cut or of another kind ({error}). "
-            "Copy it again, or train again"
+            f"{path} must be a complete safetensors file. It is truncated or of another type "
+            f"({error}). Copy it again, or train again"
         ) from error
     if description is None:
         raise ModelFileError(

@@ -84,8 +84,8 @@ class FastUNet(UShape):
             convolution_block, initialize=he_normal, activation="relu", normalization=normalization
         )
 
-        def block(before: int, after: int, chance: float = 0.0) -> nn.Sequential:
-            return nn.Sequential(unit(before, after), Dropout(chance), unit(after, after))
+        def block(before: int, after: int, probability: float = 0.0) -> nn.Sequential:
+            return nn.Sequential(unit(before, after), Dropout(probability), unit(after, after))
 
         halvings = stem.bit_length() - 1
         self.stem = nn.Sequential(

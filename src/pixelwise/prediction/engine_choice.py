@@ -105,7 +105,7 @@ class EngineChoice:
         """Return the message for the user."""
         shape = " x ".join(map(str, self.shape))
         tried = "; ".join(trial.describe() for trial in self.trials)
-        return f"engine for batches of {shape}: {self.engine}. Against torch float32: {tried}"
+        return f"engine for batches of {shape}: {self.engine}. Compared with torch float32: {tried}"
 
 
 def engine_by_name(

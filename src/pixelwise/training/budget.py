@@ -18,7 +18,7 @@ REPORT_KEY = "seconds of a report"
 """Key under which the duration of pictures and report is stored for a machine."""
 
 REPORT_S = 6.0
-"""Assumed seconds for pictures and report before they were measured on this machine."""
+"""Assumed seconds for pictures and report until they have been measured on this machine."""
 
 _started: ContextVar[float | None] = ContextVar("started", default=None)
 

@@ -91,7 +91,7 @@ class WarningRaised:
 
 @dataclass(frozen=True)
 class FilesWritten:
-    """Pictures were written.
+    """Report, curves and pictures were written.
 
     Attributes:
         paths: The files.

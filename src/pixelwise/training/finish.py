@@ -125,7 +125,7 @@ def _evaluated(plan: Plan, trainer: Trainer, predictor: Predictor) -> Metrics:
 
 
 def _notes_on_details(metrics: Metrics) -> tuple[str, ...]:
-    """Say where details cover only some of the images, for want of time."""
+    """Note which metrics cover only some of the images because the budget was used up."""
     assert metrics.detail is not None
     num_detailed = len(metrics.detail.per_image)
     if num_detailed == metrics.images:

@@ -20,6 +20,7 @@ from pixelwise.doctor.quick_check import QuickCheck
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.io.images import LARGEST_VALUE
 from pixelwise.label_modes import mode_of
+from pixelwise.text import amount
 from pixelwise.training.defaults import Choice
 from pixelwise.training.events import Decoded, Listener
 from pixelwise.transforms.augmentation import TensorSample, to_tensors
@@ -176,8 +177,8 @@ def check_validation(validation: MemoryCache[Sample], statistics: DatasetStatist
         num_labeled += mode_of(sample.label_mode).num_labeled(sample.mask)
     if not num_labeled:
         raise DataError(
-            f"the {len(validation)} validation masks must contain labeled pixels. None do, "
-            f"starting with {validation[0].name}. Check the masks and the ignore value"
+            f"no validation mask contains labeled pixels ({amount(len(validation), 'mask')}; the "
+            f"first is {validation[0].name}). Check the masks and the ignore value"
         )
 
 

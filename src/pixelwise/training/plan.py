@@ -296,8 +296,8 @@ def _require_short_step(tried: Plan, machine: Machine, left_s: float) -> None:
     )  # the backward pass costs twice the forward pass
     if left_s <= 0:
         raise TrainingError(
-            f"reading the data must leave time for training. It took all of the "
-            f"{tried.recipe.training.minutes or 0:g} minutes. Give more --minutes"
+            "reading the data used up the whole budget of "
+            f"{amount(tried.recipe.training.minutes or 0, 'minute')}. Give more --minutes"
         )
     if least_s > left_s:
         raise TrainingError(
@@ -392,8 +392,8 @@ def _require_an_epoch(ready: Plan, budget: Budget) -> None:
     overhead = budget.seconds - budget.for_steps_s
     needed = math.ceil((overhead + 1.2 * ready.seconds_per_epoch) / 6) / 10
     raise TrainingError(
-        f"the budget must allow at least one epoch. {epochs:.2g} epochs fit: one takes about "
-        f"{ready.seconds_per_epoch:.0f} s, and of {budget.seconds:.0f} s {max(left, 0):.0f} s are "
-        f"left for it after reading, validation and report. Give --minutes {needed:g} or more, a "
+        f"the budget must allow at least one epoch. One epoch takes about "
+        f"{ready.seconds_per_epoch:.0f} s, but only {left:.0f} of the {budget.seconds:.0f} s "
+        f"remain after reading, validation and report. Give --minutes {needed:g} or more, a "
         "smaller model, or a smaller --set data.scale"
     )

@@ -78,7 +78,7 @@ class Format(ABC):
     layout: ClassVar[str]
     """The expected folder layout in one line, for messages."""
     is_seen_from_above: ClassVar[bool] = False
-    """Whether images are maps, which have no up and down."""
+    """Whether images are maps, which have no preferred orientation."""
     decoder_version: ClassVar[int] = 1
     """For formats outside pixelwise: increase it when :meth:`load` changes, so that cached
     samples are not used."""
