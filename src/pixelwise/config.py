@@ -63,13 +63,13 @@ class _ResizePolicy(BaseModel):
 
 
 class ShortestSide(_ResizePolicy):
-    """Resize without distortion so that the shorter side has this number of pixels."""
+    """Resizes without distortion so that the shorter side has this number of pixels."""
 
     shortest_side: Positive
 
 
 class Letterbox(_ResizePolicy):
-    """Resize without distortion to fit into height and width, with ignored padding."""
+    """Resizes without distortion to fit into height and width, with ignored padding."""
 
     letterbox: Size
 

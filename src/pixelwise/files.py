@@ -1,4 +1,4 @@
-"""Write files and folders atomically: to a temporary path first, then renamed."""
+"""Writes files and folders atomically: to a temporary path first, then renamed."""
 
 from __future__ import annotations
 

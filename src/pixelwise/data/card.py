@@ -1,4 +1,4 @@
-"""Read and write dataset cards, ``dataset.yaml``, which describe a data set."""
+"""Reads and writes dataset cards, ``dataset.yaml``, which describe a data set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Open a data set: detect its format, read its classes and assign its splits."""
+"""Opens a data set: detects its format, reads its classes and assigns its splits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Find and pair image and mask files in folders; shared by the label formats."""
+"""Finds and pairs image and mask files in folders; shared by the label formats."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Assign images to the splits train, val and test, reproducibly."""
+"""Assigns images to the splits train, val and test, reproducibly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write a draft of a dataset card with the results of a data check as comments."""
+"""Writes a draft of a dataset card with the results of a data check as comments."""
 
 from __future__ import annotations
 

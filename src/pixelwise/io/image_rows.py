@@ -1,4 +1,4 @@
-"""Read images larger than memory row by row, with the same pixels as ``read_image`` gives.
+"""Reads images larger than memory row by row, with the same pixels as ``read_image``.
 
 Supports TIFF and BigTIFF, in tiles or strips, and ``.npy``. The TIFF tags with the georeference are
 returned unchanged, so that no code needs to interpret them.

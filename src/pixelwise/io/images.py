@@ -1,4 +1,4 @@
-"""Read image and mask files into arrays."""
+"""Reads image and mask files into arrays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read and write model files: weights and a model card in one safetensors file.
+"""Reads and writes model files: weights and a model card in one safetensors file.
 
 Loading does not execute code from the file. The card is JSON in the metadata and validated by
 :class:`ModelCard`; the weights must exactly fit the architecture that it names.

@@ -1,4 +1,4 @@
-"""Check that the outputs of an engine match those of torch."""
+"""Checks that the outputs of an engine match those of torch."""
 
 from __future__ import annotations
 

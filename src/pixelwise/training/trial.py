@@ -1,4 +1,4 @@
-"""Try one batch before training: whether it fits into memory, and how long a step takes."""
+"""Tries one batch before training: whether it fits into memory, and how long a step takes."""
 
 from __future__ import annotations
 

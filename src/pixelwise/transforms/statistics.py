@@ -1,4 +1,4 @@
-"""Measure training images: sizes, channels, means and class frequencies."""
+"""Measures training images: sizes, channels, means and class frequencies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Translate between the stored values or colors of masks and class ids."""
+"""Translates between the stored values or colors of masks and class ids."""
 
 from __future__ import annotations
 

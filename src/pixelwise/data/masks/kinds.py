@@ -1,4 +1,4 @@
-"""Detect whether the masks of a folder hold class ids, gray levels or colors."""
+"""Detects whether the masks of a folder hold class ids, gray levels or colors."""
 
 from __future__ import annotations
 

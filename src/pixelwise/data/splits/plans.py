@@ -1,4 +1,4 @@
-"""Plan splits and folds that keep related images together."""
+"""Plans splits and folds that keep related images together."""
 
 from __future__ import annotations
 

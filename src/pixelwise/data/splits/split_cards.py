@@ -1,4 +1,4 @@
-"""Write dataset cards that list the images of every split."""
+"""Writes dataset cards that list the images of every split."""
 
 from __future__ import annotations
 

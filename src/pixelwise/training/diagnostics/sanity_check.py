@@ -1,4 +1,4 @@
-"""Sanity check: overfit one batch before the training, then restore the weights."""
+"""Sanity check: overfits one batch before the training, then restores the weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read, transform and write the shapes of GeoJSON files."""
+"""Reads, transforms and writes the shapes of GeoJSON files."""
 
 from __future__ import annotations
 
