@@ -77,5 +77,5 @@ def test_what_cannot_be_understood_is_refused_with_what_to_write(text, error, ma
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path):
-    with pytest.raises(ModelFileError, match=r"holds none"):
+    with pytest.raises(ModelFileError, match=r"contains none"):
         parsed([tmp_path])

@@ -147,7 +147,7 @@ def test_data_that_have_changed_since_are_said(run, data, tmp_path):
 @pytest.mark.parametrize("missing", ["model.safetensors", "recipe.yaml"])
 def test_a_folder_that_is_no_run_is_refused_in_one_line(run, missing, run_cli):
     (run / missing).unlink()
-    with pytest.raises(ModelFileError, match=f"holds no {missing}"):
+    with pytest.raises(ModelFileError, match=f"contains no {missing}"):
         report_run(run)
     code, out, err = run_cli("report", run)
     assert (code, out) == (1, "")

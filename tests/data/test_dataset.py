@@ -83,7 +83,7 @@ def test_a_card_may_give_the_ignore_value_alone(tmp_path, make_index_dataset):
     ("card", "message"),
     [
         ({"clases": ["a"]}, r"dataset\.yaml: clases .*Did you mean 'classes'"),
-        ({"classes": ["a", "a"]}, r"dataset\.yaml.*names must differ. Got a twice"),
+        ({"classes": ["a", "a"]}, r"dataset\.yaml.*names must be unique. Got a twice"),
         ({"classes": ["a", "b"], "ignore": [1]}, r"class or ignored, not both\. Got \[1\]"),
         ({"classes": [{"name": "a", "color": [0, 300, 0]}]}, r"dataset\.yaml.*255.*Got 300"),
         ({"classes": ["a", {"name": "b", "value": 10**20}]}, r"dataset\.yaml: classes.*Got 1000"),
@@ -180,7 +180,7 @@ def test_given_splits_are_kept_and_only_a_missing_validation_is_drawn():
 def test_a_folder_may_hold_one_split_only(tmp_path, make_index_dataset):
     dataset = open_dataset(make_index_dataset(tmp_path, splits=("test",)))
     assert len(dataset.split("test")) == len(dataset.split("all")) == 6
-    with pytest.raises(DataError, match=r"split 'val'\. It holds only test"):
+    with pytest.raises(DataError, match=r"split 'val'\. It contains only test"):
         dataset.split("val")
     with pytest.raises(ConfigError, match=r"train, val, test or all\. Got 'dev'"):
         dataset.split("dev")

@@ -170,7 +170,7 @@ def test_a_file_of_a_newer_pixelwise_is_refused_with_advice(saved):
 
 def test_a_file_of_the_first_version_says_to_train_again(saved):
     rewrite(saved, {"version": 1, "scores": None})
-    with pytest.raises(ModelFileError, match=r"Got 1, of an earlier pixelwise.*Train again"):
+    with pytest.raises(ModelFileError, match=r"Got version 1 of an earlier pixelwise.*Train again"):
         load_model_file(saved)
 
 

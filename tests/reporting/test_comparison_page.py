@@ -84,7 +84,7 @@ def test_a_model_that_has_seen_the_images_is_neither_crowned_nor_quoted():
         comparison(leaked, model("honest", 0.8, behind=0.1, p_value=0.001), num_test_images=4)
     )
     assert words[0].startswith(
-        "No model is named the best, because leaked trained on images of this split"
+        "No model is named the best, because leaked was trained on images of this split"
     )
     assert not any("0.980" in sentence or "0.900" in sentence for sentence in words)
 

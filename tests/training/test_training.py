@@ -228,7 +228,7 @@ def test_a_finished_run_resumes_to_itself(whole_run):
 
 def test_a_run_is_never_written_over(whole_run):
     data, outcome, _ = whole_run
-    with pytest.raises(ConfigError, match="holds a run"):
+    with pytest.raises(ConfigError, match="contains a run"):
         train(data, out=outcome.folder, **SMALL)
 
 

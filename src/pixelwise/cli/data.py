@@ -127,7 +127,7 @@ def convert(
     to: Annotated[
         str,
         typer.Option(
-            "--to", help="The format to write; see: pixelwise data formats.", show_default=False
+            "--to", help="Format to write; see: pixelwise data formats.", show_default=False
         ),
     ],
     format: FormatName = None,  # noqa: A002  the option is called --format
@@ -280,7 +280,7 @@ def show(
     data: DataPath,
     out: Annotated[
         Path | None,
-        typer.Option(help="The PNG to write. [default: samples-DATA.png]", metavar="PNG"),
+        typer.Option(help="PNG file to write. [default: samples-DATA.png]", metavar="PNG"),
     ] = None,
     num: Annotated[int, typer.Option(help="Number of samples.", min=1, max=50)] = 6,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "train",

@@ -182,10 +182,10 @@ def _check_budget(
 ) -> None:
     is_trained = any(candidate.recipe for candidate in candidates)
     if minutes is not None and epochs is not None:
-        raise ConfigError("a comparison takes epochs or minutes. Got both. Leave one out")
+        raise ConfigError("a comparison needs either epochs or minutes. Got both. Remove one")
     if is_trained and minutes is None and epochs is None:
         raise ConfigError(
-            "a comparison needs one budget for all. Got none. Give --minutes or --epochs"
+            "a comparison needs a budget for its runs. Got none. Give --minutes or --epochs"
         )
     if seeds < 1:
         raise ConfigError(f"seeds must be at least 1. Got {seeds}")

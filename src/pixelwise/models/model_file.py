@@ -147,7 +147,7 @@ def load_model_file(path: Path | str) -> tuple[SegmentationModel, ModelCard]:
         ) from error
     if description is None:
         raise ModelFileError(
-            f"{path} must be a model file written by pixelwise. It holds weights without their "
+            f"{path} must be a model file written by pixelwise. It contains weights without their "
             "description. Give the model.safetensors of a run"
         )
     card = _read_card(description, path)
@@ -176,8 +176,8 @@ def _read_card(description: str, path: Path) -> ModelCard:
             )
         if version == 1:
             raise ModelFileError(
-                f"{path} must be of version {FILE_VERSION}. Got 1, of an earlier pixelwise, whose "
-                "model files are no longer read. Train again from the recipe.yaml of its run"
+                f"{path} must be of version {FILE_VERSION}. Got version 1 of an earlier pixelwise, "
+                "whose model files are no longer read. Train again from the recipe.yaml of its run"
             )
         return ModelCard.model_validate(content)
     except (json.JSONDecodeError, AttributeError, TypeError, ValidationError) as error:

@@ -110,7 +110,7 @@ class SmpModel(SegmentationModel):
             reason = " ".join(str(error).split())[:300]
             raise ConfigError(
                 f"{name!r} must be a network of segmentation_models.pytorch, with "
-                f"arguments that it takes. Got: {reason}"
+                f"arguments that it accepts. Got: {reason}"
             ) from error
         self.smallest_px = SMALLEST_PX.get(architecture, self.smallest_px)
         self.export_obstacle = EXPORT_OBSTACLES.get(architecture)

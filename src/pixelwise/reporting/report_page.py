@@ -202,7 +202,7 @@ def _measures(detail: Details) -> list[tuple[str, str]]:
         across = "distance to the nearest border, px"
         charts.append(("Accuracy near borders", bar_chart(bands, across, "accuracy")))
     if detail.reliability:
-        points = [(sure, right) for sure, right, _ in detail.reliability]
+        points = [(confidence, accuracy) for confidence, accuracy, _ in detail.reliability]
         whole = (0.0, 1.0)
         lines = [Line("perfect", [(0, 0), (1, 1)], "aid"), Line("this model", points)]
         chart = line_chart(lines, "confidence", "accuracy", x_range=whole, y_range=whole)
@@ -299,14 +299,14 @@ def _facts(
     if run.seconds is not None:
         how.append(("training", f"{amount(len(run.history), 'epoch')} in {run.seconds:.0f} s"))
     if run.best_epoch is not None:
-        how.append(("kept", f"epoch {run.best_epoch}"))
+        how.append(("kept epoch", f"{run.best_epoch}"))
     if metrics.seen_in_training is not None:
         how.append(("seen in training", f"{metrics.seen_in_training} of these images"))
     data = [("", note) for note in run.notes]
     return [
         *([("Data", data)] if data else []),
         ("Model", facts),
-        ("How this was made", how),
+        ("How this page was made", how),
     ]
 
 

@@ -278,7 +278,7 @@ def choose_patience(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:  # noqa
     if training.patience is not None or training.epochs is None:
         return ()
     patience = max(10, training.epochs // 3)
-    reason = f"patience: {patience} epochs without a better validation metric end the training"
+    reason = f"patience: training stops after {patience} epochs without a better validation metric"
     return (Choice("training.patience", patience, reason),)
 
 
@@ -310,8 +310,8 @@ def choose_scale(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
         return (Choice("data.scale", 1.0),)
     reason = (
         f"working scale {chosen}: at full size, {epochs:.1f} epochs fit into "
-        f"{amount(minutes, 'minute')} ({1 / facts.seconds_per_crop:.2g} images/s), "
-        f"at {chosen}, about {chosen_epochs:.0f}; predictions have the size of the image"
+        f"{amount(minutes, 'minute')} ({1 / facts.seconds_per_crop:.2g} images/s); "
+        f"at {chosen}, about {chosen_epochs:.0f}. Predictions keep the size of the image"
     )
     return (Choice("data.scale", chosen, reason),)
 

@@ -61,9 +61,7 @@ class Outcome:
             TrainingError: It was a dry run.
         """
         if self._metrics is None:
-            raise TrainingError(
-                "metrics need a training. This was a dry run. Train without dry_run"
-            )
+            raise TrainingError("a dry run has no metrics. Train without dry_run")
         return self._metrics
 
 

@@ -127,7 +127,7 @@ def check_names(recipe: Recipe) -> None:
             a device is unknown.
     """
     if recipe.training.epochs is not None and recipe.training.minutes is not None:
-        raise ConfigError("a training must have either epochs or minutes. Got both. Remove one")
+        raise ConfigError("training needs either epochs or minutes. Got both. Remove one")
     create_metrics(recipe.training.metrics)
     check_model(recipe.model.name, **recipe.model.arguments)
     check_working_size(recipe)

@@ -159,7 +159,7 @@ def require_run(run: Path) -> Recipe:
     for name in (RECIPE_NAME, MODEL_NAME):
         if not (run / name).is_file():
             raise ModelFileError(
-                f"RUN must be a run folder. {run} holds no {name}. Give a folder written by "
+                f"RUN must be a run folder. {run} contains no {name}. Give a folder written by "
                 "pixelwise train"
             )
     return load_recipe(run / RECIPE_NAME)
@@ -174,7 +174,7 @@ def new_run_folder(out: Path | str | None, model: str, data: str) -> Path:
         data: Name of the data set.
 
     Raises:
-        ConfigError: The folder holds a run, which is never overwritten.
+        ConfigError: The folder contains a run, which is never overwritten.
     """
     if out is None:
         base = Path("runs") / f"{model}-{data}"
@@ -188,7 +188,7 @@ def new_run_folder(out: Path | str | None, model: str, data: str) -> Path:
     held = [name for name in RUN_FILES if (folder / name).exists()]
     if held:
         raise ConfigError(
-            f"--out must be a new folder. {folder} holds a run ({', '.join(held)}). "
+            f"--out must be a new folder. {folder} contains a run ({', '.join(held)}). "
             "Choose another, or resume that run with --resume"
         )
     return folder

@@ -153,7 +153,7 @@ def _run_to_resume(
     """
     if out is None or not (Path(out) / RECIPE_NAME).is_file():
         raise ModelFileError(
-            f"--resume needs --out with the folder of a run. {out} holds no {RECIPE_NAME}"
+            f"--resume needs --out with the folder of a run. {out} contains no {RECIPE_NAME}"
         )
     free = {"data.path", "training.device"}
     changed = [key for key, value in given.items() if value is not None and key not in free]

@@ -115,7 +115,7 @@ def test_with_a_table_black_and_white_are_colors(tmp_path, save_pair):
     [
         ("labelmap.txt", "roof:255,0,256::\n", r"labelmap\.txt line 1 must be name:red"),
         ("labelmap.txt", "a:1,2,3::\nnonsense\n", r"line 2 .*Got 'nonsense'"),
-        ("labelmap.txt", "a:1,2,3::\na:4,5,6::\n", r"labelmap\.txt.*names must differ"),
+        ("labelmap.txt", "a:1,2,3::\na:4,5,6::\n", r"labelmap\.txt.*names must be unique"),
         ("labelmap.txt", "a:1,2,3::\nvoid:1,2,3::\n", r"labelmap\.txt.*not both"),
         ("labelmap.txt", "void:1,2,3::\n", r"1 to 255 classes\. Got 0"),
         ("labelmap.txt", "", r"1 to 255 classes\. Got 0"),

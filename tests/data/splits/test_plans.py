@@ -134,7 +134,7 @@ def test_the_test_images_of_the_folder_stay_and_their_duplicates_join_them(
     plan = plan_split(dataset)
     tests = {f"test/images/{number:03d}" for number in range(8)}
     assert set(plan.divisions[0]["test"].names) == {*tests, "train/images/007"}
-    assert "8 test images stay, with 1 related image" in plan.notes[-2]
+    assert "8 test images remain test images, with 1 related image" in plan.notes[-2]
     for division in plan_split(dataset, folds=3).divisions:
         assert set(division["test"].names) == {*tests, "train/images/007"}
     redrawn = plan_split(dataset, redraw=True, shares="50/25/25").divisions[0]

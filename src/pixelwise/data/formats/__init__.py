@@ -128,7 +128,7 @@ class Format(ABC):
     def refusal(self, content: MaskContent) -> str | None:
         """Return why the format cannot hold a mask, as part of a sentence; ``None`` if it can."""
         if content.label_mode not in self.label_modes:
-            return f"{self.name} only holds {' or '.join(self.label_modes)} labels"
+            return f"{self.name} can only store {' or '.join(self.label_modes)} labels"
         return None
 
     def write(
