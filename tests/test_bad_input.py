@@ -222,7 +222,7 @@ def test_a_model_file_cut_or_of_another_kind(refused, dataset, model, tmp_path, 
     assert not (tmp_path / "o").exists()
 
 
-def test_a_model_file_that_is_not_there(refused, dataset, tmp_path):
+def test_a_missing_model_file_is_an_error(refused, dataset, tmp_path):
     line = refused("evaluate", tmp_path / "none.safetensors", dataset)
     assert f"{tmp_path / 'none.safetensors'} is neither" in line
 

@@ -56,7 +56,7 @@ def words_of(page):
     return re.sub(r"<h2>Data</h2>.*?</dl>", "", text, flags=re.DOTALL)
 
 
-def test_a_report_written_again_says_what_the_training_said(run, runs):
+def test_a_rewritten_report_repeats_the_warnings_of_the_training(run, runs):
     expected = words_of(run / "report.html").replace(str(runs[0]), str(run))
     (run / "report.html").write_text("lost")
     written = report_run(run, device="cpu")
@@ -134,7 +134,7 @@ def test_data_that_have_moved_are_named_on_the_spot(run, data, tmp_path):
     assert report_run(run, data=data, device="cpu").metrics.images == 4
 
 
-def test_data_that_have_changed_since_are_said(run, data, tmp_path):
+def test_the_report_notes_that_the_data_have_changed(run, data, tmp_path):
     other = shutil.copytree(data, tmp_path / "data")
     (other / "val" / "masks" / "000.png").write_bytes(
         (other / "val" / "masks" / "001.png").read_bytes() + b"\0"

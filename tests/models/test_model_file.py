@@ -96,7 +96,7 @@ def test_a_loaded_model_is_ready_to_predict(saved):
     assert (model.name, model.in_channels, model.num_classes) == ("encoder-decoder", 2, 3)
 
 
-def test_a_model_in_channels_last_is_stored_alike(saved, tmp_path):
+def test_the_memory_format_does_not_change_the_model_file(saved, tmp_path):
     model = small_model().to(memory_format=torch.channels_last)
     save_model_file(tmp_path / "other.safetensors", model, card())
     assert (tmp_path / "other.safetensors").read_bytes() == saved.read_bytes()

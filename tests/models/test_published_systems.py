@@ -277,7 +277,7 @@ def test_the_weights_of_vgg16_with_normalization_go_into_segnets_encoder(monkeyp
 
 
 @pytest.mark.parametrize("way", ["indices", "nearest", "bed-of-nails", "transposed"])
-def test_a4s_network_differs_in_its_up_sampling_alone(way):
+def test_segnet_variants_differ_only_in_their_up_sampling(way):
     model = create_model("segnet-basic", 12, 3, unpool=way)
     extra = sum(4 * filters**2 + filters for filters in (512, 256, 128))
     assert num_parameters(model) == 5_464_140 + (extra if way == "transposed" else 0)

@@ -141,7 +141,7 @@ def test_each_batch_shape_has_its_own_choice_and_only_so_few_are_tried():
     assert [choice.shape for choice in auto.choices] == shapes[:-1]
 
 
-def test_without_candidates_torch_computes_and_nothing_is_said():
+def test_without_other_engines_torch_computes_without_a_note():
     auto, reference, _, said = auto_with()
     assert run_until_tried(auto, limit=100) is None
     assert (reference.num_calls, said) == (99, [])

@@ -105,7 +105,7 @@ def test_no_difference_is_said_and_the_cheapest_of_those_alike_is_named():
     )
 
 
-def test_what_weakens_a_ranking_is_said():
+def test_the_page_names_what_weakens_a_ranking():
     unsteady = comparison(
         model("a", 0.80, by_seed=(0.7, 0.9)),
         model("b", 0.75, behind=0.05, p_value=0.01, by_seed=(0.7, 0.8)),

@@ -61,7 +61,7 @@ def test_every_step_leaves_the_recipe_that_it_is_given():
         assert recipe.model_dump() == before
 
 
-def test_a_recipe_without_open_choices_is_left_alone():
+def test_a_complete_recipe_is_not_changed():
     known = facts(has_bfloat16=True, seconds_per_crop=0.01, model_learning_rate=0.1)
     steps = (*defaults.BEFORE_TRIAL, *defaults.AFTER_TRIAL)
     full, _ = taken(Recipe(), known, *steps)
@@ -77,7 +77,7 @@ def test_batches_never_hold_more_images_than_there_are():
     assert filled(num_images=2)[0].training.batch_size == 2
 
 
-def test_a_rare_class_brings_class_weights_and_says_so():
+def test_a_rare_class_causes_class_weights_with_a_reason():
     recipe, reasons = filled()
     assert recipe.training.class_weights == "balanced"
     assert "0.30%" in reasons

@@ -63,6 +63,6 @@ def test_metrics_of_predicted_files_are_those_of_evaluate(run, data, tmp_path):
     assert metrics.mean_iou == pytest.approx((intersection / union.clip(1))[shown].mean(), abs=1e-9)
 
 
-def test_a_model_evaluated_in_bfloat16_says_so(run, data):
+def test_the_output_names_bfloat16_if_a_model_is_evaluated_in_it(run, data):
     predictor = load_model(run.folder, device="cpu", precision="bfloat16")
     assert evaluate(predictor, data, "val").to_json()["precision_of_model"] == "bfloat16"

@@ -156,7 +156,7 @@ def test_a_budget_sets_time_aside_for_validation_and_report():
     assert budget.fraction(59.0) == 1
 
 
-def test_what_was_measured_is_remembered_for_the_machine_alone(tmp_path):
+def test_measurements_are_stored_per_machine(tmp_path):
     path = tmp_path / "measurements.json"
     first = dataclasses.replace(machine(), path=path)
     assert first.remembered("speed", lambda: 2.5) == 2.5

@@ -258,7 +258,7 @@ def test_what_is_written_reads_back_without_a_card(tmp_path, save_pixels):
 
 
 @pytest.mark.parametrize("name", ["Void", "two\nlines", " blank ", "#road"])
-def test_a_name_that_a_label_map_cannot_hold_is_kept_by_the_card_alone(tmp_path, save_pair, name):
+def test_a_name_that_a_label_map_cannot_store_is_kept_in_the_card(tmp_path, save_pair, name):
     class_map = ClassMap.build((name, "other"), colors=(RED, BLACK))
     assert label_map_text(class_map, None) is None
     save_pair(tmp_path / "in", "a", [[RED, BLACK]])

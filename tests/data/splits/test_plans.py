@@ -52,7 +52,7 @@ def test_near_duplicates_are_never_parted_and_every_image_has_one_split(folder, 
             assert len({splits[name] for name in COPIES}) == 1
 
 
-def test_groups_by_name_are_kept_whole_and_said(folder):
+def test_groups_by_name_stay_in_one_split_and_are_noted(folder):
     plan = plan_split(open_dataset(folder), group_by=r"\d$", keep_duplicates=False)
     splits = splits_of(plan.divisions[0])
     for number in range(10):
@@ -119,15 +119,13 @@ def test_windows_of_one_scene_are_never_parted(scenes, options):
         assert splits == {record.name: record.split for record in scenes.records}
 
 
-def test_what_was_kept_together_and_reached_is_said(folder):
+def test_notes_list_groups_and_the_reached_shares(folder):
     notes = plan_split(open_dataset(folder)).notes
     assert notes[0].startswith("near-duplicates kept together: 6 images in 1 group, the largest")
     assert notes[1].startswith("shares requested 70.0/15.0/15.0, reached ")
 
 
-def test_the_test_images_of_the_folder_stay_and_their_duplicates_join_them(
-    tmp_path, make_index_dataset
-):
+def test_given_test_images_stay_test_images_with_their_duplicates(tmp_path, make_index_dataset):
     folder = make_index_dataset(tmp_path, num_images=8, size=(40, 40), splits=("train", "test"))
     shutil.copy(folder / "test/images/000.png", folder / "train/images/007.png")
     dataset = open_dataset(folder)
