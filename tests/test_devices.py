@@ -1,4 +1,4 @@
-"""What a training sets on the processor is given back, and only the command line keeps memory."""
+"""A training run restores processor settings, and only the command line keeps freed memory."""
 
 import ctypes
 

@@ -1,4 +1,4 @@
-"""The recipe: all settings of a training, as validated YAML.
+"""The recipe: all settings of a training run, as validated YAML.
 
 ``None`` means "chosen from the data and the machine". The chosen values are written into the recipe
 of the run, which is a valid recipe itself.
@@ -168,7 +168,7 @@ class TrainingRecipe(_Section):
         optimizer: ``adam`` or ``adamw``.
         learning_rate: Peak learning rate of the schedule.
         betas: Adam's decay factors. A second factor of 0.95 instead of the usual 0.999 adapts
-            faster in short trainings.
+            faster in short training runs.
         weight_decay: Weight decay of ``adamw``.
         warmup: Fraction of the training for the linear warm-up.
         freeze_batchnorm_from: Fraction of the training after which BatchNorm is frozen and uses its
@@ -238,7 +238,7 @@ class AugmentationRecipe(_Section):
 
 
 class Recipe(_Section):
-    """All settings of a training, in four sections."""
+    """All settings of a training run, in four sections."""
 
     data: DataRecipe = Field(default_factory=DataRecipe)
     model: ModelRecipe = Field(default_factory=ModelRecipe)

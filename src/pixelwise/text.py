@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 NOTHING_YET = "interrupted before the first training step; nothing was trained or written"
-"""Message for a training that was interrupted before anything was saved."""
+"""Message for a training run that was interrupted before anything was saved."""
 
 RUN_AS_BEFORE = "interrupted before the first resumed step; the run is unchanged"
 """Message for a resumed run that was interrupted before its first step."""

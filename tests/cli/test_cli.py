@@ -320,7 +320,7 @@ def test_an_interrupt_exits_with_130_without_a_traceback(run, monkeypatch, multi
 PHASES = [
     "train.open_as_in", "train.plan", "train._require_sanity", "train.Trainer",
 ]  # fmt: skip
-"""What a training does before anything of it is kept."""
+"""What a training run does before anything of it is kept."""
 
 
 @pytest.mark.parametrize("phase", PHASES)

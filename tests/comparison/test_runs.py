@@ -1,4 +1,4 @@
-"""Reports without a training: a run's page is made again, and runs are put side by side."""
+"""Reports without a training run: a run's page is made again, and runs are put side by side."""
 
 import dataclasses
 import json

@@ -74,7 +74,7 @@ def damage(folder):
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory, make_index_dataset):
-    """The file of every page: of two trainings, their comparison, a check and a review."""
+    """The file of every page: of two training runs, their comparison, a check and a review."""
     folder = tmp_path_factory.mktemp("pages")
     options = {"num_images": 4, "size": (40, 56), "splits": ("train", "val", "test")}
     data, broken = (

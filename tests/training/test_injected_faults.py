@@ -1,4 +1,4 @@
-"""Faults put into real trainings: each is reported, and healthy trainings report none."""
+"""Faults put into real training runs: each is reported, and healthy training runs report none."""
 
 import dataclasses
 
@@ -24,7 +24,7 @@ TRAIN, VAL = 16, 6
 
 @pytest.fixture(autouse=True)
 def _without_pictures(monkeypatch):
-    """Half the time of such short trainings goes into figures, which other tests look at."""
+    """Half the time of such short training runs goes into figures, which other tests look at."""
     monkeypatch.setattr(loop, "draw_curves", lambda *_: None)
     monkeypatch.setattr(finish_module, "_draw_pictures", lambda *_, **__: [])
     monkeypatch.setattr(finish_module, "write_run_report", lambda *_, **__: None)
@@ -88,7 +88,7 @@ def changed(change, **options):
 
 
 def problems_of(data, folder, *overrides, **options):
-    """The kinds that a training says, with the epoch; its notes hold the same."""
+    """The kinds that a training run says, with the epoch; its notes hold the same."""
     said = []
     settings = {"model": "unet-elu", "epochs": 3, "batch_size": 4, "device": "cpu", **options}
     try:

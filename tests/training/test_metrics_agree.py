@@ -24,7 +24,7 @@ def data(tmp_path_factory, make_index_dataset):
 
 @pytest.fixture(scope="module", params=PRECISIONS)
 def run(request, data, tmp_path_factory):
-    """A training of two epochs in one precision."""
+    """A training run of two epochs in one precision."""
     overrides = ["model.arguments={filters: 4, depth: 2}", f"training.precision={request.param}"]
     return train(
         data, model="unet-elu", out=tmp_path_factory.mktemp("agree") / "run", epochs=2,

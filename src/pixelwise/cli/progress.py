@@ -1,4 +1,4 @@
-"""Shows the events of a training: a progress bar on a terminal, plain lines elsewhere."""
+"""Shows the events of a training run: a progress bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _print_lines(event: Event) -> None:
 
 @contextmanager
 def listening() -> Iterator[Listener]:
-    """Print the events of a training: a progress bar on a terminal, plain lines elsewhere."""
+    """Print the events of a training run: a progress bar on a terminal, plain lines elsewhere."""
     if not is_terminal():
         yield _print_lines
         return

@@ -169,7 +169,7 @@ def _by_folds(
     home = out / "folds"
     require_new(home / CARD_NAME, folds)
     if split is not None:
-        dataset.split(split)  # raised now instead of after the trainings
+        dataset.split(split)  # raised now instead of after the training runs
     with progress_bar("reading images") as on_progress:
         plan = plan_split(dataset, folds=folds, redraw=True, on_progress=on_progress)
     for line in plan.notes:

@@ -30,7 +30,7 @@ def compare_article(
     Args:
         article: ``A1`` to ``A5``, or ``beyond``.
         data: A folder with the kind of data that the article uses.
-        minutes: Wall-clock budget of each training.
+        minutes: Wall-clock budget of each training run.
         out: The folder to create; ``None`` means ``runs/lab/compare-ARTICLE``.
         overrides: ``section.key=value`` that replace entries of the recipes, values in YAML.
         listener: Called with each event.

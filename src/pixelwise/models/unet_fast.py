@@ -1,4 +1,4 @@
-"""A U-Net for short trainings, with normalization and a stem that reduces the image size."""
+"""A U-Net for short training runs, with normalization and a stem that reduces the image size."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class FastUNet(UShape):
         (2015), arXiv:1502.03167; Shi et al., sub-pixel convolution (2016), arXiv:1609.05158.
     """
 
-    reference = "Ronneberger et al. 2015, U-Net, for short trainings"
+    reference = "Ronneberger et al. 2015, U-Net, for short training runs"
     learning_rate = 5e-3
     is_skip_first = False
 

@@ -1,4 +1,4 @@
-"""The wall-clock budget of a training: from the start of the command to the written report."""
+"""The wall-clock budget of a training run: from the start of the command to the written report."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def counting_from(started: float) -> Iterator[None]:
 
 
 def start_of_budget() -> float:
-    """Return the start time of a training that is called now; see :func:`time.perf_counter`."""
+    """Return the start time of a training run that is called now; see :func:`time.perf_counter`."""
     started = _started.get()
     return time.perf_counter() if started is None else started
 
 
 @dataclass
 class Budget:
-    """The time budget of a training.
+    """The time budget of a training run.
 
     Attributes:
         seconds: The whole budget.

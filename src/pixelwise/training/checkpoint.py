@@ -1,4 +1,4 @@
-"""The checkpoint for an exact resume of a training.
+"""The checkpoint for an exact resume of a training run.
 
 It needs no generator states: random numbers are seeded at every step by seed, epoch and step.
 """
@@ -22,7 +22,7 @@ CHECKPOINT_NAME = "last.ckpt"
 
 @dataclass
 class Progress:
-    """The progress of a training.
+    """The progress of a training run.
 
     Attributes:
         data: State of the training data; see :attr:`Dataset.state`.

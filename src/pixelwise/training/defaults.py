@@ -1,4 +1,4 @@
-"""The defaults of a training: pure functions from measured facts to choices with reasons."""
+"""The defaults of a training run: pure functions from measured facts to choices with reasons."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_CROP_PX = 512
 """Maximum crop side in pixels; larger crops take more memory but show no more detail."""
 
 TARGET_CROPS = 20_000
-"""Total number of crops of a training without a budget."""
+"""Total number of crops of a training run without a budget."""
 
 CPU_BATCH = 4
 """Batch size on a CPU."""

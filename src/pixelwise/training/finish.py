@@ -1,4 +1,4 @@
-"""The end of a training: detailed metrics, calibration, pictures and report of the best epoch."""
+"""The end of a training run: metrics, calibration, pictures and report of the best epoch."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MIN_DETAILED = 8
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of a training.
+    """The result of a training run.
 
     Attributes:
         folder: The run folder; for a dry run, the folder that would be created.

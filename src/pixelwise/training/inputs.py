@@ -1,4 +1,4 @@
-"""Reads the images of a training: decodes and enhances them once, measures and batches them."""
+"""Reads the images of a training run: decodes and enhances them once, measures and batches them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MAX_PREFETCH = 8
 
 @dataclass(frozen=True)
 class Measured:
-    """The samples of a training and their statistics.
+    """The samples of a training run and their statistics.
 
     Attributes:
         training: The training samples, enhanced.

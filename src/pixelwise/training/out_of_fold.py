@@ -70,14 +70,14 @@ def train_folds(
         dataset: The data.
         data: The path that it was opened with; the entries of its card are kept.
         plan: The folds, from :func:`~pixelwise.data.splits.plans.plan_split`.
-        recipe: Recipe of all trainings.
+        recipe: Recipe of all training runs.
         out: The folder for the cards and the runs.
-        minutes: Budget of each training; ``None`` means that of the recipe.
+        minutes: Budget of each training run; ``None`` means that of the recipe.
         device: Device to use; ``None`` means that of the recipe.
         listener: Called with each event.
 
     Raises:
-        PixelwiseError: The folder already holds folds, or a training failed.
+        PixelwiseError: The folder already holds folds, or a training run failed.
     """
     recipe = recipe.model_copy(deep=True)
     # The card of each fold defines how the data is read; the recipe may be for other data.

@@ -1,4 +1,4 @@
-"""``plan``: prepares everything that a training needs from a recipe and a data set."""
+"""``plan``: prepares everything that a training run needs from a recipe and a data set."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ NUM_TRIED = 2
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that a training needs; :meth:`lines` describes it as text.
+    """Everything that a training run needs; :meth:`lines` describes it as text.
 
     Attributes:
         recipe: The recipe with all open entries filled in.
@@ -57,7 +57,7 @@ class Plan:
         card: The card of the future model file, without metrics.
         step: The model on its device, with the recipe's initial weights, and its settings.
         batches: The training batches.
-        budget: The time budget; ``None`` for a training with a number of epochs.
+        budget: The time budget; ``None`` for a training run with a number of epochs.
         seconds_per_epoch: Duration of an epoch without validation, estimated from one batch.
         reasons: Reasons for the choices of open entries.
     """

@@ -51,7 +51,7 @@ def load_notes(folder: Path) -> Notes:
         problems = tuple(WarningRaised(**problem) for problem in content["problems"])
         return Notes(tuple(map(str, content["reasons"])), problems)
     except (OSError, ValueError, KeyError, TypeError):
-        return Notes()  # trainings and reports work without the notes
+        return Notes()  # training runs and reports work without the notes
 
 
 def save_notes(folder: Path, notes: Notes) -> None:

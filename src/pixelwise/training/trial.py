@@ -48,8 +48,8 @@ def try_batch(step: TrainingStep, batch: Batch, machine: Machine, *, is_format_o
     """Run a few forward and backward passes of a batch.
 
     The faster memory format is measured once per machine, model and batch and stored, so that a
-    later training on a busy machine makes the same choice. The duration of a step is measured each
-    time, because it does depend on the load.
+    later training run on a busy machine makes the same choice. The duration of a step is measured
+    each time, because it does depend on the load.
 
     Args:
         step: Model and settings, at full size.
