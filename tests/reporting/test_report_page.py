@@ -252,7 +252,7 @@ def test_what_went_wrong_in_training_stands_at_the_top_and_the_curves_below(tmp_
     run = RunFacts(history, 1, 12.3, "model: {name: <u>}", ["a <note>"], ["it overfits & more"])
     page, _ = page_of(SCENES, tmp_path / "report.html", run)
     assert page.text.index("it overfits & more") < page.text.index("Classes")
-    for words in ("model: {name: <u>}", "a <note>", "2 epochs in 12 s", "epoch 1"):
+    for words in ("model: {name: <u>}", "a <note>", "2 epochs in 12 s", "kept epoch"):
         assert words in page.text
     charts = [attributes for tag, attributes in page.tags if tag == "polyline"]
     assert sum(len(one["points"].split()) == 2 for one in charts) >= 3
