@@ -221,8 +221,8 @@ MEASUREMENTS_NAME = "measurements.json"
 class Machine:
     """A device with its stored measurements.
 
-    Measurements are stored in the cache folder, so that a later training on a busy machine makes
-    the same choices as one on an idle machine.
+    Measurements are stored in the cache folder, so that a later training run on a busy machine
+    makes the same choices as one on an idle machine.
 
     Attributes:
         device: The device.

@@ -122,7 +122,7 @@ def test_where_a_worker_is_killed_this_process_continues(start):
     assert killed
 
 
-def test_where_the_system_allows_no_process_this_one_counts(start, monkeypatch):
+def test_without_worker_processes_this_process_counts(start, monkeypatch):
     start(0)
     expected = detailed("multiclass").to_json()
     start(2)
