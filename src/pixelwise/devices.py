@@ -41,17 +41,22 @@ def choose_device(name: str = "auto") -> torch.device:
     Raises:
         ConfigError: The device is unknown or not available.
     """
-    available = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
+    counts = {
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+        "cpu": 1,
     }
+    there = [kind for kind, count in counts.items() if count]
     if name == "auto":
-        return torch.device(next(kind for kind, is_there in available.items() if is_there))
-    if not available.get(name.partition(":")[0], False):
-        there = ", ".join(kind for kind, is_there in available.items() if is_there)
-        raise ConfigError(f"device must be one that this machine has: {there}. Got {name!r}")
-    return torch.device(name)
+        return torch.device(there[0])
+    with suppress(RuntimeError):  # torch cannot read the name
+        device = torch.device(name)
+        if (device.index or 0) < counts.get(device.type, 0):
+            return device
+    numbered = [f"{kind}:{index}" for kind in there for index in range(1, counts[kind])]
+    raise ConfigError(
+        f"device must be one that this machine has: {', '.join(there + numbered)}. Got {name!r}"
+    )
 
 
 @contextmanager
@@ -95,11 +100,30 @@ def keep_freed_memory() -> None:
         pass  # another C library with a different allocator
 
 
+OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
+"""Parts of the messages of a ``RuntimeError`` that means out of memory: of the CPU allocator on
+Linux and Windows, of MPS and CUDA, and of CUDA's libraries."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the error means out of memory; torch has no separate type for the CPU."""
+    """Whether the error means out of memory; torch has a separate type only for some cases."""
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+        isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
     )
+
+
+def release_memory(device: torch.device) -> None:
+    """Return the unused memory that torch keeps on an accelerator; the CPU keeps none."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
 
 
 def bfloat16_support(device: torch.device) -> bool | None:
@@ -197,8 +221,8 @@ MEASUREMENTS_NAME = "measurements.json"
 class Machine:
     """A device with its stored measurements.
 
-    Measurements are stored in the cache folder, so that a later training on a busy machine makes
-    the same choices as one on an idle machine.
+    Measurements are stored in the cache folder, so that a later training run on a busy machine
+    makes the same choices as one on an idle machine.
 
     Attributes:
         device: The device.

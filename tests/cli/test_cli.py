@@ -150,6 +150,21 @@ def test_evaluate_prints_one_json_document_and_nothing_else(run, multiclass):
     assert metrics["pixel_accuracy"] == expected.pixel_accuracy
 
 
+@pytest.mark.parametrize("name", ["mmseg", "all"])
+def test_evaluate_has_the_conventions_in_its_json_document(run, multiclass, name):
+    model, data = multiclass
+    words = ("evaluate", model, data, "--split", "all", "--like", name)
+    code, out, _ = run(*words, "--json")
+    assert code == 0
+    found = json.loads(out)["like"]
+    _, printed, _ = run(*words)
+    shown = {line.split()[0]: line.split()[1] for line in printed.splitlines()}
+    del shown["pixelwise"]
+    in_words = {key: "nan" if value is None else f"{value:.4f}" for key, value in found.items()}
+    assert in_words == shown
+    assert (set(found) == {"mmseg"}) == (name == "mmseg")
+
+
 def test_evaluate_writes_nothing_unless_a_report_is_asked_for(run, multiclass, tmp_path):
     model, data = multiclass
     before = sorted(tmp_path.rglob("*"))
@@ -320,7 +335,7 @@ def test_an_interrupt_exits_with_130_without_a_traceback(run, monkeypatch, multi
 PHASES = [
     "train.open_as_in", "train.plan", "train._require_sanity", "train.Trainer",
 ]  # fmt: skip
-"""What a training does before anything of it is kept."""
+"""What a training run does before anything of it is kept."""
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -343,7 +358,7 @@ def test_control_c_before_the_first_step_says_that_nothing_was_written(
     code, out, err = run("train", multiclass[1], *arguments)
     assert (code, out) == (130, "")
     last = err.splitlines()[-1]
-    assert "nothing of it was trained yet, and nothing was written" in last
+    assert "nothing was trained or written" in last
     assert "Traceback" not in err
     assert not (tmp_path / "run").exists()
 
@@ -358,7 +373,7 @@ def test_control_c_while_torch_is_loaded_says_the_same(run, monkeypatch, multicl
     monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
     code, _, err = run("train", multiclass[1])
     assert code == 130
-    assert "nothing was written" in err.splitlines()[-1]
+    assert "nothing was trained or written" in err.splitlines()[-1]
 
 
 def test_control_c_before_the_first_step_of_a_run_that_is_kept_says_how_to_resume(

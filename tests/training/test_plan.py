@@ -11,12 +11,18 @@ from pixelwise.config import Recipe
 from pixelwise.data.dataset import open_dataset
 from pixelwise.devices import Machine
 from pixelwise.errors import ConfigError, PixelwiseError, TrainingError, UnknownNameError
+from pixelwise.training import estimates, trial
+from pixelwise.training import plan as planning
 from pixelwise.training import train as training
-from pixelwise.training import trial
-from pixelwise.training.budget import Budget
+from pixelwise.training.budget import REPORT_S, Budget, report_key
+from pixelwise.training.estimates import estimate_end
 from pixelwise.training.plan import plan
 
 TINY = {"model": {"name": "unet-elu", "arguments": {"filters": 2, "depth": 2}}}
+
+
+LACKING = "cuda" if torch.backends.mps.is_available() else "mps"
+"""A device that no machine has beside the other one."""
 
 
 class Clock:
@@ -90,6 +96,7 @@ def test_the_model_is_built_once_and_keeps_its_fresh_weights(dataset, monkeypatc
         ({"model": {"name": "unet", "arguments": {"filtres": 3}}}, UnknownNameError, "filters"),
         ({"model": {"name": "unet-elu", "arguments": {"filters": -1}}}, PixelwiseError, "filters"),
         ({"training": {"epochs": 1, "minutes": 1}}, ConfigError, "epochs or minutes"),
+        ({"training": {"epochs": 1, "device": LACKING}}, ConfigError, "device must be one"),
         ({"data": {"resize": (8, 8), "scale": 0.5}}, ConfigError, "data.resize"),
     ],
 )
@@ -124,21 +131,87 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(dataset, tmp_path):
         _ = outcome.metrics
 
 
-def test_a_budget_of_less_than_one_epoch_says_what_would_fit(dataset):
-    with pytest.raises(TrainingError, match=r"epochs fit.*--minutes [\d.]+ or more"):
+def test_a_budget_of_less_than_one_epoch_is_an_error_that_names_one_that_fits(dataset):
+    with pytest.raises(
+        TrainingError, match=r"One epoch takes about \d+ s.*--minutes [\d.]+ or more"
+    ):
         plan(recipe(minutes=0.1), dataset, machine(Clock(step_s=0.05)))
 
 
 def test_a_step_longer_than_the_budget_is_refused_before_it_begins(dataset, monkeypatch):
     monkeypatch.setattr(Machine, "gflops", lambda *_: 1e-9)
-    monkeypatch.setattr(trial, "run_once", lambda *_: pytest.fail("a step was made"))
+    monkeypatch.setattr(trial, "run_once", lambda *_, **__: pytest.fail("a step was made"))
     with pytest.raises(TrainingError, match=r"takes at least \d+ s on this machine"):
         plan(recipe(minutes=5), dataset, machine())
 
 
-def test_reading_that_used_up_the_budget_is_said(dataset):
-    with pytest.raises(TrainingError, match="reading the data must leave time for training"):
+def test_reading_that_uses_up_the_budget_is_an_error(dataset):
+    with pytest.raises(TrainingError, match=r"used up the whole budget of 1 minute\."):
         plan(recipe(minutes=1), dataset, machine(), started=-100.0)
+
+
+@pytest.fixture
+def evaluations(monkeypatch):
+    """A clock on which an evaluation takes a fixed time and one per image; the first is slow."""
+    now, calls = [0.0], []
+
+    def evaluate(_predictor, samples, num_samples, *, detailed):
+        assert len(list(samples)) == num_samples
+        now[0] += 5.0 if not calls else 0.0  # imports and kernels
+        now[0] += (0.2 if detailed else 0.1) + (0.04 if detailed else 0.02) * num_samples
+        calls.append(num_samples)
+
+    monkeypatch.setattr(estimates, "evaluate_samples", evaluate)
+    return lambda: now[0]
+
+
+def test_fixed_costs_of_an_evaluation_are_not_counted_for_every_image(evaluations):
+    budget = Budget(600, 0.0, clock=evaluations)
+    estimate_end(budget, None, range(1000), machine(evaluations), "report")
+    assert budget.validation_s == pytest.approx(0.1 + 0.02 * 1000)
+    assert budget.finish_s == pytest.approx(0.2 + 0.04 * 1000)
+    assert budget.finish_s_per_image == pytest.approx(0.04)
+
+
+@pytest.mark.parametrize("num_images", [1, 2])
+def test_few_validation_images_are_enough_for_an_estimate(evaluations, num_images):
+    budget = Budget(600, 0.0, clock=evaluations)
+    estimate_end(budget, None, range(num_images), machine(evaluations), "report")
+    assert budget.validation_s == pytest.approx(0.1 + 0.02 * num_images)
+
+
+def test_large_images_are_evaluated_only_once_for_the_estimate(monkeypatch):
+    now, counts = [0.0], []
+
+    def evaluate(_predictor, _samples, num_samples, *, detailed):
+        now[0] += 2.0 * num_samples
+        counts.append((detailed, num_samples))
+
+    monkeypatch.setattr(estimates, "evaluate_samples", evaluate)
+    budget = Budget(600, 0.0, clock=lambda: now[0])
+    estimate_end(budget, None, range(10), machine(budget.clock), "report")
+    assert counts == [(True, 1), (False, 1), (True, 1)]
+    assert budget.validation_s == 20
+
+
+def test_the_time_for_a_report_depends_on_the_data_and_is_limited(evaluations):
+    assert report_key(3, (360, 480)) == report_key(3, (350, 470))
+    assert report_key(3, (360, 480)) != report_key(3, (1024, 2048))
+    assert report_key(3, (360, 480)) != report_key(150, (360, 480))
+    known = {report_key(2, (8, 8)): 60.0}
+    for key, expected in ((report_key(2, (8, 8)), 15.0), (report_key(2, (99, 99)), REPORT_S)):
+        budget = Budget(60, 0.0, clock=evaluations)
+        estimate_end(budget, None, range(5), machine(evaluations, _known=known), key)
+        assert budget.report_s == expected
+
+
+def test_the_finished_fraction_never_falls():
+    budget = Budget(100, 0.0, validation_s=40, clock=lambda: 30.0)
+    before = budget.fraction(30.0)
+    budget.validation_s = 5.0  # the validation was shorter than estimated
+    assert budget.fraction(30.0) == before > 0.5
+    budget.validation_s = 60.0
+    assert budget.fraction(30.0) > before
 
 
 def test_a_budget_sets_time_aside_for_validation_and_report():
@@ -154,7 +227,7 @@ def test_a_budget_sets_time_aside_for_validation_and_report():
     assert budget.fraction(59.0) == 1
 
 
-def test_what_was_measured_is_remembered_for_the_machine_alone(tmp_path):
+def test_measurements_are_stored_per_machine(tmp_path):
     path = tmp_path / "measurements.json"
     first = dataclasses.replace(machine(), path=path)
     assert first.remembered("speed", lambda: 2.5) == 2.5
@@ -162,3 +235,38 @@ def test_what_was_measured_is_remembered_for_the_machine_alone(tmp_path):
     assert again.remembered("speed", lambda: 7.0) == 7.0  # another machine, by its name
     path.write_text("{damaged")
     assert dataclasses.replace(machine(), path=path, _known={}).recalled("speed", 1.0) == 1.0
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"data": {"scale": 0.5}, "training": {"epochs": 1}},
+        {"data": {"scale": 0.5}, "training": {"epochs": 1, "size": (8, 8)}},
+        {"training": {"epochs": 1, "size": (8, 12)}},
+        {"training": {"minutes": 0.5}},
+    ],
+)
+def test_the_duration_of_an_epoch_follows_the_pixels_of_its_crops(dataset, monkeypatch, keys):
+    def try_batch(_step, batch, *_, **__):
+        return trial.Trial(1e-6 * batch.image[0, 0].numel(), None)
+
+    monkeypatch.setattr(planning, "try_batch", try_batch)
+    ready = plan(Recipe.model_validate({**TINY, **keys}), dataset, machine())
+    height, width = ready.recipe.training.size
+    expected = 1e-6 * height * width * ready.batches.crops_per_epoch
+    assert ready.seconds_per_epoch == pytest.approx(expected)
+
+
+def test_the_epoch_is_scaled_when_the_working_scale_was_chosen_after_the_trial(
+    tmp_path, make_index_dataset, monkeypatch
+):
+    def try_batch(_step, batch, *_, **__):
+        return trial.Trial(5e-5 * batch.image[0, 0].numel(), None)
+
+    monkeypatch.setattr(planning, "try_batch", try_batch)
+    data = make_index_dataset(
+        tmp_path / "data", num_images=2, size=(400, 400), splits=("train", "val")
+    )
+    ready = plan(recipe(minutes=1.5), open_dataset(data), machine(Clock(step_s=0.001)))
+    assert ready.recipe.data.scale == 0.5
+    assert ready.seconds_per_epoch == pytest.approx(5e-5 * 200 * 200 * 2)

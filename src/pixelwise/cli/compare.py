@@ -15,6 +15,7 @@ from pixelwise.cli.console import (
     IgnoredValues,
     UnexpectedValues,
     note,
+    plain_console,
     print_json,
     say,
     unexpected_rule,
@@ -51,7 +52,7 @@ def command(
     ] = 1,
     out: Annotated[
         Path | None,
-        typer.Option(help="The comparison's folder. [default: runs/compare-DATA]"),
+        typer.Option(help="Output folder. [default: runs/compare-DATA]"),
     ] = None,
     split: Annotated[
         str | None,
@@ -108,7 +109,6 @@ def command(
 
 def print_ranking(comparison: Comparison) -> None:
     """Print the ranking as a table, the remarks on it, and the path of the page."""
-    from rich.console import Console
     from rich.table import Table
 
     from pixelwise.reporting.charts import with_unit
@@ -134,7 +134,7 @@ def print_ranking(comparison: Comparison) -> None:
             "-" if memory is None else f"{memory:.4g}",
         )
     # In a file or a pipe there is no terminal width, so names are not wrapped.
-    Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH).print(table)
+    plain_console(width=None if sys.stdout.isatty() else PIPED_WIDTH).print(table)
     for model in comparison.models:
         if model.remarks:
             say(f"{model.name}: {'; '.join(model.remarks)}")

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from pixelwise.classes import Unexpected
     from pixelwise.data.splits.plans import SplitPlan
     from pixelwise.metrics.intervals import Interval
@@ -60,6 +62,20 @@ def print_json(content: Any) -> None:
     typer.echo(json.dumps(_without_nan(content), indent=2, allow_nan=False))
 
 
+def plain_console(**options: Any) -> Console:
+    """Return a console that prints text as it is.
+
+    Names of classes, files and layouts are not markup: ``car [occluded]`` keeps its brackets, and
+    ``x [/y]`` and ``:dog:`` are no tags.
+
+    Args:
+        options: Further arguments of :class:`rich.console.Console`.
+    """
+    from rich.console import Console
+
+    return Console(markup=False, emoji=False, highlight=False, **options)
+
+
 def _without_nan(content: Any) -> Any:
     if isinstance(content, dict):
         return {key: _without_nan(value) for key, value in content.items()}
@@ -95,25 +111,24 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
 
         yield plain
         return
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as Remaining
 
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), Remaining())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    description = TextColumn("{task.description}", markup=False)
+    columns = (description, BarColumn(), MofNCompleteColumn(), Remaining())
+    with Progress(*columns, console=plain_console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def print_metrics(metrics: Metrics) -> None:
     """Print metrics as a table, with their definition."""
-    from rich.console import Console
     from rich.table import Table
 
     from pixelwise.label_modes import mode_of
     from pixelwise.reporting.verdict import caveats
 
-    console = Console(highlight=False)
+    console = plain_console()
     has_intervals = any(entry.iou_interval for entry in metrics.per_class)
     table = Table("class", box=None, pad_edge=False)
     for heading in (
@@ -177,16 +192,25 @@ def require_convention(name: str) -> None:
         raise UnknownNameError("--like", name, known)
 
 
-def print_like(metrics: Metrics, name: str) -> None:
-    """Print the mean IoU under one convention, or under all, with their descriptions."""
+def figures_like(metrics: Metrics, name: str) -> dict[str, float]:
+    """Return the mean IoU by convention: under one convention, or under ``all``."""
     from pixelwise.label_modes import mode_of
     from pixelwise.metrics.conventions import convention_names, figure_like
 
+    counts, has_background = metrics.counts, mode_of(metrics.label_mode).needs_background
+    assert counts is not None
+    return {
+        key: figure_like(key, counts, has_background=has_background)
+        for key in (convention_names() if name == "all" else [name])
+    }
+
+
+def print_like(metrics: Metrics, name: str) -> None:
+    """Print the mean IoU under one convention, or under all, with their descriptions."""
+    from pixelwise.metrics.conventions import convention_names
+
     conventions = convention_names()
-    assert metrics.counts is not None
-    has_background = mode_of(metrics.label_mode).needs_background
-    for key in conventions if name == "all" else [name]:
-        figure = figure_like(key, metrics.counts, has_background=has_background)
+    for key, figure in figures_like(metrics, name).items():
         say(f"{key:<20} {f'{figure:.4f}':<7} {conventions[key]}")
     say(f"{'pixelwise':<20} {metrics.mean_iou:.4f}  IoU over the split, absent classes left out")
 
@@ -203,7 +227,6 @@ def _range(interval: Interval | None) -> str:
 
 def print_split(plan: SplitPlan, class_names: Sequence[str]) -> None:
     """Print, for each part of a split, the number of images, of groups and of images per class."""
-    from rich.console import Console
     from rich.table import Table
 
     parts = {name: part for division in plan.divisions[:1] for name, part in division.items()}
@@ -215,12 +238,12 @@ def print_split(plan: SplitPlan, class_names: Sequence[str]) -> None:
     table = Table("images", box=None, pad_edge=False)
     for heading, _ in columns:
         table.add_column(heading, justify="right")
-    table.add_row("in all", *(f"{len(part.names):,}" for _, part in columns))
+    table.add_row("total", *(f"{len(part.names):,}" for _, part in columns))
     table.add_row("groups", *(f"{part.num_groups:,}" for _, part in columns))
     for index, name in enumerate(class_names):
         shown = (part.num_showing[index] for _, part in columns)
-        table.add_row(f"showing {name}", *(f"{count:,}" for count in shown))
-    Console(highlight=False).print(table)
+        table.add_row(f"with {name}", *(f"{count:,}" for count in shown))
+    plain_console().print(table)
 
 
 def _share(value: float | None) -> str:

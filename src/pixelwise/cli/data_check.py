@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pixelwise.cli.console import plain_console
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -17,10 +19,9 @@ STYLES = {"refused": "bold red", "harmful": "bold yellow", "notable": "bold blue
 
 def print_examination(examination: Examination) -> None:
     """Print the findings, the most harmful first, and the table of classes."""
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = plain_console(soft_wrap=True)
     for finding in examination.findings:
         heading = Text.assemble(
             (f"{finding.severity:8}", STYLES[finding.severity]),
@@ -28,13 +29,12 @@ def print_examination(examination: Examination) -> None:
             f"  [{finding.kind}]",
         )
         console.print(heading)
-        # Text instead of markup, because file names may contain square brackets.
         for line in finding.details[:MAX_LINES]:
-            console.print(Text(f"          {line}"))
+            console.print(f"          {line}")
         if len(finding.details) > MAX_LINES:
             more = len(finding.details) - MAX_LINES
-            console.print(Text(f"          ... and {more:,} more", style="dim"))
-        console.print(Text(f"        → {finding.advice}", style="dim"))
+            console.print(f"          ... and {more:,} more", style="dim")
+        console.print(f"        → {finding.advice}", style="dim")
     if examination.classes:
         _print_classes(console, examination)
     console.print(_verdict(examination))

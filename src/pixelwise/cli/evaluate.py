@@ -15,6 +15,7 @@ from pixelwise.cli.console import (
     IgnoredValues,
     ModelPath,
     UnexpectedValues,
+    figures_like,
     note,
     print_json,
     print_like,
@@ -37,7 +38,8 @@ def command(
     split: Annotated[
         str | None,
         typer.Option(
-            help="train, val, test or all. [default: the first of test, val and all that exists]"
+            help="train, val, test or all. [default: test, else val; all images of a new folder "
+            "without splits]"
         ),
     ] = None,
     ignore: IgnoredValues = None,
@@ -99,10 +101,11 @@ def command(
         labels = label_words(ignore or (), unexpected, format)
         words = (str(model), data, "--split", chosen, *labels)
         _write_page(report, metrics, predictor, dataset, chosen, words)
-    if like is not None and not as_json:
+    if as_json:
+        conventions = {} if like is None else {"like": figures_like(metrics, like)}
+        print_json({"split": chosen, **metrics.to_json(), **conventions})
+    elif like is not None:
         print_like(metrics, like)
-    elif as_json:
-        print_json({"split": chosen, **metrics.to_json()})
     else:
         print_metrics(metrics)
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from pixelwise.cli.compare import print_ranking
-from pixelwise.cli.console import AsJson, print_json, say
+from pixelwise.cli.console import AsJson, plain_console, print_json, say
 from pixelwise.cli.progress import listening
 from pixelwise.files import write_text
 
@@ -19,10 +19,13 @@ Data = Annotated[
     str | None,
     typer.Option(
         "--data",
-        help="A folder of the entry's kind of data. [default: digits, for entries that use them]",
+        help="The data set to train on. [default: digits, for entries that use them]",
     ),
 ]
-Out = Annotated[Path | None, typer.Option("--out", help="A new folder. [default: in runs/lab]")]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", help="Output folder, which must be new. [default: in runs/lab]"),
+]
 
 
 Overrides = Annotated[
@@ -47,7 +50,6 @@ def list_(as_json: AsJson = False) -> None:
             ]
         )
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -59,12 +61,12 @@ def list_(as_json: AsJson = False) -> None:
         what = f"{entry.title} ({'; '.join(work.cited_as for work in entry.works)})"
         what = f"{what}: {figures}" if figures else what
         table.add_row(entry.name, entry.recipe.model.name, entry.data, what)
-    console = Console()
+    console = plain_console()
     console.print(table)
     console.print()
     works = {work.key: work for entry in entries for work in entry.works}
     for key in sorted(works):
-        console.print(f"{works[key].cited_as}: {works[key].in_full}", highlight=False)
+        console.print(f"{works[key].cited_as}: {works[key].in_full}")
 
 
 @app.command("run")
@@ -136,8 +138,10 @@ def compare(
 
 @app.command("table")
 def table(
-    runs: Annotated[Path, typer.Argument(help="A folder with lab runs.")] = Path("runs/lab"),
-    out: Annotated[Path | None, typer.Option(help="A Markdown file to write.")] = None,
+    runs: Annotated[Path, typer.Argument(help="Folder with lab runs.")] = Path("runs/lab"),
+    out: Annotated[
+        Path | None, typer.Option(help="Markdown file to write. [default: stdout]")
+    ] = None,
 ) -> None:
     """Write the results of all runs as a Markdown table."""
     from pixelwise.lab.table import as_markdown

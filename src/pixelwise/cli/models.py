@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pixelwise.cli.console import AsJson, parse_size, print_json
+from pixelwise.cli.console import AsJson, parse_size, plain_console, print_json
 
 
 def command(
@@ -27,7 +27,6 @@ def command(
     if as_json:
         print_json([asdict(summary) for summary in summaries])
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("name", "reference", box=None, pad_edge=False)
@@ -45,4 +44,4 @@ def command(
         )
     for shape in models.families():
         table.add_row(shape, "segmentation_models.pytorch", "", "", "multiclass, multilabel")
-    Console().print(table)
+    plain_console().print(table)

@@ -1,12 +1,13 @@
-"""Shows the events of a training: a progress bar on a terminal, plain lines elsewhere."""
+"""Shows the events of a training run: a progress bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from pixelwise.cli.console import is_terminal, note
+from pixelwise.cli.console import is_terminal, note, plain_console
 
 if TYPE_CHECKING:
     from pixelwise.training.events import Event, Listener, StepEnded
@@ -25,24 +26,24 @@ def _print_lines(event: Event) -> None:
     elif isinstance(event, WarningRaised):
         note(f"warning: {event.text} [{event.kind}]")
     elif isinstance(event, FilesWritten):
-        note("pictures:")
+        note("written:")
         for path in event.paths:
             note(f"  {path}")
 
 
 @contextmanager
 def listening() -> Iterator[Listener]:
-    """Print the events of a training: a progress bar on a terminal, plain lines elsewhere."""
+    """Print the events of a training run: a progress bar on a terminal, plain lines elsewhere."""
     if not is_terminal():
         yield _print_lines
         return
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 
     from pixelwise.training.events import Decoded, StepEnded
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    description, text = "{task.description}", "{task.fields[text]}"
+    columns = (TextColumn(description, markup=False), BarColumn(), TextColumn(text, markup=False))
+    with Progress(*columns, console=plain_console(stderr=True), transient=True) as bar:
         task = bar.add_task("reading", total=1.0, text="")
 
         def draw(event: Event) -> None:
@@ -75,10 +76,10 @@ def _step_texts(event: StepEnded) -> tuple[str, str]:
 def _epoch_line(row: dict[str, Any], epochs: int | None, eta_s: float) -> str:
     of = f"/{epochs}" if epochs else ""
     best = " *" if row["is_best"] else ""
+    speed = f"{row['images_per_s']:.1f} images/s, " if math.isfinite(row["images_per_s"]) else ""
     return (
         f"epoch {row['epoch']}{of}: loss {row['train_loss']:.4f}, val loss {row['val_loss']:.4f}, "
-        f"mean IoU {row['val_mean_iou']:.4f}, {row['images_per_s']:.1f} images/s, "
-        f"{_duration(eta_s)} left{best}"
+        f"mean IoU {row['val_mean_iou']:.4f}, {speed}{_duration(eta_s)} left{best}"
     )
 
 

@@ -7,6 +7,7 @@ the comparison: finished runs are kept, interrupted runs continue.
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -48,7 +49,7 @@ NUM_TIMED = 8
 """Number of validation images on which predictions are timed."""
 
 METRIC = over_seeds(mean_iou)
-"""Axis of the seeds in counts of shape (..., S, 4, K)."""
+"""Mean IoU averaged over the seeds, from counts of shape (..., S, 4, K)."""
 
 
 def compare(
@@ -182,10 +183,10 @@ def _check_budget(
 ) -> None:
     is_trained = any(candidate.recipe for candidate in candidates)
     if minutes is not None and epochs is not None:
-        raise ConfigError("a comparison takes epochs or minutes. Got both. Leave one out")
+        raise ConfigError("a comparison needs either epochs or minutes. Got both. Remove one")
     if is_trained and minutes is None and epochs is None:
         raise ConfigError(
-            "a comparison needs one budget for all. Got none. Give --minutes or --epochs"
+            "a comparison needs a budget for its runs. Got none. Give --minutes or --epochs"
         )
     if seeds < 1:
         raise ConfigError(f"seeds must be at least 1. Got {seeds}")
@@ -293,6 +294,7 @@ def _compared(
     by_class = iou(entry.counts["val"].sum(0)).mean(0)
     histories = [rows for run in entry.runs if (rows := read_history(run))]
     speeds = [row["images_per_s"] for rows in histories for row in rows]
+    speeds = [speed for speed in speeds if math.isfinite(speed)]  # an epoch may have no step
     return ComparedModel(
         ranked=ranked,
         test=None if test is None else float(METRIC(test.sum(0))),

@@ -1,4 +1,4 @@
-"""Train an entry with its article's recipe and compare its figures with the article's."""
+"""Trains an entry with its article's recipe and compares its figures with the article's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pixelwise.data.dataset import open_as_in
 from pixelwise.devices import choose_device
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.evaluation.evaluate import evaluate
-from pixelwise.files import write_text
+from pixelwise.files import free_folder, write_text
 from pixelwise.lab.catalog import MEASURES, load_entry
 from pixelwise.metrics.extra import create_metrics
 from pixelwise.metrics.metrics import Metrics
@@ -122,7 +122,7 @@ def run_entry(
             None  # patience is in epochs and could end the training before the budget
         )
     recipe = overridden(content, overrides, f"lab entry {name}")
-    folder = out or _free_folder(Path("runs") / "lab" / name)
+    folder = out or free_folder(Path("runs") / "lab" / name)
     outcome = train(
         data,
         recipe=recipe,
@@ -188,14 +188,6 @@ def _changes(articles: Recipe, ours: Recipe, minutes: float | None) -> Iterator[
         for key, value in entries.items():
             if changed[section][key] != value:
                 yield f"{section}.{key} is {changed[section][key]} instead of {value}"
-
-
-def _free_folder(base: Path) -> Path:
-    folder, number = base, 1
-    while folder.exists():
-        number += 1
-        folder = base.with_name(f"{base.name}-{number}")
-    return folder
 
 
 def load_results(folder: Path) -> list[LabResult]:

@@ -1,4 +1,4 @@
-"""The end of a training: detailed metrics, calibration, pictures and report of the best epoch."""
+"""The end of a training run: metrics, calibration, pictures and report of the best epoch."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pixelwise.data.sample import spread
 from pixelwise.devices import Machine
 from pixelwise.errors import TrainingError
 from pixelwise.evaluation.evaluate import evaluate_samples
-from pixelwise.files import write_text
+from pixelwise.files import file_names, write_text
 from pixelwise.metrics.extra import create_metrics
 from pixelwise.metrics.metrics import Metrics
 from pixelwise.models.model_file import MODEL_NAME, load_model_file, save_model_file
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.reporting.plots import draw_class_grid, draw_segmentation
 from pixelwise.reporting.report_page import REPORT_NAME
-from pixelwise.training.budget import REPORT_KEY
+from pixelwise.training.budget import report_key
 from pixelwise.training.events import FilesWritten, Listener
 from pixelwise.training.loop import Trainer
 from pixelwise.training.plan import Plan
@@ -36,7 +36,7 @@ MIN_DETAILED = 8
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of a training.
+    """The result of a training run.
 
     Attributes:
         folder: The run folder; for a dry run, the folder that would be created.
@@ -61,9 +61,7 @@ class Outcome:
             TrainingError: It was a dry run.
         """
         if self._metrics is None:
-            raise TrainingError(
-                "metrics need a training. This was a dry run. Train without dry_run"
-            )
+            raise TrainingError("a dry run has no metrics. Train without dry_run")
         return self._metrics
 
 
@@ -100,7 +98,8 @@ def finish(plan: Plan, trainer: Trainer, machine: Machine, listener: Listener) -
         notes=_notes_on_details(metrics),
     )
     pictures = _draw_pictures(plan, predictor, folder)
-    machine.keep(REPORT_KEY, round(time.perf_counter() - began, 1))
+    key = report_key(plan.dataset.class_map.num_classes, plan.measured.statistics.median_size)
+    machine.keep(key, round(time.perf_counter() - began, 1))
     listener(FilesWritten((folder / REPORT_NAME, folder / CURVES_NAME, *pictures)))
     return Outcome(
         folder, plan, progress.best_epoch + 1, progress.epoch, progress.elapsed_s, metrics
@@ -114,7 +113,8 @@ def _evaluated(plan: Plan, trainer: Trainer, predictor: Predictor) -> Metrics:
     kept = trainer.kept_metrics
     if plan.budget is not None and kept is not None:
         per_image = plan.budget.finish_s_per_image
-        left = plan.budget.left_s - plan.budget.report_s
+        fixed_s = max(0.0, plan.budget.finish_s - per_image * len(samples))
+        left = plan.budget.left_s - plan.budget.report_s - fixed_s
         fitting = len(samples) if per_image <= 0 else math.floor(left / per_image)
         chosen = spread(samples, min(len(samples), max(MIN_DETAILED, fitting)))
     extra = create_metrics(plan.recipe.training.metrics)
@@ -125,7 +125,7 @@ def _evaluated(plan: Plan, trainer: Trainer, predictor: Predictor) -> Metrics:
 
 
 def _notes_on_details(metrics: Metrics) -> tuple[str, ...]:
-    """Say where details cover only some of the images, for want of time."""
+    """Note which metrics cover only some of the images because the budget was used up."""
     assert metrics.detail is not None
     num_detailed = len(metrics.detail.per_image)
     if num_detailed == metrics.images:
@@ -140,9 +140,9 @@ def _notes_on_details(metrics: Metrics) -> tuple[str, ...]:
 def _draw_pictures(plan: Plan, predictor: Predictor, folder: Path) -> list[Path]:
     """Draw some validation images into the run folder."""
     pictures = []
-    for sample in spread(plan.validation, NUM_PICTURES):
+    some = spread(plan.validation, NUM_PICTURES)
+    for sample, stem in zip(some, file_names([one.name for one in some]), strict=True):
         probabilities = predictor.probabilities(sample.image)
-        stem = sample.name.replace("/", "-")
         for draw, kind in ((draw_segmentation, "segmentation"), (draw_class_grid, "classes")):
             path = folder / "pictures" / f"{stem}-{kind}.png"
             draw(sample, probabilities, plan.dataset.class_map, path)

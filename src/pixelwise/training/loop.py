@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +16,6 @@ from pixelwise.config import Recipe
 from pixelwise.data.batches import Batch, Chance, random_for
 from pixelwise.errors import TrainingError
 from pixelwise.evaluation.evaluate import evaluate_samples
-from pixelwise.files import write_text
 from pixelwise.losses.base import LIKELIHOOD
 from pixelwise.losses.mean_loss import MeanLoss
 from pixelwise.metrics.extra import create_metrics
@@ -34,6 +29,7 @@ from pixelwise.training.averaging import average_of
 from pixelwise.training.checkpoint import Progress, Stateful, load_checkpoint, save_checkpoint
 from pixelwise.training.diagnostics.observer import Observer
 from pixelwise.training.events import EpochEnded, Listener, Message, StepEnded
+from pixelwise.training.interruption import interrupted_when_asked, keep_going
 from pixelwise.training.optimizers import (
     build_optimizer,
     encoder_of,
@@ -41,7 +37,7 @@ from pixelwise.training.optimizers import (
     set_learning_rate,
 )
 from pixelwise.training.plan import Plan
-from pixelwise.training.run_folder import CURVES_NAME, HISTORY_NAME, other_data
+from pixelwise.training.run_folder import CURVES_NAME, other_data, write_history
 from pixelwise.training.schedules import share_of_peak
 
 CHECKPOINT_EVERY_S = 60.0
@@ -84,11 +80,13 @@ class Trainer:
         self.progress = Progress(data=plan.dataset.state)
         self.kept_metrics: Metrics | None = None
         self.observer = Observer(plan, folder, listener)
-        self._check_stop: Callable[[], None] = _continue
+        self._check_stop: Callable[[], None] = keep_going
         self._is_consistent = True
-        self._losses: list[tuple[Tensor, int]] = []
+        self._losses: list[tuple[int, Tensor, int]] = []  # step, loss, number of images
+        self._collect_every = 1 if self.device.type == "cpu" else COLLECT_EVERY
         self._started = 0.0
         self._saved = 0.0
+        self._saved_at = (0, 0)
         self._save_s = 0.0
         self._num_drawn = 0
         self._drawn = 0.0
@@ -120,7 +118,7 @@ class Trainer:
             self.plan.budget.seconds -= self.progress.elapsed_s
         # A kill between two writes may have left more history rows than the checkpoint covers.
         if self.progress.history:
-            self._write_history()
+            write_history(self.folder, self.progress.history)
 
     def run(self) -> None:
         """Train to the end; after Ctrl-C, finish the current step and save everything.
@@ -132,27 +130,40 @@ class Trainer:
         self._started = time.perf_counter() - self.progress.elapsed_s
         self._saved = self._drawn = time.perf_counter()
         self._num_drawn = len(self.progress.history)
+        self._saved_at = (self.progress.epoch, self.progress.step)
         try:
             if self.progress.step == self.progress.epoch == 0:
                 self._save_checkpoint()  # from here on, the run can always be resumed
                 self.observer.before_training(self._num_steps())
-            with _stopping_between_steps() as self._check_stop:
+            with interrupted_when_asked() as self._check_stop:
                 while not self.progress.is_done:
                     self._train_epoch()
         except TrainingError:
-            self._draw_curves(is_last=True)
+            with suppress(Exception):  # the error is more important than the curves
+                self._draw_curves(is_last=True)
             raise
         except KeyboardInterrupt:
-            self._draw_curves(is_last=True)
-            if self._is_consistent:  # an unfinished step cannot be saved
-                self._save_checkpoint()
-            if self.progress.best_epoch is None:
-                self._save_model(None)
-            again = f"continue with: pixelwise train --resume --out {self.folder}"
-            is_begun = self.progress.step or self.progress.epoch
-            reached = "all progress is saved" if is_begun else "nothing was trained yet"
-            self.listener(Message(f"stopped; {reached}", (again,)))
+            with interrupted_when_asked():  # an impatient second Ctrl-C waits for the files, too
+                self._save_stopped()
             raise
+
+    def _save_stopped(self) -> None:
+        """Save a training that Ctrl-C stopped, and say up to where; then draw its curves."""
+        if self._is_consistent:  # an unfinished step cannot be saved
+            self._save_checkpoint()
+        if self.progress.best_epoch is None:
+            self._save_model(None)
+        epoch, step = self._saved_at
+        if not self._is_consistent:
+            reached = f"stopped inside a step; saved up to epoch {epoch + 1}, step {step}"
+        elif epoch or step:
+            reached = "stopped; all progress is saved"
+        else:
+            reached = "stopped; nothing was trained yet"
+        again = f"continue with: pixelwise train --resume --out {self.folder}"
+        self.listener(Message(reached, (again,)))
+        with suppress(Exception):  # they are drawn again when the run is resumed
+            self._draw_curves(is_last=True)
 
     def _train_epoch(self) -> None:
         progress, training = self.progress, self.recipe.training
@@ -164,13 +175,15 @@ class Trainer:
             self._is_consistent = False
             if progress.epoch == 0:
                 self.observer.saw(batch)
-            self._losses.append((self._train_step(batch), len(batch.image)))
+            loss = self._train_step(batch)
             progress.step += 1
+            self._losses.append((progress.step, loss, len(batch.image)))
             self._is_consistent = True
             num_images += len(batch.image)
             now = time.perf_counter()
             progress.elapsed_s = now - self._started
-            if self.device.type == "cpu" or len(self._losses) >= COLLECT_EVERY:
+            # The first loss of an epoch is read at once, so that there is one to show.
+            if len(self._losses) >= self._collect_every or not progress.loss_images:
                 self._collect_losses()
             self._report_step(num_images / max(now - began, 1e-9))
             self._check_stop()
@@ -179,7 +192,9 @@ class Trainer:
             if training.minutes is not None and self._is_over():
                 break
         self._collect_losses()
-        self._end_epoch(num_images / max(time.perf_counter() - began, 1e-9))
+        # An epoch that was stopped in its validation is resumed there, without a step.
+        seconds = max(time.perf_counter() - began, 1e-9)
+        self._end_epoch(num_images / seconds if num_images else math.nan)
 
     def _train_step(self, batch: Batch) -> Tensor:
         """Do one step and return the mean loss of the batch, on the device."""
@@ -204,16 +219,16 @@ class Trainer:
 
     def _collect_losses(self) -> None:
         """Sum the losses; reading them synchronizes with the device, so not at every step."""
-        for loss, num_images in self._losses:
+        for step, loss, num_images in self._losses:
             self.progress.loss_sum += loss.item() * num_images
             self.progress.loss_images += num_images
+            if not math.isfinite(self.progress.loss_sum):
+                raise TrainingError(
+                    f"the loss must be finite. It is not at epoch {self.progress.epoch + 1}, step "
+                    f"{step}. Lower the learning rate: --set training.learning_rate="
+                    f"{(self.recipe.training.learning_rate or 0) / 3:.1g}"
+                )
         self._losses.clear()
-        if not math.isfinite(self.progress.loss_sum):
-            raise TrainingError(
-                f"the loss must be finite. It is not at epoch {self.progress.epoch + 1}, step "
-                f"{self.progress.step}. Lower the learning rate: --set training.learning_rate="
-                f"{(self.recipe.training.learning_rate or 0) / 3:.1g}"
-            )
 
     def _fraction(self) -> float:
         """Return the finished fraction of the training, 0 to 1, by time or by steps."""
@@ -304,7 +319,7 @@ class Trainer:
         progress.loss_sum, progress.loss_images = 0.0, 0
         progress.is_done = self._is_over() or self._is_out_of_patience()
         self._is_consistent = True
-        self._write_history()
+        write_history(self.folder, self.progress.history)
         self._draw_curves(is_last=progress.is_done)
         since = time.perf_counter() - self._saved
         if progress.is_done or self._save_s < CHECKPOINT_SHARE * since:
@@ -346,6 +361,7 @@ class Trainer:
         began = time.perf_counter()
         save_checkpoint(self.folder, self._saved_parts(), self.progress)
         self._saved = time.perf_counter()
+        self._saved_at = (self.progress.epoch, self.progress.step)
         self._save_s = self._saved - began
 
     def _draw_curves(self, *, is_last: bool) -> None:
@@ -358,48 +374,6 @@ class Trainer:
         self._num_drawn = len(self.progress.history)
         self._drawn = time.perf_counter()
         self._draw_s = self._drawn - began
-
-    def _write_history(self) -> None:
-        text = io.StringIO()
-        # A metric that is undefined at first has no column in the first rows.
-        columns = list(dict.fromkeys(name for row in self.progress.history for name in row))
-        writer = csv.DictWriter(text, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.progress.history)
-        write_text(self.folder / HISTORY_NAME, text.getvalue())
-
-
-def _continue() -> None:
-    """Do nothing: no interruption is pending."""
-
-
-@contextmanager
-def _stopping_between_steps() -> Iterator[Callable[[], None]]:
-    """Defer Ctrl-C until the state is consistent; a second Ctrl-C interrupts immediately.
-
-    Yields:
-        A function to call at consistent states; it raises a pending ``KeyboardInterrupt``.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield _continue  # only the main thread receives signals
-        return
-    is_asked = False
-
-    def on_signal(*_: object) -> None:
-        nonlocal is_asked
-        if is_asked:
-            raise KeyboardInterrupt
-        is_asked = True
-
-    def check() -> None:
-        if is_asked:
-            raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGINT, on_signal)
-    try:
-        yield check
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _rounded(value: Any) -> Any:

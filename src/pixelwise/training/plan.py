@@ -1,11 +1,10 @@
-"""``plan``: prepares everything that a training needs from a recipe and a data set."""
+"""``plan``: prepares everything that a training run needs from a recipe and a data set."""
 
 from __future__ import annotations
 
 import copy
 import math
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,47 +12,42 @@ import torch
 from pixelwise.config import Recipe
 from pixelwise.data.batches import TrainingBatches
 from pixelwise.data.dataset import Dataset
-from pixelwise.data.sample import Sample, spread
-from pixelwise.devices import Machine
+from pixelwise.data.sample import Sample
+from pixelwise.devices import Machine, release_memory
 from pixelwise.doctor.quick_check import QuickCheck
-from pixelwise.errors import ConfigError, DataError, TrainingError
-from pixelwise.evaluation.evaluate import evaluate_samples
-from pixelwise.losses.base import Loss
+from pixelwise.errors import TrainingError
 from pixelwise.losses.class_weights import class_weights
-from pixelwise.losses.expression import build_loss, check_loss, own_loss, takes_class_weights
-from pixelwise.metrics.extra import create_metrics
-from pixelwise.models import check_model, count_gmacs, create_model
+from pixelwise.losses.expression import build_loss, own_loss
+from pixelwise.models import count_gmacs, create_model
 from pixelwise.models.base import SegmentationModel
 from pixelwise.models.blocks import batch_normalizations
 from pixelwise.models.model_file import ModelCard, TrainingData, current_versions
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.text import amount
 from pixelwise.training import defaults
-from pixelwise.training.budget import REPORT_KEY, REPORT_S, Budget
+from pixelwise.training.budget import Budget, report_key
+from pixelwise.training.check_names import check_names
 from pixelwise.training.defaults import Facts, Step
+from pixelwise.training.estimates import epoch_seconds, estimate_end, require_an_epoch
 from pixelwise.training.events import Listener, Message, ignore_events
 from pixelwise.training.inputs import (
     Measured,
     batches_of,
-    check_working_size,
     choose_bands,
     preprocessing_of,
     read_and_measure,
     std_of,
 )
-from pixelwise.training.optimizers import describe_optimizer, optimizers
-from pixelwise.training.schedules import schedules
+from pixelwise.training.optimizers import describe_optimizer
+from pixelwise.training.own_parts import NO_OWN_PARTS, OwnParts
 from pixelwise.training.step import TrainingStep
-from pixelwise.training.trial import try_batch
+from pixelwise.training.trial import BatchTooLargeError, try_batch
 from pixelwise.training.warm_start import start_from
-
-NUM_TRIED = 2
-"""Number of validation images evaluated to estimate the duration of a validation."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that a training needs; :meth:`lines` describes it as text.
+    """Everything that a training run needs; :meth:`lines` describes it as text.
 
     Attributes:
         recipe: The recipe with all open entries filled in.
@@ -62,7 +56,7 @@ class Plan:
         card: The card of the future model file, without metrics.
         step: The model on its device, with the recipe's initial weights, and its settings.
         batches: The training batches.
-        budget: The time budget; ``None`` for a training with a number of epochs.
+        budget: The time budget; ``None`` for a training run with a number of epochs.
         seconds_per_epoch: Duration of an epoch without validation, estimated from one batch.
         reasons: Reasons for the choices of open entries.
     """
@@ -125,32 +119,15 @@ class Plan:
         )
 
 
-def check_names(recipe: Recipe, *, loss: Loss | None = None) -> None:
-    """Check names and arguments before any data is read.
+@dataclass(frozen=True)
+class _Parts:
+    """What is the same for every recipe that is tried on the way to a plan."""
 
-    Args:
-        recipe: The recipe.
-        loss: A loss of the caller, in place of the one that the recipe names.
-
-    Raises:
-        PixelwiseError: Both epochs and minutes are given, or a model, one of its arguments or
-            a device is unknown.
-    """
-    if recipe.training.epochs is not None and recipe.training.minutes is not None:
-        raise ConfigError("a training must have either epochs or minutes. Got both. Remove one")
-    create_metrics(recipe.training.metrics)
-    check_model(recipe.model.name, **recipe.model.arguments)
-    if loss is None:
-        check_loss(recipe.training.loss)
-    weights = recipe.training.class_weights
-    if weights not in (None, "none") and not takes_class_weights(recipe.training.loss):
-        raise ConfigError(
-            f"training.class_weights must be none for the loss {recipe.training.loss!r}, which "
-            f"does not use them. Got {weights!r}. Leave it out, or use ce or bce"
-        )
-    optimizers.builder(recipe.training.optimizer)
-    schedules.builder(recipe.training.schedule)
-    check_working_size(recipe)
+    dataset: Dataset
+    measured: Measured
+    model: SegmentationModel
+    machine: Machine
+    own: OwnParts
 
 
 def plan(
@@ -159,7 +136,7 @@ def plan(
     machine: Machine | None = None,
     *,
     started: float | None = None,
-    loss: Loss | None = None,
+    own: OwnParts = NO_OWN_PARTS,
     listener: Listener = ignore_events,
 ) -> Plan:
     """Read and measure the data, fill in the defaults, build the model and try one batch.
@@ -169,13 +146,13 @@ def plan(
         dataset: The data.
         machine: The machine; ``None`` means this one.
         started: Start of a budget in minutes, on the clock of the machine; ``None`` means now.
-        loss: A loss of the caller, in place of the one that the recipe names.
+        own: Objects of the caller, in place of names in the recipe.
         listener: Called with the reading progress and with every choice and its reason.
 
     Raises:
         PixelwiseError: The training would fail; this is found before the first epoch.
     """
-    check_names(recipe, loss=loss)
+    check_names(recipe, own)
     machine = machine or Machine.here(recipe.training.device)
     started = machine.clock() if started is None else started
     found = (
@@ -194,25 +171,27 @@ def plan(
     reasons.append(_initial_weights(model, recipe, dataset))
     model = model.to(machine.device)
     initial = copy.deepcopy(model.state_dict())
-    facts = _facts(recipe, dataset, measured, model, machine)
-    recipe, more = _filled(recipe, facts, defaults.BEFORE_TRIAL)
+    parts = _Parts(dataset, measured, model, machine, own)
+    facts = _facts(recipe, parts)
+    recipe, more, facts = _tried(recipe, parts, facts, started)
     reasons += more
-    facts = _after_trial(recipe, dataset, measured, model, facts, machine, started, loss)
     recipe, more = _filled(recipe, facts, defaults.AFTER_TRIAL)
     reasons += more
     # The trial changed the running statistics of BatchNorm, so the training starts with new ones.
     model.load_state_dict(initial)
-    ready = _assembled(recipe, dataset, measured, model, machine.device, loss)
-    ready = replace(
-        ready, reasons=tuple(reasons), seconds_per_epoch=_seconds_per_epoch(ready, facts)
-    )
+    ready = _assembled(recipe, parts)
+    assert recipe.training.size is not None
+    seconds = epoch_seconds(facts, recipe.training.size, ready.batches.crops_per_epoch)
+    ready = replace(ready, reasons=tuple(reasons), seconds_per_epoch=seconds)
     ready.step.arrange()
     listener(Message("chosen from the data and this machine", tuple(reasons)))
     if recipe.training.minutes is None:
         return ready
     budget = Budget(recipe.training.minutes * 60, started, clock=machine.clock)
-    _estimate_end(budget, ready, machine)
-    _require_an_epoch(ready, budget)
+    predictor = Predictor(ready.model, ready.validation_card, device=ready.device)
+    key = report_key(dataset.class_map.num_classes, measured.statistics.median_size)
+    estimate_end(budget, predictor, ready.validation, machine, key)
+    require_an_epoch(budget, seconds)
     return replace(ready, budget=budget)
 
 
@@ -258,44 +237,52 @@ def _initial_weights(model: SegmentationModel, recipe: Recipe, dataset: Dataset)
     return "weights: initialized at random"
 
 
-def _facts(
-    recipe: Recipe,
-    dataset: Dataset,
-    measured: Measured,
-    model: SegmentationModel,
-    machine: Machine,
-) -> Facts:
+def _facts(recipe: Recipe, parts: _Parts) -> Facts:
+    machine = parts.machine
     speedup = None
     if recipe.training.precision is None and machine.has_bfloat16 is None:
         speedup = machine.bfloat16_speedup()
     return Facts(
-        statistics=measured.statistics,
-        label_mode=dataset.label_mode,
-        augmentation=dataset.augmentation,
+        statistics=parts.measured.statistics,
+        label_mode=parts.dataset.label_mode,
+        augmentation=parts.dataset.augmentation,
         model=recipe.model.name,
-        model_learning_rate=model.learning_rate,
-        has_batchnorm=bool(batch_normalizations(model)),
+        model_learning_rate=parts.model.learning_rate,
+        has_batchnorm=bool(batch_normalizations(parts.model)),
         device=machine.device.type,
         has_bfloat16=machine.has_bfloat16,
         bfloat16_speedup=speedup,
     )
 
 
-def _after_trial(
-    recipe: Recipe,
-    dataset: Dataset,
-    measured: Measured,
-    model: SegmentationModel,
-    facts: Facts,
-    machine: Machine,
-    started: float,
-    loss: Loss | None,
-) -> Facts:
+def _tried(
+    recipe: Recipe, parts: _Parts, facts: Facts, started: float
+) -> tuple[Recipe, list[str], Facts]:
+    """Fill in the batch size and more, and try one batch; an open batch size is halved to fit.
+
+    Returns:
+        The recipe, the reasons, and the facts with the measurements.
+    """
+    while True:
+        filled, reasons = _filled(recipe, facts, defaults.BEFORE_TRIAL)
+        num_crops = filled.training.batch_size or 1
+        try:
+            facts = _after_trial(filled, parts, facts, started)
+            return filled, reasons, facts
+        except BatchTooLargeError:
+            if recipe.training.batch_size is not None or num_crops == 1:
+                raise
+        # Only here, without the error and its frames, is the memory of the batch free.
+        release_memory(parts.machine.device)
+        facts = replace(facts, largest_batch=num_crops // 2)
+
+
+def _after_trial(recipe: Recipe, parts: _Parts, facts: Facts, started: float) -> Facts:
     """Try one batch at full size and measure the duration of a step."""
-    scale = recipe.data.scale or 1.0
-    size = recipe.training.size or defaults.crop_size(measured.statistics, scale)
+    machine, scale = parts.machine, recipe.data.scale or 1.0
+    size = recipe.training.size or defaults.crop_size(parts.measured.statistics, scale)
     full = (defaults.Choice("data.scale", scale), defaults.Choice("training.size", size))
-    tried = _assembled(defaults.apply(recipe, full), dataset, measured, model, machine.device, loss)
+    tried = _assembled(defaults.apply(recipe, full), parts)
     if recipe.training.minutes is not None:
         left = started + recipe.training.minutes * 60 - machine.clock()
         _require_short_step(tried, machine, left)
@@ -307,6 +294,7 @@ def _after_trial(
     )
     return replace(
         facts,
+        tried_size=size,
         seconds_per_crop=trial.seconds_per_crop,
         contiguous_speedup=trial.contiguous_speedup,
     )
@@ -327,8 +315,8 @@ def _require_short_step(tried: Plan, machine: Machine, left_s: float) -> None:
     )  # the backward pass costs twice the forward pass
     if left_s <= 0:
         raise TrainingError(
-            f"reading the data must leave time for training. It took all of the "
-            f"{tried.recipe.training.minutes or 0:g} minutes. Give more --minutes"
+            "reading the data used up the whole budget of "
+            f"{amount(tried.recipe.training.minutes or 0, 'minute')}. Give more --minutes"
         )
     if least_s > left_s:
         raise TrainingError(
@@ -338,16 +326,10 @@ def _require_short_step(tried: Plan, machine: Machine, left_s: float) -> None:
         )
 
 
-def _assembled(
-    recipe: Recipe,
-    dataset: Dataset,
-    measured: Measured,
-    model: SegmentationModel,
-    device: torch.device,
-    loss: Loss | None = None,
-) -> Plan:
+def _assembled(recipe: Recipe, parts: _Parts) -> Plan:
     """Return the plan for a completed recipe."""
-    settings, statistics = recipe.training, measured.statistics
+    dataset, measured, model = parts.dataset, parts.measured, parts.model
+    settings, statistics, device = recipe.training, measured.statistics, parts.machine.device
     assert settings.size
     weights = class_weights(
         settings.class_weights or "none", statistics.class_frequencies, dataset.label_mode
@@ -379,7 +361,9 @@ def _assembled(
         augmentation=recipe.augmentation,
         std=std_of(statistics, card.preprocessing),
         criterion=(
-            own_loss(loss) if loss else build_loss(settings.loss, dataset.label_mode, weights)
+            own_loss(parts.own.loss)
+            if parts.own.loss
+            else build_loss(settings.loss, dataset.label_mode, weights)
         ),
         class_weights=weights,
         precision=settings.precision or "float32",
@@ -387,49 +371,3 @@ def _assembled(
     )
     batches = batches_of(measured.training, statistics, recipe, dataset.label_mode, device=device)
     return Plan(recipe, dataset, measured, card, step, batches, None, math.nan, ())
-
-
-def _seconds_per_epoch(ready: Plan, facts: Facts) -> float:
-    """Estimate the duration of an epoch from the time per crop, scaled by the pixels."""
-    size, scale = ready.recipe.training.size, ready.recipe.data.scale or 1.0
-    assert size is not None
-    full = ready.recipe.training.size if scale == 1 else defaults.crop_size(facts.statistics, 1.0)
-    assert full is not None
-    share = math.prod(size) / math.prod(full)
-    return facts.seconds_per_crop * share * ready.batches.crops_per_epoch
-
-
-def _estimate_end(budget: Budget, ready: Plan, machine: Machine) -> None:
-    """Reserve time for a validation and the report, measured on a few images."""
-    some = spread(ready.validation, NUM_TRIED)
-    predictor = Predictor(ready.model, ready.validation_card, device=ready.device)
-    budget.report_s = machine.recalled(REPORT_KEY, REPORT_S)
-    seconds = []
-    for detailed in (False, True):
-        started = machine.clock()
-        with suppress(DataError):  # these few images may have no labeled pixels
-            evaluate_samples(predictor, iter(some), len(some), detailed=detailed)
-        seconds.append((machine.clock() - started) / len(some))
-    budget.validation_s = seconds[0] * len(ready.validation)
-    budget.finish_s_per_image = seconds[1]
-    budget.finish_s = seconds[1] * len(ready.validation)
-
-
-def _require_an_epoch(ready: Plan, budget: Budget) -> None:
-    """Check that the budget holds at least one epoch.
-
-    Raises:
-        TrainingError: The budget is too short; the message names one that fits.
-    """
-    left = max(0.0, budget.for_steps_s)
-    epochs = left / ready.seconds_per_epoch
-    if epochs >= 1:
-        return
-    overhead = budget.seconds - budget.for_steps_s
-    needed = math.ceil((overhead + 1.2 * ready.seconds_per_epoch) / 6) / 10
-    raise TrainingError(
-        f"the budget must allow at least one epoch. {epochs:.2g} epochs fit: one takes about "
-        f"{ready.seconds_per_epoch:.0f} s, and of {budget.seconds:.0f} s {max(left, 0):.0f} s are "
-        f"left for it after reading, validation and report. Give --minutes {needed:g} or more, a "
-        "smaller model, or a smaller --set data.scale"
-    )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 from pixelwise.config import Recipe, load_recipe
 from pixelwise.data.dataset import Dataset
 from pixelwise.errors import ConfigError, ModelFileError
-from pixelwise.files import write_text
+from pixelwise.files import file_names, free_folder, make_folder, write_text, writing
 from pixelwise.models.model_file import MODEL_NAME, ModelCard
 from pixelwise.text import amount
 from pixelwise.training.checkpoint import CHECKPOINT_NAME
@@ -51,7 +53,7 @@ def load_notes(folder: Path) -> Notes:
         problems = tuple(WarningRaised(**problem) for problem in content["problems"])
         return Notes(tuple(map(str, content["reasons"])), problems)
     except (OSError, ValueError, KeyError, TypeError):
-        return Notes()  # trainings and reports work without the notes
+        return Notes()  # training runs and reports work without the notes
 
 
 def save_notes(folder: Path, notes: Notes) -> None:
@@ -83,6 +85,21 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
         raise ModelFileError(
             f"{path} must be the history of a run. It cannot be read: {error}. Restore or remove it"
         ) from error
+
+
+def write_history(folder: Path, history: Sequence[dict[str, Any]]) -> None:
+    """Write the history of a run atomically, one row per epoch.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    text = io.StringIO()
+    # A metric that is undefined at first has no column in the first rows.
+    columns = list(dict.fromkeys(name for row in history for name in row))
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    write_text(folder / HISTORY_NAME, text.getvalue())
 
 
 def recipe_in(run: Path) -> Recipe | None:
@@ -159,7 +176,7 @@ def require_run(run: Path) -> Recipe:
     for name in (RECIPE_NAME, MODEL_NAME):
         if not (run / name).is_file():
             raise ModelFileError(
-                f"RUN must be a run folder. {run} holds no {name}. Give a folder written by "
+                f"RUN must be a run folder. {run} contains no {name}. Give a folder written by "
                 "pixelwise train"
             )
     return load_recipe(run / RECIPE_NAME)
@@ -174,21 +191,53 @@ def new_run_folder(out: Path | str | None, model: str, data: str) -> Path:
         data: Name of the data set.
 
     Raises:
-        ConfigError: The folder holds a run, which is never overwritten.
+        ConfigError: The folder contains a run, which is never overwritten.
     """
     if out is None:
-        base = Path("runs") / f"{model}-{data}"
-        number = 1
-        folder = base
-        while folder.exists():
-            number += 1
-            folder = base.with_name(f"{base.name}-{number}")
-        return folder
+        # A name such as smp:unet:resnet34 is not valid in a file name everywhere.
+        (name,) = file_names([f"{model}-{data}"])
+        return free_folder(Path("runs") / name)
     folder = Path(out)
     held = [name for name in RUN_FILES if (folder / name).exists()]
     if held:
         raise ConfigError(
-            f"--out must be a new folder. {folder} holds a run ({', '.join(held)}). "
+            f"--out must be a new folder. {folder} contains a run ({', '.join(held)}). "
             "Choose another, or resume that run with --resume"
         )
     return folder
+
+
+def claim_run_folder(out: Path | str | None, model: str, data: str) -> Path:
+    """Create the folder of a new run, so that no other training that starts now can take it.
+
+    Args:
+        out: As for :func:`new_run_folder`.
+        model: Name of the architecture.
+        data: Name of the data set.
+
+    Returns:
+        The folder, with an empty recipe.
+
+    Raises:
+        ConfigError: The folder holds a run, maybe since a moment ago.
+        OutputError: The folder cannot be created.
+    """
+    while True:
+        folder = new_run_folder(out, model, data)
+        make_folder(folder.parent)
+        with writing(folder):
+            try:
+                folder.mkdir(exist_ok=out is not None)
+                (folder / RECIPE_NAME).touch(exist_ok=False)
+                return folder
+            except FileExistsError:
+                # Another training was faster, or --out is a file.
+                if out is not None and not folder.is_dir():
+                    raise
+
+
+def give_back_run_folder(folder: Path) -> None:
+    """Remove a claimed folder in which nothing was written, after an error."""
+    with suppress(OSError):  # the folder may hold other files of the user
+        (folder / RECIPE_NAME).unlink()
+        folder.rmdir()

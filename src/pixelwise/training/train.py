@@ -9,23 +9,27 @@ from pathlib import Path
 from pixelwise.classes import Unexpected
 from pixelwise.config import Recipe, load_recipe, with_values
 from pixelwise.data.dataset import Dataset, open_as_in
-from pixelwise.devices import Machine, processor_for_training
-from pixelwise.errors import ConfigError, DataError, ModelFileError, TrainingError
-from pixelwise.files import make_folder, write_text
+from pixelwise.devices import Machine, is_out_of_memory, processor_for_training
+from pixelwise.errors import ConfigError, DataError, ModelFileError, PixelwiseError, TrainingError
+from pixelwise.files import write_text
 from pixelwise.losses.base import Loss
 from pixelwise.losses.expression import name_of_loss
 from pixelwise.models.base import FRESH_ONLY
 from pixelwise.models.model_file import MODEL_NAME, load_model_file
 from pixelwise.text import NOTHING_YET, RUN_AS_BEFORE
 from pixelwise.training.budget import start_of_budget
+from pixelwise.training.check_names import check_names
 from pixelwise.training.diagnostics.sanity_check import overfit_one_batch
 from pixelwise.training.events import Listener, Message, ignore_events
 from pixelwise.training.finish import Outcome, finish
 from pixelwise.training.loop import Trainer
-from pixelwise.training.plan import Plan, check_names, plan
+from pixelwise.training.own_parts import OwnParts
+from pixelwise.training.plan import Plan, plan
 from pixelwise.training.run_folder import (
     RECIPE_NAME,
+    claim_run_folder,
     difference_from_run,
+    give_back_run_folder,
     new_run_folder,
     other_data,
 )
@@ -132,30 +136,62 @@ def train(
         run = None
     if wanted.data.path is None:
         raise ConfigError("train needs DATA: a folder of labeled images, or a dataset card")
-    own_loss = loss if callable(loss) else None
-    check_names(wanted, loss=own_loss)
+    own = OwnParts(loss=loss if callable(loss) else None)
+    check_names(wanted, own)
     with processor_for_training():
         with _interrupted_with(RUN_AS_BEFORE if resume else NOTHING_YET):
             dataset = _data_of_run(wanted, run) if run else open_as_in(wanted.data)
-            folder = run or new_run_folder(out, wanted.model.name, dataset.path.resolve().name)
+            names = (wanted.model.name, dataset.path.resolve().name)
+            folder = run or new_run_folder(out, *names)
             listener(Message("data", dataset.notes))
             machine = Machine.here(wanted.training.device)
-            ready = plan(
-                wanted, dataset, machine, started=started, loss=own_loss, listener=listener
-            )
+            ready = plan(wanted, dataset, machine, started=started, own=own, listener=listener)
             if dry_run:
                 listener(Message("plan", ready.summary()))
                 return Outcome(folder, ready)
             if sanity_check:
-                _require_sanity(ready, listener)
-            trainer = Trainer(ready, folder, listener)
-            if resume:
+                with _fitting_into_memory(ready):
+                    _require_sanity(ready, listener)
+            if run:
+                trainer = Trainer(ready, run, listener)
                 trainer.resume()
-        if not resume:  # the first files of the run are written after all checks
-            make_folder(folder)
-            write_text(folder / RECIPE_NAME, ready.recipe.to_yaml())
-        trainer.run()
-        return finish(ready, trainer, machine, listener)
+            else:  # the first files of the run are written after all checks
+                trainer = _begun(ready, claim_run_folder(out, *names), listener)
+        with _fitting_into_memory(ready):
+            trainer.run()
+            return finish(ready, trainer, machine, listener)
+
+
+@contextmanager
+def _fitting_into_memory(ready: Plan) -> Iterator[None]:
+    """Turn an error for want of memory after the trial of a batch into one that says what to do.
+
+    Raises:
+        TrainingError: The device has too little memory.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, PixelwiseError) or not is_out_of_memory(error):
+            raise
+        height, width = ready.card.training_size
+        raise TrainingError(
+            f"the training must fit into the memory of the device ({ready.device.type}). It ran "
+            f"out of memory with {ready.recipe.training.batch_size} crops of {height} x {width}. "
+            "End other programs that use this memory and resume the run with --resume, or start a "
+            "new run with a smaller --batch-size or --size"
+        ) from error
+
+
+def _begun(ready: Plan, folder: Path, listener: Listener) -> Trainer:
+    """Return the trainer of a new run, whose recipe is written into its claimed folder."""
+    try:
+        trainer = Trainer(ready, folder, listener)
+        write_text(folder / RECIPE_NAME, ready.recipe.to_yaml())
+    except BaseException:
+        give_back_run_folder(folder)
+        raise
+    return trainer
 
 
 def _run_to_resume(
@@ -169,7 +205,7 @@ def _run_to_resume(
     """
     if out is None or not (Path(out) / RECIPE_NAME).is_file():
         raise ModelFileError(
-            f"--resume needs --out with the folder of a run. {out} holds no {RECIPE_NAME}"
+            f"--resume needs --out with the folder of a run. {out} contains no {RECIPE_NAME}"
         )
     # A loss given as a function is compared by name below, as it cannot be in the recipe.
     free = {"data.path", "training.device", "training.loss"}
@@ -177,8 +213,8 @@ def _run_to_resume(
     if changed or is_changed:
         names = ", ".join(sorted(key.partition(".")[2] for key in changed))
         raise ConfigError(
-            "a resumed run must keep its recipe, so that it ends as if it was never stopped. Got "
-            f"{names or 'another recipe'} as well. Remove it, or start a new run"
+            "a resumed run must keep its recipe, so that the result is the same as without the "
+            f"interruption. Got {names or 'another recipe'} as well. Remove it, or start a new run"
         )
     return Path(out)
 
@@ -194,8 +230,8 @@ def _data_of_run(recipe: Recipe, folder: Path) -> Dataset:
         dataset = open_as_in(recipe.data)
     except DataError as error:
         raise type(error)(
-            f"{recipe.data.path} is not the data set that the run in {folder} was trained on, as "
-            f"data.path of its {RECIPE_NAME} or DATA says: {error}"
+            f"the data set of the run in {folder} cannot be opened at {recipe.data.path} "
+            f"(data.path of its {RECIPE_NAME}, or DATA): {error}"
         ) from error
     try:
         _, card = load_model_file(folder / MODEL_NAME)

@@ -1,4 +1,4 @@
-"""Try one batch before training: whether it fits into memory, and how long a step takes."""
+"""Tries one batch before training: whether it fits into memory, and how long a step takes."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ LONG_STEP_GMACS = 5.0
 """Steps with fewer multiplications (in 10 ** 9, of the forward pass) keep channels last, because
 the gain would be smaller than the noise of the measurement."""
 
+NUM_MOMENTS = 2
+"""Values that Adam keeps per weight."""
+
 ROUNDS = (2, 6)
 """Minimum and maximum number of timed steps per memory format."""
 
@@ -28,6 +31,10 @@ TRIAL_S = 3.0
 
 CLOSE = (0.9, 1.35)
 """Range of ratios in which two formats are nearly equal and need more rounds."""
+
+
+class BatchTooLargeError(TrainingError):
+    """A batch does not fit into the memory of the device."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +55,8 @@ def try_batch(step: TrainingStep, batch: Batch, machine: Machine, *, is_format_o
     """Run a few forward and backward passes of a batch.
 
     The faster memory format is measured once per machine, model and batch and stored, so that a
-    later training on a busy machine makes the same choice. The duration of a step is measured each
-    time, because it does depend on the load.
+    later training run on a busy machine makes the same choice. The duration of a step is measured
+    each time, because it does depend on the load.
 
     Args:
         step: Model and settings, at full size.
@@ -58,10 +65,11 @@ def try_batch(step: TrainingStep, batch: Batch, machine: Machine, *, is_format_o
         is_format_open: Whether the memory format may be chosen.
 
     Raises:
-        TrainingError: The loss is not finite, or the batch does not fit into memory.
+        TrainingError: The loss is not finite.
+        BatchTooLargeError: The batch does not fit into memory.
     """
     model, shape = step.model, list(batch.image.shape)
-    run_once(step, batch)
+    run_once(step, batch, num_moments=NUM_MOMENTS)
     speedup = None
     gmacs = count_gmacs(model, (shape[2], shape[3])) * shape[0]
     if is_format_open and machine.device.type == "cpu" and gmacs >= LONG_STEP_GMACS:
@@ -85,21 +93,32 @@ def _contiguous_speedup(step: TrainingStep, batch: Batch, machine: Machine) -> f
     return last / contiguous
 
 
-def run_once(step: TrainingStep, batch: Batch) -> None:
+def run_once(step: TrainingStep, batch: Batch, *, num_moments: int = 0) -> None:
     """Run one forward and backward pass without changing the weights.
 
+    Args:
+        step: Model and settings.
+        batch: The batch.
+        num_moments: Number of values per weight that the optimizer will keep beside the gradient;
+            their memory is occupied during the passes.
+
     Raises:
-        TrainingError: The loss is not finite, or the batch does not fit into memory.
+        TrainingError: The loss is not finite.
+        BatchTooLargeError: The batch does not fit into memory.
     """
     try:
+        weights = [one for one in step.model.parameters() for _ in range(num_moments)]
+        moments = [torch.empty_like(one) for one in weights]
         loss = step.loss(batch, random_for(Chance.STEP, 0))
         loss.backward()  # type: ignore[no-untyped-call]
         value = loss.item()
+        del moments
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         count, _, height, width = batch.image.shape
-        raise TrainingError(
+        step.model.zero_grad(set_to_none=True)
+        raise BatchTooLargeError(
             f"one batch must fit into the memory of the device ({step.device.type}). "
             f"{count} crops of {height} x {width} do not. Use a smaller --batch-size or --size"
         ) from error

@@ -1,0 +1,21 @@
+"""The objects that a caller of ``train`` gives in place of names in the recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pixelwise.losses.base import Loss
+
+
+@dataclass(frozen=True)
+class OwnParts:
+    """Objects of the caller; ``None`` means that the recipe decides.
+
+    Attributes:
+        loss: A loss; see :data:`pixelwise.losses.base.Loss`.
+    """
+
+    loss: Loss | None = None
+
+
+NO_OWN_PARTS = OwnParts()
