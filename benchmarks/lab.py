@@ -19,14 +19,18 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
-from pixelwise.losses.losses import constant_loss
 
 from pixelwise.data.dataset import open_dataset
 from pixelwise.data.digits import DigitOptions, load_digit_source, make_digits, write_digits
 from pixelwise.errors import PixelwiseError
 from pixelwise.lab.catalog import list_entries, load_entry
 from pixelwise.lab.run import run_entry
+from pixelwise.label_modes import mode_of
+from pixelwise.losses.base import LIKELIHOOD
+from pixelwise.losses.expression import build_loss
+from pixelwise.losses.mean_loss import MeanLoss
 from pixelwise.transforms.statistics import measure
 
 MUST_FALL_TO = 0.9
@@ -95,10 +99,13 @@ def smaller(name: str, epochs: int) -> list[str]:
 def loss_without_looking(data: Path) -> float:
     """Of the best prediction that is the same whatever the image, on the validation split."""
     dataset = open_dataset(data)
-    validation = (dataset.load(record) for record in dataset.split("val"))
-    return constant_loss(
-        measure(validation, dataset.class_map).class_frequencies, dataset.label_mode
-    )
+    validation = [dataset.load(record) for record in dataset.split("val")]
+    shares = torch.tensor(measure(validation, dataset.class_map).class_frequencies)
+    logits = mode_of(dataset.label_mode).constant_logits(shares, torch.ones_like(shares)).float()
+    mean = MeanLoss(build_loss(LIKELIHOOD, dataset.label_mode), dataset.label_mode)
+    for sample in validation:
+        mean.add(logits.view(-1, 1, 1).expand(-1, *sample.image.shape[:2]), sample.mask)
+    return mean.mean
 
 
 def losses_of(name: str, data: Path, out: Path, epochs: int) -> tuple[list[float], list[float]]:
