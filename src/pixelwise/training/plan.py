@@ -41,6 +41,7 @@ from pixelwise.training.inputs import (
 )
 from pixelwise.training.step import TrainingStep
 from pixelwise.training.trial import try_batch
+from pixelwise.transforms.own_transform import OwnTransform, check_transform
 
 NUM_TRIED = 2
 """Number of validation images evaluated to estimate the duration of a validation."""
@@ -119,13 +120,14 @@ class Plan:
         )
 
 
-def check_names(recipe: Recipe) -> None:
+def check_names(recipe: Recipe, augmentation: OwnTransform | None = None) -> None:
     """Check names and arguments before any data is read.
 
     Raises:
         PixelwiseError: Both epochs and minutes are given, or a model, one of its arguments or
-            a device is unknown.
+            a device is unknown, or the augmentation is missing.
     """
+    check_transform(recipe.augmentation.transform, augmentation)
     if recipe.training.epochs is not None and recipe.training.minutes is not None:
         raise ConfigError("a training must have either epochs or minutes. Got both. Remove one")
     create_metrics(recipe.training.metrics)
@@ -139,6 +141,7 @@ def plan(
     machine: Machine | None = None,
     *,
     started: float | None = None,
+    augmentation: OwnTransform | None = None,
     listener: Listener = ignore_events,
 ) -> Plan:
     """Read and measure the data, fill in the defaults, build the model and try one batch.
@@ -148,12 +151,13 @@ def plan(
         dataset: The data.
         machine: The machine; ``None`` means this one.
         started: Start of a budget in minutes, on the clock of the machine; ``None`` means now.
+        augmentation: A callable that augments the crops in place of the recipe.
         listener: Called with the reading progress and with every choice and its reason.
 
     Raises:
         PixelwiseError: The training would fail; this is found before the first epoch.
     """
-    check_names(recipe)
+    check_names(recipe, augmentation)
     machine = machine or Machine.here(recipe.training.device)
     started = machine.clock() if started is None else started
     found = (
@@ -162,7 +166,7 @@ def plan(
     )
     recipe, reasons = _with(recipe, (*found, *choose_bands(recipe, dataset)))
     check = QuickCheck(dataset.class_map)
-    measured = read_and_measure(recipe, dataset, listener, check)
+    measured = replace(read_and_measure(recipe, dataset, listener, check), transform=augmentation)
     if check.lines():
         listener(
             Message("notes on the data (for details, run: pixelwise data check)", check.lines())
@@ -268,12 +272,8 @@ def _after_trial(
     if recipe.training.minutes is not None:
         left = started + recipe.training.minutes * 60 - machine.clock()
         _require_short_step(tried, machine, left)
-    trial = try_batch(
-        tried.step,
-        next(tried.batches.epoch(0)),
-        machine,
-        is_format_open=recipe.training.memory_format is None,
-    )
+    is_open = recipe.training.memory_format is None
+    trial = try_batch(tried.step, next(tried.batches.epoch(0)), machine, is_format_open=is_open)
     return replace(
         facts,
         seconds_per_crop=trial.seconds_per_crop,
@@ -291,9 +291,8 @@ def _require_short_step(tried: Plan, machine: Machine, left_s: float) -> None:
     assert size is not None
     count = tried.recipe.training.batch_size or 1
     gmacs = count_gmacs(tried.model, size) * count
-    least_s = (
-        3 * 2 * gmacs / machine.gflops(tried.step.precision)
-    )  # the backward pass costs twice the forward pass
+    # The backward pass costs twice the forward pass.
+    least_s = 3 * 2 * gmacs / machine.gflops(tried.step.precision)
     if left_s <= 0:
         raise TrainingError(
             f"reading the data must leave time for training. It took all of the "
@@ -349,7 +348,9 @@ def _assembled(
         precision=settings.precision or "float32",
         memory_format=settings.memory_format or "channels_last",
     )
-    batches = batches_of(measured.training, statistics, recipe, dataset.label_mode, device=device)
+    batches = batches_of(
+        measured.training, statistics, recipe, card.label_mode, measured.transform, device=device
+    )
     return Plan(recipe, dataset, measured, card, step, batches, None, math.nan, ())
 
 
@@ -357,8 +358,7 @@ def _seconds_per_epoch(ready: Plan, facts: Facts) -> float:
     """Estimate the duration of an epoch from the time per crop, scaled by the pixels."""
     size, scale = ready.recipe.training.size, ready.recipe.data.scale or 1.0
     assert size is not None
-    full = ready.recipe.training.size if scale == 1 else defaults.crop_size(facts.statistics, 1.0)
-    assert full is not None
+    full = size if scale == 1 else defaults.crop_size(facts.statistics, 1.0)
     share = math.prod(size) / math.prod(full)
     return facts.seconds_per_crop * share * ready.batches.crops_per_epoch
 

@@ -27,6 +27,7 @@ from pixelwise.training.run_folder import (
     new_run_folder,
     other_data,
 )
+from pixelwise.transforms.own_transform import OwnTransform, check_transform, transform_name
 
 
 def train(
@@ -50,6 +51,7 @@ def train(
     dry_run: bool = False,
     seed: int | None = None,
     device: str | None = None,
+    augmentation: OwnTransform | None = None,
     listener: Listener = ignore_events,
 ) -> Outcome:
     """Train a model on a folder of labeled images.
@@ -79,6 +81,10 @@ def train(
         dry_run: Stop before the first step, with the plan in the outcome; nothing is written.
         seed: Random seed of weights, order, crops and dropout.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        augmentation: A callable that augments each crop in place of the recipe, which keeps crop
+            and ``scale``: ``v2.Compose([...])`` of torchvision, a transform of albumentations, or
+            a function; see :data:`pixelwise.transforms.own_transform.OwnTransform`. A resumed run
+            needs it again.
         listener: Called with each event; see :mod:`pixelwise.training.events`.
 
     Returns:
@@ -96,6 +102,7 @@ def train(
         0.84
     """
     started = start_of_budget()
+    check_transform(None, augmentation)
     given = {
         "data.path": None if data is None else str(data),
         "data.split": split,
@@ -110,23 +117,29 @@ def train(
         "training.size": size,
         "training.seed": seed,
         "training.device": device,
+        "augmentation.transform": None if augmentation is None else transform_name(augmentation),
     }
     if resume:
         run = _run_to_resume(out, given, is_changed=bool(overrides or recipe))
-        wanted = with_values(_recipe_as_begun(run / RECIPE_NAME), given, "train")
+        begun = _recipe_as_begun(run / RECIPE_NAME)
+        wanted = with_values(begun, given, "train")
+        _require_same_transform(begun, wanted)
     else:
         wanted = with_values(_base_recipe(recipe, overrides), given, "train")
         run = None
     if wanted.data.path is None:
         raise ConfigError("train needs DATA: a folder of labeled images, or a dataset card")
-    check_names(wanted)
+    check_names(wanted, augmentation)
     with processor_for_training():
         with _interrupted_with(RUN_AS_BEFORE if resume else NOTHING_YET):
             dataset = _data_of_run(wanted, run) if run else open_as_in(wanted.data)
             folder = run or new_run_folder(out, wanted.model.name, dataset.path.resolve().name)
             listener(Message("data", dataset.notes))
             machine = Machine.here(wanted.training.device)
-            ready = plan(wanted, dataset, machine, started=started, listener=listener)
+            ready = plan(
+                wanted, dataset, machine, started=started, augmentation=augmentation,
+                listener=listener,
+            )  # fmt: skip
             if dry_run:
                 listener(Message("plan", ready.summary()))
                 return Outcome(folder, ready)
@@ -155,7 +168,7 @@ def _run_to_resume(
         raise ModelFileError(
             f"--resume needs --out with the folder of a run. {out} holds no {RECIPE_NAME}"
         )
-    free = {"data.path", "training.device"}
+    free = {"data.path", "training.device", "augmentation.transform"}
     changed = [key for key, value in given.items() if value is not None and key not in free]
     if changed or is_changed:
         names = ", ".join(sorted(key.partition(".")[2] for key in changed))
@@ -164,6 +177,21 @@ def _run_to_resume(
             f"{names or 'another recipe'} as well. Remove it, or start a new run"
         )
     return Path(out)
+
+
+def _require_same_transform(begun: Recipe, wanted: Recipe) -> None:
+    """Check that a resumed run gets the augmentation that it was started with.
+
+    Raises:
+        ConfigError: It gets another one.
+    """
+    before, now = begun.augmentation.transform, wanted.augmentation.transform
+    if now != before:
+        raise ConfigError(
+            "a resumed run must keep its augmentation, so that it ends as if it was never stopped. "
+            f"It was started with {before or 'none'}. Got {now}. Give the same one, or start a new "
+            "run"
+        )
 
 
 def _data_of_run(recipe: Recipe, folder: Path) -> Dataset:
