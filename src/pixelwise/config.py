@@ -215,6 +215,10 @@ class TrainingRecipe(_Section):
     memory_format: Literal["channels_last", "contiguous"] | None = None
 
 
+KEPT = ("scale", "transform")
+"""Entries of the augmentation that a callable does not replace."""
+
+
 class AugmentationRecipe(_Section):
     """The augmentation in training, jointly of image and mask.
 
@@ -259,8 +263,8 @@ class AugmentationRecipe(_Section):
     @model_validator(mode="after")
     def _check_alone(self) -> Self:
         if self.transform is not None:
-            replaced = set(type(self).model_fields) - {"transform", "scale"}
-            names = [name for name in type(self).model_fields if name in replaced & self.entries_on]
+            fields = type(self).model_fields
+            names = [name for name in fields if self.is_on(name) and name not in KEPT]
             if names:
                 raise ValueError(
                     "a callable augmentation replaces the entries of the recipe except scale. Got "
@@ -268,10 +272,14 @@ class AugmentationRecipe(_Section):
                 )
         return self
 
+    def is_on(self, name: str) -> bool:
+        """Return whether an entry changes a crop; an open entry does not."""
+        return getattr(self, name) not in (None, getattr(NO_AUGMENTATION, name))
+
     @property
     def entries_on(self) -> set[str]:
-        """Names of the entries that change a crop; open entries are not among them."""
-        return {name for name, value in self if value not in (None, getattr(NO_AUGMENTATION, name))}
+        """Names of the entries that change a crop."""
+        return {name for name in type(self).model_fields if self.is_on(name)}
 
 
 NO_AUGMENTATION = AugmentationRecipe(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pixelwise.classes import LabelMode
-from pixelwise.config import NO_AUGMENTATION, AugmentationRecipe, Recipe
+from pixelwise.config import KEPT, NO_AUGMENTATION, AugmentationRecipe, Recipe
 from pixelwise.data.batches import crops_per_image
 from pixelwise.devices import MIN_SPEEDUP
 from pixelwise.label_modes import mode_of
@@ -186,7 +186,7 @@ def choose_augmentation(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
     for name in NO_AUGMENTATION.model_dump(exclude_none=True):
         if getattr(recipe.augmentation, name) is not None:
             continue
-        if transform is not None and name != "scale":
+        if transform is not None and name not in KEPT:
             values[name] = getattr(NO_AUGMENTATION, name)
             continue
         values[name] = advised.get(name, getattr(defaults, name))

@@ -97,7 +97,7 @@ def augment(
         image, mask = image.flip(-2), mask.flip(-2)
     if is_transposed:
         image, mask = image.transpose(-1, -2), mask.transpose(-1, -2)
-    return _with_steps(_padded(image, mask, size, label_mode), recipe, label_mode, rng)
+    return apply_steps(_padded(image, mask, size, label_mode), recipe, label_mode, rng)
 
 
 def jitter(
@@ -170,16 +170,15 @@ def _zoom_if_transposed(
     return min(needed, largest)
 
 
-def _with_steps(
+def apply_steps(
     sample: TensorSample,
     recipe: AugmentationRecipe,
     label_mode: LabelMode,
     rng: np.random.Generator,
 ) -> TensorSample:
     """Apply the optional steps that are on."""
-    entries_on = recipe.entries_on
     for step in STEPS:
-        if step.key not in entries_on:
+        if not recipe.is_on(step.key):
             continue
         entry = getattr(recipe, step.key)
         if step.draw_movement is not None:

@@ -95,7 +95,7 @@ def check_channels(recipe: AugmentationRecipe, in_channels: int) -> None:
         ConfigError: A step needs another number of channels.
     """
     for step in STEPS:
-        if step.channels not in (None, in_channels) and step.key in recipe.entries_on:
+        if step.channels not in (None, in_channels) and recipe.is_on(step.key):
             raise ConfigError(
                 f"augmentation.{step.key} needs images of {step.channels} channels (red, green, "
                 f"blue). Got {in_channels}. Set augmentation.{step.key}=0, or choose "
