@@ -114,6 +114,18 @@ def test_a_file_that_is_no_recipe_is_refused_by_name(tmp_path, content):
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "rotation=181", "rotation=-1", "hue=0.6", "saturation=1.5", "blur=2", "blur=[2, 1]",
+        "blur=[-1, 1]", "noise=-0.1", "noise=.inf", "elastic=.nan", "elastic=-3", "rotatoin=3",
+    ],
+)  # fmt: skip
+def test_an_augmentation_out_of_its_range_is_refused(entry):
+    with pytest.raises(ConfigError, match=entry.partition("=")[0]):
+        load_recipe(overrides=[f"augmentation.{entry}"])
+
+
 def test_a_missing_recipe_is_refused_by_name(tmp_path):
     with pytest.raises(ConfigError, match=r"nothing\.yaml must be a readable YAML file"):
         load_recipe(tmp_path / "nothing.yaml")
@@ -155,6 +167,8 @@ recipes = st.builds(
         orientation=maybe(st.sampled_from(["fixed", "free"])),
         scale=maybe(st.tuples(shares, shares).map(sorted).map(tuple)),
         contrast=maybe(shares),
+        rotation=maybe(st.floats(0, 180)),
+        blur=maybe(st.tuples(shares, shares).map(sorted).map(tuple)),
     ),
 )
 

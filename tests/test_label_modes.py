@@ -13,7 +13,7 @@ import pixelwise
 from pixelwise.classes import ClassMap, LabelMode
 from pixelwise.label_modes import MODES, Multiclass, Multilabel, mode_of
 from pixelwise.metrics.confusion import COUNTS
-from pixelwise.transforms.augmentation import RESIZE_MASK
+from pixelwise.transforms.augmentation import MASK_INTERPOLATION, RESIZE_MASK
 
 NAMES = ["multiclass", "multilabel"]
 NUM_CLASSES, HEIGHT, WIDTH = 4, 9, 7
@@ -73,7 +73,7 @@ def test_every_label_mode_of_a_recipe_has_its_object():
 
 
 def test_each_package_has_an_entry_for_every_mode():
-    assert list(COUNTS) == list(RESIZE_MASK) == NAMES
+    assert list(COUNTS) == list(RESIZE_MASK) == list(MASK_INTERPOLATION) == NAMES
 
 
 def _compares_a_mode(path):

@@ -27,6 +27,7 @@ from pixelwise.schemas import read_yaml, validated
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Weight = Annotated[float, Field(gt=0)]
+Strength = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Size = tuple[Positive, Positive]
 Bands = Annotated[tuple[Positive, ...], Field(min_length=1)]
 Denoise = Literal["none", "median", "nl-means"]
@@ -230,6 +231,10 @@ class TrainingRecipe(_Section):
     memory_format: Literal["channels_last", "contiguous"] | None = None
 
 
+KEPT = ("scale", "transform")
+"""Entries of the augmentation that a callable does not replace."""
+
+
 class AugmentationRecipe(_Section):
     """The augmentation in training, jointly of image and mask.
 
@@ -239,18 +244,65 @@ class AugmentationRecipe(_Section):
         scale: Smallest and largest factor by which a crop is zoomed.
         brightness: Maximum shift, as a fraction of the image's standard deviation.
         contrast: Maximum relative change of the contrast.
+        rotation: Maximum angle of a free rotation, in degrees; 0 is off.
+        elastic: Maximum standard deviation of smooth random shifts, in pixels; 0 is off.
+        hue: Maximum shift of the hue, 0.5 is half the color circle; 0 is off. For three channels.
+        saturation: Maximum relative change of the saturation; 0 is off. For three channels.
+        blur: Smallest and largest standard deviation of a Gaussian blur, in pixels; ``[0, 0]`` is
+            off.
+        noise: Maximum standard deviation of Gaussian noise, as a fraction of the crop's standard
+            deviation in each channel; 0 is off.
+        transform: The callable that was given as ``train(augmentation=...)``, for information. It
+            replaces all entries but ``scale``; a recipe cannot hold the callable itself.
     """
 
     orientation: Literal["fixed", "mirrored", "free"] | None = None
     scale: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] | None = None
     brightness: Annotated[float, Field(ge=0)] | None = None
     contrast: Annotated[float, Field(ge=0, lt=1)] | None = None
+    rotation: Annotated[float, Field(ge=0, le=180)] | None = None
+    elastic: Strength | None = None
+    hue: Annotated[float, Field(ge=0, le=0.5)] | None = None
+    saturation: Annotated[float, Field(ge=0, le=1)] | None = None
+    blur: tuple[Strength, Strength] | None = None
+    noise: Strength | None = None
+    transform: str | None = None
 
     @model_validator(mode="after")
     def _check_order(self) -> Self:
         if self.scale is not None and self.scale[0] > self.scale[1]:
             raise ValueError("scale must go from the smaller to the larger factor")
+        if self.blur is not None and self.blur[0] > self.blur[1]:
+            raise ValueError("blur must go from the smaller to the larger standard deviation")
         return self
+
+    @model_validator(mode="after")
+    def _check_alone(self) -> Self:
+        if self.transform is not None:
+            fields = type(self).model_fields
+            names = [name for name in fields if self.is_on(name) and name not in KEPT]
+            if names:
+                raise ValueError(
+                    "a callable augmentation replaces the entries of the recipe except scale. Got "
+                    f"{', '.join(names)} as well. Remove them, or the callable"
+                )
+        return self
+
+    def is_on(self, name: str) -> bool:
+        """Return whether an entry changes a crop; an open entry does not."""
+        return getattr(self, name) not in (None, getattr(NO_AUGMENTATION, name))
+
+    @property
+    def entries_on(self) -> set[str]:
+        """Names of the entries that change a crop."""
+        return {name for name in type(self).model_fields if self.is_on(name)}
+
+
+NO_AUGMENTATION = AugmentationRecipe(
+    orientation="fixed", scale=(1, 1), brightness=0, contrast=0,
+    rotation=0, elastic=0, hue=0, saturation=0, blur=(0, 0), noise=0,
+)  # fmt: skip
+"""Every entry is off."""
 
 
 class Recipe(_Section):

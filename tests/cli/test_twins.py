@@ -7,7 +7,7 @@ from pixelwise.cli.train import command
 
 RENAMED = {"set_": "overrides", "from_": "start_from"}
 CLI_ONLY = {"as_json"}
-PYTHON_ONLY = {"listener"}
+PYTHON_ONLY = {"listener", "augmentation"}
 
 
 def test_the_command_line_and_python_take_the_same_arguments():

@@ -61,6 +61,22 @@ def test_every_step_leaves_the_recipe_that_it_is_given():
         assert recipe.model_dump() == before
 
 
+def test_augmentation_that_is_off_is_filled_in_and_not_told():
+    recipe, reasons = filled(advice=AugmentationRecipe(elastic=4))
+    assert recipe.augmentation.elastic == 4
+    assert recipe.augmentation.rotation == recipe.augmentation.noise == 0
+    assert "elastic 4.0 (from the dataset card)" in reasons
+    assert "rotation" not in reasons
+
+
+def test_a_callable_leaves_only_the_scale_to_be_chosen():
+    recipe = Recipe.model_validate({"augmentation": {"transform": "mine:flip"}})
+    advice = AugmentationRecipe(orientation="free", scale=(1, 2), hue=0.1)
+    recipe, reasons = taken(recipe, facts(advice=advice), defaults.choose_augmentation)
+    assert recipe.augmentation.entries_on == {"scale", "transform"}
+    assert reasons == "augmentation: scale (1.0, 2.0) (from the dataset card), then mine:flip"
+
+
 def test_a_complete_recipe_is_not_changed():
     known = facts(has_bfloat16=True, seconds_per_crop=0.01, model_learning_rate=0.1)
     steps = (*defaults.BEFORE_TRIAL, *defaults.AFTER_TRIAL)

@@ -76,6 +76,39 @@ def test_a_zoomed_mask_is_not_shifted_against_the_image():
             assert (in_image - in_mask).abs().max() <= 1
 
 
+@pytest.mark.parametrize("image_size", [(36, 48), (72, 96), (60, 40)])
+@pytest.mark.parametrize("size", [(36, 48), (24, 32)])
+@pytest.mark.parametrize("scale", [(1, 1), (0.75, 1.33), (1.5, 1.5)])
+def test_transposed_crops_leave_no_more_uncovered_than_others(image_size, size, scale):
+    sample = position_sample(*image_size)
+    uncovered, is_transposed = {}, False
+    for orientation in ("mirrored", "free"):
+        recipe = STILL.model_copy(update={"orientation": orientation, "scale": scale})
+        shares = []
+        for seed in range(60):
+            cut = augment(sample, size, recipe, "multiclass", rng(seed))
+            shares.append((~cut.valid).float().mean().item())
+            # Along a column of a crop that is not transposed, the column of the image is the same.
+            is_transposed |= bool((cut.image[1, :10, 0].float().std() > 1).item())
+        uncovered[orientation] = np.mean(shares)
+    assert uncovered["free"] <= uncovered["mirrored"] + 0.005
+    fits = all(side * scale[1] >= 0.99 * wanted for side, wanted in zip(image_size, size[::-1],
+               strict=True))  # fmt: skip
+    assert is_transposed == fits or scale[0] < 1
+
+
+def test_a_transposed_crop_shows_the_pixels_of_a_window_with_swapped_sides():
+    sample = position_sample(40, 60)
+    recipe = STILL.model_copy(update={"orientation": "free"})
+    seen = set()
+    for seed in range(40):
+        cut = augment(sample, (10, 30), recipe, "multiclass", rng(seed))
+        assert cut.valid.all()
+        spans = tuple(int(axis.max()) - int(axis.min()) + 1 for axis in cut.image)
+        seen.add(spans)
+    assert seen == {(10, 30), (30, 10)}
+
+
 def test_beyond_a_small_image_is_ignored_and_marked():
     sample = position_sample(5, 6)
     cut = augment(sample, (9, 10), STILL, "multiclass", rng())

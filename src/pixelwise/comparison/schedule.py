@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from pixelwise.comparison.candidates import Candidate
-from pixelwise.config import Recipe, load_recipe
+from pixelwise.config import NO_AUGMENTATION, Recipe, load_recipe
 from pixelwise.devices import is_out_of_memory
 from pixelwise.errors import ConfigError, OutputError, PixelwiseError
 from pixelwise.schemas import validated
@@ -22,7 +22,7 @@ from pixelwise.training.train import train
 SHARED = {
     "data": ("scale",),
     "training": ("batch_size", "size", "class_weights", "patience", "precision"),
-    "augmentation": ("orientation", "scale", "brightness", "contrast"),
+    "augmentation": tuple(NO_AUGMENTATION.model_dump(exclude_none=True)),
 }
 """Recipe entries chosen by the first run and shared by all, so that batches are the same."""
 
@@ -127,7 +127,8 @@ class Plan:
         if shared is None or shared.training.size is None:
             return ()
         training, (height, width) = shared.training, shared.training.size
-        varied = shared.augmentation.model_dump().items()
+        entries_on = {"orientation", *shared.augmentation.entries_on}
+        varied = ((key, value) for key, value in shared.augmentation if key in entries_on)
         return (
             f"batches of {training.batch_size}, in one order for each seed",
             f"crops of {height} x {width} at working scale {shared.data.scale:g}",

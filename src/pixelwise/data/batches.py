@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +16,9 @@ from torch import Tensor
 from pixelwise.classes import LabelMode
 from pixelwise.config import AugmentationRecipe
 from pixelwise.transforms.augmentation import TensorSample, augment
+from pixelwise.transforms.own_transform import OwnTransform, transformed
+
+Prepared = TypeVar("Prepared")
 
 
 class Chance(IntEnum):
@@ -23,6 +27,7 @@ class Chance(IntEnum):
     ORDER = 1
     CROP = 2
     STEP = 3
+    TRANSFORM = 4
 
 
 def random_for(purpose: Chance, seed: int, *place: int) -> np.random.Generator:
@@ -84,6 +89,9 @@ class TrainingBatches:
         recipe: The augmentation recipe, with every entry filled.
         label_mode: Label mode of the samples.
         seed: Seed of the order and the crops.
+        transform: A callable that augments the crops; see
+            :mod:`pixelwise.transforms.own_transform`. It is called in the thread that takes the
+            batches, because it may draw from global random generators.
         prefetch: Number of batches that threads prepare while the device computes. 0 on a CPU,
             where they would only take cores away from the computation.
         pin: Put batches into pinned memory, from which a CUDA device copies without blocking.
@@ -99,6 +107,7 @@ class TrainingBatches:
         recipe: AugmentationRecipe,
         label_mode: LabelMode,
         seed: int,
+        transform: OwnTransform | None = None,
         prefetch: int = 0,
         pin: bool = False,
     ) -> None:
@@ -109,6 +118,7 @@ class TrainingBatches:
         self._recipe = recipe
         self._label_mode = label_mode
         self._seed = seed
+        self._transform = transform
         self._prefetch = prefetch
         self._pin = pin
 
@@ -127,21 +137,31 @@ class TrainingBatches:
         order = random_for(Chance.ORDER, self._seed, epoch).permutation(len(self._indices))
         steps = range(first_step, self.steps_per_epoch)
         groups = [order[step * self._batch_size : (step + 1) * self._batch_size] for step in steps]
+        if self._transform is None:
+            yield from self._ahead(lambda places: self._stack(self._crops(epoch, places)), groups)
+            return
+        cut = self._ahead(lambda places: self._crops(epoch, places), groups)
+        for places, crops in zip(groups, cut, strict=True):
+            yield self._stack(self._transformed(crops, epoch, places, self._transform))
+
+    def _ahead(
+        self, prepare: Callable[[np.ndarray], Prepared], groups: Sequence[np.ndarray]
+    ) -> Iterator[Prepared]:
+        """Yield what is prepared for each group in order; threads work ahead if there are any."""
         if not self._prefetch:
-            for indices in groups:
-                yield self._stack(epoch, indices)
+            yield from map(prepare, groups)
             return
         ahead = self._prefetch
         with ThreadPoolExecutor(max_workers=ahead) as threads:
-            waiting = [threads.submit(self._stack, epoch, indices) for indices in groups[:ahead]]
+            waiting = [threads.submit(prepare, places) for places in groups[:ahead]]
             for position in range(len(groups)):
-                batch = waiting.pop(0).result()
+                prepared = waiting.pop(0).result()
                 if position + ahead < len(groups):
-                    waiting.append(threads.submit(self._stack, epoch, groups[position + ahead]))
-                yield batch
+                    waiting.append(threads.submit(prepare, groups[position + ahead]))
+                yield prepared
 
-    def _stack(self, epoch: int, places: np.ndarray) -> Batch:
-        cut = [
+    def _crops(self, epoch: int, places: np.ndarray) -> list[TensorSample]:
+        return [
             augment(
                 self._samples[int(self._indices[place])],
                 self._size,
@@ -152,9 +172,28 @@ class TrainingBatches:
             )
             for place in places
         ]
+
+    def _transformed(
+        self,
+        crops: Sequence[TensorSample],
+        epoch: int,
+        places: np.ndarray,
+        transform: OwnTransform,
+    ) -> list[TensorSample]:
+        return [
+            transformed(
+                crop,
+                transform,
+                self._label_mode,
+                random_for(Chance.TRANSFORM, self._seed, epoch, int(place)),
+            )
+            for crop, place in zip(crops, places, strict=True)
+        ]
+
+    def _stack(self, crops: Sequence[TensorSample]) -> Batch:
         parts = [
-            torch.stack([sample.image for sample in cut]),
-            torch.stack([sample.mask for sample in cut]),
-            torch.stack([sample.valid for sample in cut]),
+            torch.stack([sample.image for sample in crops]),
+            torch.stack([sample.mask for sample in crops]),
+            torch.stack([sample.valid for sample in crops]),
         ]
         return Batch(*(part.pin_memory() if self._pin else part for part in parts))

@@ -12,6 +12,7 @@ from pixelwise.training.inputs import check_working_size
 from pixelwise.training.optimizers import optimizers
 from pixelwise.training.own_parts import NO_OWN_PARTS, OwnParts
 from pixelwise.training.schedules import schedules
+from pixelwise.transforms.own_transform import check_transform
 
 
 def check_names(recipe: Recipe, own: OwnParts = NO_OWN_PARTS) -> None:
@@ -23,8 +24,9 @@ def check_names(recipe: Recipe, own: OwnParts = NO_OWN_PARTS) -> None:
 
     Raises:
         PixelwiseError: Both epochs and minutes are given, or a model, one of its arguments or
-            a device is unknown.
+            a device is unknown, or the augmentation is missing.
     """
+    check_transform(recipe.augmentation.transform, own.augmentation)
     if recipe.training.epochs is not None and recipe.training.minutes is not None:
         raise ConfigError("training needs either epochs or minutes. Got both. Remove one")
     create_metrics(recipe.training.metrics)

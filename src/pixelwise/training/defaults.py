@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pixelwise.classes import LabelMode
-from pixelwise.config import AugmentationRecipe, Recipe
+from pixelwise.config import KEPT, NO_AUGMENTATION, AugmentationRecipe, Recipe
 from pixelwise.data.batches import crops_per_image
 from pixelwise.devices import MIN_SPEEDUP
 from pixelwise.label_modes import mode_of
@@ -187,23 +187,34 @@ def choose_batch_size(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
 
 
 def choose_augmentation(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
-    """Choose the augmentation from the dataset card, else from the masks."""
-    unevenness = facts.statistics.unevenness
-    defaults = AugmentationRecipe(
-        orientation="free" if unevenness < EVEN else "mirrored",
-        scale=(0.75, 1.33),
-        brightness=0.2,
-        contrast=0.2,
+    """Choose the augmentation from the dataset card, else from the masks.
+
+    Beside a callable, only ``scale`` is chosen, and all other entries are off.
+    """
+    unevenness, transform = facts.statistics.unevenness, recipe.augmentation.transform
+    defaults = NO_AUGMENTATION.model_copy(
+        update={
+            "orientation": "free" if unevenness < EVEN else "mirrored",
+            "scale": (0.75, 1.33),
+            "brightness": 0.2,
+            "contrast": 0.2,
+        }
     )
     advised = facts.augmentation.model_dump(exclude_none=True)
     values, words = {}, []
-    for name in AugmentationRecipe.model_fields:
-        if getattr(recipe.augmentation, name) is None:
-            values[name] = advised.get(name, getattr(defaults, name))
-            source = " (from the dataset card)" if name in advised else ""
-            if name == "orientation" and not source:
-                source = f" (upper and lower halves differ by {unevenness:.0%})"
+    for name in NO_AUGMENTATION.model_dump(exclude_none=True):
+        if getattr(recipe.augmentation, name) is not None:
+            continue
+        if transform is not None and name not in KEPT:
+            values[name] = getattr(NO_AUGMENTATION, name)
+            continue
+        values[name] = advised.get(name, getattr(defaults, name))
+        source = " (from the dataset card)" if name in advised else ""
+        if name == "orientation" and not source:
+            source = f" (upper and lower halves differ by {unevenness:.0%})"
+        if source or name in defaults.entries_on:  # an entry that is simply off is not told
             words.append(f"{name} {values[name]}{source}")
+    words += [f"then {transform}"] if transform is not None else []
     reasons = [f"augmentation: {', '.join(words)}", *[""] * len(values)]
     return tuple(
         Choice(f"augmentation.{name}", value, reason)

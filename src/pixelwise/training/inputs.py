@@ -24,7 +24,9 @@ from pixelwise.text import amount
 from pixelwise.training.defaults import Choice
 from pixelwise.training.events import Decoded, Listener
 from pixelwise.transforms.augmentation import TensorSample, to_tensors
+from pixelwise.transforms.augmentation_steps import check_channels
 from pixelwise.transforms.enhancement import Enhancement, enhance
+from pixelwise.transforms.own_transform import OwnTransform
 from pixelwise.transforms.preprocessing import Preprocessing
 from pixelwise.transforms.statistics import DatasetStatistics, conform_channels, measure
 
@@ -42,11 +44,13 @@ class Measured:
         training: The training samples, enhanced.
         validation: The validation samples at original size, enhanced as the training images.
         statistics: Statistics of the training images.
+        transform: The callable that augments the training samples; ``None`` means the recipe.
     """
 
     training: MemoryCache[Sample]
     validation: MemoryCache[Sample]
     statistics: DatasetStatistics
+    transform: OwnTransform | None = None
 
 
 def read_and_measure(
@@ -205,6 +209,7 @@ def batches_of(
     statistics: DatasetStatistics,
     recipe: Recipe,
     label_mode: LabelMode,
+    transform: OwnTransform | None = None,
     *,
     device: torch.device = CPU,
 ) -> TrainingBatches:
@@ -215,8 +220,13 @@ def batches_of(
         statistics: Statistics of the training images, with the sizes of the samples.
         recipe: Size, batch size, augmentation and seed are taken from it.
         label_mode: Label mode of the samples.
+        transform: A callable that augments the crops in place of the recipe.
         device: Where the network computes; for an accelerator, threads prepare the next batches.
+
+    Raises:
+        ConfigError: A step of the augmentation cannot work with the channels of the images.
     """
+    check_channels(recipe.augmentation, statistics.in_channels)
     settings = recipe.training
     assert settings.size
     assert settings.batch_size
@@ -230,6 +240,7 @@ def batches_of(
         recipe=recipe.augmentation,
         label_mode=label_mode,
         seed=settings.seed,
+        transform=transform,
         prefetch=0 if device.type == "cpu" else min(MAX_PREFETCH, os.cpu_count() or 1),
         pin=device.type == "cuda",
     )

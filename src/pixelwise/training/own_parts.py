@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pixelwise.losses.base import Loss
+from pixelwise.transforms.own_transform import OwnTransform
 
 
 @dataclass(frozen=True)
@@ -13,9 +14,12 @@ class OwnParts:
 
     Attributes:
         loss: A loss; see :data:`pixelwise.losses.base.Loss`.
+        augmentation: A callable that augments crops; see
+            :data:`pixelwise.transforms.own_transform.OwnTransform`.
     """
 
     loss: Loss | None = None
+    augmentation: OwnTransform | None = None
 
 
 NO_OWN_PARTS = OwnParts()

@@ -161,7 +161,9 @@ def plan(
     )
     recipe, reasons = _with(recipe, (*found, *choose_bands(recipe, dataset)))
     check = QuickCheck(dataset.class_map)
-    measured = read_and_measure(recipe, dataset, listener, check)
+    measured = replace(
+        read_and_measure(recipe, dataset, listener, check), transform=own.augmentation
+    )
     if check.lines():
         listener(
             Message("notes on the data (for details, run: pixelwise data check)", check.lines())
@@ -286,12 +288,8 @@ def _after_trial(recipe: Recipe, parts: _Parts, facts: Facts, started: float) ->
     if recipe.training.minutes is not None:
         left = started + recipe.training.minutes * 60 - machine.clock()
         _require_short_step(tried, machine, left)
-    trial = try_batch(
-        tried.step,
-        next(tried.batches.epoch(0)),
-        machine,
-        is_format_open=recipe.training.memory_format is None,
-    )
+    is_open = recipe.training.memory_format is None
+    trial = try_batch(tried.step, next(tried.batches.epoch(0)), machine, is_format_open=is_open)
     return replace(
         facts,
         tried_size=size,
@@ -310,9 +308,8 @@ def _require_short_step(tried: Plan, machine: Machine, left_s: float) -> None:
     assert size is not None
     count = tried.recipe.training.batch_size or 1
     gmacs = count_gmacs(tried.model, size) * count
-    least_s = (
-        3 * 2 * gmacs / machine.gflops(tried.step.precision)
-    )  # the backward pass costs twice the forward pass
+    # The backward pass costs twice the forward pass.
+    least_s = 3 * 2 * gmacs / machine.gflops(tried.step.precision)
     if left_s <= 0:
         raise TrainingError(
             "reading the data used up the whole budget of "
@@ -369,5 +366,7 @@ def _assembled(recipe: Recipe, parts: _Parts) -> Plan:
         precision=settings.precision or "float32",
         memory_format=settings.memory_format or "channels_last",
     )
-    batches = batches_of(measured.training, statistics, recipe, dataset.label_mode, device=device)
+    batches = batches_of(
+        measured.training, statistics, recipe, card.label_mode, measured.transform, device=device
+    )
     return Plan(recipe, dataset, measured, card, step, batches, None, math.nan, ())

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pixelwise.classes import Unexpected
-from pixelwise.config import Recipe, load_recipe
+from pixelwise.config import Recipe, load_recipe, with_values
 from pixelwise.data.batches import Batch, Chance, random_for
 from pixelwise.data.dataset import Dataset, open_dataset
 from pixelwise.data.sample import Sample
@@ -32,6 +32,7 @@ from pixelwise.training.inputs import (
     std_of,
 )
 from pixelwise.training.step import network_input
+from pixelwise.transforms.own_transform import OwnTransform, check_transform, transform_name
 from pixelwise.transforms.preprocessing import Preprocessing
 from pixelwise.transforms.statistics import DatasetStatistics
 
@@ -64,6 +65,7 @@ def show_data(
     unexpected: Unexpected | None = None,
     recipe: Path | str | None = None,
     overrides: Sequence[str] = (),
+    augmentation: OwnTransform | None = None,
     listener: Listener = ignore_events,
 ) -> Path:
     """Draw samples with their masks, next to augmented versions.
@@ -79,6 +81,7 @@ def show_data(
         unexpected: What to do with stored values that are neither a class nor ignored.
         recipe: A YAML recipe to start from; open entries are chosen as in training.
         overrides: ``section.key=value``, as ``--set`` on the command line.
+        augmentation: A callable that augments the crops, as in ``train``.
         listener: Called with the reading progress and the choices.
 
     Returns:
@@ -89,6 +92,7 @@ def show_data(
         written.
     """
     chosen = load_recipe(recipe, overrides)
+    check_transform(chosen.augmentation.transform, augmentation)
     dataset = open_dataset(
         data,
         format=format or chosen.data.format,
@@ -100,7 +104,9 @@ def show_data(
     )
     path = Path(out or f"samples-{dataset.path.resolve().name}.png")
     listener(Message("data", dataset.notes))
-    seen = preview(chosen, dataset, listener, split=split, num=num, seed=seed)
+    seen = preview(
+        chosen, dataset, listener, augmentation=augmentation, split=split, num=num, seed=seed
+    )
     listener(Message("samples as used in training", seen.reasons))
     captions = (f"{data}: {len(seen.rows)} samples of the split {split!r}", *seen.reasons)
     draw_samples(seen.rows, dataset.class_map, captions, path)
@@ -112,6 +118,7 @@ def preview(
     dataset: Dataset,
     listener: Listener,
     *,
+    augmentation: OwnTransform | None = None,
     split: str = "train",
     num: int = 6,
     seed: int = 0,
@@ -125,6 +132,7 @@ def preview(
         recipe: The recipe; its open data entries are filled in a copy.
         dataset: The data.
         listener: Called with the reading progress.
+        augmentation: A callable that augments the crops, as in ``train``.
         split: Split of the samples: ``train``, ``val`` or ``test``.
         num: Number of randomly chosen samples, at least 1.
         seed: Random seed of the choice and the augmentation.
@@ -135,7 +143,8 @@ def preview(
     if split not in SPLITS:
         raise ConfigError(f"split must be {', '.join(SPLITS[:-1])} or {SPLITS[-1]}. Got {split!r}")
     dataset.split(split)  # raises for a split without images
-    recipe = recipe.model_copy(deep=True)
+    name = None if augmentation is None else transform_name(augmentation)
+    recipe = with_values(recipe, {"augmentation.transform": name}, "recipe")
     check_working_size(recipe)
     bands = choose_bands(recipe, dataset)
     recipe = apply(recipe, bands)
@@ -146,7 +155,7 @@ def preview(
     preprocessing = preprocessing_of(recipe, statistics)
     if preprocessing.describe():
         reasons.append(f"images: {', '.join(preprocessing.describe())}")
-    asked = recipe.augmentation.model_dump(exclude_none=True)
+    asked = recipe.augmentation.model_dump(exclude_none=True, exclude={"transform"})
     if asked:
         entries = ", ".join(f"{name} {value}" for name, value in asked.items())
         reasons.append(f"augmentation from the recipe: {entries}")
@@ -162,7 +171,7 @@ def preview(
     for number, index in enumerate(sorted(drawn)):
         # Each sample gets its own seed; otherwise all would be cropped the same way.
         recipe.training.seed = (seed * num + number) % 2**32
-        rows.append(_row(samples[index], recipe, statistics, preprocessing))
+        rows.append(_row(samples[index], recipe, statistics, preprocessing, augmentation))
     return Preview(tuple(rows), tuple(reasons))
 
 
@@ -171,11 +180,12 @@ def _row(
     recipe: Recipe,
     statistics: DatasetStatistics,
     preprocessing: Preprocessing,
+    augmentation: OwnTransform | None,
 ) -> SampleRow:
     """Return a sample with one crop from each of the first epochs."""
     height, width = preprocessing.working_size(*sample.image.shape[:2])
     alone = dataclasses.replace(statistics, heights=(height,), widths=(width,))
-    batches = batches_of([sample], alone, recipe, sample.label_mode)
+    batches = batches_of([sample], alone, recipe, sample.label_mode, augmentation)
     versions, beyond = [], []
     for epoch in range(NUM_VERSIONS):
         batch = next(batches.epoch(epoch))

@@ -33,6 +33,7 @@ from pixelwise.training.run_folder import (
     new_run_folder,
     other_data,
 )
+from pixelwise.transforms.own_transform import OwnTransform, check_transform, transform_name
 
 
 def train(
@@ -59,6 +60,7 @@ def train(
     dry_run: bool = False,
     seed: int | None = None,
     device: str | None = None,
+    augmentation: OwnTransform | None = None,
     listener: Listener = ignore_events,
 ) -> Outcome:
     """Train a model on a folder of labeled images.
@@ -93,6 +95,10 @@ def train(
         dry_run: Stop before the first step, with the plan in the outcome; nothing is written.
         seed: Random seed of weights, order, crops and dropout.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        augmentation: A callable that augments each crop in place of the recipe, which keeps crop
+            and ``scale``: ``v2.Compose([...])`` of torchvision, a transform of albumentations, or
+            a function; see :data:`pixelwise.transforms.own_transform.OwnTransform`. A resumed run
+            needs it again.
         listener: Called with each event; see :mod:`pixelwise.training.events`.
 
     Returns:
@@ -110,6 +116,7 @@ def train(
         0.84
     """
     started = start_of_budget()
+    check_transform(None, augmentation)
     given = {
         "data.path": None if data is None else str(data),
         "data.split": split,
@@ -127,16 +134,19 @@ def train(
         "training.size": size,
         "training.seed": seed,
         "training.device": device,
+        "augmentation.transform": None if augmentation is None else transform_name(augmentation),
     }
     if resume:
         run = _run_to_resume(out, given, is_changed=bool(overrides or recipe))
-        wanted = with_values(_recipe_as_begun(run / RECIPE_NAME), given, "train")
+        begun = _recipe_as_begun(run / RECIPE_NAME)
+        wanted = with_values(begun, given, "train")
+        _require_same_transform(begun, wanted)
     else:
         wanted = with_values(_base_recipe(recipe, overrides), given, "train")
         run = None
     if wanted.data.path is None:
         raise ConfigError("train needs DATA: a folder of labeled images, or a dataset card")
-    own = OwnParts(loss=loss if callable(loss) else None)
+    own = OwnParts(loss=loss if callable(loss) else None, augmentation=augmentation)
     check_names(wanted, own)
     with processor_for_training():
         with _interrupted_with(RUN_AS_BEFORE if resume else NOTHING_YET):
@@ -207,8 +217,8 @@ def _run_to_resume(
         raise ModelFileError(
             f"--resume needs --out with the folder of a run. {out} contains no {RECIPE_NAME}"
         )
-    # A loss given as a function is compared by name below, as it cannot be in the recipe.
-    free = {"data.path", "training.device", "training.loss"}
+    # Objects of the caller are compared by name, as they cannot be in the recipe.
+    free = {"data.path", "training.device", "training.loss", "augmentation.transform"}
     changed = [key for key, value in given.items() if value is not None and key not in free]
     if changed or is_changed:
         names = ", ".join(sorted(key.partition(".")[2] for key in changed))
@@ -217,6 +227,21 @@ def _run_to_resume(
             f"interruption. Got {names or 'another recipe'} as well. Remove it, or start a new run"
         )
     return Path(out)
+
+
+def _require_same_transform(begun: Recipe, wanted: Recipe) -> None:
+    """Check that a resumed run gets the augmentation that it was started with.
+
+    Raises:
+        ConfigError: It gets another one.
+    """
+    before, now = begun.augmentation.transform, wanted.augmentation.transform
+    if now != before:
+        raise ConfigError(
+            "a resumed run must keep its augmentation, so that it ends as if it was never stopped. "
+            f"It was started with {before or 'none'}. Got {now}. Give the same one, or start a new "
+            "run"
+        )
 
 
 def _data_of_run(recipe: Recipe, folder: Path) -> Dataset:

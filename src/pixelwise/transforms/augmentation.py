@@ -1,9 +1,9 @@
-"""Augment samples with random crops, zoom, flips, turns, brightness and contrast."""
+"""Augment samples: crops and zoom, flips and turns, the optional steps, brightness and contrast."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,8 +12,15 @@ from torch import Tensor
 from pixelwise.classes import LabelMode
 from pixelwise.config import AugmentationRecipe
 from pixelwise.label_modes import Multiclass, Multilabel, mode_of
+from pixelwise.transforms.augmentation_steps import STEPS, Interpolation, Movement
 from pixelwise.transforms.labeled_image import LabeledImage
 from pixelwise.transforms.preprocessing import image_to_tensor, pad_image, resize_image
+
+MAX_UNCOVERED = 0.05
+"""A crop is transposed if at most this share of a side more than otherwise stays uncovered."""
+
+ALL_VALID = 0.999
+"""Interpolated valid planes are above this value only where every contributing pixel is valid."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +30,8 @@ class TensorSample:
     Attributes:
         image: (C, H, W), in stored units and type.
         mask: Multiclass: uint8 (H, W). Multilabel: uint8 (K, H, W).
-        valid: bool (H, W); False where the crop extends beyond the image.
+        valid: bool (H, W); False where the crop extends beyond the image. The mask is ignored
+            there: 255 (multiclass), or 0 (multilabel), where the loss leaves out such pixels.
     """
 
     image: Tensor
@@ -68,20 +76,28 @@ def augment(
     low, high = recipe.scale
     zoom = float(np.exp(rng.uniform(np.log(low), np.log(high)))) if low < high else low
     height, width = sample.image.shape[-2:]
-    window = [
-        min(side, max(1, round(wanted / zoom)))
-        for side, wanted in zip((height, width), size, strict=True)
-    ]
-    top = int(rng.integers(height - window[0], endpoint=True))
-    left = int(rng.integers(width - window[1], endpoint=True))
-    rows, columns = slice(top, top + window[0]), slice(left, left + window[1])
-    image, mask = sample.image[..., rows, columns], sample.mask[..., rows, columns]
-    target = [min(side, max(1, round(cut * zoom))) for cut, side in zip(window, size, strict=True)]
-    if target != window:
+    window = _draw_window((height, width), size, zoom, rng)
+    flips_columns, flips_rows, is_transposed = _draw_orientation(recipe, rng)
+    cut_size = size
+    if is_transposed and size[0] != size[1]:
+        turned_zoom = _zoom_if_transposed((height, width), size, zoom, high)
+        is_transposed = turned_zoom is not None
+        if turned_zoom is not None:  # cut with swapped sides: transposed, they are those of a crop
+            zoom, cut_size = turned_zoom, (size[1], size[0])
+            window = _draw_window((height, width), cut_size, zoom, rng)
+    image, mask = sample.image[..., *window], sample.mask[..., *window]
+    cut = image.shape[-2:]
+    target = [min(side, max(1, round(now * zoom))) for now, side in zip(cut, cut_size, strict=True)]
+    if target != list(cut):
         image = resize_image(image, (target[0], target[1]))
         mask = RESIZE_MASK[label_mode](mask, (target[0], target[1]))
-    image, mask = _turn(image, mask, recipe, rng)
-    return _padded(image, mask, size, label_mode)
+    if flips_columns:
+        image, mask = image.flip(-1), mask.flip(-1)
+    if flips_rows:
+        image, mask = image.flip(-2), mask.flip(-2)
+    if is_transposed:
+        image, mask = image.transpose(-1, -2), mask.transpose(-1, -2)
+    return apply_steps(_padded(image, mask, size, label_mode), recipe, label_mode, rng)
 
 
 def jitter(
@@ -107,30 +123,106 @@ def jitter(
     return image.mul_(as_column[0]).add_(as_column[1])
 
 
-def _turn(
-    image: Tensor, mask: Tensor, recipe: AugmentationRecipe, rng: np.random.Generator
-) -> tuple[Tensor, Tensor]:
-    """Flip and turn as far as the orientation of the images allows."""
+def _draw_window(
+    image_size: tuple[int, int], size: tuple[int, int], zoom: float, rng: np.random.Generator
+) -> tuple[slice, slice]:
+    """Return the rows and columns of a random crop, which has the given size after the zoom."""
+    window = []
+    for side, wanted in zip(image_size, size, strict=True):
+        length = min(side, max(1, round(wanted / zoom)))
+        window.append((int(rng.integers(side - length, endpoint=True)), length))
+    (top, height), (left, width) = window
+    return slice(top, top + height), slice(left, left + width)
+
+
+def _draw_orientation(
+    recipe: AugmentationRecipe, rng: np.random.Generator
+) -> tuple[bool, bool, bool]:
+    """Return whether to flip columns, flip rows and transpose, as the orientation allows.
+
+    With both flips, a transposition gives all eight orientations of a square.
+    """
     flips_columns, flips_rows = rng.random(2) < 0.5
-    turns = rng.random() < 0.5
-    if recipe.orientation in ("mirrored", "free") and flips_columns:
-        image, mask = image.flip(-1), mask.flip(-1)
-    if recipe.orientation == "free":
-        if flips_rows:
-            image, mask = image.flip(-2), mask.flip(-2)
-        if turns:  # with both flips, a transposition gives all eight orientations of a square
-            image, mask = image.transpose(-1, -2), mask.transpose(-1, -2)
-    return image, mask
+    is_transposed = rng.random() < 0.5
+    is_free = recipe.orientation == "free"
+    return (
+        bool(flips_columns) and recipe.orientation in ("mirrored", "free"),
+        bool(flips_rows) and is_free,
+        is_transposed and is_free,
+    )
+
+
+def _zoom_if_transposed(
+    image_size: tuple[int, int], size: tuple[int, int], zoom: float, largest: float
+) -> float | None:
+    """Return the zoom of a transposed crop; ``None`` if the image is too small to transpose it.
+
+    A wide image covers a wide crop, but transposed it leaves a part of the crop empty. The zoom is
+    raised, up to the largest of the recipe, until the crop is covered as well as it would be
+    without the transposition.
+    """
+    height, width = image_size
+    covering = max(size[0] / height, size[1] / width)
+    covering_transposed = max(size[1] / height, size[0] / width)
+    needed = max(zoom, covering_transposed * min(1.0, zoom / covering))
+    if needed > largest * (1 + MAX_UNCOVERED):
+        return None
+    return min(needed, largest)
+
+
+def apply_steps(
+    sample: TensorSample,
+    recipe: AugmentationRecipe,
+    label_mode: LabelMode,
+    rng: np.random.Generator,
+) -> TensorSample:
+    """Apply the optional steps that are on."""
+    for step in STEPS:
+        if not recipe.is_on(step.key):
+            continue
+        entry = getattr(recipe, step.key)
+        if step.draw_movement is not None:
+            size = (sample.valid.shape[0], sample.valid.shape[1])
+            sample = _moved(sample, step.draw_movement(size, entry, rng), label_mode)
+        if step.change_values is not None:
+            sample = replace(sample, image=step.change_values(sample.image, entry, rng))
+    return sample
+
+
+def _moved(sample: TensorSample, movement: Movement, label_mode: LabelMode) -> TensorSample:
+    """Move image, mask and valid pixels alike.
+
+    Uncovered pixels of the image get its mean, which is near the 0 of a normalized image.
+    """
+    size = sample.valid.shape
+    means = sample.image.flatten(1).float().mean(1)
+    # Interpolated with the image, the valid plane is below 1 where outside pixels contribute.
+    planes = torch.cat([sample.image.float(), sample.valid[None].float()])
+    moved = movement(planes, "bilinear", [*means.tolist(), 0.0])
+    image = moved[:-1]
+    if sample.image.dtype == torch.uint8:
+        image = image.round_()
+    labels = sample.mask.reshape(-1, *size)
+    padding = mode_of(label_mode).padding
+    labels = movement(labels, MASK_INTERPOLATION[label_mode], [float(padding)] * len(labels))
+    return ignored_outside(
+        TensorSample(
+            image.to(sample.image.dtype), labels.reshape(sample.mask.shape), moved[-1] > ALL_VALID
+        ),
+        label_mode,
+    )
+
+
+def ignored_outside(sample: TensorSample, label_mode: LabelMode) -> TensorSample:
+    """Return the sample with the padding of the label mode where the mask is not valid."""
+    mask = sample.mask.masked_fill(~sample.valid, mode_of(label_mode).padding)
+    return replace(sample, mask=mask)
 
 
 def _padded(
     image: Tensor, mask: Tensor, size: tuple[int, int], label_mode: LabelMode
 ) -> TensorSample:
-    """Pad to the size of the crop at the right and bottom, and mark the padding as ignored.
-
-    After a quarter turn, a side can be longer than the crop; it is cut.
-    """
-    image, mask = image[..., : size[0], : size[1]], mask[..., : size[0], : size[1]]
+    """Pad to the size of the crop at the right and bottom, and mark the padding as ignored."""
     valid = torch.ones(image.shape[-2:], dtype=torch.bool)
     missing = [0, size[1] - image.shape[-1], 0, size[0] - image.shape[-2]]
     if any(missing):
@@ -150,3 +242,9 @@ RESIZE_MASK: dict[LabelMode, Callable[[Tensor, tuple[int, int]], Tensor]] = {
     Multilabel.name: resize_image,
 }
 """How a mask is brought to a height and a width."""
+
+MASK_INTERPOLATION: dict[LabelMode, Interpolation] = {
+    Multiclass.name: "nearest",
+    Multilabel.name: "bilinear",
+}
+"""How a mask is sampled between its pixels."""
