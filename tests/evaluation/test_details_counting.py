@@ -7,9 +7,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from test_evaluate import predictor_of
 
 from pixelwise.classes import ClassMap, numbered_names
@@ -70,9 +72,40 @@ def test_details_are_the_same_with_any_number_of_workers(start, mode):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_counts_on_an_accelerator_are_those_in_main_memory(monkeypatch, mode):
-    here = detailed(mode)
+    here = detailed(mode).to_json()
     monkeypatch.setattr(headline_counts, "_is_in_main_memory", lambda _: False)
-    assert detailed(mode).to_json() == here.to_json()
+    there = detailed(mode).to_json()
+    assert there.pop("loss") == pytest.approx(here.pop("loss"), rel=1e-5)
+    assert there == here
+
+
+@pytest.mark.parametrize("value", [-200.0, 200.0, 0.0, 2.0, -15.0])
+@pytest.mark.parametrize("label", [0, 90, 255])
+def test_the_binary_loss_on_an_accelerator_has_the_same_bound(monkeypatch, value, label):
+    def loss():
+        card = SimpleNamespace(class_map=SimpleNamespace(num_classes=1))
+        predictor = SimpleNamespace(card=card, decide=lambda logits: (logits > 0).numpy())
+        counting = headline_counts.MultilabelCounting(predictor)
+        counting.add(torch.full((1, 1, 1), value), np.full((1, 1, 1), label, np.uint8))
+        return counting.loss
+
+    here = loss()
+    monkeypatch.setattr(headline_counts, "_is_in_main_memory", lambda _: False)
+    # Near 1, a float32 probability is coarser than the float32 logit.
+    assert loss() == pytest.approx(here, rel=1e-2, abs=1e-6)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_only_counts_come_from_an_accelerator_to_the_host(monkeypatch, mode):
+    sample = samples_of(mode)[0]
+    predictor = predictor_of(ClassMap.build(numbered_names(3)), mode=mode)
+    counting = headline_counts.COUNTING[mode](predictor)
+    logits = next(predictor.logits_of([(sample.name, sample.image)]))
+    monkeypatch.setattr(headline_counts, "_is_in_main_memory", lambda _: False)
+    copied, cpu = [], torch.Tensor.cpu
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda self: copied.append(self.numel()) or cpu(self))
+    assert counting.add(logits, sample.mask) is None
+    assert max(copied) <= 12
 
 
 def test_headlines_with_and_without_details_are_the_same():

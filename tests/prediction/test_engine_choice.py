@@ -2,6 +2,7 @@
 
 import itertools
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -277,3 +278,9 @@ def test_this_machine_can_be_asked_while_gradients_are_off():
     found = engine_choice._candidates(torch_engine(small_model()), said.append)
     assert "OpenVINO float32" in [engine.name for engine in found]
     assert said == []
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_auto_is_torch_where_no_other_engine_computes(device):
+    reference = SimpleNamespace(precision="float32", device=torch.device(device))
+    assert engine_choice.engine_by_name("auto", reference, decide, print) is reference

@@ -1,5 +1,6 @@
 """The training loop as an accelerator runs it: losses are read now and then, not at every step."""
 
+import dataclasses
 import math
 
 import pytest
@@ -11,6 +12,7 @@ from pixelwise.data.dataset import open_dataset
 from pixelwise.devices import Machine
 from pixelwise.errors import TrainingError
 from pixelwise.training import loop
+from pixelwise.training.budget import Budget
 from pixelwise.training.events import EpochEnded, StepEnded
 from pixelwise.training.loop import Trainer
 from pixelwise.training.plan import plan
@@ -78,3 +80,22 @@ def test_an_epoch_resumed_in_its_validation_has_no_speed(ready, tmp_path, monkey
     assert speeds[1] > 0
     assert "images/s" not in _epoch_line(rows[0], 2, 1.0)
     assert "images/s" in _epoch_line(rows[1], 2, 1.0)
+
+
+def test_a_resumed_training_changes_its_own_budget_and_knows_its_validation(ready, tmp_path):
+    trainer_of(ready, tmp_path / "run").run()
+    limited = dataclasses.replace(ready, budget=Budget(1000.0, 0.0, validation_s=99.0))
+    trainer = trainer_of(limited, tmp_path / "run")
+    trainer.resume()
+    assert limited.budget == Budget(1000.0, 0.0, validation_s=99.0)
+    assert trainer.budget.seconds == 1000.0 - trainer.progress.elapsed_s
+    assert trainer.budget.validation_s == trainer.progress.validation_s < 99
+
+
+def test_an_evaluation_leaves_the_memory_format_of_the_weights(ready, tmp_path):
+    contiguous = dataclasses.replace(ready.step, memory_format="contiguous")
+    contiguous.arrange()
+    trainer_of(dataclasses.replace(ready, step=contiguous), tmp_path / "run").run()
+    kernels = [weights for weights in ready.model.parameters() if weights.ndim == 4]
+    assert kernels
+    assert all(weights.is_contiguous() for weights in kernels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -13,11 +14,17 @@ from torch import Tensor, nn
 from pixelwise.classes import IGNORE_INDEX, LabelMode
 from pixelwise.errors import DataError
 from pixelwise.io.arrays import UInt8Array
+from pixelwise.label_modes import mode_of
 from pixelwise.metrics.confusion import ConfusionMatrix, MultilabelCounts, PixelCounts
 from pixelwise.metrics.device_counts import count_classes_on_device, count_pairs_on_device
 from pixelwise.metrics.formulas import Counts
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.text import amount
+
+SMALLEST_PROBABILITY = 1e-7
+"""Lower bound of probabilities in the binary loss, so that a wrong pixel counts at most 16."""
+
+LARGEST_LOGIT = math.log((1 - SMALLEST_PROBABILITY) / SMALLEST_PROBABILITY)
 
 
 class Counting(ABC):
@@ -79,6 +86,7 @@ class MulticlassCounting(Counting):
 
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
+        self._mode = mode_of(ConfusionMatrix.label_mode)
         self.counts: ConfusionMatrix = ConfusionMatrix(predictor.card.class_map.num_classes)
         self._loss_sum = 0.0
         self._num_labeled = 0
@@ -100,9 +108,8 @@ class MulticlassCounting(Counting):
             self.counts.add(prediction, mask)
         else:
             num_classes = self.counts.num_classes
-            self.counts.add_counts(
-                count_pairs_on_device(logits.max(0).indices, target, num_classes)
-            )
+            decision = self._mode.decide(logits)
+            self.counts.add_counts(count_pairs_on_device(decision, target, num_classes))
         self._loss_sum += nn.functional.cross_entropy(
             logits[None], target.long()[None], ignore_index=IGNORE_INDEX, reduction="sum"
         ).item()
@@ -138,6 +145,7 @@ class MultilabelCounting(Counting):
 
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
+        self._mode = mode_of(MultilabelCounts.label_mode)
         self.counts: MultilabelCounts = MultilabelCounts(predictor.card.class_map.num_classes)
         self._loss_sum = 0.0
         self._num_decisions = 0
@@ -152,19 +160,19 @@ class MultilabelCounting(Counting):
         Returns:
             The decision, bool (K, H, W); ``None`` if it stays on its device.
         """
-        prediction = None
+        self._num_decisions += mask.size
         if _is_in_main_memory(logits):
             prediction = np.asarray(self._predictor.decide(logits), np.bool_)
             self.counts.add(prediction, mask)
-        else:
-            target = torch.from_numpy(mask).to(logits.device)
-            self.counts.add_counts(count_classes_on_device(logits > 0, target))
-        probabilities = np.asarray(logits.sigmoid().cpu().numpy(), np.float64)
-        soft = mask / 255
-        clipped = np.clip(probabilities, 1e-7, 1 - 1e-7)  # one wrong pixel is at most 16
-        self._loss_sum -= float((soft * np.log(clipped) + (1 - soft) * np.log1p(-clipped)).sum())
-        self._num_decisions += mask.size
-        return prediction
+            self._loss_sum += _binary_loss(logits, mask)
+            return prediction
+        target = torch.from_numpy(mask).to(logits.device)
+        self.counts.add_counts(count_classes_on_device(self._mode.decide(logits), target))
+        bounded = logits.clamp(-LARGEST_LOGIT, LARGEST_LOGIT)
+        self._loss_sum += nn.functional.binary_cross_entropy_with_logits(
+            bounded, target.float() / 255, reduction="sum"
+        ).item()
+        return None
 
     @property
     def confusion(self) -> Counts | None:
@@ -190,6 +198,14 @@ COUNTING: dict[LabelMode, type[Counting]] = {
     MultilabelCounts.label_mode: MultilabelCounting,
 }
 """The counting class of each label mode."""
+
+
+def _binary_loss(logits: Tensor, mask: UInt8Array) -> float:
+    """Return the sum of the binary cross-entropies in float64, for logits in main memory."""
+    probabilities = np.asarray(logits.sigmoid().numpy(), np.float64)
+    soft = mask / 255
+    clipped = np.clip(probabilities, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
+    return -float((soft * np.log(clipped) + (1 - soft) * np.log1p(-clipped)).sum())
 
 
 def _is_in_main_memory(logits: Tensor) -> bool:

@@ -118,7 +118,7 @@ def engine_by_name(
 
     Args:
         name: One of :data:`ENGINES`. ``auto`` starts with torch and tries the others when it is
-            worth the time; in bfloat16 it is the same as ``torch``.
+            worth the time; in bfloat16 and on an accelerator it is the same as ``torch``.
         reference: Torch engine, whose decisions the other engines must match.
         decide: Function that maps logits to a decision.
         note: Callback that receives messages about choices and failures.
@@ -131,7 +131,8 @@ def engine_by_name(
     if name not in ENGINES:
         raise UnknownNameError("engine", name, ENGINES)
     has_choice = reference.precision == "float32"  # bfloat16 was requested explicitly
-    if name == "torch" or (name == "auto" and not has_choice):
+    is_on_cpu = reference.device.type == "cpu"  # no other engine computes elsewhere
+    if name == "torch" or (name == "auto" and not (has_choice and is_on_cpu)):
         return reference
     if not has_choice:
         raise ConfigError(
@@ -142,7 +143,7 @@ def engine_by_name(
         remember = _memory_of(reference)
         candidates = partial(_candidates, reference, note)
         return AutoEngine(reference, candidates, decide, note, remember=remember)
-    if reference.device.type != "cpu":
+    if not is_on_cpu:
         raise ConfigError(
             "device must be cpu with the engine 'openvino'. "
             f"Got {reference.device.type!r}. Use --device cpu, or the engine 'auto'"
@@ -167,8 +168,6 @@ def _memory_of(reference: TorchEngine) -> Remember:
 
 def _candidates(reference: TorchEngine, note: Note) -> list[Engine]:
     """Return the engines that may be faster than torch on this machine at the same precision."""
-    if reference.device.type != "cpu":
-        return []
     if not is_openvino_installed():
         note(f"OpenVINO may predict faster on this processor: {how_to_install(EXTRA)}")
         return []

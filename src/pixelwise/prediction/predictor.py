@@ -23,7 +23,7 @@ from pixelwise.models.base import SegmentationModel
 from pixelwise.models.model_file import ModelCard, load_model_file
 from pixelwise.prediction.arranged import arranged
 from pixelwise.prediction.batch_pixels import BatchPixels
-from pixelwise.prediction.engine_choice import AutoEngine, EngineChoice, engine_by_name
+from pixelwise.prediction.engine_choice import engine_by_name
 from pixelwise.prediction.engines import Engine, TorchEngine
 from pixelwise.prediction.parity import CheckedEngine, Note
 from pixelwise.prediction.scaled_rows import segment_scaled_parts
@@ -102,14 +102,6 @@ class Predictor:
     def engine(self) -> str:
         """Name of the requested engine."""
         return self._engine_in_use.name
-
-    @property
-    def engine_choices(self) -> tuple[EngineChoice, ...]:
-        """Choices of the engine ``auto`` by batch shape, with the trials."""
-        engines = self._engines.values()
-        return tuple(
-            choice for auto in engines if isinstance(auto, AutoEngine) for choice in auto.choices
-        )
 
     @contextmanager
     def using_engine(self, name: str, note: Note | None = None) -> Iterator[None]:

@@ -111,10 +111,10 @@ def _evaluated(plan: Plan, trainer: Trainer, predictor: Predictor) -> Metrics:
     samples = plan.validation
     chosen = samples
     kept = trainer.kept_metrics
-    if plan.budget is not None and kept is not None:
-        per_image = plan.budget.finish_s_per_image
-        fixed_s = max(0.0, plan.budget.finish_s - per_image * len(samples))
-        left = plan.budget.left_s - plan.budget.report_s - fixed_s
+    if trainer.budget is not None and kept is not None:
+        per_image = trainer.budget.finish_s_per_image
+        fixed_s = max(0.0, trainer.budget.finish_s - per_image * len(samples))
+        left = trainer.budget.left_s - trainer.budget.report_s - fixed_s
         fitting = len(samples) if per_image <= 0 else math.floor(left / per_image)
         chosen = spread(samples, min(len(samples), max(MIN_DETAILED, fitting)))
     extra = create_metrics(plan.recipe.training.metrics)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable
@@ -68,6 +69,7 @@ class Trainer:
     def __init__(self, plan: Plan, folder: Path, listener: Listener) -> None:
         self.recipe: Recipe = plan.recipe
         self.plan = plan
+        self.budget = copy.copy(plan.budget)  # its reserves change during the training
         self.folder = folder
         self.listener = listener
         self.model = plan.model
@@ -114,8 +116,9 @@ class Trainer:
         if self.progress.data != data:
             # Different images or classes were already detected from the run's card.
             raise other_data(self.plan.dataset, self.folder, "files, masks or splits differ")
-        if self.plan.budget is not None:
-            self.plan.budget.seconds -= self.progress.elapsed_s
+        if self.budget is not None:
+            self.budget.seconds -= self.progress.elapsed_s
+            self.budget.validation_s = self.progress.validation_s or self.budget.validation_s
         # A kill between two writes may have left more history rows than the checkpoint covers.
         if self.progress.history:
             write_history(self.folder, self.progress.history)
@@ -233,8 +236,8 @@ class Trainer:
     def _fraction(self) -> float:
         """Return the finished fraction of the training, 0 to 1, by time or by steps."""
         training, progress = self.recipe.training, self.progress
-        if self.plan.budget is not None:
-            return self.plan.budget.fraction(time.perf_counter() - self._started)
+        if self.budget is not None:
+            return self.budget.fraction(time.perf_counter() - self._started)
         assert training.epochs is not None
         steps = self.plan.batches.steps_per_epoch
         return min(1.0, (progress.epoch * steps + progress.step) / (training.epochs * steps))
@@ -294,10 +297,9 @@ class Trainer:
             ),
             progress.epoch + 1,
         )
-        self.plan.step.arrange()  # prediction may have changed the memory format of the weights
         progress.validation_s = time.perf_counter() - began
-        if self.plan.budget is not None:
-            self.plan.budget.validation_s = progress.validation_s
+        if self.budget is not None:
+            self.budget.validation_s = progress.validation_s
         assert metrics.loss is not None
         val_loss = metrics.loss if is_likelihood else mean_loss.mean
         rank = {
