@@ -16,18 +16,20 @@ from pixelwise.data.dataset import Dataset
 from pixelwise.data.sample import Sample, spread
 from pixelwise.devices import Machine
 from pixelwise.doctor.quick_check import QuickCheck
-from pixelwise.errors import ConfigError, DataError, TrainingError
+from pixelwise.errors import ConfigError, DataError
 from pixelwise.evaluation.evaluate import evaluate_samples
 from pixelwise.losses.losses import class_weights
 from pixelwise.metrics.extra import create_metrics
-from pixelwise.models import check_model, count_gmacs, create_model
+from pixelwise.models import create_model
 from pixelwise.models.base import SegmentationModel
 from pixelwise.models.blocks import batch_normalizations
+from pixelwise.models.creation import GivenModel, check_model
 from pixelwise.models.model_file import ModelCard, TrainingData, current_versions
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.text import amount
 from pixelwise.training import defaults
 from pixelwise.training.budget import REPORT_KEY, REPORT_S, Budget
+from pixelwise.training.budget_checks import require_an_epoch, require_short_step
 from pixelwise.training.defaults import Facts, Step
 from pixelwise.training.events import Listener, Message, ignore_events
 from pixelwise.training.inputs import (
@@ -60,6 +62,7 @@ class Plan:
         budget: The time budget; ``None`` for a training with a number of epochs.
         seconds_per_epoch: Duration of an epoch without validation, estimated from one batch.
         reasons: Reasons for the choices of open entries.
+        given_model: The class or instance that was given instead of a name.
     """
 
     recipe: Recipe
@@ -71,6 +74,7 @@ class Plan:
     budget: Budget | None
     seconds_per_epoch: float
     reasons: tuple[str, ...]
+    given_model: GivenModel | None = None
 
     @property
     def model(self) -> SegmentationModel:
@@ -119,8 +123,15 @@ class Plan:
         )
 
 
-def check_names(recipe: Recipe) -> None:
+def check_names(
+    recipe: Recipe, model: GivenModel | None = None, num_classes: int | None = None
+) -> None:
     """Check names and arguments before any data is read.
+
+    Args:
+        recipe: The recipe.
+        model: The class or instance that was given instead of a name.
+        num_classes: Number of classes, if known already.
 
     Raises:
         PixelwiseError: Both epochs and minutes are given, or a model, one of its arguments or
@@ -129,7 +140,8 @@ def check_names(recipe: Recipe) -> None:
     if recipe.training.epochs is not None and recipe.training.minutes is not None:
         raise ConfigError("a training must have either epochs or minutes. Got both. Remove one")
     create_metrics(recipe.training.metrics)
-    check_model(recipe.model.name, **recipe.model.arguments)
+    named = recipe.model.name if model is None else model
+    check_model(named, recipe.model.arguments, num_classes)
     check_working_size(recipe)
 
 
@@ -138,6 +150,7 @@ def plan(
     dataset: Dataset,
     machine: Machine | None = None,
     *,
+    model: GivenModel | None = None,
     started: float | None = None,
     listener: Listener = ignore_events,
 ) -> Plan:
@@ -147,13 +160,14 @@ def plan(
         recipe: The recipe; the plan holds a completed copy.
         dataset: The data.
         machine: The machine; ``None`` means this one.
+        model: The class or instance that was given instead of a name.
         started: Start of a budget in minutes, on the clock of the machine; ``None`` means now.
         listener: Called with the reading progress and with every choice and its reason.
 
     Raises:
         PixelwiseError: The training would fail; this is found before the first epoch.
     """
-    check_names(recipe)
+    check_names(recipe, model, dataset.class_map.num_classes)
     machine = machine or Machine.here(recipe.training.device)
     started = machine.clock() if started is None else started
     found = (
@@ -168,19 +182,22 @@ def plan(
             Message("notes on the data (for details, run: pixelwise data check)", check.lines())
         )
     reasons += _describe_ignored(dataset, measured)
-    model = _build(recipe, dataset, measured, machine.device)
-    initial = copy.deepcopy(model.state_dict())
-    facts = _facts(recipe, dataset, measured, model, machine)
+    network = _build(model, recipe, dataset, measured, machine.device)
+    initial = copy.deepcopy(network.state_dict())
+    facts = _facts(recipe, dataset, measured, network, machine)
     recipe, more = _filled(recipe, facts, defaults.BEFORE_TRIAL)
     reasons += more
-    facts = _after_trial(recipe, dataset, measured, model, facts, machine, started)
+    facts = _after_trial(recipe, dataset, measured, network, facts, machine, started)
     recipe, more = _filled(recipe, facts, defaults.AFTER_TRIAL)
     reasons += more
     # The trial changed the running statistics of BatchNorm, so the training starts with new ones.
-    model.load_state_dict(initial)
-    ready = _assembled(recipe, dataset, measured, model, machine.device)
+    network.load_state_dict(initial)
+    ready = _assembled(recipe, dataset, measured, network, machine.device)
     ready = replace(
-        ready, reasons=tuple(reasons), seconds_per_epoch=_seconds_per_epoch(ready, facts)
+        ready,
+        reasons=tuple(reasons),
+        seconds_per_epoch=_seconds_per_epoch(ready, facts),
+        given_model=model,
     )
     ready.step.arrange()
     listener(Message("chosen from the data and this machine", tuple(reasons)))
@@ -188,7 +205,7 @@ def plan(
         return ready
     budget = Budget(recipe.training.minutes * 60, started, clock=machine.clock)
     _estimate_end(budget, ready, machine)
-    _require_an_epoch(ready, budget)
+    require_an_epoch(ready.seconds_per_epoch, budget)
     return replace(ready, budget=budget)
 
 
@@ -215,17 +232,21 @@ def _describe_ignored(dataset: Dataset, measured: Measured) -> list[str]:
 
 
 def _build(
-    recipe: Recipe, dataset: Dataset, measured: Measured, device: torch.device
+    model: GivenModel | None,
+    recipe: Recipe,
+    dataset: Dataset,
+    measured: Measured,
+    device: torch.device,
 ) -> SegmentationModel:
     """Build the model, with initial weights drawn on the CPU so that all devices agree."""
     torch.manual_seed(recipe.training.seed)
-    model = create_model(
-        recipe.model.name,
+    network = create_model(
+        recipe.model.name if model is None else model,
         dataset.class_map.num_classes,
         measured.statistics.in_channels,
         **recipe.model.arguments,
     )
-    return model.to(device)
+    return network.to(device)
 
 
 def _facts(
@@ -267,7 +288,7 @@ def _after_trial(
     tried = _assembled(defaults.apply(recipe, full), dataset, measured, model, machine.device)
     if recipe.training.minutes is not None:
         left = started + recipe.training.minutes * 60 - machine.clock()
-        _require_short_step(tried, machine, left)
+        require_short_step(tried.step, tried.recipe.training, machine, left)
     trial = try_batch(
         tried.step,
         next(tried.batches.epoch(0)),
@@ -279,32 +300,6 @@ def _after_trial(
         seconds_per_crop=trial.seconds_per_crop,
         contiguous_speedup=trial.contiguous_speedup,
     )
-
-
-def _require_short_step(tried: Plan, machine: Machine, left_s: float) -> None:
-    """Check by its number of operations that a single step fits into the budget.
-
-    Raises:
-        TrainingError: One step would take longer than the remaining time.
-    """
-    size = tried.recipe.training.size
-    assert size is not None
-    count = tried.recipe.training.batch_size or 1
-    gmacs = count_gmacs(tried.model, size) * count
-    least_s = (
-        3 * 2 * gmacs / machine.gflops(tried.step.precision)
-    )  # the backward pass costs twice the forward pass
-    if left_s <= 0:
-        raise TrainingError(
-            f"reading the data must leave time for training. It took all of the "
-            f"{tried.recipe.training.minutes or 0:g} minutes. Give more --minutes"
-        )
-    if least_s > left_s:
-        raise TrainingError(
-            f"one training step must fit into the budget. A step of {count} crops of {size[0]} x "
-            f"{size[1]} takes at least {least_s:.0f} s on this machine, and {left_s:.0f} s are "
-            "left. Give more --minutes, a smaller --batch-size or --size, or a smaller model"
-        )
 
 
 def _assembled(
@@ -321,8 +316,9 @@ def _assembled(
         settings.class_weights or "none", statistics.class_frequencies, dataset.label_mode
     )
     card = ModelCard(
-        architecture=recipe.model.name,
+        architecture=model.name,
         arguments=model.arguments,
+        defined_in=model.defined_in,
         in_channels=statistics.in_channels,
         class_map=dataset.class_map,
         label_mode=dataset.label_mode,
@@ -377,23 +373,3 @@ def _estimate_end(budget: Budget, ready: Plan, machine: Machine) -> None:
     budget.validation_s = seconds[0] * len(ready.validation)
     budget.finish_s_per_image = seconds[1]
     budget.finish_s = seconds[1] * len(ready.validation)
-
-
-def _require_an_epoch(ready: Plan, budget: Budget) -> None:
-    """Check that the budget holds at least one epoch.
-
-    Raises:
-        TrainingError: The budget is too short; the message names one that fits.
-    """
-    left = max(0.0, budget.for_steps_s)
-    epochs = left / ready.seconds_per_epoch
-    if epochs >= 1:
-        return
-    overhead = budget.seconds - budget.for_steps_s
-    needed = math.ceil((overhead + 1.2 * ready.seconds_per_epoch) / 6) / 10
-    raise TrainingError(
-        f"the budget must allow at least one epoch. {epochs:.2g} epochs fit: one takes about "
-        f"{ready.seconds_per_epoch:.0f} s, and of {budget.seconds:.0f} s {max(left, 0):.0f} s are "
-        f"left for it after reading, validation and report. Give --minutes {needed:g} or more, a "
-        "smaller model, or a smaller --set data.scale"
-    )

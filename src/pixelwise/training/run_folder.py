@@ -13,6 +13,7 @@ from pixelwise.config import Recipe, load_recipe
 from pixelwise.data.dataset import Dataset
 from pixelwise.errors import ConfigError, ModelFileError
 from pixelwise.files import write_text
+from pixelwise.models.lookup import short_name
 from pixelwise.models.model_file import MODEL_NAME, ModelCard
 from pixelwise.text import amount
 from pixelwise.training.checkpoint import CHECKPOINT_NAME
@@ -177,7 +178,7 @@ def new_run_folder(out: Path | str | None, model: str, data: str) -> Path:
         ConfigError: The folder holds a run, which is never overwritten.
     """
     if out is None:
-        base = Path("runs") / f"{model}-{data}"
+        base = Path("runs") / f"{short_name(model)}-{data}"
         number = 1
         folder = base
         while folder.exists():

@@ -12,8 +12,9 @@ from pixelwise.data.dataset import Dataset, open_as_in
 from pixelwise.devices import Machine, processor_for_training
 from pixelwise.errors import ConfigError, DataError, ModelFileError, TrainingError
 from pixelwise.files import make_folder, write_text
-from pixelwise.models.base import FRESH_ONLY
-from pixelwise.models.model_file import MODEL_NAME, load_model_file
+from pixelwise.imports import import_modules
+from pixelwise.models.creation import Architecture, GivenModel, given_name, without_pretrained
+from pixelwise.models.model_file import MODEL_NAME, load_card
 from pixelwise.text import NOTHING_YET, RUN_AS_BEFORE
 from pixelwise.training.budget import start_of_budget
 from pixelwise.training.diagnostics.sanity_check import overfit_one_batch
@@ -32,7 +33,7 @@ from pixelwise.training.run_folder import (
 def train(
     data: Path | str | None = None,
     *,
-    model: str | None = None,
+    model: Architecture | None = None,
     out: Path | str | None = None,
     epochs: int | None = None,
     minutes: float | None = None,
@@ -45,6 +46,7 @@ def train(
     format: str | None = None,  # noqa: A002  the word that the command line and the card use
     recipe: Path | str | Recipe | None = None,
     overrides: Sequence[str] = (),
+    imports: Sequence[str] = (),
     resume: bool = False,
     sanity_check: bool = False,
     dry_run: bool = False,
@@ -59,7 +61,10 @@ def train(
 
     Args:
         data: A folder or a dataset card. Optional if the recipe contains it, or with ``resume``.
-        model: A registered name.
+        model: A registered name; or ``module:QualName`` of a class in an imported module; or a
+            class derived from ``torch.nn.Module``, which is built for the classes and channels of
+            the data (see :func:`pixelwise.register_model`); or an instance, which is copied, and
+            from whose weights the training starts.
         out: The run folder; ``None`` means ``runs/MODEL-DATA``, numbered if it exists.
         epochs: Number of passes over the training images; give either this or ``minutes``.
         minutes: Wall-clock budget, from this call (on the command line: from the start of the
@@ -74,7 +79,10 @@ def train(
         format: The label format, if it is not detected.
         recipe: A YAML file or a recipe to start from; the arguments here override it.
         overrides: ``section.key=value``, as ``--set`` on the command line.
-        resume: Resume the run in ``out`` from its checkpoint, with its own recipe.
+        imports: Modules to import first, as ``--import`` on the command line; the recipe of the run
+            lists them. In Python, ``import`` before this call does the same for this process.
+        resume: Resume the run in ``out`` from its checkpoint, with its own recipe. A class or an
+            instance that was given as ``model`` must be given again if its module is not imported.
         sanity_check: Overfit one batch first as a sanity check, and stop if that fails.
         dry_run: Stop before the first step, with the plan in the outcome; nothing is written.
         seed: Random seed of weights, order, crops and dropout.
@@ -96,6 +104,7 @@ def train(
         0.84
     """
     started = start_of_budget()
+    name, given_model = given_name(model)
     given = {
         "data.path": None if data is None else str(data),
         "data.split": split,
@@ -103,7 +112,7 @@ def train(
         "data.ignore": tuple(ignore) or None,
         "data.unexpected": unexpected,
         "data.bands": None if bands is None else tuple(bands),
-        "model.name": model,
+        "model.name": name,
         "training.epochs": epochs,
         "training.minutes": minutes,
         "training.batch_size": batch_size,
@@ -113,20 +122,26 @@ def train(
     }
     if resume:
         run = _run_to_resume(out, given, is_changed=bool(overrides or recipe))
-        wanted = with_values(_recipe_as_begun(run / RECIPE_NAME), given, "train")
+        wanted = with_values(load_recipe(run / RECIPE_NAME), given, "train")
     else:
         wanted = with_values(_base_recipe(recipe, overrides), given, "train")
         run = None
+    wanted.imports = tuple(dict.fromkeys((*wanted.imports, *imports)))
+    import_modules(wanted.imports)
+    if resume:
+        _set_as_begun(wanted, given_model)
     if wanted.data.path is None:
         raise ConfigError("train needs DATA: a folder of labeled images, or a dataset card")
-    check_names(wanted)
+    check_names(wanted, given_model)
     with processor_for_training():
         with _interrupted_with(RUN_AS_BEFORE if resume else NOTHING_YET):
             dataset = _data_of_run(wanted, run) if run else open_as_in(wanted.data)
             folder = run or new_run_folder(out, wanted.model.name, dataset.path.resolve().name)
             listener(Message("data", dataset.notes))
             machine = Machine.here(wanted.training.device)
-            ready = plan(wanted, dataset, machine, started=started, listener=listener)
+            ready = plan(
+                wanted, dataset, machine, model=given_model, started=started, listener=listener
+            )
             if dry_run:
                 listener(Message("plan", ready.summary()))
                 return Outcome(folder, ready)
@@ -156,6 +171,8 @@ def _run_to_resume(
             f"--resume needs --out with the folder of a run. {out} holds no {RECIPE_NAME}"
         )
     free = {"data.path", "training.device"}
+    if given["model.name"] == load_recipe(Path(out) / RECIPE_NAME).model.name:
+        free.add("model.name")  # the same class or instance, given again
     changed = [key for key, value in given.items() if value is not None and key not in free]
     if changed or is_changed:
         names = ", ".join(sorted(key.partition(".")[2] for key in changed))
@@ -181,7 +198,7 @@ def _data_of_run(recipe: Recipe, folder: Path) -> Dataset:
             f"data.path of its {RECIPE_NAME} or DATA says: {error}"
         ) from error
     try:
-        _, card = load_model_file(folder / MODEL_NAME)
+        card = load_card(folder / MODEL_NAME)
     except (
         ModelFileError
     ):  # the model file is missing or damaged; the run resumes from the checkpoint
@@ -201,16 +218,14 @@ def _interrupted_with(text: str) -> Iterator[None]:
         raise KeyboardInterrupt(text) from None
 
 
-def _recipe_as_begun(path: Path) -> Recipe:
-    """Return the recipe of the run to resume."""
-    recipe = load_recipe(path)
+def _set_as_begun(recipe: Recipe, model: GivenModel | None) -> None:
+    """Fill in what the recipe of the run to resume leaves open."""
     if (
         recipe.training.freeze_batchnorm_from is None
     ):  # the run was started by a version without this entry
         recipe.training.freeze_batchnorm_from = 1.0
-    for argument in FRESH_ONLY:  # the weights come from the checkpoint
-        recipe.model.arguments.pop(argument, None)
-    return recipe
+    # The weights come from the checkpoint.
+    recipe.model.arguments |= without_pretrained(recipe.model.name if model is None else model)
 
 
 def _require_sanity(ready: Plan, listener: Listener) -> None:
