@@ -5,15 +5,18 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from pixelwise import load_model, train
+from pixelwise import evaluate, load_model, train
 from pixelwise.config import load_recipe
 from pixelwise.errors import ConfigError, ModelFileError
 from pixelwise.models.base import models
 from pixelwise.models.model_file import load_card, load_model_file
+from pixelwise.prediction.costs import STATUS
 from pixelwise.training import train as training
 
 NETS = """
@@ -42,19 +45,24 @@ SMALL = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def nets(tmp_path, monkeypatch):
-    """A module my_nets in the current folder, imported here and forgotten after the test."""
+@pytest.fixture(scope="module")
+def nets(tmp_path_factory):
+    """A module my_nets of a folder on the path, which is forgotten after these tests."""
+    folder = tmp_path_factory.mktemp("nets")
+    (folder / "my_nets.py").write_text(NETS)
     models.names()
-    monkeypatch.setattr(models, "_entries", dict(models._entries))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "my_nets.py").write_text(NETS)
-    monkeypatch.delitem(sys.modules, "my_nets", raising=False)
-    import my_nets
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models, "_entries", dict(models._entries))
+        patch.syspath_prepend(folder)
+        import my_nets
 
-    yield my_nets
-    sys.modules.pop("my_nets", None)
+        yield my_nets
+        sys.modules.pop("my_nets", None)
+
+
+@pytest.fixture(autouse=True)
+def _folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +70,18 @@ def data(tmp_path_factory, make_index_dataset):
     """Images of 19 x 17 pixels, which no stride divides."""
     folder = tmp_path_factory.mktemp("own") / "data"
     return make_index_dataset(folder, num_images=4, size=(19, 17), splits=("train", "val"))
+
+
+@pytest.fixture(scope="module")
+def runs(nets, data, tmp_path_factory):
+    """A run of the registered model and one of the class that is not registered."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("runs"))
+        width = [*SMALL["overrides"], "model.arguments.width=6"]
+        return (
+            train(data, model="my-net", **SMALL).folder.resolve(),
+            train(data, model=nets.Plain, **{**SMALL, "overrides": width}).folder.resolve(),
+        )
 
 
 def forget(monkeypatch):
@@ -78,13 +98,13 @@ def in_new_process(code, folder):
     )  # fmt: skip
 
 
-def test_a_registered_model_is_trained_and_its_card_says_how_to_load_it(nets, data, tmp_path):
-    outcome = train(data, model="my-net", **SMALL)
-    assert outcome.folder.name == "my-net-data"
-    card = load_card(outcome.folder)
+def test_a_registered_model_is_trained_and_its_card_says_where_it_is(nets, runs):
+    run, _ = runs
+    assert run.name == "my-net-data"
+    card = load_card(run)
     assert (card.architecture, card.defined_in, card.arguments) == ("my-net", "my_nets", {})
-    assert load_recipe(outcome.folder / "recipe.yaml").model.name == "my-net"
-    assert isinstance(load_model(outcome.folder).model.network, nets.Registered)
+    assert load_recipe(run / "recipe.yaml").model.name == "my-net"
+    assert isinstance(load_model(run).model.network, nets.Registered)
 
 
 def test_the_card_of_a_model_of_ours_does_not_change(make_model_file, tmp_path):
@@ -92,16 +112,15 @@ def test_the_card_of_a_model_of_ours_does_not_change(make_model_file, tmp_path):
     assert b"defined_in" not in path.read_bytes()
 
 
-def test_a_class_is_built_for_the_data_and_named_by_its_path(nets, data):
-    outcome = train(data, model=nets.Plain, **{**SMALL, "overrides": [
-        *SMALL["overrides"], "model.arguments.width=6"]})  # fmt: skip
-    assert outcome.folder.name == "Plain-data"
-    card = load_card(outcome.folder)
+def test_a_class_is_built_for_the_data_and_named_by_its_path(runs):
+    _, run = runs
+    assert run.name == "Plain-data"
+    card = load_card(run)
     assert (card.architecture, card.defined_in) == ("my_nets:Plain", "my_nets")
     assert card.arguments == {"width": 6}
-    predictor = load_model(outcome.folder)
+    predictor = load_model(run)
     assert predictor.model.network.down.out_channels == 6
-    assert predictor.predict(torch.zeros(5, 7, 3, dtype=torch.uint8).numpy()).shape == (5, 7)
+    assert predictor.predict(np.zeros((5, 7, 3), np.uint8)).shape == (5, 7)
 
 
 def test_an_instance_is_trained_from_its_weights_and_stays_as_it_is(nets, data):
@@ -145,8 +164,7 @@ def test_a_wrong_model_is_refused_before_the_data_is_read(nets, data, monkeypatc
         train(data, model=nets.Plain(3, 2), out="run", **SMALL)
 
 
-def test_a_file_whose_class_is_not_imported_says_which_import_is_missing(nets, data, monkeypatch):
-    runs = [train(data, model=model, **SMALL).folder for model in ("my-net", nets.Plain)]
+def test_a_file_whose_class_is_not_imported_says_which_import_is_missing(nets, runs, monkeypatch):
     plain, registered = nets.Plain, nets.Registered
     forget(monkeypatch)
     for run, given in zip(runs, (registered, plain), strict=True):
@@ -176,21 +194,17 @@ def test_a_class_of_a_notebook_is_loaded_elsewhere_by_giving_it(data, tmp_path):
     assert load_model(tmp_path / "run", model=scope["Plain"]).card.class_map.num_classes == 3
 
 
-@pytest.mark.parametrize("name", ["my-net", "my_nets:Plain"])
-def test_a_run_is_resumed_with_the_imports_of_its_recipe(nets, data, monkeypatch, tmp_path, name):
-    settings = {**SMALL, "epochs": 2}
-    whole = train(data, model=name, out="whole", imports=["my_nets"], **settings).folder
-
+def test_a_run_is_resumed_with_the_imports_of_its_recipe(nets, data, runs, monkeypatch):
     def stop(event):
-        if type(event).__name__ == "EpochEnded":
+        if type(event).__name__ == "StepEnded":
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(data, model=name, out="run", imports=["my_nets"], **settings, listener=stop)
+        train(data, model="my-net", out="run", imports=["my_nets"], **SMALL, listener=stop)
     assert load_recipe("run/recipe.yaml").imports == ("my_nets",)
     forget(monkeypatch)
     train(out="run", resume=True)
-    first, second = (load_model_file(run)[0].state_dict() for run in (whole, tmp_path / "run"))
+    first, second = (load_model_file(run)[0].state_dict() for run in (runs[0], "run"))
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
@@ -238,6 +252,8 @@ def test_the_verbs_take_import(nets, data, run_cli, monkeypatch, tmp_path):
         assert err.splitlines()[-1].startswith("error: ")
         code, out, err = run_cli(*words, *options)
         assert code == 0, err
+    (compared,) = json.loads((tmp_path / "comparison/comparison.json").read_text())["models"]
+    assert (compared["memory_mb"] is not None) == STATUS.is_file()  # measured in a new process
     written = sorted(path.stem for path in (tmp_path / "predictions").iterdir())
     assert written == sorted(path.stem for path in (data / "val/images").iterdir())
     forget(monkeypatch)
@@ -246,3 +262,19 @@ def test_the_verbs_take_import(nets, data, run_cli, monkeypatch, tmp_path):
     code, out, err = run_cli("models", "--import", "no_such_nets")
     assert (code, out) == (1, "")
     assert err.startswith("error: imports must be modules that can be imported from")
+
+
+def test_a_new_process_needs_the_import_and_no_more(nets, data, runs, tmp_path):
+    home = Path(nets.__file__).parent
+    for run in runs:
+        words = ["evaluate", str(run), str(data), "--split", "val", "--device", "cpu", "--json"]
+        command = [sys.executable, "-m", "pixelwise", *words, "--import", "my_nets"]
+        done = subprocess.run(command, cwd=home, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        expected = evaluate(load_model(run, device="cpu"), data, "val").mean_iou
+        assert json.loads(done.stdout)["mean_iou"] == pytest.approx(expected)
+    done = subprocess.run(command[:-2], cwd=home, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert "--import my_nets on the command line" in done.stderr
