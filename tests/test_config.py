@@ -24,13 +24,26 @@ def test_an_empty_recipe_is_the_default(tmp_path):
     assert load_recipe() == load_recipe(write(tmp_path, "")) == Recipe()
 
 
-EMPTY_SECTIONS = [*Recipe.model_fields, "model: {arguments: }\ndata", "data: {ignore: }\nmodel"]
+EMPTY_SECTIONS = [*Recipe().sections(), "model: {arguments: }\ndata", "data: {ignore: }\nmodel"]
 
 
 @pytest.mark.parametrize("section", EMPTY_SECTIONS)
 @pytest.mark.parametrize("nothing", ["", " ~", " # commented out", " {}"])
 def test_an_empty_section_is_the_default(tmp_path, section, nothing):
     assert load_recipe(write(tmp_path, f"{section}:{nothing}\n")) == Recipe()
+
+
+def test_imports_are_kept_and_none_are_not_mentioned(tmp_path):
+    recipe = load_recipe(write(tmp_path, "imports: [my_nets, my.losses]\n"))
+    assert recipe.imports == ("my_nets", "my.losses")
+    assert yaml.safe_load(recipe.to_yaml())["imports"] == ["my_nets", "my.losses"]
+    assert load_recipe(write(tmp_path, "imports:\n")) == Recipe()
+    assert "imports" not in Recipe().to_yaml()
+
+
+def test_imports_that_are_no_list_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"imports: should be a valid tuple. Got 'my_nets'"):
+        load_recipe(write(tmp_path, "imports: my_nets\n"))
 
 
 def test_an_empty_section_beside_others_changes_nothing_of_them(tmp_path):

@@ -1,9 +1,12 @@
 import importlib
 import sys
+from importlib import metadata
 
 import pytest
 
-from pixelwise.errors import ConfigError, UnknownNameError
+from pixelwise.data.formats import formats
+from pixelwise.errors import ConfigError, PixelwiseWarning, UnknownNameError
+from pixelwise.models.base import models
 
 
 @pytest.fixture
@@ -106,3 +109,83 @@ def test_the_hint_replaces_the_list(shapes):
     shapes._hint = "List them with: shapes"
     with pytest.raises(UnknownNameError, match=r"'zzz'\. List them with: shapes$"):
         shapes.builder("zzz")
+
+
+GROUP = "some.shapes"
+
+
+@pytest.fixture
+def installed(shapes, tmp_path, monkeypatch):
+    """Install a package with entry points into the group of the shapes: (name, value, code)."""
+    shapes._group = GROUP
+    entries = []
+    folder = tmp_path / "acme_shapes-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-shapes\nVersion: 1.0\n")
+
+    def install(name, value, code):
+        (tmp_path / f"{value.partition(':')[0]}.py").write_text(code)
+        entries.append(f"{name} = {value}\n")
+        (folder / "entry_points.txt").write_text(f"[{GROUP}]\n" + "".join(entries))
+        distribution = metadata.Distribution.at(folder)
+        monkeypatch.setattr(
+            metadata, "entry_points", lambda group: distribution.entry_points.select(group=group)
+        )
+
+    yield install
+    for name in [name for name in sys.modules if name.startswith("acme_")]:
+        del sys.modules[name]
+
+
+def test_an_entry_point_registers_its_builder_under_its_name(shapes, installed):
+    installed("oval", "acme_ovals:build", "def build(size):\n    return ('oval', size)\n")
+    assert shapes.names() == ["circle", "oval", "square"]
+    assert shapes.create("oval", size=2) == ("oval", 2)
+
+
+def test_an_entry_point_may_be_a_module_that_registers_when_imported(shapes, installed):
+    code = "from some_shapes import shapes\nshapes.register('star')(lambda: 'a star')\n"
+    installed("anything", "acme_stars", code)
+    assert shapes.names() == ["circle", "square", "star"]
+    assert shapes.create("star") == "a star"
+
+
+def test_entry_points_are_loaded_at_first_use_only(shapes, installed):
+    installed("oval", "acme_ovals:build", "build = tuple\n")
+    assert "acme_ovals" not in sys.modules
+    shapes.names()
+    assert "acme_ovals" in sys.modules
+
+
+def test_a_broken_entry_point_is_named_and_the_others_work(shapes, installed):
+    installed("oval", "acme_ovals:build", "import no_such_package\n")
+    installed("star", "acme_stars:build", "def build():\n    return 'a star'\n")
+    with pytest.warns(PixelwiseWarning) as warned:
+        assert shapes.names() == ["circle", "square", "star"]
+    (line,) = [str(warning.message) for warning in warned]
+    assert "\n" not in line
+    assert "'oval' (some.shapes) of the package 'acme-shapes'" in line
+    assert "ModuleNotFoundError: No module named 'no_such_package'" in line
+    with pytest.raises(ConfigError, match=r"entry point 'oval' .* of the package 'acme-shapes'"):
+        shapes.create("oval")
+
+
+@pytest.mark.parametrize("name", ["square", "oval"])
+def test_an_entry_point_does_not_replace_what_is_registered(shapes, installed, name):
+    if name == "oval":
+        shapes.register("oval")(own_builder)
+    installed(name, "acme_ovals:build", "def build(size):\n    return ('theirs', size)\n")
+    assert shapes.create(name, size=1)[0] != "theirs"
+
+
+def test_models_and_formats_have_their_documented_groups():
+    assert models._group == "pixelwise.models"
+    assert formats._group == "pixelwise.formats"
+
+
+def test_annotations_that_only_a_type_checker_knows_are_not_checked(shapes):
+    def build(size: "NoSuchType", color: object = None):  # noqa: F821
+        return size
+
+    shapes.register("oval")(build)
+    assert shapes.create("oval", size="large") == "large"

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pixelwise.metrics.metrics import Metrics as Metrics
     from pixelwise.models import create_model as create_model
     from pixelwise.models import list_models as list_models
+    from pixelwise.models import register_model as register_model
     from pixelwise.prediction.predict import predict as predict
     from pixelwise.prediction.predictor import Predictor as Predictor
     from pixelwise.prediction.predictor import load_model as load_model
@@ -44,7 +45,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "doctor": ["check_data"],
         "errors": ["PixelwiseError"],
         "evaluation.evaluate": ["evaluate"],
-        "models": ["create_model", "list_models"],
+        "models": ["create_model", "list_models", "register_model"],
         "prediction.predict": ["predict"],
         "prediction.predictor": ["Predictor", "load_model"],
         "evaluation.review": ["review_labels"],

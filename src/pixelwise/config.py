@@ -306,8 +306,14 @@ NO_AUGMENTATION = AugmentationRecipe(
 
 
 class Recipe(_Section):
-    """All settings of a training run, in four sections."""
+    """All settings of a training run, in four sections.
 
+    Attributes:
+        imports: Modules that are imported before the training, such as ``my_package.nets``, because
+            they register models, losses or formats.
+    """
+
+    imports: tuple[str, ...] = ()
     data: DataRecipe = Field(default_factory=DataRecipe)
     model: ModelRecipe = Field(default_factory=ModelRecipe)
     training: TrainingRecipe = Field(default_factory=TrainingRecipe)
@@ -315,7 +321,13 @@ class Recipe(_Section):
 
     def to_yaml(self) -> str:
         """Return the recipe as YAML, which :func:`load_recipe` can read."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+        # Most recipes import nothing, and then they do not say so.
+        unused = None if self.imports else {"imports"}
+        return yaml.safe_dump(self.model_dump(mode="json", exclude=unused), sort_keys=False)
+
+    def sections(self) -> dict[str, dict[str, Any]]:
+        """Return the entries of the four sections as plain data, by section and key."""
+        return self.model_dump(mode="json", exclude={"imports"})
 
 
 def load_recipe(path: Path | str | None = None, overrides: Sequence[str] = ()) -> Recipe:

@@ -26,6 +26,10 @@ class PixelwiseError(Exception):
     """Base class of all errors that pixelwise raises on purpose."""
 
 
+class PixelwiseWarning(UserWarning):
+    """Something that pixelwise leaves out and continues without, in one line."""
+
+
 class ConfigError(PixelwiseError, ValueError):
     """A recipe, an option or an argument is wrong."""
 

@@ -7,8 +7,8 @@ from torch import nn
 
 from pixelwise.errors import ConfigError, DownloadError
 from pixelwise.models import create_model
+from pixelwise.models.blocks import SteadyBatchNorm
 from pixelwise.models.encoders import fetched
-from pixelwise.models.smp_bridge import SteadyBatchNorm
 
 
 @pytest.mark.parametrize("size", [32, 64, 96, 160])

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import pickle
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from pixelwise.models.model_file import (
     Preprocessing,
     TrainingData,
     current_versions,
+    load_card,
     load_model_file,
     save_model_file,
 )
@@ -237,6 +239,21 @@ def test_a_description_that_is_no_card_is_refused(tmp_path, description):
     path = tmp_path / "model.safetensors"
     safetensors.torch.save_file({"w": torch.zeros(1)}, path, {METADATA_KEY: description})
     refusal_of(path)
+
+
+@pytest.mark.parametrize("module", ["antigravity", "subprocess", "pixelwise"])
+def test_a_file_neither_imports_nor_runs_what_it_names(saved, module):
+    known = set(sys.modules)
+    for name in (f"{module}:Popen", f"{module}:train.Net", f"{module}:check_call"):
+        rewrite(saved, {"architecture": name, "defined_in": module, "arguments": {"args": "ls"}})
+        assert f"the model '{name}' is not known here" in refusal_of(saved)
+    assert set(sys.modules) == known
+
+
+def test_the_card_is_read_without_the_model(saved):
+    rewrite(saved, {"architecture": "not_here:Net", "defined_in": "not_here"})
+    assert load_card(saved.parent).architecture == "not_here:Net"
+    assert "import not_here in Python, or --import not_here" in refusal_of(saved)
 
 
 class Trap:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import sys
 import time
+import warnings
 from dataclasses import dataclass
+from typing import Any
 
-from pixelwise.errors import PixelwiseError
+from pixelwise.errors import PixelwiseError, PixelwiseWarning
 
 VERBS = {
     "data": "Make, check, show, split and convert data sets.",
@@ -91,6 +93,7 @@ def main() -> None:
             sys.exit(0)
         from pixelwise.cli.application import app
 
+        warnings.showwarning = _show_warning
         app(prog_name="pixelwise")
     except PixelwiseError as error:
         if os.environ.get("PIXELWISE_DEBUG"):
@@ -105,6 +108,19 @@ def main() -> None:
         # The reading end of the pipe is closed: nothing more can be printed, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+_show_usual_warning = warnings.showwarning
+
+
+def _show_warning(
+    message: Warning | str, category: type[Warning], *place: Any, **more: Any
+) -> None:
+    """Write a warning of pixelwise as one line, without the place in the source."""
+    if issubclass(category, PixelwiseWarning):
+        sys.stderr.write(f"warning: {message}\n")
+    else:
+        _show_usual_warning(message, category, *place, **more)
 
 
 def _listed(entries: dict[str, str]) -> str:

@@ -13,6 +13,7 @@ from pixelwise.cli.console import (
     DataPath,
     FormatName,
     IgnoredValues,
+    Imports,
     UnexpectedValues,
     note,
     plain_console,
@@ -72,6 +73,7 @@ def command(
     device: Annotated[
         str | None, typer.Option(help="auto, cpu, cuda or mps. [default: auto]")
     ] = None,
+    imports: Imports = None,
     as_json: AsJson = False,
 ) -> None:
     """Train models with the same budget, splits and batches, and rank them on one page.
@@ -96,6 +98,7 @@ def command(
             unexpected=unexpected_rule(unexpected),
             format=format,
             overrides=set_ or (),
+            imports=imports or (),
             device=device,
             listener=listener,
         )

@@ -44,12 +44,32 @@ UnexpectedValues = Annotated[
         "(class) or ignore. [default: error]",
     ),
 ]
+Imports = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--import",
+        help="A module to import first, which registers models, losses or formats; may be "
+        "repeated.",
+        metavar="MODULE",
+    ),
+]
 ModelPath = Annotated[Path, typer.Argument(help="A model file or a run folder.")]
 
 
 def say(line: str = "") -> None:
     """Print a line of the result to stdout."""
     typer.echo(line)
+
+
+def import_first(modules: Sequence[str] | None) -> None:
+    """Import the modules of ``--import``.
+
+    Raises:
+        ConfigError: A module cannot be imported.
+    """
+    from pixelwise.imports import import_modules
+
+    import_modules(modules or ())
 
 
 def note(line: str) -> None:

@@ -14,7 +14,9 @@ from pixelwise.cli.console import (
     DataPath,
     FormatName,
     IgnoredValues,
+    Imports,
     UnexpectedValues,
+    import_first,
     note,
     plain_console,
     print_json,
@@ -99,8 +101,9 @@ def digits(
 
 
 @app.command("formats")
-def formats_(as_json: AsJson = False) -> None:
+def formats_(imports: Imports = None, as_json: AsJson = False) -> None:
     """List the label formats with their file layouts and label modes."""
+    import_first(imports)
     from pixelwise.data.formats import formats
 
     known = [formats.create(name) for name in formats.names()]
@@ -131,8 +134,10 @@ def convert(
     format: FormatName = None,  # noqa: A002  the option is called --format
     ignore: IgnoredValues = None,
     unexpected: UnexpectedValues = None,
+    imports: Imports = None,
 ) -> None:
     """Convert a data set to another format; pixels, classes and splits stay the same."""
+    import_first(imports)
     from pixelwise.data.convert import convert_data
     from pixelwise.data.dataset import open_dataset
 
@@ -187,9 +192,11 @@ def split(
     format: FormatName = None,  # noqa: A002  the option is called --format
     ignore: IgnoredValues = None,
     unexpected: UnexpectedValues = None,
+    imports: Imports = None,
     as_json: AsJson = False,
 ) -> None:
     """Split a data set and write a card that lists the images of each split."""
+    import_first(imports)
     from pixelwise.data.dataset import open_dataset
     from pixelwise.data.splits.plans import plan_split
     from pixelwise.data.splits.split_cards import require_new, write_cards
@@ -238,9 +245,11 @@ def check(
     format: FormatName = None,  # noqa: A002  the option is called --format
     ignore: IgnoredValues = None,
     unexpected: UnexpectedValues = None,
+    imports: Imports = None,
     as_json: AsJson = False,
 ) -> None:
     """Check every file and list the problems, worst first; exit 1 if training would fail."""
+    import_first(imports)
     from pixelwise.cli.data_check import print_examination
     from pixelwise.doctor import check_data
 
@@ -293,11 +302,13 @@ def show(
     format: FormatName = None,  # noqa: A002  the option is called --format
     ignore: IgnoredValues = None,
     unexpected: UnexpectedValues = None,
+    imports: Imports = None,
 ) -> None:
     """Draw samples with their masks, next to augmented versions as used in training.
 
     The augmentation is the default for this data, or that of the recipe.
     """
+    import_first(imports)
     from pixelwise.cli.progress import listening
     from pixelwise.training.preview import show_data
 

@@ -13,9 +13,11 @@ from pixelwise.cli.console import (
     DeviceName,
     FormatName,
     IgnoredValues,
+    Imports,
     ModelPath,
     UnexpectedValues,
     figures_like,
+    import_first,
     note,
     print_json,
     print_like,
@@ -60,12 +62,14 @@ def command(
         ),
     ] = None,
     device: DeviceName = "auto",
+    imports: Imports = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a model on labeled images at their original size, excluding ignored pixels.
 
     Prints the metrics; writes no file unless --report is given.
     """
+    import_first(imports)
     from pixelwise.evaluation.evaluate import evaluate, open_for_model
     from pixelwise.metrics.extra import create_metrics
     from pixelwise.prediction.predictor import load_model

@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from pixelwise.cli.console import AsJson, parse_size, plain_console, print_json
+from pixelwise.cli.console import (
+    AsJson,
+    Imports,
+    import_first,
+    parse_size,
+    plain_console,
+    print_json,
+)
 
 
 def command(
@@ -16,9 +23,11 @@ def command(
     size: Annotated[
         str, typer.Option(help="Image size for which the compute is counted.", metavar="HxW")
     ] = "256x256",
+    imports: Imports = None,
     as_json: AsJson = False,
 ) -> None:
     """List the models with reference, parameters, compute per image and label modes."""
+    import_first(imports)
     from pixelwise.models import summarize_models
     from pixelwise.models.base import models
 
@@ -38,8 +47,8 @@ def command(
         table.add_row(
             summary.name,
             summary.reference,
-            f"{summary.parameters:,}",
-            f"{summary.gmacs:.3f}",
+            "" if summary.parameters is None else f"{summary.parameters:,}",
+            "" if summary.gmacs is None else f"{summary.gmacs:.3f}",
             modes,
         )
     for shape in models.families():

@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from pixelwise.cli.console import AsJson, DeviceName, ModelPath, note, print_json, progress_bar, say
+from pixelwise.cli.console import (
+    AsJson,
+    DeviceName,
+    Imports,
+    ModelPath,
+    import_first,
+    note,
+    print_json,
+    progress_bar,
+    say,
+)
 from pixelwise.text import amount
 
 
@@ -36,6 +46,7 @@ def command(
             "supports it; a few pixels per thousand may differ."
         ),
     ] = "float32",
+    imports: Imports = None,
     as_json: AsJson = False,
 ) -> None:
     """Segment images of any size; each result has exactly the size of its image.
@@ -45,6 +56,7 @@ def command(
     pixels may be larger than memory: its results are TIFF files with its georeference, and the
     same command continues after an interruption.
     """
+    import_first(imports)
     from pixelwise.prediction.engines import checked_precision
     from pixelwise.prediction.predict import predict
     from pixelwise.prediction.predictor import load_model

@@ -11,6 +11,8 @@ from pixelwise.cli.compare import print_ranking
 from pixelwise.cli.console import (
     AsJson,
     DeviceName,
+    Imports,
+    import_first,
     note,
     print_json,
     print_metrics,
@@ -34,12 +36,14 @@ def command(
         ),
     ] = None,
     device: DeviceName = "auto",
+    imports: Imports = None,
     as_json: AsJson = False,
 ) -> None:
     """Rewrite the report of a run, or compare several runs on one page. Nothing is trained.
 
     Runs that are compared must have the same data, splits and classes.
     """
+    import_first(imports)
     if len(runs) > 1:
         _side_by_side(runs, data, out, device, as_json)
         return

@@ -15,8 +15,10 @@ from pixelwise.cli.console import (
     DeviceName,
     FormatName,
     IgnoredValues,
+    Imports,
     ModelPath,
     UnexpectedValues,
+    import_first,
     note,
     plain_console,
     print_json,
@@ -64,12 +66,14 @@ def command(
     unexpected: UnexpectedValues = None,
     format: FormatName = None,  # noqa: A002  the option is called --format
     device: DeviceName = "auto",
+    imports: Imports = None,
     as_json: AsJson = False,
 ) -> None:
     """Find regions where the model is confident and the label disagrees, likeliest errors first.
 
     Writes review.html, a gallery, and review.csv into --out.
     """
+    import_first(imports)
     from pixelwise.errors import ConfigError, OutputError, UnknownNameError
     from pixelwise.evaluation.evaluate import open_for_model
     from pixelwise.prediction.predictor import load_model

@@ -12,6 +12,7 @@ from pixelwise.cli.console import (
     AsJson,
     FormatName,
     IgnoredValues,
+    Imports,
     UnexpectedValues,
     parse_bands,
     parse_size,
@@ -77,6 +78,7 @@ def command(
             "--set", help="Override the recipe; may be repeated.", metavar="SECTION.KEY=VALUE"
         ),
     ] = None,
+    imports: Imports = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume the run in --out.")] = False,
     sanity_check: Annotated[
         bool,
@@ -126,6 +128,7 @@ def command(
             format=format,
             recipe=recipe,
             overrides=set_ or (),
+            imports=imports or (),
             resume=resume,
             sanity_check=sanity_check,
             dry_run=dry_run,

@@ -12,7 +12,9 @@ import yaml
 from pixelwise.config import Recipe, load_recipe
 from pixelwise.errors import ConfigError, ModelFileError
 from pixelwise.files import file_names
+from pixelwise.imports import import_modules
 from pixelwise.models.base import models as registered
+from pixelwise.models.lookup import find_builder
 from pixelwise.models.model_file import MODEL_NAME
 
 RECIPE_SUFFIXES = (".yaml", ".yml")
@@ -91,7 +93,9 @@ def split_outside_brackets(text: str) -> list[str]:
 def _parse(text: str, base: Recipe) -> tuple[str, Recipe | None, Path | None, bool]:
     path = Path(text)
     if path.suffix.lower() in RECIPE_SUFFIXES:
-        return path.stem, load_recipe(path), None, True
+        recipe = load_recipe(path)
+        import_modules(recipe.imports)
+        return path.stem, recipe, None, True
     if path.exists():  # registered names take precedence; a folder of that name is written ./unet
         is_name = path.name == text and text in registered.names()
         if not is_name:
@@ -99,7 +103,7 @@ def _parse(text: str, base: Recipe) -> tuple[str, Recipe | None, Path | None, bo
     elif "/" in text and "(" not in text:
         raise ModelFileError(f"a run to compare must exist. {text} does not exist. Check the path")
     name, arguments = _name_and_arguments(text)
-    registered.builder(name)  # raises for a misspelled name now, not hours later
+    find_builder(name)  # raises for a misspelled name now, not hours later
     recipe = base.model_copy(deep=True)
     recipe.model.name, recipe.model.arguments = name, arguments
     return text.replace(" ", ""), recipe, None, False

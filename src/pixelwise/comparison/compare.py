@@ -27,6 +27,7 @@ from pixelwise.data.sample import spread
 from pixelwise.devices import choose_device
 from pixelwise.errors import ConfigError, TrainingError
 from pixelwise.files import write_text
+from pixelwise.imports import import_modules
 from pixelwise.metrics.formulas import Counts, iou, mean_iou
 from pixelwise.metrics.intervals import bootstrap
 from pixelwise.metrics.metrics import constant_prediction
@@ -65,6 +66,7 @@ def compare(
     unexpected: Unexpected | None = None,
     format: str | None = None,  # noqa: A002  the word that the command line and the card use
     overrides: Sequence[str] = (),
+    imports: Sequence[str] = (),
     device: str | None = None,
     listener: Listener = ignore_events,
 ) -> Comparison:
@@ -90,6 +92,8 @@ def compare(
         format: The label format, if it is not detected.
         overrides: ``section.key=value`` for all models without their own recipe; entries on reading
             and splitting the data and on the device apply to all models.
+        imports: Modules to import first, as ``--import`` on the command line; the runs' recipes
+            list them.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``; ``None`` means the device of the overrides.
         listener: Called with each event.
 
@@ -106,7 +110,8 @@ def compare(
         >>> [model.name for model in comparison.models]  # doctest: +SKIP
         ['unet-elu', 'unet']
     """
-    base = load_recipe(None, overrides)
+    import_modules(imports)
+    base = load_recipe(None, overrides).model_copy(update={"imports": tuple(imports)})
     candidates = parse_candidates(models, base)
     _check_budget(candidates, minutes, epochs, seeds)
     # Arguments take precedence over the overrides; both apply to the runs and to the evaluation.
@@ -270,8 +275,11 @@ def _costs(
     records = dataset.split("val")
     images = [dataset.load(record).image for record in spread(records, NUM_TIMED)]
     largest = max(images, key=lambda image: image.size)
-    memory = [peak_memory_mb(entry.runs[0], largest, device) for entry in entries]
     predictors = [load_model(entry.runs[0], device=str(device)) for entry in entries]
+    memory = [
+        peak_memory_mb(entry.runs[0], largest, device, predictor.model.defined_in)
+        for entry, predictor in zip(entries, predictors, strict=True)
+    ]
     times = latencies_ms(predictors, images)
     return predictors, list(zip(memory, times, strict=True))
 

@@ -75,8 +75,8 @@ class Plan:
         for candidate, seed, run in self.runs():
             if not (run / RECIPE_NAME).is_file():
                 continue
-            wanted = self._asked(candidate, seed).model_dump(mode="json")
-            there = load_recipe(run / RECIPE_NAME).model_dump(mode="json")
+            wanted = self._asked(candidate, seed).sections()
+            there = load_recipe(run / RECIPE_NAME).sections()
             for section, entries in wanted.items():
                 for key, value in entries.items():
                     is_free = value is None or key in FREE.get(section, ())
@@ -147,7 +147,7 @@ def differences(recipes: Mapping[str, Recipe | None]) -> dict[str, dict[str, Any
         The values by ``section.key``, in the order of a recipe; ``None`` where a recipe is unknown
         or leaves the entry open.
     """
-    known = {name: recipe.model_dump(mode="json") for name, recipe in recipes.items() if recipe}
+    known = {name: recipe.sections() for name, recipe in recipes.items() if recipe}
     found: dict[str, dict[str, Any]] = {}
     for section, entries in next(iter(known.values()), {}).items():
         for key in entries:

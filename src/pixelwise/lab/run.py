@@ -183,8 +183,8 @@ def _changes(articles: Recipe, ours: Recipe, minutes: float | None) -> Iterator[
     if minutes is not None:
         budget = amount(minutes, "minute")
         yield f"a budget of {budget} instead of {articles.training.epochs} epochs"
-    changed = ours.model_dump(mode="json")
-    for section, entries in articles.model_dump(mode="json").items():
+    changed = ours.sections()
+    for section, entries in articles.sections().items():
         for key, value in entries.items():
             if changed[section][key] != value:
                 yield f"{section}.{key} is {changed[section][key]} instead of {value}"

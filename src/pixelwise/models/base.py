@@ -11,11 +11,21 @@ from torch import Tensor, nn
 from pixelwise.registry import Registry
 
 models: Registry[nn.Module] = Registry(
-    "model", "pixelwise.models", hint="List them with: pixelwise models"
+    "model",
+    "pixelwise.models",
+    hint="List them with: pixelwise models",
+    group="pixelwise.models",
 )
 
-FRESH_ONLY = ("pretrained",)
-"""Arguments that only affect the initial weights; they are not stored in model files."""
+FRESH_ONLY: dict[str, Any] = {
+    "pretrained": False,
+    "pretrained_backbone": False,
+    "encoder_weights": None,
+    "weights_backbone": None,
+}
+"""Arguments that only affect the initial weights, as timm, torchvision and
+segmentation_models.pytorch call them, with the values for random weights. They are not stored in
+model files, and a model whose weights come from a file is built with these values."""
 
 
 class SegmentationModel(nn.Module):
@@ -44,6 +54,8 @@ class SegmentationModel(nn.Module):
         export_obstacle: Why ``torch.export`` cannot trace it with every height and width; ``None``
             where it can. See :func:`pixelwise.models.tracing.trace_program`.
         batch_obstacle: Why it cannot trace it with every number of images as well.
+        defined_in: The module that makes the model known when it is imported; ``None`` for the
+            models of pixelwise.
     """
 
     reference: str = ""
@@ -55,6 +67,7 @@ class SegmentationModel(nn.Module):
     auxiliary_weights: tuple[float, ...] = ()
     export_obstacle: str | None = None
     batch_obstacle: str | None = None
+    defined_in: str | None = None
     name: str
     arguments: dict[str, Any]
     num_classes: int

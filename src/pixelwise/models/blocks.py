@@ -275,3 +275,26 @@ def bed_of_nails(feature_map: Tensor) -> Tensor:
     nails = feature_map.new_zeros((*feature_map.shape[:-2], 2 * rows, 2 * columns))
     nails[..., ::2, ::2] = feature_map
     return nails
+
+
+class SteadyBatchNorm(nn.BatchNorm2d):
+    """Uses the running statistics if a batch has only one value per channel.
+
+    After global pooling, a batch of one image has no variance to normalize by, and torch raises an
+    error; the last batch of an epoch can be such a batch.
+    """
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        """Normalize (N, C, H, W)."""
+        if not self.training or feature_map.numel() > feature_map.shape[1]:
+            return super().forward(feature_map)
+        return nn.functional.batch_norm(
+            feature_map, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+        )
+
+
+def make_batchnorm_steady(network: nn.Module) -> None:
+    """Turn the batch normalizations of a network of another library into steady ones, in place."""
+    for layer in network.modules():
+        if type(layer) is nn.BatchNorm2d and layer.track_running_stats:
+            layer.__class__ = SteadyBatchNorm  # the same weights and statistics

@@ -1,7 +1,8 @@
 """Reads and writes model files: weights and a model card in one safetensors file.
 
-Loading does not execute code from the file. The card is JSON in the metadata and validated by
-:class:`ModelCard`; the weights must exactly fit the architecture that it names.
+Loading does not execute code from the file, and it does not import the module of a model from
+outside pixelwise: that is done before, or the class is given. The card is JSON in the metadata and
+validated by :class:`ModelCard`; the weights must exactly fit the architecture that it names.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ import safetensors
 import safetensors.torch
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from torch import Tensor, nn
 
 from pixelwise.classes import ClassMap, LabelMode
 from pixelwise.errors import ConfigError, ModelFileError
 from pixelwise.files import written_aside
-from pixelwise.models import create_model
 from pixelwise.models.base import SegmentationModel
+from pixelwise.models.creation import GivenModel, build_model
+from pixelwise.models.lookup import find_builder
 from pixelwise.transforms.preprocessing import Preprocessing
 
 METADATA_KEY = "pixelwise"
@@ -59,8 +62,11 @@ class ModelCard(BaseModel):
 
     Attributes:
         version: Version of the file's layout.
-        architecture: The registered name.
+        architecture: The registered name, or ``module:QualName`` of a class that is not registered;
+            with ``(...)`` behind it if an instance is needed to build it.
         arguments: Arguments of the architecture besides channels and classes.
+        defined_in: The module that makes the architecture known when it is imported, for messages;
+            ``None`` for those of pixelwise.
         in_channels: Channels of the images.
         class_map: The classes.
         label_mode: One class per pixel, or one sigmoid per class.
@@ -79,6 +85,7 @@ class ModelCard(BaseModel):
     version: int = FILE_VERSION
     architecture: str
     arguments: dict[str, Any] = {}
+    defined_in: str | None = None
     in_channels: int
     class_map: ClassMap
     label_mode: LabelMode
@@ -115,30 +122,89 @@ def save_model_file(path: Path, model: SegmentationModel, card: ModelCard) -> No
     weights = {
         name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
     }
-    content = safetensors.torch.save(weights, {METADATA_KEY: card.model_dump_json()})
+    # Earlier versions of pixelwise do not know this entry, and need not for their own models.
+    unused = {"defined_in"} if card.defined_in is None else None
+    description = card.model_dump_json(exclude=unused)
+    content = safetensors.torch.save(weights, {METADATA_KEY: description})
     with written_aside(path) as aside:
         aside.write_bytes(content)
 
 
-def load_model_file(path: Path | str) -> tuple[SegmentationModel, ModelCard]:
+def load_model_file(
+    path: Path | str, model: GivenModel | None = None
+) -> tuple[SegmentationModel, ModelCard]:
     """Read a model file.
+
+    Args:
+        path: The file, or the folder of a run.
+        model: The class of the model, or an instance, which is copied; needed only for a model from
+            outside pixelwise that is not registered and whose module is not imported.
 
     Returns:
         The model in evaluation mode, on the CPU, and its card.
 
     Raises:
+        ModelFileError: The file is missing, truncated, of another type, or from a newer pixelwise,
+            or its architecture is not known here.
+    """
+    path = _file_at(path)
+    description, weights = _read(path)
+    card = _read_card(description, path)
+    if model is None and card.defined_in is not None:
+        try:
+            find_builder(card.architecture, card.defined_in)
+        except ConfigError as error:
+            raise ModelFileError(f"{path} cannot be loaded: {error}") from error
+    arguments = {} if isinstance(model, nn.Module) else card.arguments
+    try:
+        built = build_model(
+            card.architecture if model is None else model,
+            card.class_map.num_classes,
+            card.in_channels,
+            arguments,
+            is_fresh=False,
+        )
+        built.load_state_dict(weights, strict=True)
+    except (ConfigError, RuntimeError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelFileError(
+            f"{path} must contain the weights of the architecture it names, {card.architecture!r}. "
+            f"They do not fit: {reason}"
+        ) from error
+    return built.eval(), card
+
+
+def load_card(path: Path | str) -> ModelCard:
+    """Read the card of a model file, whether or not its architecture is known here.
+
+    Args:
+        path: The file, or the folder of a run.
+
+    Raises:
         ModelFileError: The file is missing, truncated, of another type, or from a newer pixelwise.
     """
+    path = _file_at(path)
+    description, _ = _read(path, with_weights=False)
+    return _read_card(description, path)
+
+
+def _file_at(path: Path | str) -> Path:
+    """Return the model file at a path, which may be the folder of a run."""
     path = Path(path)
     if path.is_dir() and (path / MODEL_NAME).is_file():
         path = path / MODEL_NAME
     if not path.is_file():
         raise ModelFileError(f"MODEL must be a model file or a run folder. {path} is neither")
+    return path
+
+
+def _read(path: Path, *, with_weights: bool = True) -> tuple[str, dict[str, Tensor]]:
+    """Return the description of a model file as text, and its weights."""
     weights = {}
     try:
         with safetensors.safe_open(path, framework="pt") as opened:
-            description = (opened.metadata() or {}).get(METADATA_KEY)
-            for name in opened.keys():  # noqa: SIM118  not a mapping
+            description: str | None = (opened.metadata() or {}).get(METADATA_KEY)
+            for name in opened.keys() if with_weights else ():
                 weights[name] = opened.get_tensor(name)
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise ModelFileError(
@@ -150,35 +216,7 @@ def load_model_file(path: Path | str) -> tuple[SegmentationModel, ModelCard]:
             f"{path} must be a model file written by pixelwise. It contains weights without their "
             "description. Give the model.safetensors of a run"
         )
-    card = _read_card(description, path)
-    try:
-        model = create_model(
-            card.architecture, card.class_map.num_classes, card.in_channels, **card.arguments
-        )
-        model.load_state_dict(weights, strict=True)
-    except (ConfigError, RuntimeError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ModelFileError(
-            f"{path} must contain the weights of the architecture it names, {card.architecture!r}. "
-            f"They do not fit: {reason}"
-        ) from error
-    return model.eval(), card
-
-
-def read_card(path: Path) -> ModelCard:
-    """Read the card of a model file without its weights.
-
-    Raises:
-        ModelFileError: The file is not a model file.
-    """
-    try:
-        with safetensors.safe_open(path, framework="pt") as opened:
-            description = (opened.metadata() or {}).get(METADATA_KEY)
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
-        raise ModelFileError(f"{path} must be a safetensors file. It is not ({error})") from error
-    if description is None:
-        raise ModelFileError(f"{path} must be a model file. It has no description")
-    return _read_card(description, path)
+    return description, weights
 
 
 def _read_card(description: str, path: Path) -> ModelCard:

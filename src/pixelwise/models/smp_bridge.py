@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from pixelwise.errors import ConfigError
 from pixelwise.models.base import SegmentationModel, models
+from pixelwise.models.blocks import make_batchnorm_steady
 from pixelwise.models.encoders import fetched
 
 PREFIX = "smp:"
@@ -34,22 +35,6 @@ FIXED_BATCH_ENCODERS = ("mit_",)
 """Name prefixes of encoders with the same limitation."""
 
 BATCH_OBSTACLE = "torch.export fixes whether a batch holds one image or several"
-
-
-class SteadyBatchNorm(nn.BatchNorm2d):
-    """Uses the running statistics if a batch has only one value per channel.
-
-    After global pooling, a batch of one image has no variance to normalize by, and torch raises an
-    error; the last batch of an epoch can be such a batch.
-    """
-
-    def forward(self, feature_map: Tensor) -> Tensor:
-        """Normalize (N, C, H, W)."""
-        if not self.training or feature_map.numel() > feature_map.shape[1]:
-            return super().forward(feature_map)
-        return nn.functional.batch_norm(
-            feature_map, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
-        )
 
 
 @models.register_family(PREFIX, "smp:ARCHITECTURE:ENCODER")
@@ -118,9 +103,7 @@ class SmpModel(SegmentationModel):
             self.batch_obstacle = BATCH_OBSTACLE
         if pretrained:
             self.network = fetched(lambda: build("imagenet"), name)
-        for layer in self.network.modules():
-            if type(layer) is nn.BatchNorm2d:
-                layer.__class__ = SteadyBatchNorm  # the same weights and statistics
+        make_batchnorm_steady(self.network)
 
     def segment(self, image: Tensor) -> Tensor:
         """Segment images with sides that are multiples of 32, (N, C, H, W) to (N, K, H, W)."""

@@ -55,7 +55,9 @@ def latencies_ms(predictors: Sequence[Predictor], images: Sequence[Array]) -> li
     return [1000 * statistics.median(values) for values in times]
 
 
-def peak_memory_mb(model: Path, image: Array, device: torch.device) -> float | None:
+def peak_memory_mb(
+    model: Path, image: Array, device: torch.device, defined_in: str | None = None
+) -> float | None:
     """Measure the peak memory of loading a model and predicting one image, without the libraries.
 
     On CUDA this is the memory that torch allocates on the device. On the CPU it is measured in a
@@ -65,6 +67,8 @@ def peak_memory_mb(model: Path, image: Array, device: torch.device) -> float | N
         model: Model file or run folder.
         image: Image as for :meth:`Predictor.predict`; memory grows with its size.
         device: Device for the prediction.
+        defined_in: A module that the new process imports, because it makes the model known; see
+            :class:`~pixelwise.models.base.SegmentationModel`.
 
     Returns:
         Peak memory in units of 10**6 bytes, or ``None`` if it cannot be measured.
@@ -82,6 +86,9 @@ def peak_memory_mb(model: Path, image: Array, device: torch.device) -> float | N
         np.save(stored, image)
         words = [str(path) for path in (model, stored, result)]
         code = f"from pixelwise.prediction.costs import measure_own_memory as m; m(*{words!r})"
+        if defined_in is not None:
+            first = f"import importlib, sys; sys.path[:] = {sys.path!r}"
+            code = f"{first}; importlib.import_module({defined_in!r}); {code}"
         with suppress(subprocess.SubprocessError, OSError):
             subprocess.run(
                 [sys.executable, "-c", code],

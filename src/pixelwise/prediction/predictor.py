@@ -20,6 +20,7 @@ from pixelwise.errors import ConfigError, DataError
 from pixelwise.io.arrays import Array
 from pixelwise.label_modes import mode_of
 from pixelwise.models.base import SegmentationModel
+from pixelwise.models.creation import GivenModel
 from pixelwise.models.model_file import ModelCard, load_model_file
 from pixelwise.prediction.arranged import arranged
 from pixelwise.prediction.batch_pixels import BatchPixels
@@ -357,24 +358,32 @@ def whole_image_step(preprocessing: Preprocessing) -> str | None:
 
 
 def load_model(
-    path: Path | str, *, device: str = "auto", precision: Precision = "float32"
+    path: Path | str,
+    *,
+    model: GivenModel | None = None,
+    device: str = "auto",
+    precision: Precision = "float32",
 ) -> Predictor:
     """Load a model file for prediction.
 
     Args:
         path: ``model.safetensors`` file of a run, or the run folder.
+        model: Class of the model, or an instance, which is copied. It is needed only for a model
+            that is neither registered nor in a module that is imported, such as a class of another
+            notebook, or for one that was trained as an instance with arguments of its own.
         device: Device to compute on; ``auto`` chooses CUDA, then MPS, then the CPU.
         precision: ``float32`` or ``bfloat16``; see :class:`Predictor`.
 
     Raises:
-        ModelFileError: The file is missing, truncated, or not a model file.
+        ModelFileError: The file is missing, truncated, or not a model file, or its model is not
+            known here; the message says which import is missing.
 
     Example:
         >>> predictor = load_model("runs/first/model.safetensors")  # doctest: +SKIP
         >>> predictor.predict(image).shape == image.shape[:2]  # doctest: +SKIP
         True
     """
-    model, card = load_model_file(path)
+    network, card = load_model_file(path, model)
     # Converting in place, weight by weight, avoids a second copy: no one else uses this model.
-    model.to(choose_device(device)).to(memory_format=torch.channels_last)
-    return Predictor(model, card, device=device, precision=precision)
+    network.to(choose_device(device)).to(memory_format=torch.channels_last)
+    return Predictor(network, card, device=device, precision=precision)

@@ -6,13 +6,17 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from pixelwise.config import TrainingRecipe
 from pixelwise.data.sample import Sample, spread
 from pixelwise.devices import Machine
 from pixelwise.errors import DataError, TrainingError
 from pixelwise.evaluation.evaluate import evaluate_samples
+from pixelwise.models import count_gmacs
 from pixelwise.prediction.predictor import Predictor
+from pixelwise.text import amount
 from pixelwise.training.budget import REPORT_S, Budget
 from pixelwise.training.defaults import Facts
+from pixelwise.training.step import TrainingStep
 
 NUM_TRIED = 3
 """Number of validation images evaluated to estimate the duration of a validation."""
@@ -104,3 +108,36 @@ def require_an_epoch(budget: Budget, seconds_per_epoch: float) -> None:
         f"remain after reading, validation and report. Give --minutes {needed:g} or more, a "
         "smaller model, or a smaller --set data.scale"
     )
+
+
+def require_short_step(
+    step: TrainingStep, training: TrainingRecipe, machine: Machine, left_s: float
+) -> None:
+    """Check by its number of operations that a single step fits into the budget.
+
+    Args:
+        step: The step at full size.
+        training: Its recipe, with size and budget.
+        machine: The machine.
+        left_s: Seconds that are left of the budget.
+
+    Raises:
+        TrainingError: One step would take longer than the remaining time.
+    """
+    size = training.size
+    assert size is not None
+    count = training.batch_size or 1
+    gmacs = count_gmacs(step.model, size) * count
+    # The backward pass costs twice the forward pass.
+    least_s = 3 * 2 * gmacs / machine.gflops(step.precision)
+    if left_s <= 0:
+        raise TrainingError(
+            "reading the data used up the whole budget of "
+            f"{amount(training.minutes or 0, 'minute')}. Give more --minutes"
+        )
+    if least_s > left_s:
+        raise TrainingError(
+            f"one training step must fit into the budget. A step of {count} crops of {size[0]} x "
+            f"{size[1]} takes at least {least_s:.0f} s on this machine, and {left_s:.0f} s are "
+            "left. Give more --minutes, a smaller --batch-size or --size, or a smaller model"
+        )

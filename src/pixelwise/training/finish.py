@@ -76,7 +76,7 @@ def finish(plan: Plan, trainer: Trainer, machine: Machine, listener: Listener) -
     """
     folder, progress = trainer.folder, trainer.progress
     assert progress.best_epoch is not None
-    model, card = load_model_file(folder / MODEL_NAME)
+    model, card = load_model_file(folder / MODEL_NAME, plan.own.model)
     predictor = Predictor(model, plan.validation_card, device=plan.device)
     metrics = _evaluated(plan, trainer, predictor)
     assert metrics.detail is not None

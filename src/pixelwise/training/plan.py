@@ -15,10 +15,9 @@ from pixelwise.data.dataset import Dataset
 from pixelwise.data.sample import Sample
 from pixelwise.devices import Machine, release_memory
 from pixelwise.doctor.quick_check import QuickCheck
-from pixelwise.errors import TrainingError
 from pixelwise.losses.class_weights import class_weights
 from pixelwise.losses.expression import build_loss, own_loss
-from pixelwise.models import count_gmacs, create_model
+from pixelwise.models import create_model
 from pixelwise.models.base import SegmentationModel
 from pixelwise.models.blocks import batch_normalizations
 from pixelwise.models.model_file import ModelCard, TrainingData, current_versions
@@ -28,7 +27,12 @@ from pixelwise.training import defaults
 from pixelwise.training.budget import Budget, report_key
 from pixelwise.training.check_names import check_names
 from pixelwise.training.defaults import Facts, Step
-from pixelwise.training.estimates import epoch_seconds, estimate_end, require_an_epoch
+from pixelwise.training.estimates import (
+    epoch_seconds,
+    estimate_end,
+    require_an_epoch,
+    require_short_step,
+)
 from pixelwise.training.events import Listener, Message, ignore_events
 from pixelwise.training.inputs import (
     Measured,
@@ -59,6 +63,7 @@ class Plan:
         budget: The time budget; ``None`` for a training run with a number of epochs.
         seconds_per_epoch: Duration of an epoch without validation, estimated from one batch.
         reasons: Reasons for the choices of open entries.
+        own: Objects of the caller, in place of names in the recipe.
     """
 
     recipe: Recipe
@@ -70,6 +75,7 @@ class Plan:
     budget: Budget | None
     seconds_per_epoch: float
     reasons: tuple[str, ...]
+    own: OwnParts = NO_OWN_PARTS
 
     @property
     def model(self) -> SegmentationModel:
@@ -152,7 +158,7 @@ def plan(
     Raises:
         PixelwiseError: The training would fail; this is found before the first epoch.
     """
-    check_names(recipe, own)
+    check_names(recipe, own, dataset.class_map.num_classes)
     machine = machine or Machine.here(recipe.training.device)
     started = machine.clock() if started is None else started
     found = (
@@ -169,8 +175,8 @@ def plan(
             Message("notes on the data (for details, run: pixelwise data check)", check.lines())
         )
     reasons += _describe_ignored(dataset, measured)
-    model = _build(recipe, dataset, measured)
-    reasons.append(_initial_weights(model, recipe, dataset))
+    model = _build(recipe, dataset, measured, own)
+    reasons.append(_initial_weights(model, recipe, dataset, own))
     model = model.to(machine.device)
     initial = copy.deepcopy(model.state_dict())
     parts = _Parts(dataset, measured, model, machine, own)
@@ -219,21 +225,27 @@ def _describe_ignored(dataset: Dataset, measured: Measured) -> list[str]:
     return [f"ignored mask values: {values}, {share:.1%} of the pixels"]
 
 
-def _build(recipe: Recipe, dataset: Dataset, measured: Measured) -> SegmentationModel:
+def _build(
+    recipe: Recipe, dataset: Dataset, measured: Measured, own: OwnParts
+) -> SegmentationModel:
     """Build the model, with initial weights drawn on the CPU so that all devices agree."""
     torch.manual_seed(recipe.training.seed)
     return create_model(
-        recipe.model.name,
+        recipe.model.name if own.model is None else own.model,
         dataset.class_map.num_classes,
         measured.statistics.in_channels,
         **recipe.model.arguments,
     )
 
 
-def _initial_weights(model: SegmentationModel, recipe: Recipe, dataset: Dataset) -> str:
+def _initial_weights(
+    model: SegmentationModel, recipe: Recipe, dataset: Dataset, own: OwnParts
+) -> str:
     """Load the weights to start from, if the recipe names any, and say where they are from."""
     if recipe.model.start_from is not None:
         return start_from(model, recipe.model.start_from, dataset.class_map.names).describe()
+    if isinstance(own.model, torch.nn.Module):
+        return "weights: those of the given instance"
     if recipe.model.arguments.get("pretrained"):
         return "weights: the encoder is pretrained on ImageNet"
     return "weights: initialized at random"
@@ -287,7 +299,7 @@ def _after_trial(recipe: Recipe, parts: _Parts, facts: Facts, started: float) ->
     tried = _assembled(defaults.apply(recipe, full), parts)
     if recipe.training.minutes is not None:
         left = started + recipe.training.minutes * 60 - machine.clock()
-        _require_short_step(tried, machine, left)
+        require_short_step(tried.step, tried.recipe.training, machine, left)
     is_open = recipe.training.memory_format is None
     trial = try_batch(tried.step, next(tried.batches.epoch(0)), machine, is_format_open=is_open)
     return replace(
@@ -296,31 +308,6 @@ def _after_trial(recipe: Recipe, parts: _Parts, facts: Facts, started: float) ->
         seconds_per_crop=trial.seconds_per_crop,
         contiguous_speedup=trial.contiguous_speedup,
     )
-
-
-def _require_short_step(tried: Plan, machine: Machine, left_s: float) -> None:
-    """Check by its number of operations that a single step fits into the budget.
-
-    Raises:
-        TrainingError: One step would take longer than the remaining time.
-    """
-    size = tried.recipe.training.size
-    assert size is not None
-    count = tried.recipe.training.batch_size or 1
-    gmacs = count_gmacs(tried.model, size) * count
-    # The backward pass costs twice the forward pass.
-    least_s = 3 * 2 * gmacs / machine.gflops(tried.step.precision)
-    if left_s <= 0:
-        raise TrainingError(
-            "reading the data used up the whole budget of "
-            f"{amount(tried.recipe.training.minutes or 0, 'minute')}. Give more --minutes"
-        )
-    if least_s > left_s:
-        raise TrainingError(
-            f"one training step must fit into the budget. A step of {count} crops of {size[0]} x "
-            f"{size[1]} takes at least {least_s:.0f} s on this machine, and {left_s:.0f} s are "
-            "left. Give more --minutes, a smaller --batch-size or --size, or a smaller model"
-        )
 
 
 def _assembled(recipe: Recipe, parts: _Parts) -> Plan:
@@ -333,8 +320,9 @@ def _assembled(recipe: Recipe, parts: _Parts) -> Plan:
     )
     weights = None if weights is None else weights.to(device)
     card = ModelCard(
-        architecture=recipe.model.name,
+        architecture=model.name,
         arguments=model.arguments,
+        defined_in=model.defined_in,
         in_channels=statistics.in_channels,
         class_map=dataset.class_map,
         label_mode=dataset.label_mode,
@@ -369,4 +357,4 @@ def _assembled(recipe: Recipe, parts: _Parts) -> Plan:
     batches = batches_of(
         measured.training, statistics, recipe, card.label_mode, measured.transform, device=device
     )
-    return Plan(recipe, dataset, measured, card, step, batches, None, math.nan, ())
+    return Plan(recipe, dataset, measured, card, step, batches, None, math.nan, (), parts.own)

@@ -16,6 +16,7 @@ from pixelwise.data.dataset import Dataset, open_dataset
 from pixelwise.data.sample import Sample
 from pixelwise.data.split_assignment import SPLITS
 from pixelwise.errors import ConfigError
+from pixelwise.imports import import_modules
 from pixelwise.io.arrays import Array
 from pixelwise.io.images import LARGEST_VALUE
 from pixelwise.reporting.samples import SampleRow, draw_samples
@@ -92,6 +93,7 @@ def show_data(
         written.
     """
     chosen = load_recipe(recipe, overrides)
+    import_modules(chosen.imports)
     check_transform(chosen.augmentation.transform, augmentation)
     dataset = open_dataset(
         data,

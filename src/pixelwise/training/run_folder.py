@@ -15,6 +15,7 @@ from pixelwise.config import Recipe, load_recipe
 from pixelwise.data.dataset import Dataset
 from pixelwise.errors import ConfigError, ModelFileError
 from pixelwise.files import file_names, free_folder, make_folder, write_text, writing
+from pixelwise.models.lookup import short_name
 from pixelwise.models.model_file import MODEL_NAME, ModelCard
 from pixelwise.text import amount
 from pixelwise.training.checkpoint import CHECKPOINT_NAME
@@ -195,7 +196,7 @@ def new_run_folder(out: Path | str | None, model: str, data: str) -> Path:
     """
     if out is None:
         # A name such as smp:unet:resnet34 is not valid in a file name everywhere.
-        (name,) = file_names([f"{model}-{data}"])
+        (name,) = file_names([f"{short_name(model)}-{data}"])
         return free_folder(Path("runs") / name)
     folder = Path(out)
     held = [name for name in RUN_FILES if (folder / name).exists()]

@@ -9,7 +9,7 @@ from pixelwise.config import Recipe
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.sample import Sample
 from pixelwise.metrics.metrics import Metrics
-from pixelwise.models.model_file import load_model_file
+from pixelwise.models.model_file import load_card
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.reporting.report_page import REPORT_NAME, RunFacts, write_report
 from pixelwise.text import label_words
@@ -51,7 +51,7 @@ def write_run_report(
     history, kept = read_history(folder), load_notes(folder)
     data = recipe.data
     # Computed here, because a training run that was stopped has not written them.
-    _, card = load_model_file(folder)
+    card = load_card(folder)
     write_report(
         path,
         metrics,

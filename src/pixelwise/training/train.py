@@ -12,10 +12,11 @@ from pixelwise.data.dataset import Dataset, open_as_in
 from pixelwise.devices import Machine, is_out_of_memory, processor_for_training
 from pixelwise.errors import ConfigError, DataError, ModelFileError, PixelwiseError, TrainingError
 from pixelwise.files import write_text
+from pixelwise.imports import import_modules
 from pixelwise.losses.base import Loss
 from pixelwise.losses.expression import name_of_loss
-from pixelwise.models.base import FRESH_ONLY
-from pixelwise.models.model_file import MODEL_NAME, load_model_file
+from pixelwise.models.creation import Architecture, GivenModel, given_name, without_pretrained
+from pixelwise.models.model_file import MODEL_NAME, load_card
 from pixelwise.text import NOTHING_YET, RUN_AS_BEFORE
 from pixelwise.training.budget import start_of_budget
 from pixelwise.training.check_names import check_names
@@ -39,7 +40,7 @@ from pixelwise.transforms.own_transform import OwnTransform, check_transform, tr
 def train(
     data: Path | str | None = None,
     *,
-    model: str | None = None,
+    model: Architecture | None = None,
     start_from: Path | str | None = None,
     freeze: str | None = None,
     loss: str | Loss | None = None,
@@ -55,6 +56,7 @@ def train(
     format: str | None = None,  # noqa: A002  the word that the command line and the card use
     recipe: Path | str | Recipe | None = None,
     overrides: Sequence[str] = (),
+    imports: Sequence[str] = (),
     resume: bool = False,
     sanity_check: bool = False,
     dry_run: bool = False,
@@ -70,7 +72,10 @@ def train(
 
     Args:
         data: A folder or a dataset card. Optional if the recipe contains it, or with ``resume``.
-        model: A registered name.
+        model: A registered name; or ``module:QualName`` of a class in an imported module; or a
+            class derived from ``torch.nn.Module``, which is built for the classes and channels of
+            the data (see :func:`pixelwise.register_model`); or an instance, which is copied, and
+            from whose weights the training starts.
         start_from: A run, model file or file of weights (``.safetensors``, ``.pth``) to start from.
             What matches in name and shape is loaded; a head for other classes is new.
         freeze: ``encoder`` excludes the encoder from training.
@@ -90,7 +95,10 @@ def train(
         format: The label format, if it is not detected.
         recipe: A YAML file or a recipe to start from; the arguments here override it.
         overrides: ``section.key=value``, as ``--set`` on the command line.
-        resume: Resume the run in ``out`` from its checkpoint, with its own recipe.
+        imports: Modules to import first, as ``--import`` on the command line; the recipe of the run
+            lists them. In Python, ``import`` before this call does the same for this process.
+        resume: Resume the run in ``out`` from its checkpoint, with its own recipe. A class or an
+            instance that was given as ``model`` must be given again if its module is not imported.
         sanity_check: Overfit one batch first as a sanity check, and stop if that fails.
         dry_run: Stop before the first step, with the plan in the outcome; nothing is written.
         seed: Random seed of weights, order, crops and dropout.
@@ -117,6 +125,7 @@ def train(
     """
     started = start_of_budget()
     check_transform(None, augmentation)
+    name, given_model = given_name(model)
     given = {
         "data.path": None if data is None else str(data),
         "data.split": split,
@@ -124,7 +133,7 @@ def train(
         "data.ignore": tuple(ignore) or None,
         "data.unexpected": unexpected,
         "data.bands": None if bands is None else tuple(bands),
-        "model.name": model,
+        "model.name": name,
         "model.start_from": None if start_from is None else str(start_from),
         "training.freeze": freeze,
         "training.loss": name_of_loss(loss) if callable(loss) else loss,
@@ -138,15 +147,21 @@ def train(
     }
     if resume:
         run = _run_to_resume(out, given, is_changed=bool(overrides or recipe))
-        begun = _recipe_as_begun(run / RECIPE_NAME)
+        begun = load_recipe(run / RECIPE_NAME)
         wanted = with_values(begun, given, "train")
         _require_same_transform(begun, wanted)
     else:
         wanted = with_values(_base_recipe(recipe, overrides), given, "train")
         run = None
+    wanted.imports = tuple(dict.fromkeys((*wanted.imports, *imports)))
+    import_modules(wanted.imports)
+    if resume:
+        _set_as_begun(wanted, given_model)
     if wanted.data.path is None:
         raise ConfigError("train needs DATA: a folder of labeled images, or a dataset card")
-    own = OwnParts(loss=loss if callable(loss) else None, augmentation=augmentation)
+    own = OwnParts(
+        model=given_model, loss=loss if callable(loss) else None, augmentation=augmentation
+    )
     check_names(wanted, own)
     with processor_for_training():
         with _interrupted_with(RUN_AS_BEFORE if resume else NOTHING_YET):
@@ -219,6 +234,8 @@ def _run_to_resume(
         )
     # Objects of the caller are compared by name, as they cannot be in the recipe.
     free = {"data.path", "training.device", "training.loss", "augmentation.transform"}
+    if given["model.name"] == load_recipe(Path(out) / RECIPE_NAME).model.name:
+        free.add("model.name")
     changed = [key for key, value in given.items() if value is not None and key not in free]
     if changed or is_changed:
         names = ", ".join(sorted(key.partition(".")[2] for key in changed))
@@ -259,7 +276,7 @@ def _data_of_run(recipe: Recipe, folder: Path) -> Dataset:
             f"(data.path of its {RECIPE_NAME}, or DATA): {error}"
         ) from error
     try:
-        _, card = load_model_file(folder / MODEL_NAME)
+        card = load_card(folder / MODEL_NAME)
     except (
         ModelFileError
     ):  # the model file is missing or damaged; the run resumes from the checkpoint
@@ -279,17 +296,14 @@ def _interrupted_with(text: str) -> Iterator[None]:
         raise KeyboardInterrupt(text) from None
 
 
-def _recipe_as_begun(path: Path) -> Recipe:
-    """Return the recipe of the run to resume."""
-    recipe = load_recipe(path)
+def _set_as_begun(recipe: Recipe, model: GivenModel | None) -> None:
+    """Fill in what the recipe of the run to resume leaves open."""
     if (
         recipe.training.freeze_batchnorm_from is None
     ):  # the run was started by a version without this entry
         recipe.training.freeze_batchnorm_from = 1.0
     recipe.model.start_from = None  # the weights come from the checkpoint
-    for argument in FRESH_ONLY:
-        recipe.model.arguments.pop(argument, None)
-    return recipe
+    recipe.model.arguments |= without_pretrained(recipe.model.name if model is None else model)
 
 
 def _require_sanity(ready: Plan, listener: Listener) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from pixelwise.errors import ConfigError, ModelFileError
 from pixelwise.models import create_model
 from pixelwise.models.base import SegmentationModel
-from pixelwise.models.model_file import MODEL_NAME, read_card
+from pixelwise.models.model_file import MODEL_NAME, load_card
 from pixelwise.text import amount
 
 PICKLED = (".pth", ".pt", ".bin")
@@ -149,7 +149,7 @@ def start_from(
 def _classes_in(path: Path) -> tuple[str, ...] | None:
     """Return the classes of a model file; ``None`` for files of other libraries."""
     try:
-        return read_card(path).class_map.names
+        return load_card(path).class_map.names
     except ModelFileError:
         return None
 

@@ -14,7 +14,7 @@ from pixelwise.errors import ConfigError, FormatError
 from pixelwise.label_modes import mode_of
 from pixelwise.registry import Registry
 
-formats: Registry[Format] = Registry("format", "pixelwise.data.formats")
+formats: Registry[Format] = Registry("format", "pixelwise.data.formats", group="pixelwise.formats")
 
 
 @dataclass(frozen=True)

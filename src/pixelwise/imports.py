@@ -1,0 +1,47 @@
+"""Imports the modules of users that register models, losses or formats."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from pixelwise.errors import ConfigError
+
+
+def import_modules(names: Iterable[str]) -> None:
+    """Import modules by name, also from the current folder, as ``python -m`` does.
+
+    Only names that the user gave are imported: those of ``--import`` and of the ``imports`` of a
+    recipe. The names in a model file are not, because a model file must not run code.
+
+    Args:
+        names: Names of modules, such as ``my_package.nets``. An imported module is not run again.
+
+    Raises:
+        ConfigError: A module cannot be imported.
+    """
+    for name in names:
+        here = str(Path.cwd())
+        if not {"", here} & set(sys.path):
+            sys.path.insert(0, here)
+        try:
+            importlib.import_module(name)
+        except (Exception, SystemExit) as error:  # whatever the module of a user raises
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise ConfigError(
+                f"imports must be modules that can be imported from {here}. Importing {name!r} "
+                f"raised {reason}. {_advice(name, error)}"
+            ) from error
+
+
+def _advice(name: str, error: BaseException) -> str:
+    """Return what to do about a module that cannot be imported."""
+    path = Path(name)
+    if path.suffix == ".py" or len(path.parts) > 1:
+        module = ".".join(path.with_suffix("").parts)
+        return f"Give the name of the module, not of its file: {module}"
+    if isinstance(error, ModuleNotFoundError) and name.split(".")[0] == error.name:
+        return "Check the name, or change to the folder that contains the module"
+    return f"Correct {name}"
