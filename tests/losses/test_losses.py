@@ -238,7 +238,7 @@ def test_other_expressions_are_refused_in_one_line(expression):
 
 def test_unknown_losses_and_options_get_a_suggestion():
     with pytest.raises(UnknownNameError, match="Did you mean 'dice'"):
-        build_loss("ce + dise", "multiclass")
+        build_loss("ce + dicee", "multiclass")
     with pytest.raises(UnknownNameError, match="Did you mean 'gamma'"):
         build_loss("focal(gama=2)", "multiclass")
     with pytest.raises(ConfigError, match="gamma"):

@@ -23,6 +23,8 @@ from pixelwise.training.run_folder import read_history
 from pixelwise.training.schedules import FINAL_LEARNING_RATE, schedules, share_of_peak
 from pixelwise.training.train import train
 
+NARROW = "model.arguments.filters=4"
+
 
 def settings(**values):
     return TrainingRecipe(learning_rate=0.1, **values)
@@ -30,7 +32,7 @@ def settings(**values):
 
 def small_model(name="unet"):
     torch.manual_seed(0)
-    return create_model(name, 2, 3, base=4) if name == "unet" else create_model(name, 2, 3)
+    return create_model(name, 2, 3, filters=4) if name == "unet" else create_model(name, 2, 3)
 
 
 @pytest.mark.parametrize("name", optimizers.names())
@@ -127,7 +129,7 @@ def test_names_are_checked_before_anything_is_read(tmp_path):
     for override, what in (
         ("training.optimizer=adm", "Did you mean 'adam'"),
         ("training.schedule=cosin", "Did you mean 'cosine'"),
-        ("training.loss=dise", "Did you mean 'dice'"),
+        ("training.loss=dicee", "Did you mean 'dice'"),
     ):
         with pytest.raises(UnknownNameError, match=what):
             train(data, overrides=[override])
@@ -145,7 +147,7 @@ OPTIONS = {
 @pytest.mark.parametrize("options", OPTIONS)
 def test_a_stopped_run_ends_as_one_never_stopped(tmp_path, options):
     data = write_shapes(tmp_path / "data")
-    given = {**SMALL, "model": "unet", "epochs": 2, "overrides": [FIXED, *OPTIONS[options]]}
+    given = {**SMALL, "model": "unet", "epochs": 2, "overrides": [FIXED, NARROW, *OPTIONS[options]]}
     whole = train(data, out=tmp_path / "whole", **given)
     steps = []
 
@@ -166,12 +168,12 @@ def test_a_stopped_run_ends_as_one_never_stopped(tmp_path, options):
 
 def test_a_frozen_encoder_keeps_its_weights_and_statistics(tmp_path):
     data = write_shapes(tmp_path / "data")
-    given = {**SMALL, "model": "unet", "epochs": 1, "overrides": [FIXED]}
+    given = {**SMALL, "model": "unet", "epochs": 1, "overrides": [FIXED, NARROW]}
     outcome = train(data, out=tmp_path / "run", freeze="encoder", **given)
     recipe = load_recipe(outcome.folder / "recipe.yaml")
     trained, _ = load_model_file(outcome.folder)
     torch.manual_seed(recipe.training.seed)
-    first = create_model("unet", 2, 3)
+    first = create_model("unet", 2, 3, filters=4)
     before, after = encoder_of(first).state_dict(), encoder_of(trained).state_dict()
     assert_same_weights(before, after)
     assert not torch.equal(

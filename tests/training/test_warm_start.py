@@ -1,6 +1,7 @@
 """A training starts from a run, a model file or another library's weights."""
 
 import pickle
+from functools import partial
 
 import pytest
 import safetensors.torch
@@ -17,7 +18,7 @@ CLASSES = ("a", "b", "c")
 
 def model_of(num_classes=3, seed=0, name="unet"):
     torch.manual_seed(seed)
-    return create_model(name, num_classes, 3)
+    return create_model(name, num_classes, 3, **({"filters": 4} if name == "unet" else {}))
 
 
 def same(model, other, names):
@@ -33,7 +34,8 @@ def test_all_but_the_head_is_taken_from_a_model_with_other_classes(tmp_path):
     kept = [name for name in model.state_dict() if name not in found.new]
     assert same(model, source, kept)
     assert same(model, before, found.new)
-    assert 0 < len(found.new) <= 2
+    assert found.new
+    assert all(name.startswith("head.") for name in found.new)
     assert found.num_loaded == len(kept)
     assert f"{found.num_loaded} tensors" in found.describe()
     assert found.new[0] in found.describe()
@@ -43,9 +45,10 @@ def test_the_head_of_a_run_is_kept_only_for_the_same_classes(tmp_path, make_mode
     from pixelwise.classes import ClassMap
 
     path = tmp_path / "model.safetensors"
-    make_model_file(path, name="unet", class_map=ClassMap.build(CLASSES))
-    assert start_from(model_of(3), path, CLASSES).new == ()
-    assert len(start_from(model_of(3), path, ("c", "b", "a")).new) > 0
+    make_model_file(path, name="unet-fast", class_map=ClassMap.build(CLASSES))
+    model = partial(model_of, name="unet-fast")
+    assert start_from(model(), path, CLASSES).new == ()
+    assert len(start_from(model(), path, ("c", "b", "a")).new) > 0
 
 
 @pytest.mark.parametrize("prefix", ["", "module.", "network.model."])
