@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pixelwise.data.dataset import Dataset as Dataset
     from pixelwise.data.dataset import open_dataset as open_dataset
     from pixelwise.data.digits import make_digits as make_digits
+    from pixelwise.data.sample import Sample as Sample
     from pixelwise.doctor import check_data as check_data
     from pixelwise.errors import PixelwiseError as PixelwiseError
     from pixelwise.evaluation.evaluate import evaluate as evaluate
@@ -41,6 +42,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "data.convert": ["convert_data"],
         "data.dataset": ["Dataset", "open_dataset"],
         "data.digits": ["make_digits"],
+        "data.sample": ["Sample"],
         "doctor": ["check_data"],
         "errors": ["PixelwiseError"],
         "evaluation.evaluate": ["evaluate"],
