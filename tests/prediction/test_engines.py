@@ -212,7 +212,7 @@ def test_the_command_line_computes_with_the_engine_it_is_told(
         made.append(name)
         return engine_by_name(name, *arguments, **options)
 
-    monkeypatch.setattr("pixelwise.prediction.predictor.engine_by_name", by_name)
+    monkeypatch.setattr("pixelwise.prediction.engine_switch.engine_by_name", by_name)
     model = make_model_file(tmp_path / "model.safetensors")
     image = save_tiff(tmp_path / "a.tif", scene(21, 30))
     for engine in engine_choice.ENGINES:
