@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from pixelwise.data.dataset import Dataset as Dataset
     from pixelwise.data.dataset import open_dataset as open_dataset
     from pixelwise.data.digits import make_digits as make_digits
+    from pixelwise.data.sample import Sample as Sample
     from pixelwise.doctor import check_data as check_data
     from pixelwise.errors import PixelwiseError as PixelwiseError
     from pixelwise.evaluation.evaluate import evaluate as evaluate
     from pixelwise.evaluation.review import review_labels as review_labels
+    from pixelwise.metrics.extra import register_metric as register_metric
     from pixelwise.metrics.metrics import Metrics as Metrics
     from pixelwise.models import create_model as create_model
     from pixelwise.models import list_models as list_models
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from pixelwise.prediction.predict import predict as predict
     from pixelwise.prediction.predictor import Predictor as Predictor
     from pixelwise.prediction.predictor import load_model as load_model
+    from pixelwise.reporting.model_report import report_model as report_model
     from pixelwise.training.preview import show_data as show_data
     from pixelwise.training.train import train as train
 
@@ -42,6 +45,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "data.convert": ["convert_data"],
         "data.dataset": ["Dataset", "open_dataset"],
         "data.digits": ["make_digits"],
+        "data.sample": ["Sample"],
         "doctor": ["check_data"],
         "errors": ["PixelwiseError"],
         "evaluation.evaluate": ["evaluate"],
@@ -50,7 +54,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "prediction.predictor": ["Predictor", "load_model"],
         "evaluation.review": ["review_labels"],
         "comparison.runs": ["report_run", "report_runs"],
+        "metrics.extra": ["register_metric"],
         "metrics.metrics": ["Metrics"],
+        "reporting.model_report": ["report_model"],
         "training.preview": ["show_data"],
         "training.train": ["train"],
     },

@@ -219,7 +219,7 @@ def test_a_further_metric_sees_every_image_at_its_size_with_calibrated_probabili
     card = plain.card.model_copy(update={"temperature": 2.0})
     predictor = Predictor(plain.model, card, device="cpu")
     kept = Kept()
-    metrics = evaluate(predictor, open_dataset(tmp_path), "all", extra=[kept])
+    metrics = evaluate(predictor, open_dataset(tmp_path), "all", metrics=[kept])
     assert metrics.extra == {"kept_images": len(pairs), "kept": 1}
     for (prediction, probabilities, mask), (image, target) in zip(kept.images, pairs, strict=True):
         np.testing.assert_array_equal(prediction, predictor.predict(image))
@@ -231,7 +231,7 @@ def test_a_further_metric_of_multilabel_masks_gets_decisions_and_soft_masks(tmp_
     pairs = class_folder(tmp_path, ("cat", "dog"))
     predictor = predictor_of(ClassMap.build(("cat", "dog")), mode="multilabel")
     kept = Kept()
-    metrics = evaluate(predictor, open_dataset(tmp_path), "all", extra=[kept])
+    metrics = evaluate(predictor, open_dataset(tmp_path), "all", metrics=[kept])
     assert metrics.to_json()["extra"] == {"kept_images": len(pairs), "kept": 1}
     for (prediction, probabilities, mask), (image, planes) in zip(kept.images, pairs, strict=True):
         np.testing.assert_array_equal(prediction, predictor.predict(image))
@@ -242,7 +242,7 @@ def test_a_further_metric_of_multilabel_masks_gets_decisions_and_soft_masks(tmp_
 def test_a_further_metric_changes_no_other_number(tmp_path):
     class_folder(tmp_path, ("cat", "dog"))
     predictor = predictor_of(ClassMap.build(("cat", "dog")), mode="multilabel")
-    content = evaluate(predictor, open_dataset(tmp_path), "all", extra=[Kept()]).to_json()
+    content = evaluate(predictor, open_dataset(tmp_path), "all", metrics=[Kept()]).to_json()
     del content["extra"]
     assert content == evaluate(predictor, open_dataset(tmp_path), "all").to_json()
 

@@ -209,7 +209,7 @@ def test_the_engine_option_sets_the_engine(monkeypatch, make_model_file, run_cli
         made.append(name)
         return engine_by_name(name, *arguments, **options)
 
-    monkeypatch.setattr("pixelwise.prediction.predictor.engine_by_name", by_name)
+    monkeypatch.setattr("pixelwise.prediction.engine_switch.engine_by_name", by_name)
     model = make_model_file(tmp_path / "model.safetensors")
     image = save_tiff(tmp_path / "a.tif", scene(21, 30))
     for engine in engine_choice.ENGINES:

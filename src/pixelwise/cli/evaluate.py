@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -28,11 +28,6 @@ from pixelwise.cli.console import (
 )
 from pixelwise.text import label_words
 
-if TYPE_CHECKING:
-    from pixelwise.data.dataset import Dataset
-    from pixelwise.metrics.metrics import Metrics
-    from pixelwise.prediction.predictor import Predictor
-
 
 def command(
     model: ModelPath,
@@ -51,8 +46,9 @@ def command(
         str | None,
         typer.Option(help="Mean IoU as another library computes it; 'all' lists all of them."),
     ] = None,
-    metric: Annotated[
-        list[str] | None, typer.Option(help="An additional registered metric; may be repeated.")
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option("--metric", help="An additional registered metric; may be repeated."),
     ] = None,
     report: Annotated[
         Path | None,
@@ -73,10 +69,11 @@ def command(
     from pixelwise.evaluation.evaluate import evaluate, open_for_model
     from pixelwise.metrics.extra import create_metrics
     from pixelwise.prediction.predictor import load_model
+    from pixelwise.reporting.model_report import write_model_report
 
     if like is not None:
         require_convention(like)
-    extra = create_metrics(metric or ())
+    create_metrics(metrics or ())  # unknown names are refused before anything is read
     predictor = load_model(model, device=device)
     dataset, chosen = open_for_model(
         predictor,
@@ -90,51 +87,26 @@ def command(
         note(line)
     note(f"evaluating the split {chosen!r}")
     with progress_bar("evaluating") as on_progress:
-        metrics = evaluate(
+        found = evaluate(
             predictor,
             dataset,
             chosen,
             detailed=report is not None,
-            extra=extra,
+            metrics=metrics or (),
             on_progress=on_progress,
         )
-    if extra and not metrics.extra:
-        note(f"no figures of {', '.join(metric or ())}: they are not defined for these labels")
+    if metrics and not found.extra:
+        note(f"no figures of {', '.join(metrics)}: they are not defined for these labels")
     if report is not None:
         # So that the commands shown on the page repeat this evaluation.
         labels = label_words(ignore or (), unexpected, format)
         words = (str(model), data, "--split", chosen, *labels)
-        _write_page(report, metrics, predictor, dataset, chosen, words)
+        write_model_report(report, found, predictor, dataset, chosen, words)
+        note(f"report: {report}")
     if as_json:
-        conventions = {} if like is None else {"like": figures_like(metrics, like)}
-        print_json({"split": chosen, **metrics.to_json(), **conventions})
+        conventions = {} if like is None else {"like": figures_like(found, like)}
+        print_json({"split": chosen, **found.to_json(), **conventions})
     elif like is not None:
-        print_like(metrics, like)
+        print_like(found, like)
     else:
-        print_metrics(metrics)
-
-
-def _write_page(
-    page: Path,
-    metrics: Metrics,
-    predictor: Predictor,
-    dataset: Dataset,
-    split: str,
-    words: tuple[str, ...],
-) -> None:
-    """Write the report; ``words`` are the command-line words for model, data and options."""
-    from pixelwise.reporting.report_page import RunFacts, write_report
-
-    records = {record.name: record for record in dataset.split(split)}
-    write_report(
-        page,
-        metrics,
-        predictor,
-        lambda name: dataset.load(records[name]),
-        title=f"{predictor.card.architecture} on {dataset.path.resolve().name}",
-        split=split,
-        run=RunFacts(notes=dataset.notes),
-        command=("pixelwise", "evaluate", *words, "--report", str(page)),
-        review_command=("pixelwise", "review", *words),
-    )
-    note(f"report: {page}")
+        print_metrics(found)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from pixelwise.comparison.compare import compare_runs
@@ -12,11 +11,12 @@ from pixelwise.config import Recipe
 from pixelwise.data.dataset import open_as_in
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.evaluation.evaluate import evaluate, fit_to_model
-from pixelwise.metrics.metrics import Metrics
+from pixelwise.metrics.extra import extra_metrics
 from pixelwise.models.base import SegmentationModel
 from pixelwise.models.model_file import ModelCard, load_model_file
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.reporting.comparison_page import Comparison
+from pixelwise.reporting.model_report import Report
 from pixelwise.training.events import Listener, Message, ignore_events
 from pixelwise.training.run_folder import require_run
 from pixelwise.training.run_report import write_run_report
@@ -27,21 +27,6 @@ CHANGED = (
 )
 
 
-@dataclass(frozen=True)
-class RunReport:
-    """A rewritten report.
-
-    Attributes:
-        page: The file.
-        metrics: Detailed metrics of the validation split.
-        notes: Notes on the data.
-    """
-
-    page: Path
-    metrics: Metrics
-    notes: tuple[str, ...]
-
-
 def report_run(
     run: Path | str,
     *,
@@ -49,7 +34,7 @@ def report_run(
     out: Path | str | None = None,
     device: str = "auto",
     on_progress: Callable[[int, int], None] | None = None,
-) -> RunReport:
+) -> Report:
     """Rewrite the report of a run: evaluate its validation split again, without any training.
 
     Args:
@@ -73,7 +58,11 @@ def report_run(
     plain = card.model_copy(update={"temperature": 1.0})
     predictor = Predictor(model, plain, device=device)
     dataset = fit_to_model(predictor, open_as_in(recipe.data))
-    metrics = evaluate(predictor, dataset, "val", detailed=True, on_progress=on_progress)
+    # Metrics of the user are left out where the module that registers them is not imported.
+    known = [name for name in recipe.training.metrics if name in extra_metrics.names()]
+    metrics = evaluate(
+        predictor, dataset, "val", detailed=True, metrics=known, on_progress=on_progress
+    )
     records = {record.name: record for record in dataset.split("val")}
     changed = () if dataset.fingerprint == card.data.fingerprint else (CHANGED,)
     page = write_run_report(
@@ -86,7 +75,7 @@ def report_run(
         path=Path(out) if out else None,
         notes=changed,
     )
-    return RunReport(page, metrics, (*dataset.notes, *changed))
+    return Report(page, metrics, (*dataset.notes, *changed))
 
 
 def report_runs(
@@ -149,7 +138,7 @@ def _require_alike(first: Path, one: ModelCard, second: Path, other: ModelCard) 
     ours, theirs = one.data, other.data
     checks = (
         ("images and masks", ours.fingerprint == theirs.fingerprint),
-        ("training images", set(ours.images) == set(theirs.images)),
+        ("training images", set(ours.images or ()) == set(theirs.images or ())),
         (
             "classes",
             (one.class_map.names, one.label_mode) == (other.class_map.names, other.label_mode),

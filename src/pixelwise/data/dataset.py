@@ -17,6 +17,7 @@ from pixelwise.data.digits import write_digits
 from pixelwise.data.formats import Format, detect_format
 from pixelwise.data.problems import is_collecting, raise_together, report_problem
 from pixelwise.data.sample import Record, Sample
+from pixelwise.data.split import Split
 from pixelwise.data.split_assignment import SPLITS, assign_splits, named_splits
 from pixelwise.errors import ConfigError, DataError, FormatError
 from pixelwise.label_modes import mode_of
@@ -32,6 +33,10 @@ NAMELESS = "named after the stored values; pixelwise data check --write drafts a
 @dataclass(frozen=True)
 class Dataset:
     """An open folder of labeled images; images are decoded when they are loaded.
+
+    ``train``, ``val`` and ``test`` are sequences of samples for a loop of the reader's own, and
+    :meth:`split` and :meth:`load` the records behind them. A data set can be pickled, so that
+    worker processes can load from it.
 
     Attributes:
         path: The folder.
@@ -84,6 +89,33 @@ class Dataset:
                 f"It contains only {', '.join(there)}. Choose {' or '.join(there)}, or all"
             )
         return chosen
+
+    def samples(self, name: str) -> Split:
+        """Return the samples of one split as a sequence, which decodes an image when it is indexed.
+
+        Args:
+            name: ``train``, ``val``, ``test`` or ``all``.
+
+        Raises:
+            ConfigError: The split is unknown.
+            DataError: The split has no images.
+        """
+        return Split(self.split(name), self.load)
+
+    @property
+    def train(self) -> Split:
+        """The training samples; see :meth:`samples`."""
+        return self.samples("train")
+
+    @property
+    def val(self) -> Split:
+        """The validation samples; see :meth:`samples`."""
+        return self.samples("val")
+
+    @property
+    def test(self) -> Split:
+        """The test samples; see :meth:`samples`."""
+        return self.samples("test")
 
     def load(self, record: Record) -> Sample:
         """Decode one image and its mask, or read them from the cache; its arrays are writable.

@@ -6,13 +6,17 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pixelwise.classes import LabelMode
 from pixelwise.errors import MaskError
 from pixelwise.io.arrays import Array, UInt8Array
 from pixelwise.io.file_state import content_hash
 from pixelwise.io.images import is_rotated
+from pixelwise.label_modes import mode_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Item = TypeVar("Item")
 
@@ -69,6 +73,24 @@ class Sample:
     image: Array = field(repr=False)
     mask: UInt8Array = field(repr=False)
     label_mode: LabelMode
+
+    def to_tensors(self) -> tuple[Tensor, Tensor]:
+        """Return image and mask as torch's layers and losses take them.
+
+        As a transform, ``dataset.train.with_transform(Sample.to_tensors)``, it gives pairs that the
+        default collate of a ``DataLoader`` stacks, if the images have one size.
+
+        Returns:
+            The image, (C, H, W) in stored units, neither scaled nor normalized: uint8, or float32
+            for deeper images. The mask: multiclass int64 (H, W), class ids and 255 where ignored,
+            for ``cross_entropy(..., ignore_index=255)``; multilabel float32 (K, H, W), 0 to 1.
+        """
+        import torch  # imported late: data sets are opened and decoded without torch
+
+        from pixelwise.transforms.preprocessing import image_to_tensor
+
+        image = image_to_tensor(self.image, self.image.shape[-1], self.name)
+        return image, torch.from_numpy(mode_of(self.label_mode).target_array(self.mask))
 
 
 def check_same_size(image_path: Path, image: Array, mask_path: Path, mask: Array) -> None:

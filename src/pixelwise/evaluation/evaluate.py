@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -19,8 +20,9 @@ from pixelwise.evaluation.headline_counts import COUNTING
 from pixelwise.evaluation.image_details import Image
 from pixelwise.io.arrays import Array, UInt8Array
 from pixelwise.io.parallel import in_parallel
-from pixelwise.metrics.extra import ExtraMetric, figures_of
+from pixelwise.metrics.extra import ExtraMetric, MetricSource, create_metrics, figures_of
 from pixelwise.metrics.metrics import Metrics, summarize
+from pixelwise.prediction.as_predictor import as_predictor
 from pixelwise.prediction.predictor import Predictor
 
 
@@ -126,31 +128,60 @@ def open_for_model(
 def _default_split(predictor: Predictor, dataset: Dataset) -> str:
     """Return the test split, else the validation split; all images if they are new."""
     is_drawn = dataset.drawn_split is not None or dataset.is_val_set_aside
+    if predictor.card.data.images is None:
+        is_drawn = False  # the network may have been trained on the training images of this split
     if is_drawn and dataset.fingerprint != predictor.card.data.fingerprint:
         return "all"
     there = {record.split for record in dataset.records}
     return next((name for name in ("test", "val") if name in there), "all")
 
 
+def open_as_given(
+    predictor: Predictor, data: Dataset | Path | str, split: str | None = None, **labels: Any
+) -> tuple[Dataset, str]:
+    """Return a data set that is given by its path or opened, and the split to evaluate.
+
+    Args:
+        predictor: The model.
+        data: A folder, a dataset card, or an opened data set.
+        split: As for :func:`evaluate`.
+        labels: ``ignore``, ``unexpected`` and ``format`` of :func:`open_for_model`, for a path.
+
+    Raises:
+        DataError: It cannot be opened, does not fit the model, or is split differently than in
+            training.
+    """
+    if not isinstance(data, Dataset):
+        return open_for_model(predictor, data, split=split, **labels)
+    dataset = fit_to_model(predictor, data)
+    _require_same_draw(predictor, dataset)
+    return dataset, split or _default_split(predictor, dataset)
+
+
 def evaluate(
-    predictor: Predictor,
+    model: Predictor | Path | str,
     data: Dataset | Path | str,
     split: str | None = None,
     *,
     detailed: bool = False,
-    extra: Sequence[ExtraMetric] = (),
+    metrics: Sequence[MetricSource] = (),
+    device: str = "auto",
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Metrics:
     """Evaluate a model on one split of a data set.
 
     Args:
-        predictor: The model.
+        model: A run folder, a model file, or a :class:`Predictor`, also of a network of your own;
+            see :meth:`Predictor.from_model`.
         data: A folder, a dataset card, or an opened data set. Prefer a path: on the model's own
             training data, the split is then drawn as in training.
         split: ``train``, ``val``, ``test`` or ``all``; ``None`` chooses as :func:`open_for_model`.
         detailed: Also measure borders, objects and calibration, as shown in a report; large
             evaluations use worker processes.
-        extra: Additional metrics, not yet updated; their values become ``Metrics.extra``.
+        metrics: Additional metrics; their values become ``Metrics.extra``. Each is a registered
+            name, a class or function that makes an
+            :class:`~pixelwise.metrics.extra.ExtraMetric`, or such an object, not yet updated.
+        device: The device of a model that is given by its path.
         on_progress: Called with the number of evaluated images and the total number.
 
     Returns:
@@ -161,14 +192,11 @@ def evaluate(
         DataError: The data set does not fit the model or is split differently than in training, the
         split is empty, or a file is invalid.
     """
-    if isinstance(data, Dataset):
-        dataset = fit_to_model(predictor, data)
-        _require_same_draw(predictor, dataset)
-        chosen = split or _default_split(predictor, dataset)
-    else:
-        dataset, chosen = open_for_model(predictor, data, split=split)
+    extra = create_metrics(metrics)
+    predictor = as_predictor(model, device)
+    dataset, chosen = open_as_given(predictor, data, split)
     records = dataset.split(chosen)
-    metrics = _evaluated(
+    found = _evaluated(
         predictor,
         in_parallel(lambda index: dataset.load(records[index]), len(records), ahead_per_thread=1),
         len(records),
@@ -178,16 +206,21 @@ def evaluate(
         on_progress=on_progress,
     )
     seen = trained_on(predictor)
-    num_seen = sum(record.key in seen for record in records)
+    num_seen: int | None = sum(record.key in seen for record in records)
+    if predictor.card.data.images is None:
+        num_seen = None
     selected_by = predictor.card.data.selected_by
     keys = [record.key for record in records]
     num_selected_on = None if selected_by is None else len(set(selected_by).intersection(keys))
-    return dataclasses.replace(metrics, seen_in_training=num_seen, selected_on=num_selected_on)
+    return dataclasses.replace(found, seen_in_training=num_seen, selected_on=num_selected_on)
 
 
 def trained_on(predictor: Predictor) -> frozenset[str]:
-    """Return the keys of the records that a model was trained on, even if they were renamed."""
-    return frozenset(predictor.card.data.images)
+    """Return the keys of the records that a model was trained on, even if they were renamed.
+
+    Empty if they are unknown.
+    """
+    return frozenset(predictor.card.data.images or ())
 
 
 def _require_same_draw(predictor: Predictor, dataset: Dataset) -> None:

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image
+from PIL import Image
 
 from pixelwise.errors import DataError, MaskError, PixelwiseError
 from pixelwise.io.arrays import Array, UInt8Array
@@ -21,6 +21,7 @@ from pixelwise.io.limits import (
     require_decodable_picture,
     require_decodable_tiff,
 )
+from pixelwise.io.pillow_pixels import orientation_of, pillow_pixels, raw_mode_of, upright
 from pixelwise.io.quiet import quietly
 from pixelwise.io.tiff import shown_pixels, tiff_orientation
 
@@ -195,7 +196,7 @@ def is_rotated(path: Path) -> bool:
         with tifffile.TiffFile(path) as file:
             return tiff_orientation(file) != 1
     with Image.open(path, formats=PILLOW_FORMATS) as picture:
-        return _orientation(picture) != 1
+        return orientation_of(picture) != 1
 
 
 def is_of_the_system(error: BaseException | None) -> TypeGuard[OSError]:
@@ -254,8 +255,8 @@ def _read_pixels(path: Path, *, as_stored: bool) -> Array:
     with Image.open(path, formats=PILLOW_FORMATS) as picture:
         is_deep = _is_deep_color_png(path)
         require_decodable_picture(path, picture, is_deep)
-        raw_mode = _raw_mode(picture)  # must be read first: reading EXIF may decode the image
-        orientation = _orientation(picture)
+        raw_mode = raw_mode_of(picture)  # must be read first: reading EXIF may decode the image
+        orientation = orientation_of(picture)
         if is_deep:
             pixels = _read_deep_png(path)
         elif as_stored and picture.mode in ("1", "P", "L"):
@@ -263,32 +264,8 @@ def _read_pixels(path: Path, *, as_stored: bool) -> Array:
             step = {"L;2": 85, "L;4": 17}.get(raw_mode)
             pixels = np.asarray(picture) // np.uint8(step) if step else np.asarray(picture)
         else:
-            pixels = _pillow_pixels(picture)
-    return _upright(pixels, orientation)
-
-
-def _raw_mode(picture: Image.Image) -> str:
-    """Return the storage mode of the pixels, such as ``L;4``."""
-    tiles = getattr(picture, "tile", None)  # only images opened from a file have it
-    if not tiles:
-        return ""
-    arguments = tiles[0].args
-    return str(arguments[0] if isinstance(arguments, tuple) else arguments)
-
-
-def _orientation(picture: Image.Image) -> int:
-    return int(picture.getexif().get(ExifTags.Base.Orientation, 1))
-
-
-def _upright(pixels: Array, orientation: int) -> Array:
-    """Turn stored pixels upright according to their EXIF orientation, 1 to 8."""
-    if orientation in (5, 6, 7, 8):
-        pixels = np.swapaxes(pixels, 0, 1)
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    return pixels
+            pixels = pillow_pixels(picture)
+    return upright(pixels, orientation)
 
 
 def _is_deep_color_png(path: Path) -> bool:
@@ -306,29 +283,6 @@ def _read_deep_png(path: Path) -> Array:
     pixels = decode_png(content, ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()
     has_alpha = pixels.shape[-1] in (2, 4)
     return np.asarray(pixels[..., :-1] if has_alpha else pixels)
-
-
-def _pillow_pixels(picture: Image.Image) -> Array:
-    """Return the pixels of a Pillow image at full depth without alpha; palettes become colors."""
-    mode = picture.mode
-    if mode == "1":
-        return np.asarray(picture.convert("L"))
-    if mode == "P":
-        return np.asarray(picture.convert("RGB"))
-    if mode in {"RGBA", "RGBa", "RGBX", "PA"}:
-        return np.asarray(picture.convert("RGB") if mode != "RGBA" else picture)[..., :3]
-    if mode in {"LA", "La"}:
-        return np.asarray(picture)[..., 0]
-    if mode in {"L", "RGB"}:
-        return np.asarray(picture)
-    if mode.startswith("I;16"):
-        return np.asarray(picture).astype(np.uint16)
-    if mode in {"I", "F"}:
-        pixels = np.asarray(picture)
-        if mode == "I" and pixels.min() >= 0 and pixels.max() <= 65535:
-            return pixels.astype(np.uint16)
-        return pixels.astype(np.float32)
-    return np.asarray(picture.convert("RGB"))
 
 
 def npy_header(path: Path, file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -370,7 +324,7 @@ def _read_tiff(path: Path, *, as_stored: bool) -> Array:
     with tifffile.TiffFile(path) as file:
         page = require_decodable_tiff(path, file)
         pixels = shown_pixels(page, page.asarray(), as_stored=as_stored)
-        return _upright(pixels, tiff_orientation(file))
+        return upright(pixels, tiff_orientation(file))
 
 
 def with_channels(pixels: Array, path: Path) -> Array:

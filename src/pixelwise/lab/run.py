@@ -16,7 +16,6 @@ from pixelwise.errors import ConfigError, DataError
 from pixelwise.evaluation.evaluate import evaluate
 from pixelwise.files import free_folder, write_text
 from pixelwise.lab.catalog import MEASURES, load_entry
-from pixelwise.metrics.extra import create_metrics
 from pixelwise.metrics.metrics import Metrics
 from pixelwise.models import count_gmacs
 from pixelwise.models.model_file import load_model_file
@@ -173,8 +172,8 @@ def _as_the_article_counts(
     if (
         recipe.training.metrics and not figures
     ):  # the evaluation at the end of training does not include them
-        further = create_metrics(recipe.training.metrics)
-        figures = evaluate(predictor, open_as_in(recipe.data), "val", extra=further).extra
+        named = recipe.training.metrics
+        figures = evaluate(predictor, open_as_in(recipe.data), "val", metrics=named).extra
     return {name.removeprefix("keras_"): value for name, value in figures.items()}
 
 

@@ -311,5 +311,14 @@ class Mode(ABC):
         """Return the mask indices of labeled decisions, which are numbered from 0."""
 
     @abstractmethod
+    def target_array(self, mask: UInt8Array) -> Array:
+        """Return a new array that losses of torch take as target of one image.
+
+        Returns:
+            Multiclass: int64 (H, W), class ids and 255 where ignored. Multilabel: float32
+            (K, H, W), 0 to 1.
+        """
+
+    @abstractmethod
     def target(self, values: UInt8Array) -> Array:
         """Convert mask values to targets for logits: class ids, or values from 0 to 1."""

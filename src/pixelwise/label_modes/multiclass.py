@@ -211,6 +211,10 @@ class Multiclass(Mode):
         """Return row and column indices; ignored pixels are not numbered."""
         return np.unravel_index(np.flatnonzero(mask != IGNORE_INDEX)[numbers], mask.shape)
 
+    def target_array(self, mask: UInt8Array) -> Array:
+        """Return the class ids as int64, for the cross-entropy."""
+        return mask.astype(np.int64)
+
     def target(self, values: UInt8Array) -> Array:
         """Return the class ids unchanged."""
         return values

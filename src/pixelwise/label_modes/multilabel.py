@@ -206,6 +206,10 @@ class Multilabel(Mode):
         """Return class, row and column indices."""
         return np.unravel_index(numbers, mask.shape)
 
+    def target_array(self, mask: UInt8Array) -> Array:
+        """Return the soft mask as float32, for the binary cross-entropy."""
+        return mask / np.float32(255)
+
     def target(self, values: UInt8Array) -> Array:
         """Return the values scaled to 0..1."""
         return values / 255

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+import copy
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
 from pixelwise.errors import ConfigError
 from pixelwise.io.arrays import UInt8Array
-from pixelwise.registry import Registry
+from pixelwise.registry import Builder, Registry
 
 
 class ExtraMetric(Protocol):
@@ -41,14 +44,97 @@ class ExtraMetric(Protocol):
 extra_metrics: Registry[ExtraMetric] = Registry("metric", "pixelwise.metrics")
 """Metrics by their names in recipes and on the command line."""
 
+MetricSource = str | Callable[[], ExtraMetric] | ExtraMetric
+"""A registered name, a class or function that makes a metric, or a metric."""
 
-def create_metrics(names: Iterable[str]) -> list[ExtraMetric]:
-    """Create registered metrics.
+
+def register_metric(name: str) -> Callable[[Builder], Builder]:
+    """Register a metric under a name, as a decorator of a class or of a function that makes it.
+
+    The name can then be used in ``training.metrics`` of a recipe, ``train(metrics=...)`` and
+    ``evaluate(metrics=...)``. A metric without the attribute ``name`` gets this one.
+
+    Args:
+        name: Name in recipes and beginning of the names of its values.
+
+    Example:
+        >>> @register_metric("area")
+        ... class Area:
+        ...     def __init__(self):
+        ...         self.areas = []
+        ...
+        ...     def add(self, prediction, probabilities, mask):
+        ...         self.areas.append((prediction == 1).mean())
+        ...
+        ...     def figures(self):
+        ...         return {"area": sum(self.areas) / len(self.areas)}
+    """
+    return extra_metrics.register(name)
+
+
+def create_metrics(sources: Iterable[MetricSource]) -> list[ExtraMetric]:
+    """Create metrics from names, classes and functions; objects are returned as they are.
 
     Raises:
         UnknownNameError: One of the names is not registered.
+        ConfigError: One of the others is no metric.
     """
-    return [extra_metrics.create(name) for name in dict.fromkeys(names)]
+    metrics, named = [], set()
+    for source in sources:
+        if isinstance(source, str):
+            if source in named:
+                continue
+            named.add(source)
+        metrics.append(_created(source))
+    return metrics
+
+
+def _created(source: MetricSource) -> ExtraMetric:
+    if isinstance(source, str):
+        return _named(extra_metrics.create(source), source)
+    if not inspect.isclass(source) and _is_metric(source):
+        return _named(source, type(source).__name__)
+    metric = source() if callable(source) else source
+    if not _is_metric(metric):
+        raise ConfigError(
+            "metrics must be names, or have the methods add(prediction, probabilities, mask) and "
+            f"figures(). Got {source!r}"
+        )
+    return _named(metric, getattr(source, "__name__", type(metric).__name__))
+
+
+def _is_metric(item: Any) -> TypeGuard[ExtraMetric]:
+    return callable(getattr(item, "add", None)) and callable(getattr(item, "figures", None))
+
+
+def _named(metric: ExtraMetric, name: str) -> ExtraMetric:
+    """Return a metric, which is called ``name`` if it has no name of its own."""
+    if not hasattr(metric, "name"):
+        metric.name = name
+    return metric
+
+
+def registered_names(sources: Iterable[MetricSource]) -> tuple[str, ...]:
+    """Return names under which a training makes new metrics in every epoch.
+
+    Classes, functions and objects are registered for this process; a copy of an object is made each
+    time, so that it counts from its present state.
+
+    Raises:
+        UnknownNameError: One of the names is not registered.
+        ConfigError: One of the others is no metric.
+    """
+    names = []
+    for source in sources:
+        name = _created(source).name
+        if isinstance(source, str):
+            name = source
+        elif not inspect.isclass(source) and _is_metric(source):
+            extra_metrics.register(name)(partial(copy.deepcopy, source))
+        elif callable(source):
+            extra_metrics.register(name)(source)
+        names.append(name)
+    return tuple(dict.fromkeys(names))
 
 
 def figures_of(metrics: Sequence[ExtraMetric]) -> dict[str, float]:

@@ -41,7 +41,7 @@ class TrainingData(BaseModel):
     Attributes:
         fingerprint: Hash of names and sizes, see :attr:`Dataset.fingerprint`.
         images: Keys of the training images, see :attr:`Record.key`, to recognize test images that
-            were used in training.
+            were used in training; ``None`` if unknown.
         selected_by: Keys of the validation images used to choose epoch and temperature; ``None`` if
             unknown.
         split: Shares of a drawn split; ``None`` if the folder had splits.
@@ -51,7 +51,7 @@ class TrainingData(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     fingerprint: str
-    images: tuple[str, ...]
+    images: tuple[str, ...] | None
     selected_by: tuple[str, ...] | None = None
     split: str | None
     split_seed: int

@@ -31,7 +31,7 @@ from pixelwise.io.image_rows import (
 from pixelwise.io.images import is_of_the_system
 from pixelwise.models.model_file import ModelCard, current_versions
 from pixelwise.prediction.partial_files import TILE_PX, Layer, PartialFiles
-from pixelwise.prediction.predictor import Predictor, whole_image_step
+from pixelwise.prediction.predictor import Predictor
 from pixelwise.prediction.writers import SaveKind, class_overlay, index_palette, prediction_planes
 
 LARGE_PIXELS = 2**25
@@ -82,7 +82,7 @@ def predict_large(
         DataError: The image is damaged, or the model was trained on other types of images.
         OutputError: A result cannot be written.
     """
-    step = whole_image_step(predictor.card.preprocessing)
+    step = predictor.card.preprocessing.whole_image_step
     if step is not None:
         raise LayoutError(
             f"{path} must be predicted as a whole, because the model's preprocessing includes "

@@ -1,4 +1,4 @@
-"""``predict``: segments image files and folders and writes the predictions to files."""
+"""``predict``: segments images; predictions are written to files or returned."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import overload
 
 from pixelwise.data.pairing import image_files
 from pixelwise.devices import is_out_of_memory
@@ -15,6 +16,15 @@ from pixelwise.errors import ConfigError, DataError
 from pixelwise.files import make_folder
 from pixelwise.io.image_rows import LayoutError
 from pixelwise.io.images import IMAGE_SUFFIXES
+from pixelwise.prediction.as_predictor import as_predictor
+from pixelwise.prediction.images_in_memory import (
+    Inputs,
+    OneInput,
+    Prediction,
+    is_in_memory,
+    predict_in_memory,
+    write_in_memory,
+)
 from pixelwise.prediction.large_images import num_steps, predict_large
 from pixelwise.prediction.parity import Note
 from pixelwise.prediction.predictor import Predictor
@@ -35,28 +45,68 @@ class Predictions:
     failed: tuple[str, ...]
 
 
+@overload
 def predict(
-    predictor: Predictor,
-    inputs: Path | str | Sequence[Path | str],
+    model: Predictor | Path | str,
+    inputs: Inputs,
     out: Path | str,
     *,
+    save: Sequence[str] = ...,
+    device: str = ...,
+    engine: str | None = ...,
+    on_progress: Callable[[int, int], None] | None = ...,
+    note: Note | None = ...,
+) -> Predictions: ...
+@overload
+def predict(  # type: ignore[overload-overlap]  # a path is a sequence of texts too
+    model: Predictor | Path | str,
+    inputs: OneInput,
+    out: None = None,
+    *,
+    device: str = ...,
+    engine: str | None = ...,
+    on_progress: Callable[[int, int], None] | None = ...,
+    note: Note | None = ...,
+) -> Prediction: ...
+@overload
+def predict(
+    model: Predictor | Path | str,
+    inputs: Sequence[OneInput],
+    out: None = None,
+    *,
+    device: str = ...,
+    engine: str | None = ...,
+    on_progress: Callable[[int, int], None] | None = ...,
+    note: Note | None = ...,
+) -> list[Prediction]: ...
+def predict(
+    model: Predictor | Path | str,
+    inputs: Inputs,
+    out: Path | str | None = None,
+    *,
     save: Sequence[str] = ("index",),
+    device: str = "auto",
     engine: str | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     note: Note | None = None,
-) -> Predictions:
-    """Segment files and folders of images and write the results.
+) -> Predictions | Prediction | list[Prediction]:
+    """Segment images, and write the results to files or return them.
 
-    If an image cannot be read, it is reported and the remaining images are still predicted. TIFF
-    and ``.npy`` files with more than :data:`pixelwise.prediction.large_images.LARGE_PIXELS` pixels
-    may be larger than memory: their results are TIFF files, and if interrupted, the same call
-    resumes where it stopped.
+    With ``out``, results are written. If an image cannot be read, it is reported and the remaining
+    images are still predicted. TIFF and ``.npy`` files with more than
+    :data:`pixelwise.prediction.large_images.LARGE_PIXELS` pixels may be larger than memory: their
+    results are TIFF files, and if interrupted, the same call resumes where it stopped.
+
+    Without ``out``, nothing is written, and images must fit into memory.
 
     Args:
-        predictor: Model.
-        inputs: Image file or folder, or several; folders are searched recursively.
-        out: Output folder; it reproduces the folder structure of each input folder.
+        model: A run folder, a model file, or a :class:`Predictor`.
+        inputs: An image file, a Pillow image, or an array (H, W) or (H, W, C); a folder of image
+            files, which is searched recursively and needs ``out``; or a list of any of these.
+        out: Output folder; it reproduces the folder structure of each input folder. Results of
+            images in memory are called ``image``, or ``image-0`` and so on in a list.
         save: Kinds of results to write; see :data:`pixelwise.prediction.writers.SAVE_KINDS`.
+        device: The device of a model that is given by its path.
         engine: Inference engine; see :class:`Predictor`. ``None`` uses the engine of the predictor,
             or ``auto`` if the predictor was created without one. For less than about ten seconds of
             work, ``auto`` is the same as ``torch``.
@@ -64,20 +114,45 @@ def predict(
             images each row of tiles counts as one.
         note: Callback that receives a message about the chosen engine or a failed one.
 
+    Returns:
+        With ``out``, the files written and the images that failed. Without it, the result of the
+        image, or a list of results.
+
     Raises:
-        DataError: An input does not exist, or the inputs contain no image.
-        ConfigError: Two results would have the same path, an input would be overwritten, or the
-            engine does not support the device.
+        DataError: An input does not exist, or the inputs contain no image. Without ``out``, an
+            image cannot be read or does not suit the model.
+        ConfigError: Two results would have the same path, an input would be overwritten, a folder
+            is given without ``out``, or the engine does not support the device.
         MissingExtraError: The engine is not installed.
         OutputError: A result cannot be written.
+
+    Example:
+        >>> result = predict("runs/first", Image.open("street.jpg"))  # doctest: +SKIP
+        >>> result.class_ids.shape  # doctest: +SKIP
+        (720, 960)
     """
     kinds = dict.fromkeys(save_kind(kind) for kind in save)
-    out = Path(out)
-    folders = {kind: out / kind if len(kinds) > 1 else out for kind in kinds}
-    entries = [inputs] if isinstance(inputs, Path | str) else inputs
-    jobs = _jobs([Path(entry) for entry in entries], out, (out, *folders.values()))
+    predictor = as_predictor(model, device)
     own = predictor.engine if predictor.is_engine_given else "auto"
+    is_single = isinstance(inputs, Path | str) or is_in_memory(inputs)
+    entries: list[OneInput] = [inputs] if is_single else list(inputs)  # type: ignore[list-item, arg-type]
     with predictor.using_engine(engine or own, note):
+        if out is None:
+            results = predict_in_memory(predictor, entries, on_progress)
+            return results[0] if is_single else results
+        out = Path(out)
+        folders = {kind: out / kind if len(kinds) > 1 else out for kind in kinds}
+        in_memory = [entry for entry in entries if is_in_memory(entry)]
+        if in_memory:
+            if len(in_memory) < len(entries):
+                raise ConfigError(
+                    "inputs must all be files, or all be images in memory, to be written to out. "
+                    f"Got {len(in_memory)} of {len(entries)} in memory. Predict them separately"
+                )
+            written = write_in_memory(predictor, in_memory, folders, on_progress)
+            return Predictions(tuple(written), ())
+        paths = [Path(entry) for entry in entries]  # type: ignore[arg-type]
+        jobs = _jobs(paths, out, (out, *folders.values()))
         make_folder(out)
         return _predict_all(predictor, jobs, out, folders, on_progress)
 

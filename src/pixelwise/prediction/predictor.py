@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from pixelwise.classes import ClassMap, LabelMode
+from pixelwise.config import Resize
 from pixelwise.devices import Precision, choose_device
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.io.arrays import Array
 from pixelwise.label_modes import mode_of
 from pixelwise.models.base import SegmentationModel
-from pixelwise.models.creation import GivenModel
+from pixelwise.models.creation import GivenModel, adopted
 from pixelwise.models.model_file import ModelCard, load_model_file
 from pixelwise.prediction.arranged import arranged
 from pixelwise.prediction.batch_pixels import BatchPixels
-from pixelwise.prediction.engine_choice import engine_by_name
-from pixelwise.prediction.engines import Engine, TorchEngine
-from pixelwise.prediction.parity import CheckedEngine, Note
+from pixelwise.prediction.engine_switch import EngineSwitch
+from pixelwise.prediction.engines import TorchEngine
+from pixelwise.prediction.own_model import card_of_own_model
+from pixelwise.prediction.parity import Note
 from pixelwise.prediction.scaled_rows import segment_scaled_parts
 from pixelwise.prediction.tiling import Part, segment_parts, segment_tiled
 from pixelwise.transforms.preprocessing import Preprocessing, normalize, prepare_image, restore_size
@@ -87,12 +88,75 @@ class Predictor:
         self.is_engine_given = engine is not None
         self._batch_pixels = BatchPixels.on(self.device)
         self._reference = TorchEngine(self.model, self.device, precision)
-        self._engines: dict[str, Engine] = {}
-        # Engines other than torch keep state between batches, so they run one batch at a time.
-        self._engine_lock = threading.RLock()
-        self._own_engine = _EngineInUse(engine or "torch", note)
-        self._in_use = threading.local()
-        self._prepare_engine(self._own_engine)
+        self._switch = EngineSwitch(self._reference, self.decide, engine or "torch", note)
+
+    @classmethod
+    def from_model(
+        cls,
+        model: nn.Module,
+        class_map: ClassMap | Sequence[str],
+        *,
+        label_mode: LabelMode = "multiclass",
+        in_channels: int = 3,
+        mean: float | Sequence[float] = 0.0,
+        std: float | Sequence[float] = 1.0,
+        dtype: Literal["uint8", "uint16", "float32"] = "uint8",
+        scale: float = 1.0,
+        resize: Resize | None = None,
+        tile: tuple[int, int] = (1024, 1024),
+        **options: Any,
+    ) -> Self:
+        """Make a predictor of a network that is in no model file, such as one of your own.
+
+        It can be evaluated, reported and used for predictions like a model of pixelwise.
+
+        Args:
+            model: Maps images, float32 (N, C, H, W), to logits (N, K, H, W), or to a mapping that
+                holds them under ``out``, as the networks of torchvision. It is copied. Which sizes
+                it takes is found by trying; others are padded, and the logits cropped back.
+            class_map: The K classes, such as ``dataset.class_map``, or their names.
+            label_mode: ``multiclass`` takes the softmax of the logits, ``multilabel`` the sigmoid.
+            in_channels: Channels of the images.
+            mean: Subtracted from each channel after the values were scaled to 0..1, as timm,
+                torchvision and segmentation_models.pytorch give it for their weights; for
+                ImageNet, ``(0.485, 0.456, 0.406)``. By default, the images are only scaled.
+            std: Divisor of each channel after that; for ImageNet, ``(0.229, 0.224, 0.225)``.
+            dtype: Type of the images; its largest value, 255, 65535 or 1, is scaled to 1.
+            scale: Images are resized by this factor, and logits back to the size of the image.
+            resize: Resizes images to a fixed working size instead; see
+                :class:`pixelwise.config.DataRecipe`.
+            tile: Height and width in pixels, at working size; larger images are cut into
+                overlapping tiles.
+            **options: ``device``, ``precision``, ``engine`` and ``note``, as for the constructor.
+
+        Raises:
+            ConfigError: An argument is out of range, or the network returns something else.
+
+        Example:
+            >>> network = smp.Unet("resnet34", classes=3)  # doctest: +SKIP
+            >>> own = Predictor.from_model(network, ["ground", "house", "road"])  # doctest: +SKIP
+            >>> evaluate(own, "my-images", "test").mean_iou  # doctest: +SKIP
+            0.61
+        """
+        card = card_of_own_model(
+            type(model).__name__,
+            class_map,
+            label_mode=label_mode,
+            in_channels=in_channels,
+            mean=mean,
+            std=std,
+            dtype=dtype,
+            scale=scale,
+            resize=resize,
+            tile=tile,
+        )
+        network = adopted(model)
+        if network.num_classes != card.class_map.num_classes:
+            raise ConfigError(
+                f"model must return one channel of logits per class, {card.class_map.num_classes}. "
+                f"{card.architecture} returned {network.num_classes}"
+            )
+        return cls(network, card, tile=tile, **options)
 
     @property
     def precision(self) -> Precision:
@@ -102,13 +166,10 @@ class Predictor:
     @property
     def engine(self) -> str:
         """Name of the requested engine."""
-        return self._engine_in_use.name
+        return self._switch.name
 
-    @contextmanager
-    def using_engine(self, name: str, note: Note | None = None) -> Iterator[None]:
-        """Use another engine within a context, in this thread only.
-
-        The engine is kept, so that its choices and compiled models can be used again.
+    def using_engine(self, name: str, note: Note | None = None) -> AbstractContextManager[None]:
+        """Use another engine within a context, in this thread only; see :class:`EngineSwitch`.
 
         Args:
             name: Engine name, as for the constructor.
@@ -117,31 +178,7 @@ class Predictor:
         Raises:
             PixelwiseError: The engine cannot be used; see the constructor.
         """
-        before = self._engine_in_use
-        self._in_use.engine = _EngineInUse(name, note)
-        try:
-            self._prepare_engine(self._in_use.engine)
-            yield
-        finally:
-            self._in_use.engine = before
-
-    @property
-    def _engine_in_use(self) -> _EngineInUse:
-        """Engine of the current thread."""
-        in_use: _EngineInUse = getattr(self._in_use, "engine", self._own_engine)
-        return in_use
-
-    def _prepare_engine(self, wanted: _EngineInUse) -> None:
-        name = wanted.name
-        with self._engine_lock:
-            known = self._engines.get(name)
-            if known is None or (isinstance(known, CheckedEngine) and known.is_given_up):
-                self._engines[name] = engine_by_name(name, self._reference, self.decide, self._say)
-
-    def _say(self, line: str) -> None:
-        note = self._engine_in_use.note
-        if note is not None:
-            note(line)
+        return self._switch.using(name, note)
 
     def predict(self, image: Array) -> npt.NDArray[np.uint8] | npt.NDArray[np.bool_]:
         """Segment one image.
@@ -282,10 +319,11 @@ class Predictor:
             Finished parts; see :func:`pixelwise.prediction.tiling.segment_parts`.
 
         Raises:
-            ConfigError: The preprocessing needs the whole image; see :func:`whole_image_step`.
+            ConfigError: The preprocessing needs the whole image; see
+                :attr:`Preprocessing.whole_image_step`.
             DataError: The dtype or the channels differ from those of the training images.
         """
-        step = whole_image_step(self.card.preprocessing)
+        step = self.card.preprocessing.whole_image_step
         if step is not None:
             raise ConfigError(
                 f"{name} must be predicted as a whole, because the model's preprocessing includes "
@@ -330,31 +368,8 @@ class Predictor:
 
     def _forward(self, batch: Tensor) -> Tensor:
         """Return the logits, float32 on the predictor's device, of images in stored units."""
-        engine = self._engines[self._engine_in_use.name]
         with self._batch_pixels.measured(len(batch) * math.prod(batch.shape[-2:])):
-            images = normalize(batch.to(self.device), self.card.preprocessing)
-            if engine is self._reference:
-                return engine(images)
-            with self._engine_lock:
-                return engine(images)
-
-
-@dataclass(frozen=True)
-class _EngineInUse:
-    """Engine of a thread and the callback for its messages."""
-
-    name: str
-    note: Note | None
-
-
-def whole_image_step(preprocessing: Preprocessing) -> str | None:
-    """Return a preprocessing step that needs the whole image.
-
-    Returns:
-        Description of the step, or ``None`` if there is none.
-    """
-    others = preprocessing.model_copy(update={"bands": None, "scale": 1.0}).describe()
-    return others[0] if others else None
+            return self._switch(normalize(batch.to(self.device), self.card.preprocessing))
 
 
 def load_model(

@@ -18,6 +18,8 @@ from pixelwise.metrics.conventions import convention_names
 from pixelwise.metrics.details import Details, ImageMetrics
 from pixelwise.metrics.metrics import Metrics
 from pixelwise.models import count_gmacs
+from pixelwise.models.adapter import AdaptedModel
+from pixelwise.models.base import SegmentationModel
 from pixelwise.models.model_file import ModelCard
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.prediction.writers import viewable
@@ -100,8 +102,9 @@ def write_report(
         title: Title of the page: model and data.
         split: The evaluated split.
         run: The training, if any.
-        command: Words of the command that writes the same page.
-        review_command: Words of the command that reviews the labels of all images.
+        command: Words of the command that writes the same page; empty if none does.
+        review_command: Words of the command that reviews the labels of all images; empty if none
+            does.
 
     Raises:
         OutputError: The page cannot be written.
@@ -120,6 +123,7 @@ def write_report(
         problems=run.problems,
         headlines=_headlines(metrics, detail),
         definition=mode_of(metrics.label_mode).definition,
+        further=[(name.replace("_", " "), value) for name, value in metrics.extra.items()],
         curves=_curves(run),
         classes=[
             (row, color, border[1])
@@ -283,19 +287,16 @@ def _facts(
     metrics: Metrics, predictor: Predictor, run: RunFacts, command: Sequence[str]
 ) -> list[tuple[str, list[tuple[str, str]]]]:
     card, model = predictor.card, predictor.model
-    height, width = card.training_size
     arguments = ", ".join(f"{key}={value}" for key, value in card.arguments.items())
     parameters = sum(values.numel() for values in model.parameters())
-    gmacs = count_gmacs(model, card.training_size)
     facts = [
         ("architecture", f"{card.architecture}" + (f" ({arguments})" if arguments else "")),
         ("parameters", f"{parameters:,}"),
-        ("multiplications", f"{gmacs:.4g} GMAC for an image of {height} x {width}"),
-        ("receptive field", _receptive_field(model.sees_px)),
+        *_compute(model, card.training_size),
         ("images", _preprocessing(card)),
         ("versions", ", ".join(f"{name} {version}" for name, version in card.versions.items())),
     ]
-    how = [("command", shlex.join(command))]
+    how = [("command", shlex.join(command))] if command else []
     if run.seconds is not None:
         how.append(("training", f"{amount(len(run.history), 'epoch')} in {run.seconds:.0f} s"))
     if run.best_epoch is not None:
@@ -306,8 +307,17 @@ def _facts(
     return [
         *([("Data", data)] if data else []),
         ("Model", facts),
-        ("How this page was made", how),
+        *([("How this page was made", how)] if how else []),
     ]
+
+
+def _compute(model: SegmentationModel, size: tuple[int, int]) -> list[tuple[str, str]]:
+    """Return the cost and the receptive field of a model, as far as they are known."""
+    cost = f"{count_gmacs(model, size):.4g} GMAC for an image of {size[0]} x {size[1]}"
+    facts = [("multiplications", cost)]
+    if not isinstance(model, AdaptedModel):  # of which the receptive field is not known
+        facts.append(("receptive field", _receptive_field(model.sees_px)))
+    return facts
 
 
 def _receptive_field(sees_px: int | None) -> str:

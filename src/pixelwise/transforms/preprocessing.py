@@ -118,6 +118,12 @@ class Preprocessing(Enhancement):
             steps.append(f"scale {self.scale:g}")
         return steps
 
+    @property
+    def whole_image_step(self) -> str | None:
+        """The first step that needs the whole image, as text; ``None`` if there is none."""
+        others = self.model_copy(update={"bands": None, "scale": 1.0}).describe()
+        return others[0] if others else None
+
 
 def _scaled(side: Any, factor: Any) -> Any:
     """Return a height or width times a factor, at least 1."""

@@ -1,4 +1,5 @@
 import os
+import pickle
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -40,9 +41,19 @@ def test_a_cache_is_a_sequence():
     assert len(cache) == 5
     assert cache[1:4] == [10, 20, 30]
     assert cache[::-2] == [40, 20, 0]
-    for index in (5, -1):
+    assert [cache[-1], cache[-5]] == [40, 0]
+    for index in (5, -6):
         with pytest.raises(IndexError):
             cache[index]
+
+
+def test_a_copy_in_another_process_begins_empty_with_the_whole_budget():
+    cache = MemoryCache("abc".__getitem__, 3, len, budget_bytes=2)
+    assert list(cache) == ["a", "b", "c"]
+    twin = pickle.loads(pickle.dumps(cache))
+    assert (len(cache._kept), len(twin._kept)) == (2, 0)
+    assert (cache._free_bytes, twin._free_bytes) == (0, 2)
+    assert list(twin) == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 200])

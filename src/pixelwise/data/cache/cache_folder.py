@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pixelwise.files import LOCATION_VARIABLE, written_aside
 
@@ -45,10 +45,22 @@ class CacheFolder:
         self.path = path
         self._max_bytes = max_bytes
         self._opened_ns = time.time_ns()
+        self._begin_unscanned()
+
+    def _begin_unscanned(self) -> None:
         self._lock = threading.Lock()
         self._free_bytes: int | None = None  # bytes to write until the folder is scanned again
         self._is_used_up = False  # nothing more can be removed
         self._is_writable = True
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the lock and what was reserved: another process scans the folder itself."""
+        own = {"_lock", "_free_bytes", "_is_used_up", "_is_writable"}
+        return {name: value for name, value in vars(self).items() if name not in own}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._begin_unscanned()
 
     def read(self, name: str) -> bytes | None:
         """Return the content of a file; ``None`` if it is not in the cache."""

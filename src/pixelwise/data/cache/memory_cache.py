@@ -6,7 +6,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Generic, TypeVar, overload
+from typing import Any, Generic, TypeVar, overload
 
 from pixelwise.io.parallel import in_parallel
 
@@ -39,9 +39,23 @@ class MemoryCache(Sequence[Item], Generic[Item]):
         self._make = make
         self._count = count
         self._size_of = size_of
+        self._budget_bytes = budget_bytes
+        self._begin_empty()
+
+    def _begin_empty(self) -> None:
+        budget_bytes = self._budget_bytes
         self._free_bytes = free_bytes() * MEMORY_SHARE if budget_bytes is None else budget_bytes
         self._kept: dict[int, Item] = {}
         self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the items: another process makes its own, within the memory that it finds."""
+        own = {"_lock", "_kept", "_free_bytes"}
+        return {name: value for name, value in vars(self).items() if name not in own}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._begin_empty()
 
     def __len__(self) -> int:
         return self._count
@@ -53,8 +67,7 @@ class MemoryCache(Sequence[Item], Generic[Item]):
     def __getitem__(self, index: int | slice) -> Item | list[Item]:
         if isinstance(index, slice):
             return [self[position] for position in range(*index.indices(self._count))]
-        if not 0 <= index < self._count:
-            raise IndexError(index)
+        index = range(self._count)[index]  # negative ones count from the end, as in a list
         if index in self._kept:
             return self._kept[index]
         item = self._make(index)
