@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from pixelwise.prediction.engines import Engine, TorchEngine
 from pixelwise.prediction.parity import CheckedEngine, Note
 from pixelwise.prediction.scaled_rows import segment_scaled_parts
 from pixelwise.prediction.tiling import Part, segment_parts, segment_tiled
-from pixelwise.transforms.preprocessing import Preprocessing, normalize, prepare_image, restore_size
+from pixelwise.transforms.preprocessing import Normalize, Preprocessing, prepare_image, restore_size
 
 MIN_TILE_PX = 512
 """Images up to this size are not tiled, even if the training crops were smaller: the networks are
@@ -84,6 +84,7 @@ class Predictor:
         if min(self.tile) < 1:
             raise ConfigError(f"tile must be at least 1 x 1. Got {self.tile}")
         self.has_engine_of_choice = engine is not None
+        self._normalize = Normalize(card.preprocessing).to(self.device)
         self._batch_pixels = BatchPixels.on(self.device)
         self._reference = TorchEngine(self.model, self.device, precision)
         self._engines: dict[str, Engine] = {}
@@ -197,7 +198,7 @@ class Predictor:
         for name, image in images:
             tensor = self.prepare(image, name)
             pixels = math.prod(self.model.padded_size(*tensor.shape[-2:]))
-            is_full = (len(waiting) + 1) * pixels > self._batch_pixels.limit(MAX_BATCH_PIXELS)
+            is_full = (len(waiting) + 1) * pixels > self.max_batch_pixels
             if waiting and (tensor.shape != waiting[0].shape or is_full):
                 yield from self._segment(waiting, sizes)
                 waiting, sizes = [], []
@@ -205,6 +206,23 @@ class Predictor:
             sizes.append((image.shape[0], image.shape[1]))
         if waiting:
             yield from self._segment(waiting, sizes)
+
+    @property
+    def max_batch_pixels(self) -> int:
+        """Maximum number of pixels per batch, which always holds at least one image or tile.
+
+        On CUDA, the memory of one tile is measured before the first batch, so that all batches
+        of a predictor have the same size.
+        """
+        if self._batch_pixels.is_open:
+            self._forward_blank_tile()
+        return self._batch_pixels.limit(MAX_BATCH_PIXELS)
+
+    @torch.no_grad()
+    def _forward_blank_tile(self) -> None:
+        """Compute one tile for its measurement; the first batch on CUDA also builds kernels."""
+        with suppress(RuntimeError, MemoryError):  # the first batch fails in the same way
+            self._forward(torch.zeros(1, self.card.in_channels, *self.tile))
 
     def computed_pixels(self, height: int, width: int) -> int:
         """Return the number of pixels computed for an image of this size, including padding."""
@@ -317,8 +335,7 @@ class Predictor:
 
     @property
     def _tiles_at_once(self) -> int:
-        pixels = self._batch_pixels.limit(MAX_BATCH_PIXELS)
-        return max(1, pixels // (self.tile[0] * self.tile[1]))
+        return max(1, self.max_batch_pixels // (self.tile[0] * self.tile[1]))
 
     def _to_host(self, batch: Tensor) -> Tensor:
         """Return logits on the CPU: those of a large image may not fit on an accelerator."""
@@ -328,7 +345,7 @@ class Predictor:
         """Return the logits, float32 on the predictor's device, of images in stored units."""
         engine = self._engines[self._engine_in_use.name]
         with self._batch_pixels.measured(len(batch) * math.prod(batch.shape[-2:])):
-            images = normalize(batch.to(self.device), self.card.preprocessing)
+            images = self._normalize(batch.to(self.device))
             if engine is self._reference:
                 return engine(images)
             with self._engine_lock:
