@@ -266,12 +266,12 @@ class Trainer:
             self.plan.validation_card,
             device=self.device,
         )
-        cache = self.plan.validation
+        validation = self.plan.validation
         metrics = self.observer.watch_activations(
             lambda: evaluate_samples(
                 predictor,
-                iter(cache),
-                len(cache),
+                validation.in_parallel(),  # those that do not fit into memory are decoded again
+                len(validation),
                 extra=create_metrics(training.metrics),
                 on_progress=lambda *_: self._check_stop(),
             ),
