@@ -26,7 +26,8 @@ import torch
 from measuring import DATA, in_words, machine, make_model, print_table, write_results
 from pixelwise.data.dataset import Dataset, open_dataset
 from pixelwise.evaluation.evaluate import evaluate
-from pixelwise.prediction.predictor import MAX_BATCH_PIXELS, Predictor, load_model
+from pixelwise.prediction.loading import load_model
+from pixelwise.prediction.predictor import MAX_BATCH_PIXELS, Predictor
 from pixelwise.transforms.preprocessing import normalize
 
 MODEL, LIMIT = "unet-fast", 1.5

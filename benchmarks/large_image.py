@@ -69,8 +69,8 @@ def make_image(path: Path, side: int) -> None:
 def predict_here(model: Path, image: Path, out: Path, device: str, large_px: int | None) -> None:
     """The child: predict one image and print seconds and peak memory."""
     from pixelwise.prediction import large_images
+    from pixelwise.prediction.loading import load_model
     from pixelwise.prediction.predict import predict
-    from pixelwise.prediction.predictor import load_model
 
     if large_px is not None:
         large_images.LARGE_PIXELS = large_px

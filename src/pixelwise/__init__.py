@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from pixelwise.models import create_model as create_model
     from pixelwise.models import list_models as list_models
     from pixelwise.models import register_model as register_model
+    from pixelwise.prediction.loading import load_model as load_model
     from pixelwise.prediction.predict import predict as predict
     from pixelwise.prediction.predictor import Predictor as Predictor
-    from pixelwise.prediction.predictor import load_model as load_model
     from pixelwise.reporting.model_report import report_model as report_model
     from pixelwise.training.preview import show_data as show_data
     from pixelwise.training.train import train as train
@@ -51,7 +51,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "evaluation.evaluate": ["evaluate"],
         "models": ["create_model", "list_models", "register_model"],
         "prediction.predict": ["predict"],
-        "prediction.predictor": ["Predictor", "load_model"],
+        "prediction.loading": ["load_model"],
+        "prediction.predictor": ["Predictor"],
         "evaluation.review": ["review_labels"],
         "comparison.runs": ["report_run", "report_runs"],
         "metrics.extra": ["register_metric"],

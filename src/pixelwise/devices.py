@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import json
 import math
 import os
@@ -213,8 +214,9 @@ def measure_gflops(device: torch.device, precision: Precision) -> float:
     return 2 * side**3 / fastest / 1e9
 
 
-MEASUREMENTS_NAME = "measurements.json"
-"""File in the cache folder with the measurements of all machines."""
+MEASUREMENTS_NAME = "measurements"
+"""Folder in the cache folder with the measurements of all machines, one file for each, so that
+processes that measure at the same time do not lose what the others have written."""
 
 
 @dataclass(frozen=True)
@@ -228,7 +230,7 @@ class Machine:
         device: The device.
         has_bfloat16: Result of :func:`bfloat16_support`.
         name: Key of the measurements: device, threads, version of torch and instruction limits.
-        path: File of the measurements; ``None`` keeps them in memory only.
+        path: Folder of the measurements; ``None`` keeps them in memory only.
         clock: A monotonic clock in seconds.
     """
 
@@ -249,10 +251,8 @@ class Machine:
         chosen = choose_device(device)
         folder = users_cache()
         path = folder / MEASUREMENTS_NAME if folder else None
-        name = _machine_name(chosen)
-        known = _read(path).get(name, {})
         clock = time.perf_counter  # looked up now, so that a test can replace it
-        return cls(chosen, bfloat16_support(chosen), name, path, clock, known)
+        return cls(chosen, bfloat16_support(chosen), _machine_name(chosen), path, clock)
 
     def remembered(self, key: str, measure: Callable[[], Any]) -> Any:
         """Return the stored measurement of a key; measure and store it if it is missing.
@@ -261,13 +261,13 @@ class Machine:
             key: Name of the measurement, with everything that it depends on besides the machine.
             measure: Returns a number or nested lists of numbers.
         """
-        if key not in self._known:
+        if self._stored(key) is None:
             self.keep(key, measure())
         return self._known[key]
 
     def recalled(self, key: str, default: float) -> float:
         """Return the stored value of a key, or a default."""
-        value = self._known.get(key, default)
+        value = self._stored(key)
         return float(value) if isinstance(value, int | float) else default
 
     def keep(self, key: str, value: Any) -> None:
@@ -275,10 +275,23 @@ class Machine:
         self._known[key] = value
         if self.path is None:
             return
-        content = _read(self.path)
-        content.setdefault(self.name, {})[key] = value
+        content = {"machine": self.name, "key": key, "value": value}
         with suppress(OutputError):
-            write_text(self.path, json.dumps(content, indent=1) + "\n")
+            write_text(self._file(self.path, key), json.dumps(content, indent=1) + "\n")
+
+    def _stored(self, key: str) -> Any:
+        """Return the stored value of a key; ``None`` if it is missing or its file is damaged."""
+        if key not in self._known and self.path is not None:
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                content = json.loads(self._file(self.path, key).read_text("utf-8"))
+                if (content["machine"], content["key"]) == (self.name, key):
+                    self._known[key] = content["value"]
+        return self._known.get(key)
+
+    def _file(self, folder: Path, key: str) -> Path:
+        """Return the file of a measurement, whose name is a hash of the machine and the key."""
+        named = hashlib.sha256(f"{self.name}\n{key}".encode()).hexdigest()[:24]
+        return folder / f"{named}.json"
 
     def gflops(self, precision: Precision) -> float:
         """Like :func:`measure_gflops`; the highest value measured on this machine so far."""
@@ -305,13 +318,3 @@ def _machine_name(device: torch.device) -> str:
     return ", ".join(
         [device.type, str(kind), *features, f"limit {limit}", threads, f"torch {torch.__version__}"]
     )
-
-
-def _read(path: Path | None) -> dict[str, dict[str, Any]]:
-    """Read the measurements of all machines; a damaged file counts as empty."""
-    try:
-        content = json.loads(path.read_text("utf-8")) if path else {}
-    except (OSError, ValueError):
-        return {}
-    is_valid = isinstance(content, dict) and all(isinstance(v, dict) for v in content.values())
-    return content if is_valid else {}

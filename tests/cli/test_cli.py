@@ -21,7 +21,7 @@ from pixelwise.errors import ModelFileError
 from pixelwise.evaluation.evaluate import evaluate
 from pixelwise.models import create_model, list_models
 from pixelwise.models.model_file import ModelCard, Preprocessing, TrainingData, save_model_file
-from pixelwise.prediction.predictor import load_model
+from pixelwise.prediction.loading import load_model
 from pixelwise.training.events import StepEnded
 
 

@@ -10,7 +10,7 @@ from pixelwise.cli import console, progress
 from pixelwise.cli.data_check import print_examination
 from pixelwise.doctor import check_data
 from pixelwise.evaluation.evaluate import evaluate
-from pixelwise.prediction.predictor import load_model
+from pixelwise.prediction.loading import load_model
 from pixelwise.training.events import Decoded
 
 NAMES = ("car [occluded]", "x [/y]", "a :dog: [red]b")

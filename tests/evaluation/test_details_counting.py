@@ -130,6 +130,8 @@ def test_workers_are_started_where_there_is_enough_to_do(monkeypatch):
     assert num_workers(100, large) == 3
     assert num_workers(1000, large) == 8
     assert num_workers(200, image_of(2, 20, 20)) == 0
+    monkeypatch.setattr(details_counting, "num_cores", lambda: 128)
+    assert num_workers(100_000, large) == details_counting.MAX_WORKERS
     monkeypatch.setattr(details_counting, "num_cores", lambda: 1)
     assert num_workers(1000, large) == 0
 

@@ -155,7 +155,7 @@ def run(run_cli, monkeypatch):
 
     def with_model(*arguments, **options):
         monkeypatch.setattr(
-            "pixelwise.prediction.predictor.load_model", lambda *_, **__: predictor_of(**options)
+            "pixelwise.prediction.loading.load_model", lambda *_, **__: predictor_of(**options)
         )
         return run_cli(*arguments)
 

@@ -108,7 +108,7 @@ def test_results_that_wait_to_be_written_are_few(tmp_path, predictor, monkeypatc
     monkeypatch.setattr("pixelwise.files.os.fsync", lambda _: time.sleep(0.03))  # a slow disk
     room = 4 * (3 + 2 * 4) * 40 * 40
     monkeypatch.setattr("pixelwise.prediction.whole_images.MAX_WAITING_BYTES", room)
-    monkeypatch.setattr("pixelwise.prediction.whole_images.MAX_BATCH_PIXELS", 1)
+    monkeypatch.setattr("pixelwise.prediction.predictor.MAX_BATCH_PIXELS", 1)
     computed, most = [], 0
     to_probabilities = Predictor.to_probabilities
     monkeypatch.setattr(
@@ -128,7 +128,7 @@ def test_results_that_wait_to_be_written_are_few(tmp_path, predictor, monkeypatc
 def test_progress_is_told_on_the_way(tmp_path, predictor, monkeypatch):
     for number in range(40):
         save_image(tmp_path / "in" / f"{number:02}.png", seed=number)
-    monkeypatch.setattr("pixelwise.prediction.whole_images.MAX_BATCH_PIXELS", 1)
+    monkeypatch.setattr("pixelwise.prediction.predictor.MAX_BATCH_PIXELS", 1)
     computed, at_first = [], []
     prepare = Predictor.prepare
 
@@ -172,7 +172,6 @@ def test_tiny_images_that_the_network_pads_fill_a_batch_by_their_padded_size(
     for number in range(8):
         save_image(tmp_path / "in" / f"{number}.png", (4, 4), seed=number)
     predictor.model.smallest_px = 64
-    monkeypatch.setattr("pixelwise.prediction.whole_images.MAX_BATCH_PIXELS", 3 * 64 * 64)
     monkeypatch.setattr("pixelwise.prediction.predictor.MAX_BATCH_PIXELS", 3 * 64 * 64)
     predict(predictor, [tmp_path / "in"], tmp_path / "out")
     assert batch_sizes == [3, 3, 2]
@@ -188,7 +187,7 @@ def test_images_that_fail_are_not_kept_in_memory(tmp_path, predictor, monkeypatc
         raise DataError(f"{name} must be good. It is not")
 
     monkeypatch.setattr(Predictor, "prepare", fail)
-    monkeypatch.setattr("pixelwise.prediction.whole_images.MAX_BATCH_PIXELS", 1)
+    monkeypatch.setattr("pixelwise.prediction.predictor.MAX_BATCH_PIXELS", 1)
     alive = []
     predict(
         predictor,

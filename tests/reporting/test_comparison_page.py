@@ -10,7 +10,7 @@ from parsed_page import Page
 
 from pixelwise.metrics.intervals import Difference, Interval
 from pixelwise.metrics.significance import Ranked
-from pixelwise.prediction.predictor import load_model
+from pixelwise.prediction.loading import load_model
 from pixelwise.reporting.charts import (
     HEIGHT,
     LEFT,

@@ -2,12 +2,14 @@
 
 import dataclasses
 import math
+import threading
 
 import pytest
 import torch
 
 from pixelwise.cli.progress import _epoch_line
 from pixelwise.config import Recipe
+from pixelwise.data.cache.memory_cache import MemoryCache
 from pixelwise.data.dataset import open_dataset
 from pixelwise.devices import Machine
 from pixelwise.errors import TrainingError
@@ -99,3 +101,23 @@ def test_an_evaluation_leaves_the_memory_format_of_the_weights(ready, tmp_path):
     kernels = [weights for weights in ready.model.parameters() if weights.ndim == 4]
     assert kernels
     assert all(weights.is_contiguous() for weights in kernels)
+
+
+def test_validation_images_beyond_memory_are_decoded_in_parallel(ready, tmp_path):
+    samples = list(ready.validation)
+    threads = set()
+
+    def decode(index):
+        threads.add(threading.current_thread())
+        return samples[index]
+
+    validation = MemoryCache(decode, len(samples), lambda _: 1, budget_bytes=0)
+    measured = dataclasses.replace(ready.measured, validation=validation)
+
+    def forget(event):  # those that the checks before the training have looked at
+        if isinstance(event, StepEnded):
+            threads.clear()
+
+    trainer_of(dataclasses.replace(ready, measured=measured), tmp_path / "run", forget).run()
+    assert threads
+    assert threading.current_thread() not in threads

@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -228,13 +229,33 @@ def test_a_budget_sets_time_aside_for_validation_and_report():
 
 
 def test_measurements_are_stored_per_machine(tmp_path):
-    path = tmp_path / "measurements.json"
+    path = tmp_path / "measurements"
     first = dataclasses.replace(machine(), path=path)
     assert first.remembered("speed", lambda: 2.5) == 2.5
     again = Machine.here("cpu")
     assert again.remembered("speed", lambda: 7.0) == 7.0  # another machine, by its name
-    path.write_text("{damaged")
-    assert dataclasses.replace(machine(), path=path, _known={}).recalled("speed", 1.0) == 1.0
+    later = dataclasses.replace(machine(), path=path, _known={})
+    assert later.remembered("speed", lambda: pytest.fail("it is known")) == 2.5
+    assert later.recalled("another", 1.0) == 1.0
+    (file,) = path.iterdir()
+    for damaged in ("{damaged", "[]", '{"machine": "fake", "key": "another", "value": 3}'):
+        file.write_text(damaged)
+        assert dataclasses.replace(machine(), path=path, _known={}).recalled("speed", 1.0) == 1.0
+
+
+def test_processes_that_measure_together_keep_the_measurements_of_all(tmp_path):
+    path = tmp_path / "measurements"
+
+    def process(number):
+        one = Machine(torch.device("cpu"), False, "fake", path)
+        for count in range(10):
+            one.keep(f"{number} {count}", number)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(process, range(8)))
+    later = Machine(torch.device("cpu"), False, "fake", path)
+    keys = [(n, f"{n} {count}") for n in range(8) for count in range(10)]
+    assert all(later.recalled(key, -1.0) == number for number, key in keys)
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from pixelwise.config import load_recipe
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.evaluation.evaluate import evaluate
 from pixelwise.io.images import read_image
+from pixelwise.prediction.loading import load_model
 from pixelwise.prediction.predict import predict
-from pixelwise.prediction.predictor import load_model
 from pixelwise.training.train import train
 
 STEPS = [

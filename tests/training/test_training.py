@@ -17,7 +17,7 @@ from PIL import Image
 from pixelwise.config import load_recipe
 from pixelwise.errors import ConfigError, DataError, ModelFileError, TrainingError
 from pixelwise.metrics.extra import extra_metrics
-from pixelwise.prediction.predictor import load_model
+from pixelwise.prediction.loading import load_model
 from pixelwise.training import loop
 from pixelwise.training.diagnostics.observer import Observer
 from pixelwise.training.events import EpochEnded, Message, StepEnded

@@ -37,6 +37,7 @@ from pixelwise.training.inputs import (
 from pixelwise.training.step import network_input
 from pixelwise.transforms.enhancement import Enhancement
 from pixelwise.transforms.preprocessing import (
+    Normalize,
     Preprocessing,
     pad_image,
     prepare_image,
@@ -242,7 +243,7 @@ def test_training_and_prediction_give_the_network_the_same_tensor(
                                         "widths": (width,)})  # fmt: skip
             batch = next(batches_of([sample], alone, recipe, "multiclass").epoch(0))
             trained = network_input(
-                batch.image, steps, recipe.augmentation, np.random.default_rng(0),
+                batch.image, Normalize(steps), recipe.augmentation, np.random.default_rng(0),
                 std=std_of(statistics, steps),
             )  # fmt: skip
             predictor.logits(image)

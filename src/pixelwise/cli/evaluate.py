@@ -68,7 +68,7 @@ def command(
     import_first(imports)
     from pixelwise.evaluation.evaluate import evaluate, open_for_model
     from pixelwise.metrics.extra import create_metrics
-    from pixelwise.prediction.predictor import load_model
+    from pixelwise.prediction.loading import load_model
     from pixelwise.reporting.model_report import write_model_report
 
     if like is not None:

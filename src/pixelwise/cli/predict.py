@@ -58,8 +58,8 @@ def command(
     """
     import_first(imports)
     from pixelwise.prediction.engines import checked_precision
+    from pixelwise.prediction.loading import load_model
     from pixelwise.prediction.predict import predict
-    from pixelwise.prediction.predictor import load_model
 
     predictor = load_model(model, device=device, precision=checked_precision(precision))
     with progress_bar("predicting") as on_progress:

@@ -76,7 +76,7 @@ def command(
     import_first(imports)
     from pixelwise.errors import ConfigError, OutputError, UnknownNameError
     from pixelwise.evaluation.evaluate import open_for_model
-    from pixelwise.prediction.predictor import load_model
+    from pixelwise.prediction.loading import load_model
     from pixelwise.reporting.review_labelme import FORMAT_NAME
 
     if save not in (None, FORMAT_NAME):

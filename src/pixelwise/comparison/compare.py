@@ -35,7 +35,8 @@ from pixelwise.metrics.significance import Ranked, over_seeds, rank_models
 from pixelwise.models import count_gmacs
 from pixelwise.models.model_file import ModelCard
 from pixelwise.prediction.costs import latencies_ms, peak_memory_mb
-from pixelwise.prediction.predictor import Predictor, load_model
+from pixelwise.prediction.loading import load_model
+from pixelwise.prediction.predictor import Predictor
 from pixelwise.reporting.comparison_page import NUM_SHOTS, ComparedModel, Comparison, write_ranking
 from pixelwise.training.events import Listener, Message, each_once, ignore_events
 from pixelwise.training.run_folder import METRICS_NAME, read_history, recipe_in

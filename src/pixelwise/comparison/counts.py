@@ -19,7 +19,7 @@ from pixelwise.evaluation.evaluate import evaluate, fit_to_model
 from pixelwise.files import write_text
 from pixelwise.metrics.formulas import Counts
 from pixelwise.models.model_file import MODEL_NAME
-from pixelwise.prediction.predictor import load_model
+from pixelwise.prediction.loading import load_model
 from pixelwise.training.events import Listener, Message
 
 METRICS_FOLDER = "metrics"

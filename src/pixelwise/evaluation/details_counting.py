@@ -20,10 +20,10 @@ from pixelwise.evaluation.image_details import Image, begin_worker, count_in_wor
 from pixelwise.evaluation.worker_processes import (
     WorkerPool,
     may_start_processes,
-    num_cores,
     worker_processes,
 )
 from pixelwise.io.arrays import UInt8Array
+from pixelwise.io.parallel import num_cores
 from pixelwise.metrics.details import DetailsCounts
 
 SECONDS_PER_VALUE = 1e-7
@@ -32,6 +32,9 @@ SECONDS_PER_VALUE = 1e-7
 MIN_SECONDS = 5.0
 """Minimum work for starting a worker. Starting one takes about a second of processor time, and
 sending an image to it costs a third of counting it."""
+
+MAX_WORKERS = 16
+"""With more, this process cannot prepare images fast enough, and each takes memory and a start."""
 
 MAX_WAITING_BYTES = 2**29
 """Memory limit for images that are queued or being counted; a single image may exceed it."""
@@ -155,7 +158,7 @@ def num_workers(num_images: int, first: Image) -> int:
         first: One of the images.
     """
     seconds = SECONDS_PER_VALUE * first.probabilities.size * num_images
-    count = min(num_cores(), num_images, int(seconds / MIN_SECONDS))
+    count = min(MAX_WORKERS, num_cores(), num_images, int(seconds / MIN_SECONDS))
     return count if count > 1 and may_start_processes() else 0
 
 

@@ -22,7 +22,7 @@ from pixelwise.io.arrays import Array, UInt8Array
 from pixelwise.io.parallel import in_parallel
 from pixelwise.metrics.extra import ExtraMetric, MetricSource, create_metrics, figures_of
 from pixelwise.metrics.metrics import Metrics, summarize
-from pixelwise.prediction.as_predictor import as_predictor
+from pixelwise.prediction.loading import as_predictor
 from pixelwise.prediction.predictor import Predictor
 
 

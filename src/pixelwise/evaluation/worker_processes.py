@@ -8,7 +8,6 @@ workers import the caller's main script, which would train again without an ``if
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import sys
 import threading
@@ -127,13 +126,6 @@ def worker_processes(
 def may_start_processes() -> bool:
     """Whether this process may start children; a daemon of :mod:`multiprocessing` may not."""
     return not multiprocessing.current_process().daemon
-
-
-def num_cores() -> int:
-    """Number of cores that this process may use, or of the machine if the system does not tell."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _serve(connection: Connection, begin: Callable[..., None], arguments: tuple[Any, ...]) -> None:

@@ -33,7 +33,7 @@ def in_parallel(
     """
     # More threads than cores only contend for the interpreter: when reading samples back from
     # disk, six threads on two cores took half as long again as two threads.
-    num_threads = min(MAX_THREADS, _num_cores())
+    num_threads = min(MAX_THREADS, num_cores())
     # Submitting all items at once would keep all their results in memory.
     ahead = ahead_per_thread * num_threads
     with ThreadPoolExecutor(num_threads) as threads:
@@ -51,8 +51,8 @@ def in_parallel(
             threads.shutdown(cancel_futures=True)
 
 
-def _num_cores() -> int:
-    """Number of cores available to this process, or of the machine if that is unknown."""
+def num_cores() -> int:
+    """Return the number of cores that this process may use; of the machine if that is unknown."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

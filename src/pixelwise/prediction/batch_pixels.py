@@ -68,7 +68,7 @@ class BatchPixels:
 
     def __init__(self, memory: DeviceMemory | None) -> None:
         self._memory = memory
-        self._bytes_per_pixel: float | None = None
+        self._fitting: int | None = None
         self._lock = threading.Lock()
 
     @classmethod
@@ -77,17 +77,22 @@ class BatchPixels:
         return cls(CudaMemory(device) if device.type == "cuda" else None)
 
     def limit(self, smallest: int) -> int:
-        """Return the maximum number of pixels of a batch.
+        """Return the maximum number of pixels of a batch, which stays the same once measured.
 
         Measured limits are powers of two, so that small changes in free memory do not matter.
 
         Args:
             smallest: Minimum, which is also used until memory has been measured.
         """
-        if self._memory is None or self._bytes_per_pixel is None:
+        if self._fitting is None:
             return smallest
-        fitting = int(MEMORY_SHARE * self._memory.free() / self._bytes_per_pixel)
-        return max(smallest, min(MAX_ACCELERATOR_PIXELS, 1 << max(0, fitting.bit_length() - 1)))
+        power = 1 << max(0, self._fitting.bit_length() - 1)
+        return max(smallest, min(MAX_ACCELERATOR_PIXELS, power))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the memory of a batch is still to be measured."""
+        return self._memory is not None and self._fitting is None
 
     def has_room_for(self, num_bytes: int) -> bool:
         """Return whether this many bytes fit beside a batch; True if memory is not measured."""
@@ -100,11 +105,15 @@ class BatchPixels:
         Args:
             pixels: Number of pixels of the batch.
         """
-        if self._memory is None or self._bytes_per_pixel is not None:
+        if self._memory is None or self._fitting is not None:
             yield
             return
         with self._lock:  # two threads at once would measure the sum of their batches
             before = self._memory.begin()
-            yield
+            try:
+                yield
+            except Exception:
+                self._fitting = 0  # only the smallest batches are left
+                raise
             taken = max(1, self._memory.peak() - before)
-            self._bytes_per_pixel = taken / max(1, pixels)
+            self._fitting = int(MEMORY_SHARE * self._memory.free() * max(1, pixels) / taken)

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from pixelwise.io.arrays import Array
-from pixelwise.prediction.predictor import Predictor, load_model
+from pixelwise.prediction.loading import load_model
+from pixelwise.prediction.predictor import Predictor
 
 NUM_ROUNDS = 5
 """Number of timed predictions per model and image, after one untimed round."""

@@ -16,7 +16,6 @@ from pixelwise.errors import ConfigError, DataError
 from pixelwise.files import make_folder
 from pixelwise.io.image_rows import LayoutError
 from pixelwise.io.images import IMAGE_SUFFIXES
-from pixelwise.prediction.as_predictor import as_predictor
 from pixelwise.prediction.images_in_memory import (
     Inputs,
     OneInput,
@@ -26,6 +25,7 @@ from pixelwise.prediction.images_in_memory import (
     write_in_memory,
 )
 from pixelwise.prediction.large_images import num_steps, predict_large
+from pixelwise.prediction.loading import as_predictor
 from pixelwise.prediction.parity import Note
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.prediction.whole_images import predict_whole, too_large

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
-from pathlib import Path
+from contextlib import AbstractContextManager, suppress
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -20,8 +19,8 @@ from pixelwise.errors import ConfigError, DataError
 from pixelwise.io.arrays import Array
 from pixelwise.label_modes import mode_of
 from pixelwise.models.base import SegmentationModel
-from pixelwise.models.creation import GivenModel, adopted
-from pixelwise.models.model_file import ModelCard, load_model_file
+from pixelwise.models.creation import adopted
+from pixelwise.models.model_file import ModelCard
 from pixelwise.prediction.arranged import arranged
 from pixelwise.prediction.batch_pixels import BatchPixels
 from pixelwise.prediction.engine_switch import EngineSwitch
@@ -30,7 +29,7 @@ from pixelwise.prediction.own_model import card_of_own_model
 from pixelwise.prediction.parity import Note
 from pixelwise.prediction.scaled_rows import segment_scaled_parts
 from pixelwise.prediction.tiling import Part, segment_parts, segment_tiled
-from pixelwise.transforms.preprocessing import Preprocessing, normalize, prepare_image, restore_size
+from pixelwise.transforms.preprocessing import Normalize, Preprocessing, prepare_image, restore_size
 
 MIN_TILE_PX = 512
 """Images up to this size are not tiled, even if the training crops were smaller: the networks are
@@ -86,6 +85,7 @@ class Predictor:
         if min(self.tile) < 1:
             raise ConfigError(f"tile must be at least 1 x 1. Got {self.tile}")
         self.is_engine_given = engine is not None
+        self._normalize = Normalize(card.preprocessing).to(self.device)
         self._batch_pixels = BatchPixels.on(self.device)
         self._reference = TorchEngine(self.model, self.device, precision)
         self._switch = EngineSwitch(self._reference, self.decide, engine or "torch", note)
@@ -235,7 +235,7 @@ class Predictor:
         for name, image in images:
             tensor = self.prepare(image, name)
             pixels = math.prod(self.model.padded_size(*tensor.shape[-2:]))
-            is_full = (len(waiting) + 1) * pixels > self._batch_pixels.limit(MAX_BATCH_PIXELS)
+            is_full = (len(waiting) + 1) * pixels > self.max_batch_pixels
             if waiting and (tensor.shape != waiting[0].shape or is_full):
                 yield from self._segment(waiting, sizes)
                 waiting, sizes = [], []
@@ -243,6 +243,23 @@ class Predictor:
             sizes.append((image.shape[0], image.shape[1]))
         if waiting:
             yield from self._segment(waiting, sizes)
+
+    @property
+    def max_batch_pixels(self) -> int:
+        """Maximum number of pixels per batch, which always holds at least one image or tile.
+
+        On CUDA, the memory of one tile is measured before the first batch, so that all batches
+        of a predictor have the same size.
+        """
+        if self._batch_pixels.is_open:
+            self._forward_blank_tile()
+        return self._batch_pixels.limit(MAX_BATCH_PIXELS)
+
+    @torch.no_grad()
+    def _forward_blank_tile(self) -> None:
+        """Compute one tile for its measurement; the first batch on CUDA also builds kernels."""
+        with suppress(RuntimeError, MemoryError):  # the first batch fails in the same way
+            self._forward(torch.zeros(1, self.card.in_channels, *self.tile))
 
     def computed_pixels(self, height: int, width: int) -> int:
         """Return the number of pixels computed for an image of this size, including padding."""
@@ -359,8 +376,7 @@ class Predictor:
 
     @property
     def _tiles_at_once(self) -> int:
-        pixels = self._batch_pixels.limit(MAX_BATCH_PIXELS)
-        return max(1, pixels // (self.tile[0] * self.tile[1]))
+        return max(1, self.max_batch_pixels // (self.tile[0] * self.tile[1]))
 
     def _to_host(self, batch: Tensor) -> Tensor:
         """Return logits on the CPU: those of a large image may not fit on an accelerator."""
@@ -369,36 +385,4 @@ class Predictor:
     def _forward(self, batch: Tensor) -> Tensor:
         """Return the logits, float32 on the predictor's device, of images in stored units."""
         with self._batch_pixels.measured(len(batch) * math.prod(batch.shape[-2:])):
-            return self._switch(normalize(batch.to(self.device), self.card.preprocessing))
-
-
-def load_model(
-    path: Path | str,
-    *,
-    model: GivenModel | None = None,
-    device: str = "auto",
-    precision: Precision = "float32",
-) -> Predictor:
-    """Load a model file for prediction.
-
-    Args:
-        path: ``model.safetensors`` file of a run, or the run folder.
-        model: Class of the model, or an instance, which is copied. It is needed only for a model
-            that is neither registered nor in a module that is imported, such as a class of another
-            notebook, or for one that was trained as an instance with arguments of its own.
-        device: Device to compute on; ``auto`` chooses CUDA, then MPS, then the CPU.
-        precision: ``float32`` or ``bfloat16``; see :class:`Predictor`.
-
-    Raises:
-        ModelFileError: The file is missing, truncated, or not a model file, or its model is not
-            known here; the message says which import is missing.
-
-    Example:
-        >>> predictor = load_model("runs/first/model.safetensors")  # doctest: +SKIP
-        >>> predictor.predict(image).shape == image.shape[:2]  # doctest: +SKIP
-        True
-    """
-    network, card = load_model_file(path, model)
-    # Converting in place, weight by weight, avoids a second copy: no one else uses this model.
-    network.to(choose_device(device)).to(memory_format=torch.channels_last)
-    return Predictor(network, card, device=device, precision=precision)
+            return self._switch(self._normalize(batch.to(self.device)))

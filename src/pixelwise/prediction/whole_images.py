@@ -17,7 +17,7 @@ from pixelwise.errors import DataError
 from pixelwise.io.arrays import Array
 from pixelwise.io.images import read_image
 from pixelwise.io.parallel import in_parallel
-from pixelwise.prediction.predictor import MAX_BATCH_PIXELS, Predictor
+from pixelwise.prediction.predictor import Predictor
 from pixelwise.prediction.writers import SaveKind, write_prediction
 
 Probabilities = npt.NDArray[np.float32]
@@ -133,7 +133,7 @@ def _go_together(predictor: Predictor, group: Sequence[_Job], job: _Job) -> bool
     height, width = image.shape[:2]
     pixels = max(height * width, predictor.computed_pixels(height, width))
     is_alike = first.shape == image.shape and first.dtype == image.dtype
-    return is_alike and (len(group) + 1) * pixels <= MAX_BATCH_PIXELS
+    return is_alike and (len(group) + 1) * pixels <= predictor.max_batch_pixels
 
 
 def _bytes_of(predictor: Predictor, job: _Job) -> int:

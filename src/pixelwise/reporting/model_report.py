@@ -11,7 +11,7 @@ from pixelwise.data.dataset import Dataset
 from pixelwise.evaluation.evaluate import evaluate, open_as_given
 from pixelwise.metrics.extra import MetricSource
 from pixelwise.metrics.metrics import Metrics
-from pixelwise.prediction.as_predictor import as_predictor
+from pixelwise.prediction.loading import as_predictor
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.reporting.report_page import REPORT_NAME, RunFacts, write_report
 from pixelwise.text import label_words

@@ -109,17 +109,19 @@ def finish(plan: Plan, trainer: Trainer, machine: Machine, listener: Listener) -
 def _evaluated(plan: Plan, trainer: Trainer, predictor: Predictor) -> Metrics:
     """Return detailed metrics; near the end of a budget, details cover only some images."""
     samples = plan.validation
-    chosen = samples
+    count = len(samples)
     kept = trainer.kept_metrics
     if trainer.budget is not None and kept is not None:
         per_image = trainer.budget.finish_s_per_image
         fixed_s = max(0.0, trainer.budget.finish_s - per_image * len(samples))
         left = trainer.budget.left_s - trainer.budget.report_s - fixed_s
-        fitting = len(samples) if per_image <= 0 else math.floor(left / per_image)
-        chosen = spread(samples, min(len(samples), max(MIN_DETAILED, fitting)))
+        fitting = count if per_image <= 0 else math.floor(left / per_image)
+        count = min(count, max(MIN_DETAILED, fitting))
+    is_whole = count == len(samples)
+    chosen = samples.in_parallel() if is_whole else iter(spread(samples, count))
     extra = create_metrics(plan.recipe.training.metrics)
-    metrics = evaluate_samples(predictor, iter(chosen), len(chosen), detailed=True, extra=extra)
-    if kept is not None and len(chosen) < len(samples):
+    metrics = evaluate_samples(predictor, chosen, count, detailed=True, extra=extra)
+    if kept is not None and not is_whole:
         metrics = dataclasses.replace(kept.with_intervals(), detail=metrics.detail)
     return dataclasses.replace(metrics, selected_on=len(samples))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +18,7 @@ from pixelwise.data.sample import Record, Sample
 from pixelwise.doctor.quick_check import QuickCheck
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.io.images import LARGEST_VALUE
+from pixelwise.io.parallel import num_cores
 from pixelwise.label_modes import mode_of
 from pixelwise.text import amount
 from pixelwise.training.defaults import Choice
@@ -171,7 +171,7 @@ def check_validation(validation: MemoryCache[Sample], statistics: DatasetStatist
         DataError: Bit depth or channels differ from the training images, or no pixel is labeled.
     """
     num_labeled = 0
-    for sample in validation:
+    for sample in validation.in_parallel():
         if str(sample.image.dtype) != statistics.dtype:
             raise DataError(
                 f"{sample.name} must be {statistics.dtype}, like the training images. "
@@ -241,7 +241,7 @@ def batches_of(
         label_mode=label_mode,
         seed=settings.seed,
         transform=transform,
-        prefetch=0 if device.type == "cpu" else min(MAX_PREFETCH, os.cpu_count() or 1),
+        prefetch=0 if device.type == "cpu" else min(MAX_PREFETCH, num_cores()),
         pin=device.type == "cuda",
     )
 

@@ -285,12 +285,12 @@ class Trainer:
         predictor = Predictor(self.evaluated, self.plan.validation_card, device=self.device)
         mean_loss = MeanLoss(self.plan.step.criterion, self.plan.card.label_mode)
         is_likelihood = training.loss == LIKELIHOOD
-        cache = self.plan.validation
+        validation = self.plan.validation
         metrics = self.observer.watch_activations(
             lambda: evaluate_samples(
                 predictor,
-                iter(cache),
-                len(cache),
+                validation.in_parallel(),  # those that do not fit into memory are decoded again
+                len(validation),
                 extra=create_metrics(training.metrics),
                 on_logits=None if is_likelihood else mean_loss.add,
                 on_progress=lambda *_: self._check_stop(),

@@ -13,7 +13,7 @@ from pixelwise.data.splits.split_cards import write_cards
 from pixelwise.errors import ConfigError
 from pixelwise.evaluation.review import answers, check_top, counted
 from pixelwise.metrics.label_quality import MIN_AREA_PX, Answer, Suspect, find_suspects
-from pixelwise.prediction.predictor import load_model
+from pixelwise.prediction.loading import load_model
 from pixelwise.training.events import Listener, Message, each_once, ignore_events
 from pixelwise.training.run_folder import RECIPE_NAME
 from pixelwise.training.train import train

@@ -11,6 +11,7 @@ import torch
 
 from pixelwise.config import Recipe
 from pixelwise.data.batches import TrainingBatches
+from pixelwise.data.cache.memory_cache import MemoryCache
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.sample import Sample
 from pixelwise.devices import Machine, release_memory
@@ -93,7 +94,7 @@ class Plan:
         return self.measured.training
 
     @property
-    def validation(self) -> Sequence[Sample]:
+    def validation(self) -> MemoryCache[Sample]:
         """The validation samples at original size, enhanced as the training images."""
         return self.measured.validation
 

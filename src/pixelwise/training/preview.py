@@ -34,7 +34,7 @@ from pixelwise.training.inputs import (
 )
 from pixelwise.training.step import network_input
 from pixelwise.transforms.own_transform import OwnTransform, check_transform, transform_name
-from pixelwise.transforms.preprocessing import Preprocessing
+from pixelwise.transforms.preprocessing import Normalize, Preprocessing
 from pixelwise.transforms.statistics import DatasetStatistics
 
 NUM_VERSIONS = 3
@@ -193,7 +193,7 @@ def _row(
         batch = next(batches.epoch(epoch))
         image = network_input(
             batch.image,
-            preprocessing,
+            Normalize(preprocessing),
             recipe.augmentation,
             random_for(Chance.STEP, recipe.training.seed, epoch, 0),
             std=std_of(statistics, preprocessing),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -16,12 +17,12 @@ from pixelwise.label_modes import mode_of
 from pixelwise.losses.base import Loss
 from pixelwise.models.base import SegmentationModel
 from pixelwise.transforms.augmentation import jitter
-from pixelwise.transforms.preprocessing import Preprocessing, normalize
+from pixelwise.transforms.preprocessing import Normalize, Preprocessing
 
 
 def network_input(
     image: Tensor,
-    preprocessing: Preprocessing,
+    normalize: Normalize,
     augmentation: AugmentationRecipe,
     rng: np.random.Generator,
     *,
@@ -31,7 +32,7 @@ def network_input(
 
     Args:
         image: (N, C, H, W), in stored units.
-        preprocessing: Provides mean and standard deviation per channel.
+        normalize: The normalization, on the device of the batch.
         augmentation: Strength of the variation; all entries are filled in.
         rng: The random generator.
         std: Standard deviation of the normalized training images.
@@ -39,7 +40,7 @@ def network_input(
     Returns:
         float32 of the same shape, on the same device.
     """
-    return jitter(normalize(image, preprocessing), augmentation, rng, std=std)
+    return jitter(normalize(image), augmentation, rng, std=std)
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,11 @@ class TrainingStep:
     precision: Precision
     memory_format: MemoryFormat
 
+    @cached_property
+    def normalize(self) -> Normalize:
+        """The normalization, moved to the device once and not at every step."""
+        return Normalize(self.preprocessing).to(self.device)
+
     def arrange(self) -> None:
         """Convert the weights to the chosen memory format."""
         self.model.to(memory_format=MEMORY_FORMATS[self.memory_format])
@@ -86,7 +92,7 @@ class TrainingStep:
         """
         fields = (batch.image, batch.mask, batch.valid)
         image, mask, valid = (tensor.to(self.device, non_blocking=True) for tensor in fields)
-        image = network_input(image, self.preprocessing, self.augmentation, rng, std=self.std)
+        image = network_input(image, self.normalize, self.augmentation, rng, std=self.std)
         image = image.contiguous(memory_format=MEMORY_FORMATS[self.memory_format])
         in_bfloat16 = self.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=in_bfloat16):

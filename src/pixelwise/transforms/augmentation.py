@@ -116,11 +116,12 @@ def jitter(
     count = len(image)
     factors = 1 + rng.uniform(-1, 1, count) * (recipe.contrast or 0.0)
     shifts = rng.uniform(-1, 1, count) * (recipe.brightness or 0.0) * std
-    as_column = [
-        torch.as_tensor(values, dtype=image.dtype, device=image.device).view(-1, 1, 1, 1)
-        for values in (factors, shifts)
-    ]
-    return image.mul_(as_column[0]).add_(as_column[1])
+    values = torch.from_numpy(np.stack([factors, shifts])).to(image.dtype)
+    if image.device.type == "cuda":
+        values = values.pin_memory()  # only then does the copy not wait for the device
+    values = values.to(image.device, non_blocking=True)
+    factor, shift = values.view(2, -1, 1, 1, 1)
+    return image.mul_(factor).add_(shift)
 
 
 def _draw_window(
