@@ -201,7 +201,7 @@ def test_a_blur_has_the_standard_deviation_that_was_asked_for():
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
-def test_noise_is_relative_to_the_deviation_of_each_channel(dtype):
+def test_noise_is_relative_to_the_std_of_each_channel(dtype):
     rng = np.random.default_rng(0)
     spreads = np.array([2.0, 30.0])
     image = torch.from_numpy(rng.normal(128, spreads[:, None, None], (2, 80, 80))).round().to(dtype)

@@ -178,9 +178,9 @@ def noise(image: Tensor, largest: float, rng: np.random.Generator) -> Tensor:
     """Add normal noise, its standard deviation up to ``largest`` times that of each channel."""
     strength = rng.uniform(0, largest)
     values = image.float()
-    deviation = values.std((-2, -1), correction=0, keepdim=True)
+    std = values.std((-2, -1), correction=0, keepdim=True)
     drawn = torch.from_numpy(rng.standard_normal(image.shape, np.float32))
-    return _as_stored(drawn.mul_(deviation * strength).add_(values), image.dtype)
+    return _as_stored(drawn.mul_(std * strength).add_(values), image.dtype)
 
 
 def _in_unit_range(image: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
