@@ -7,6 +7,7 @@ from pixelwise.data.batches import TrainingBatches, crops_per_image
 from pixelwise.data.sample import Sample
 from pixelwise.errors import DataError
 from pixelwise.transforms.augmentation import TensorSample, augment, jitter, to_tensors
+from pixelwise.transforms.preprocessing import resize_image
 
 STILL = AugmentationRecipe(orientation="fixed", scale=(1, 1), brightness=0, contrast=0)
 FREE = AugmentationRecipe(orientation="free", scale=(0.5, 2), brightness=0.2, contrast=0.2)
@@ -107,6 +108,38 @@ def test_a_transposed_crop_shows_the_pixels_of_a_window_with_swapped_sides():
         spans = tuple(int(axis.max()) - int(axis.min()) + 1 for axis in cut.image)
         seen.add(spans)
     assert seen == {(10, 30), (30, 10)}
+
+
+@pytest.mark.parametrize(
+    ("orientation", "size"),
+    [("fixed", (20, 28)), ("mirrored", (20, 28)), ("free", (24, 24))],
+)
+@pytest.mark.parametrize("scale", [(1, 1), (1.1, 1.9)])
+def test_recipes_without_optional_steps_draw_as_they_always_did(orientation, size, scale):
+    """The order of the draws is written out, so that old recipes keep their crops."""
+    sample = position_sample(60, 70)
+    recipe = STILL.model_copy(update={"orientation": orientation, "scale": scale})
+    for seed in range(20):
+        dice = rng(seed)
+        zoom = np.exp(dice.uniform(*np.log(scale))) if scale[0] < scale[1] else 1.0
+        height, width = (round(side / zoom) for side in size)
+        top = dice.integers(60 - height, endpoint=True)
+        left = dice.integers(70 - width, endpoint=True)
+        flips_columns, flips_rows, is_transposed = (*(dice.random(2) < 0.5), dice.random() < 0.5)
+        window = sample.image[:, top : top + height, left : left + width]
+        zoomed = [
+            min(side, round(cut * zoom)) for side, cut in zip(size, (height, width), strict=True)
+        ]
+        expected = resize_image(window, tuple(zoomed))
+        if orientation != "fixed" and flips_columns:
+            expected = expected.flip(-1)
+        if orientation == "free" and flips_rows:
+            expected = expected.flip(-2)
+        if orientation == "free" and is_transposed:
+            expected = expected.transpose(-1, -2)
+        cut = augment(sample, size, recipe, "multiclass", rng(seed))
+        rows, columns = expected.shape[-2:]
+        assert torch.equal(cut.image[:, :rows, :columns], expected)
 
 
 def test_beyond_a_small_image_is_ignored_and_marked():
