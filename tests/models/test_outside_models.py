@@ -12,6 +12,8 @@ import torchvision
 from torch import nn
 
 import pixelwise
+from pixelwise.comparison.candidates import parse_candidates
+from pixelwise.config import Recipe
 from pixelwise.errors import ConfigError, UnknownNameError
 from pixelwise.models import create_model, list_models, register_model, summarize_models
 from pixelwise.models.base import models
@@ -371,6 +373,14 @@ def test_a_class_that_is_not_known_says_what_is_missing(name, words):
     assert "\n" not in str(refusal.value)
 
 
+def test_a_comparison_takes_the_path_of_a_class_with_arguments():
+    (candidate,) = parse_candidates(f"{__name__}:Halving(width=3)", Recipe())
+    assert candidate.recipe.model.name == f"{__name__}:Halving"
+    assert candidate.recipe.model.arguments == {"width": 3}
+    with pytest.raises(ConfigError, match="--import not_imported on the command line"):
+        parse_candidates("unet,not_imported:Net", Recipe())
+
+
 def test_short_names_are_fit_for_folders():
     assert short_name("my.nets:Net") == short_name("my.nets:f.<locals>.Net(...)") == "Net"
     assert short_name("smp:unet:resnet18") == "smp:unet:resnet18"
@@ -388,6 +398,8 @@ def test_pretrained_weights_are_not_built_for_weights_from_a_file(registry):
     build_model("pretrained-net", 2, 3, {}, is_fresh=False)
     check_model("pretrained-net", {"pretrained": True})
     assert asked == [(None, False)] * 2
+    with pytest.raises(ConfigError, match="argument 'pretrained' of model 'fcn8s'"):
+        check_model("fcn8s", {"pretrained": "perhaps"})
     built = create_model("pretrained-net", 2, 3, encoder_weights="other")
     assert asked[-1] == ("other", True)
     assert json.dumps(built.arguments) == "{}"

@@ -1,4 +1,4 @@
-"""Segmentation models, created by name with ``create_model``."""
+"""Segmentation models: those of pixelwise by name, those of others by name or as a class."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ def _built(
             f"Got {arguments[argument]!r}"
         )
     random = {} if is_fresh else without_pretrained(builder)
-    built = _called(builder, name, {**counts, **arguments, **random})
+    built = _called(builder, name, {**counts, **arguments}, random)
     if not isinstance(built, SegmentationModel):
         built = AdaptedModel(built, name, num_classes, in_channels)
     for count, value in (("num_classes", num_classes), ("in_channels", in_channels)):
@@ -191,10 +191,17 @@ def without_pretrained(model: Architecture | Callable[..., nn.Module]) -> dict[s
 
 
 def _called(
-    builder: Callable[..., nn.Module], name: str, arguments: Mapping[str, Any]
+    builder: Callable[..., nn.Module],
+    name: str,
+    arguments: Mapping[str, Any],
+    random: Mapping[str, Any],
 ) -> nn.Module:
-    """Call a builder; what goes wrong in one from outside pixelwise is told in one line."""
-    arguments = checked_arguments(builder, arguments, f"model {name!r}")
+    """Call a builder; what goes wrong in one from outside pixelwise is told in one line.
+
+    The values of ``random`` replace arguments, which are checked nevertheless.
+    """
+    checked = checked_arguments(builder, {**random, **arguments}, f"model {name!r}")
+    arguments = {**checked, **random}
     if models.is_own(builder):
         return builder(**arguments)
     try:
