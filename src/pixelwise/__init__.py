@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from pixelwise.data.dataset import Dataset as Dataset
     from pixelwise.data.dataset import open_dataset as open_dataset
     from pixelwise.data.digits import make_digits as make_digits
+    from pixelwise.data.formats import register_format as register_format
     from pixelwise.data.sample import Sample as Sample
     from pixelwise.doctor import check_data as check_data
     from pixelwise.errors import PixelwiseError as PixelwiseError
     from pixelwise.evaluation.evaluate import evaluate as evaluate
     from pixelwise.evaluation.review import review_labels as review_labels
+    from pixelwise.losses.base import register_loss as register_loss
     from pixelwise.metrics.extra import register_metric as register_metric
     from pixelwise.metrics.metrics import Metrics as Metrics
     from pixelwise.models import create_model as create_model
@@ -43,6 +45,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "comparison.compare": ["compare"],
         "config": ["Recipe", "load_recipe"],
         "data.convert": ["convert_data"],
+        "data.formats": ["register_format"],
+        "losses.base": ["register_loss"],
         "data.dataset": ["Dataset", "open_dataset"],
         "data.digits": ["make_digits"],
         "data.sample": ["Sample"],

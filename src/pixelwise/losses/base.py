@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from pixelwise.registry import Registry
+from pixelwise.registry import Builder, Registry
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """A loss maps logits and target of a batch to a scalar.
@@ -24,3 +24,17 @@ LIKELIHOOD = "ce"
 losses: Registry[Loss] = Registry("loss", "pixelwise.losses", group="pixelwise.losses")
 """Builders of losses by name. A builder may take ``label_mode``, ``class_weights`` (Tensor (K,) or
 ``None``) and options of its own, which a recipe gives as in ``tversky(alpha=0.3)``."""
+
+
+def register_loss(name: str) -> Callable[[Builder], Builder]:
+    """Register a function that builds a loss under a name, as a decorator.
+
+    Args:
+        name: Name in loss expressions, such as ``--loss "ce + mine"``; a Python identifier.
+
+    Example:
+        >>> @register_loss("mine")
+        ... def mine(label_mode, *, power: float = 1.0):
+        ...     return lambda logits, target: logits.abs().mean() ** power
+    """
+    return losses.register(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -12,7 +12,7 @@ from pixelwise.classes import ClassMap, LabelMode, Unexpected
 from pixelwise.data.sample import Record, Sample
 from pixelwise.errors import ConfigError, FormatError
 from pixelwise.label_modes import mode_of
-from pixelwise.registry import Registry
+from pixelwise.registry import Builder, Registry
 
 formats: Registry[Format] = Registry("format", "pixelwise.data.formats", group="pixelwise.formats")
 
@@ -159,11 +159,20 @@ class Format(ABC):
 
         self._write(folder, held(), class_map)
 
-    @abstractmethod
     def _write(
         self, folder: Path, samples: Iterator[tuple[Record, Sample]], class_map: ClassMap
     ) -> None:
-        """Write samples that the format can represent."""
+        """Write samples that the format can represent; a format can do without.
+
+        Raises:
+            FormatError: The format has no writer.
+        """
+        raise FormatError(f"{self.name} cannot be written. Choose another format")
+
+
+def register_format(name: str) -> Callable[[Builder], Builder]:
+    """Register a subclass of :class:`Format` under its name, as a decorator."""
+    return formats.register(name)
 
 
 def detect_format(folder: Path, name: str | None = None, **options: Any) -> tuple[Format, str]:
