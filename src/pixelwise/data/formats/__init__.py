@@ -160,14 +160,19 @@ class Format(ABC):
         self._write(folder, held(), class_map)
 
     def _write(
-        self, folder: Path, samples: Iterator[tuple[Record, Sample]], class_map: ClassMap
+        self,
+        folder: Path,
+        samples: Iterator[tuple[Record, Sample]],  # noqa: ARG002  for the formats that write
+        class_map: ClassMap,  # noqa: ARG002
     ) -> None:
         """Write samples that the format can represent; a format can do without.
 
         Raises:
             FormatError: The format has no writer.
         """
-        raise FormatError(f"{self.name} cannot be written. Choose another format")
+        raise FormatError(
+            f"{folder} cannot be written as {self.name}, which has no writer. Choose another format"
+        )
 
 
 def register_format(name: str) -> Callable[[Builder], Builder]:
