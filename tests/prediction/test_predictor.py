@@ -13,7 +13,8 @@ from pixelwise.errors import ConfigError, DataError, ModelFileError
 from pixelwise.models import create_model
 from pixelwise.models.base import SegmentationModel
 from pixelwise.models.model_file import ModelCard, Preprocessing, TrainingData, save_model_file
-from pixelwise.prediction.predictor import Predictor, load_model, normalize
+from pixelwise.prediction.predictor import Predictor, load_model
+from pixelwise.transforms.preprocessing import normalize
 
 
 class PixelWise(SegmentationModel):

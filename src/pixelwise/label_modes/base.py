@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pixelwise.classes import ClassMap, Color, LabelMode
-from pixelwise.io.arrays import Array, BoolArray, UInt8Array
+from pixelwise.io.arrays import Array, BoolArray, Float32Array, UInt8Array
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 THRESHOLD = 0.5
 """A multilabel class is predicted where its probability is above this value."""
 
-Floats = npt.NDArray[np.float32]
 Place = tuple[slice, slice]
 """Rows and columns of a rectangle of an image."""
 
@@ -228,7 +227,7 @@ class Mode(ABC):
     # --- pictures ---
 
     @abstractmethod
-    def numbers(self, probabilities: Floats) -> UInt8Array:
+    def numbers(self, probabilities: Float32Array) -> UInt8Array:
         """Return the values of an index picture for probabilities (K, H, W), uint8 (H, W).
 
         Multiclass: class ids. Multilabel: 1 + the most likely class above the threshold, or 0.
@@ -247,11 +246,11 @@ class Mode(ABC):
         """Return the value of :meth:`numbers` that is left untinted in an overlay, or ``None``."""
 
     @abstractmethod
-    def decided_planes(self, probabilities: Floats) -> list[BoolArray]:
+    def decided_planes(self, probabilities: Float32Array) -> list[BoolArray]:
         """Return, for each class, the pixels predicted as it, bool (H, W)."""
 
     @abstractmethod
-    def errors(self, probabilities: Floats, mask: UInt8Array) -> tuple[BoolArray, BoolArray]:
+    def errors(self, probabilities: Float32Array, mask: UInt8Array) -> tuple[BoolArray, BoolArray]:
         """Return where a class is predicted wrongly, and where one is missed, both bool (H, W)."""
 
     # --- metrics ---
@@ -265,7 +264,7 @@ class Mode(ABC):
         """Return the names of the answers to each question; ``None`` means "not of this class"."""
 
     @abstractmethod
-    def choice_probabilities(self, probabilities: Floats) -> Iterator[Floats]:
+    def choice_probabilities(self, probabilities: Float32Array) -> Iterator[Float32Array]:
         """Iterate over the questions: the probabilities of the answers, float32 (J, H, W)."""
 
     @abstractmethod
@@ -278,8 +277,8 @@ class Mode(ABC):
 
     @abstractmethod
     def confidences(
-        self, probabilities: Floats, decision: Array, mask: UInt8Array
-    ) -> tuple[Floats, BoolArray]:
+        self, probabilities: Float32Array, decision: Array, mask: UInt8Array
+    ) -> tuple[Float32Array, BoolArray]:
         """Return the probability of each labeled decision, and whether the decision is correct."""
 
     @abstractmethod
