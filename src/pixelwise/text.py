@@ -16,6 +16,11 @@ def amount(number: float, noun: str) -> str:
     return f"{number:.10g} {noun}{'' if number == 1 else 's'}"
 
 
+def listed(names: Sequence[str], most: int) -> str:
+    """Return names with commas, and dots in place of those beyond ``most``: ``a, b, ...``."""
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
 def label_words(
     ignore: Sequence[int], unexpected: str | None, label_format: str | None
 ) -> tuple[str, ...]:

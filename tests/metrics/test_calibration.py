@@ -6,6 +6,11 @@ import pytest
 from pixelwise.metrics.calibration import NUM_BINS, Reliability, TemperatureFit
 
 
+def add_to(fit, logits, target, name):
+    """Let the fit draw from the decisions of one image."""
+    fit.draw(lambda drawn: (logits[..., drawn], target[drawn]), logits.shape[-1], name)
+
+
 def test_sure_and_right_alike_has_no_calibration_error():
     rng = np.random.default_rng(0)
     confidence = rng.random(400_000)
@@ -55,7 +60,7 @@ def test_the_temperature_by_which_logits_were_scaled_is_found(factor):
     target = (rng.random(20_000) > shares.cumsum(0)).sum(0)
     fit = TemperatureFit(per_image=5000)
     for number, part in enumerate(np.array_split(np.arange(20_000), 4)):
-        fit.add(logits[:, part] * factor, target[part].astype(np.uint8), str(number))
+        add_to(fit, logits[:, part] * factor, target[part].astype(np.uint8), str(number))
     assert fit.temperature() == pytest.approx(factor, rel=0.05)
 
 
@@ -64,7 +69,7 @@ def test_the_temperature_of_multilabel_decisions_is_found():
     logits = rng.normal(0, 2, 40_000)
     target = (rng.random(40_000) < 1 / (1 + np.exp(-logits))).astype(float)
     fit = TemperatureFit(per_image=40_000)
-    fit.add(logits * 2, target, "one")
+    add_to(fit, logits * 2, target, "one")
     assert fit.temperature() == pytest.approx(2, rel=0.05)
 
 
@@ -81,7 +86,7 @@ def test_where_all_is_right_the_temperature_is_1(scale, is_multiclass):
     for number in range(3):
         logits = scale * rng.normal(0, 2, (4, 1000) if is_multiclass else 1000)
         target = logits.argmax(0) if is_multiclass else (logits > 0).astype(float)
-        fit.add(logits, target, str(number))
+        add_to(fit, logits, target, str(number))
     assert fit.temperature() == 1.0
 
 
@@ -92,14 +97,14 @@ def test_an_end_of_the_range_is_no_temperature():
         shares = np.exp(logits) / np.exp(logits).sum(0)
         target = (rng.random(20_000) > shares.cumsum(0)).sum(0)
         fit = TemperatureFit(per_image=20_000)
-        fit.add(logits * scale, target.astype(np.uint8), "one")
+        add_to(fit, logits * scale, target.astype(np.uint8), "one")
         assert fit.temperature() == 1.0
 
 
 def test_soft_targets_have_a_temperature_though_every_decision_is_right():
     logits = np.linspace(-3, 3, 1000)
     fit = TemperatureFit()
-    fit.add(3 * logits, 1 / (1 + np.exp(-logits)), "one")
+    add_to(fit, 3 * logits, 1 / (1 + np.exp(-logits)), "one")
     assert fit.temperature() == pytest.approx(3, rel=0.01)
 
 
@@ -117,8 +122,8 @@ def test_the_temperature_does_not_hang_on_the_order_of_the_images(max_total):
     images = list(drawn_images(12, 1500, np.random.default_rng(5)))
     fits = [TemperatureFit(per_image=1000, max_total=max_total) for _ in range(2)]
     for forward, backward in zip(images, images[::-1], strict=True):
-        fits[0].add(*forward)
-        fits[1].add(*backward)
+        add_to(fits[0], *forward)
+        add_to(fits[1], *backward)
     assert fits[0].temperature() == fits[1].temperature()
     assert fits[0].temperature() == pytest.approx(2, rel=0.15)
 
@@ -126,7 +131,7 @@ def test_the_temperature_does_not_hang_on_the_order_of_the_images(max_total):
 def test_no_more_pixels_than_the_budget_are_kept():
     fit = TemperatureFit(per_image=1000, max_total=3000)
     for image in drawn_images(40, 1000, np.random.default_rng(6)):
-        fit.add(*image)
+        add_to(fit, *image)
         assert sum(map(len, fit._keys)) <= 6000
     fit.temperature()
     assert sum(map(len, fit._keys)) == 3000
@@ -135,7 +140,7 @@ def test_no_more_pixels_than_the_budget_are_kept():
 def test_the_error_that_a_temperature_leaves_is_measured():
     fit = TemperatureFit(per_image=50_000)
     for image in drawn_images(2, 50_000, np.random.default_rng(7)):
-        fit.add(*image)
+        add_to(fit, *image)
     assert fit.calibration_error_at(1.0) > 0.05
     assert fit.calibration_error_at(2.0) < 0.01
 
@@ -148,7 +153,7 @@ def test_a_temperature_does_not_fix_images_that_are_off_in_both_directions():
         is_right = rng.random(4000) < accuracy
         logits = np.zeros((2, 4000))
         logits[0] = np.log(sure / (1 - sure))
-        fit.add(logits, (~is_right).astype(np.uint8), str(number))
+        add_to(fit, logits, (~is_right).astype(np.uint8), str(number))
         reliability.add(np.full(4000, sure), is_right)
     error = reliability.expected_calibration_error
     assert error == pytest.approx(0.25, abs=0.02)
@@ -173,7 +178,7 @@ def test_what_a_temperature_leaves_counts_large_images_by_their_size():
         is_right = rng.random(count) < accuracy
         logits = np.zeros((2, count))
         logits[0] = np.log(sure / (1 - sure))
-        fit.add(logits, (~is_right).astype(np.uint8), str(number))
+        add_to(fit, logits, (~is_right).astype(np.uint8), str(number))
         reliability.add(np.full(count, sure), is_right)
     error = reliability.expected_calibration_error
     assert error == pytest.approx(0.144, abs=0.01)

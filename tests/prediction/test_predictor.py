@@ -14,7 +14,8 @@ from pixelwise.models import create_model
 from pixelwise.models.base import SegmentationModel
 from pixelwise.models.model_file import ModelCard, Preprocessing, TrainingData, save_model_file
 from pixelwise.prediction.loading import load_model
-from pixelwise.prediction.predictor import Predictor, normalize
+from pixelwise.prediction.predictor import Predictor
+from pixelwise.transforms.preprocessing import normalize
 
 
 class PixelWise(SegmentationModel):

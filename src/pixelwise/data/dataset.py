@@ -22,6 +22,7 @@ from pixelwise.data.split_assignment import SPLITS, assign_splits, named_splits
 from pixelwise.errors import ConfigError, DataError, FormatError
 from pixelwise.label_modes import mode_of
 from pixelwise.schemas import validated
+from pixelwise.text import listed
 
 BUILT_IN = Path("digits")
 """The data set that needs no files: it is generated locally."""
@@ -234,8 +235,7 @@ def open_dataset(
         *made,
         f"format {found.name}: {reason}",
         f"{len(assigned)} images, {class_map.num_classes} {found.label_mode} classes: "
-        + ", ".join(class_map.names[:12])
-        + (", ..." if class_map.num_classes > 12 else "")
+        + listed(class_map.names, 12)
         + (f"; {NAMELESS}" if class_map.is_unnamed else ""),
         *split_notes,
     ]

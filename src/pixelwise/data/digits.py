@@ -17,6 +17,7 @@ from pixelwise.data.card import CARD_NAME
 from pixelwise.data.formats.class_masks import make_class_mask_folders, write_class_masks
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.files import folder_written_aside
+from pixelwise.io.arrays import UInt8Array
 
 DIGIT_PX = 28
 """Side of one digit in pixels, as in MNIST."""
@@ -31,8 +32,6 @@ MAX_REFUSALS = 1000
 """Placing digits in an image ends after this many rejected positions."""
 
 _IDX_STEMS = {"train": "train", "test": "t10k"}
-
-UInt8Array = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pixelwise.errors import DataError, PixelwiseError
-from pixelwise.text import amount
+from pixelwise.text import amount, listed
 
 MAX_POLYGONS = 10_000
 """Number of polygons collected per data check, which limits memory: files may hold millions."""
@@ -108,9 +108,8 @@ def _joined(problems: Sequence[FileProblem]) -> DataError:
     alike = [problem for problem in problems[1:] if problem.kind == problems[0].kind]
     text = str(first)
     if alike:
-        names = ", ".join(_name_of(problem) for problem in alike[:MAX_NAMES])
-        more = ", ..." if len(alike) > MAX_NAMES else ""
-        text += f". The same holds for {len(alike)} more: {names}{more}"
+        names = listed([_name_of(problem) for problem in alike], MAX_NAMES)
+        text += f". The same holds for {len(alike)} more: {names}"
     num_others = len(problems) - 1 - len(alike)
     if num_others:
         others = amount(num_others, "other problem")

@@ -11,6 +11,7 @@ from pixelwise.data.sample import Sample
 from pixelwise.doctor.finding_kinds import CATALOG
 from pixelwise.doctor.image_checks import EVERY
 from pixelwise.label_modes import mode_of
+from pixelwise.text import listed
 
 MAX_NAMES = 3
 
@@ -77,6 +78,5 @@ class QuickCheck:
 
 
 def _line(kind: str, names: list[str]) -> str:
-    more = ", ..." if len(names) > MAX_NAMES else ""
     severity, title, _ = CATALOG[kind]
-    return f"{severity}: {title}: {len(names):,} ({', '.join(names[:MAX_NAMES])}{more})"
+    return f"{severity}: {title}: {len(names):,} ({listed(names, MAX_NAMES)})"

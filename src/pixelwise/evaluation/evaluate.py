@@ -24,6 +24,10 @@ from pixelwise.metrics.extra import ExtraMetric, MetricSource, create_metrics, f
 from pixelwise.metrics.metrics import Metrics, summarize
 from pixelwise.prediction.loading import as_predictor
 from pixelwise.prediction.predictor import Predictor
+from pixelwise.text import listed
+
+MAX_NAMES = 8
+"""Maximum number of class names in a message."""
 
 
 def fit_to_model(predictor: Predictor, dataset: Dataset) -> Dataset:
@@ -60,9 +64,10 @@ def fit_to_model(predictor: Predictor, dataset: Dataset) -> Dataset:
         named = with_ignored(named, ignored)
     if named.names != card.class_map.names:
         ours, theirs = named.names, card.class_map.names
+        got, wanted = listed(ours, MAX_NAMES), listed(theirs, MAX_NAMES)
         raise DataError(
-            f"{dataset.path} must have the model's {len(theirs)} classes {_list(theirs)}. "
-            f"Got {len(ours)}: {_list(ours)}. Use the same names in dataset.yaml, or train again"
+            f"{dataset.path} must have the model's {len(theirs)} classes {wanted}. "
+            f"Got {len(ours)}: {got}. Use the same names in dataset.yaml, or train again"
         )
     return dataclasses.replace(dataset, class_map=named)
 
@@ -345,7 +350,3 @@ def _with_logits(
 
     for logits in predictor.logits_of(images()):
         yield waiting.popleft(), logits
-
-
-def _list(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")

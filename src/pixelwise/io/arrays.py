@@ -11,4 +11,6 @@ Array = npt.NDArray[Any]
 
 BoolArray = npt.NDArray[np.bool_]
 
+Float32Array = npt.NDArray[np.float32]
+
 UInt8Array = npt.NDArray[np.uint8]

@@ -1,6 +1,7 @@
-"""The two label modes; each is an object that implements everything that differs between them.
+"""The two label modes; each is an object that implements what differs between them.
 
-No other code branches on the label mode: see docs/decisions/0022-label-mode.md.
+No other code branches on the label mode: see docs/decisions/0022-label-mode.md. Counting and
+resizing, which belong to other packages, have tables by the name of the mode instead.
 """
 
 from pixelwise.classes import LabelMode

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pixelwise.classes import ClassMap, Color, LabelMode
-from pixelwise.io.arrays import Array, BoolArray, UInt8Array
+from pixelwise.io.arrays import Array, BoolArray, Float32Array, UInt8Array
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +21,6 @@ THRESHOLD = 0.5
 TINY_SHARE = 1e-12
 """Used in place of a share of zero, whose logarithm is infinite."""
 
-Floats = npt.NDArray[np.float32]
 Place = tuple[slice, slice]
 """Rows and columns of a rectangle of an image."""
 
@@ -248,7 +247,7 @@ class Mode(ABC):
     # --- pictures ---
 
     @abstractmethod
-    def numbers(self, probabilities: Floats) -> UInt8Array:
+    def numbers(self, probabilities: Float32Array) -> UInt8Array:
         """Return the values of an index picture for probabilities (K, H, W), uint8 (H, W).
 
         Multiclass: class ids. Multilabel: 1 + the most likely class above the threshold, or 0.
@@ -267,11 +266,11 @@ class Mode(ABC):
         """Return the value of :meth:`numbers` that is left untinted in an overlay, or ``None``."""
 
     @abstractmethod
-    def decided_planes(self, probabilities: Floats) -> list[BoolArray]:
+    def decided_planes(self, probabilities: Float32Array) -> list[BoolArray]:
         """Return, for each class, the pixels predicted as it, bool (H, W)."""
 
     @abstractmethod
-    def errors(self, probabilities: Floats, mask: UInt8Array) -> tuple[BoolArray, BoolArray]:
+    def errors(self, probabilities: Float32Array, mask: UInt8Array) -> tuple[BoolArray, BoolArray]:
         """Return where a class is predicted wrongly, and where one is missed, both bool (H, W)."""
 
     # --- metrics ---
@@ -285,7 +284,7 @@ class Mode(ABC):
         """Return the names of the answers to each question; ``None`` means "not of this class"."""
 
     @abstractmethod
-    def choice_probabilities(self, probabilities: Floats) -> Iterator[Floats]:
+    def choice_probabilities(self, probabilities: Float32Array) -> Iterator[Float32Array]:
         """Iterate over the questions: the probabilities of the answers, float32 (J, H, W)."""
 
     @abstractmethod
@@ -298,8 +297,8 @@ class Mode(ABC):
 
     @abstractmethod
     def confidences(
-        self, probabilities: Floats, decision: Array, mask: UInt8Array
-    ) -> tuple[Floats, BoolArray]:
+        self, probabilities: Float32Array, decision: Array, mask: UInt8Array
+    ) -> tuple[Float32Array, BoolArray]:
         """Return the probability of each labeled decision, and whether the decision is correct."""
 
     @abstractmethod

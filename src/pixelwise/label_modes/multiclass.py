@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pixelwise.classes import IGNORE_INDEX, ClassMap, Color, LabelMode
-from pixelwise.io.arrays import Array, BoolArray, UInt8Array
+from pixelwise.io.arrays import Array, BoolArray, Float32Array, UInt8Array
 from pixelwise.io.counting import count_values
-from pixelwise.label_modes.base import TINY_SHARE, Floats, Mode, Place, Places
+from pixelwise.label_modes.base import TINY_SHARE, Mode, Place, Places
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -151,7 +151,7 @@ class Multiclass(Mode):
         """Return one region per id in the mask; they do not overlap."""
         return [(index, mask == index) for index in np.unique(mask).tolist() if index != unpainted]
 
-    def numbers(self, probabilities: Floats) -> UInt8Array:
+    def numbers(self, probabilities: Float32Array) -> UInt8Array:
         """Return the most likely class."""
         return np.asarray(probabilities.argmax(0), np.uint8)
 
@@ -167,11 +167,11 @@ class Multiclass(Mode):
         """Return the ground class."""
         return class_map.class_without_objects
 
-    def decided_planes(self, probabilities: Floats) -> list[BoolArray]:
+    def decided_planes(self, probabilities: Float32Array) -> list[BoolArray]:
         """Return, for each class, the pixels where it is the most likely one."""
         return list(self.planes(self.numbers(probabilities), len(probabilities)))
 
-    def errors(self, probabilities: Floats, mask: UInt8Array) -> tuple[BoolArray, BoolArray]:
+    def errors(self, probabilities: Float32Array, mask: UInt8Array) -> tuple[BoolArray, BoolArray]:
         """Return all errors as wrong classes: a missed class is always predicted as another one."""
         wrong = (probabilities.argmax(0) != mask) & (mask != IGNORE_INDEX)
         return wrong, np.zeros(mask.shape, np.bool_)
@@ -184,7 +184,7 @@ class Multiclass(Mode):
         """Return the class names as the answers to the one question."""
         return [names]
 
-    def choice_probabilities(self, probabilities: Floats) -> Iterator[Floats]:
+    def choice_probabilities(self, probabilities: Float32Array) -> Iterator[Float32Array]:
         """Yield the class probabilities."""
         yield probabilities
 
@@ -197,8 +197,8 @@ class Multiclass(Mode):
         return np.asarray(values[0])
 
     def confidences(
-        self, probabilities: Floats, decision: Array, mask: UInt8Array
-    ) -> tuple[Floats, BoolArray]:
+        self, probabilities: Float32Array, decision: Array, mask: UInt8Array
+    ) -> tuple[Float32Array, BoolArray]:
         """Return one confidence per labeled pixel."""
         labeled = mask != IGNORE_INDEX
         return probabilities.max(0)[labeled], (decision == mask)[labeled]

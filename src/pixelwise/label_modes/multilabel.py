@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pixelwise.classes import HALF, IGNORE_INDEX, ClassMap, Color, LabelMode
-from pixelwise.io.arrays import Array, BoolArray, UInt8Array
-from pixelwise.label_modes.base import THRESHOLD, TINY_SHARE, Floats, Mode, Place, Places
+from pixelwise.io.arrays import Array, BoolArray, Float32Array, UInt8Array
+from pixelwise.label_modes.base import THRESHOLD, TINY_SHARE, Mode, Place, Places
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -144,7 +144,7 @@ class Multilabel(Mode):
         """Return one region per class in the mask; they may overlap."""
         return [(index, plane > 0) for index, plane in enumerate(mask) if plane.any()]
 
-    def numbers(self, probabilities: Floats) -> UInt8Array:
+    def numbers(self, probabilities: Float32Array) -> UInt8Array:
         """Return 1 + the most likely class above the threshold, or 0."""
         best = probabilities.argmax(0)
         return np.where(probabilities.max(0) > THRESHOLD, best + 1, 0).astype(np.uint8)
@@ -161,11 +161,11 @@ class Multilabel(Mode):
         """Return 0, for pixels without a class: their black would only darken the image."""
         return 0
 
-    def decided_planes(self, probabilities: Floats) -> list[BoolArray]:
+    def decided_planes(self, probabilities: Float32Array) -> list[BoolArray]:
         """Return, for each class, the pixels with a probability above the threshold."""
         return [plane > THRESHOLD for plane in probabilities]
 
-    def errors(self, probabilities: Floats, mask: UInt8Array) -> tuple[BoolArray, BoolArray]:
+    def errors(self, probabilities: Float32Array, mask: UInt8Array) -> tuple[BoolArray, BoolArray]:
         """Return the pixels where any class is wrongly predicted, and those where any is missed."""
         target, guess = mask >= HALF, probabilities > THRESHOLD
         wrong, missed = (np.asarray(one.any(0)) for one in (guess & ~target, target & ~guess))
@@ -179,7 +179,7 @@ class Multilabel(Mode):
         """Return ``None`` and the class name as the answers to each question."""
         return [(None, name) for name in names]
 
-    def choice_probabilities(self, probabilities: Floats) -> Iterator[Floats]:
+    def choice_probabilities(self, probabilities: Float32Array) -> Iterator[Float32Array]:
         """Compute the probabilities of no and yes lazily, one class at a time."""
         return (np.stack([1 - probability, probability]) for probability in probabilities)
 
@@ -192,8 +192,8 @@ class Multilabel(Mode):
         return values[:, 1]
 
     def confidences(
-        self, probabilities: Floats, decision: Array, mask: UInt8Array
-    ) -> tuple[Floats, BoolArray]:
+        self, probabilities: Float32Array, decision: Array, mask: UInt8Array
+    ) -> tuple[Float32Array, BoolArray]:
         """Return one confidence per pixel and class."""
         sure = np.where(decision, probabilities, 1 - probabilities)
         return sure, decision == (mask >= HALF)

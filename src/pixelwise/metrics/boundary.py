@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pixelwise.classes import IGNORE_INDEX
-from pixelwise.io.arrays import UInt8Array
+from pixelwise.io.arrays import BoolArray, UInt8Array
 from pixelwise.metrics.confusion import count_pairs
 from pixelwise.metrics.formulas import Counts, Values
 
@@ -28,8 +28,6 @@ TOLERANCE_PX = 2
 
 DISTANCES_PX = (1, 2, 4, 8, 16)
 """Upper bin edges of the accuracy by distance to the nearest boundary, in pixels."""
-
-BoolArray = npt.NDArray[np.bool_]
 
 
 class BoundaryCounts:

@@ -120,16 +120,6 @@ class TemperatureFit:
         self._keys: list[npt.NDArray[np.float64]] = []
         self._weights: list[npt.NDArray[np.float64]] = []
 
-    def add(self, logits: FloatArray, target: npt.NDArray[np.generic], name: str) -> None:
-        """Sample the decisions of one image.
-
-        Args:
-            logits: Multiclass: (K, N) of the labeled pixels. Multilabel: (N,) of the decisions.
-            target: Multiclass: class ids (N,). Multilabel: (N,), 0 to 1.
-            name: Of the image.
-        """
-        self.draw(lambda drawn: (logits[..., drawn], target[drawn]), logits.shape[-1], name)
-
     def draw(
         self,
         take: Callable[
@@ -141,8 +131,8 @@ class TemperatureFit:
         """Sample the decisions of one image, and read only those that are sampled.
 
         Args:
-            take: Returns logits and targets, as for :meth:`add`, of the decisions with given
-                indices.
+            take: Returns logits and targets of the n decisions with given indices. Multiclass:
+                logits (K, n) and class ids (n,). Multilabel: logits (n,) and targets (n,), 0 to 1.
             num_decisions: N, the number of decisions.
             name: Of the image.
         """

@@ -18,9 +18,9 @@ from scipy.ndimage import find_objects, label
 from pixelwise.classes import IGNORE_INDEX, ClassMap, LabelMode
 from pixelwise.data.sample import Sample
 from pixelwise.errors import DataError
-from pixelwise.io.arrays import UInt8Array
+from pixelwise.io.arrays import BoolArray, Float32Array, UInt8Array
 from pixelwise.label_modes import Mode, mode_of
-from pixelwise.metrics.boundary import BoolArray, distance_to
+from pixelwise.metrics.boundary import distance_to
 
 BORDER_PX = 5
 """Label borders are imprecise: nearer to them, disagreements have quadratically lower weight."""
@@ -36,8 +36,7 @@ MIN_KNOWN = 0.1
 """Minimum mean probability of a class over its labels. Below it, the model has not learned the
 class: disagreements are errors of the model and are not reported."""
 
-Probabilities = npt.NDArray[np.float32]
-Answer = tuple[Sample, Probabilities]
+Answer = tuple[Sample, Float32Array]
 """A sample and the probabilities of a model not trained on it, float32 (K, H, W)."""
 
 
@@ -96,7 +95,7 @@ class _Question:
     """
 
     names: tuple[str | None, ...]
-    probabilities: Probabilities
+    probabilities: Float32Array
     chosen: UInt8Array
     _distances: dict[int, npt.NDArray[np.floating]] = field(default_factory=dict)
     _parts: dict[int, tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]] = field(
@@ -118,7 +117,7 @@ class _Question:
 
 
 def _questions(
-    class_map: ClassMap, mode: Mode, probabilities: Probabilities, mask: UInt8Array
+    class_map: ClassMap, mode: Mode, probabilities: Float32Array, mask: UInt8Array
 ) -> Iterator[_Question]:
     parts = zip(
         mode.choice_names(class_map.names),
@@ -142,7 +141,7 @@ class Confidence:
         shape = self._mode.choice_shape(class_map.num_classes)
         self._sums, self._pixels = np.zeros(shape), np.zeros(shape, np.int64)
 
-    def add(self, probabilities: Probabilities, mask: UInt8Array) -> None:
+    def add(self, probabilities: Float32Array, mask: UInt8Array) -> None:
         """Count one image.
 
         Args:
@@ -162,7 +161,7 @@ class Confidence:
         self._sums += other._sums
         self._pixels += other._pixels
 
-    def disagreement(self, probabilities: Probabilities, mask: UInt8Array) -> float:
+    def disagreement(self, probabilities: Float32Array, mask: UInt8Array) -> float:
         """Score how strongly a model disagrees with the labels of an image, to rank images.
 
         Needs no threshold: it sums the probability differences of pixels where another class is

@@ -29,10 +29,11 @@ from pixelwise.io.image_rows import (
     world_file,
 )
 from pixelwise.io.images import is_of_the_system
+from pixelwise.label_modes import mode_of
 from pixelwise.models.model_file import ModelCard, current_versions
 from pixelwise.prediction.partial_files import TILE_PX, Layer, PartialFiles
 from pixelwise.prediction.predictor import Predictor
-from pixelwise.prediction.writers import SaveKind, class_overlay, index_palette, prediction_planes
+from pixelwise.prediction.writers import SaveKind, class_overlay, prediction_planes
 
 LARGE_PIXELS = 2**25
 """Images with more pixels, about 5,800 x 5,800, are predicted in rows of tiles, into TIFF files."""
@@ -148,6 +149,7 @@ class _Drawing:
         self._kinds = tuple(folders)
         self._like = _looks(image) if "overlay" in folders else None
         card = predictor.card
+        mode = mode_of(card.label_mode)
         nothing = np.zeros((card.class_map.num_classes, 1, 1), np.float32)
         self.layers: list[Layer] = []
         for kind, folder in folders.items():
@@ -159,7 +161,7 @@ class _Drawing:
                 Layer(
                     folder / f"{stem}{ending}.tif",
                     str(plane.dtype),
-                    palette=index_palette(card.class_map, card.label_mode) if is_index else None,
+                    palette=mode.palette(card.class_map) if is_index else None,
                     ignored=IGNORE_INDEX if is_index and image.has_ignored else None,
                 )
                 for ending, plane in _planes(kind, nothing, card)

@@ -8,20 +8,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from pixelwise.data.cache.memory_cache import free_bytes
 from pixelwise.devices import is_out_of_memory
 from pixelwise.errors import DataError
-from pixelwise.io.arrays import Array
+from pixelwise.io.arrays import Array, Float32Array
 from pixelwise.io.images import read_image
 from pixelwise.io.parallel import in_parallel
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.prediction.writers import SaveKind, write_prediction
-
-Probabilities = npt.NDArray[np.float32]
-"""Probabilities of one image, (K, H, W)."""
 
 SMALLER = "Save it as TIFF, which is predicted row by row, or cut it"
 
@@ -162,7 +156,7 @@ def _computed_and_sent(
     ]
 
 
-def _computed(predictor: Predictor, group: Sequence[_Job]) -> list[Probabilities | str]:
+def _computed(predictor: Predictor, group: Sequence[_Job]) -> list[Float32Array | str]:
     """Compute the probabilities of a batch; if that fails, compute each image alone."""
     try:
         images = [(str(job.path), _readable(predictor, job)) for job in group]
@@ -207,7 +201,7 @@ def too_large(path: Path) -> str:
 
 
 def _write(
-    predictor: Predictor, folders: Mapping[SaveKind, Path], job: _Job, probabilities: Probabilities
+    predictor: Predictor, folders: Mapping[SaveKind, Path], job: _Job, probabilities: Float32Array
 ) -> list[Path] | str:
     assert not isinstance(job.image, str)
     try:

@@ -69,7 +69,7 @@ def write_prediction(
         picture = class_overlay(image, probabilities, class_map, label_mode)
         entries = list(zip(class_map.names, class_map.colors, strict=True))
         return [_save(folder / f"{stem}_overlay.png", with_legend(picture, entries))]
-    palette = index_palette(class_map, label_mode)
+    palette = mode_of(label_mode).palette(class_map)
     return [
         _save(
             folder / f"{stem}{ending}.png",
@@ -110,33 +110,6 @@ def prediction_planes(
         (part, np.where(plane, 255, 0).astype(np.uint8))
         for part, plane in zip(parts, planes, strict=True)
     ]
-
-
-def class_numbers(probabilities: npt.NDArray[np.float32], label_mode: LabelMode) -> UInt8Array:
-    """Return the values of an index picture: class ids, or 1 + the most likely multilabel class.
-
-    Args:
-        probabilities: float32 (K, H, W).
-        label_mode: Label mode of the model.
-
-    Returns:
-        uint8 (H, W); multilabel: 0 where no class is above the threshold.
-    """
-    return mode_of(label_mode).numbers(probabilities)
-
-
-def index_palette(class_map: ClassMap, label_mode: LabelMode) -> tuple[Color, ...]:
-    """Return one color for each value of :func:`class_numbers`."""
-    return mode_of(label_mode).palette(class_map)
-
-
-def untinted_class(class_map: ClassMap, label_mode: LabelMode) -> int | None:
-    """Return the value of :func:`class_numbers` that is left untinted in an overlay, or ``None``.
-
-    This is the ground class, or 0 for multilabel pixels without a class: their colors are mostly
-    black, which would only darken the image.
-    """
-    return mode_of(label_mode).untinted(class_map)
 
 
 def viewable(image: Array, *, like: Array | None = None) -> UInt8Array:
@@ -181,9 +154,9 @@ def class_overlay(
     """
     return overlay_picture(
         image,
-        class_numbers(probabilities, label_mode),
-        index_palette(class_map, label_mode),
-        hide=untinted_class(class_map, label_mode),
+        mode_of(label_mode).numbers(probabilities),
+        mode_of(label_mode).palette(class_map),
+        hide=mode_of(label_mode).untinted(class_map),
         like=like,
     )
 

@@ -17,7 +17,7 @@ from pixelwise.errors import ConfigError, ModelFileError
 from pixelwise.files import file_names, free_folder, make_folder, write_text, writing
 from pixelwise.models.lookup import short_name
 from pixelwise.models.model_file import MODEL_NAME, ModelCard
-from pixelwise.text import amount
+from pixelwise.text import amount, listed
 from pixelwise.training.checkpoint import CHECKPOINT_NAME
 from pixelwise.training.events import WarningRaised
 
@@ -129,7 +129,10 @@ def difference_from_run(dataset: Dataset, card: ModelCard) -> str | None:
         found.append(f"its labels are {dataset.label_mode}, and those of the run {card.label_mode}")
     own, trained = dataset.class_map.names, card.class_map.names
     if own != trained:
-        found.append(f"its classes are {_listed(own)}, and those of the run {_listed(trained)}")
+        found.append(
+            f"its classes are {listed(own, MAX_NAMES)}, and those of the run "
+            f"{listed(trained, MAX_NAMES)}"
+        )
     for split, known in (("train", card.data.images), ("val", card.data.selected_by)):
         if known is None:
             continue
@@ -140,7 +143,7 @@ def difference_from_run(dataset: Dataset, card: ModelCard) -> str | None:
         if new:
             found.append(
                 f"{len(new)} of its {amount(len(records), f'{split} image')} were not in the run "
-                f"({_listed(new)})"
+                f"({listed(new, MAX_NAMES)})"
             )
         if gone:
             found.append(
@@ -162,10 +165,6 @@ def other_data(dataset: Dataset, run: Path, difference: str) -> ModelFileError:
         f"have changed: {difference}. Restore it, correct data.path in {run / RECIPE_NAME} or "
         "DATA, or start a new run"
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:MAX_NAMES]) + (", ..." if len(names) > MAX_NAMES else "")
 
 
 def require_run(run: Path) -> Recipe:

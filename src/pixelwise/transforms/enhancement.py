@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pixelwise.config import Bands, Contrast, Denoise, WhiteBalance
 from pixelwise.errors import DataError
-from pixelwise.io.arrays import Array
+from pixelwise.io.arrays import Array, Float32Array
 from pixelwise.io.images import LARGEST_VALUE
 
 STRETCH = (1.0, 99.0)
@@ -41,8 +41,6 @@ NOISE_KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 
 MEDIAN_TO_STD = 1.4826
 """Ratio of standard deviation to median absolute value for normally distributed noise."""
-
-Plane = npt.NDArray[np.float32]
 
 
 class Enhancement(BaseModel):
@@ -215,7 +213,7 @@ def _clahe(band: Array) -> Array:
     return np.asarray(engine.apply(band))
 
 
-def _deep_clahe(band: Plane) -> Plane:
+def _deep_clahe(band: Float32Array) -> Float32Array:
     """Apply CLAHE to values of more than 8 bits, (H, W) float32 from 0 to 1.
 
     OpenCV counts 16-bit values in 65,536 bins, far more than a tile has pixels: either no bin
@@ -239,7 +237,7 @@ def _deep_clahe(band: Plane) -> Plane:
     return changed
 
 
-def _tone_curves(band: Plane) -> npt.NDArray[np.float64]:
+def _tone_curves(band: Float32Array) -> npt.NDArray[np.float64]:
     """Return the tone curve of each tile for 257 levels from 0 to 1: (rows, columns, 257)."""
     rows, columns = _tiles(band)
     row, column = (

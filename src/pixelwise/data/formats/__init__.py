@@ -13,6 +13,7 @@ from pixelwise.data.sample import Record, Sample
 from pixelwise.errors import ConfigError, FormatError
 from pixelwise.label_modes import mode_of
 from pixelwise.registry import Builder, Registry
+from pixelwise.text import listed
 
 formats: Registry[Format] = Registry("format", "pixelwise.data.formats", group="pixelwise.formats")
 
@@ -215,9 +216,7 @@ def detect_format(folder: Path, name: str | None = None, **options: Any) -> tupl
 
 def _nothing_found(folder: Path) -> str:
     contents = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
-    got = (
-        ", ".join(contents[:6]) + (", ..." if len(contents) > 6 else "") if contents else "nothing"
-    )
+    got = listed(contents, 6) or "nothing"
     usual = formats.create("index-masks").layout
     return (
         f"{folder} must contain images with masks. Got {got}. Arrange them as {usual}, or as one "

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from pixelwise.classes import HALF
 from pixelwise.data.sample import Sample
-from pixelwise.io.arrays import Array
+from pixelwise.io.arrays import Array, Float32Array
 from pixelwise.metrics.boundary import class_edges
 from pixelwise.training.diagnostics.watchdog import Problem
 
@@ -44,11 +44,10 @@ MIN_OTHERS = 8
 MAX_BORDER_CORRELATION = 0.5
 """If the mean correlation between mask borders is above this, the masks also fit other images."""
 
-FloatArray = npt.NDArray[np.float32]
-Pairs = list[tuple[FloatArray, FloatArray]]
+Pairs = list[tuple[Float32Array, Float32Array]]
 """Edges of images and borders of their masks."""
 
-TURNS: dict[str, Callable[[FloatArray], FloatArray]] = {
+TURNS: dict[str, Callable[[Float32Array], Float32Array]] = {
     "flipped horizontally": np.fliplr,
     "flipped vertically": np.flipud,
     "rotated by 180°": lambda border: border[::-1, ::-1],
@@ -125,7 +124,7 @@ def _check_pairing(pairs: Pairs) -> list[Problem]:
     ]
 
 
-def _edges(sample: Sample) -> tuple[FloatArray, FloatArray] | None:
+def _edges(sample: Sample) -> tuple[Float32Array, Float32Array] | None:
     """Return the zero-mean image edges and mask borders, both (SIDE_PX, SIDE_PX)."""
     image, mask = sample.image, sample.mask
     ids = mask if mask.ndim == 2 else np.any(mask >= HALF, axis=0).astype(np.uint8)
@@ -144,7 +143,7 @@ def _edges(sample: Sample) -> tuple[FloatArray, FloatArray] | None:
     return edge - edge.mean(), border - border.mean()
 
 
-def _gray(image: Array) -> FloatArray:
+def _gray(image: Array) -> Float32Array:
     return np.asarray(image.astype(np.float32).mean(-1), np.float32)
 
 
@@ -158,7 +157,7 @@ def _correlations(pairs: Pairs) -> npt.NDArray[np.float64]:
     return np.asarray(shifted[: 2 * MAX_SHIFT_PX + 1, : 2 * MAX_SHIFT_PX + 1])
 
 
-def _correlation(pairs: Iterable[tuple[FloatArray, FloatArray]]) -> float:
+def _correlation(pairs: Iterable[tuple[Float32Array, Float32Array]]) -> float:
     """Return the match of borders and edges without a shift."""
     return sum(float((edge * border).sum() / np.linalg.norm(border)) for edge, border in pairs)
 

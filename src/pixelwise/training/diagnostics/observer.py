@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from pixelwise.data.batches import Batch
 from pixelwise.data.sample import Sample, spread
@@ -86,7 +85,7 @@ class Observer:
             [float(sample.image.mean(dtype=np.float64)) for sample in some]
             for some in (training, validation)
         ]
-        std = float(torch.tensor(plan.measured.statistics.std).mean())
+        std = float(np.mean(plan.measured.statistics.std))
         self._say_fresh(check_validation(means[0], means[1], std, leaked))
 
     def saw(self, batch: Batch) -> None:

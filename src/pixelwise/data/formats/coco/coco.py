@@ -35,6 +35,7 @@ from pixelwise.io.arrays import BoolArray
 from pixelwise.io.file_state import kept_while_unchanged
 from pixelwise.io.images import read_image
 from pixelwise.schemas import validated
+from pixelwise.text import listed
 
 LISTS = ("images", "annotations", "categories")
 """Top-level keys, one of which is enough to recognize a file; other tools do not use them."""
@@ -313,14 +314,13 @@ def _check_annotations(
 
 def _wrong_annotations(what: str, entries: Sequence[tuple[str, str]], total: int) -> str:
     """Describe invalid annotations, each given by its id and its value."""
-    ids = [name for name, _ in entries[:MAX_EXAMPLES]]
+    ids = [name for name, _ in entries]
     got = list(dict.fromkeys(has for _, has in entries))
     subject = f"the annotation with the id {ids[0]}"
     if len(entries) > 1:
-        more = ", ..." if len(entries) > len(ids) else ""
-        subject = f"{len(entries):,} of {total:,} annotations (ids {', '.join(ids)}{more})"
-    others = ", ..." if len(got) > MAX_EXAMPLES else ""
-    return f"{subject} must have {what}. Got {', '.join(got[:MAX_EXAMPLES])}{others}"
+        some = listed(ids, MAX_EXAMPLES)
+        subject = f"{len(entries):,} of {total:,} annotations (ids {some})"
+    return f"{subject} must have {what}. Got {listed(got, MAX_EXAMPLES)}"
 
 
 def _is_above(annotation: _Annotation) -> bool:
