@@ -279,7 +279,7 @@ def overridden(content: dict[str, Any], overrides: Sequence[str], origin: str) -
         key, equals, value = override.partition("=")
         section, dot, name = key.strip().partition(".")
         if not (equals and dot and name):
-            raise ConfigError(f"--set must be section.key=value. Got {override!r}")
+            raise ConfigError(f"`overrides` must be section.key=value. Got {override!r}")
         *parents, last = [section, *name.split(".")]
         inside = content
         for parent in parents:
@@ -291,7 +291,9 @@ def overridden(content: dict[str, Any], overrides: Sequence[str], origin: str) -
         try:
             inside[last] = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise ConfigError(f"--set {override!r} must contain a YAML value: {error}") from error
+            raise ConfigError(
+                f"`overrides`: {override!r} must contain a YAML value: {error}"
+            ) from error
     return validated(Recipe, content, origin)
 
 

@@ -125,7 +125,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(dataset, tmp_path):
 
 
 def test_a_budget_of_less_than_one_epoch_says_what_would_fit(dataset):
-    with pytest.raises(TrainingError, match=r"epochs fit.*--minutes [\d.]+ or more"):
+    with pytest.raises(TrainingError, match=r"epochs fit.*`minutes=[\d.]+` or more"):
         plan(recipe(minutes=0.1), dataset, machine(Clock(step_s=0.05)))
 
 

@@ -57,7 +57,7 @@ def command(
     ] = None,
     format: FormatName = None,  # noqa: A002  the option is called --format
     recipe: Annotated[Path | None, typer.Option(help="A YAML recipe to start from.")] = None,
-    set_: Annotated[
+    overrides: Annotated[
         list[str] | None,
         typer.Option(
             "--set", help="Override the recipe; may be repeated.", metavar="SECTION.KEY=VALUE"
@@ -108,7 +108,7 @@ def command(
             bands=parse_bands(bands) if bands else None,
             format=format,
             recipe=recipe,
-            overrides=set_ or (),
+            overrides=overrides or (),
             resume=resume,
             sanity_check=sanity_check,
             dry_run=dry_run,

@@ -185,7 +185,7 @@ def _check_budget(
         raise ConfigError("a comparison takes epochs or minutes. Got both. Leave one out")
     if is_trained and minutes is None and epochs is None:
         raise ConfigError(
-            "a comparison needs one budget for all. Got none. Give --minutes or --epochs"
+            "a comparison needs one budget for all. Got none. Give `minutes` or `epochs`"
         )
     if seeds < 1:
         raise ConfigError(f"seeds must be at least 1. Got {seeds}")

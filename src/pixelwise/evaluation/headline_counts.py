@@ -124,7 +124,7 @@ class MulticlassCounting(Counting):
             raise DataError(
                 f"the masks ({first}{', ...' if num_images > 1 else ''}) must contain labeled "
                 "pixels. All are ignored. "
-                "Check the ignore value, or choose another split with --split"
+                "Check the ignore value, or choose another split with `split`"
             )
 
 
@@ -180,7 +180,7 @@ class MultilabelCounting(Counting):
         if not self.counts.per_image[:, [0, 2]].any():
             raise DataError(
                 f"the {num_images} masks, starting with {first}, must show at least one class. "
-                "All are black. Check the masks, or choose another split with --split"
+                "All are black. Check the masks, or choose another split with `split`"
             )
 
 

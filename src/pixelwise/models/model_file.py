@@ -133,7 +133,7 @@ def load_model_file(path: Path | str) -> tuple[SegmentationModel, ModelCard]:
     if path.is_dir() and (path / MODEL_NAME).is_file():
         path = path / MODEL_NAME
     if not path.is_file():
-        raise ModelFileError(f"MODEL must be a model file or a run folder. {path} is none")
+        raise ModelFileError(f"`model` must be a model file or a run folder. {path} is none")
     weights = {}
     try:
         with safetensors.safe_open(path, framework="pt") as opened:

@@ -24,6 +24,6 @@ def as_predictor(model: Predictor | Path | str, device: str = "auto") -> Predict
     if isinstance(model, Path | str):
         return load_model(model, device=device)
     raise ConfigError(
-        "model must be a run folder, a model file or a Predictor. "
+        "`model` must be a run folder, a model file or a Predictor. "
         f"Got {type(model).__name__}. Use Predictor.from_model for a network of your own"
     )

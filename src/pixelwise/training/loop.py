@@ -186,8 +186,8 @@ class Trainer:
         if not math.isfinite(self.progress.loss_sum):
             raise TrainingError(
                 f"the loss must be finite. It is not at epoch {self.progress.epoch + 1}, step "
-                f"{self.progress.step}. Lower the learning rate: --set training.learning_rate="
-                f"{(self.recipe.training.learning_rate or 0) / 3:.1g}"
+                f"{self.progress.step}. Lower the learning rate: "
+                f"`training.learning_rate={(self.recipe.training.learning_rate or 0) / 3:.1g}`"
             )
 
     def _fraction(self) -> float:

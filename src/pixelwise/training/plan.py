@@ -297,13 +297,13 @@ def _require_short_step(tried: Plan, machine: Machine, left_s: float) -> None:
     if left_s <= 0:
         raise TrainingError(
             f"reading the data must leave time for training. It took all of the "
-            f"{tried.recipe.training.minutes or 0:g} minutes. Give more --minutes"
+            f"{tried.recipe.training.minutes or 0:g} minutes. Give more `minutes`"
         )
     if least_s > left_s:
         raise TrainingError(
             f"one training step must fit into the budget. A step of {count} crops of {size[0]} x "
             f"{size[1]} takes at least {least_s:.0f} s on this machine, and {left_s:.0f} s are "
-            "left. Give more --minutes, a smaller --batch-size or --size, or a smaller model"
+            "left. Give more `minutes`, a smaller `batch_size` or `size`, or a smaller model"
         )
 
 
@@ -394,6 +394,6 @@ def _require_an_epoch(ready: Plan, budget: Budget) -> None:
     raise TrainingError(
         f"the budget must allow at least one epoch. {epochs:.2g} epochs fit: one takes about "
         f"{ready.seconds_per_epoch:.0f} s, and of {budget.seconds:.0f} s {max(left, 0):.0f} s are "
-        f"left for it after reading, validation and report. Give --minutes {needed:g} or more, a "
-        "smaller model, or a smaller --set data.scale"
+        f"left for it after reading, validation and report. Give `minutes={needed:g}` or more, a "
+        "smaller model, or a smaller `data.scale`"
     )

@@ -118,7 +118,7 @@ def train(
         wanted = with_values(_base_recipe(recipe, overrides), given, "train")
         run = None
     if wanted.data.path is None:
-        raise ConfigError("train needs DATA: a folder of labeled images, or a dataset card")
+        raise ConfigError("train needs `data`: a folder of labeled images, or a dataset card")
     check_names(wanted)
     with processor_for_training():
         with _interrupted_with(RUN_AS_BEFORE if resume else NOTHING_YET):
@@ -153,7 +153,7 @@ def _run_to_resume(
     """
     if out is None or not (Path(out) / RECIPE_NAME).is_file():
         raise ModelFileError(
-            f"--resume needs --out with the folder of a run. {out} holds no {RECIPE_NAME}"
+            f"`resume=True` needs `out` with the folder of a run. {out} holds no {RECIPE_NAME}"
         )
     free = {"data.path", "training.device"}
     changed = [key for key, value in given.items() if value is not None and key not in free]
@@ -178,7 +178,7 @@ def _data_of_run(recipe: Recipe, folder: Path) -> Dataset:
     except DataError as error:
         raise type(error)(
             f"{recipe.data.path} is not the data set that the run in {folder} was trained on, as "
-            f"data.path of its {RECIPE_NAME} or DATA says: {error}"
+            f"data.path of its {RECIPE_NAME} or `data` says: {error}"
         ) from error
     try:
         _, card = load_model_file(folder / MODEL_NAME)

@@ -255,7 +255,7 @@ def _kept_note(kept: list[list[int]], records: Sequence[Record]) -> str:
     num_given = sum(record.split == "test" for record in inside)
     joined = len(inside) - num_given
     more = f", with {amount(joined, 'related image')}" if joined else ""
-    return f"the folder's own {num_given} test images stay{more}; --redraw draws them too"
+    return f"the folder's own {num_given} test images stay{more}; `redraw=True` draws them too"
 
 
 def _reached_note(
