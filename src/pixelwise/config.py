@@ -182,6 +182,7 @@ class TrainingRecipe(_Section):
             loss), validation ``loss``, or ``last`` for the last epoch.
         metrics: Additional registered validation metrics, with their own columns in
             ``history.csv``.
+        loggers: Registered loggers that get the events of the training, such as ``tensorboard``.
         patience: Stop after this number of epochs without a better validation metric. ``None``
             means a third of the epochs, at least 10; with ``minutes`` there is no patience.
         seed: Random seed of weights, order, crops and dropout.
@@ -207,6 +208,7 @@ class TrainingRecipe(_Section):
     class_weights: Literal["none", "balanced"] | tuple[Weight, ...] | None = None
     monitor: Literal["mean_iou", "loss", "last"] = "mean_iou"
     metrics: tuple[str, ...] = ()
+    loggers: tuple[str, ...] = ()
     patience: Positive | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"

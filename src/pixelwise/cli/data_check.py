@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pixelwise.cli.wording import in_options
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -30,11 +32,11 @@ def print_examination(examination: Examination) -> None:
         console.print(heading)
         # Text instead of markup, because file names may contain square brackets.
         for line in finding.details[:MAX_LINES]:
-            console.print(Text(f"          {line}"))
+            console.print(Text(f"          {in_options(line)}"))
         if len(finding.details) > MAX_LINES:
             more = len(finding.details) - MAX_LINES
             console.print(Text(f"          ... and {more:,} more", style="dim"))
-        console.print(Text(f"        → {finding.advice}", style="dim"))
+        console.print(Text(f"        → {in_options(finding.advice)}", style="dim"))
     if examination.classes:
         _print_classes(console, examination)
     console.print(_verdict(examination))

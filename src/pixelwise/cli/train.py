@@ -78,6 +78,17 @@ def command(
     device: Annotated[
         str | None, typer.Option(help="auto, cpu, cuda or mps. [default: auto]")
     ] = None,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option("--metric", help="An additional registered metric; may be repeated."),
+    ] = None,
+    loggers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--logger",
+            help="tensorboard, mlflow, wandb or another registered logger; may be repeated.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a model on a folder of labeled images.
@@ -114,6 +125,8 @@ def command(
             dry_run=dry_run,
             seed=seed,
             device=device,
+            metrics=metrics or (),
+            loggers=loggers or (),
             listener=listener,
         )
     if dry_run:

@@ -41,7 +41,7 @@ def verdict(metrics: Metrics, kept_temperature: float | None = None) -> list[str
     if constant is not None:
         advice = (
             "See the report of its training for likely causes, and check with pixelwise train "
-            "`sanity_check=True` whether the model can learn these labels."
+            "--sanity-check whether the model can learn these labels."
         )
         what = f"Every pixel is predicted as {constant}: the model does not distinguish classes."
         return [what, *_overall(metrics), advice]

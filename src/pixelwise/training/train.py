@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from pixelwise.classes import Unexpected
 from pixelwise.config import Recipe, load_recipe, with_values
@@ -12,13 +13,15 @@ from pixelwise.data.dataset import Dataset, open_as_in
 from pixelwise.devices import Machine, processor_for_training
 from pixelwise.errors import ConfigError, DataError, ModelFileError, TrainingError
 from pixelwise.files import make_folder, write_text
+from pixelwise.metrics.extra import MetricSource, registered_names
 from pixelwise.models.base import FRESH_ONLY
 from pixelwise.models.model_file import MODEL_NAME, load_model_file
 from pixelwise.text import NOTHING_YET, RUN_AS_BEFORE
 from pixelwise.training.budget import start_of_budget
 from pixelwise.training.diagnostics.sanity_check import overfit_one_batch
-from pixelwise.training.events import Listener, Message, ignore_events
+from pixelwise.training.events import Listener, Message, RunEnded, RunStarted, ignore_events
 from pixelwise.training.finish import Outcome, finish
+from pixelwise.training.loggers.base import LoggerSource, create_loggers, with_loggers
 from pixelwise.training.loop import Trainer
 from pixelwise.training.plan import Plan, check_names, plan
 from pixelwise.training.run_folder import (
@@ -50,6 +53,8 @@ def train(
     dry_run: bool = False,
     seed: int | None = None,
     device: str | None = None,
+    metrics: Sequence[MetricSource] = (),
+    loggers: Sequence[LoggerSource] = (),
     listener: Listener = ignore_events,
 ) -> Outcome:
     """Train a model on a folder of labeled images.
@@ -79,6 +84,10 @@ def train(
         dry_run: Stop before the first step, with the plan in the outcome; nothing is written.
         seed: Random seed of weights, order, crops and dropout.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        metrics: Additional validation metrics: registered names, classes or functions that make
+            an :class:`~pixelwise.metrics.extra.ExtraMetric`, or such objects.
+        loggers: ``tensorboard``, ``mlflow``, ``wandb`` or another registered name; a callable that
+            takes each event; or a class of such callables.
         listener: Called with each event; see :mod:`pixelwise.training.events`.
 
     Returns:
@@ -110,6 +119,8 @@ def train(
         "training.size": size,
         "training.seed": seed,
         "training.device": device,
+        "training.metrics": registered_names(metrics) or None,
+        "training.loggers": tuple(name for name in loggers if isinstance(name, str)) or None,
     }
     if resume:
         run = _run_to_resume(out, given, is_changed=bool(overrides or recipe))
@@ -120,6 +131,8 @@ def train(
     if wanted.data.path is None:
         raise ConfigError("train needs `data`: a folder of labeled images, or a dataset card")
     check_names(wanted)
+    unnamed = [logger for logger in loggers if not isinstance(logger, str)]
+    listener = with_loggers(listener, create_loggers((*wanted.training.loggers, *unnamed)))
     with processor_for_training():
         with _interrupted_with(RUN_AS_BEFORE if resume else NOTHING_YET):
             dataset = _data_of_run(wanted, run) if run else open_as_in(wanted.data)
@@ -138,8 +151,24 @@ def train(
         if not resume:  # the first files of the run are written after all checks
             make_folder(folder)
             write_text(folder / RECIPE_NAME, ready.recipe.to_yaml())
-        trainer.run()
-        return finish(ready, trainer, machine, listener)
+        with _telling_of(RunStarted(folder, ready.recipe.to_yaml(), resume), listener):
+            trainer.run()
+            return finish(ready, trainer, machine, listener)
+
+
+@contextmanager
+def _telling_of(run: RunStarted, listener: Listener) -> Iterator[None]:
+    """Tell a listener that a run starts, and how it ended."""
+    listener(run)
+    status: Literal["finished", "interrupted", "failed"] = "failed"
+    try:
+        yield
+        status = "finished"
+    except KeyboardInterrupt:
+        status = "interrupted"
+        raise
+    finally:
+        listener(RunEnded(run.folder, status))
 
 
 def _run_to_resume(
@@ -155,7 +184,9 @@ def _run_to_resume(
         raise ModelFileError(
             f"`resume=True` needs `out` with the folder of a run. {out} holds no {RECIPE_NAME}"
         )
-    free = {"data.path", "training.device"}
+    free = {"data.path", "training.device", "training.loggers"}
+    if given["training.metrics"] == load_recipe(Path(out) / RECIPE_NAME).training.metrics:
+        free.add("training.metrics")  # the same classes or objects, given again
     changed = [key for key, value in given.items() if value is not None and key not in free]
     if changed or is_changed:
         names = ", ".join(sorted(key.partition(".")[2] for key in changed))
