@@ -93,9 +93,9 @@ def test_overrides_hold_yaml_values(override, section, key, value):
         ("training.epochs=many", r"training\.epochs: .*integer.* Got 'many'"),
         ("training.optimizer=sgd", r"'adam' or 'adamw'\. Got 'sgd'"),
         ("training.size=[0, 4]", r"training\.size\.0.* Got 0"),
-        ("training.epochs", r"--set must be section\.key=value\. Got 'training\.epochs'"),
-        ("epochs=3", r"--set must be section\.key=value\. Got 'epochs=3'"),
-        ("training.=3", r"--set must be section\.key=value"),
+        ("training.epochs", r"`overrides` must be section\.key=value\. Got 'training\.epochs'"),
+        ("epochs=3", r"`overrides` must be section\.key=value\. Got 'epochs=3'"),
+        ("training.=3", r"`overrides` must be section\.key=value"),
         ("training.size=[1,", r"YAML"),
     ],
 )

@@ -80,7 +80,7 @@ def test_a_disk_that_fills_up_on_the_way_to_it_is_noticed(tmp_path, monkeypatch)
 def test_a_file_where_a_folder_must_be_is_named(tmp_path):
     (tmp_path / "taken").touch()
     for target in (tmp_path / "taken", tmp_path / "taken/inner"):
-        with pytest.raises(OutputError, match=r"cannot write .*taken.*choose another --out"):
+        with pytest.raises(OutputError, match=r"cannot write .*taken.*choose another `out`"):
             make_folder(target)
     with pytest.raises(OutputError, match=r"taken"):
         write_text(tmp_path / "taken/out.txt", "x")

@@ -194,6 +194,7 @@ class TrainingRecipe(_Section):
             loss), validation ``loss``, or ``last`` for the last epoch.
         metrics: Additional registered validation metrics, with their own columns in
             ``history.csv``.
+        loggers: Registered loggers that get the events of the training, such as ``tensorboard``.
         patience: Stop after this number of epochs without a better validation metric. ``None``
             means a third of the epochs, at least 10; with ``minutes`` there is no patience.
         seed: Random seed of weights, order, crops and dropout.
@@ -224,6 +225,7 @@ class TrainingRecipe(_Section):
     class_weights: Literal["none", "balanced"] | tuple[Weight, ...] | None = None
     monitor: Literal["mean_iou", "loss", "last"] = "mean_iou"
     metrics: tuple[str, ...] = ()
+    loggers: tuple[str, ...] = ()
     patience: Positive | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -359,7 +361,7 @@ def overridden(content: dict[str, Any], overrides: Sequence[str], origin: str) -
         key, equals, value = override.partition("=")
         section, dot, name = key.strip().partition(".")
         if not (equals and dot and name):
-            raise ConfigError(f"--set must be section.key=value. Got {override!r}")
+            raise ConfigError(f"`overrides` must be section.key=value. Got {override!r}")
         *parents, last = [section, *name.split(".")]
         inside = content
         for parent in parents:
@@ -371,7 +373,9 @@ def overridden(content: dict[str, Any], overrides: Sequence[str], origin: str) -
         try:
             inside[last] = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise ConfigError(f"--set {override!r} must contain a YAML value: {error}") from error
+            raise ConfigError(
+                f"`overrides`: {override!r} must contain a YAML value: {error}"
+            ) from error
     return validated(Recipe, content, origin)
 
 

@@ -97,12 +97,12 @@ class MissingExtraError(PixelwiseError, ImportError):
 
     Args:
         package: The package that could not be imported.
-        extra: The extra of pixelwise that brings it.
+        extra: The extra of pixelwise that brings it; ``None`` if there is none.
         purpose: What the package is needed for, such as ``"export to ONNX"``.
     """
 
-    def __init__(self, package: str, extra: str, purpose: str) -> None:
+    def __init__(self, package: str, extra: str | None, purpose: str) -> None:
         super().__init__(
             f"{purpose} needs the package {package!r}, which is not installed. "
-            f"Install it: {how_to_install(extra)}"
+            f"Install it: {how_to_install(extra) if extra else f'pip install {package}'}"
         )

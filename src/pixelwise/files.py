@@ -163,14 +163,14 @@ def _output_error(target: Path, error: OSError) -> OutputError:
     if isinstance(error, OutputError):
         return error
     advice = {
-        errno.ENOSPC: "The disk is full: free some space, or write to another disk with --out",
-        errno.EDQUOT: "The disk quota is used up: free some space, or write elsewhere with --out",
-        errno.EACCES: "The folder must be writable: change permissions, or choose another --out",
-        errno.EPERM: "The folder must be writable: change permissions, or choose another --out",
-        errno.EROFS: "The disk is read-only: choose another folder with --out",
-        errno.EEXIST: "A file with that name exists: remove it, or choose another --out",
-        errno.ENOTDIR: "A file exists where a folder is needed: choose another --out",
-    }.get(error.errno or 0, "Choose another place with --out")
+        errno.ENOSPC: "The disk is full: free some space, or write to another disk with `out`",
+        errno.EDQUOT: "The disk quota is used up: free some space, or write elsewhere with `out`",
+        errno.EACCES: "The folder must be writable: change permissions, or choose another `out`",
+        errno.EPERM: "The folder must be writable: change permissions, or choose another `out`",
+        errno.EROFS: "The disk is read-only: choose another folder with `out`",
+        errno.EEXIST: "A file with that name exists: remove it, or choose another `out`",
+        errno.ENOTDIR: "A file exists where a folder is needed: choose another `out`",
+    }.get(error.errno or 0, "Choose another place with `out`")
     return OutputError(f"cannot write {target}: {error.strerror or error}. {advice}")
 
 

@@ -415,7 +415,14 @@ def test_progress_without_a_terminal_is_plain_lines_on_stderr(run, multiclass):
 
 def test_on_a_terminal_a_bar_tells_epoch_time_left_speed_loss_and_mean_iou():
     event = StepEnded(
-        epoch=3, epochs=20, fraction=0.125, loss=0.25, images_per_s=41.7, eta_s=754.2, mean_iou=0.5
+        step=50,
+        epoch=3,
+        epochs=20,
+        fraction=0.125,
+        loss=0.25,
+        images_per_s=41.7,
+        eta_s=754.2,
+        mean_iou=0.5,
     )
     before, behind = _step_texts(event)
     assert before == "epoch 3/20"

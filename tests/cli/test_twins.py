@@ -5,14 +5,13 @@ import inspect
 from pixelwise import train
 from pixelwise.cli.train import command
 
-RENAMED = {"set_": "overrides", "from_": "start_from"}
 CLI_ONLY = {"as_json"}
 PYTHON_ONLY = {"listener", "augmentation"}
 
 
 def test_the_command_line_and_python_take_the_same_arguments():
     ours = set(inspect.signature(train).parameters) - PYTHON_ONLY
-    theirs = {RENAMED.get(name, name) for name in inspect.signature(command).parameters}
+    theirs = set(inspect.signature(command).parameters)
     assert ours == theirs - CLI_ONLY
 
 
@@ -21,7 +20,7 @@ def test_both_have_the_same_defaults():
     for name, parameter in inspect.signature(command).parameters.items():
         if name not in CLI_ONLY:
             # A list option that is not given is None for Typer and empty in Python.
-            assert (parameter.default or None) == (ours[RENAMED.get(name, name)].default or None)
+            assert (parameter.default or None) == (ours[name].default or None)
 
 
 def test_every_argument_of_both_has_a_type():

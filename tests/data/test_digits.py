@@ -174,7 +174,7 @@ def test_damaged_idx_files_are_refused_by_name(tmp_path):
     with pytest.raises(DataError, match=r"\(11, 28, 28\) and 12 labels"):
         load_digit_source("train", tmp_path)
     path.unlink()
-    with pytest.raises(DataError, match=r"must contain the MNIST file train-images.*--source"):
+    with pytest.raises(DataError, match=r"must contain the MNIST file train-images.*`source`"):
         load_digit_source("train", tmp_path)
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(whole)[:200])
     with pytest.raises(DataError, match=r"ubyte\.gz must be an idx file"):

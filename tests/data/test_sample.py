@@ -308,7 +308,7 @@ def test_a_value_outside_the_class_map_is_refused_with_its_pixel_count(tmp_path)
     with pytest.raises(
         MaskError,
         match=r"mask\.png .*9 \(3 pixels, nearest class 1\), 300 \(1 "
-        r"pixels.*--ignore.*--unexpected",
+        r"pixels.*`ignore=.*`unexpected=",
     ):
         to_class_ids(values, ClassMap.build(("a", "b")), tmp_path / "mask.png")
 

@@ -140,7 +140,7 @@ def test_images_that_were_trained_on_are_left_out_unless_they_are_asked_for(fold
     assert {one.name for one in found} <= {record.name for record in chosen}
     assert len(records_to_review(predictor, dataset, "all")) == len(dataset.records)
     everything = data.model_copy(update={"images": tuple(r.key for r in dataset.records)})
-    with pytest.raises(DataError, match="--folds"):
+    with pytest.raises(DataError, match="`folds`"):
         review_labels(predictor_of(data=everything), folder)
 
 

@@ -100,7 +100,7 @@ def test_only_the_entries_with_soft_masks_ask_for_the_figures_of_their_framework
 
 
 def test_an_entry_that_needs_a_folder_says_which_kind():
-    with pytest.raises(DataError, match="--data with a folder like camvid"):
+    with pytest.raises(DataError, match="`data` with a folder like camvid"):
         run_entry("a4-fcn")
 
 

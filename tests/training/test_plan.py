@@ -134,7 +134,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(dataset, tmp_path):
 
 def test_a_budget_of_less_than_one_epoch_is_an_error_that_names_one_that_fits(dataset):
     with pytest.raises(
-        TrainingError, match=r"One epoch takes about \d+ s.*--minutes [\d.]+ or more"
+        TrainingError, match=r"One epoch takes about \d+ s.*`minutes=[\d.]+` or more"
     ):
         plan(recipe(minutes=0.1), dataset, machine(Clock(step_s=0.05)))
 

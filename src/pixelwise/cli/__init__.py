@@ -98,7 +98,9 @@ def main() -> None:
     except PixelwiseError as error:
         if os.environ.get("PIXELWISE_DEBUG"):
             raise
-        line = " ".join(str(error).split())
+        from pixelwise.cli.wording import in_options
+
+        line = " ".join(in_options(str(error)).split())
         sys.stderr.write(f"error: {line}\n")
         sys.exit(1)
     except (KeyboardInterrupt, Interrupted) as error:

@@ -62,7 +62,7 @@ def command(
     ignore: IgnoredValues = None,
     unexpected: UnexpectedValues = None,
     format: FormatName = None,  # noqa: A002  the option is called --format
-    set_: Annotated[
+    overrides: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
@@ -97,7 +97,7 @@ def command(
             ignore=ignore or (),
             unexpected=unexpected_rule(unexpected),
             format=format,
-            overrides=set_ or (),
+            overrides=overrides or (),
             imports=imports or (),
             device=device,
             listener=listener,

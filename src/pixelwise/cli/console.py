@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pixelwise.cli.wording import in_options
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -73,8 +75,8 @@ def import_first(modules: Sequence[str] | None) -> None:
 
 
 def note(line: str) -> None:
-    """Print a line of progress or context to stderr."""
-    typer.echo(line, err=True)
+    """Print a line of progress or context to stderr, with options instead of arguments."""
+    typer.echo(in_options(line), err=True)
 
 
 def print_json(content: Any) -> None:

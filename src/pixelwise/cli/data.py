@@ -293,7 +293,7 @@ def show(
     split: Annotated[str, typer.Option(help="train, val or test.")] = "train",
     seed: Annotated[int, typer.Option(help="Random seed for the choice of samples.", min=0)] = 0,
     recipe: Annotated[Path | None, typer.Option(help="A YAML recipe to start from.")] = None,
-    set_: Annotated[
+    overrides: Annotated[
         list[str] | None,
         typer.Option(
             "--set", help="Override the recipe; may be repeated.", metavar="SECTION.KEY=VALUE"
@@ -323,7 +323,7 @@ def show(
             ignore=ignore or (),
             unexpected=unexpected_rule(unexpected),
             recipe=recipe,
-            overrides=set_ or (),
+            overrides=overrides or (),
             listener=listener,
         )
     say(str(path))

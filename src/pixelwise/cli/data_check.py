@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pixelwise.cli.console import plain_console
+from pixelwise.cli.wording import in_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,11 +31,11 @@ def print_examination(examination: Examination) -> None:
         )
         console.print(heading)
         for line in finding.details[:MAX_LINES]:
-            console.print(f"          {line}")
+            console.print(f"          {in_options(line)}")
         if len(finding.details) > MAX_LINES:
             more = len(finding.details) - MAX_LINES
             console.print(f"          ... and {more:,} more", style="dim")
-        console.print(f"        → {finding.advice}", style="dim")
+        console.print(f"        → {in_options(finding.advice)}", style="dim")
     if examination.classes:
         _print_classes(console, examination)
     console.print(_verdict(examination))

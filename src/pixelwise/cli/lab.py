@@ -77,7 +77,7 @@ def run(
         float | None, typer.Option(help="Wall-clock budget instead of the article's epochs.")
     ] = None,
     out: Out = None,
-    set_: Overrides = None,
+    overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
     """Train one system with its article's recipe and compare the figures with the article's."""
@@ -87,7 +87,7 @@ def run(
     keep_freed_memory()
     with listening() as listener:
         result = run_entry(
-            name, data=data, minutes=minutes, out=out, overrides=set_ or (), listener=listener
+            name, data=data, minutes=minutes, out=out, overrides=overrides or (), listener=listener
         )
     if as_json:
         print_json(asdict(result))
@@ -112,7 +112,7 @@ def compare(
         float, typer.Option(help="Wall-clock budget of each system.", min=0.01)
     ] = 5.0,
     out: Out = None,
-    set_: Overrides = None,
+    overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
     """Train an article's systems under one budget and compare them on one page."""
@@ -126,7 +126,7 @@ def compare(
             data=data,
             minutes=minutes,
             out=out,
-            overrides=set_ or (),
+            overrides=overrides or (),
             listener=listener,
         )
     if as_json:

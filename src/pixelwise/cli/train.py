@@ -34,7 +34,7 @@ def command(
         str | None,
         typer.Option(help="Name of the model; see: pixelwise models. [default: unet-fast]"),
     ] = None,
-    from_: Annotated[
+    start_from: Annotated[
         Path | None,
         typer.Option(
             "--from", help="A run or a file of weights to start from.", metavar="RUN|FILE"
@@ -72,7 +72,7 @@ def command(
     ] = None,
     format: FormatName = None,  # noqa: A002  the option is called --format
     recipe: Annotated[Path | None, typer.Option(help="A YAML recipe to start from.")] = None,
-    set_: Annotated[
+    overrides: Annotated[
         list[str] | None,
         typer.Option(
             "--set", help="Override the recipe; may be repeated.", metavar="SECTION.KEY=VALUE"
@@ -94,6 +94,17 @@ def command(
     device: Annotated[
         str | None, typer.Option(help="auto, cpu, cuda or mps. [default: auto]")
     ] = None,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option("--metric", help="An additional registered metric; may be repeated."),
+    ] = None,
+    loggers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--logger",
+            help="tensorboard, mlflow, wandb or another registered logger; may be repeated.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a model on a folder of labeled images.
@@ -113,7 +124,7 @@ def command(
         outcome = train(
             data,
             model=model,
-            start_from=from_,
+            start_from=start_from,
             freeze=freeze,
             loss=loss,
             out=out,
@@ -127,13 +138,15 @@ def command(
             bands=parse_bands(bands) if bands else None,
             format=format,
             recipe=recipe,
-            overrides=set_ or (),
+            overrides=overrides or (),
             imports=imports or (),
             resume=resume,
             sanity_check=sanity_check,
             dry_run=dry_run,
             seed=seed,
             device=device,
+            metrics=metrics or (),
+            loggers=loggers or (),
             listener=listener,
         )
     if dry_run:

@@ -58,7 +58,7 @@ def parse_candidates(models: str | Path | Sequence[str | Path], base: Recipe) ->
     else:
         texts = [str(model) for model in ([models] if isinstance(models, Path) else models)]
     if not texts:
-        raise ConfigError("--models must name at least one model, such as unet,unet-elu. Got none")
+        raise ConfigError("`models` must name at least one model, such as unet,unet-elu. Got none")
     found = [_parse(text.strip(), base) for text in texts]
     names = _all_different([name for name, *_ in found])
     return [
@@ -80,13 +80,13 @@ def split_outside_brackets(text: str) -> list[str]:
         if letter in BRACKETS:
             closing.append(BRACKETS[letter])
         elif letter in BRACKETS.values() and (not closing or closing.pop() != letter):
-            raise ConfigError(f"--models must have matching brackets. Got {text!r}")
+            raise ConfigError(f"`models` must have matching brackets. Got {text!r}")
         if letter == "," and not closing:
             parts.append("")
         else:
             parts[-1] += letter
     if closing:
-        raise ConfigError(f"--models must have matching brackets. Got {text!r}")
+        raise ConfigError(f"`models` must have matching brackets. Got {text!r}")
     return [part.strip() for part in parts if part.strip()]
 
 

@@ -192,7 +192,7 @@ def _check_budget(
         raise ConfigError("a comparison needs either epochs or minutes. Got both. Remove one")
     if is_trained and minutes is None and epochs is None:
         raise ConfigError(
-            "a comparison needs a budget for its runs. Got none. Give --minutes or --epochs"
+            "a comparison needs a budget for its runs. Got none. Give `minutes` or `epochs`"
         )
     if seeds < 1:
         raise ConfigError(f"seeds must be at least 1. Got {seeds}")

@@ -84,7 +84,7 @@ class Plan:
                         raise ConfigError(
                             f"{run} must be a run of this comparison. It was trained with "
                             f"{section}.{key} {there[section][key]}, not {value}. "
-                            "Choose another --out, or use the earlier settings"
+                            "Choose another `out`, or use the earlier settings"
                         )
 
     def recipe(self, candidate: Candidate, seed: int) -> Recipe:

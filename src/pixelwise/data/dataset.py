@@ -195,7 +195,7 @@ def open_dataset(
     if path == BUILT_IN and not path.exists():
         made = [f"made {path}/ from {write_digits(path)}"]
     if not path.exists():
-        raise DataError(f"DATA must be a folder or a dataset card. {path} does not exist")
+        raise DataError(f"`data` must be a folder or a dataset card. {path} does not exist")
     card, card_file, folder = find_card(path)
     try:
         found, reason = detect_format(
@@ -274,7 +274,7 @@ def open_as_in(recipe: DataRecipe) -> Dataset:
         PixelwiseError: As :func:`open_dataset`, or the recipe has no data.
     """
     if recipe.path is None:
-        raise ConfigError("DATA must be a folder of labeled images, or a dataset card. Got none")
+        raise ConfigError("`data` must be a folder of labeled images, or a dataset card. Got none")
     return open_dataset(
         recipe.path,
         format=recipe.format,
@@ -313,7 +313,7 @@ def with_ignored(class_map: ClassMap, ignored_values: tuple[int, ...]) -> ClassM
     """
     keep = [index for index, value in enumerate(class_map.values) if value not in ignored_values]
     if not keep:
-        raise ConfigError(f"--ignore must leave at least one class. Got {list(ignored_values)}")
+        raise ConfigError(f"`ignore` must leave at least one class. Got {list(ignored_values)}")
     content = {
         "names": [class_map.names[index] for index in keep],
         "colors": [class_map.colors[index] for index in keep],
@@ -321,4 +321,4 @@ def with_ignored(class_map: ClassMap, ignored_values: tuple[int, ...]) -> ClassM
         "ignore": list(dict.fromkeys((*class_map.ignore, *ignored_values))),
         "ignore_colors": class_map.ignore_colors,
     }
-    return validated(ClassMap, content, "--ignore")
+    return validated(ClassMap, content, "`ignore`")

@@ -241,7 +241,7 @@ def _find_idx(folder: Path, name: str) -> Path:
             return folder / candidate
     raise DataError(
         f"{folder} must contain the MNIST file {name} or {name}.gz. It does not. "
-        "Give the folder of the four idx files with --source, or download them with --download"
+        "Give the folder of the four idx files with `source`, or download them with `download=True`"
     )
 
 
@@ -270,7 +270,7 @@ def _download_mnist(folder: Path) -> Path:
     except Exception as error:  # torchvision raises various errors of its mirrors
         raise DataError(
             f"MNIST could not be downloaded to {folder}: {error}. "
-            "Give a folder that holds the four idx files with --source"
+            "Give a folder that holds the four idx files with `source`"
         ) from error
     return folder
 

@@ -32,7 +32,7 @@ CATALOG: Mapping[str, Kind] = {
     "unknown-layout": Kind(
         "refused",
         "The folder cannot be read as labeled images",
-        "Arrange the files as one of the known formats, or name the format with --format",
+        "Arrange the files as one of the known formats, or name the format with `format`",
     ),
     "unreadable-labels": Kind(
         "refused",
@@ -272,7 +272,7 @@ CATALOG: Mapping[str, Kind] = {
     "regions-below-stride": Kind(
         "notable",
         "Images with regions smaller than 16 px, the stride of most networks",
-        "Networks blur such small regions: train at full scale (--set data.scale=1) and with a "
+        "Networks blur such small regions: train at full scale (`data.scale=1`) and with a "
         "model of small stride, such as stacked-fcn or dilated",
     ),
     "eight-bits-in-sixteen": Kind(
@@ -283,7 +283,7 @@ CATALOG: Mapping[str, Kind] = {
     "near-black-images": Kind(
         "notable",
         "Images that are almost black",
-        "Check them; --set data.contrast=stretch spreads each image over the whole range",
+        "Check them; `data.contrast=stretch` spreads each image over the whole range",
     ),
     "duplicates-within-split": Kind(
         "notable",

@@ -79,7 +79,7 @@ def _require_classes_kept(class_map: ClassMap, dataset: Dataset) -> None:
         if value in dataset.class_map.ignore and value != IGNORE_INDEX:
             raise DataError(
                 f"{dataset.path} must have all classes of the model. Got {value} as ignored, "
-                f"which is its class {name!r}. Remove it from --ignore, or train again without it"
+                f"which is its class {name!r}. Remove it from `ignore`, or train again without it"
             )
 
 

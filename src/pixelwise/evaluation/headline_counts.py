@@ -132,7 +132,7 @@ class MulticlassCounting(Counting):
             raise DataError(
                 f"the masks ({first}{', ...' if num_images > 1 else ''}) must contain labeled "
                 "pixels. All are ignored. "
-                "Check the ignore value, or choose another split with --split"
+                "Check the ignore value, or choose another split with `split`"
             )
 
 
@@ -189,7 +189,7 @@ class MultilabelCounting(Counting):
         if not self.counts.per_image[:, [0, 2]].any():
             raise DataError(
                 f"no mask contains a class ({amount(num_images, 'mask')}; the first is {first}). "
-                "Check the masks, or choose another split with --split"
+                "Check the masks, or choose another split with `split`"
             )
 
 

@@ -99,8 +99,8 @@ def records_to_review(
     if not records:
         raise DataError(
             f"{dataset.path} must contain images that the model was not trained on. It was trained "
-            f"on all {amount(len(dataset.records), 'image')}. Use --folds to train models for the "
-            "review, or --split all to review the training images"
+            f"on all {amount(len(dataset.records), 'image')}. Use `folds` to train models for the "
+            "review, or `split='all'` to review the training images"
         )
     return tuple(records)
 

@@ -44,7 +44,7 @@ def compare_article(
     entries = entries_of(article)
     folder = out or Path("runs") / "lab" / f"compare-{article.lower()}"
     if (folder / PAGE_NAME).exists():
-        raise ConfigError(f"--out must be a new folder. {folder} contains a comparison")
+        raise ConfigError(f"`out` must be a new folder. {folder} contains a comparison")
     results = []
     for number, entry in enumerate(entries, start=1):
         listener(Message(f"{number} of {len(entries)}", (f"{entry.name}: {entry.title}",)))

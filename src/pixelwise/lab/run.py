@@ -112,7 +112,7 @@ def run_entry(
     if data is None:
         if entry.data != "digits":
             raise DataError(
-                f"lab entry {name} needs --data with a folder like {entry.data}. Got none"
+                f"lab entry {name} needs `data` with a folder like {entry.data}. Got none"
             )
         data = "digits"
     content = entry.recipe.model_dump()

@@ -38,7 +38,7 @@ def figure_like(name: str, per_image: Counts, *, has_background: bool = True) ->
         UnknownNameError: The convention is unknown.
     """
     if name not in _CONVENTIONS:
-        raise UnknownNameError("--like", name, _CONVENTIONS)
+        raise UnknownNameError("`like`", name, _CONVENTIONS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # they return the mean of an empty array
         figure = _CONVENTIONS[name][1]

@@ -320,7 +320,7 @@ def find_suspects(
     if np.isinf(confidence.thresholds).all():
         raise DataError(
             "the masks must contain labeled pixels to review. All are ignored. "
-            "Check the ignore value, or choose another split with --split"
+            "Check the ignore value, or choose another split with `split`"
         )
     return likeliest_suspects(confidence, look(), top=top, min_area_px=min_area_px)
 

@@ -194,7 +194,7 @@ def _file_at(path: Path | str) -> Path:
     if path.is_dir() and (path / MODEL_NAME).is_file():
         path = path / MODEL_NAME
     if not path.is_file():
-        raise ModelFileError(f"MODEL must be a model file or a run folder. {path} is neither")
+        raise ModelFileError(f"`model` must be a model file or a run folder. {path} is neither")
     return path
 
 

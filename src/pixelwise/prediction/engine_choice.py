@@ -146,7 +146,7 @@ def engine_by_name(
     if not is_on_cpu:
         raise ConfigError(
             "device must be cpu with the engine 'openvino'. "
-            f"Got {reference.device.type!r}. Use --device cpu, or the engine 'auto'"
+            f"Got {reference.device.type!r}. Use `device='cpu'`, or the engine 'auto'"
         )
     import_openvino()
     return CheckedEngine(OpenVinoEngine(reference.model), reference, decide, note)

@@ -127,12 +127,12 @@ def _array(entry: OneInput) -> Array:
         return entry[..., None] if entry.ndim == 2 else entry
     if not isinstance(entry, Path | str):
         raise ConfigError(
-            f"inputs must be paths, Pillow images or arrays (H, W, C). Got {type(entry).__name__}"
+            f"`inputs` must be paths, Pillow images or arrays (H, W, C). Got {type(entry).__name__}"
         )
     path = Path(entry)
     if path.is_dir():
         raise ConfigError(
-            f"out must be a folder for the results, as the input {path} is a folder. Got none"
+            f"`out` must be a folder for the results, as the input {path} is a folder. Got none"
         )
     if not path.is_file():
         raise DataError(f"{path} must be an image or a folder. It does not exist")

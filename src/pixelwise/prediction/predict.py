@@ -146,7 +146,7 @@ def predict(
         if in_memory:
             if len(in_memory) < len(entries):
                 raise ConfigError(
-                    "inputs must all be files, or all be images in memory, to be written to out. "
+                    "`inputs` must all be files, or all be images in memory, if `out` is given. "
                     f"Got {len(in_memory)} of {len(entries)} in memory. Predict them separately"
                 )
             written = write_in_memory(predictor, in_memory, folders, on_progress)
@@ -244,7 +244,7 @@ def _jobs(inputs: Sequence[Path], out: Path, folders: Sequence[Path]) -> dict[st
                 )
             if path.resolve().parent in [(folder / stem).parent.resolve() for folder in folders]:
                 raise ConfigError(
-                    f"--out must not contain the inputs. {path} is inside it and could be "
+                    f"`out` must not contain the inputs. {path} is inside it and could be "
                     "overwritten. "
                     "Choose another folder"
                 )
@@ -252,7 +252,7 @@ def _jobs(inputs: Sequence[Path], out: Path, folders: Sequence[Path]) -> dict[st
     if not jobs:
         seen = ", ".join(map(str, inputs))
         raise DataError(
-            f"INPUT must contain at least one image. Got none in {seen}. Check the path"
+            f"`inputs` must contain at least one image. Got none in {seen}. Check the path"
         )
     return jobs
 

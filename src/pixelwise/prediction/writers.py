@@ -34,7 +34,7 @@ def save_kind(name: str) -> SaveKind:
     for kind in SAVE_KINDS:
         if kind == name:
             return kind
-    raise UnknownNameError("--save", name, SAVE_KINDS)
+    raise UnknownNameError("`save`", name, SAVE_KINDS)
 
 
 def write_prediction(

@@ -95,8 +95,8 @@ def load_checkpoint(folder: Path, parts: Mapping[str, Stateful]) -> Progress:
         leftover.unlink()  # a kill while writing leaves a partial temporary file
     if not path.is_file():
         raise ModelFileError(
-            f"--resume needs the checkpoint {path}. It does not exist: the run was stopped before "
-            f"its first step. Remove {folder} and start again"
+            f"`resume=True` needs the checkpoint {path}. It does not exist: the run was stopped "
+            f"before its first step. Remove {folder} and start again"
         )
     try:
         # weights_only: only tensors and plain data are unpickled, so no code is executed.

@@ -290,12 +290,12 @@ def choose_length(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
     if facts.is_cpu and needed > CPU_MINUTES:
         reason = (
             f"{CPU_MINUTES:g} minutes: {epochs} epochs would take this CPU "
-            f"{needed:.0f} minutes. Set --epochs or --minutes to choose"
+            f"{needed:.0f} minutes. Set `epochs` or `minutes` to choose"
         )
         return (Choice("training.minutes", CPU_MINUTES, reason),)
     reason = (
         f"{epochs} epochs: about {TARGET_CROPS:,} crops in total, 20 to 200 epochs. "
-        "Set --epochs or --minutes to choose"
+        "Set `epochs` or `minutes` to choose"
     )
     return (Choice("training.epochs", epochs, reason),)
 

@@ -105,8 +105,8 @@ def require_an_epoch(budget: Budget, seconds_per_epoch: float) -> None:
     raise TrainingError(
         f"the budget must allow at least one epoch. One epoch takes about "
         f"{seconds_per_epoch:.0f} s, but only {left:.0f} of the {budget.seconds:.0f} s "
-        f"remain after reading, validation and report. Give --minutes {needed:g} or more, a "
-        "smaller model, or a smaller --set data.scale"
+        f"remain after reading, validation and report. Give `minutes={needed:g}` or more, a "
+        "smaller model, or a smaller `data.scale`"
     )
 
 
@@ -133,11 +133,11 @@ def require_short_step(
     if left_s <= 0:
         raise TrainingError(
             "reading the data used up the whole budget of "
-            f"{amount(training.minutes or 0, 'minute')}. Give more --minutes"
+            f"{amount(training.minutes or 0, 'minute')}. Give more `minutes`"
         )
     if least_s > left_s:
         raise TrainingError(
             f"one training step must fit into the budget. A step of {count} crops of {size[0]} x "
             f"{size[1]} takes at least {least_s:.0f} s on this machine, and {left_s:.0f} s are "
-            "left. Give more --minutes, a smaller --batch-size or --size, or a smaller model"
+            "left. Give more `minutes`, a smaller `batch_size` or `size`, or a smaller model"
         )

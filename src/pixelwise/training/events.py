@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,34 @@ class Message:
 
     title: str
     lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RunStarted:
+    """The run folder exists, and the first step follows; sent again when a run is resumed.
+
+    Attributes:
+        folder: The run folder.
+        recipe: The recipe as YAML, with every entry filled.
+        is_resumed: Whether the run continues from its checkpoint.
+    """
+
+    folder: Path
+    recipe: str
+    is_resumed: bool
+
+
+@dataclass(frozen=True)
+class RunEnded:
+    """The last event after :class:`RunStarted`, also if the training failed.
+
+    Attributes:
+        folder: The run folder.
+        status: ``finished``, ``interrupted`` (Ctrl-C; the run can be resumed) or ``failed``.
+    """
+
+    folder: Path
+    status: Literal["finished", "interrupted", "failed"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +69,7 @@ class StepEnded:
     """A training step is finished.
 
     Attributes:
+        step: The step, counted from 1 since the start of the training.
         epoch: The epoch, counted from 1.
         epochs: Total number of epochs; ``None`` for a budget in minutes.
         fraction: Fraction of the training that is done, 0 to 1.
@@ -50,6 +79,7 @@ class StepEnded:
         mean_iou: Mean IoU of the last validation; ``None`` before the first.
     """
 
+    step: int
     epoch: int
     epochs: int | None
     fraction: float
@@ -100,7 +130,16 @@ class FilesWritten:
     paths: tuple[Path, ...]
 
 
-Event = Message | Decoded | StepEnded | EpochEnded | WarningRaised | FilesWritten
+Event = (
+    Message
+    | RunStarted
+    | RunEnded
+    | Decoded
+    | StepEnded
+    | EpochEnded
+    | WarningRaised
+    | FilesWritten
+)
 Listener = Callable[[Event], None]
 
 

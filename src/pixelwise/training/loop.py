@@ -228,8 +228,8 @@ class Trainer:
             if not math.isfinite(self.progress.loss_sum):
                 raise TrainingError(
                     f"the loss must be finite. It is not at epoch {self.progress.epoch + 1}, step "
-                    f"{step}. Lower the learning rate: --set training.learning_rate="
-                    f"{(self.recipe.training.learning_rate or 0) / 3:.1g}"
+                    f"{step}. Lower the learning rate: `training.learning_rate="
+                    f"{(self.recipe.training.learning_rate or 0) / 3:.1g}`"
                 )
         self._losses.clear()
 
@@ -265,16 +265,16 @@ class Trainer:
 
     def _report_step(self, images_per_s: float) -> None:
         progress = self.progress
-        history = progress.history
         self.listener(
             StepEnded(
+                step=progress.epoch * self.plan.batches.steps_per_epoch + progress.step,
                 epoch=progress.epoch + 1,
                 epochs=self.recipe.training.epochs,
                 fraction=self._fraction(),
                 loss=progress.loss_sum / max(1, progress.loss_images),
                 images_per_s=images_per_s,
                 eta_s=self._eta_s(),
-                mean_iou=history[-1]["val_mean_iou"] if history else None,
+                mean_iou=progress.history[-1]["val_mean_iou"] if progress.history else None,
             )
         )
 

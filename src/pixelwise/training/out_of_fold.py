@@ -47,7 +47,7 @@ def recipe_of(model: Path) -> Recipe:
     folder = model if model.is_dir() else model.parent
     if not (folder / RECIPE_NAME).is_file():
         raise ConfigError(
-            f"--folds needs the recipe of the model. {folder} contains no "
+            f"`folds` needs the recipe of the model. {folder} contains no "
             f"{RECIPE_NAME}. Give the run folder of the model"
         )
     return load_recipe(folder / RECIPE_NAME)

@@ -163,7 +163,7 @@ def other_data(dataset: Dataset, run: Path, difference: str) -> ModelFileError:
     return ModelFileError(
         f"{dataset.path} is not the data set that the run in {run} was trained on, or its files "
         f"have changed: {difference}. Restore it, correct data.path in {run / RECIPE_NAME} or "
-        "DATA, or start a new run"
+        "`data`, or start a new run"
     )
 
 
@@ -176,7 +176,7 @@ def require_run(run: Path) -> Recipe:
     for name in (RECIPE_NAME, MODEL_NAME):
         if not (run / name).is_file():
             raise ModelFileError(
-                f"RUN must be a run folder. {run} contains no {name}. Give a folder written by "
+                f"`run` must be a run folder. {run} contains no {name}. Give a folder written by "
                 "pixelwise train"
             )
     return load_recipe(run / RECIPE_NAME)
@@ -201,8 +201,8 @@ def new_run_folder(out: Path | str | None, model: str, data: str) -> Path:
     held = [name for name in RUN_FILES if (folder / name).exists()]
     if held:
         raise ConfigError(
-            f"--out must be a new folder. {folder} contains a run ({', '.join(held)}). "
-            "Choose another, or resume that run with --resume"
+            f"`out` must be a new folder. {folder} contains a run ({', '.join(held)}). "
+            "Choose another, or resume that run with `resume=True`"
         )
     return folder
 

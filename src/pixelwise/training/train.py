@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from pixelwise.classes import Unexpected
 from pixelwise.config import Recipe, load_recipe, with_values
@@ -15,14 +16,16 @@ from pixelwise.files import write_text
 from pixelwise.imports import import_modules
 from pixelwise.losses.base import Loss
 from pixelwise.losses.expression import name_of_loss
+from pixelwise.metrics.extra import MetricSource, registered_names
 from pixelwise.models.creation import Architecture, GivenModel, given_name, without_pretrained
 from pixelwise.models.model_file import MODEL_NAME, load_card
 from pixelwise.text import NOTHING_YET, RUN_AS_BEFORE
 from pixelwise.training.budget import start_of_budget
 from pixelwise.training.check_names import check_names
 from pixelwise.training.diagnostics.sanity_check import overfit_one_batch
-from pixelwise.training.events import Listener, Message, ignore_events
+from pixelwise.training.events import Listener, Message, RunEnded, RunStarted, ignore_events
 from pixelwise.training.finish import Outcome, finish
+from pixelwise.training.loggers.base import LoggerSource, create_loggers, with_loggers
 from pixelwise.training.loop import Trainer
 from pixelwise.training.own_parts import OwnParts
 from pixelwise.training.plan import Plan, plan
@@ -63,6 +66,8 @@ def train(
     seed: int | None = None,
     device: str | None = None,
     augmentation: OwnTransform | None = None,
+    metrics: Sequence[MetricSource] = (),
+    loggers: Sequence[LoggerSource] = (),
     listener: Listener = ignore_events,
 ) -> Outcome:
     """Train a model on a folder of labeled images.
@@ -107,6 +112,10 @@ def train(
             and ``scale``: ``v2.Compose([...])`` of torchvision, a transform of albumentations, or
             a function; see :data:`pixelwise.transforms.own_transform.OwnTransform`. A resumed run
             needs it again.
+        metrics: Additional validation metrics: registered names, classes or functions that make
+            an :class:`~pixelwise.metrics.extra.ExtraMetric`, or such objects.
+        loggers: ``tensorboard``, ``mlflow``, ``wandb`` or another registered name; a callable that
+            takes each event; or a class of such callables.
         listener: Called with each event; see :mod:`pixelwise.training.events`.
 
     Returns:
@@ -144,6 +153,8 @@ def train(
         "training.seed": seed,
         "training.device": device,
         "augmentation.transform": None if augmentation is None else transform_name(augmentation),
+        "training.metrics": registered_names(metrics) or None,
+        "training.loggers": tuple(name for name in loggers if isinstance(name, str)) or None,
     }
     if resume:
         run = _run_to_resume(out, given, is_changed=bool(overrides or recipe))
@@ -158,11 +169,13 @@ def train(
     if resume:
         _set_as_begun(wanted, given_model)
     if wanted.data.path is None:
-        raise ConfigError("train needs DATA: a folder of labeled images, or a dataset card")
+        raise ConfigError("train needs `data`: a folder of labeled images, or a dataset card")
     own = OwnParts(
         model=given_model, loss=loss if callable(loss) else None, augmentation=augmentation
     )
     check_names(wanted, own)
+    unnamed = [logger for logger in loggers if not isinstance(logger, str)]
+    listener = with_loggers(listener, create_loggers((*wanted.training.loggers, *unnamed)))
     with processor_for_training():
         with _interrupted_with(RUN_AS_BEFORE if resume else NOTHING_YET):
             dataset = _data_of_run(wanted, run) if run else open_as_in(wanted.data)
@@ -182,7 +195,8 @@ def train(
                 trainer.resume()
             else:  # the first files of the run are written after all checks
                 trainer = _begun(ready, claim_run_folder(out, *names), listener)
-        with _fitting_into_memory(ready):
+        started_run = RunStarted(trainer.folder, ready.recipe.to_yaml(), resume)
+        with _telling_of(started_run, listener), _fitting_into_memory(ready):
             trainer.run()
             return finish(ready, trainer, machine, listener)
 
@@ -203,8 +217,8 @@ def _fitting_into_memory(ready: Plan) -> Iterator[None]:
         raise TrainingError(
             f"the training must fit into the memory of the device ({ready.device.type}). It ran "
             f"out of memory with {ready.recipe.training.batch_size} crops of {height} x {width}. "
-            "End other programs that use this memory and resume the run with --resume, or start a "
-            "new run with a smaller --batch-size or --size"
+            "End other programs that use this memory and resume the run with `resume=True`, or "
+            "start a new run with a smaller `batch_size` or `size`"
         ) from error
 
 
@@ -219,6 +233,21 @@ def _begun(ready: Plan, folder: Path, listener: Listener) -> Trainer:
     return trainer
 
 
+@contextmanager
+def _telling_of(run: RunStarted, listener: Listener) -> Iterator[None]:
+    """Tell a listener that a run starts, and how it ended."""
+    listener(run)
+    status: Literal["finished", "interrupted", "failed"] = "failed"
+    try:
+        yield
+        status = "finished"
+    except KeyboardInterrupt:
+        status = "interrupted"
+        raise
+    finally:
+        listener(RunEnded(run.folder, status))
+
+
 def _run_to_resume(
     out: Path | str | None, given: Mapping[str, object], *, is_changed: bool
 ) -> Path:
@@ -230,12 +259,20 @@ def _run_to_resume(
     """
     if out is None or not (Path(out) / RECIPE_NAME).is_file():
         raise ModelFileError(
-            f"--resume needs --out with the folder of a run. {out} contains no {RECIPE_NAME}"
+            f"`resume=True` needs `out` with the folder of a run. {out} contains no {RECIPE_NAME}"
         )
     # Objects of the caller are compared by name, as they cannot be in the recipe.
-    free = {"data.path", "training.device", "training.loss", "augmentation.transform"}
+    free = {
+        "data.path",
+        "training.device",
+        "training.loss",
+        "augmentation.transform",
+        "training.loggers",
+    }
     if given["model.name"] == load_recipe(Path(out) / RECIPE_NAME).model.name:
         free.add("model.name")
+    if given["training.metrics"] == load_recipe(Path(out) / RECIPE_NAME).training.metrics:
+        free.add("training.metrics")  # the same classes or objects, given again
     changed = [key for key, value in given.items() if value is not None and key not in free]
     if changed or is_changed:
         names = ", ".join(sorted(key.partition(".")[2] for key in changed))
@@ -273,7 +310,7 @@ def _data_of_run(recipe: Recipe, folder: Path) -> Dataset:
     except DataError as error:
         raise type(error)(
             f"the data set of the run in {folder} cannot be opened at {recipe.data.path} "
-            f"(data.path of its {RECIPE_NAME}, or DATA): {error}"
+            f"(data.path of its {RECIPE_NAME}, or `data`): {error}"
         ) from error
     try:
         card = load_card(folder / MODEL_NAME)

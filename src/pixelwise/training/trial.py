@@ -120,7 +120,7 @@ def run_once(step: TrainingStep, batch: Batch, *, num_moments: int = 0) -> None:
         step.model.zero_grad(set_to_none=True)
         raise BatchTooLargeError(
             f"one batch must fit into the memory of the device ({step.device.type}). "
-            f"{count} crops of {height} x {width} do not. Use a smaller --batch-size or --size"
+            f"{count} crops of {height} x {width} do not. Use a smaller `batch_size` or `size`"
         ) from error
     if not math.isfinite(value):
         raise TrainingError(

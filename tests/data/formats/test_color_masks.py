@@ -140,7 +140,7 @@ def test_smoothed_colors_are_refused_with_their_count_and_the_way_out(tmp_path, 
     ramp = np.zeros((1, 256, 3), np.uint8)
     ramp[0, :, 0] = np.arange(256)
     save_pair(tmp_path, "a", ramp)
-    with pytest.raises(MaskError, match=r"at most 64 colors.*Got 256.*--unexpected nearest"):
+    with pytest.raises(MaskError, match=r"at most 64 colors.*Got 256.*`unexpected='nearest'`"):
         open_dataset(tmp_path)
     write_card(tmp_path, unexpected="nearest")
     np.testing.assert_array_equal(mask_of(open_dataset(tmp_path)), [[0] * 128 + [1] * 128])
@@ -153,7 +153,7 @@ def test_an_unknown_color_is_refused_with_its_pixels_and_the_nearest_class(tmp_p
         MaskError,
         match=r"a\.png must contain the colors #000000 ground, .*Got #010203 \(1 pixels, nearest "
         r"class #000000 ground\), #fa0300 \(2 pixels, nearest class #ff0000 house\)\..*"
-        r"\[250, 3, 0\].*--unexpected nearest",
+        r"\[250, 3, 0\].*`unexpected='nearest'`",
     ):
         mask_of(open_dataset(tmp_path))
     nearest = open_dataset(tmp_path, unexpected="nearest")

@@ -144,7 +144,7 @@ def test_smoothed_masks_are_refused_until_a_card_says_what_becomes_of_the_fringe
     fringe = np.array([[0, 3, 60, 110, 190, 240, 251, 255]])
     save_pair(tmp_path, "a", fringe)
     with pytest.raises(
-        MaskError, match=r"masks must contain .*look like gray levels.*--unexpected near"
+        MaskError, match=r"masks must contain .*look like gray levels.*`unexpected='near"
     ):
         open_dataset(tmp_path)
     card = {"classes": [{"name": "ground", "value": 0}, {"name": "house", "value": 255}]}

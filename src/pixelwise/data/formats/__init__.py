@@ -209,7 +209,7 @@ def detect_format(folder: Path, name: str | None = None, **options: Any) -> tupl
         raise FormatError(_nothing_found(folder))
     if len(answers) > 1 and answers[0][1].score == answers[1][1].score:
         seen = "; ".join(f"{answer.name} ({sure.reason})" for answer, sure in answers)
-        raise FormatError(f"{folder} fits several formats: {seen}. Choose one with --format")
+        raise FormatError(f"{folder} fits several formats: {seen}. Choose one with `format`")
     best, sure = answers[0]
     return formats.create(best.name, **given), sure.reason
 

@@ -69,7 +69,7 @@ def to_class_ids(
         lambda codes, code: np.abs(codes - code),
         str,
         f"class ids {_shortened(class_map.values)} or ignored {_shortened(class_map.ignore)}",
-        lambda unknown: f"use --ignore {unknown} if this value is ignored",
+        lambda unknown: f"use `ignore=[{unknown}]` if this value is ignored",
     )
     return _translated(values, coding, path, unexpected)
 
@@ -209,8 +209,8 @@ def _translated(codes: Codes, coding: _Coding, path: Path, unexpected: Unexpecte
         more = f" and {len(unknown) - 5:,} more" if len(unknown) > 5 else ""
         raise MaskError(
             f"{path} must contain {coding.expected}. Got {seen}{more}. Fix the mask, "
-            f"{coding.advice(int(unknown[commonest[0]]))}, or choose with --unexpected nearest or "
-            "--unexpected ignore for all such pixels"
+            f"{coding.advice(int(unknown[commonest[0]]))}, or choose with "
+            "`unexpected='nearest'` or `unexpected='ignore'` for all such pixels"
         )
     if unexpected == "nearest":
         found[is_unexpected] = coding.ids[nearest][index]

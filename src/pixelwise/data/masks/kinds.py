@@ -259,6 +259,6 @@ def gray_levels_error(values: Sequence[int], folder: Path) -> MaskError:
         f"{folder} must contain class ids counted from 0, or few gray levels. Got {len(values)} "
         f"values from {values[0]} to {values[-1]}, which look like gray levels of a mask that "
         "was smoothed, scaled or saved as JPEG. Export the masks as PNG without smoothing, or "
-        "name the class of each value in a dataset.yaml (classes with values) and use --unexpected "
-        "nearest for the other values, or ignore some with --ignore"
+        "name the class of each value in a dataset.yaml (classes with values) and use "
+        "`unexpected='nearest'` for the other values, or ignore some with `ignore`"
     )

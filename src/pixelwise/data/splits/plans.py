@@ -257,7 +257,7 @@ def _kept_note(kept: list[list[int]], records: Sequence[Record]) -> str:
     more = f", with {amount(joined, 'related image')}" if joined else ""
     return (
         f"the folder's own {num_given} test images remain test images{more}; "
-        "--redraw draws them too"
+        "`redraw=True` draws them too"
     )
 
 

@@ -25,7 +25,7 @@ def require_new(out: Path, folds: int | None = None) -> list[Path]:
         OutputError: A file of that name exists; it could be a card that a person edited.
     """
     if out.suffix.lower() not in (".yaml", ".yml"):
-        raise ConfigError(f"--out must name a new card, such as split.yaml. Got {out}")
+        raise ConfigError(f"`out` must name a new card, such as split.yaml. Got {out}")
     targets = [out]
     if folds is not None and folds > 1:
         targets = [
@@ -34,7 +34,7 @@ def require_new(out: Path, folds: int | None = None) -> list[Path]:
     for target in targets:
         if target.exists():
             raise OutputError(
-                f"{target} must be new. It exists. Remove it, or choose another --out"
+                f"{target} must be new. It exists. Remove it, or choose another `out`"
             )
     return targets
 

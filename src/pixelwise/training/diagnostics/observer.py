@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from pixelwise.data.batches import Batch
 from pixelwise.data.sample import Sample, spread

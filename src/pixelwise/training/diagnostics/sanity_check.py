@@ -53,7 +53,7 @@ class SanityCheck:
         if not self.steps:
             return (
                 "the crops of an epoch must contain labeled pixels. All are ignored. Check the "
-                "ignore value (--ignore), or train on larger crops (--size)"
+                "ignore value (`ignore`), or train on larger crops (`size`)"
             )
         fall = (
             f"the loss of one batch went from {self.first:.4f} to {self.last:.4f} in {self.steps} "

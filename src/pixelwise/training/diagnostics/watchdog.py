@@ -67,7 +67,7 @@ CONSTANT_SHARE = 0.25
 MAX_TIMES_OWN_LEARNING_RATE = 20.0
 """Maximum ratio of the learning rate to the highest one tested for the architecture."""
 
-BALANCED = "--set training.class_weights=balanced"
+BALANCED = "`training.class_weights=balanced`"
 
 ALIEN = 1.5
 """Maximum difference between the means of validation and training images, in standard deviations of
@@ -161,14 +161,14 @@ class Watchdog:
             yield Problem(
                 "class-never-sampled",
                 f"no crop of the first epoch contained {', '.join(missed)}, although the training "
-                "masks do. Train on larger crops (--size) or on more images with it",
+                "masks do. Train on larger crops (`size`) or on more images with it",
             )
         if self._ignored_crops > IGNORED_CROPS * self.num_crops:
             yield Problem(
                 "ignored-crops",
                 f"{self._ignored_crops} of {self.num_crops} crops of the first epoch contain only "
-                "ignored pixels: nothing is learned from them. Train on larger crops (--size), or "
-                "check the ignore value (--ignore)",
+                "ignored pixels: nothing is learned from them. Train on larger crops (`size`), or "
+                "check the ignore value (`ignore`)",
             )
 
     def _losses(self, history: Sequence[dict[str, float]], fraction: float) -> Iterator[Problem]:
@@ -180,13 +180,13 @@ class Watchdog:
                 "learning-rate-too-high",
                 f"the training loss of the first epoch is {trained[0]:.3g}; random guessing gives "
                 f"{guessing:.2g}. The learning rate is too high: try a tenth of it "
-                "(--set training.learning_rate=...)",
+                "(`training.learning_rate=...`)",
             )
         elif len(history) > EPOCHS_OF_GRACE and trained[-1] > RISE * trained[0]:
             yield Problem(
                 "learning-rate-too-high",
                 f"the training loss has risen from {trained[0]:.4f} to {trained[-1]:.4f}. The "
-                "learning rate is too high: try a third of it (--set training.learning_rate=...)",
+                "learning rate is too high: try a third of it (`training.learning_rate=...`)",
             )
         elif (
             len(history) > EPOCHS_OF_GRACE
@@ -196,7 +196,7 @@ class Watchdog:
             yield Problem(
                 "loss-flat",
                 f"the training loss has not fallen in {len(history)} epochs ({trained[0]:.4f} to "
-                f"{trained[-1]:.4f}). Check with --sanity-check whether the model can fit the "
+                f"{trained[-1]:.4f}). Check with `sanity_check=True` whether the model can fit the "
                 "labels. If it can, try another learning rate",
             )
         best = min(range(len(validated)), key=validated.__getitem__)

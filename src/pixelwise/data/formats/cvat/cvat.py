@@ -149,7 +149,7 @@ class Cvat(Format):
                 raise MaskError(
                     f"{path} must contain shapes with an area: {', '.join(WITH_AREA)}. Got a "
                     f"{shape.kind} of {shape.label!r} on {entry.name!r}. Draw it as a polygon, or "
-                    "leave all such shapes out with --unexpected ignore"
+                    "leave all such shapes out with `unexpected='ignore'`"
                 )
 
     def refusal(self, content: MaskContent) -> str | None:
