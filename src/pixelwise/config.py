@@ -280,14 +280,12 @@ class AugmentationRecipe(_Section):
 
     @model_validator(mode="after")
     def _check_alone(self) -> Self:
-        if self.transform is not None:
-            fields = type(self).model_fields
-            names = [name for name in fields if self.is_on(name) and name not in KEPT]
-            if names:
-                raise ValueError(
-                    "a callable augmentation replaces the entries of the recipe except scale. Got "
-                    f"{', '.join(names)} as well. Remove them, or the callable"
-                )
+        names = [] if self.transform is None else sorted(self.entries_on.difference(KEPT))
+        if names:
+            raise ValueError(
+                "a callable augmentation replaces the entries of the recipe except scale. Got "
+                f"{', '.join(names)} as well. Remove them, or the callable"
+            )
         return self
 
     def is_on(self, name: str) -> bool:
@@ -396,9 +394,7 @@ def with_values(recipe: Recipe, values: dict[str, Any], origin: str) -> Recipe:
         section, _, name = key.partition(".")
         content[section][name] = value
     lengths = {"training.epochs", "training.minutes"}
-    if (
-        len(given.keys() & lengths) == 1
-    ):  # epochs and minutes exclude each other: the given one replaces the other
+    if len(given.keys() & lengths) == 1:  # only one of them is allowed: it replaces the other
         (other,) = lengths - given.keys()
         content["training"][other.partition(".")[2]] = None
     return validated(Recipe, content, origin)
