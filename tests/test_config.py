@@ -91,7 +91,7 @@ def test_overrides_hold_yaml_values(override, section, key, value):
         ("training.zzz=3", r"training\.zzz must be a known key\. Known: epochs, minutes"),
         ("training.epochs=0", r"training\.epochs: .*greater than or equal to 1\. Got 0"),
         ("training.epochs=many", r"training\.epochs: .*integer.* Got 'many'"),
-        ("training.optimizer=sgd", r"'adam' or 'adamw'\. Got 'sgd'"),
+        ("training.freeze=all", r"'none' or 'encoder'\. Got 'all'"),
         ("training.size=[0, 4]", r"training\.size\.0.* Got 0"),
         ("training.epochs", r"`overrides` must be section\.key=value\. Got 'training\.epochs'"),
         ("epochs=3", r"`overrides` must be section\.key=value\. Got 'epochs=3'"),
