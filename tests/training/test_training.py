@@ -318,7 +318,7 @@ def one_epoch(tmp_path_factory):
 
 
 def test_resume_without_a_run_says_what_is_missing(tmp_path):
-    with pytest.raises(ModelFileError, match="--resume needs"):
+    with pytest.raises(ModelFileError, match="`resume=True` needs"):
         train(out=tmp_path / "nothing", resume=True)
 
 
