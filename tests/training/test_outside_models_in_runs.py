@@ -172,7 +172,7 @@ def test_a_file_whose_class_is_not_imported_says_which_import_is_missing(nets, r
             load_model(run)
         message = str(refusal.value)
         assert f"{run / 'model.safetensors'} cannot be loaded" in message
-        assert "import my_nets in Python, or --import my_nets on the command line" in message
+        assert "import my_nets" in message
         assert "Or give its class: model=" in message
         assert "\n" not in message
         assert "my_nets" not in sys.modules  # a file does not import
@@ -248,7 +248,7 @@ def test_the_verbs_take_import(nets, data, run_cli, monkeypatch, tmp_path):
         forget(monkeypatch)
         code, out, err = run_cli(*words, "--device", "cpu")
         assert code == 1
-        assert "--import my_nets on the command line" in err
+        assert "--import my_nets" in err
         assert err.splitlines()[-1].startswith("error: ")
         code, out, err = run_cli(*words, *options)
         assert code == 0, err
@@ -277,4 +277,4 @@ def test_a_new_process_needs_the_import_and_no_more(nets, data, runs, tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
-    assert "--import my_nets on the command line" in done.stderr
+    assert "--import my_nets" in done.stderr

@@ -86,6 +86,6 @@ def _advice(name: str, defined_in: str | None) -> str:
             f"it in {module}"
         )
     return (
-        f"Import its module first: import {module} in Python, or --import {module} on the command "
-        f"line. Or give its class: model={own}"
+        f"Import its module first: import {module}, or `imports=['{module}']`. Or give its class: "
+        f"model={own}"
     )
