@@ -346,7 +346,7 @@ class Cell(torch.nn.Module):
 def test_a_class_is_found_by_its_path_only_if_it_is_imported():
     assert find_builder(f"{__name__}:Halving") is Halving
     assert "colorsys" not in sys.modules or sys.modules.pop("colorsys")
-    with pytest.raises(ConfigError, match="`imports=.'colorsys'.`"):
+    with pytest.raises(ConfigError, match=r"`imports=.'colorsys'.`"):
         find_builder("colorsys:Net")
     assert "colorsys" not in sys.modules
 
@@ -354,7 +354,7 @@ def test_a_class_is_found_by_its_path_only_if_it_is_imported():
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("not_imported:Net", "import not_imported in Python, or --import not_imported"),
+        ("not_imported:Net", "Import its module first: import not_imported, or `imports="),
         (
             f"{__name__}:Nothing",
             "is imported and does not define it. Give its class: model=Nothing",
@@ -377,7 +377,7 @@ def test_a_comparison_takes_the_path_of_a_class_with_arguments():
     (candidate,) = parse_candidates(f"{__name__}:Halving(width=3)", Recipe())
     assert candidate.recipe.model.name == f"{__name__}:Halving"
     assert candidate.recipe.model.arguments == {"width": 3}
-    with pytest.raises(ConfigError, match="`imports=.'not_imported'.`"):
+    with pytest.raises(ConfigError, match=r"`imports=.'not_imported'.`"):
         parse_candidates("unet,not_imported:Net", Recipe())
 
 
