@@ -48,7 +48,7 @@ def test_a_split_shows_every_name_as_it_is(capsys, monkeypatch):
     plan = SimpleNamespace(divisions=({"train": part},))
     console.print_split(plan, NAMES)
     out = capsys.readouterr().out
-    assert all(f"showing {name}" in out for name in NAMES)
+    assert all(f"with {name}" in out for name in NAMES)
 
 
 class Terminal(io.StringIO):

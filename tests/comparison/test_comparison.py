@@ -323,7 +323,7 @@ def test_a_run_of_other_classes_is_listed_with_its_error(data, twice, tmp_path, 
     ("arguments", "error", "match"),
     [
         ({"models": "unet-elv", "epochs": 1}, UnknownNameError, "Did you mean"),
-        ({"models": TINY}, ConfigError, "one budget"),
+        ({"models": TINY}, ConfigError, "a budget"),
         ({"models": TINY, "epochs": 1, "minutes": 1}, ConfigError, "Got both"),
         ({"models": TINY, "epochs": 0}, ConfigError, "training.epochs"),
         ({"models": TINY, "epochs": 1, "seeds": 0}, ConfigError, "seeds"),

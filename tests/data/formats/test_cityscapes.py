@@ -143,4 +143,4 @@ def test_other_classes_cannot_be_written():
     content = MaskContent(
         ClassMap.build(("road", "tree")), "multiclass", has_ignored=False, is_soft=False
     )
-    assert "'tree' is not one" in formats.create("cityscapes").refusal(content)
+    assert "not 'tree'" in formats.create("cityscapes").refusal(content)

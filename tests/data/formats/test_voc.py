@@ -116,7 +116,7 @@ def test_class_names_are_those_of_labelme_s_export(tmp_path, pair):
 def test_names_that_stand_twice_are_refused_with_the_file(tmp_path, pair):
     pair(tmp_path, "a", [[0, 1]])
     (tmp_path / "class_names.txt").write_text("cat\ncat\n")
-    with pytest.raises(ConfigError, match=r"class_names\.txt.*differ"):
+    with pytest.raises(ConfigError, match=r"class_names\.txt.*unique"):
         open_dataset(tmp_path)
 
 
