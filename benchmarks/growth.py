@@ -96,7 +96,7 @@ def opening(scratch: Path) -> Work:  # noqa: ARG001
 
 
 def reading(scratch: Path) -> Work:  # noqa: ARG001
-    """What a training does but for computing: decode all, measure, look, one epoch of batches."""
+    """A training run without computing: decode all, measure, check, one epoch of batches."""
     from pixelwise.config import Recipe
     from pixelwise.data.dataset import open_dataset
     from pixelwise.doctor.quick_check import QuickCheck

@@ -43,7 +43,7 @@ NOISES = 3
 
 NAME = "guard"
 TRAINING_EPOCHS = 3
-"""Of each training; the first one does not count."""
+"""Of each training run; the first one does not count."""
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def articles_loop(folder: Path) -> Work:
 
 
 def our_opening(folder: Path, budget_bytes: float | None = None) -> Work:
-    """What a training does before anything else: open the folder and take every sample."""
+    """What a training run does before anything else: open the folder and take every sample."""
 
     def work() -> int:
         dataset = open_dataset(folder)

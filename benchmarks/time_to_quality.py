@@ -13,9 +13,9 @@ the time given. No peer: SMP's Unet-resnet34 in a plain loop takes hours on two 
 has its images per second.
 
 The clock starts before the first step and stops at the end of the epoch, validation included; what
-comes before (importing, decoding) is left out for all. Every training is a process of its own, and
-contestants take turns. Seeds make the spread; where a run never gets there, no mean is given. What
-is set beside the defaults is in the JSON file and below, in RACES.
+comes before (importing, decoding) is left out for all. Every training run is a process of its own,
+and contestants take turns. The spread is over seeds; no mean is given if a run never reaches the
+target. Settings other than the defaults are in the JSON file and below, in RACES.
 """
 
 from __future__ import annotations

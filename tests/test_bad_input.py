@@ -222,9 +222,9 @@ def test_a_model_file_cut_or_of_another_kind(refused, dataset, model, tmp_path, 
     assert not (tmp_path / "o").exists()
 
 
-def test_a_model_file_that_is_not_there(refused, dataset, tmp_path):
+def test_a_missing_model_file_is_an_error(refused, dataset, tmp_path):
     line = refused("evaluate", tmp_path / "none.safetensors", dataset)
-    assert f"{tmp_path / 'none.safetensors'} is none" in line
+    assert f"{tmp_path / 'none.safetensors'} is neither" in line
 
 
 def test_a_dataset_with_other_classes_than_the_model(
@@ -356,7 +356,7 @@ def test_a_run_is_never_written_over_and_a_cut_checkpoint_is_named(refused, run_
     run = tmp_path / "run"
     assert run_cli("train", dataset, "--out", run, *FAST)[0] == 0
     before = tree(run)
-    assert f"{run} holds a run" in refused("train", dataset, "--out", run, *FAST)
+    assert f"{run} contains a run" in refused("train", dataset, "--out", run, *FAST)
     assert tree(run) == before
     checkpoint = run / "last.ckpt"
     checkpoint.write_bytes(before["last.ckpt"][: len(before["last.ckpt"]) // 2])
@@ -367,7 +367,7 @@ def test_a_run_is_never_written_over_and_a_cut_checkpoint_is_named(refused, run_
         name: before[name] for name in before if name != "last.ckpt"
     }
     shutil.rmtree(run)
-    assert f"{run} holds no recipe.yaml" in refused("train", "--resume", "--out", run)
+    assert f"{run} contains no recipe.yaml" in refused("train", "--resume", "--out", run)
 
 
 def test_wrong_options_name_the_value(refused, dataset, model, tmp_path):

@@ -93,7 +93,7 @@ def test_the_exit_status_says_whether_a_ratio_is_worse(guard, capsys, now, statu
         ({"machine": "x86_64", "threads": 2, "instructions": ["avx2"]}, "cores None then, 2 now"),
     ],
 )
-def test_ratios_of_another_kind_of_machine_fail_nothing_and_it_is_said(guard, capsys, there, said):
+def test_ratios_of_another_kind_of_machine_only_cause_a_note(guard, capsys, there, said):
     content = stored(guard, 1.0, machine=there)
     assert guard.report({"training": ratio_of(guard, 9.0)}, content, HERE) == 0
     assert said in capsys.readouterr().out
@@ -141,7 +141,7 @@ def test_what_was_stored_is_held_against_until_it_is_stored_again(measured):
     assert run() == 0
 
 
-def test_storing_some_keeps_the_others_of_the_same_machine_alone(measured):
+def test_storing_some_measurements_keeps_the_others_of_the_machine(measured):
     run, ratios, target = measured
     run("--store")
     ratios.update(fast=0.5, slow=7.0)

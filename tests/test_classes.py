@@ -37,8 +37,8 @@ def test_the_ground_is_called_background_or_the_first_of_classes_without_names(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"names": ("a", "b", "a")}, "names must differ. Got a twice"),
-        ({"names": ("a", "b"), "values": (3, 3)}, "values must differ. Got 3 twice"),
+        ({"names": ("a", "b", "a")}, "names must be unique. Got a twice"),
+        ({"names": ("a", "b"), "values": (3, 3)}, "values must be unique. Got 3 twice"),
         ({"names": ("a", "b"), "values": (0, 255)}, r"class or ignored, not both. Got \[255\]"),
         ({"names": ("a", "b"), "colors": ((0, 0, 0),)}, "Got 2, 1 and 2"),
         ({"names": ("a", "b"), "values": (1,)}, "Got 2, 2 and 1"),

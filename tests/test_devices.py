@@ -1,4 +1,4 @@
-"""What a training sets on the processor is given back, and only the command line keeps memory."""
+"""A training run restores processor settings, and only the command line keeps freed memory."""
 
 import ctypes
 
@@ -68,7 +68,7 @@ def test_a_default_dtype_of_double_does_not_hide_it():
         torch.set_default_dtype(torch.float32)
 
 
-def test_training_from_python_leaves_the_allocator_alone(loaded):
+def test_training_from_python_does_not_change_the_allocator(loaded):
     with processor_for_training():
         pass
     assert loaded == []

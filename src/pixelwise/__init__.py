@@ -1,4 +1,4 @@
-"""pixelwise: a folder of labeled images in, a segmentation model that can be trusted out.
+"""pixelwise: trains a semantic-segmentation model from a folder of labeled images.
 
 The public names are loaded when they are first used, so that ``import pixelwise`` and
 ``pixelwise --help`` need no torch.

@@ -84,7 +84,7 @@ class ClassMap(BaseModel):
             entries = getattr(self, what)
             repeated = sorted({str(entry) for entry in entries if entries.count(entry) > 1})
             if repeated:
-                raise ValueError(f"class {what} must differ. Got {', '.join(repeated)} twice")
+                raise ValueError(f"class {what} must be unique. Got {', '.join(repeated)} twice")
         if not len(self.names) == len(self.colors) == len(self.values):
             raise ValueError(
                 f"names, colors and values must have equal lengths. Got {len(self.names)}, "

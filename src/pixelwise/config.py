@@ -1,4 +1,4 @@
-"""The recipe: all settings of a training, as validated YAML.
+"""The recipe: all settings of a training run, as validated YAML.
 
 ``None`` means "chosen from the data and the machine". The chosen values are written into the recipe
 of the run, which is a valid recipe itself.
@@ -63,13 +63,13 @@ class _ResizePolicy(BaseModel):
 
 
 class ShortestSide(_ResizePolicy):
-    """Resize without distortion so that the shorter side has this number of pixels."""
+    """Resizes without distortion so that the shorter side has this number of pixels."""
 
     shortest_side: Positive
 
 
 class Letterbox(_ResizePolicy):
-    """Resize without distortion to fit into height and width, with ignored padding."""
+    """Resizes without distortion to fit into height and width, with ignored padding."""
 
     letterbox: Size
 
@@ -168,7 +168,7 @@ class TrainingRecipe(_Section):
         optimizer: ``adam`` or ``adamw``.
         learning_rate: Peak learning rate of the schedule.
         betas: Adam's decay factors. A second factor of 0.95 instead of the usual 0.999 adapts
-            faster in short trainings.
+            faster in short training runs.
         weight_decay: Weight decay of ``adamw``.
         warmup: Fraction of the training for the linear warm-up.
         freeze_batchnorm_from: Fraction of the training after which BatchNorm is frozen and uses its
@@ -219,7 +219,7 @@ class AugmentationRecipe(_Section):
 
     Attributes:
         orientation: ``fixed`` for text and digits; ``mirrored`` (left and right) for photographs;
-            ``free`` (both flips and quarter turns) for pictures from above or through a microscope.
+            ``free`` (both flips and rotations by 90°) for images from above or from a microscope.
         scale: Smallest and largest factor by which a crop is zoomed.
         brightness: Maximum shift, as a fraction of the image's standard deviation.
         contrast: Maximum relative change of the contrast.
@@ -238,7 +238,7 @@ class AugmentationRecipe(_Section):
 
 
 class Recipe(_Section):
-    """All settings of a training, in four sections."""
+    """All settings of a training run, in four sections."""
 
     data: DataRecipe = Field(default_factory=DataRecipe)
     model: ModelRecipe = Field(default_factory=ModelRecipe)

@@ -223,8 +223,8 @@ processes that measure at the same time do not lose what the others have written
 class Machine:
     """A device with its stored measurements.
 
-    Measurements are stored in the cache folder, so that a later training on a busy machine makes
-    the same choices as one on an idle machine.
+    Measurements are stored in the cache folder, so that a later training run on a busy machine
+    makes the same choices as one on an idle machine.
 
     Attributes:
         device: The device.

@@ -1,4 +1,4 @@
-"""Write files and folders atomically: to a temporary path first, then renamed."""
+"""Writes files and folders atomically: to a temporary path first, then renamed."""
 
 from __future__ import annotations
 
@@ -104,7 +104,9 @@ def folder_written_aside(target: Path) -> Iterator[Path]:
         OutputError: ``target`` is not empty, the disk is full, or its folder is not writable.
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise OutputError(f"{target} must be new or empty. It holds files. Choose another folder")
+        raise OutputError(
+            f"{target} must be new or empty. It contains files. Choose another folder"
+        )
     parent = target.absolute().parent
     make_folder(parent)
     try:
@@ -166,7 +168,7 @@ def _output_error(target: Path, error: OSError) -> OutputError:
         errno.EACCES: "The folder must be writable: change permissions, or choose another --out",
         errno.EPERM: "The folder must be writable: change permissions, or choose another --out",
         errno.EROFS: "The disk is read-only: choose another folder with --out",
-        errno.EEXIST: "A file has that name: remove it, or choose another --out",
+        errno.EEXIST: "A file with that name exists: remove it, or choose another --out",
         errno.ENOTDIR: "A file exists where a folder is needed: choose another --out",
     }.get(error.errno or 0, "Choose another place with --out")
     return OutputError(f"cannot write {target}: {error.strerror or error}. {advice}")

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-NOTHING_YET = (
-    "interrupted before the first step of a training: nothing of it was trained yet, and nothing "
-    "was written"
-)
-"""Message for a training that was interrupted before anything was saved."""
+NOTHING_YET = "interrupted before the first training step; nothing was trained or written"
+"""Message for a training run that was interrupted before anything was saved."""
 
-RUN_AS_BEFORE = (
-    "interrupted before the first step of a training: nothing more was trained yet, and the run is "
-    "unchanged"
-)
+RUN_AS_BEFORE = "interrupted before the first resumed step; the run is unchanged"
 """Message for a resumed run that was interrupted before its first step."""
 
 

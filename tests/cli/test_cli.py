@@ -335,7 +335,7 @@ def test_an_interrupt_exits_with_130_without_a_traceback(run, monkeypatch, multi
 PHASES = [
     "train.open_as_in", "train.plan", "train._require_sanity", "train.Trainer",
 ]  # fmt: skip
-"""What a training does before anything of it is kept."""
+"""What a training run does before anything of it is kept."""
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -358,7 +358,7 @@ def test_control_c_before_the_first_step_says_that_nothing_was_written(
     code, out, err = run("train", multiclass[1], *arguments)
     assert (code, out) == (130, "")
     last = err.splitlines()[-1]
-    assert "nothing of it was trained yet, and nothing was written" in last
+    assert "nothing was trained or written" in last
     assert "Traceback" not in err
     assert not (tmp_path / "run").exists()
 
@@ -373,7 +373,7 @@ def test_control_c_while_torch_is_loaded_says_the_same(run, monkeypatch, multicl
     monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
     code, _, err = run("train", multiclass[1])
     assert code == 130
-    assert "nothing was written" in err.splitlines()[-1]
+    assert "nothing was trained or written" in err.splitlines()[-1]
 
 
 def test_control_c_before_the_first_step_of_a_run_that_is_kept_says_how_to_resume(

@@ -23,7 +23,7 @@ def holds(pixels, color, *, at_least, within=3):
     return (np.abs(pixels - color) <= within).all(-1).sum() >= at_least
 
 
-def test_samples_of_index_masks_are_drawn_and_the_augmentation_is_told(
+def test_samples_of_index_masks_are_drawn_with_an_augmentation_note(
     run_cli, make_index_dataset, tmp_path
 ):
     data = make_index_dataset(tmp_path / "data", size=(40, 50), ignored=255)

@@ -48,7 +48,7 @@ def test_a_finished_run_is_only_named(tmp_path, make_model_file):
         assert entry.run == text
 
 
-def test_a_folder_called_as_a_model_does_not_hide_it(tmp_path, monkeypatch):
+def test_a_folder_named_like_a_model_does_not_hide_the_model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "unet").mkdir()
     (entry,) = parsed("unet")
@@ -77,5 +77,5 @@ def test_what_cannot_be_understood_is_refused_with_what_to_write(text, error, ma
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path):
-    with pytest.raises(ModelFileError, match=r"holds none"):
+    with pytest.raises(ModelFileError, match=r"contains none"):
         parsed([tmp_path])

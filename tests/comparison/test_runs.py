@@ -1,4 +1,4 @@
-"""Reports without a training: a run's page is made again, and runs are put side by side."""
+"""Reports without a training run: a run's page is made again, and runs are put side by side."""
 
 import dataclasses
 import json
@@ -56,7 +56,7 @@ def words_of(page):
     return re.sub(r"<h2>Data</h2>.*?</dl>", "", text, flags=re.DOTALL)
 
 
-def test_a_report_written_again_says_what_the_training_said(run, runs):
+def test_a_rewritten_report_repeats_the_warnings_of_the_training(run, runs):
     expected = words_of(run / "report.html").replace(str(runs[0]), str(run))
     (run / "report.html").write_text("lost")
     written = report_run(run, device="cpu")
@@ -134,7 +134,7 @@ def test_data_that_have_moved_are_named_on_the_spot(run, data, tmp_path):
     assert report_run(run, data=data, device="cpu").metrics.images == 4
 
 
-def test_data_that_have_changed_since_are_said(run, data, tmp_path):
+def test_the_report_notes_that_the_data_have_changed(run, data, tmp_path):
     other = shutil.copytree(data, tmp_path / "data")
     (other / "val" / "masks" / "000.png").write_bytes(
         (other / "val" / "masks" / "001.png").read_bytes() + b"\0"
@@ -147,7 +147,7 @@ def test_data_that_have_changed_since_are_said(run, data, tmp_path):
 @pytest.mark.parametrize("missing", ["model.safetensors", "recipe.yaml"])
 def test_a_folder_that_is_no_run_is_refused_in_one_line(run, missing, run_cli):
     (run / missing).unlink()
-    with pytest.raises(ModelFileError, match=f"holds no {missing}"):
+    with pytest.raises(ModelFileError, match=f"contains no {missing}"):
         report_run(run)
     code, out, err = run_cli("report", run)
     assert (code, out) == (1, "")

@@ -71,7 +71,7 @@ def test_a_card_beside_the_data_says_where_it_lies(tmp_path, make_index_dataset)
         assert open_dataset(path).class_map.names == ("a", "b", "c")
 
 
-def test_a_card_may_give_the_ignore_value_alone(tmp_path, make_index_dataset):
+def test_a_card_may_contain_only_the_ignore_value(tmp_path, make_index_dataset):
     make_index_dataset(tmp_path, num_classes=3, ignored=200)
     write_card(tmp_path, ignore=[200])
     dataset = open_dataset(tmp_path)
@@ -83,7 +83,7 @@ def test_a_card_may_give_the_ignore_value_alone(tmp_path, make_index_dataset):
     ("card", "message"),
     [
         ({"clases": ["a"]}, r"dataset\.yaml: clases .*Did you mean 'classes'"),
-        ({"classes": ["a", "a"]}, r"dataset\.yaml.*names must differ. Got a twice"),
+        ({"classes": ["a", "a"]}, r"dataset\.yaml.*names must be unique. Got a twice"),
         ({"classes": ["a", "b"], "ignore": [1]}, r"class or ignored, not both\. Got \[1\]"),
         ({"classes": [{"name": "a", "color": [0, 300, 0]}]}, r"dataset\.yaml.*255.*Got 300"),
         ({"classes": ["a", {"name": "b", "value": 10**20}]}, r"dataset\.yaml: classes.*Got 1000"),
@@ -155,7 +155,7 @@ def test_another_seed_draws_another_split():
     assert draws[0] != draws[2]
 
 
-def test_a_drawn_split_leaves_the_generators_of_others_alone():
+def test_drawing_a_split_does_not_change_global_random_generators():
     random.seed(5)
     expected = random.random()
     random.seed(5)
@@ -180,7 +180,7 @@ def test_given_splits_are_kept_and_only_a_missing_validation_is_drawn():
 def test_a_folder_may_hold_one_split_only(tmp_path, make_index_dataset):
     dataset = open_dataset(make_index_dataset(tmp_path, splits=("test",)))
     assert len(dataset.split("test")) == len(dataset.split("all")) == 6
-    with pytest.raises(DataError, match=r"split 'val'\. It holds only test"):
+    with pytest.raises(DataError, match=r"split 'val'\. It contains only test"):
         dataset.split("val")
     with pytest.raises(ConfigError, match=r"train, val, test or all\. Got 'dev'"):
         dataset.split("dev")
@@ -289,7 +289,7 @@ def test_other_faults_are_counted_beside_the_first(tmp_path, make_index_dataset)
         open_dataset(tmp_path)
 
 
-def test_one_fault_alone_is_said_as_ever(tmp_path, make_index_dataset):
+def test_a_single_problem_has_the_usual_message(tmp_path, make_index_dataset):
     make_index_dataset(tmp_path, num_images=9)
     (tmp_path / "masks/004.png").unlink()
     with pytest.raises(DataError, match=r"Add the mask, or move the image elsewhere$"):
@@ -297,7 +297,7 @@ def test_one_fault_alone_is_said_as_ever(tmp_path, make_index_dataset):
 
 
 @pytest.mark.parametrize("key", DatasetCard.model_fields)
-def test_an_empty_entry_of_a_card_is_as_if_it_were_not_there(tmp_path, key, make_index_dataset):
+def test_an_empty_entry_of_a_card_equals_a_missing_one(tmp_path, key, make_index_dataset):
     make_index_dataset(tmp_path)
     without = open_dataset(tmp_path)
     (tmp_path / "dataset.yaml").write_text(f"{key}:\n")

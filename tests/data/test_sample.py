@@ -397,7 +397,7 @@ def test_a_tiff_where_zero_is_white_is_read_as_it_looks(tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path / "gray.tif")[..., 0], 255 - GRAY)
 
 
-def test_reading_in_threads_leaves_the_warning_filters_alone(tmp_path, monkeypatch):
+def test_reading_in_threads_does_not_change_warning_filters(tmp_path, monkeypatch):
     for name in ("a", "b"):
         np.save(tmp_path / f"{name}.npy", GRAY)
     inside = {name: threading.Event() for name in "ab"}

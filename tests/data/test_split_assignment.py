@@ -155,7 +155,7 @@ def test_a_class_of_three_images_is_in_each_of_three_equal_parts():
         assert {parts[4], parts[30], parts[50]} == {0, 1, 2}
 
 
-def test_a_large_group_goes_where_there_is_room_for_it():
+def test_a_large_group_goes_to_a_split_with_enough_room():
     groups = groups_of([60, *[1] * 40])
     parts = deal(groups, (0.7, 0.15, 0.15), 0)
     assert parts[0] == 0

@@ -31,7 +31,7 @@ def test_lists_that_are_right_give_no_finding(listed):
     assert examination.num_images == {"train": 6, "val": 6}
 
 
-def test_each_listed_file_that_is_missing_is_said(listed):
+def test_each_missing_listed_file_is_a_finding(listed):
     for name in ("a/000", "b/003"):
         (listed / "train" / f"{name}.png").unlink()
     found, examination = found_in(listed)
@@ -40,14 +40,14 @@ def test_each_listed_file_that_is_missing_is_said(listed):
     assert examination.num_images == {"train": 4, "val": 6}
 
 
-def test_an_image_that_two_lists_name_is_said(listed):
+def test_an_image_in_two_lists_is_a_finding(listed):
     lines = (listed / "val.txt").read_text()
     (listed / "val.txt").write_text(f"{lines}\ntrain/a/000.png train/b/000.png")
     found, _ = found_in(listed)
     assert "train/a/000.png" in found["listed-twice"].details[0]
 
 
-def test_each_image_of_no_split_is_said_where_others_have_one(tmp_path):
+def test_images_without_a_split_are_findings_if_others_have_one(tmp_path):
     made, folder = make_clean(tmp_path / "made"), tmp_path / "data"
     folder.mkdir()
     for split, name in (("train", "train"), ("val", "extra")):

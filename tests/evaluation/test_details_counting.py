@@ -157,7 +157,7 @@ def test_where_a_worker_is_killed_this_process_continues(start):
     assert killed
 
 
-def test_where_the_system_allows_no_process_this_one_counts(start, monkeypatch):
+def test_without_worker_processes_this_process_counts(start, monkeypatch):
     start(0)
     expected = detailed("multiclass").to_json()
     start(2)
@@ -193,7 +193,9 @@ from test_details_counting import samples_of
 from pixelwise.classes import ClassMap, numbered_names
 from pixelwise.evaluation import details_counting
 from pixelwise.evaluation.evaluate import evaluate_samples
-import multiprocessing, time
+import multiprocessing, signal, time
+# A shell that starts the tests in the background has SIGINT ignored, which children inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 details_counting.num_workers = lambda *_: 2
 predictor = predictor_of(ClassMap.build(numbered_names(3)))
 

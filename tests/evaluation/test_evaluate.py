@@ -294,7 +294,7 @@ def test_a_split_that_is_not_there_is_refused_with_those_that_are(tmp_path):
     dataset, _ = open_for_model(predictor, tmp_path)
     with pytest.raises(DataError, match="val") as refusal:
         evaluate(predictor, dataset, "test")
-    assert "It holds only val. Choose val, or all" in str(refusal.value)
+    assert "It contains only val. Choose val, or all" in str(refusal.value)
 
 
 def test_unnamed_classes_are_read_with_the_class_map_of_the_model(tmp_path):

@@ -212,9 +212,7 @@ def test_what_cannot_be_is_refused_in_one_line(folder, run, tmp_path, arguments,
     assert not (tmp_path / "out").exists()
 
 
-def test_folds_look_at_every_image_with_a_model_that_has_not_seen_it(
-    tmp_path, run_cli, make_model_file
-):
+def test_folds_review_each_image_with_a_model_not_trained_on_it(tmp_path, run_cli, make_model_file):
     data, run, out = tmp_path / "digits", tmp_path / "run", tmp_path / "out"
     write_digits(data, num_train=6, num_val=2, options=DigitOptions(num_classes=2))
     dataset = open_dataset(data)

@@ -45,7 +45,7 @@ def test_results_and_errors_come_back():
 
 
 @pytest.mark.parametrize("death", [die, die_while_writing])
-def test_the_death_of_a_worker_is_an_error_and_no_wait_for_ever(death):
+def test_a_dead_worker_is_an_error_instead_of_a_hang(death):
     with worker_processes(2, begin, ()) as pool, pytest.raises(BrokenProcessPool):
         pool.submit(death).result(60)
     assert not multiprocessing.active_children()

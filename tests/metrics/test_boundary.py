@@ -89,7 +89,7 @@ def test_the_surface_dice_equals_distances_by_brute_force():
         assert found[index] == pytest.approx(hits / (len(edges[0]) + len(edges[1])))
 
 
-def test_the_trimap_counts_the_pixels_near_a_change_of_class_alone():
+def test_the_trimap_counts_only_pixels_near_a_class_border():
     mask, prediction = blobs(6), blobs(7, ignored=False)
     edges = np.argwhere(class_edges(mask))
     places = np.argwhere(mask != IGNORED)

@@ -117,10 +117,10 @@ def drawn_images(num_images, num_pixels, rng):
         yield 2 * logits, target.astype(np.uint8), f"image{number}"
 
 
-@pytest.mark.parametrize("in_all", [2000, 200_000])
-def test_the_temperature_does_not_hang_on_the_order_of_the_images(in_all):
+@pytest.mark.parametrize("max_total", [2000, 200_000])
+def test_the_temperature_does_not_hang_on_the_order_of_the_images(max_total):
     images = list(drawn_images(12, 1500, np.random.default_rng(5)))
-    fits = [TemperatureFit(per_image=1000, in_all=in_all) for _ in range(2)]
+    fits = [TemperatureFit(per_image=1000, max_total=max_total) for _ in range(2)]
     for forward, backward in zip(images, images[::-1], strict=True):
         add_to(fits[0], *forward)
         add_to(fits[1], *backward)
@@ -129,12 +129,12 @@ def test_the_temperature_does_not_hang_on_the_order_of_the_images(in_all):
 
 
 def test_no_more_pixels_than_the_budget_are_kept():
-    fit = TemperatureFit(per_image=1000, in_all=3000)
+    fit = TemperatureFit(per_image=1000, max_total=3000)
     for image in drawn_images(40, 1000, np.random.default_rng(6)):
         add_to(fit, *image)
-        assert sum(map(len, fit._lots)) <= 6000
+        assert sum(map(len, fit._keys)) <= 6000
     fit.temperature()
-    assert sum(map(len, fit._lots)) == 3000
+    assert sum(map(len, fit._keys)) == 3000
 
 
 def test_the_error_that_a_temperature_leaves_is_measured():

@@ -47,7 +47,7 @@ def test_each_class_is_counted_as_scikit_learn_counts_it():
 
 
 @pytest.mark.parametrize("num_classes", [2, 14, 15, 16, 17, 200])
-def test_few_and_many_classes_are_counted_alike(num_classes):
+def test_counts_are_exact_for_few_and_many_classes(num_classes):
     rng = np.random.default_rng(num_classes)
     mask, prediction = ids(rng, (40, 33), num_classes, 0.3), ids(rng, (40, 33), num_classes)
     labeled = mask != IGNORED
@@ -55,7 +55,7 @@ def test_few_and_many_classes_are_counted_alike(num_classes):
     assert np.array_equal(counted([(prediction, mask)], num_classes).counts, expected)
 
 
-def test_ignored_pixels_count_nowhere_whatever_is_predicted_there():
+def test_predictions_at_ignored_pixels_never_count():
     mask = np.array([[0, IGNORED], [1, IGNORED]], np.uint8)
     expected = np.array([[1, 0], [0, 1]])
     for guess in (0, 1, 7, IGNORED):

@@ -18,7 +18,7 @@ def counts_of(rng, quality, *, num_images=30, num_seeds=1, num_classes=3):
     return np.stack([hits, extra, missed, rest], axis=2)
 
 
-def test_the_better_model_is_first_and_the_others_are_told_apart_from_it():
+def test_the_best_model_is_first_and_significance_is_relative_to_it():
     rng = np.random.default_rng(0)
     ranked = rank_models({"bad": counts_of(rng, 0.6), "good": counts_of(rng, 0.9)}, mean_iou)
     assert [entry.name for entry in ranked] == ["good", "bad"]

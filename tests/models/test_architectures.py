@@ -224,13 +224,13 @@ def test_every_bias_starts_at_zero(name):
 
 
 def dropouts(name):
-    """(chance, shape, number of convolutions before it) of every dropout that drops anything."""
+    """(probability, shape, number of convolutions before it) of every active dropout."""
     found, convolutions, before = [], 0, None
     for layer, shape in stages(name, (nn.Conv2d, nn.ReLU, nn.ELU, Dropout)):
         convolutions += isinstance(layer, nn.Conv2d)
-        if isinstance(layer, Dropout) and layer.chance:
+        if isinstance(layer, Dropout) and layer.probability:
             assert isinstance(before, (nn.ReLU, nn.ELU))  # what is dropped is activated
-            found.append((layer.chance, shape, convolutions))
+            found.append((layer.probability, shape, convolutions))
         before = layer
     return found
 

@@ -64,15 +64,17 @@ def test_a_convolution_starts_with_a_zero_bias(kernel_size):
     assert not convolution(4, 5, kernel_size, initialize=glorot_uniform).bias.any()
 
 
-@pytest.mark.parametrize("chance", [0.1, 0.2, 0.3, 0.5, 0.9])
-def test_dropout_zeroes_about_its_share_and_keeps_the_expectation(chance):
+@pytest.mark.parametrize("probability", [0.1, 0.2, 0.3, 0.5, 0.9])
+def test_dropout_zeroes_about_its_share_and_keeps_the_expectation(probability):
     torch.manual_seed(0)
-    dropped = Dropout(chance).train()(torch.ones(200_000))
-    spread = (chance * (1 - chance) / 200_000) ** 0.5
-    assert (dropped == 0).float().mean().item() == pytest.approx(chance, abs=5 * spread)
-    assert dropped.mean().item() == pytest.approx(1.0, abs=5 * spread / (1 - chance))
+    dropped = Dropout(probability).train()(torch.ones(200_000))
+    spread = (probability * (1 - probability) / 200_000) ** 0.5
+    assert (dropped == 0).float().mean().item() == pytest.approx(probability, abs=5 * spread)
+    assert dropped.mean().item() == pytest.approx(1.0, abs=5 * spread / (1 - probability))
     kept = dropped[dropped != 0]
-    torch.testing.assert_close(kept, torch.full_like(kept, 1 / (1 - chance)), rtol=1e-4, atol=0)
+    torch.testing.assert_close(
+        kept, torch.full_like(kept, 1 / (1 - probability)), rtol=1e-4, atol=0
+    )
 
 
 def test_dropout_draws_neighbors_independently():
@@ -103,7 +105,7 @@ def test_dropout_is_off_in_evaluation():
     assert torch.equal(Dropout(0.9).eval()(feature_map), feature_map)
 
 
-def test_a_chance_of_zero_drops_nothing():
+def test_a_probability_of_zero_drops_nothing():
     feature_map = torch.randn(3, 4)
     assert torch.equal(Dropout(0.0).train()(feature_map), feature_map)
 

@@ -83,7 +83,7 @@ def test_a_model_with_a_batch_obstacle_is_traced_for_a_fixed_number(name, argume
             torch.testing.assert_close(program(image), model(image), rtol=1e-5, atol=1e-6)
 
 
-def test_a_batch_obstacle_is_told_with_the_way_around_it():
+def test_the_error_of_a_batch_obstacle_names_the_workaround():
     model = create_model(SEGFORMER[0], 2, 3).eval()
     with pytest.raises(ConfigError, match=r"one image or several.*num_images=1") as refusal:
         trace_program(model, 3)

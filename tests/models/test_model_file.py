@@ -96,7 +96,7 @@ def test_a_loaded_model_is_ready_to_predict(saved):
     assert (model.name, model.in_channels, model.num_classes) == ("encoder-decoder", 2, 3)
 
 
-def test_a_model_in_channels_last_is_stored_alike(saved, tmp_path):
+def test_the_memory_format_does_not_change_the_model_file(saved, tmp_path):
     model = small_model().to(memory_format=torch.channels_last)
     save_model_file(tmp_path / "other.safetensors", model, card())
     assert (tmp_path / "other.safetensors").read_bytes() == saved.read_bytes()
@@ -134,12 +134,12 @@ def test_a_write_that_fails_keeps_the_old_file_and_leaves_no_other(saved, monkey
 def test_a_file_that_was_cut_is_refused(saved, share):
     content = saved.read_bytes()
     saved.write_bytes(content[: int(len(content) * share)])
-    assert "cut or of another kind" in refusal_of(saved)
+    assert "truncated or of another type" in refusal_of(saved)
 
 
 def test_a_file_with_a_tail_is_refused(saved):
     saved.write_bytes(saved.read_bytes() + b"more")
-    assert "cut or of another kind" in refusal_of(saved)
+    assert "truncated or of another type" in refusal_of(saved)
 
 
 @pytest.mark.parametrize("metadata", [None, {"format": "pt"}])
@@ -170,7 +170,7 @@ def test_a_file_of_a_newer_pixelwise_is_refused_with_advice(saved):
 
 def test_a_file_of_the_first_version_says_to_train_again(saved):
     rewrite(saved, {"version": 1, "scores": None})
-    with pytest.raises(ModelFileError, match=r"Got 1, of an earlier pixelwise.*Train again"):
+    with pytest.raises(ModelFileError, match=r"Got version 1 of an earlier pixelwise.*Train again"):
         load_model_file(saved)
 
 

@@ -151,7 +151,7 @@ def test_logits_at_odd_sizes_are_the_crop_of_those_of_the_padded_image(name):
 
 @every_model
 @pytest.mark.parametrize("is_vertical", [False, True])
-def test_an_image_shifted_by_the_stride_gives_logits_shifted_alike(name, is_vertical):
+def test_shifting_an_image_by_the_stride_shifts_its_logits(name, is_vertical):
     """Only 16 px across, so that it is fast; in the middle, where no model sees the ends."""
     model = shared(name)
     if model.sees_px is None:
@@ -264,7 +264,7 @@ def test_a_single_image_of_any_size_can_be_trained_on(name, size):
 
 
 @every_model
-def test_evaluation_leaves_the_weights_and_statistics_alone(name):
+def test_evaluation_changes_neither_weights_nor_statistics(name):
     model = fresh(name)
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
     with torch.no_grad():

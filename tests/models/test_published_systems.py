@@ -92,8 +92,8 @@ def test_each_switch_of_a3_changes_what_it_says_and_nothing_else(arguments, para
     )  # fmt: skip
     assert (nn.BatchNorm2d in kinds) == ("normalization" in arguments)
     assert (nn.ConvTranspose2d in kinds) == ("up" not in arguments)
-    chances = {layer.chance for layer in model.modules() if isinstance(layer, Dropout)}
-    assert max(chances) == arguments.get("dropout", 0.3)
+    probabilities = {layer.probability for layer in model.modules() if isinstance(layer, Dropout)}
+    assert max(probabilities) == arguments.get("dropout", 0.3)
     assert model(torch.zeros(1, 3, 17, 20)).shape == (1, 1, 17, 20)
 
 
@@ -105,7 +105,7 @@ def described(part):
             getattr(layer, "kernel_size", None),
             getattr(layer, "dilation", None),
             getattr(layer, "padding_mode", None),
-            getattr(layer, "chance", None),
+            getattr(layer, "probability", None),
             getattr(layer, "mode", None),
         )
         for layer in part.modules()
@@ -133,8 +133,8 @@ def a3_layers(
         kind = "_EvenConvolution" if side == 2 else "Conv2d"
         return (kind, (side, side), (1, 1), mode, None, None)
 
-    def block(chance):
-        dropped = ("Dropout", *bare, pytest.approx(chance), None)
+    def block(probability):
+        dropped = ("Dropout", *bare, pytest.approx(probability), None)
         return [convolved(3), *after, dropped, convolved(3), *after]
 
     shares = [dropout * (1 + level // 2) / (1 + (depth - 1) // 2) for level in range(depth)]
@@ -277,7 +277,7 @@ def test_the_weights_of_vgg16_with_normalization_go_into_segnets_encoder(monkeyp
 
 
 @pytest.mark.parametrize("way", ["indices", "nearest", "bed-of-nails", "transposed"])
-def test_a4s_network_differs_in_its_up_sampling_alone(way):
+def test_segnet_variants_differ_only_in_their_up_sampling(way):
     model = create_model("segnet-basic", 12, 3, unpool=way)
     extra = sum(4 * filters**2 + filters for filters in (512, 256, 128))
     assert num_parameters(model) == 5_464_140 + (extra if way == "transposed" else 0)

@@ -58,7 +58,7 @@ def test_memory_on_a_processor_holds_at_least_the_logits(make_model_file, tmp_pa
     assert logits_mb < measured < 1000
 
 
-def test_memory_that_cannot_be_measured_is_not_known(tmp_path, monkeypatch):
+def test_unmeasurable_memory_is_none(tmp_path, monkeypatch):
     image = np.zeros((8, 8, 3), np.uint8)
     assert peak_memory_mb(tmp_path / "model", image, torch.device("meta")) is None
 

@@ -128,9 +128,7 @@ def test_where_candidates_cannot_even_be_made_torch_continues():
     for _ in range(60):
         logits = auto(torch.zeros(SHAPE))
     assert torch.equal(logits, reference(torch.zeros(SHAPE)))
-    assert said == [
-        "other engines cannot be tried, torch continues: RuntimeError: no bfloat16 here"
-    ]
+    assert said == ["other engines cannot be tried; torch is used: RuntimeError: no bfloat16 here"]
 
 
 def test_each_batch_shape_has_its_own_choice_and_only_so_few_are_tried():
@@ -144,7 +142,7 @@ def test_each_batch_shape_has_its_own_choice_and_only_so_few_are_tried():
     assert [choice.shape for choice in auto.choices] == shapes[:-1]
 
 
-def test_without_candidates_torch_computes_and_nothing_is_said():
+def test_without_other_engines_torch_computes_without_a_note():
     auto, reference, _, said = auto_with()
     assert run_until_tried(auto, limit=100) is None
     assert (reference.num_calls, said) == (99, [])
@@ -177,7 +175,7 @@ def test_an_engine_that_decides_otherwise_later_is_given_up_and_torchs_answer_ta
     assert engine.num_calls == 2
     (line,) = said
     assert line.startswith("engine fake matched only 68.75 % of the pixels")
-    assert line.endswith("torch float32 continues")
+    assert line.endswith("torch float32 is used instead")
     assert checked.name == "torch float32"
 
 
@@ -188,15 +186,15 @@ def test_an_engine_that_fails_later_is_given_up_and_torchs_answer_taken():
     for _ in range(5):
         assert torch.equal(checked(torch.zeros(SHAPE)), reference(torch.zeros(SHAPE)))
     assert engine.num_calls == 2
-    assert said == ["engine fake failed: MemoryError. torch float32 continues"]
+    assert said == ["engine fake failed: MemoryError. torch float32 is used instead"]
 
 
-def test_images_of_ever_other_sizes_are_left_to_torch_and_that_is_said_once():
+def test_sizes_beyond_the_limit_are_computed_by_torch_and_noted_once():
     checked, engine, _, said = checked_with()
     for width in range(4, 4 + KEPT_SHAPES + 3):
         checked(torch.zeros(1, 3, 4, width))
     assert engine.num_calls == KEPT_SHAPES
-    assert [f"compiled for {KEPT_SHAPES} sizes" in line for line in said] == [True]
+    assert [f"compiled for at most {KEPT_SHAPES} image sizes" in line for line in said] == [True]
     checked(torch.zeros(SHAPE))
     assert engine.num_calls == KEPT_SHAPES + 1
 

@@ -109,7 +109,7 @@ def test_openvino_by_name_without_the_package_names_the_extra(monkeypatch):
         engine_by_name("openvino", torch_engine(small_model()), decide, print)
 
 
-def test_a_predictor_computes_with_openvino_inside_the_context_alone():
+def test_a_predictor_uses_openvino_only_inside_the_context():
     predictor = predictor_for()
     image, said = scene(40, 50), []
     reference = predictor.logits(image)
@@ -202,9 +202,7 @@ def test_a_killed_prediction_is_begun_again_with_another_engine(monkeypatch, tmp
     assert first_step("openvino") == 0
 
 
-def test_the_command_line_computes_with_the_engine_it_is_told(
-    monkeypatch, make_model_file, run_cli, tmp_path
-):
+def test_the_engine_option_sets_the_engine(monkeypatch, make_model_file, run_cli, tmp_path):
     made = []
 
     def by_name(name, *arguments, **options):
@@ -273,7 +271,7 @@ assert not any(name.startswith("openvino_telemetry") for name in sys.modules)
 """
 
 
-def test_openvino_is_loaded_late_reports_to_nobody_and_leaves_the_home_folder_alone(tmp_path):
+def test_openvino_is_loaded_late_without_telemetry_or_home_files(tmp_path):
     variables = {name: value for name, value in os.environ.items() if name != "CI"}
     done = subprocess.run(
         [sys.executable, "-c", OFFLINE],

@@ -14,7 +14,7 @@ def predictor():
     return bright_predictor()
 
 
-def test_a_folder_is_searched_with_all_that_is_inside_it(tmp_path, predictor):
+def test_a_folder_is_searched_recursively(tmp_path, predictor):
     targets = {
         "a": save_image(tmp_path / "in" / "a.png", (9, 7), 1),
         "deep/b": save_image(tmp_path / "in" / "deep" / "b.jpg", (5, 31), 2),

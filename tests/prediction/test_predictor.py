@@ -345,7 +345,7 @@ def test_eight_threads_predict_what_one_predicts():
     assert all(layer.training for layer in model.modules())
 
 
-def test_another_engine_is_used_by_the_thread_alone_that_asked_for_it():
+def test_another_engine_is_used_only_by_the_thread_that_requested_it():
     predictor = pixel_wise()
     with ThreadPoolExecutor(1) as threads, predictor.using_engine("auto"):
         assert predictor.engine == "auto"

@@ -84,7 +84,7 @@ def test_a_model_that_has_seen_the_images_is_neither_crowned_nor_quoted():
         comparison(leaked, model("honest", 0.8, behind=0.1, p_value=0.001), num_test_images=4)
     )
     assert words[0].startswith(
-        "No model is named the best, because leaked trained on images of this split"
+        "No model is named the best, because leaked was trained on images of this split"
     )
     assert not any("0.980" in sentence or "0.900" in sentence for sentence in words)
 
@@ -105,7 +105,7 @@ def test_no_difference_is_said_and_the_cheapest_of_those_alike_is_named():
     )
 
 
-def test_what_weakens_a_ranking_is_said():
+def test_the_page_names_what_weakens_a_ranking():
     unsteady = comparison(
         model("a", 0.80, by_seed=(0.7, 0.9)),
         model("b", 0.75, behind=0.05, p_value=0.01, by_seed=(0.7, 0.8)),

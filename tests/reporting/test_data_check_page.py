@@ -10,7 +10,7 @@ from parsed_page import Page
 from PIL import Image
 
 from pixelwise.doctor import check_data
-from pixelwise.reporting.data_check_page import MARK_COLOR, write_doctor_page
+from pixelwise.reporting.data_check_page import MARK_COLOR, write_data_check_page
 
 
 def picture_of(attributes):
@@ -22,7 +22,7 @@ def picture_of(attributes):
 def page_of(tmp_path):
     def make(folder):
         examination = check_data(folder)
-        write_doctor_page(examination, tmp_path / "page.html")
+        write_data_check_page(examination, tmp_path / "page.html")
         return examination, Page((tmp_path / "page.html").read_text(encoding="utf-8"))
 
     return make

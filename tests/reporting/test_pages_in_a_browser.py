@@ -16,7 +16,7 @@ from pixelwise import compare, open_dataset
 from pixelwise.doctor import check_data
 from pixelwise.metrics.label_quality import Suspect
 from pixelwise.reporting.charts import Dot, Line, bar_chart, line_chart, scatter_chart
-from pixelwise.reporting.data_check_page import write_doctor_page
+from pixelwise.reporting.data_check_page import write_data_check_page
 from pixelwise.reporting.review_page import write_review_page
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -74,7 +74,7 @@ def damage(folder):
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory, make_index_dataset):
-    """The file of every page: of two trainings, their comparison, a check and a review."""
+    """The file of every page: of two training runs, their comparison, a check and a review."""
     folder = tmp_path_factory.mktemp("pages")
     options = {"num_images": 4, "size": (40, 56), "splits": ("train", "val", "test")}
     data, broken = (
@@ -95,7 +95,7 @@ def pages(tmp_path_factory, make_index_dataset):
         run = Path(ranking.models[0].runs[0])
         page = run / "report-test.html"
         call("evaluate", run, data, "--split", "test", "--device", "cpu", "--report", page)
-        write_doctor_page(check_data(broken), folder / "doctor.html")
+        write_data_check_page(check_data(broken), folder / "doctor.html")
         dataset = open_dataset(data)
     records = {record.name: record for record in dataset.records}
     suspects = [

@@ -195,7 +195,7 @@ def test_the_label_that_is_missing_is_shown_with_the_command_for_all(written):
 
 def test_labels_that_are_right_are_not_doubted(tmp_path):
     page, _ = page_of([scene(0), scene(1)], tmp_path / "report.html")
-    assert "No likely label error was found." in page.text
+    assert "No likely label errors were found." in page.text
 
 
 def test_a_review_finds_what_a_second_look_at_everything_finds():
@@ -252,7 +252,7 @@ def test_what_went_wrong_in_training_stands_at_the_top_and_the_curves_below(tmp_
     run = RunFacts(history, 1, 12.3, "model: {name: <u>}", ["a <note>"], ["it overfits & more"])
     page, _ = page_of(SCENES, tmp_path / "report.html", run)
     assert page.text.index("it overfits & more") < page.text.index("Classes")
-    for words in ("model: {name: <u>}", "a <note>", "2 epochs in 12 s", "epoch 1"):
+    for words in ("model: {name: <u>}", "a <note>", "2 epochs in 12 s", "kept epoch"):
         assert words in page.text
     charts = [attributes for tag, attributes in page.tags if tag == "polyline"]
     assert sum(len(one["points"].split()) == 2 for one in charts) >= 3
@@ -298,7 +298,7 @@ def test_a_bad_result_names_the_worst_class_and_what_it_is_taken_for():
     )
 
 
-def test_a_rare_class_that_is_never_predicted_is_told_so():
+def test_the_watchdog_reports_a_rare_class_that_is_never_predicted():
     def add_a_speck(mask):
         mask[0, :4] = 3
 
@@ -374,7 +374,7 @@ def test_a_temperature_is_said_to_be_in_the_model_file_only_where_it_is(
     assert ("model file now contains it" in page.text) is is_said
 
 
-def test_masks_of_one_class_say_nothing_of_a_weakest_one():
+def test_the_verdict_names_no_weakest_class_for_masks_of_one_class():
     blank = scene(0)
     mask = np.zeros(SIZE, np.uint8)
     words = words_of([dataclasses.replace(blank, image=blank.image * 0, mask=mask)])
@@ -399,19 +399,19 @@ def test_a_model_that_says_one_class_everywhere_is_called_by_it_and_by_nothing_e
     assert metrics_of([blank], model).constant_prediction is None  # it is right
 
 
-def test_images_that_chose_the_epoch_are_said():
+def test_the_verdict_names_images_that_selected_the_epoch():
     said = [any(f"selected on {number} of these images" in one
                 for one in words_of(SCENES, selected_on=number))
             for number in (4, 0, None)]  # fmt: skip
     assert said == [True, False, False]
 
 
-def test_images_that_were_trained_on_are_said():
+def test_the_verdict_names_images_seen_in_training():
     assert any("trained on 3 of these images" in one
                for one in words_of(SCENES, seen_in_training=3))  # fmt: skip
 
 
-def test_borders_that_are_worse_than_the_rest_are_said():
+def test_the_verdict_reports_lower_accuracy_at_borders():
     def grow(mask):
         mask[3:22, 3:27] = 1
 

@@ -62,10 +62,10 @@ def test_a_page_shows_every_suspect_in_order_and_fetches_nothing(tmp_path):
         assert words in page.text
 
 
-def test_a_page_without_suspects_says_so(tmp_path):
+def test_a_page_without_suspects_states_that_none_were_found(tmp_path):
     write_review_page(tmp_path / "review.html", [], sample_named, CLASSES, title="m on d")
     text = (tmp_path / "review.html").read_text(encoding="utf-8")
-    assert "No likely label error" in text
+    assert "No likely label errors" in text
 
 
 @pytest.mark.parametrize("box", [(0, 0, 3, 3), (57, 87, 3, 3), (20, 30, 30, 50), (0, 0, 60, 90)])

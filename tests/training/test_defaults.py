@@ -61,7 +61,7 @@ def test_every_step_leaves_the_recipe_that_it_is_given():
         assert recipe.model_dump() == before
 
 
-def test_a_recipe_without_open_choices_is_left_alone():
+def test_a_complete_recipe_is_not_changed():
     known = facts(has_bfloat16=True, seconds_per_crop=0.01, model_learning_rate=0.1)
     steps = (*defaults.BEFORE_TRIAL, *defaults.AFTER_TRIAL)
     full, _ = taken(Recipe(), known, *steps)
@@ -77,7 +77,7 @@ def test_batches_never_hold_more_images_than_there_are():
     assert filled(num_images=2)[0].training.batch_size == 2
 
 
-def test_a_rare_class_brings_class_weights_and_says_so():
+def test_a_rare_class_causes_class_weights_with_a_reason():
     recipe, reasons = filled()
     assert recipe.training.class_weights == "balanced"
     assert "0.30%" in reasons
@@ -104,7 +104,7 @@ def test_the_dataset_card_decides_what_may_be_varied():
 
 
 @pytest.mark.parametrize(("unevenness", "orientation"), [(0.02, "free"), (0.9, "mirrored")])
-def test_pictures_without_up_and_down_are_turned_freely(unevenness, orientation):
+def test_images_without_a_preferred_orientation_are_rotated_freely(unevenness, orientation):
     recipe, reasons = filled(unevenness=unevenness)
     assert recipe.augmentation.orientation == orientation
     assert f"halves differ by {unevenness:.0%}" in reasons
@@ -113,8 +113,8 @@ def test_pictures_without_up_and_down_are_turned_freely(unevenness, orientation)
 @pytest.mark.parametrize(
     ("support", "speedup", "precision", "reason"),
     [
-        (True, None, "bfloat16", "matrix units"),
-        (False, None, "float32", "it has no bfloat16"),
+        (True, None, "bfloat16", "this CPU has matrix units for bfloat16"),
+        (False, None, "float32", "this CPU does not accelerate bfloat16"),
         (None, 0.1, "float32", "measured at 0.1 times"),
         (None, 2.5, "bfloat16", "measured at 2.5 times"),
     ],

@@ -1,4 +1,4 @@
-"""What several trainings say alike is told once."""
+"""What several training runs say alike is told once."""
 
 from pixelwise.training.events import Message, WarningRaised, each_once
 

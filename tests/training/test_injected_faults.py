@@ -1,4 +1,4 @@
-"""Faults put into real trainings: each is reported, and healthy trainings report none."""
+"""Faults put into real training runs: each is reported, and healthy training runs report none."""
 
 import dataclasses
 
@@ -24,7 +24,7 @@ TRAIN, VAL = 16, 6
 
 @pytest.fixture(autouse=True)
 def _without_pictures(monkeypatch):
-    """Half the time of such short trainings goes into figures, which other tests look at."""
+    """Half the time of such short training runs goes into figures, which other tests look at."""
     monkeypatch.setattr(loop, "draw_curves", lambda *_: None)
     monkeypatch.setattr(finish_module, "_draw_pictures", lambda *_, **__: [])
     monkeypatch.setattr(finish_module, "write_run_report", lambda *_, **__: None)
@@ -88,7 +88,7 @@ def changed(change, **options):
 
 
 def problems_of(data, folder, *overrides, **options):
-    """The kinds that a training says, with the epoch; its notes hold the same."""
+    """The kinds that a training run says, with the epoch; its notes hold the same."""
     said = []
     settings = {"model": "unet-elu", "epochs": 3, "batch_size": 4, "device": "cpu", **options}
     try:
@@ -125,7 +125,7 @@ def test_labels_that_lie_wrong_are_told_before_the_first_step(fault, tmp_path):
     assert problems_of(data, tmp_path, SMALL) == [(kind, 0)]
 
 
-def test_labels_of_other_images_are_told(tmp_path):
+def test_the_watchdog_reports_labels_of_other_images(tmp_path):
     pairs = drawn_pairs()
     others = [
         dataclasses.replace(pair, mask=pairs[place - 1].mask) for place, pair in enumerate(pairs)
@@ -137,7 +137,9 @@ def test_labels_of_other_images_are_told(tmp_path):
 @pytest.mark.parametrize(
     ("model", "learning_rate"), [("stacked-fcn", 0.1), ("encoder-decoder", 0.3)]
 )
-def test_a_learning_rate_that_is_a_hundred_times_too_high_is_told(model, learning_rate, tmp_path):
+def test_the_watchdog_reports_a_learning_rate_a_hundred_times_too_high(
+    model, learning_rate, tmp_path
+):
     data = write(tmp_path / "data", drawn_pairs())
     setting = f"training.learning_rate={learning_rate}"
     found = problems_of(data, tmp_path, setting, model=model, epochs=6)
@@ -162,7 +164,7 @@ def test_a_learning_rate_that_moves_nothing_is_told_at_once_and_the_flat_loss_la
     assert found == [("learning-rate-too-low", 0), ("loss-flat", 3)]
 
 
-def test_a_class_that_training_does_not_show_is_told(tmp_path):
+def test_the_watchdog_reports_a_class_absent_from_the_training_masks(tmp_path):
     def without_green(pair):
         keep = pair.mask != 2
         return pair.image, pair.mask if pair.split == "val" else pair.mask * keep
@@ -172,7 +174,7 @@ def test_a_class_that_training_does_not_show_is_told(tmp_path):
     assert found == [("class-not-in-training", 1)]
 
 
-def test_crops_that_are_ignored_all_over_are_told(tmp_path):
+def test_the_watchdog_reports_crops_with_only_ignored_pixels(tmp_path):
     def labeled_in_a_corner(pair):
         mask = np.full_like(pair.mask, 255)
         mask[:3, :6] = np.arange(6) // 2
@@ -183,14 +185,14 @@ def test_crops_that_are_ignored_all_over_are_told(tmp_path):
     assert ("ignored-crops", 1) in problems_of(data, tmp_path, SMALL, size=(16, 16), epochs=2)
 
 
-def test_training_images_in_the_validation_split_are_told(tmp_path):
+def test_the_watchdog_reports_training_images_in_the_validation_split(tmp_path):
     pairs = [pair for pair in drawn_pairs() if pair.split == "train"]
     copies = [dataclasses.replace(pair, split="val") for pair in pairs[:VAL]]
     data = write(tmp_path / "data", [*pairs, *copies])
     assert problems_of(data, tmp_path, SMALL) == [("leak", 0)]
 
 
-def test_validation_images_of_another_world_are_told(tmp_path):
+def test_the_watchdog_reports_validation_images_of_another_kind(tmp_path):
     def inverted(pair):
         return 255 - pair.image if pair.split == "val" else pair.image, pair.mask
 
@@ -198,7 +200,7 @@ def test_validation_images_of_another_world_are_told(tmp_path):
     assert problems_of(data, tmp_path, SMALL) == [("validation-differs", 0)]
 
 
-def test_activations_that_have_died_are_told(tmp_path, monkeypatch):
+def test_the_watchdog_reports_dead_activations(tmp_path, monkeypatch):
     honest = plan.create_model
 
     def dead(*arguments, **options):
@@ -234,14 +236,14 @@ def test_a_mark_for_missing_data_is_told_and_not_taken_for_other_faults(tmp_path
     assert problems_of(data, tmp_path, SMALL)[0] == ("extreme-values", 0)
 
 
-def test_a_class_that_the_loss_ignores_is_told(tmp_path):
+def test_the_watchdog_reports_a_class_of_negligible_weight(tmp_path):
     data = write(tmp_path / "data", drawn_pairs())
     weights = "training.class_weights=[1,1,0.000001]"
     found = problems_of(data, tmp_path, SMALL, weights, "training.learning_rate=0.05", epochs=5)
     assert "class-never-predicted" in dict(found)
 
 
-def test_training_images_that_are_memorized_are_told(tmp_path):
+def test_the_watchdog_reports_overfitting(tmp_path):
     def nothing_to_see(pair):
         rng = np.random.default_rng(100 * (pair.split == "val") + pair.number)
         return rng.integers(0, 256, pair.image.shape).astype(np.uint8), pair.mask
@@ -262,7 +264,7 @@ def test_masks_of_one_class_are_refused_before_anything_is_trained(tmp_path):
         train(data, out=tmp_path / "run", model="unet-elu", epochs=1, device="cpu")
 
 
-def test_a_resumed_training_does_not_say_again_what_it_said(tmp_path):
+def test_a_resumed_training_does_not_repeat_warnings(tmp_path):
     data = write(tmp_path / "data", changed(shift, size=(60, 60)))
     said = []
 

@@ -1,4 +1,4 @@
-"""How a training's weights lie in memory: measured on long steps, fixed on request, and kept."""
+"""Memory format of the weights: measured on long steps, fixed on request, and stored."""
 
 import pytest
 import torch

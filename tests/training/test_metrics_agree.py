@@ -24,7 +24,7 @@ def data(tmp_path_factory, make_index_dataset):
 
 @pytest.fixture(scope="module", params=PRECISIONS)
 def run(request, data, tmp_path_factory):
-    """A training of two epochs in one precision."""
+    """A training run of two epochs in one precision."""
     overrides = ["model.arguments={filters: 4, depth: 2}", f"training.precision={request.param}"]
     return train(
         data, model="unet-elu", out=tmp_path_factory.mktemp("agree") / "run", epochs=2,
@@ -63,6 +63,6 @@ def test_metrics_of_predicted_files_are_those_of_evaluate(run, data, tmp_path):
     assert metrics.mean_iou == pytest.approx((intersection / union.clip(1))[shown].mean(), abs=1e-9)
 
 
-def test_a_model_evaluated_in_bfloat16_says_so(run, data):
+def test_the_output_names_bfloat16_if_a_model_is_evaluated_in_it(run, data):
     predictor = load_model(run.folder, device="cpu", precision="bfloat16")
     assert evaluate(predictor, data, "val").to_json()["precision_of_model"] == "bfloat16"

@@ -1,4 +1,4 @@
-"""Bands, enhancement and resizing from a training to its model file, and to what uses it."""
+"""Bands, enhancement and resizing from a training run to its model file, and to what uses it."""
 
 import json
 

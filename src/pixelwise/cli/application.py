@@ -68,7 +68,7 @@ def options(
         ),
     ] = False,
 ) -> None:
-    """Options for all verbs."""
+    """Handle the options of all verbs."""
     if debug:
         os.environ["PIXELWISE_DEBUG"] = "1"
 

@@ -52,7 +52,7 @@ def command(
     ] = 1,
     out: Annotated[
         Path | None,
-        typer.Option(help="The comparison's folder. [default: runs/compare-DATA]"),
+        typer.Option(help="Output folder. [default: runs/compare-DATA]"),
     ] = None,
     split: Annotated[
         str | None,

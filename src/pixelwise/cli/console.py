@@ -238,11 +238,11 @@ def print_split(plan: SplitPlan, class_names: Sequence[str]) -> None:
     table = Table("images", box=None, pad_edge=False)
     for heading, _ in columns:
         table.add_column(heading, justify="right")
-    table.add_row("in all", *(f"{len(part.names):,}" for _, part in columns))
+    table.add_row("total", *(f"{len(part.names):,}" for _, part in columns))
     table.add_row("groups", *(f"{part.num_groups:,}" for _, part in columns))
     for index, name in enumerate(class_names):
         shown = (part.num_showing[index] for _, part in columns)
-        table.add_row(f"showing {name}", *(f"{count:,}" for count in shown))
+        table.add_row(f"with {name}", *(f"{count:,}" for count in shown))
     plain_console().print(table)
 
 

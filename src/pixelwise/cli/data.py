@@ -34,7 +34,7 @@ def options() -> None:
 
 @app.command("digits")
 def digits(
-    out: Annotated[Path, typer.Argument(help="The folder to make.", show_default=False)],
+    out: Annotated[Path, typer.Argument(help="Folder to create.", show_default=False)],
     source: Annotated[
         Path | None,
         typer.Option(help="Folder with the four MNIST idx files, plain or gzipped.", metavar="DIR"),
@@ -121,11 +121,11 @@ def formats_(as_json: AsJson = False) -> None:
 @app.command("convert")
 def convert(
     data: DataPath,
-    out: Annotated[Path, typer.Argument(help="The folder to make.", show_default=False)],
+    out: Annotated[Path, typer.Argument(help="Folder to create.", show_default=False)],
     to: Annotated[
         str,
         typer.Option(
-            "--to", help="The format to write; see: pixelwise data formats.", show_default=False
+            "--to", help="Format to write; see: pixelwise data formats.", show_default=False
         ),
     ],
     format: FormatName = None,  # noqa: A002  the option is called --format
@@ -150,7 +150,7 @@ def convert(
 @app.command("split")
 def split(
     data: DataPath,
-    out: Annotated[Path, typer.Option("--out", help="The card to make.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="Dataset card to write.", show_default=False)],
     shares: Annotated[
         str | None,
         typer.Option(help="TRAIN/VAL/TEST or TRAIN/TEST. [default: 70/15/15]", metavar="SHARES"),
@@ -175,7 +175,10 @@ def split(
     ] = False,
     duplicates: Annotated[
         bool,
-        typer.Option("--keep-duplicates/--part-duplicates", help="Keep near-duplicates together."),
+        typer.Option(
+            "--keep-duplicates/--separate-duplicates",
+            help="Keep near-duplicates in the same split.",
+        ),
     ] = True,
     redraw: Annotated[
         bool, typer.Option("--redraw", help="Also draw the folder's own test images again.")
@@ -257,9 +260,9 @@ def check(
     else:
         print_examination(examination)
     if report:
-        from pixelwise.reporting.data_check_page import write_doctor_page
+        from pixelwise.reporting.data_check_page import write_data_check_page
 
-        write_doctor_page(examination, report)
+        write_data_check_page(examination, report)
         note(f"page: {report}")
     if write:
         from pixelwise.doctor.suggested_card import write_card
@@ -275,7 +278,7 @@ def show(
     data: DataPath,
     out: Annotated[
         Path | None,
-        typer.Option(help="The PNG to write. [default: samples-DATA.png]", metavar="PNG"),
+        typer.Option(help="PNG file to write. [default: samples-DATA.png]", metavar="PNG"),
     ] = None,
     num: Annotated[int, typer.Option(help="Number of samples.", min=1, max=50)] = 6,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "train",

@@ -38,7 +38,8 @@ def command(
     split: Annotated[
         str | None,
         typer.Option(
-            help="train, val, test or all. [default: the first of test, val and all that exists]"
+            help="train, val, test or all. [default: test, else val; all images of a new folder "
+            "without splits]"
         ),
     ] = None,
     ignore: IgnoredValues = None,

@@ -19,10 +19,13 @@ Data = Annotated[
     str | None,
     typer.Option(
         "--data",
-        help="A folder of the entry's kind of data. [default: digits, for entries that use them]",
+        help="The data set to train on. [default: digits, for entries that use them]",
     ),
 ]
-Out = Annotated[Path | None, typer.Option("--out", help="A new folder. [default: in runs/lab]")]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", help="Output folder, which must be new. [default: in runs/lab]"),
+]
 
 
 Overrides = Annotated[
@@ -135,8 +138,10 @@ def compare(
 
 @app.command("table")
 def table(
-    runs: Annotated[Path, typer.Argument(help="A folder with lab runs.")] = Path("runs/lab"),
-    out: Annotated[Path | None, typer.Option(help="A Markdown file to write.")] = None,
+    runs: Annotated[Path, typer.Argument(help="Folder with lab runs.")] = Path("runs/lab"),
+    out: Annotated[
+        Path | None, typer.Option(help="Markdown file to write. [default: stdout]")
+    ] = None,
 ) -> None:
     """Write the results of all runs as a Markdown table."""
     from pixelwise.lab.table import as_markdown

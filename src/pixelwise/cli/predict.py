@@ -14,7 +14,7 @@ from pixelwise.text import amount
 def command(
     model: ModelPath,
     inputs: Annotated[list[Path], typer.Argument(help="Images and folders of images.")],
-    out: Annotated[Path, typer.Option(help="Where to write.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Output folder.", show_default=False)],
     save: Annotated[
         list[str] | None,
         typer.Option(

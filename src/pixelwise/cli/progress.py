@@ -1,4 +1,4 @@
-"""Shows the events of a training: a progress bar on a terminal, plain lines elsewhere."""
+"""Shows the events of a training run: a progress bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def _print_lines(event: Event) -> None:
     elif isinstance(event, WarningRaised):
         note(f"warning: {event.text} [{event.kind}]")
     elif isinstance(event, FilesWritten):
-        note("pictures:")
+        note("written:")
         for path in event.paths:
             note(f"  {path}")
 
 
 @contextmanager
 def listening() -> Iterator[Listener]:
-    """Print the events of a training: a progress bar on a terminal, plain lines elsewhere."""
+    """Print the events of a training run: a progress bar on a terminal, plain lines elsewhere."""
     if not is_terminal():
         yield _print_lines
         return

@@ -29,7 +29,7 @@ def command(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="The page to write for one run, or the folder for several. [default: "
+            help="Page to write for one run, or output folder for several. [default: "
             "RUN/report.html; runs/report-DATA]"
         ),
     ] = None,

@@ -42,7 +42,7 @@ def command(
         str | None,
         typer.Option(help="train, val, test or all. [default: the images it was not trained on]"),
     ] = None,
-    top: Annotated[int, typer.Option(help="Regions to show.", min=1)] = 50,
+    top: Annotated[int, typer.Option(help="Maximum number of regions.", min=1)] = 50,
     folds: Annotated[
         int | None,
         typer.Option(
@@ -54,11 +54,9 @@ def command(
     ] = None,
     minutes: Annotated[
         float | None,
-        typer.Option(help="Budget of each training of --folds. [default: as in the recipe]"),
+        typer.Option(help="Budget of each training run of --folds. [default: as in the recipe]"),
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="The folder to write. [default: review-DATA]")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Output folder. [default: review-DATA]")] = None,
     save: Annotated[
         str | None, typer.Option(help="labelme: also write files for that tool.")
     ] = None,
@@ -80,7 +78,9 @@ def command(
     if save not in (None, FORMAT_NAME):
         raise UnknownNameError("--save", save, [FORMAT_NAME])
     if minutes is not None and folds is None:
-        raise ConfigError("--minutes is the budget of the trainings of --folds. Give both")
+        raise ConfigError(
+            "--minutes sets the budget of each training run of --folds and needs --folds"
+        )
     predictor = load_model(model, device=device)
     dataset, _ = open_for_model(
         predictor,
@@ -170,7 +170,7 @@ def _by_folds(
     home = out / "folds"
     require_new(home / CARD_NAME, folds)
     if split is not None:
-        dataset.split(split)  # raised now instead of after the trainings
+        dataset.split(split)  # raised now instead of after the training runs
     with progress_bar("reading images") as on_progress:
         plan = plan_split(dataset, folds=folds, redraw=True, on_progress=on_progress)
     for line in plan.notes:
@@ -215,10 +215,10 @@ def _print_suspects(suspects: Sequence[Suspect]) -> None:
     from rich.table import Table
 
     if not suspects:
-        say("no likely label error")
+        say("no likely label errors found")
         return
     table = Table("", "image", "labeled as", "looks like", box=None, pad_edge=False)
-    for heading in ("row", "column", "pixels", "sure", "score"):
+    for heading in ("row", "column", "pixels", "confidence", "score"):
         table.add_column(heading, justify="right")
     for rank, one in enumerate(suspects[:MAX_LINES], start=1):
         words = (one.name, one.given or "nothing", one.suggested or "nothing")

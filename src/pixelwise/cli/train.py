@@ -30,10 +30,11 @@ def command(
         typer.Argument(help="A folder, a dataset card, or 'digits'.", show_default=False),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="See: pixelwise models. [default: unet-fast]")
+        str | None,
+        typer.Option(help="Name of the model; see: pixelwise models. [default: unet-fast]"),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="The run's folder. [default: runs/MODEL-DATA]")
+        Path | None, typer.Option(help="Output folder of the run. [default: runs/MODEL-DATA]")
     ] = None,
     epochs: Annotated[
         int | None, typer.Option(help="Number of passes over the training images.", min=1)

@@ -108,7 +108,7 @@ def _parse(text: str, base: Recipe) -> tuple[str, Recipe | None, Path | None, bo
 def _run_name(path: Path) -> str:
     if path.is_dir() and not (path / MODEL_NAME).is_file():
         raise ModelFileError(
-            f"a run to compare must contain a {MODEL_NAME}. {path} holds none. "
+            f"a run to compare must contain a {MODEL_NAME}. {path} contains none. "
             "Give the folder of a finished run, or the name of a model"
         )
     return path.resolve().name if path.is_dir() else path.resolve().parent.name

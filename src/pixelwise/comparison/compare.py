@@ -49,7 +49,7 @@ NUM_TIMED = 8
 """Number of validation images on which predictions are timed."""
 
 METRIC = over_seeds(mean_iou)
-"""Axis of the seeds in counts of shape (..., S, 4, K)."""
+"""Mean IoU averaged over the seeds, from counts of shape (..., S, 4, K)."""
 
 
 def compare(
@@ -183,10 +183,10 @@ def _check_budget(
 ) -> None:
     is_trained = any(candidate.recipe for candidate in candidates)
     if minutes is not None and epochs is not None:
-        raise ConfigError("a comparison takes epochs or minutes. Got both. Leave one out")
+        raise ConfigError("a comparison needs either epochs or minutes. Got both. Remove one")
     if is_trained and minutes is None and epochs is None:
         raise ConfigError(
-            "a comparison needs one budget for all. Got none. Give --minutes or --epochs"
+            "a comparison needs a budget for its runs. Got none. Give --minutes or --epochs"
         )
     if seeds < 1:
         raise ConfigError(f"seeds must be at least 1. Got {seeds}")

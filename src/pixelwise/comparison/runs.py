@@ -100,7 +100,7 @@ def report_runs(
     """Compare runs on one page: ranking, curves, and the differences of their recipes.
 
     Args:
-        runs: Folders of trainings on the same data with the same splits, at least two.
+        runs: Folders of training runs on the same data with the same splits, at least two.
         data: Current path of the data; ``None`` means the path of the first run's recipe.
         out: The folder for ``comparison.html``; ``None`` means ``runs/report-DATA``.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.

@@ -53,7 +53,7 @@ class Plan:
         self._given = given
 
     def runs(self) -> Iterator[tuple[Candidate, int, Path]]:
-        """Iterate over the trainings: all models with one seed before the next seed.
+        """Iterate over the training runs: all models with one seed before the next seed.
 
         Models with their own recipe come last, so that the others choose the shared values.
 

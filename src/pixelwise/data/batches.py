@@ -26,7 +26,7 @@ class Chance(IntEnum):
 
 
 def random_for(purpose: Chance, seed: int, *place: int) -> np.random.Generator:
-    """Return the random generator of one place in a training; it always draws the same numbers.
+    """Return the random generator of one place in a training run; it always draws the same numbers.
 
     Args:
         purpose: The purpose of the draw.

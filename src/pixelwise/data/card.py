@@ -1,4 +1,4 @@
-"""Read and write dataset cards, ``dataset.yaml``, which describe a data set."""
+"""Reads and writes dataset cards, ``dataset.yaml``, which describe a data set."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ class DatasetCard(BaseModel):
         split: Shares, for a folder without splits.
         splits: The names of the images in train, val and test, which take precedence over the
             folder; written by ``pixelwise data split``, so that a split never changes.
-        augmentation: Allowed augmentation; the default of every training on this data.
-        bands: Bands of the images to use in every training on this data, counted from 1; a model
-            keeps the bands that it was trained on.
+        augmentation: Allowed augmentation; the default of every training run on this data.
+        bands: Bands of the images to use in every training run on this data, counted from 1; a
+            model keeps the bands that it was trained on.
     """
 
     model_config = ConfigDict(extra="forbid")

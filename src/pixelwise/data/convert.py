@@ -1,4 +1,4 @@
-"""Convert a data set to another label format, with its splits and classes."""
+"""Converts a data set to another label format, with its splits and classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Open a data set: detect its format, read its classes and assign its splits."""
+"""Opens a data set: detects its format, reads its classes and assigns its splits."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Dataset:
             there = sorted({record.split or "" for record in self.records})
             raise DataError(
                 f"{self.path} must contain images of the split {name!r}. "
-                f"It holds only {', '.join(there)}. Choose {' or '.join(there)}, or all"
+                f"It contains only {', '.join(there)}. Choose {' or '.join(there)}, or all"
             )
         return chosen
 
@@ -154,7 +154,7 @@ def open_dataset(
         cache: Cache samples that are slow to decode on disk, see ``PIXELWISE_CACHE``.
 
     Raises:
-        DataError: The folder does not exist, or holds no labeled images.
+        DataError: The folder does not exist, or contains no labeled images.
         FormatError: Its layout is unknown or ambiguous, or images and masks do not match.
         ConfigError: The card is invalid.
     """

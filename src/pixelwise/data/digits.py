@@ -1,4 +1,4 @@
-"""Generate MNIST extended: images of several digits with a soft mask per class."""
+"""Generates MNIST extended: images of several digits with a soft mask per class."""
 
 from __future__ import annotations
 

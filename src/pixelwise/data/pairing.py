@@ -1,4 +1,4 @@
-"""Find and pair image and mask files in folders; shared by the label formats."""
+"""Finds and pairs image and mask files in folders; shared by the label formats."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def pair_by_stem(
     files = by_stem(mask_files(mask_folder, takes_lossy=takes_lossy), "mask")
     masks = {stem.removesuffix(mask_ending): path for stem, path in files.items()}
     if not images and not masks:
-        raise FormatError(f"{image_folder} must contain images. It holds none. Check the path")
+        raise FormatError(f"{image_folder} must contain images. It contains none. Check the path")
     lonely = [(stem, path) for stem, path in images.items() if stem not in masks]
     for number, (stem, path) in enumerate(lonely):
         # Comparing all names takes minutes if thousands of images have no mask.

@@ -1,4 +1,4 @@
-"""Raise or collect the problems found while opening a data set.
+"""Raises or collects the problems found while opening a data set.
 
 Normally, the first file that cannot be used raises an error. A data check opens the data set with
 the same code inside :func:`collect_problems`: problems are then collected, the files are left out,

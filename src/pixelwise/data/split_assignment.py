@@ -1,4 +1,4 @@
-"""Assign images to the splits train, val and test, reproducibly."""
+"""Assigns images to the splits train, val and test, reproducibly."""
 
 from __future__ import annotations
 
@@ -150,7 +150,6 @@ def draw_splits(
         seed: Seed of the draw.
 
     Returns:
-        The records with their splits, in the same order.
         The records with their splits, in the same order.
     """
     groups = joined_groups(len(records), scene_groups(records))

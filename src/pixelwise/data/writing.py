@@ -1,4 +1,4 @@
-"""Write images and masks to files; shared by the label formats."""
+"""Writes images and masks to files; shared by the label formats."""
 
 from __future__ import annotations
 

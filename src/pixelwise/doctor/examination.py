@@ -1,4 +1,4 @@
-"""Check every image and mask of a folder and summarize the findings."""
+"""Checks every image and mask of a folder and summarizes the findings."""
 
 from __future__ import annotations
 

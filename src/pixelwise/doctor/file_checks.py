@@ -1,4 +1,4 @@
-"""Check files: missing pairs, files that cannot be decoded and sizes that differ."""
+"""Checks files: missing pairs, files that cannot be decoded and sizes that differ."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ CATALOG: Mapping[str, Kind] = {
     ),
     "orientation-mismatch": Kind(
         "refused",
-        "Images and masks that differ in orientation, upright or on their side",
+        "Images and masks in different orientations: one is rotated by 90°",
         "Save the image upright without EXIF rotation, or draw the mask on the upright image",
     ),
     "size-mismatch": Kind(
@@ -142,12 +142,13 @@ CATALOG: Mapping[str, Kind] = {
     "mixed-depths": Kind(
         "refused",
         "Images of several bit depths",
-        "Convert them to one bit depth",
+        "Convert all images to one bit depth",
     ),
     "mixed-channels": Kind(
         "refused",
         "Images whose numbers of channels cannot be combined",
-        "Convert one kind; only grayscale and color images can be combined",
+        "Convert all images to the same number of channels; only grayscale and color images can "
+        "be combined",
     ),
     "too-few-bands": Kind(
         "refused",
@@ -235,7 +236,7 @@ CATALOG: Mapping[str, Kind] = {
     # Worth knowing.
     "unexpected-decided": Kind(
         "notable",
-        "Masks with values that are no class, handled as the card specifies",
+        "Masks with values that are not classes, handled as the card specifies",
         "Check the marked pixels",
     ),
     "black-and-white-masks": Kind(
@@ -277,7 +278,7 @@ CATALOG: Mapping[str, Kind] = {
     "eight-bits-in-sixteen": Kind(
         "notable",
         "Images of 16 bits that use only 8",
-        "Harmless, as pixelwise scales by the mean of the data; for more depth, export again",
+        "Harmless, because pixelwise normalizes images; for the full bit depth, export them again",
     ),
     "near-black-images": Kind(
         "notable",

@@ -1,4 +1,4 @@
-"""Collect observations from single files into findings."""
+"""Collects observations from single files into findings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Guess the classes of damaged masks from the values or colors that stand out."""
+"""Guesses the classes of damaged masks from the values or colors that stand out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Check images: one color, almost black, 8 bits stored as 16, and mixed types or channels."""
+"""Checks images: one color, almost black, 8 bits stored as 16, and mixed types or channels."""
 
 from __future__ import annotations
 

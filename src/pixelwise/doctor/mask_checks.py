@@ -1,4 +1,4 @@
-"""Check masks: the pixels and regions of every class, and their balance between splits."""
+"""Checks masks: the pixels and regions of every class, and their balance between splits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Check polygons: self-intersections, and corners outside the image."""
+"""Checks polygons: self-intersections, and corners outside the image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Check samples while training reads them, without reading any file again."""
+"""Checks samples while training reads them, without reading any file again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Check splits: identical images, similar images and sequences shared between splits."""
+"""Checks splits: identical images, similar images and sequences shared between splits."""
 
 from __future__ import annotations
 

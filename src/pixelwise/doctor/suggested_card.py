@@ -1,4 +1,4 @@
-"""Write a draft of a dataset card with the results of a data check as comments."""
+"""Writes a draft of a dataset card with the results of a data check as comments."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def write_card(examination: Examination, target: Path) -> None:
     if dataset is None:
         raise DataError(
             f"{examination.path} must have a known layout and known classes for a card to be "
-            "written. Fix what is refused first"
+            "written. Fix the refused findings first"
         )
     if target.exists():
         raise OutputError(f"{target} must be a new file. It exists. Choose another name")

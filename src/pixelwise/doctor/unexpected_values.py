@@ -1,4 +1,4 @@
-"""Find mask values that are no class, and their likely cause."""
+"""Finds mask values that are not classes, and their likely cause."""
 
 from __future__ import annotations
 

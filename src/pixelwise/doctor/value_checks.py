@@ -1,4 +1,4 @@
-"""Check stored values: black and white masks, 255 that means 1, and gaps between values."""
+"""Checks stored values: black and white masks, 255 that means 1, and gaps between values."""
 
 from __future__ import annotations
 

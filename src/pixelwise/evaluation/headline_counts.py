@@ -19,6 +19,7 @@ from pixelwise.metrics.confusion import ConfusionMatrix, MultilabelCounts, Pixel
 from pixelwise.metrics.device_counts import count_classes_on_device, count_pairs_on_device
 from pixelwise.metrics.formulas import Counts
 from pixelwise.prediction.predictor import Predictor
+from pixelwise.text import amount
 
 SMALLEST_PROBABILITY = 1e-7
 """Lower bound of probabilities in the binary loss, so that a wrong pixel counts at most 16."""
@@ -187,8 +188,8 @@ class MultilabelCounting(Counting):
         """See :meth:`Counting.require_labels`."""
         if not self.counts.per_image[:, [0, 2]].any():
             raise DataError(
-                f"the {num_images} masks, starting with {first}, must show at least one class. "
-                "All are black. Check the masks, or choose another split with --split"
+                f"no mask contains a class ({amount(num_images, 'mask')}; the first is {first}). "
+                "Check the masks, or choose another split with --split"
             )
 
 

@@ -35,7 +35,7 @@ class Image(NamedTuple):
 
 
 _arguments: tuple[ClassMap, LabelMode, float]
-"""The counting object of a worker; set when the worker starts."""
+"""Arguments of :class:`DetailsCounts` in a worker; set when it starts."""
 
 
 def begin_worker(arguments: tuple[ClassMap, LabelMode, float], num_threads: int) -> None:

@@ -13,6 +13,7 @@ from pixelwise.evaluation.evaluate import fit_to_model, open_for_model, trained_
 from pixelwise.io.arrays import Array
 from pixelwise.metrics.label_quality import MIN_AREA_PX, Answer, Suspect, find_suspects
 from pixelwise.prediction.predictor import Predictor
+from pixelwise.text import amount
 
 NUM_LOOKS = 2
 """Passes over the images: one to estimate confidence thresholds, one to find the regions."""
@@ -98,8 +99,8 @@ def records_to_review(
     if not records:
         raise DataError(
             f"{dataset.path} must contain images that the model was not trained on. It was trained "
-            f"on all {len(dataset.records)}. Use --folds to train models for the review, or "
-            "--split all to review the training images"
+            f"on all {amount(len(dataset.records), 'image')}. Use --folds to train models for the "
+            "review, or --split all to review the training images"
         )
     return tuple(records)
 

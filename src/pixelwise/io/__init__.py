@@ -1,1 +1,1 @@
-"""Decode and encode image files; this package does not handle labels."""
+"""Decodes and encodes image files; this package does not handle labels."""

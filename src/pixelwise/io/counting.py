@@ -1,4 +1,4 @@
-"""Count the values in arrays of integers."""
+"""Counts the values in arrays of integers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keep the content of a file in memory until the file changes."""
+"""Keeps the content of a file in memory until the file changes."""
 
 from __future__ import annotations
 

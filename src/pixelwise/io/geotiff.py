@@ -1,4 +1,4 @@
-"""Read and write GeoTIFF files window by window, with their georeference.
+"""Reads and writes GeoTIFF files window by window, with their georeference.
 
 This is the only module that imports rasterio, which is installed with the extra ``geo``. A scene
 may be larger than memory, so pixels are only read in windows.
@@ -310,7 +310,7 @@ def _itemsize(raster: Any) -> int:
 
 
 def _num_bits(raster: Any) -> int:
-    """Bits of each number in the file; GDAL returns whole bytes."""
+    """Return the bits of each number in the file; GDAL returns whole bytes."""
     return int(raster.tags(1, ns="IMAGE_STRUCTURE").get("NBITS", 8 * _itemsize(raster)))
 
 

@@ -1,4 +1,4 @@
-"""Read images larger than memory row by row, with the same pixels as ``read_image`` gives.
+"""Reads images larger than memory row by row, with the same pixels as ``read_image``.
 
 Supports TIFF and BigTIFF, in tiles or strips, and ``.npy``. The TIFF tags with the georeference are
 returned unchanged, so that no code needs to interpret them.
@@ -311,8 +311,8 @@ class _Pieces:
         piece_bytes *= self._piece_height
         if piece_bytes > MAX_PIECE_BYTES:
             raise LayoutError(
-                f"{path} must lie in tiles, or strips of few rows, to be read in parts. Got "
-                f"{self._piece_height} rows in one piece, {piece_bytes / 2**30:.1f} GiB. "
+                f"{path} must be stored in tiles, or in strips of few rows, to be read in parts. "
+                f"Got {self._piece_height} rows in one piece, {piece_bytes / 2**30:.1f} GiB. "
                 "Save it again in tiles: gdal_translate -co TILED=YES -co COMPRESS=DEFLATE"
             )
         self._known: tuple[int, Array] | None = None

@@ -1,4 +1,4 @@
-"""Read image and mask files into arrays."""
+"""Reads image and mask files into arrays."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def read_grayscale_mask(path: Path, largest_beside: Callable[[], int] | None = N
         if largest and are_all_within(255):
             raise MaskError(
                 f"{path} must use the range 0 to 65535, as it has 16 bits. Got 0 to {largest}, "
-                "which would be black. Save the masks with 8 bits, or scale them to 16"
+                "which would be read as black. Save the masks with 8 bits, or scale them to 16"
             )
         return np.asarray(values // 257, np.uint8)
     raise MaskError(

@@ -1,4 +1,4 @@
-"""Refuse files whose headers announce more data than can be decoded safely."""
+"""Refuses files whose headers announce more data than can be decoded safely."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compute items in parallel and yield them in order, with a bounded number in memory."""
+"""Computes items in parallel and yields them in order, with a bounded number in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hide the warnings of decoders and encoders in all threads."""
+"""Hides the warnings of decoders and encoders in all threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read grayscale PNGs that are black except for one object faster than Pillow does.
+"""Reads grayscale PNGs that are black except for one object faster than Pillow does.
 
 libpng decompresses with zlib, which writes runs of one value piece by piece; zlib-ng fills them at
 once. Black rows above and below the object are then skipped, and libpng decodes only the rows in

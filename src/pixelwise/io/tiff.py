@@ -1,4 +1,4 @@
-"""Interpret the values of a TIFF: colors, levels, alpha, nodata and orientation."""
+"""Interprets the values of a TIFF: colors, levels, alpha, nodata and orientation."""
 
 from __future__ import annotations
 

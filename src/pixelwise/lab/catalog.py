@@ -38,7 +38,7 @@ class Entry(BaseModel):
         data: The kind of data: ``digits``, ``nuclei`` or ``camvid``.
         figures: The figures stated in the article, by the keys of :data:`MEASURES`.
         remarks: Differences from the article and unknown details.
-        recipe: The article's settings; open entries get the usual defaults of a training.
+        recipe: The article's settings; open entries get the usual defaults of a training run.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

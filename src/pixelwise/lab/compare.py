@@ -30,7 +30,7 @@ def compare_article(
     Args:
         article: ``A1`` to ``A5``, or ``beyond``.
         data: A folder with the kind of data that the article uses.
-        minutes: Wall-clock budget of each training.
+        minutes: Wall-clock budget of each training run.
         out: The folder to create; ``None`` means ``runs/lab/compare-ARTICLE``.
         overrides: ``section.key=value`` that replace entries of the recipes, values in YAML.
         listener: Called with each event.
@@ -44,7 +44,7 @@ def compare_article(
     entries = entries_of(article)
     folder = out or Path("runs") / "lab" / f"compare-{article.lower()}"
     if (folder / PAGE_NAME).exists():
-        raise ConfigError(f"--out must be a new folder. {folder} holds a comparison")
+        raise ConfigError(f"--out must be a new folder. {folder} contains a comparison")
     results = []
     for number, entry in enumerate(entries, start=1):
         listener(Message(f"{number} of {len(entries)}", (f"{entry.name}: {entry.title}",)))

@@ -1,4 +1,4 @@
-"""Train an entry with its article's recipe and compare its figures with the article's."""
+"""Trains an entry with its article's recipe and compares its figures with the article's."""
 
 from __future__ import annotations
 

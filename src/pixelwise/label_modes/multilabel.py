@@ -1,4 +1,4 @@
-"""Multilabel labels: any number of classes per pixel, one sigmoid per class, masks may be soft."""
+"""Multilabel labels: any number of classes per pixel, one sigmoid per class; masks may be soft."""
 
 # ruff: noqa: ARG002  both modes take the same arguments; not every method uses all of them
 

@@ -109,15 +109,15 @@ class TemperatureFit:
 
     Args:
         per_image: Maximum number of sampled pixels per image, so that large images do not dominate.
-        in_all: Maximum number of sampled pixels in total.
+        max_total: Maximum number of sampled pixels in total.
     """
 
-    def __init__(self, per_image: int = 2000, in_all: int = 200_000) -> None:
+    def __init__(self, per_image: int = 2000, max_total: int = 200_000) -> None:
         self._per_image = per_image
-        self._in_all = in_all
+        self._max_total = max_total
         self._logits: list[npt.NDArray[np.float32]] = []
         self._targets: list[npt.NDArray[np.float32]] = []
-        self._lots: list[npt.NDArray[np.float64]] = []
+        self._keys: list[npt.NDArray[np.float64]] = []
         self._weights: list[npt.NDArray[np.float64]] = []
 
     def draw(
@@ -141,16 +141,16 @@ class TemperatureFit:
         logits, target = take(drawn)
         self._logits.append(logits.astype(np.float32))
         self._targets.append(target.astype(np.float32))
-        self._lots.append(rng.random(len(drawn)))
+        self._keys.append(rng.random(len(drawn)))
         self._weights.append(np.full(len(drawn), num_decisions / max(1, len(drawn))))
-        if sum(map(len, self._lots)) > 2 * self._in_all:
-            self._keep_lowest_lots()
+        if sum(map(len, self._keys)) > 2 * self._max_total:
+            self._keep_smallest_keys()
 
-    def _keep_lowest_lots(self) -> None:
+    def _keep_smallest_keys(self) -> None:
         """Concatenate the sample in the order of its random keys, up to the limit."""
-        lots = np.concatenate(self._lots)
-        kept = lots.argsort()[: self._in_all]
-        self._lots = [lots[kept]]
+        keys = np.concatenate(self._keys)
+        kept = keys.argsort()[: self._max_total]
+        self._keys = [keys[kept]]
         self._weights = [np.concatenate(self._weights)[kept]]
         self._logits = [np.concatenate(self._logits, axis=-1)[..., kept]]
         self._targets = [np.concatenate(self._targets)[kept]]
@@ -164,9 +164,9 @@ class TemperatureFit:
         Reference:
             Guo et al., On Calibration of Modern Neural Networks (2017), arXiv:1706.04599.
         """
-        if not sum(map(len, self._lots)):
+        if not sum(map(len, self._keys)):
             return 1.0
-        self._keep_lowest_lots()
+        self._keep_smallest_keys()
         logits, target = self._logits[0], self._targets[0]
         # Margin of the correct class to the highest logit; soft targets are never reached.
         if logits.ndim == 1:
@@ -196,8 +196,8 @@ class TemperatureFit:
         Each sampled pixel is weighted by the number of pixels that it represents in its image.
         """
         reliability = Reliability()
-        if sum(map(len, self._lots)):
-            self._keep_lowest_lots()
+        if sum(map(len, self._keys)):
+            self._keep_smallest_keys()
             scaled, target = self._logits[0] / np.float32(temperature), self._targets[0]
             if scaled.ndim == 1:
                 is_right = (scaled > 0) == (target >= 0.5)

@@ -15,7 +15,7 @@ from pixelwise.models.base import FRESH_ONLY, SegmentationModel, models
 def create_model(
     name: str, num_classes: int, in_channels: int = 3, **arguments: Any
 ) -> SegmentationModel:
-    """Build a model with fresh weights.
+    """Build a model with newly initialized weights.
 
     Args:
         name: A registered name; see :func:`list_models`.

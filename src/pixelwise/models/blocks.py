@@ -141,32 +141,32 @@ class _EvenConvolution(nn.Conv2d):
 
 
 class Dropout(nn.Module):
-    """Set a random share of the features to zero in training, and scale up the rest.
+    """Sets a random share of the features to zero in training, and scales up the rest.
 
     The same as ``torch.nn.Dropout``, with probabilities in steps of 1 / 65,536. On a CPU, torch
     draws one number per feature, which took 16 % of a U-Net's training time; here, one number
     serves four features. The numbers come from torch's generator, so that runs can be resumed.
 
     Args:
-        chance: Share of the features set to zero, 0 to below 1.
+        probability: Share of the features set to zero, 0 to below 1.
 
     Reference:
         Srivastava et al., Dropout (2014), JMLR 15.
     """
 
-    def __init__(self, chance: float) -> None:
+    def __init__(self, probability: float) -> None:
         super().__init__()
-        self.chance = chance
+        self.probability = probability
 
     def forward(self, feature_map: Tensor) -> Tensor:
         """Apply dropout to a tensor of any shape."""
-        if not self.training or self.chance == 0:
+        if not self.training or self.probability == 0:
             return feature_map
         if feature_map.device.type != "cpu":
-            return nn.functional.dropout(feature_map, self.chance)
+            return nn.functional.dropout(feature_map, self.probability)
         count = feature_map.numel()
         smallest, levels = torch.iinfo(torch.int16).min, 2**16
-        num_dropped = round(self.chance * levels)
+        num_dropped = round(self.probability * levels)
         bits = torch.empty((count + 3) // 4, dtype=torch.int64)
         bits.random_(torch.iinfo(torch.int64).min, None)
         is_kept = bits.view(torch.int16)[:count] >= smallest + num_dropped
@@ -177,7 +177,7 @@ class Dropout(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the probability, for printing."""
-        return f"{self.chance:g}"
+        return f"{self.probability:g}"
 
 
 def transposed_convolution(in_channels: int, out_channels: int) -> nn.ConvTranspose2d:

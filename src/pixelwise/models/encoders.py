@@ -241,8 +241,8 @@ def create_encoder(
         name: Its name in timm.
         in_channels: Channels of the image.
         pretrained: Use timm's pretrained weights, which are downloaded.
-        check: Raises an error for an unsuitable network; it is called with fresh weights, so that
-            nothing is downloaded for an unsuitable one.
+        check: Raises an error for an unsuitable network; it is called with newly initialized
+            weights, so that nothing is downloaded for an unsuitable one.
         **arguments: Further arguments for timm, such as ``output_stride``.
 
     Raises:
@@ -254,7 +254,8 @@ def create_encoder(
     if not timm.is_model(name):
         near = timm.list_models(f"*{name}*")[:5] or ["resnet18", "resnet50"]
         raise ConfigError(
-            f"encoder must be a name that timm knows. Got {name!r}. Near it: {', '.join(near)}"
+            f"encoder must be a name that timm knows. Got {name!r}. Similar names: "
+            f"{', '.join(near)}"
         )
     if not arguments.get("features_only"):
         arguments["num_classes"] = 0
@@ -266,8 +267,8 @@ def create_encoder(
         network = build(pretrained=False)
     except (RuntimeError, AttributeError, TypeError, ValueError, AssertionError) as error:
         raise ConfigError(
-            f"encoder must be a convolutional network, such as resnet50. {name!r} cannot be "
-            f"taken apart: {' '.join(str(error).split())[:120]}"
+            f"encoder must be a convolutional network, such as resnet50. {name!r} does not provide "
+            f"feature maps: {' '.join(str(error).split())[:120]}"
         ) from error
     check(network)
     if pretrained:
@@ -300,8 +301,8 @@ def fetched(build: Callable[[], Any], what: str) -> Any:
         return build()
     except (OSError, HTTPException, *hub_errors) as error:
         raise DownloadError(
-            f"the pretrained weights of {what!r} must be fetched, and cannot be. "
-            f"Go online, or leave out pretrained ({' '.join(str(error).split())[:120]})"
+            f"the pretrained weights of {what!r} cannot be downloaded. Check the connection, or "
+            f"leave out pretrained ({' '.join(str(error).split())[:120]})"
         ) from error
     except (
         SafetensorError,
@@ -314,8 +315,8 @@ def fetched(build: Callable[[], Any], what: str) -> Any:
         is_damaged = isinstance(error, (SafetensorError, EOFError, UnpicklingError))
         if is_damaged or "invalid hash" in str(error):
             raise DownloadError(
-                f"the pretrained weights of {what!r} must be whole. The file is damaged: delete it "
-                f"from the cache and try again ({' '.join(str(error).split())[:200]})"
+                f"the downloaded weights of {what!r} are damaged. Delete the file from the cache "
+                f"and try again ({' '.join(str(error).split())[:200]})"
             ) from error
         raise ConfigError(
             f"pretrained must be left out for {what!r}: its weights are missing or do not fit "

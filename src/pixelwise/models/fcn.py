@@ -162,7 +162,7 @@ class FCN(SegmentationModel):
         if not isinstance(self.encoder, TorchvisionEncoder):
             names = ", ".join(CLASSIFIERS)
             raise ConfigError(
-                f"classifier weights must go to an encoder with dense layers: {names}. "
+                f"classifier weights need an encoder with dense layers: {names}. "
                 "For others use pretrained=true"
             )
         features = {

@@ -1,4 +1,4 @@
-"""Read and write model files: weights and a model card in one safetensors file.
+"""Reads and writes model files: weights and a model card in one safetensors file.
 
 Loading does not execute code from the file. The card is JSON in the metadata and validated by
 :class:`ModelCard`; the weights must exactly fit the architecture that it names.
@@ -127,13 +127,13 @@ def load_model_file(path: Path | str) -> tuple[SegmentationModel, ModelCard]:
         The model in evaluation mode, on the CPU, and its card.
 
     Raises:
-        ModelFileError: The file is missing, truncated, of another kind, or from a newer pixelwise.
+        ModelFileError: The file is missing, truncated, of another type, or from a newer pixelwise.
     """
     path = Path(path)
     if path.is_dir() and (path / MODEL_NAME).is_file():
         path = path / MODEL_NAME
     if not path.is_file():
-        raise ModelFileError(f"MODEL must be a model file or a run folder. {path} is none")
+        raise ModelFileError(f"MODEL must be a model file or a run folder. {path} is neither")
     weights = {}
     try:
         with safetensors.safe_open(path, framework="pt") as opened:
@@ -142,12 +142,12 @@ def load_model_file(path: Path | str) -> tuple[SegmentationModel, ModelCard]:
                 weights[name] = opened.get_tensor(name)
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise ModelFileError(
-            f"{path} must be a whole safetensors file. It is cut or of another kind ({error}). "
-            "Copy it again, or train again"
+            f"{path} must be a complete safetensors file. It is truncated or of another type "
+            f"({error}). Copy it again, or train again"
         ) from error
     if description is None:
         raise ModelFileError(
-            f"{path} must be a model file written by pixelwise. It holds weights without their "
+            f"{path} must be a model file written by pixelwise. It contains weights without their "
             "description. Give the model.safetensors of a run"
         )
     card = _read_card(description, path)
@@ -176,8 +176,8 @@ def _read_card(description: str, path: Path) -> ModelCard:
             )
         if version == 1:
             raise ModelFileError(
-                f"{path} must be of version {FILE_VERSION}. Got 1, of an earlier pixelwise, whose "
-                "model files are no longer read. Train again from the recipe.yaml of its run"
+                f"{path} must be of version {FILE_VERSION}. Got version 1 of an earlier pixelwise, "
+                "whose model files are no longer read. Train again from the recipe.yaml of its run"
             )
         return ModelCard.model_validate(content)
     except (json.JSONDecodeError, AttributeError, TypeError, ValidationError) as error:

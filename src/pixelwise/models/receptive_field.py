@@ -1,4 +1,4 @@
-"""Compute the receptive field of a network from its layers."""
+"""Computes the receptive field of a network from its layers."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ from pixelwise.models.encoders import fetched
 PREFIX = "smp:"
 
 REFUSED = {
-    "activation": "models give logits, and the loss takes them",
-    "aux_params": "classes of whole images are not trained",
+    "activation": "models return logits, as the loss expects",
+    "aux_params": "image classification heads are not trained",
 }
 """Arguments of segmentation_models.pytorch that are not supported, and why."""
 
@@ -25,13 +25,13 @@ EXPORT_OBSTACLES = {
     "pan": "it pools to a map of 1 channel that is 1 px high and wide in small images and larger "
     "in others, and torch.export fixes the memory layout of such a map to one of the two",
 }
-"""Of architectures that have one; see :class:`pixelwise.models.base.SegmentationModel`."""
+"""Export obstacle by architecture; see :class:`pixelwise.models.base.SegmentationModel`."""
 
 FIXED_BATCH = ("segformer", "dpt", "upernet")
 """Architectures that can only be traced with a fixed number of images."""
 
 FIXED_BATCH_ENCODERS = ("mit_",)
-"""How the names of encoders begin of which the same is true."""
+"""Name prefixes of encoders with the same limitation."""
 
 BATCH_OBSTACLE = "torch.export fixes whether a batch holds one image or several"
 
@@ -110,7 +110,7 @@ class SmpModel(SegmentationModel):
             reason = " ".join(str(error).split())[:300]
             raise ConfigError(
                 f"{name!r} must be a network of segmentation_models.pytorch, with "
-                f"arguments that it takes. Got: {reason}"
+                f"arguments that it accepts. Got: {reason}"
             ) from error
         self.smallest_px = SMALLEST_PX.get(architecture, self.smallest_px)
         self.export_obstacle = EXPORT_OBSTACLES.get(architecture)

@@ -161,8 +161,8 @@ class UNet(UShape):
             normalization=normalization,
         )
 
-        def block(before: int, after: int, chance: float = 0.0) -> nn.Sequential:
-            return nn.Sequential(unit(before, after), unit(after, after), Dropout(chance))
+        def block(before: int, after: int, probability: float = 0.0) -> nn.Sequential:
+            return nn.Sequential(unit(before, after), unit(after, after), Dropout(probability))
 
         self._assemble(
             encoder=[

@@ -77,7 +77,7 @@ class UNetELU(UShape):
     ) -> None:
         super().__init__()
         levels = filters_by_level(filters, depth)
-        chances = [dropout_of_level(level, depth, dropout) for level in range(depth)]
+        probabilities = [dropout_of_level(level, depth, dropout) for level in range(depth)]
         unit = partial(
             convolution_block,
             initialize=he_normal,
@@ -86,18 +86,18 @@ class UNetELU(UShape):
             padding=padding,
         )
 
-        def block(before: int, after: int, chance: float) -> nn.Sequential:
-            return nn.Sequential(unit(before, after), Dropout(chance), unit(after, after))
+        def block(before: int, after: int, probability: float) -> nn.Sequential:
+            return nn.Sequential(unit(before, after), Dropout(probability), unit(after, after))
 
         self._assemble(
             encoder=[
-                self._encoder_block(before, block(before, after, chance), after)
-                for (before, after), chance in zip(
-                    pairwise([in_channels, *levels[:-1]]), chances, strict=False
+                self._encoder_block(before, block(before, after, probability), after)
+                for (before, after), probability in zip(
+                    pairwise([in_channels, *levels[:-1]]), probabilities, strict=False
                 )
             ],
             bottleneck=self._encoder_block(
-                levels[-2], block(levels[-2], levels[-1], chances[-1]), levels[-1]
+                levels[-2], block(levels[-2], levels[-1], probabilities[-1]), levels[-1]
             ),
             up=[
                 up_sampling(
@@ -111,8 +111,10 @@ class UNetELU(UShape):
                 for below, here in pairwise(reversed(levels))
             ],
             decoder=[
-                block(here if merge == "add" else 2 * here, here, chance)
-                for here, chance in zip(reversed(levels[:-1]), reversed(chances[:-1]), strict=True)
+                block(here if merge == "add" else 2 * here, here, probability)
+                for here, probability in zip(
+                    reversed(levels[:-1]), reversed(probabilities[:-1]), strict=True
+                )
             ],
             head=convolution(filters, num_classes, 1, initialize=glorot_uniform),
             merge=merge,

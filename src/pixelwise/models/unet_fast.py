@@ -1,4 +1,4 @@
-"""A U-Net for short trainings, with normalization and a stem that reduces the image size."""
+"""A U-Net for short training runs, with normalization and a stem that reduces the image size."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class FastUNet(UShape):
         (2015), arXiv:1502.03167; Shi et al., sub-pixel convolution (2016), arXiv:1609.05158.
     """
 
-    reference = "Ronneberger et al. 2015, U-Net, for short trainings"
+    reference = "Ronneberger et al. 2015, U-Net, for short training runs"
     learning_rate = 5e-3
     is_skip_first = False
 
@@ -84,8 +84,8 @@ class FastUNet(UShape):
             convolution_block, initialize=he_normal, activation="relu", normalization=normalization
         )
 
-        def block(before: int, after: int, chance: float = 0.0) -> nn.Sequential:
-            return nn.Sequential(unit(before, after), Dropout(chance), unit(after, after))
+        def block(before: int, after: int, probability: float = 0.0) -> nn.Sequential:
+            return nn.Sequential(unit(before, after), Dropout(probability), unit(after, after))
 
         halvings = stem.bit_length() - 1
         self.stem = nn.Sequential(

@@ -83,7 +83,7 @@ class Trial:
             return f"{self.engine} failed ({self.error})"
         matched = f"matched {self.parity.describe()}"
         if self.speedup is None:
-            return f"{self.engine} {matched}, which is too little"
+            return f"{self.engine} {matched}, which is too few"
         return f"{self.engine} was {self.speedup:.2f} times as fast, {matched}"
 
 
@@ -105,7 +105,7 @@ class EngineChoice:
         """Return the message for the user."""
         shape = " x ".join(map(str, self.shape))
         tried = "; ".join(trial.describe() for trial in self.trials)
-        return f"engine for batches of {shape}: {self.engine}. Against torch float32: {tried}"
+        return f"engine for batches of {shape}: {self.engine}. Compared with torch float32: {tried}"
 
 
 def engine_by_name(
@@ -175,7 +175,7 @@ def _candidates(reference: TorchEngine, note: Note) -> list[Engine]:
         import_openvino()
         return [OpenVinoEngine(reference.model)]
     except Exception as error:  # any error of the library: continue with torch
-        note(f"OpenVINO cannot be used, torch continues: {in_one_line(error)}")
+        note(f"OpenVINO cannot be used; torch is used instead: {in_one_line(error)}")
         return []
 
 
@@ -251,7 +251,7 @@ class AutoEngine:
             candidates = list(self._candidates())
             trials = self._try(candidates, images, reference)
         except Exception as error:  # any error here only means that torch continues
-            self._note(f"other engines cannot be tried, torch continues: {in_one_line(error)}")
+            self._note(f"other engines cannot be tried; torch is used: {in_one_line(error)}")
             return
         if not candidates:
             self._num_trials_left = 0

@@ -86,8 +86,9 @@ def predict_large(
     step = whole_image_step(predictor.card.preprocessing)
     if step is not None:
         raise LayoutError(
-            f"{path} must be predicted as a whole, for the model's step: {step}. It does not fit "
-            "into memory. Cut it, or train a model without that step"
+            f"{path} must be predicted as a whole, because the model's preprocessing includes "
+            f"{step}. It does not fit into memory. Cut it into tiles, or train a model without "
+            "that step"
         )
     with open_rows(path) as image:
         drawing = _Drawing(predictor, image, folders, stem)

@@ -1,4 +1,4 @@
-"""Check that the outputs of an engine match those of torch."""
+"""Checks that the outputs of an engine match those of torch."""
 
 from __future__ import annotations
 
@@ -87,14 +87,14 @@ class CheckedEngine:
         if not self._has_said_more:
             self._has_said_more = True
             self._note(
-                f"engine {self.name} is compiled for {KEPT_SHAPES} sizes of images: "
-                f"{self._reference.name} computes the others"
+                f"engine {self.name} is compiled for at most {KEPT_SHAPES} image "
+                f"sizes; {self._reference.name} computes the others"
             )
         return True
 
     def _give_up(self, images: Tensor, why: str) -> Tensor:
         self._engine = None
-        self._note(f"engine {self.name} {why}. {self._reference.name} continues")
+        self._note(f"engine {self.name} {why}. {self._reference.name} is used instead")
         self.name = self._reference.name
         return self._reference(images)
 

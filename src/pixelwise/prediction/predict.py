@@ -76,7 +76,7 @@ def predict(
     folders = {kind: out / kind if len(kinds) > 1 else out for kind in kinds}
     entries = [inputs] if isinstance(inputs, Path | str) else inputs
     jobs = _jobs([Path(entry) for entry in entries], out, (out, *folders.values()))
-    own = predictor.engine if predictor.has_engine_of_choice else "auto"
+    own = predictor.engine if predictor.is_engine_given else "auto"
     with predictor.using_engine(engine or own, note):
         make_folder(out)
         return _predict_all(predictor, jobs, out, folders, on_progress)
@@ -169,7 +169,8 @@ def _jobs(inputs: Sequence[Path], out: Path, folders: Sequence[Path]) -> dict[st
                 )
             if path.resolve().parent in [(folder / stem).parent.resolve() for folder in folders]:
                 raise ConfigError(
-                    f"--out must not hold the inputs. {path} lies in it and could be overwritten. "
+                    f"--out must not contain the inputs. {path} is inside it and could be "
+                    "overwritten. "
                     "Choose another folder"
                 )
             jobs[stem] = path

@@ -83,7 +83,7 @@ class Predictor:
         self.tile = tile or (max(height, MIN_TILE_PX), max(width, MIN_TILE_PX))
         if min(self.tile) < 1:
             raise ConfigError(f"tile must be at least 1 x 1. Got {self.tile}")
-        self.has_engine_of_choice = engine is not None
+        self.is_engine_given = engine is not None
         self._normalize = Normalize(card.preprocessing).to(self.device)
         self._batch_pixels = BatchPixels.on(self.device)
         self._reference = TorchEngine(self.model, self.device, precision)
@@ -304,7 +304,10 @@ class Predictor:
         """
         step = whole_image_step(self.card.preprocessing)
         if step is not None:
-            raise ConfigError(f"{name} must be predicted as a whole, for the model's step: {step}")
+            raise ConfigError(
+                f"{name} must be predicted as a whole, because the model's preprocessing includes "
+                f"{step}"
+            )
         unscaled = self.card.preprocessing.model_copy(update={"scale": 1.0})
         fitted = self.card.preprocessing.fitted_size(*size)
 

@@ -197,7 +197,7 @@ def _readable(predictor: Predictor, job: _Job) -> Array:
 
 def too_large(path: Path) -> str:
     """Return the error message for an image that did not fit into memory."""
-    return f"{path} must fit into memory. Memory ran out. {SMALLER}"
+    return f"{path} does not fit into memory. {SMALLER}"
 
 
 def _write(

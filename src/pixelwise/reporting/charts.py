@@ -96,7 +96,7 @@ def line_chart(
     is_counted = x_range is None and all(float(x).is_integer() for x, _ in points)
     for value in ticks(x_low, x_high):
         if float(value).is_integer() or not is_counted:
-            parts.append(_mark_across(place((value, y_low))[0], _short(value)))
+            parts.append(_tick_label(place((value, y_low))[0], _short(value)))
     for line in lines:
         drawn = " ".join("{:.1f},{:.1f}".format(*place(point)) for point in line.points)
         parts.append(f'<polyline class="{line.style}" points="{drawn}"/>')
@@ -127,7 +127,7 @@ def bar_chart(bars: Sequence[tuple[str, float]], across: str, up: str) -> str:
             f'width="{width * 0.7:.1f}" height="{high:.1f}" rx="3"/>'
         )
         parts.append(_text(middle, top - 5, f"{value:.2f}"))
-        parts.append(_mark_across(middle, name))
+        parts.append(_tick_label(middle, name))
     return _svg(f"{up} by {across}", parts)
 
 
@@ -157,7 +157,7 @@ def scatter_chart(dots: Sequence[Dot], across: str, up: str) -> str:
 
     parts = _rungs([(value, place(x_low, value)[1]) for value in ticks(y_low, y_high)])
     for value in _log_ticks(x_low, x_high):
-        parts.append(_mark_across(place(value, y_low)[0], with_unit(value)))
+        parts.append(_tick_label(place(value, y_low)[0], with_unit(value)))
     front = set(pareto_front([(dot.x, dot.y) for dot in dots]))
     steps = _stairs(sorted(place(dots[index].x, dots[index].y) for index in front))
     drawn = " ".join(f"{x:.1f},{y:.1f}" for x, y in steps)
@@ -285,8 +285,8 @@ def _text(x: float, y: float, text: str) -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="middle">{escape(text)}</text>'
 
 
-def _mark_across(x: float, text: str) -> str:
-    """Map a value to its horizontal position in the chart."""
+def _tick_label(x: float, text: str) -> str:
+    """Draw a tick label below the horizontal axis, kept inside the chart."""
     return _text(min(x, WIDTH - LETTER_PX * len(text) / 2), HEIGHT - BOTTOM + 20, text)
 
 

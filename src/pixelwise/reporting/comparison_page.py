@@ -154,8 +154,10 @@ def verdict(comparison: Comparison) -> list[str]:
 def _ranking(comparison: Comparison) -> Iterator[str]:
     seen = [model.name for model in comparison.models if model.num_seen.get("val")]
     if seen:
+        verb = "was" if len(seen) == 1 else "were"
         yield (
-            f"No model is named the best, because {_listed(seen)} trained on images of this split. "
+            f"No model is named the best, because {_listed(seen)} {verb} trained on images of this "
+            "split. "
             "Compare again without it."
         )
         return

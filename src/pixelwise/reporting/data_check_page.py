@@ -54,7 +54,7 @@ class Picture:
     caption: str
 
 
-def write_doctor_page(examination: Examination, path: Path, *, seed: int = 0) -> None:
+def write_data_check_page(examination: Examination, path: Path, *, seed: int = 0) -> None:
     """Write the page of a data check.
 
     Args:

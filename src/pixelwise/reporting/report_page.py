@@ -110,7 +110,7 @@ def write_report(
     assert detail is not None
     run = run or RunFacts()
     class_map = card.class_map
-    met = _met(metrics)
+    classes = _occurring_classes(metrics)
     write_page(
         path,
         "report.html",
@@ -127,10 +127,10 @@ def write_report(
                 metrics.per_class, class_map.colors, detail.boundary_per_class, strict=True
             )
         ],
-        names=[class_map.names[index] for index in met],
-        matrix=_matrix(detail, class_map, met),
+        names=[class_map.names[index] for index in classes],
+        matrix=_matrix(detail, class_map, classes),
         shots=_shots(detail, predictor, load),
-        legend=_legend(card, met),
+        legend=_legend(card, classes),
         review=review_worst(metrics, predictor, load, review_command),
         measures=_measures(detail),
         objects=detail.objects,
@@ -178,20 +178,20 @@ def _curves(run: RunFacts) -> list[str]:
     return charts
 
 
-def _met(metrics: Metrics) -> list[int]:
+def _occurring_classes(metrics: Metrics) -> list[int]:
     """Return the classes that occur in the masks or in the predictions."""
     rows = enumerate(metrics.per_class)
     return [index for index, row in rows if row.pixels or row.precision is not None]
 
 
 def _matrix(
-    detail: Details, class_map: ClassMap, met: Sequence[int]
+    detail: Details, class_map: ClassMap, classes: Sequence[int]
 ) -> list[tuple[str, list[float]]]:
     """Return the row-normalized confusion matrix, by class."""
-    if detail.confusion is None or len(met) > MAX_MATRIX:
+    if detail.confusion is None or len(classes) > MAX_MATRIX:
         return []
-    rows = [(class_map.names[index], detail.confusion[index]) for index in met]
-    return [(name, [row[index] / max(1, sum(row)) for index in met]) for name, row in rows]
+    rows = [(class_map.names[index], detail.confusion[index]) for index in classes]
+    return [(name, [row[index] / max(1, sum(row)) for index in classes]) for name, row in rows]
 
 
 def _measures(detail: Details) -> list[tuple[str, str]]:
@@ -202,7 +202,7 @@ def _measures(detail: Details) -> list[tuple[str, str]]:
         across = "distance to the nearest border, px"
         charts.append(("Accuracy near borders", bar_chart(bands, across, "accuracy")))
     if detail.reliability:
-        points = [(sure, right) for sure, right, _ in detail.reliability]
+        points = [(confidence, accuracy) for confidence, accuracy, _ in detail.reliability]
         whole = (0.0, 1.0)
         lines = [Line("perfect", [(0, 0), (1, 1)], "aid"), Line("this model", points)]
         chart = line_chart(lines, "confidence", "accuracy", x_range=whole, y_range=whole)
@@ -218,10 +218,10 @@ def _measures(detail: Details) -> list[tuple[str, str]]:
     return charts
 
 
-def _legend(card: ModelCard, met: Sequence[int]) -> list[tuple[str, Color]]:
+def _legend(card: ModelCard, classes: Sequence[int]) -> list[tuple[str, Color]]:
     class_map = card.class_map
     return [
-        *((class_map.names[index], class_map.colors[index]) for index in met),
+        *((class_map.names[index], class_map.colors[index]) for index in classes),
         *zip(mode_of(card.label_mode).error_names, (WRONG_COLOR, MISSED_COLOR), strict=False),
     ]
 
@@ -291,7 +291,7 @@ def _facts(
         ("architecture", f"{card.architecture}" + (f" ({arguments})" if arguments else "")),
         ("parameters", f"{parameters:,}"),
         ("multiplications", f"{gmacs:.4g} GMAC for an image of {height} x {width}"),
-        ("sees", _sees(model.sees_px)),
+        ("receptive field", _receptive_field(model.sees_px)),
         ("images", _preprocessing(card)),
         ("versions", ", ".join(f"{name} {version}" for name, version in card.versions.items())),
     ]
@@ -299,19 +299,19 @@ def _facts(
     if run.seconds is not None:
         how.append(("training", f"{amount(len(run.history), 'epoch')} in {run.seconds:.0f} s"))
     if run.best_epoch is not None:
-        how.append(("kept", f"epoch {run.best_epoch}"))
+        how.append(("kept epoch", f"{run.best_epoch}"))
     if metrics.seen_in_training is not None:
         how.append(("seen in training", f"{metrics.seen_in_training} of these images"))
     data = [("", note) for note in run.notes]
     return [
         *([("Data", data)] if data else []),
         ("Model", facts),
-        ("How this was made", how),
+        ("How this page was made", how),
     ]
 
 
-def _sees(sees_px: int | None) -> str:
-    return "the whole image" if sees_px is None else f"{sees_px} pixels around each pixel"
+def _receptive_field(sees_px: int | None) -> str:
+    return "the whole image" if sees_px is None else f"{sees_px} x {sees_px} pixels"
 
 
 def _preprocessing(card: ModelCard) -> str:

@@ -98,7 +98,7 @@ def _shape(suspect: Suspect) -> dict[str, Any]:
         "label": f"{REVIEW_MARK}{suspect.change}",
         "points": corners.tolist(),
         "group_id": None,
-        "description": f"{suspect.confidence:.0%} sure, score {suspect.score:.2f}",
+        "description": f"confidence {suspect.confidence:.0%}, score {suspect.score:.2f}",
         "shape_type": "polygon",
         "flags": {},
         "mask": None,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 CELL_INCHES = 2.6
-"""Width of a picture in the grid, in pixels."""
+"""Width of a picture in the grid, in inches."""
 
 NUM_STRIPES = 24
 """Number of stripes along a picture's longer side; ignored pixels are striped."""

@@ -1,4 +1,4 @@
-"""The wall-clock budget of a training: from the start of the command to the written report."""
+"""The wall-clock budget of a training run: from the start of the command to the written report."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MARGIN_S = 1.0
 """Seconds reserved for the last checkpoint and the end of the process."""
 
 REPORT_S = 6.0
-"""Assumed seconds for pictures and report before they were measured on this machine."""
+"""Assumed seconds for pictures and report until they have been measured on this machine."""
 
 REPORT_SHARE = 0.25
 """Maximum fraction of a budget that is reserved for pictures and report."""
@@ -41,7 +41,7 @@ def counting_from(started: float) -> Iterator[None]:
 
 
 def start_of_budget() -> float:
-    """Return the start time of a training that is called now; see :func:`time.perf_counter`."""
+    """Return the start time of a training run that is called now; see :func:`time.perf_counter`."""
     started = _started.get()
     return time.perf_counter() if started is None else started
 
@@ -59,7 +59,7 @@ def report_key(num_classes: int, size: tuple[int, int]) -> str:
 
 @dataclass
 class Budget:
-    """The time budget of a training.
+    """The time budget of a training run.
 
     Attributes:
         seconds: The whole budget.

@@ -1,4 +1,4 @@
-"""The checkpoint for an exact resume of a training.
+"""The checkpoint for an exact resume of a training run.
 
 It needs no generator states: random numbers are seeded at every step by seed, epoch and step.
 """
@@ -22,7 +22,7 @@ CHECKPOINT_NAME = "last.ckpt"
 
 @dataclass
 class Progress:
-    """The progress of a training.
+    """The progress of a training run.
 
     Attributes:
         data: State of the training data; see :attr:`Dataset.state`.
@@ -32,7 +32,7 @@ class Progress:
         validation_s: Duration of the last validation in seconds, 0 before the first.
         loss_sum: Sum of the losses of the epoch's images so far.
         loss_images: Number of these images.
-        best: Validation mean IoU and negative loss of the best epoch, compared in this order.
+        best: Rank of the best epoch under ``training.monitor``; tuples are compared in order.
         best_epoch: The best epoch, counted from 0; ``None`` before the first validation.
         history: One row per finished epoch.
         is_done: Whether the training has finished.

@@ -1,4 +1,4 @@
-"""The defaults of a training: pure functions from measured facts to choices with reasons."""
+"""The defaults of a training run: pure functions from measured facts to choices with reasons."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_CROP_PX = 512
 """Maximum crop side in pixels; larger crops take more memory but show no more detail."""
 
 TARGET_CROPS = 20_000
-"""Total number of crops of a training without a budget."""
+"""Total number of crops of a training run without a budget."""
 
 CPU_BATCH = 4
 """Batch size on a CPU."""
@@ -49,7 +49,8 @@ MIN_GAIN = 1.5
 """A smaller scale is taken only if this many times the epochs fit."""
 
 EVEN = 0.15
-"""If classes differ less than this between upper and lower halves, images have no up and down."""
+"""Images have no preferred orientation if classes differ less than this between their upper and
+lower halves."""
 
 RARE_SHARE = 0.01
 """If a class has less than this share of the pixels, classes are weighted."""
@@ -118,7 +119,7 @@ class Choice:
 
 
 Step = Callable[[Recipe, Facts], tuple[Choice, ...]]
-"""A function from a recipe to choices for some of its open entries; given entries stay."""
+"""A function that fills in some open entries of a recipe; entries that are set are kept."""
 
 
 def apply(recipe: Recipe, choices: tuple[Choice, ...]) -> Recipe:
@@ -134,17 +135,20 @@ def choose_precision(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
     """Choose bfloat16 if the hardware has matrix units for it or it was measured to be faster."""
     if recipe.training.precision is not None:
         return ()
+    device = "CPU" if facts.device == "cpu" else "GPU"
     if facts.has_bfloat16 is None:
         assert facts.bfloat16_speedup is not None
         is_fast = facts.bfloat16_speedup >= MIN_SPEEDUP
         because = (
-            f"bfloat16 was measured at {facts.bfloat16_speedup:.2g} times the speed of float32"
+            f"on this {device}, bfloat16 was measured at {facts.bfloat16_speedup:.2g} times the "
+            "speed of float32"
         )
     else:
         is_fast = facts.has_bfloat16
-        because = "it has matrix units for bfloat16" if is_fast else "it has no bfloat16"
+        what = "has matrix units for" if is_fast else "does not accelerate"
+        because = f"this {device} {what} bfloat16"
     precision = "bfloat16" if is_fast else "float32"
-    reason = f"precision {precision}: on this {facts.device}, {because}"
+    reason = f"precision {precision}: {because}"
     return (Choice("training.precision", precision, reason),)
 
 
@@ -284,7 +288,7 @@ def choose_patience(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:  # noqa
     if training.patience is not None or training.epochs is None:
         return ()
     patience = max(10, training.epochs // 3)
-    reason = f"patience: {patience} epochs without a better validation metric end the training"
+    reason = f"patience: training stops after {patience} epochs without a better validation metric"
     return (Choice("training.patience", patience, reason),)
 
 
@@ -316,8 +320,8 @@ def choose_scale(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
         return (Choice("data.scale", 1.0),)
     reason = (
         f"working scale {chosen}: at full size, {epochs:.1f} epochs fit into "
-        f"{amount(minutes, 'minute')} ({1 / facts.seconds_per_crop:.2g} images/s), "
-        f"at {chosen}, about {chosen_epochs:.0f}; predictions have the size of the image"
+        f"{amount(minutes, 'minute')} ({1 / facts.seconds_per_crop:.2g} images/s); "
+        f"at {chosen}, about {chosen_epochs:.0f}. Predictions keep the size of the image"
     )
     return (Choice("data.scale", chosen, reason),)
 
@@ -343,7 +347,7 @@ BEFORE_TRIAL: tuple[Step, ...] = (
     choose_class_weights,
     choose_freeze_batchnorm,
 )
-"""Return the steps before the trial of a batch, in order."""
+"""Steps that run before the trial batch, in order."""
 
 AFTER_TRIAL: tuple[Step, ...] = (
     choose_memory_format,
@@ -352,7 +356,7 @@ AFTER_TRIAL: tuple[Step, ...] = (
     choose_scale,
     choose_crop,
 )
-"""Return the steps that need the duration of a training step, in order."""
+"""Steps that need the measured duration of a training step, in order."""
 
 
 def crop_size(statistics: DatasetStatistics, scale: float) -> tuple[int, int]:

@@ -99,8 +99,8 @@ def require_an_epoch(budget: Budget, seconds_per_epoch: float) -> None:
     overhead = budget.seconds - budget.for_steps_s
     needed = math.ceil((overhead + 1.2 * seconds_per_epoch) / 6) / 10
     raise TrainingError(
-        f"the budget must allow at least one epoch. {epochs:.2g} epochs fit: one takes about "
-        f"{seconds_per_epoch:.0f} s, and of {budget.seconds:.0f} s {max(left, 0):.0f} s are "
-        f"left for it after reading, validation and report. Give --minutes {needed:g} or more, a "
+        f"the budget must allow at least one epoch. One epoch takes about "
+        f"{seconds_per_epoch:.0f} s, but only {left:.0f} of the {budget.seconds:.0f} s "
+        f"remain after reading, validation and report. Give --minutes {needed:g} or more, a "
         "smaller model, or a smaller --set data.scale"
     )

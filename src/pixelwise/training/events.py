@@ -1,4 +1,4 @@
-"""Events of a training; the command line prints them, other callers may ignore them."""
+"""Events of a training run; the command line prints them, other callers may ignore them."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class WarningRaised:
 
 @dataclass(frozen=True)
 class FilesWritten:
-    """Pictures were written.
+    """Report, curves and pictures were written.
 
     Attributes:
         paths: The files.
@@ -109,7 +109,7 @@ def ignore_events(event: object) -> None:
 
 
 def each_once(listener: Listener) -> Listener:
-    """Wrap a listener for several trainings, so that it receives repeated lines only once.
+    """Wrap a listener for several training runs, so that it receives repeated lines only once.
 
     Args:
         listener: Called with every event, without lines that were sent before.

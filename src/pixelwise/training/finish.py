@@ -1,4 +1,4 @@
-"""The end of a training: detailed metrics, calibration, pictures and report of the best epoch."""
+"""The end of a training run: metrics, calibration, pictures and report of the best epoch."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MIN_DETAILED = 8
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of a training.
+    """The result of a training run.
 
     Attributes:
         folder: The run folder; for a dry run, the folder that would be created.
@@ -61,9 +61,7 @@ class Outcome:
             TrainingError: It was a dry run.
         """
         if self._metrics is None:
-            raise TrainingError(
-                "metrics need a training. This was a dry run. Train without dry_run"
-            )
+            raise TrainingError("a dry run has no metrics. Train without dry_run")
         return self._metrics
 
 
@@ -129,7 +127,7 @@ def _evaluated(plan: Plan, trainer: Trainer, predictor: Predictor) -> Metrics:
 
 
 def _notes_on_details(metrics: Metrics) -> tuple[str, ...]:
-    """Say where details cover only some of the images, for want of time."""
+    """Note which metrics cover only some of the images because the budget was used up."""
     assert metrics.detail is not None
     num_detailed = len(metrics.detail.per_image)
     if num_detailed == metrics.images:

@@ -1,4 +1,4 @@
-"""Reads the images of a training: decodes and enhances them once, measures and batches them."""
+"""Reads the images of a training run: decodes and enhances them once, measures and batches them."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from pixelwise.errors import ConfigError, DataError
 from pixelwise.io.images import LARGEST_VALUE
 from pixelwise.io.parallel import num_cores
 from pixelwise.label_modes import mode_of
+from pixelwise.text import amount
 from pixelwise.training.defaults import Choice
 from pixelwise.training.events import Decoded, Listener
 from pixelwise.transforms.augmentation import TensorSample, to_tensors
@@ -35,7 +36,7 @@ MAX_PREFETCH = 8
 
 @dataclass(frozen=True)
 class Measured:
-    """The samples of a training and their statistics.
+    """The samples of a training run and their statistics.
 
     Attributes:
         training: The training samples, enhanced.
@@ -176,8 +177,8 @@ def check_validation(validation: MemoryCache[Sample], statistics: DatasetStatist
         num_labeled += mode_of(sample.label_mode).num_labeled(sample.mask)
     if not num_labeled:
         raise DataError(
-            f"the {len(validation)} validation masks must contain labeled pixels. None do, "
-            f"starting with {validation[0].name}. Check the masks and the ignore value"
+            f"no validation mask contains labeled pixels ({amount(len(validation), 'mask')}; the "
+            f"first is {validation[0].name}). Check the masks and the ignore value"
         )
 
 

@@ -47,7 +47,7 @@ def recipe_of(model: Path) -> Recipe:
     folder = model if model.is_dir() else model.parent
     if not (folder / RECIPE_NAME).is_file():
         raise ConfigError(
-            f"--folds needs the recipe of the model. {folder} holds no "
+            f"--folds needs the recipe of the model. {folder} contains no "
             f"{RECIPE_NAME}. Give the run folder of the model"
         )
     return load_recipe(folder / RECIPE_NAME)
@@ -70,14 +70,14 @@ def train_folds(
         dataset: The data.
         data: The path that it was opened with; the entries of its card are kept.
         plan: The folds, from :func:`~pixelwise.data.splits.plans.plan_split`.
-        recipe: Recipe of all trainings.
+        recipe: Recipe of all training runs.
         out: The folder for the cards and the runs.
-        minutes: Budget of each training; ``None`` means that of the recipe.
+        minutes: Budget of each training run; ``None`` means that of the recipe.
         device: Device to use; ``None`` means that of the recipe.
         listener: Called with each event.
 
     Raises:
-        PixelwiseError: The folder already holds folds, or a training failed.
+        PixelwiseError: The folder already holds folds, or a training run failed.
     """
     recipe = recipe.model_copy(deep=True)
     # The card of each fold defines how the data is read; the recipe may be for other data.

@@ -1,4 +1,4 @@
-"""``plan``: prepares everything that a training needs from a recipe and a data set."""
+"""``plan``: prepares everything that a training run needs from a recipe and a data set."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from pixelwise.training.trial import BatchTooLargeError, try_batch
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that a training needs; :meth:`lines` describes it as text.
+    """Everything that a training run needs; :meth:`lines` describes it as text.
 
     Attributes:
         recipe: The recipe with all open entries filled in.
@@ -54,7 +54,7 @@ class Plan:
         card: The card of the future model file, without metrics.
         step: The model on its device, with the recipe's initial weights, and its settings.
         batches: The training batches.
-        budget: The time budget; ``None`` for a training with a number of epochs.
+        budget: The time budget; ``None`` for a training run with a number of epochs.
         seconds_per_epoch: Duration of an epoch without validation, estimated from one batch.
         reasons: Reasons for the choices of open entries.
     """
@@ -124,7 +124,7 @@ def check_names(recipe: Recipe) -> None:
             a device is unknown.
     """
     if recipe.training.epochs is not None and recipe.training.minutes is not None:
-        raise ConfigError("a training must have either epochs or minutes. Got both. Remove one")
+        raise ConfigError("training needs either epochs or minutes. Got both. Remove one")
     create_metrics(recipe.training.metrics)
     choose_device(recipe.training.device)
     check_model(recipe.model.name, **recipe.model.arguments)
@@ -324,8 +324,8 @@ def _require_short_step(tried: Plan, machine: Machine, left_s: float) -> None:
     )  # the backward pass costs twice the forward pass
     if left_s <= 0:
         raise TrainingError(
-            f"reading the data must leave time for training. It took all of the "
-            f"{tried.recipe.training.minutes or 0:g} minutes. Give more --minutes"
+            "reading the data used up the whole budget of "
+            f"{amount(tried.recipe.training.minutes or 0, 'minute')}. Give more --minutes"
         )
     if least_s > left_s:
         raise TrainingError(

@@ -77,7 +77,7 @@ def show_data(
         format: The label format, if it is not detected.
         ignore: Additional stored mask values that are ignored.
         unexpected: What to do with stored values that are neither a class nor ignored.
-        recipe: A YAML recipe to start from; open entries are chosen as in a training.
+        recipe: A YAML recipe to start from; open entries are chosen as in training.
         overrides: ``section.key=value``, as ``--set`` on the command line.
         listener: Called with the reading progress and the choices.
 
@@ -85,7 +85,7 @@ def show_data(
         The file written.
 
     Raises:
-        PixelwiseError: A training would fail with this data or recipe, or the file cannot be
+        PixelwiseError: A training run would fail with this data or recipe, or the file cannot be
         written.
     """
     chosen = load_recipe(recipe, overrides)
@@ -116,10 +116,10 @@ def preview(
     num: int = 6,
     seed: int = 0,
 ) -> Preview:
-    """Prepare and augment some samples as in a training with this recipe.
+    """Prepare and augment some samples as in training with this recipe.
 
-    The training images are read and measured as in a training, because the defaults depend on them.
-    A working scale that a training would choose for speed is not considered.
+    The training images are read and measured as in training, because the defaults depend on them.
+    A working scale that a training run would choose for speed is not considered.
 
     Args:
         recipe: The recipe; its open data entries are filled in a copy.
@@ -130,7 +130,7 @@ def preview(
         seed: Random seed of the choice and the augmentation.
 
     Raises:
-        PixelwiseError: A training would fail with this data or recipe.
+        PixelwiseError: A training run would fail with this data or recipe.
     """
     if split not in SPLITS:
         raise ConfigError(f"split must be {', '.join(SPLITS[:-1])} or {SPLITS[-1]}. Got {split!r}")

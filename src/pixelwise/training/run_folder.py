@@ -53,7 +53,7 @@ def load_notes(folder: Path) -> Notes:
         problems = tuple(WarningRaised(**problem) for problem in content["problems"])
         return Notes(tuple(map(str, content["reasons"])), problems)
     except (OSError, ValueError, KeyError, TypeError):
-        return Notes()  # trainings and reports work without the notes
+        return Notes()  # training runs and reports work without the notes
 
 
 def save_notes(folder: Path, notes: Notes) -> None:
@@ -175,7 +175,7 @@ def require_run(run: Path) -> Recipe:
     for name in (RECIPE_NAME, MODEL_NAME):
         if not (run / name).is_file():
             raise ModelFileError(
-                f"RUN must be a run folder. {run} holds no {name}. Give a folder written by "
+                f"RUN must be a run folder. {run} contains no {name}. Give a folder written by "
                 "pixelwise train"
             )
     return load_recipe(run / RECIPE_NAME)
@@ -190,7 +190,7 @@ def new_run_folder(out: Path | str | None, model: str, data: str) -> Path:
         data: Name of the data set.
 
     Raises:
-        ConfigError: The folder holds a run, which is never overwritten.
+        ConfigError: The folder contains a run, which is never overwritten.
     """
     if out is None:
         # A name such as smp:unet:resnet34 is not valid in a file name everywhere.
@@ -200,7 +200,7 @@ def new_run_folder(out: Path | str | None, model: str, data: str) -> Path:
     held = [name for name in RUN_FILES if (folder / name).exists()]
     if held:
         raise ConfigError(
-            f"--out must be a new folder. {folder} holds a run ({', '.join(held)}). "
+            f"--out must be a new folder. {folder} contains a run ({', '.join(held)}). "
             "Choose another, or resume that run with --resume"
         )
     return folder

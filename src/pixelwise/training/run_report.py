@@ -50,7 +50,7 @@ def write_run_report(
     path = path or folder / REPORT_NAME
     history, kept = read_history(folder), load_notes(folder)
     data = recipe.data
-    # Computed here, because a training that was stopped has not written them.
+    # Computed here, because a training run that was stopped has not written them.
     _, card = load_model_file(folder)
     write_report(
         path,

@@ -189,15 +189,15 @@ def _run_to_resume(
     """
     if out is None or not (Path(out) / RECIPE_NAME).is_file():
         raise ModelFileError(
-            f"--resume needs --out with the folder of a run. {out} holds no {RECIPE_NAME}"
+            f"--resume needs --out with the folder of a run. {out} contains no {RECIPE_NAME}"
         )
     free = {"data.path", "training.device"}
     changed = [key for key, value in given.items() if value is not None and key not in free]
     if changed or is_changed:
         names = ", ".join(sorted(key.partition(".")[2] for key in changed))
         raise ConfigError(
-            "a resumed run must keep its recipe, so that it ends as if it was never stopped. Got "
-            f"{names or 'another recipe'} as well. Remove it, or start a new run"
+            "a resumed run must keep its recipe, so that the result is the same as without the "
+            f"interruption. Got {names or 'another recipe'} as well. Remove it, or start a new run"
         )
     return Path(out)
 
@@ -213,8 +213,8 @@ def _data_of_run(recipe: Recipe, folder: Path) -> Dataset:
         dataset = open_as_in(recipe.data)
     except DataError as error:
         raise type(error)(
-            f"{recipe.data.path} is not the data set that the run in {folder} was trained on, as "
-            f"data.path of its {RECIPE_NAME} or DATA says: {error}"
+            f"the data set of the run in {folder} cannot be opened at {recipe.data.path} "
+            f"(data.path of its {RECIPE_NAME}, or DATA): {error}"
         ) from error
     try:
         _, card = load_model_file(folder / MODEL_NAME)

@@ -1,4 +1,4 @@
-"""Try one batch before training: whether it fits into memory, and how long a step takes."""
+"""Tries one batch before training: whether it fits into memory, and how long a step takes."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def try_batch(step: TrainingStep, batch: Batch, machine: Machine, *, is_format_o
     """Run a few forward and backward passes of a batch.
 
     The faster memory format is measured once per machine, model and batch and stored, so that a
-    later training on a busy machine makes the same choice. The duration of a step is measured each
-    time, because it does depend on the load.
+    later training run on a busy machine makes the same choice. The duration of a step is measured
+    each time, because it does depend on the load.
 
     Args:
         step: Model and settings, at full size.

@@ -1,4 +1,4 @@
-"""Enhance images before resizing: select bands, denoise, balance white, adjust contrast.
+"""Enhances images before resizing: bands, denoising, white balance, contrast.
 
 The steps always run in this order and keep the type and the size of the image. Resizing and
 normalization follow in :mod:`pixelwise.transforms.preprocessing`.

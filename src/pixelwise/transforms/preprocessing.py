@@ -1,4 +1,4 @@
-"""Prepare images for a model, in the same way for training and prediction.
+"""Prepares images for a model, in the same way for training and prediction.
 
 The steps are, in this order: enhancement (:mod:`pixelwise.transforms.enhancement`), resizing and
 normalization. Training enhances an image when reading it and resizes it when making tensors;

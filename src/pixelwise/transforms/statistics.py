@@ -1,4 +1,4 @@
-"""Measure training images: sizes, channels, means and class frequencies."""
+"""Measures training images: sizes, channels, means and class frequencies."""
 
 from __future__ import annotations
 
@@ -111,7 +111,9 @@ def measure(samples: Iterable[LabeledImage], class_map: ClassMap) -> DatasetStat
         raise DataError("the training split must contain at least one image. Got none")
     if len(dtypes) > 1:
         seen = ", ".join(f"{dtype} in {name}" for dtype, name in dtypes.items())
-        raise DataError(f"images must share one bit depth. Got {seen}. Convert one kind")
+        raise DataError(
+            f"images must share one bit depth. Got {seen}. Convert all images to one bit depth"
+        )
     total = int(labeled)
     labeled -= ignored
     _require_something_to_learn(counts, labeled, class_map, mode, names)
@@ -168,7 +170,10 @@ def _common_channels(channels: list[int], names: list[str]) -> int:
     if kinds == [1, 3]:
         return 3
     seen = ", ".join(f"{kind} in {names[channels.index(kind)]}" for kind in kinds)
-    raise DataError(f"images must have the same number of channels. Got {seen}. Convert one kind")
+    raise DataError(
+        f"images must have the same number of channels. Got {seen}. Convert all images to the same "
+        "number of channels"
+    )
 
 
 def _pooled(

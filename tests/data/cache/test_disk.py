@@ -345,7 +345,7 @@ def test_files_are_not_read_again_to_find_a_sample(folder, kept_in, monkeypatch)
     load_all(folder)
 
 
-def test_a_file_that_changed_just_now_is_known_by_its_content_alone(folder, kept_in, monkeypatch):
+def test_a_recently_changed_file_is_identified_by_its_content(folder, kept_in, monkeypatch):
     monkeypatch.setattr(file_state, "SETTLED_S", 60)
     load_all(folder)
     assert not list(kept_in.glob("*.link"))
@@ -529,7 +529,7 @@ def test_a_file_larger_than_the_room_is_passed_over_and_smaller_ones_are_kept(tm
         assert cache.write(f"{'e' * 64}.sample", bytes(100))
 
 
-def test_files_of_others_in_the_cache_folder_are_left_alone(folder, tmp_path):
+def test_foreign_files_in_the_cache_folder_are_kept(folder, tmp_path):
     (tmp_path / "cache").mkdir()
     mine = tmp_path / "cache" / "notes.sample"
     mine.write_bytes(bytes(50_000))

@@ -348,7 +348,7 @@ def test_files_that_name_a_category_differently_are_refused(tmp_path):
         "",
     ],
 )
-def test_the_json_files_of_other_tools_are_not_taken_for_it(tmp_path, text):
+def test_json_files_of_other_tools_are_not_detected_as_this_format(tmp_path, text):
     save_image(tmp_path / "a.png")
     (tmp_path / "a.json").write_text(text)
     assert Coco().detect(tmp_path).score == 0

@@ -115,7 +115,7 @@ def test_with_a_table_black_and_white_are_colors(tmp_path, save_pair):
     [
         ("labelmap.txt", "roof:255,0,256::\n", r"labelmap\.txt line 1 must be name:red"),
         ("labelmap.txt", "a:1,2,3::\nnonsense\n", r"line 2 .*Got 'nonsense'"),
-        ("labelmap.txt", "a:1,2,3::\na:4,5,6::\n", r"labelmap\.txt.*names must differ"),
+        ("labelmap.txt", "a:1,2,3::\na:4,5,6::\n", r"labelmap\.txt.*names must be unique"),
         ("labelmap.txt", "a:1,2,3::\nvoid:1,2,3::\n", r"labelmap\.txt.*not both"),
         ("labelmap.txt", "void:1,2,3::\n", r"1 to 255 classes\. Got 0"),
         ("labelmap.txt", "", r"1 to 255 classes\. Got 0"),
@@ -258,7 +258,7 @@ def test_what_is_written_reads_back_without_a_card(tmp_path, save_pixels):
 
 
 @pytest.mark.parametrize("name", ["Void", "two\nlines", " blank ", "#road"])
-def test_a_name_that_a_label_map_cannot_hold_is_kept_by_the_card_alone(tmp_path, save_pair, name):
+def test_a_name_that_a_label_map_cannot_store_is_kept_in_the_card(tmp_path, save_pair, name):
     class_map = ClassMap.build((name, "other"), colors=(RED, BLACK))
     assert label_map_text(class_map, None) is None
     save_pair(tmp_path / "in", "a", [[RED, BLACK]])

@@ -273,13 +273,13 @@ def test_labels_that_are_no_text_are_refused(mask_of, tmp_path):
         "",
     ],
 )
-def test_other_text_is_not_taken_for_it(tmp_path, line):
+def test_other_text_files_are_not_detected_as_yolo(tmp_path, line):
     save_image(tmp_path / "images" / "a.png")
     save_text(tmp_path / "labels" / "a.txt", f"{line}\n")
     assert Yolo().detect(tmp_path).score == 0
 
 
-def test_a_yaml_of_masks_is_not_taken_for_it(tmp_path):
+def test_a_yaml_of_mask_folders_is_not_detected_as_yolo(tmp_path):
     save_image(tmp_path / "images" / "a.png")
     save_image(tmp_path / "masks" / "a.png")
     content = {"train": "images", "masks_dir": "masks", "names": NAMES}

@@ -83,7 +83,7 @@ def test_a_network_that_is_cut_off_fails(healthy, monkeypatch):
     assert not overfit_one_batch(healthy).is_passed
 
 
-def test_crops_without_a_label_fail_and_say_so(healthy, monkeypatch):
+def test_crops_without_labels_fail_with_a_reason(healthy, monkeypatch):
     honest = next(healthy.batches.epoch(0))
     ignored = dataclasses.replace(honest, mask=torch.full_like(honest.mask, 255))
     monkeypatch.setattr(healthy.batches, "epoch", lambda _: iter([ignored, ignored]))

@@ -1,4 +1,4 @@
-"""Compute cache keys from everything that determines a decoded sample."""
+"""Computes cache keys from everything that determines a decoded sample."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cache decoded samples on disk, so that a data set is decoded only once."""
+"""Caches decoded samples on disk, so that a data set is decoded only once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keep computed items in memory up to a size limit, and compute the others again."""
+"""Keeps computed items in memory up to a size limit; the others are computed again."""
 
 from __future__ import annotations
 

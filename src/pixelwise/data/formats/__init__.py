@@ -79,7 +79,7 @@ class Format(ABC):
     layout: ClassVar[str]
     """The expected folder layout in one line, for messages."""
     is_seen_from_above: ClassVar[bool] = False
-    """Whether images are maps, which have no up and down."""
+    """Whether images are maps, which have no preferred orientation."""
     decoder_version: ClassVar[int] = 1
     """For formats outside pixelwise: increase it when :meth:`load` changes, so that cached
     samples are not used."""
@@ -129,7 +129,7 @@ class Format(ABC):
     def refusal(self, content: MaskContent) -> str | None:
         """Return why the format cannot hold a mask, as part of a sentence; ``None`` if it can."""
         if content.label_mode not in self.label_modes:
-            return f"{self.name} only holds {' or '.join(self.label_modes)} labels"
+            return f"{self.name} can only store {' or '.join(self.label_modes)} labels"
         return None
 
     def write(

@@ -1,4 +1,4 @@
-"""Find and read annotation files of labeling tools; shared by formats with labeled shapes."""
+"""Finds and reads annotation files of labeling tools; shared by formats with labeled shapes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Find the images named in annotation files from other machines, and their splits."""
+"""Finds the images named in annotation files from other machines, and their splits."""
 
 from __future__ import annotations
 

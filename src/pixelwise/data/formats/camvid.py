@@ -144,7 +144,7 @@ class CamVid(Format):
     def refusal(self, content: MaskContent) -> str | None:
         """Refuse other classes than the 11 or 31 of CamVid."""
         if not _is_prepared(content.class_map) and not _is_complete(content.class_map):
-            return "it only holds the 11 or the 31 classes of CamVid"
+            return "it can only store the 11 or the 31 classes of CamVid"
         return super().refusal(content)
 
     def _write(

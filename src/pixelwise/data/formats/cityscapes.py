@@ -142,7 +142,7 @@ class Cityscapes(Format):
             if name not in {label.name for label in CLASSES}
         ]
         if others:
-            return f"it only holds the 19 classes of Cityscapes, and {others[0]!r} is not one"
+            return f"it can only store the 19 classes of Cityscapes, not {others[0]!r}"
         return super().refusal(content)
 
     def _write(

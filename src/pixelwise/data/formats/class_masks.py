@@ -127,7 +127,7 @@ class ClassMasks(Format):
         """Refuse class names that cannot be folder names."""
         names = list(content.class_map.names)
         if names != file_names(names):
-            return "a class name cannot be the name of a folder"
+            return "a class name is not a valid folder name"
         return super().refusal(content)
 
     def _write(

@@ -68,9 +68,9 @@ class ColorMasks(MaskFolders):
             count = f"{len(codes):,}" if len(codes) < MAX_CODES else f"{MAX_CODES:,} or more"
             raise MaskError(
                 f"{records[0].masks[0].parent} must contain at most {MAX_COLORS} colors, one per "
-                f"class. Got {count}, as from smoothed edges or JPEG. Export the masks without "
-                "that, or list the classes and their colors in a dataset.yaml and choose with "
-                "--unexpected nearest or --unexpected ignore what happens to the others"
+                f"class. Got {count}, as from smoothed edges or JPEG. Export the masks as PNG "
+                "without smoothing, or list the classes and their colors in a dataset.yaml and use "
+                "--unexpected nearest or --unexpected ignore for the other colors"
             )
         colors = [color_of(code) for code in codes] or [(0, 0, 0)]
         names = [hex_of(color) if any(color) else BACKGROUND_NAMES[0] for color in colors]

@@ -1,4 +1,4 @@
-"""Find the top-level keys of a JSON file without parsing all of it."""
+"""Finds the top-level keys of a JSON file without parsing all of it."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def value_refusal(content: MaskContent) -> str | None:
     """Return why masks of stored bytes cannot represent a mask; ``None`` if they can."""
     stored = (*content.class_map.values, *content.class_map.ignore)
     if min(stored) < 0 or max(stored) > IGNORE_INDEX:
-        return f"its masks only hold values of 0 to {IGNORE_INDEX}"
+        return f"its masks can only store values of 0 to {IGNORE_INDEX}"
     if content.has_ignored and not content.class_map.ignore:
         return "no stored value means ignored"
     return None

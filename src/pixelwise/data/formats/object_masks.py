@@ -110,7 +110,9 @@ class ObjectMasks(Format):
     def refusal(self, content: MaskContent) -> str | None:
         """Refuse more than background and one class, and ignored pixels."""
         if content.class_map.num_classes != 2:
-            return f"it holds background and one class, not {content.class_map.num_classes}"
+            return (
+                f"it can only store background and one class, not {content.class_map.num_classes}"
+            )
         if content.has_ignored:
             return "it cannot represent ignored pixels"
         return super().refusal(content)

@@ -1,4 +1,4 @@
-"""Convert labeled polygons and bitmaps to masks and back without loss.
+"""Converts labeled polygons and bitmaps to masks and back without loss.
 
 Coordinates are (x, y) in pixels, x to the right and y down; (0, 0) is the upper left corner of the
 image, so that the center of its first pixel is (0.5, 0.5). A pixel is inside a polygon if its

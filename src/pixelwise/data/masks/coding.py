@@ -1,4 +1,4 @@
-"""Translate between the stored values or colors of masks and class ids."""
+"""Translates between the stored values or colors of masks and class ids."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ def _translated(codes: Codes, coding: _Coding, path: Path, unexpected: Unexpecte
         raise MaskError(
             f"{path} must contain {coding.expected}. Got {seen}{more}. Fix the mask, "
             f"{coding.advice(int(unknown[commonest[0]]))}, or choose with --unexpected nearest or "
-            "--unexpected ignore what happens to all such pixels"
+            "--unexpected ignore for all such pixels"
         )
     if unexpected == "nearest":
         found[is_unexpected] = coding.ids[nearest][index]

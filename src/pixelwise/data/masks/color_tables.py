@@ -1,4 +1,4 @@
-"""Read and write tables of classes and colors, which labeling tools store beside masks."""
+"""Reads and writes tables of classes and colors, which labeling tools store beside masks."""
 
 from __future__ import annotations
 

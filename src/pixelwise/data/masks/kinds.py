@@ -1,4 +1,4 @@
-"""Detect whether the masks of a folder hold class ids, gray levels or colors."""
+"""Detects whether the masks of a folder hold class ids, gray levels or colors."""
 
 from __future__ import annotations
 
@@ -258,7 +258,7 @@ def gray_levels_error(values: Sequence[int], folder: Path) -> MaskError:
     return MaskError(
         f"{folder} must contain class ids counted from 0, or few gray levels. Got {len(values)} "
         f"values from {values[0]} to {values[-1]}, which look like gray levels of a mask that "
-        "was smoothed, scaled or saved as JPEG. Export the masks without that, or name the class "
-        "of each value in a dataset.yaml (classes with values) and choose with --unexpected "
-        "nearest what happens to the others, or ignore some with --ignore"
+        "was smoothed, scaled or saved as JPEG. Export the masks as PNG without smoothing, or "
+        "name the class of each value in a dataset.yaml (classes with values) and use --unexpected "
+        "nearest for the other values, or ignore some with --ignore"
     )

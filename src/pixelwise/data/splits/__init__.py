@@ -1,1 +1,1 @@
-"""Divide a data set into splits and folds, and store them in dataset cards."""
+"""Divides a data set into splits and folds, and stores them in dataset cards."""

@@ -1,4 +1,4 @@
-"""Find duplicate and near-duplicate images by perceptual hashes."""
+"""Finds duplicate and near-duplicate images by perceptual hashes."""
 
 from __future__ import annotations
 

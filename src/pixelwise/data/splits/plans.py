@@ -1,4 +1,4 @@
-"""Plan splits and folds that keep related images together."""
+"""Plans splits and folds that keep related images together."""
 
 from __future__ import annotations
 
@@ -255,7 +255,10 @@ def _kept_note(kept: list[list[int]], records: Sequence[Record]) -> str:
     num_given = sum(record.split == "test" for record in inside)
     joined = len(inside) - num_given
     more = f", with {amount(joined, 'related image')}" if joined else ""
-    return f"the folder's own {num_given} test images stay{more}; --redraw draws them too"
+    return (
+        f"the folder's own {num_given} test images remain test images{more}; "
+        "--redraw draws them too"
+    )
 
 
 def _reached_note(

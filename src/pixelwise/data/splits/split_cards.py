@@ -1,4 +1,4 @@
-"""Write dataset cards that list the images of every split."""
+"""Writes dataset cards that list the images of every split."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def require_new(out: Path, folds: int | None = None) -> list[Path]:
         OutputError: A file of that name exists; it could be a card that a person edited.
     """
     if out.suffix.lower() not in (".yaml", ".yml"):
-        raise ConfigError(f"--out must be a card to make, such as dataset.yaml. Got {out}")
+        raise ConfigError(f"--out must name a new card, such as split.yaml. Got {out}")
     targets = [out]
     if folds is not None and folds > 1:
         targets = [

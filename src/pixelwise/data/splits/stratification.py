@@ -1,4 +1,4 @@
-"""Distribute groups of images so that each part gets its share of every class."""
+"""Distributes groups of images so that each part gets its share of every class."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class DeadChannels:
                 "dead-activations",
                 f"{dead[worst]:.0%} of the channels of {worst[0]} are zero on every image"
                 + (f", as in {len(dead) - 1} other layers" if len(dead) > 1 else "")
-                + ": they are dead and learn nothing more. Train again with a lower learning "
+                + ": they are dead and no longer learn. Train again with a lower learning "
                 "rate or with normalization=batch",
             )
         ]

@@ -1,4 +1,4 @@
-"""Runs the watchdog's checks during a training; each problem is reported and saved once."""
+"""Runs the watchdog's checks during training; each problem is reported and saved once."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NUM_LOOKED_AT = 32
 
 
 class Observer:
-    """Runs the diagnostics of one training.
+    """Runs the diagnostics of one training run.
 
     Attributes:
         notes: Notes of the run, including the warnings from before an interruption.

@@ -1,4 +1,4 @@
-"""Sanity check: overfit one batch before the training, then restore the weights."""
+"""Sanity check: overfits one batch before the training, then restores the weights."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class SanityCheck:
         fall = (
             f"the loss of one batch went from {self.first:.4f} to {self.last:.4f} in {self.steps} "
             f"steps at a learning rate of {LEARNING_RATE:g}; the best constant prediction has "
-            f"{self.constant:.4f}"
+            f"a loss of {self.constant:.4f}"
         )
         if self.is_passed:
             return f"{fall}: the model can fit the labels"

@@ -89,7 +89,7 @@ class Problem:
 
 @dataclass
 class Watchdog:
-    """Checks the progress of one training.
+    """Checks the progress of one training run.
 
     Attributes:
         class_map: Classes.
@@ -258,7 +258,7 @@ def check_learning_rate(
     Args:
         model: Network with its initial weights.
         learning_rate: Highest learning rate of the schedule.
-        num_steps: Number of steps of the whole training; ``None`` if a time limit decides.
+        num_steps: Number of steps of the whole training run; ``None`` if a time limit decides.
     """
     if learning_rate > MAX_TIMES_OWN_LEARNING_RATE * model.learning_rate:
         return [

@@ -1,4 +1,4 @@
-"""Decode and encode the run lengths in which COCO and CVAT store bitmaps.
+"""Decodes and encodes the run lengths in which COCO and CVAT store bitmaps.
 
 A region is stored as the lengths of its runs of equal pixels, row by row (CVAT) or column by column
 (COCO). The first run is outside the region, and has length 0 if the first pixel is inside. COCO

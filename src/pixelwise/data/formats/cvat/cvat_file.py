@@ -1,4 +1,4 @@
-"""Parse CVAT's XML files."""
+"""Parses CVAT's XML files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Convert CVAT's shapes to regions of pixels whose centers are inside the shape.
+"""Converts CVAT's shapes to regions of pixels whose centers are inside the shape.
 
 Coordinates are those of :mod:`pixelwise.data.formats.shapes`; a rotation is in degrees,
 clockwise on the screen, around the center of the shape.

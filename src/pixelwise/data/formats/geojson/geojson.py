@@ -82,7 +82,7 @@ class GeoJson(Format):
                 return Confidence(
                     0.5 if masks and image_files(masks) else 0.9,
                     f"GeoTIFF, and shapes in {(home / '*').relative_to(folder)}{kind}; scenes of "
-                    f"more than {WINDOW_PX} pixels a side come in windows",
+                    f"more than {WINDOW_PX} pixels a side are read in windows",
                 )
         return NO
 

@@ -1,4 +1,4 @@
-"""Read, transform and write the shapes of GeoJSON files."""
+"""Reads, transforms and writes the shapes of GeoJSON files."""
 
 from __future__ import annotations
 
@@ -284,7 +284,10 @@ def feature_collection(
             if grid.crs is not None and name is None:  # GeoJSON cannot name this system
                 points = transformed(points, grid.crs, LONGITUDE_LATITUDE)
         if not np.isfinite(points).all():
-            raise FormatError(f"{origin} must lie on the earth to be written. Its CRS says no")
+            raise FormatError(
+                f"{origin} must lie where its coordinate reference system is defined. It does not, "
+                "so it cannot be written"
+            )
         return points.tolist()
 
     features = [

@@ -1,4 +1,4 @@
-"""Convert LabelMe's shapes to pixels and back, like its ``labelme.utils.shape_to_mask``.
+"""Converts LabelMe's shapes to pixels and back, like its ``labelme.utils.shape_to_mask``.
 
 LabelMe draws with Pillow: corners are truncated to whole pixels, and the outline belongs to the
 region. This differs from :mod:`pixelwise.data.formats.shapes`, where corners lie between pixels.

@@ -1,4 +1,4 @@
-"""Parse and write polygons as text: lists of points, and WKT in tables."""
+"""Parses and writes polygons as text: lists of points, and WKT in tables."""
 
 from __future__ import annotations
 

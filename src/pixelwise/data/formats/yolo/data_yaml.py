@@ -1,4 +1,4 @@
-"""Read the ``data.yaml`` of Ultralytics: images by split, and class names."""
+"""Reads the ``data.yaml`` of Ultralytics: images by split, and class names."""
 
 from __future__ import annotations
 
