@@ -150,7 +150,7 @@ def test_rows_of_tiles_go_through_the_engine_that_was_chosen(monkeypatch, tmp_pa
         written[engine] = [file.read_bytes() for file in done.written]
     (line,) = said
     height, width = predictor.tile
-    assert f" x {height} x {width}: OpenVINO float32. Against torch float32: " in line
+    assert f" x {height} x {width}: OpenVINO float32. Compared with torch float32: " in line
     assert len(written["auto"]) == len(written["torch"]) > 0
 
 

@@ -45,7 +45,7 @@ def test_memory_that_runs_out_on_the_way_ends_one_image_and_not_the_others(
     monkeypatch.setattr(Predictor, "to_probabilities", fail)
     done = predict(predictor, [tmp_path / "in"], tmp_path / "out")
     assert [path.name for path in done.written] == ["b.png"]
-    assert "a.png must fit into memory" in done.failed[0]
+    assert "a.png does not fit into memory" in done.failed[0]
 
 
 @pytest.fixture
