@@ -82,7 +82,7 @@ def test_rows_and_columns_are_told_apart():
     assert by_columns.tolist() == [[False, True, False], [True, False, False]]
 
 
-# pycocotools reserves 6 characters of 5 bits for a run; longer ones make it write beyond its memory.
+# pycocotools reserves 6 characters of 5 bits for a run; a longer one is written beyond its memory.
 @given(counts=st.lists(st.integers(0, 2**28), max_size=40))
 def test_long_runs_are_packed_and_unpacked(counts):
     text = reference.frPyObjects({"size": [1, 1], "counts": counts}, 1, 1)["counts"].decode()
