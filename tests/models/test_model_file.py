@@ -253,7 +253,7 @@ def test_a_file_neither_imports_nor_runs_what_it_names(saved, module):
 def test_the_card_is_read_without_the_model(saved):
     rewrite(saved, {"architecture": "not_here:Net", "defined_in": "not_here"})
     assert load_card(saved.parent).architecture == "not_here:Net"
-    assert "import not_here in Python, or --import not_here" in refusal_of(saved)
+    assert "Import its module first: import not_here" in refusal_of(saved)
 
 
 class Trap:
