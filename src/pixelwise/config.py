@@ -182,7 +182,7 @@ class TrainingRecipe(_Section):
             running statistics, as in prediction; ``None`` freezes it late if batches are small.
         schedule: Decay after the warm-up: ``cosine``, ``poly``, ``constant`` or ``one-cycle``.
         ema: Decay of an exponential moving average of the weights, such as 0.999, which is then
-            evaluated and saved instead of the weights; ``None`` disables it.
+            evaluated and saved instead of the weights; 0 is off.
         freeze: ``encoder`` excludes the encoder from training; ``none`` trains everything.
         encoder_lr_factor: Learning rate of the encoder relative to the rest, such as 0.1 for
             pretrained weights.
@@ -218,7 +218,7 @@ class TrainingRecipe(_Section):
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.25
     freeze_batchnorm_from: Annotated[float, Field(ge=0, le=1)] | None = None
     schedule: str = "cosine"
-    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    ema: Share = 0.0
     freeze: Literal["none", "encoder"] = "none"
     encoder_lr_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0

@@ -121,7 +121,7 @@ def test_the_average_approaches_constant_weights_and_forgets_the_first():
     for step in range(2, 100):
         average.update(model, step)
     assert average.module.weight.item() == pytest.approx(2.0, abs=1e-3)
-    assert average_of(model, None) is None
+    assert average_of(model, 0.0) is None
 
 
 def test_names_are_checked_before_anything_is_read(tmp_path):

@@ -91,7 +91,7 @@ def test_an_evaluation_that_runs_out_of_memory_ends_in_one_line(
     data, tmp_path, monkeypatch, module
 ):
     monkeypatch.setattr(module, "evaluate_samples", fail)
-    with pytest.raises(TrainingError, match="resume the run with --resume"):
+    with pytest.raises(TrainingError, match="resume the run with `resume=True`"):
         train(data, model="stacked-fcn", epochs=1, out=tmp_path / "run")
 
 

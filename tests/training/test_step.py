@@ -9,6 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from pixelwise.config import AugmentationRecipe
 from pixelwise.data.batches import Batch
+from pixelwise.losses.expression import build_loss
 from pixelwise.models import create_model
 from pixelwise.training.step import TrainingStep
 from pixelwise.transforms.preprocessing import Preprocessing
@@ -47,6 +48,7 @@ def test_a_step_never_waits_for_the_device(label_mode, monkeypatch):
             orientation="fixed", scale=(1.0, 1.0), brightness=0.2, contrast=0.2
         ),
         std=1.0,
+        criterion=build_loss("ce", label_mode),
         class_weights=None,
         precision="float32",
         memory_format="channels_last",

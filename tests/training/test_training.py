@@ -108,7 +108,7 @@ def test_a_metric_that_is_undefined_at_first_has_its_column(tmp_path, monkeypatc
             return self.values
 
     monkeypatch.setattr(extra_metrics, "_entries", {"own": Late})
-    monkeypatch.setattr("pixelwise.training.plan.create_metrics", lambda _: [])
+    monkeypatch.setattr("pixelwise.training.check_names.create_metrics", lambda _: [])
     overrides = [FIXED, "training.metrics=[own]"]
     data = write_shapes(tmp_path / "data")
     outcome = train(data, out=tmp_path / "run", **{**SMALL, "epochs": 2, "overrides": overrides})

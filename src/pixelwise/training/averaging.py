@@ -10,16 +10,16 @@ if TYPE_CHECKING:
     from timm.utils.model_ema import ModelEmaV3
 
 
-def average_of(model: SegmentationModel, decay: float | None) -> ModelEmaV3 | None:
+def average_of(model: SegmentationModel, decay: float) -> ModelEmaV3 | None:
     """Return the moving average of the weights and buffers of a model.
 
     The decay rises with the number of steps, so that the initial weights are forgotten early.
 
     Args:
         model: The network, on its device.
-        decay: Highest decay; ``None`` returns ``None``.
+        decay: Highest decay; 0 returns ``None``.
     """
-    if decay is None:
+    if not decay:
         return None
     from timm.utils.model_ema import ModelEmaV3  # takes seconds to import
 

@@ -133,6 +133,6 @@ def describe_optimizer(settings: TrainingRecipe) -> str:
         kind = optimizers.create(settings.optimizer)
         words += f" with weight decay {settings.weight_decay:g} ({kind.decay})"
     words += f", {settings.schedule} schedule"
-    if settings.ema is not None:
+    if settings.ema:
         words += f", evaluated with averaged weights (EMA, decay {settings.ema:g})"
     return words
