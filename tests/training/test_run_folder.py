@@ -30,7 +30,7 @@ def test_a_folder_that_another_training_took_in_between_is_not_shared(tmp_path, 
 def test_the_requested_folder_is_refused_once_another_training_holds_it(tmp_path, monkeypatch):
     out = tmp_path / "run"
     claim_run_folder(out, "unet", "data")
-    with pytest.raises(ConfigError, match=r"holds a run \(recipe\.yaml\)"):
+    with pytest.raises(ConfigError, match=r"contains a run \(recipe\.yaml\)"):
         claim_run_folder(out, "unet", "data")
     # Another training writes its recipe between the look and the claim.
     (out / RECIPE_NAME).unlink()
@@ -50,7 +50,7 @@ def test_the_requested_folder_is_refused_once_another_training_holds_it(tmp_path
 
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "run").touch()
-    with pytest.raises(OutputError, match="A file has that name"):
+    with pytest.raises(OutputError, match="A file with that name exists"):
         claim_run_folder(tmp_path / "run", "unet", "data")
 
 
@@ -60,7 +60,7 @@ def test_the_folder_of_a_run_that_cannot_begin_is_given_back(
     def fail(*_):
         raise ConfigError
 
-    monkeypatch.setattr(loop, "_optimizer", fail)
+    monkeypatch.setattr(loop, "build_optimizer", fail)
     data = make_index_dataset(tmp_path / "data", splits=("train", "val"))
     with pytest.raises(ConfigError):
         train(data, model="stacked-fcn", epochs=1, out=tmp_path / "run")
