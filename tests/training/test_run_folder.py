@@ -44,7 +44,7 @@ def test_the_requested_folder_is_refused_once_another_training_holds_it(tmp_path
         return new_run_folder(folder, *_)
 
     monkeypatch.setattr(run_folder, "new_run_folder", look)
-    with pytest.raises(ConfigError, match="holds a run"):
+    with pytest.raises(ConfigError, match="contains a run"):
         claim_run_folder(out, "unet", "data")
 
 
