@@ -17,13 +17,14 @@ $(VENV)/installed: pyproject.toml constraints.txt
 run: $(VENV)/installed  ## make digits, train on them, evaluate, draw pictures
 	$(BIN)/python examples/first_run.py
 
-# The tests of the pages have a process of their own: twice, the worker that had run thousands of
-# other tests before died without a word when it closed the browser.
+# Three processes one after the other: in whole runs, a worker that had run thousands of tests died
+# without a word (three times of three, each time in a test that uses compare). Not understood yet.
 PAGES := tests/reporting/test_pages_in_a_browser.py
 
 test: $(VENV)/installed  ## all tests, real data included where it is there
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PAGES)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --ignore $(PAGES)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 tests/[a-l]*/
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --ignore $(PAGES) tests/[m-z]*/ tests/test_*.py
 
 # What compares numbers must hold on every processor: older instruction sets are forced here.
 NUMBERS := tests/training/test_metrics_agree.py tests/models/test_models.py tests/prediction/test_predictor.py
