@@ -72,7 +72,7 @@ def test_the_blocks_of_a_section_run_as_they_stand(section, folder):
         elif language == "python":
             script = folder / f"block_{number}.py"
             script.write_text(code)
-            assert run([sys.executable, script.name], folder) is not None
+            run([sys.executable, script.name], folder)
         else:
             for line in code.splitlines():
                 program, *arguments = shlex.split(line, comments=True)

@@ -1,4 +1,4 @@
-"""Imports the modules of users that register models, losses or formats."""
+"""Imports the modules of users, and finds what imported modules define."""
 
 from __future__ import annotations
 
@@ -34,6 +34,20 @@ def import_modules(names: Iterable[str]) -> None:
                 f"imports must be modules that can be imported from {here}. Importing {name!r} "
                 f"raised {reason}. {_advice(name, error)}"
             ) from error
+
+
+def find_imported(module: str, qualname: str) -> object | None:
+    """Return a class or function of a module that is imported already; ``None`` without it.
+
+    Args:
+        module: Name of the module.
+        qualname: Its qualified name in the module.
+    """
+    found: object = sys.modules.get(module)
+    for part in qualname.split("."):
+        # Not getattr: a module with lazy attributes would import what a file names.
+        found = getattr(found, "__dict__", {}).get(part)
+    return found
 
 
 def _advice(name: str, error: BaseException) -> str:

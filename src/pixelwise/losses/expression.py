@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from pixelwise.classes import LabelMode
 from pixelwise.errors import ConfigError, TrainingError
+from pixelwise.imports import find_imported
 from pixelwise.losses.base import Loss, losses
 
 
@@ -133,9 +133,7 @@ def _imported(name: str) -> Loss:
         ConfigError: It is not, or does not have the function.
     """
     module, _, path = name.partition(":")
-    found: Any = sys.modules.get(module)
-    for part in path.split("."):
-        found = getattr(found, part, None)
+    found: Any = find_imported(module, path)
     if not callable(found):
         raise ConfigError(
             f"loss {name!r} must be a function of an imported module. It is not. Import "

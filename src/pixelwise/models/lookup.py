@@ -9,6 +9,7 @@ from collections.abc import Callable
 from torch import nn
 
 from pixelwise.errors import ConfigError, UnknownNameError
+from pixelwise.imports import find_imported
 from pixelwise.models.base import models
 
 INSTANCE = "(...)"
@@ -58,10 +59,7 @@ def _imported_class(name: str) -> type[nn.Module] | None:
     path = CLASS_PATH.fullmatch(name)
     if path is None:
         return None
-    found: object = sys.modules.get(path["module"])
-    for part in path["qualname"].split("."):
-        # Not getattr: a module with lazy attributes would import what a file names.
-        found = getattr(found, "__dict__", {}).get(part)
+    found = find_imported(path["module"], path["qualname"])
     return found if isinstance(found, type) and issubclass(found, nn.Module) else None
 
 
