@@ -77,8 +77,9 @@ class Facts:
         largest_batch: Largest batch size that may fit into memory, after a larger one did not;
             ``None`` before that.
         bfloat16_speedup: Measured speedup of bfloat16 if the hardware does not determine it.
-        seconds_per_crop: Measured time of a training step per crop of the tried size; 0 before
-            that.
+        seconds_per_crop: Shortest time of a training step per crop of the tried size that was
+            measured on this machine, so that a busy moment changes no choice; 0 before that.
+        seconds_per_crop_now: The same, as measured just now.
         tried_size: Height and width of the crops of the trial: the given size, or that of the
             given working scale, or full size.
         contiguous_speedup: Speedup of the contiguous memory format over channels last; ``None`` if
@@ -96,6 +97,7 @@ class Facts:
     largest_batch: int | None = None
     bfloat16_speedup: float | None = None
     seconds_per_crop: float = 0.0
+    seconds_per_crop_now: float = 0.0
     tried_size: tuple[int, int] = (1, 1)
     contiguous_speedup: float | None = None
 

@@ -31,8 +31,9 @@ from pixelwise.training.defaults import Facts, Step
 from pixelwise.training.estimates import (
     epoch_seconds,
     estimate_end,
-    require_an_epoch,
+    least_seconds,
     require_short_step,
+    warn_of_short_budget,
 )
 from pixelwise.training.events import Listener, Message, ignore_events
 from pixelwise.training.inputs import (
@@ -190,7 +191,8 @@ def plan(
     model.load_state_dict(initial)
     ready = _assembled(recipe, parts)
     assert recipe.training.size is not None
-    seconds = epoch_seconds(facts, recipe.training.size, ready.batches.crops_per_epoch)
+    num_crops = ready.batches.crops_per_epoch
+    seconds = epoch_seconds(facts, recipe.training.size, num_crops)
     ready = replace(ready, reasons=tuple(reasons), seconds_per_epoch=seconds)
     ready.step.arrange()
     listener(Message("chosen from the data and this machine", tuple(reasons)))
@@ -200,8 +202,11 @@ def plan(
     predictor = Predictor(ready.model, ready.validation_card, device=ready.device)
     key = report_key(dataset.class_map.num_classes, measured.statistics.median_size)
     estimate_end(budget, predictor, ready.validation, machine, key)
-    require_an_epoch(budget, seconds)
-    return replace(ready, budget=budget)
+    least_s = least_seconds(ready.step, recipe.training.size, num_crops, machine)
+    warnings = warn_of_short_budget(budget, seconds, least_s)
+    if warnings:
+        listener(Message("warning", warnings))
+    return replace(ready, budget=budget, reasons=ready.reasons + warnings)
 
 
 def _with(recipe: Recipe, choices: tuple[defaults.Choice, ...]) -> tuple[Recipe, list[str]]:
@@ -302,11 +307,13 @@ def _after_trial(recipe: Recipe, parts: _Parts, facts: Facts, started: float) ->
         left = started + recipe.training.minutes * 60 - machine.clock()
         require_short_step(tried.step, tried.recipe.training, machine, left)
     is_open = recipe.training.memory_format is None
-    trial = try_batch(tried.step, next(tried.batches.epoch(0)), machine, is_format_open=is_open)
+    batch, loss = next(tried.batches.epoch(0)), recipe.training.loss
+    trial = try_batch(tried.step, batch, machine, loss, is_format_open=is_open)
     return replace(
         facts,
         tried_size=size,
-        seconds_per_crop=trial.seconds_per_crop,
+        seconds_per_crop=trial.fastest_seconds_per_crop,
+        seconds_per_crop_now=trial.seconds_per_crop,
         contiguous_speedup=trial.contiguous_speedup,
     )
 
