@@ -218,12 +218,31 @@ def test_a_run_killed_with_signal_9_and_resumed_equals_one_never_killed(tmp_path
     assert metrics[0] == metrics[1]
 
 
-def test_a_finished_run_resumes_to_itself(whole_run):
+def state_of(folder):
+    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*.*")}
+
+
+def test_a_finished_run_is_not_written_again_when_it_is_resumed(whole_run):
     _, outcome, _ = whole_run
-    before = weights_of(outcome.folder / "model.safetensors")
-    again = train(out=outcome.folder, resume=True)
-    assert again.epochs == 4
-    assert_same_weights(before, weights_of(outcome.folder / "model.safetensors"))
+    before, said = state_of(outcome.folder), []
+    again = train(out=outcome.folder, resume=True, listener=said.append)
+    assert state_of(outcome.folder) == before
+    assert (again.epochs, again.best_epoch) == (4, outcome.best_epoch)
+    assert again.metrics.mean_iou == outcome.metrics.mean_iou
+    titles = [event.title for event in said if isinstance(event, Message)]
+    assert "the run is finished, so there is nothing to resume" in titles
+
+
+def test_a_run_killed_while_it_wrote_its_report_is_finished_when_resumed(whole_run, tmp_path):
+    _, outcome, _ = whole_run
+    killed = tmp_path / "killed"
+    shutil.copytree(outcome.folder, killed)
+    before = (killed / "metrics.json").read_text()
+    for name in ("report.html", "metrics.json"):
+        (killed / name).unlink()
+    train(out=killed, resume=True)
+    assert (killed / "report.html").is_file()
+    assert (killed / "metrics.json").read_text() == before
 
 
 def test_a_run_is_never_written_over(whole_run):

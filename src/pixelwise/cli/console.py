@@ -148,7 +148,7 @@ def print_metrics(metrics: Metrics) -> None:
     from rich.table import Table
 
     from pixelwise.label_modes import mode_of
-    from pixelwise.reporting.verdict import caveats
+    from pixelwise.reporting.verdict import calibration_errors, caveats
 
     console = plain_console()
     has_intervals = any(entry.iou_interval for entry in metrics.per_class)
@@ -185,9 +185,10 @@ def print_metrics(metrics: Metrics) -> None:
         console.print(
             f"borders: boundary IoU {_share(detail.boundary_iou)} · "
             f"trimap IoU {_share(detail.trimap_iou)} · "
-            f"surface Dice {_share(detail.surface_dice)} · "
-            f"calibration error {detail.calibration_error:.4f}"
+            f"surface Dice {_share(detail.surface_dice)}"
         )
+        errors = calibration_errors(detail)
+        console.print(" · ".join(f"{name} {error:.4f}" for name, error in errors))
     if metrics.absent_classes:
         console.print(
             f"absent from these masks, so not averaged: {', '.join(metrics.absent_classes)}"

@@ -28,7 +28,7 @@ from pixelwise.reporting.curves import points_of
 from pixelwise.reporting.html import data_uri, shrunk, write_page
 from pixelwise.reporting.label_caveats import review_worst
 from pixelwise.reporting.plots import color_ground_truth, color_prediction
-from pixelwise.reporting.verdict import verdict
+from pixelwise.reporting.verdict import calibration_errors, verdict
 from pixelwise.text import amount
 
 REPORT_NAME = "report.html"
@@ -161,7 +161,7 @@ def _headlines(metrics: Metrics, detail: Details) -> list[tuple[str, float | Non
         ("mean IoU per image", metrics.image_mean_iou, None),
         ("boundary IoU", detail.boundary_iou, None),
         ("surface Dice, 2 px", detail.surface_dice, None),
-        ("calibration error", detail.calibration_error, None),
+        *((name, error, None) for name, error in calibration_errors(detail)),
     ]
 
 

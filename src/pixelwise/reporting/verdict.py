@@ -65,7 +65,12 @@ def _overall(metrics: Metrics) -> Iterator[str]:
 
 
 def caveats(metrics: Metrics) -> Iterator[str]:
-    """Explain why the metrics are optimistic for new images, one sentence for each reason."""
+    """Explain what limits the metrics, and why they are optimistic for new images."""
+    if metrics.detail is not None and len(metrics.detail.per_image) != metrics.images:
+        yield (
+            "Borders, objects, calibration and examples were measured on "
+            f"{len(metrics.detail.per_image)} of these images, because the budget was used up."
+        )
     if metrics.selected_on:
         yield (
             f"The epoch or temperature of the model was selected on {metrics.selected_on} of these "
@@ -161,6 +166,21 @@ def _calibration(detail: Details, kept_temperature: float | None) -> Iterator[st
         f"The model is {words}: its expected calibration error is "
         f"{detail.calibration_error:.1%}. {remedy}"
     )
+
+
+def calibration_errors(detail: Details) -> list[tuple[str, float]]:
+    """Return (name, calibration error) of the model, and after temperature scaling if it has none.
+
+    A training run measures before the temperature is in the model file, an evaluation with it.
+    """
+    if detail.model_temperature != 1:
+        name = f"calibration error, at the model's temperature {detail.model_temperature:.2f}"
+        return [(name, detail.calibration_error)]
+    errors = [("calibration error", detail.calibration_error)]
+    if detail.temperature != 1:
+        after = f"calibration error, at the fitted temperature {detail.temperature:.2f}"
+        errors.append((after, detail.calibration_error_left))
+    return errors
 
 
 def _is_kept(temperature: float, kept: float | None) -> bool:

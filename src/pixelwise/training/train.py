@@ -24,7 +24,7 @@ from pixelwise.training.budget import start_of_budget
 from pixelwise.training.check_names import check_names
 from pixelwise.training.diagnostics.sanity_check import overfit_one_batch
 from pixelwise.training.events import Listener, Message, RunEnded, RunStarted, ignore_events
-from pixelwise.training.finish import Outcome, finish
+from pixelwise.training.finish import Outcome, evaluate_again, finish, is_finished
 from pixelwise.training.loggers.base import LoggerSource, create_loggers, with_loggers
 from pixelwise.training.loop import Trainer
 from pixelwise.training.own_parts import OwnParts
@@ -193,6 +193,10 @@ def train(
             if run:
                 trainer = Trainer(ready, run, listener)
                 trainer.resume()
+                if is_finished(trainer):
+                    lines = (f"{run} has all its files; they stay as they are",)
+                    listener(Message("the run is finished, so there is nothing to resume", lines))
+                    return evaluate_again(ready, trainer)
             else:  # the first files of the run are written after all checks
                 trainer = _begun(ready, claim_run_folder(out, *names), listener)
         started_run = RunStarted(trainer.folder, ready.recipe.to_yaml(), resume)
