@@ -37,7 +37,7 @@ GLOSSARY: tuple[tuple[str, str], ...] = (  # a pattern on the lower-case text, a
 BEFORE = {  # words that may stand in front, which make a word of the glossary a right one
     "truth": ("ground",),
     "deviation": ("standard",),
-    "rate": ("learning", "frame", "error", "positive", "hit", "bit"),
+    "rate": ("learning", "frame", "error", "positive", "hit", "bit", "drop", "path"),
 }
 AFTER = {"overlapping": ("tile", "piece", "polygon", "object", "shape", "building", "window")}
 

@@ -11,7 +11,7 @@ It calls the functions below, which therefore do not branch on sizes while they 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
@@ -41,8 +41,8 @@ class Preprocessing(Enhancement):
     """
 
     dtype: Literal["uint8", "uint16", "float32"]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: tuple[Annotated[float, Field(allow_inf_nan=False)], ...]
+    std: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...]
     scale: float = Field(default=1.0, gt=0, le=1)
     resize: Resize | None = None
 
@@ -50,6 +50,16 @@ class Preprocessing(Enhancement):
     def _check_bands(self) -> Self:
         if self.bands is not None and len(self.bands) != len(self.mean):
             raise ValueError(f"bands must be {len(self.mean)} numbers, one per channel")
+        return self
+
+    @model_validator(mode="after")
+    def _check_resize(self) -> Self:
+        size = self.resize.letterbox if isinstance(self.resize, Letterbox) else self.resize
+        if isinstance(size, tuple) and size[0] * size[1] > MAX_ENLARGED_PIXELS:
+            raise ValueError(
+                f"resize must have at most {MAX_ENLARGED_PIXELS:,} pixels. "
+                f"Got {size[0]} x {size[1]}"
+            )
         return self
 
     def fitted_size(self, height: int, width: int) -> tuple[int, int]:

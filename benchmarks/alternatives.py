@@ -1,13 +1,12 @@
-"""The table of losses in docs/results.md: each loss trained equally long on real data.
+"""The tables of losses and optimizers in docs/results.md: alternatives to a default.
 
-    python benchmarks/losses.py                   every loss on nuclei and CamVid, about 40 minutes
-    python benchmarks/losses.py nuclei --losses ce dice
+    python benchmarks/alternatives.py losses              on nuclei and CamVid, about 40 minutes
+    python benchmarks/alternatives.py optimizers nuclei   on one data set
 
-Epochs and working scale are those that ``--minutes 2`` chooses for the default loss on two cores
-with AMX; they are fixed here, so that a busy machine trains no loss less than the others.
-Everything else but the loss keeps its default. The default loss is trained with two more seeds,
-which shows how much of a difference chance alone makes. Needs the data sets of
-PIXELWISE_TEST_DATA (default ../shared/data).
+Epochs and working scale are those that ``--minutes 2`` chooses for the defaults on two cores with
+AMX; they are fixed here, so that a busy machine trains none less than the others. All else keeps
+its default. The default itself is trained with two more seeds, which shows how much of a
+difference chance alone makes. Needs the data sets of PIXELWISE_TEST_DATA (default ../shared/data).
 """
 
 from __future__ import annotations
@@ -25,7 +24,23 @@ from typing import Any
 from measuring import DATA, in_words, machine, print_table, write_results
 
 LOSSES = ("ce", "bce", "dice", "focal", "tversky", "lovasz", "ce + dice")
-DEFAULT = LOSSES[0]
+LEARNING_RATES = (0.005, 0.02, 0.05, 0.2)
+"""Learning rates of SGD, among them its default: ten times the 0.005 of Adam and ``unet-fast``."""
+
+TABLES: dict[str, dict[str, tuple[str, ...]]] = {
+    "losses": {loss: ("--loss", loss) for loss in LOSSES},
+    "optimizers": {
+        "adam": (),
+        "adamw": ("--set", "training.optimizer=adamw"),
+        **{
+            f"sgd, learning rate {value:g}": (
+                "--set", "training.optimizer=sgd", "--set", f"training.learning_rate={value:g}"
+            )
+            for value in LEARNING_RATES
+        },
+    },
+}  # fmt: skip
+"""By table and row, the arguments of ``pixelwise train``; the first row is the default."""
 
 DATA_SETS: dict[str, tuple[tuple[str, ...], str]] = {
     "nuclei": (("--split", "70/30", "--epochs", "15", "--set", "data.scale=0.75"), "test"),
@@ -34,43 +49,43 @@ DATA_SETS: dict[str, tuple[tuple[str, ...], str]] = {
 """Arguments of ``pixelwise train``, and the split that is evaluated."""
 
 MORE_SEEDS = (1, 2)
-"""Seeds with which the default loss is trained beside 0."""
+"""Seeds with which the default is trained beside 0."""
 
-HEADINGS = ("data", "loss", "seed", "epochs", "mean IoU", "boundary IoU", "calibration error")
+HEADINGS = ("data", "alternative", "seed", "mean IoU", "boundary IoU", "calibration error")
 
 
 def main() -> None:
-    """Train with every loss, evaluate, print the table and write it."""
+    """Train and evaluate every alternative, print the table and write it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("table", choices=TABLES)
     parser.add_argument("data", nargs="*", help="of " + ", ".join(DATA_SETS))
-    parser.add_argument("--losses", nargs="+", default=list(LOSSES), metavar="LOSS")
     options = parser.parse_args()
-    trials = [(loss, 0) for loss in options.losses] + [(DEFAULT, seed) for seed in MORE_SEEDS]
+    table = TABLES[options.table]
+    default = next(iter(table))
+    trials = [(name, 0) for name in table] + [(default, seed) for seed in MORE_SEEDS]
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for data in options.data or DATA_SETS:
-            for number, (loss, seed) in enumerate(trials):
+            for number, (name, seed) in enumerate(trials):
                 run = Path(folder) / f"{data}-{number}"
-                rows.append(_measure(data, loss, seed, run))
+                rows.append(
+                    {"data": data, "alternative": name, "seed": seed}
+                    | _measure(data, (*table[name], "--seed", str(seed)), run)
+                )
     print("\n" + in_words(machine()))
     print_table(HEADINGS, _cells(rows))
-    write_results("losses", rows)
+    write_results(options.table, rows)
 
 
-def _measure(data: str, loss: str, seed: int, run: Path) -> dict[str, Any]:
-    """Train with one loss and evaluate."""
+def _measure(data: str, words: tuple[str, ...], run: Path) -> dict[str, Any]:
+    """Train with some arguments and evaluate."""
     arguments, split = DATA_SETS[data]
     folder = str(DATA / data)
-    trained = _pixelwise(
-        "train", folder, *arguments, "--loss", loss, "--seed", str(seed), "--out", str(run)
-    )
+    trained = _pixelwise("train", folder, *arguments, *words, "--out", str(run))
     report = str(run.with_suffix(".html"))  # asked for the sake of borders and calibration
     metrics = _pixelwise("evaluate", str(run), folder, "--split", split, "--report", report)
     return {
-        "data": data,
         "split": split,
-        "loss": loss,
-        "seed": seed,
         "epochs": trained["epochs"],
         "mean_iou": metrics["mean_iou"],
         "interval": metrics["intervals"]["mean_iou"],
@@ -84,9 +99,8 @@ def _cells(rows: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
         low, high = row["interval"]["low"], row["interval"]["high"]
         yield (
             f"{row['data']}, {row['split']}",
-            row["loss"],
+            row["alternative"],
             str(row["seed"]),
-            str(row["epochs"]),
             f"{row['mean_iou']:.3f} ({low:.3f} to {high:.3f})",
             f"{row['boundary_iou']:.3f}",
             f"{row['calibration_error']:.4f}",
