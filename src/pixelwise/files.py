@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from pixelwise.errors import OutputError
+from pixelwise.errors import ConfigError, OutputError
 
 LOCATION_VARIABLE = "PIXELWISE_CACHE"
 """Environment variable with the folder of the cache, or ``off`` to disable it."""
@@ -22,6 +22,23 @@ OFF = f"{LOCATION_VARIABLE}=off"
 """The setting that disables the cache."""
 
 _UMASK_LOCK = threading.Lock()
+
+
+def as_path(value: object, argument: str) -> Path:
+    """Return an argument that must be a path.
+
+    Args:
+        value: The value that was given.
+        argument: Its name, for the message.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    if isinstance(value, str | Path):
+        return Path(value)
+    inside = getattr(value, "path", None)  # of an open data set, for one
+    advice = f". Give its path, {inside}" if isinstance(inside, Path) else ""
+    raise ConfigError(f"`{argument}` must be a path. Got {type(value).__name__}{advice}")
 
 
 def make_folder(folder: Path) -> Path:

@@ -26,7 +26,7 @@ from pixelwise.data.dataset import Dataset, open_as_in
 from pixelwise.data.sample import spread
 from pixelwise.devices import choose_device
 from pixelwise.errors import ConfigError, TrainingError
-from pixelwise.files import write_text
+from pixelwise.files import as_path, write_text
 from pixelwise.imports import import_modules
 from pixelwise.metrics.formulas import Counts, iou, mean_iou
 from pixelwise.metrics.intervals import bootstrap
@@ -38,6 +38,7 @@ from pixelwise.prediction.costs import latencies_ms, peak_memory_mb
 from pixelwise.prediction.loading import load_model
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.reporting.comparison_page import NUM_SHOTS, ComparedModel, Comparison, write_ranking
+from pixelwise.text import several
 from pixelwise.training.events import Listener, Message, each_once, ignore_events
 from pixelwise.training.run_folder import METRICS_NAME, read_history, recipe_in
 
@@ -112,15 +113,15 @@ def compare(
         ['unet-elu', 'unet']
     """
     import_modules(imports)
-    base = load_recipe(None, overrides).model_copy(update={"imports": tuple(imports)})
+    base = load_recipe(None, overrides).model_copy(update={"imports": several(imports)})
     candidates = parse_candidates(models, base)
     _check_budget(candidates, minutes, epochs, seeds)
     # Arguments take precedence over the overrides; both apply to the runs and to the evaluation.
     opened = base.data.model_copy(
         update={
-            "path": str(data),
+            "path": str(as_path(data, "data")),
             "format": format or base.data.format,
-            "ignore": (*base.data.ignore, *ignore),
+            "ignore": (*base.data.ignore, *several(ignore)),
             "unexpected": unexpected or base.data.unexpected,
             "split": split or base.data.split,
         }

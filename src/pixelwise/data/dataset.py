@@ -20,9 +20,10 @@ from pixelwise.data.sample import Record, Sample
 from pixelwise.data.split import Split
 from pixelwise.data.split_assignment import SPLITS, assign_splits, named_splits
 from pixelwise.errors import ConfigError, DataError, FormatError
+from pixelwise.files import as_path
 from pixelwise.label_modes import mode_of
 from pixelwise.schemas import validated
-from pixelwise.text import listed
+from pixelwise.text import listed, several
 
 BUILT_IN = Path("digits")
 """The data set that needs no files: it is generated locally."""
@@ -190,7 +191,7 @@ def open_dataset(
         FormatError: Its layout is unknown or ambiguous, or images and masks do not match.
         ConfigError: The card is invalid.
     """
-    path = Path(path)
+    path = as_path(path, "data")
     made = []
     if path == BUILT_IN and not path.exists():
         made = [f"made {path}/ from {write_digits(path)}"]
@@ -216,7 +217,7 @@ def open_dataset(
         raise FormatError(f"{folder} must contain labeled images. Got none. Check the path")
     if class_map is None and card_file:
         class_map = card.class_map(card_file)
-    ignored_values = tuple(dict.fromkeys((*(card.ignore or ()), *ignore)))
+    ignored_values = tuple(dict.fromkeys((*(card.ignore or ()), *several(ignore))))
     if ignored_values and not mode_of(found.label_mode).holds_ids:
         raise ConfigError(
             f"ignore must be left out for {found.label_mode} masks ({found.name}), which have no "

@@ -23,6 +23,7 @@ from pixelwise.prediction.images_in_memory import (
     is_in_memory,
     predict_in_memory,
     write_in_memory,
+    wrong_input,
 )
 from pixelwise.prediction.large_images import num_steps, predict_large
 from pixelwise.prediction.loading import as_predictor
@@ -30,6 +31,7 @@ from pixelwise.prediction.parity import Note
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.prediction.whole_images import predict_whole, too_large
 from pixelwise.prediction.writers import SaveKind, save_kind
+from pixelwise.text import several
 
 
 @dataclass(frozen=True)
@@ -131,10 +133,12 @@ def predict(
         >>> result.class_ids.shape  # doctest: +SKIP
         (720, 960)
     """
-    kinds = dict.fromkeys(save_kind(kind) for kind in save)
+    kinds = dict.fromkeys(save_kind(kind) for kind in several(save))
     predictor = as_predictor(model, device)
     own = predictor.engine if predictor.is_engine_given else "auto"
     is_single = isinstance(inputs, Path | str) or is_in_memory(inputs)
+    if not (is_single or isinstance(inputs, Sequence)):
+        raise wrong_input(inputs)
     entries: list[OneInput] = [inputs] if is_single else list(inputs)  # type: ignore[list-item, arg-type]
     with predictor.using_engine(engine or own, note):
         if out is None:
@@ -151,6 +155,9 @@ def predict(
                 )
             written = write_in_memory(predictor, in_memory, folders, on_progress)
             return Predictions(tuple(written), ())
+        wrong = [entry for entry in entries if not isinstance(entry, Path | str)]
+        if wrong:
+            raise wrong_input(wrong[0])
         paths = [Path(entry) for entry in entries]  # type: ignore[arg-type]
         jobs = _jobs(paths, out, (out, *folders.values()))
         make_folder(out)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -64,7 +65,7 @@ def show_data(
     format: str | None = None,  # noqa: A002  the word that the command line and the card use
     ignore: Sequence[int] = (),
     unexpected: Unexpected | None = None,
-    recipe: Path | str | None = None,
+    recipe: Path | str | Recipe | Mapping[str, Any] | None = None,
     overrides: Sequence[str] = (),
     augmentation: OwnTransform | None = None,
     listener: Listener = ignore_events,
@@ -80,7 +81,8 @@ def show_data(
         format: The label format, if it is not detected.
         ignore: Additional stored mask values that are ignored.
         unexpected: What to do with stored values that are neither a class nor ignored.
-        recipe: A YAML recipe to start from; open entries are chosen as in training.
+        recipe: A YAML file, a recipe or its content to start from; open entries are chosen as in
+            training.
         overrides: ``section.key=value``, as ``--set`` on the command line.
         augmentation: A callable that augments the crops, as in ``train``.
         listener: Called with the reading progress and the choices.

@@ -14,7 +14,7 @@ from typing import Any
 from pixelwise.config import Recipe, load_recipe
 from pixelwise.data.dataset import Dataset
 from pixelwise.errors import ConfigError, ModelFileError
-from pixelwise.files import file_names, free_folder, make_folder, write_text, writing
+from pixelwise.files import as_path, file_names, free_folder, make_folder, write_text, writing
 from pixelwise.models.lookup import short_name
 from pixelwise.models.model_file import MODEL_NAME, ModelCard
 from pixelwise.text import amount, listed
@@ -197,7 +197,7 @@ def new_run_folder(out: Path | str | None, model: str, data: str) -> Path:
         # A name such as smp:unet:resnet34 is not valid in a file name everywhere.
         (name,) = file_names([f"{short_name(model)}-{data}"])
         return free_folder(Path("runs") / name)
-    folder = Path(out)
+    folder = as_path(out, "out")
     held = [name for name in RUN_FILES if (folder / name).exists()]
     if held:
         raise ConfigError(

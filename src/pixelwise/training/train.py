@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pixelwise.classes import Unexpected
 from pixelwise.config import Recipe, load_recipe, with_values
 from pixelwise.data.dataset import Dataset, open_as_in
 from pixelwise.devices import Machine, is_out_of_memory, processor_for_training
 from pixelwise.errors import ConfigError, DataError, ModelFileError, PixelwiseError, TrainingError
-from pixelwise.files import write_text
+from pixelwise.files import as_path, write_text
 from pixelwise.imports import import_modules
 from pixelwise.losses.base import Loss
 from pixelwise.losses.expression import name_of_loss
 from pixelwise.metrics.extra import MetricSource, registered_names
 from pixelwise.models.creation import Architecture, GivenModel, given_name, without_pretrained
 from pixelwise.models.model_file import MODEL_NAME, load_card
-from pixelwise.text import NOTHING_YET, RUN_AS_BEFORE
+from pixelwise.text import NOTHING_YET, RUN_AS_BEFORE, several
 from pixelwise.training.budget import start_of_budget
 from pixelwise.training.check_names import check_names
 from pixelwise.training.diagnostics.sanity_check import overfit_one_batch
@@ -57,7 +57,7 @@ def train(
     unexpected: Unexpected | None = None,
     bands: Sequence[int] | None = None,
     format: str | None = None,  # noqa: A002  the word that the command line and the card use
-    recipe: Path | str | Recipe | None = None,
+    recipe: Path | str | Recipe | Mapping[str, Any] | None = None,
     overrides: Sequence[str] = (),
     imports: Sequence[str] = (),
     resume: bool = False,
@@ -98,7 +98,8 @@ def train(
             is that of the card, else ``error``.
         bands: Bands of the images to train on, counted from 1, such as ``(4, 3, 2)``.
         format: The label format, if it is not detected.
-        recipe: A YAML file or a recipe to start from; the arguments here override it.
+        recipe: A YAML file, a recipe or its content as a mapping to start from; the arguments here
+            override it.
         overrides: ``section.key=value``, as ``--set`` on the command line.
         imports: Modules to import first, as ``--import`` on the command line; the recipe of the run
             lists them. In Python, ``import`` before this call does the same for this process.
@@ -136,14 +137,14 @@ def train(
     check_transform(None, augmentation)
     name, given_model = given_name(model)
     given = {
-        "data.path": None if data is None else str(data),
+        "data.path": None if data is None else str(as_path(data, "data")),
         "data.split": split,
         "data.format": format,
-        "data.ignore": tuple(ignore) or None,
+        "data.ignore": several(ignore) or None,
         "data.unexpected": unexpected,
-        "data.bands": None if bands is None else tuple(bands),
+        "data.bands": None if bands is None else several(bands),
         "model.name": name,
-        "model.start_from": None if start_from is None else str(start_from),
+        "model.start_from": None if start_from is None else str(as_path(start_from, "start_from")),
         "training.freeze": freeze,
         "training.loss": name_of_loss(loss) if callable(loss) else loss,
         "training.epochs": epochs,
@@ -154,7 +155,7 @@ def train(
         "training.device": device,
         "augmentation.transform": None if augmentation is None else transform_name(augmentation),
         "training.metrics": registered_names(metrics) or None,
-        "training.loggers": tuple(name for name in loggers if isinstance(name, str)) or None,
+        "training.loggers": tuple(one for one in several(loggers) if isinstance(one, str)) or None,
     }
     if resume:
         run = _run_to_resume(out, given, is_changed=bool(overrides or recipe))
@@ -162,9 +163,9 @@ def train(
         wanted = with_values(begun, given, "train")
         _require_same_transform(begun, wanted)
     else:
-        wanted = with_values(_base_recipe(recipe, overrides), given, "train")
+        wanted = with_values(load_recipe(recipe, overrides), given, "train")
         run = None
-    wanted.imports = tuple(dict.fromkeys((*wanted.imports, *imports)))
+    wanted.imports = tuple(dict.fromkeys((*wanted.imports, *several(imports))))
     import_modules(wanted.imports)
     if resume:
         _set_as_begun(wanted, given_model)
@@ -174,7 +175,7 @@ def train(
         model=given_model, loss=loss if callable(loss) else None, augmentation=augmentation
     )
     check_names(wanted, own)
-    unnamed = [logger for logger in loggers if not isinstance(logger, str)]
+    unnamed = [logger for logger in several(loggers) if not isinstance(logger, str)]
     listener = with_loggers(listener, create_loggers((*wanted.training.loggers, *unnamed)))
     with processor_for_training():
         with _interrupted_with(RUN_AS_BEFORE if resume else NOTHING_YET):
@@ -349,13 +350,3 @@ def _require_sanity(ready: Plan, listener: Listener) -> None:
     if not result.is_passed:
         raise TrainingError(result.text)
     listener(Message("sanity check", (result.text,)))
-
-
-def _base_recipe(recipe: Path | str | Recipe | None, overrides: Sequence[str]) -> Recipe:
-    if isinstance(recipe, Recipe):
-        if overrides:
-            raise ConfigError(
-                "overrides need a recipe file. Got a recipe object. Change that object instead"
-            )
-        return recipe
-    return load_recipe(recipe, overrides)
