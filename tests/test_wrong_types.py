@@ -9,6 +9,7 @@ from PIL import Image
 import pixelwise
 from pixelwise.config import TrainingRecipe
 from pixelwise.errors import ConfigError, PixelwiseError
+from pixelwise.metrics.extra import extra_metrics
 
 SMALL = {"model": {"name": "stacked-fcn"}, "training": {"epochs": 1, "size": [8, 8]}}
 
@@ -50,13 +51,24 @@ def test_a_recipe_can_be_given_as_a_mapping_and_as_an_object(data, tmp_path):
     assert pixelwise.show_data(data, tmp_path / "shown.png", recipe=SMALL).is_file()
 
 
-def test_a_single_name_or_value_needs_no_list(data, model, tmp_path):
+class Area:
+    """A metric without a value."""
+
+    def add(self, *arrays):
+        pass
+
+    def figures(self):
+        return {}
+
+
+def test_a_single_name_or_value_needs_no_list(data, model, tmp_path, monkeypatch):
+    monkeypatch.setitem(extra_metrics._entries, "area", Area)
     plan = pixelwise.train(
-        data, recipe=SMALL, dry_run=True, ignore=9, imports="json", metrics="keras"
+        data, recipe=SMALL, dry_run=True, ignore=9, imports="json", metrics="area"
     ).plan
     assert plan.recipe.data.ignore == (9,)
     assert plan.recipe.imports == ("json",)
-    assert plan.recipe.training.metrics == ("keras",)
+    assert plan.recipe.training.metrics == ("area",)
     image = data / "images" / "000.png"
     assert pixelwise.predict(model, image, tmp_path / "out", save="overlay").failed == ()
 

@@ -41,6 +41,24 @@ def as_path(value: object, argument: str) -> Path:
     raise ConfigError(f"`{argument}` must be a path. Got {type(value).__name__}{advice}")
 
 
+def require_outside(out: Path, folder: Path, what: str) -> None:
+    """Check that results are not written among what they are made from.
+
+    Args:
+        out: A file or folder to write, which need not exist.
+        folder: The folder of the input.
+        what: What the folder is, such as ``"the data set"``, for the message.
+
+    Raises:
+        ConfigError: ``out`` is the folder or inside it.
+    """
+    if out.resolve().is_relative_to(folder.resolve()):
+        raise ConfigError(
+            f"`out` must be outside {what}, so that its files are not mixed with the results. "
+            f"{out} is in {folder}. Choose another `out`"
+        )
+
+
 def make_folder(folder: Path) -> Path:
     """Create a folder and its parents, and return it.
 

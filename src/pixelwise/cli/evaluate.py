@@ -95,8 +95,6 @@ def command(
             metrics=metrics or (),
             on_progress=on_progress,
         )
-    if metrics and not found.extra:
-        note(f"no figures of {', '.join(metrics)}: they are not defined for these labels")
     if report is not None:
         # So that the commands shown on the page repeat this evaluation.
         labels = label_words(ignore or (), unexpected, format)

@@ -76,6 +76,7 @@ def command(
     import_first(imports)
     from pixelwise.errors import ConfigError, OutputError, UnknownNameError
     from pixelwise.evaluation.evaluate import open_for_model
+    from pixelwise.files import require_outside
     from pixelwise.prediction.loading import load_model
     from pixelwise.reporting.review_labelme import FORMAT_NAME
 
@@ -97,6 +98,7 @@ def command(
     for line in dataset.notes:
         note(line)
     out = out or Path(f"review-{dataset.path.resolve().name}")
+    require_outside(out, dataset.path, "the data set")
     tool_folder = out / FORMAT_NAME
     if save and tool_folder.exists():  # checked before hours of work, not after
         raise OutputError(

@@ -57,9 +57,8 @@ def parse_candidates(models: str | Path | Sequence[str | Path], base: Recipe) ->
     if isinstance(models, str):
         texts = split_outside_brackets(models)
     else:
-        texts = [
-            str(model) for model in ([models] if isinstance(models, Path) else several(models))
-        ]
+        given = [models] if isinstance(models, Path) else several(models)
+        texts = [str(model) for model in given]
     if not texts:
         raise ConfigError("`models` must name at least one model, such as unet,unet-elu. Got none")
     found = [_parse(text.strip(), base) for text in texts]

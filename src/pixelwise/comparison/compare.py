@@ -26,7 +26,7 @@ from pixelwise.data.dataset import Dataset, open_as_in
 from pixelwise.data.sample import spread
 from pixelwise.devices import choose_device
 from pixelwise.errors import ConfigError, TrainingError
-from pixelwise.files import as_path, write_text
+from pixelwise.files import as_path, require_outside, write_text
 from pixelwise.imports import import_modules
 from pixelwise.metrics.formulas import Counts, iou, mean_iou
 from pixelwise.metrics.intervals import bootstrap
@@ -130,6 +130,7 @@ def compare(
     dataset = open_as_in(opened)
     dataset.split("val")
     folder = Path(out) if out else Path("runs") / f"compare-{dataset.path.resolve().name}"
+    _require_outside(folder, dataset, candidates)
     given: dict[str, dict[str, Any]] = {
         "data": opened.model_dump(include=OPENED),
         "training": {"minutes": minutes, "epochs": epochs, "device": device},
@@ -179,10 +180,23 @@ def compare_runs(
     chosen = choose_device(device)
     # An absolute path cannot be mistaken for the name of a model.
     candidates = parse_candidates([run.resolve() for run in runs], Recipe())
+    _require_outside(folder, dataset, candidates)
     entries = [Entry(one, [run]) for one, run in zip(candidates, runs, strict=True)]
     for entry in entries:
         count_entry(entry, dataset, folder, chosen, listener)
     return _finish(entries, dataset, folder, chosen, budget=budget, seeds=1, shared=())
+
+
+def _require_outside(folder: Path, dataset: Dataset, candidates: Sequence[Candidate]) -> None:
+    """Check that the page is not written into the data set or into a run that is compared.
+
+    Raises:
+        ConfigError: It is.
+    """
+    require_outside(folder, dataset.path, "the data set")
+    for candidate in candidates:
+        if candidate.run is not None:
+            require_outside(folder, candidate.run, "the compared runs")
 
 
 def _check_budget(

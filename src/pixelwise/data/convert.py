@@ -10,7 +10,7 @@ from pixelwise.data.card import CARD_NAME, card_of
 from pixelwise.data.dataset import Dataset, open_dataset
 from pixelwise.data.formats import formats
 from pixelwise.data.sample import Record, Sample
-from pixelwise.files import as_path, file_names, folder_written_aside
+from pixelwise.files import as_path, file_names, folder_written_aside, require_outside
 
 
 def convert_data(
@@ -66,7 +66,9 @@ def convert_data(
         bands=dataset.bands,
         augmentation=varied if varied.model_dump(exclude_none=True) else None,
     )
-    with folder_written_aside(as_path(out, "out")) as aside:
+    out = as_path(out, "out")
+    require_outside(out, dataset.path, "the data set")
+    with folder_written_aside(out) as aside:
         target.write(aside, samples(), class_map)
         (aside / CARD_NAME).write_text(card.to_yaml(), encoding="utf-8")
 

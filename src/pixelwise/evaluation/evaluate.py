@@ -333,6 +333,7 @@ def _evaluated(
         loss=counting.loss,
         detail=detail,
         extra=figures_of(extra),
+        undefined=tuple(metric.name for metric in extra if not metric.figures()),
         precision_of_model=predictor.precision,
     )
 

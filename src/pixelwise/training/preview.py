@@ -17,6 +17,7 @@ from pixelwise.data.dataset import Dataset, open_dataset
 from pixelwise.data.sample import Sample
 from pixelwise.data.split_assignment import SPLITS
 from pixelwise.errors import ConfigError
+from pixelwise.files import require_outside
 from pixelwise.imports import import_modules
 from pixelwise.io.arrays import Array
 from pixelwise.io.images import LARGEST_VALUE
@@ -107,6 +108,7 @@ def show_data(
         split_seed=chosen.data.split_seed,
     )
     path = Path(out or f"samples-{dataset.path.resolve().name}.png")
+    require_outside(path, dataset.path, "the data set")
     listener(Message("data", dataset.notes))
     seen = preview(
         chosen, dataset, listener, augmentation=augmentation, split=split, num=num, seed=seed

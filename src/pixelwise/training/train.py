@@ -12,7 +12,7 @@ from pixelwise.config import Recipe, load_recipe, with_values
 from pixelwise.data.dataset import Dataset, open_as_in
 from pixelwise.devices import Machine, is_out_of_memory, processor_for_training
 from pixelwise.errors import ConfigError, DataError, ModelFileError, PixelwiseError, TrainingError
-from pixelwise.files import as_path, write_text
+from pixelwise.files import as_path, require_outside, write_text
 from pixelwise.imports import import_modules
 from pixelwise.losses.base import Loss
 from pixelwise.losses.expression import name_of_loss
@@ -182,6 +182,7 @@ def train(
             dataset = _data_of_run(wanted, run) if run else open_as_in(wanted.data)
             names = (wanted.model.name, dataset.path.resolve().name)
             folder = run or new_run_folder(out, *names)
+            require_outside(folder, dataset.path, "the data set")
             listener(Message("data", dataset.notes))
             machine = Machine.here(wanted.training.device)
             ready = plan(wanted, dataset, machine, started=started, own=own, listener=listener)
