@@ -3,8 +3,11 @@
 import pytest
 
 import pixelwise
+from pixelwise.data import dataset
+from pixelwise.data.digits import write_digits
 from pixelwise.errors import ConfigError
 from pixelwise.files import require_outside
+from pixelwise.training.events import Message
 
 FAST = {"model": {"name": "stacked-fcn"}, "training": {"epochs": 1, "size": [8, 8]}}
 
@@ -65,3 +68,20 @@ def test_a_comparison_is_not_written_into_one_of_its_runs(data, tmp_path):
 
 def test_a_folder_beside_one_with_a_longer_name_is_outside(tmp_path):
     require_outside(tmp_path / "data-runs", tmp_path / "data", "the data set")
+
+
+def test_a_plan_for_the_digits_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(dataset, "write_digits", few_digits)
+    told = []
+    outcome = pixelwise.train("digits", dry_run=True, listener=told.append)
+    assert list(tmp_path.iterdir()) == []
+    notes = [line for event in told if isinstance(event, Message) for line in event.lines]
+    assert "digits/ will be made from a few" in notes
+    assert "dataset card digits/dataset.yaml" in notes
+    assert outcome.plan.recipe.data.path == "digits"
+
+
+def few_digits(folder):
+    write_digits(folder, num_train=4, num_val=2)
+    return "a few"

@@ -140,7 +140,7 @@ class CheckedModel(BaseModel):
 class Section(CheckedModel):
     """A section of a recipe: its keys are known, and an empty entry means its default."""
 
-    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod

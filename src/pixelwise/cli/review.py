@@ -74,6 +74,7 @@ def command(
     Writes review.html, a gallery, and review.csv into --out.
     """
     import_first(imports)
+    from pixelwise.config import Recipe, with_values
     from pixelwise.errors import ConfigError, OutputError, UnknownNameError
     from pixelwise.evaluation.evaluate import open_for_model
     from pixelwise.files import require_outside
@@ -86,6 +87,7 @@ def command(
         raise ConfigError(
             "--minutes sets the budget of each training run of --folds and needs --folds"
         )
+    with_values(Recipe(), {"training.minutes": minutes}, "review")
     predictor = load_model(model, device=device)
     dataset, _ = open_for_model(
         predictor,

@@ -21,8 +21,8 @@ from pixelwise.classes import Unexpected
 from pixelwise.comparison.candidates import Candidate, parse_candidates
 from pixelwise.comparison.counts import Entry, count_entry, with_evaluated_classes
 from pixelwise.comparison.schedule import Plan, budget_in_words, differences, train_or_resume
-from pixelwise.config import Recipe, load_recipe
-from pixelwise.data.dataset import Dataset, open_as_in
+from pixelwise.config import Recipe, load_recipe, with_values
+from pixelwise.data.dataset import Dataset, open_as_in, require_drawn
 from pixelwise.data.sample import spread
 from pixelwise.devices import choose_device
 from pixelwise.errors import ConfigError, TrainingError
@@ -128,6 +128,7 @@ def compare(
     )
     device = device or base.training.device
     dataset = open_as_in(opened)
+    require_drawn(dataset, split)
     dataset.split("val")
     folder = Path(out) if out else Path("runs") / f"compare-{dataset.path.resolve().name}"
     _require_outside(folder, dataset, candidates)
@@ -211,6 +212,7 @@ def _check_budget(
         )
     if seeds < 1:
         raise ConfigError(f"seeds must be at least 1. Got {seeds}")
+    with_values(Recipe(), {"training.minutes": minutes, "training.epochs": epochs}, "compare")
 
 
 def _trained(plan: Plan, listener: Listener) -> list[Entry]:

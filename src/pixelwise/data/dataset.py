@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from pixelwise.classes import ClassMap, LabelMode, Unexpected
 from pixelwise.config import DEFAULT_SPLIT, AugmentationRecipe, DataRecipe
@@ -231,6 +233,7 @@ def open_dataset(
     records, origin = _split_as_named(records, card, card_file)
     assigned, split_notes = assign_splits(records, shares, split_seed, origin)
     given = {record.split for record in records}
+    has_own = given != {None}
     notes = [
         *([f"dataset card {card_file}"] if card_file else []),
         *made,
@@ -239,6 +242,7 @@ def open_dataset(
         + listed(class_map.names, 12)
         + (f"; {NAMELESS}" if class_map.is_unnamed else ""),
         *split_notes,
+        *_unused_shares(split if has_own else None, origin),
     ]
     if class_map.values != tuple(range(class_map.num_classes)):
         pairs = zip(class_map.values, class_map.names, strict=True)
@@ -250,7 +254,7 @@ def open_dataset(
         found,
         class_map,
         assigned,
-        None if given - {None} else shares,
+        None if has_own else shares,
         split_seed,
         "train" in given and "val" not in given,
         tuple(notes),
@@ -258,6 +262,11 @@ def open_dataset(
         card.bands,
         kept,
     )
+
+
+def _unused_shares(split: str | None, origin: str) -> list[str]:
+    unused = f"the shares {split} are not used, as {origin} gives the splits"
+    return [] if split is None else [unused]
 
 
 def _augmentation(card: DatasetCard, found: Format) -> AugmentationRecipe:
@@ -268,8 +277,12 @@ def _augmentation(card: DatasetCard, found: Format) -> AugmentationRecipe:
     return said
 
 
-def open_as_in(recipe: DataRecipe) -> Dataset:
+def open_as_in(recipe: DataRecipe, *, cache: bool = True) -> Dataset:
     """Open the data set of a recipe, with the splits of the recipe.
+
+    Args:
+        recipe: The recipe.
+        cache: As for :func:`open_dataset`.
 
     Raises:
         PixelwiseError: As :func:`open_dataset`, or the recipe has no data.
@@ -284,7 +297,49 @@ def open_as_in(recipe: DataRecipe) -> Dataset:
         unexpected=recipe.unexpected,
         split=recipe.split,
         split_seed=recipe.split_seed,
+        cache=cache,
     )
+
+
+@contextmanager
+def open_unwritten(recipe: DataRecipe) -> Iterator[Dataset]:
+    """Open the data set of a recipe without writing into the current folder.
+
+    Digits that do not exist yet are made in a temporary folder, which is gone after the context.
+
+    Raises:
+        PixelwiseError: As :func:`open_as_in`.
+    """
+    if recipe.path is None or Path(recipe.path) != BUILT_IN or BUILT_IN.exists():
+        yield open_as_in(recipe)
+        return
+    with TemporaryDirectory() as scratch:
+        aside = Path(scratch) / BUILT_IN
+        origin = write_digits(aside)
+        dataset = open_as_in(recipe.model_copy(update={"path": str(aside)}), cache=False)
+        made = f"{BUILT_IN}/ will be made from {origin}"
+        notes = (note.replace(f"{scratch}/", "") for note in dataset.notes)
+        yield replace(dataset, notes=(made, *notes))
+
+
+def require_drawn(dataset: Dataset, shares: str | None) -> None:
+    """Check that a data set is split by the shares that were asked for.
+
+    Args:
+        dataset: The data set.
+        shares: The requested shares; ``None`` accepts every split.
+
+    Raises:
+        ConfigError: The folder or its card gives the splits.
+    """
+    if shares is not None and dataset.drawn_split is None:
+        numbers = Counter(record.split for record in dataset.records)
+        found = ", ".join(f"{numbers[name]} {name}" for name in SPLITS if numbers[name])
+        raise ConfigError(
+            f"`split` must be left out for {dataset.path}, which gives its own splits: {found}. "
+            f"Got {shares}. To draw others, run: pixelwise data split {dataset.path} --redraw "
+            f"--shares {shares} --out split.yaml"
+        )
 
 
 def _split_as_named(

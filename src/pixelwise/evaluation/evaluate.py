@@ -119,10 +119,12 @@ def open_for_model(
         format=format,
         ignore=ignore,
         unexpected=unexpected,
-        split=trained.split,
         split_seed=trained.split_seed,
     )
     dataset = open_as()
+    if trained.split and dataset.drawn_split not in (None, trained.split):
+        open_as = partial(open_as, split=trained.split)
+        dataset = open_as()
     wanted = predictor.card.label_mode
     if dataset.label_mode != wanted and wanted in dataset.format.label_modes:
         dataset = open_as(label_mode=wanted)
