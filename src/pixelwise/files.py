@@ -59,6 +59,16 @@ def require_outside(out: Path, folder: Path, what: str) -> None:
         )
 
 
+def require_file(target: Path) -> None:
+    """Check that a file to write is not a folder, before the work whose result it holds.
+
+    Raises:
+        OutputError: It is one.
+    """
+    if target.is_dir():
+        raise OutputError(f"{target} must be a file to write. It is a folder. Give a file in it")
+
+
 def make_folder(folder: Path) -> Path:
     """Create a folder and its parents, and return it.
 

@@ -71,9 +71,9 @@ def test_other_data_is_refused_in_a_short_line(run, tmp_path, make_index_dataset
         pixelwise.train(other, resume=True, out=run)
     message = str(refused.value).replace(str(tmp_path), "").replace(str(run), "")
     assert message == (
-        "`data` must be the data set that the run in  was trained on. /other differs: it has none of "
-        "the run's training images. Give the data of the run, correct data.path in /recipe.yaml, or "
-        "start a new run with another `out`"
+        "`data` must be the data set that the run in  was trained on. /other differs: it has none "
+        "of the run's training images. Give the data of the run, correct data.path in "
+        "/recipe.yaml, or start a new run with another `out`"
     )
 
 

@@ -75,6 +75,8 @@ def command(
     """
     import_first(imports)
     from pixelwise.config import Recipe, with_values
+    from pixelwise.data.split_assignment import check_part
+    from pixelwise.devices import choose_device
     from pixelwise.errors import ConfigError, OutputError, UnknownNameError
     from pixelwise.evaluation.evaluate import open_for_model
     from pixelwise.files import require_outside
@@ -87,6 +89,8 @@ def command(
         raise ConfigError(
             "--minutes sets the budget of each training run of --folds and needs --folds"
         )
+    check_part(split)
+    choose_device(device)
     with_values(Recipe(), {"training.minutes": minutes}, "review")
     predictor = load_model(model, device=device)
     dataset, _ = open_for_model(

@@ -127,6 +127,7 @@ def compare(
         }
     )
     device = device or base.training.device
+    chosen = choose_device(device)
     dataset = open_as_in(opened)
     require_drawn(dataset, split)
     dataset.split("val")
@@ -139,7 +140,6 @@ def compare(
     listener = each_once(listener)
     listener(Message("data", dataset.notes))
     plan = Plan(candidates, folder, given, seeds)
-    chosen = choose_device(device)
     plan.check_runs()
     try:
         entries = _trained(plan, listener)

@@ -20,7 +20,13 @@ from pixelwise.data.formats import Format, detect_format
 from pixelwise.data.problems import is_collecting, raise_together, report_problem
 from pixelwise.data.sample import Record, Sample
 from pixelwise.data.split import Split
-from pixelwise.data.split_assignment import SPLITS, assign_splits, named_splits
+from pixelwise.data.split_assignment import (
+    SPLITS,
+    assign_splits,
+    check_part,
+    named_splits,
+    parse_split,
+)
 from pixelwise.errors import ConfigError, DataError, FormatError
 from pixelwise.files import as_path
 from pixelwise.label_modes import mode_of
@@ -83,8 +89,7 @@ class Dataset:
             ConfigError: The split is unknown.
             DataError: The split has no images.
         """
-        if name not in (*SPLITS, "all"):
-            raise ConfigError(f"split must be train, val, test or all. Got {name!r}")
+        check_part(name)
         chosen = tuple(record for record in self.records if name in ("all", record.split))
         if not chosen:
             there = sorted({record.split or "" for record in self.records})
@@ -193,6 +198,7 @@ def open_dataset(
         FormatError: Its layout is unknown or ambiguous, or images and masks do not match.
         ConfigError: The card is invalid.
     """
+    parse_split(split or DEFAULT_SPLIT)  # raised now instead of after the files are listed
     path = as_path(path, "data")
     made = []
     if path == BUILT_IN and not path.exists():

@@ -14,6 +14,7 @@ import torch
 from pixelwise.classes import IGNORE_INDEX, ClassMap, Unexpected
 from pixelwise.data.dataset import Dataset, open_dataset, with_ignored
 from pixelwise.data.sample import Sample
+from pixelwise.data.split_assignment import check_part
 from pixelwise.errors import DataError
 from pixelwise.evaluation.details_counting import DetailsCounting
 from pixelwise.evaluation.headline_counts import COUNTING
@@ -112,6 +113,7 @@ def open_for_model(
     Raises:
         DataError: It cannot be opened or does not fit the model.
     """
+    check_part(split)
     trained = predictor.card.data
     open_as = partial(
         open_dataset,

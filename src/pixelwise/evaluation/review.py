@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.sample import Record, Sample
+from pixelwise.data.split_assignment import check_part
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.evaluation.evaluate import fit_to_model, open_for_model, trained_on
 from pixelwise.io.arrays import Array
@@ -55,6 +56,7 @@ def review_labels(
         ('0012', 'background -> nucleus')
     """
     check_top(top)
+    check_part(split)
     predictor = as_predictor(model, device)
     if isinstance(data, Dataset):
         dataset = fit_to_model(predictor, data)

@@ -17,7 +17,7 @@ from pixelwise.data.dataset import Dataset, open_dataset
 from pixelwise.data.sample import Sample
 from pixelwise.data.split_assignment import SPLITS
 from pixelwise.errors import ConfigError
-from pixelwise.files import require_outside
+from pixelwise.files import require_file, require_outside
 from pixelwise.imports import import_modules
 from pixelwise.io.arrays import Array
 from pixelwise.io.images import LARGEST_VALUE
@@ -98,6 +98,7 @@ def show_data(
     chosen = load_recipe(recipe, overrides)
     import_modules(chosen.imports)
     check_transform(chosen.augmentation.transform, augmentation)
+    _check_split(split)
     dataset = open_dataset(
         data,
         format=format or chosen.data.format,
@@ -108,6 +109,7 @@ def show_data(
         split_seed=chosen.data.split_seed,
     )
     path = Path(out or f"samples-{dataset.path.resolve().name}.png")
+    require_file(path)
     require_outside(path, dataset.path, "the data set")
     listener(Message("data", dataset.notes))
     seen = preview(
@@ -146,8 +148,7 @@ def preview(
     Raises:
         PixelwiseError: A training run would fail with this data or recipe.
     """
-    if split not in SPLITS:
-        raise ConfigError(f"split must be {', '.join(SPLITS[:-1])} or {SPLITS[-1]}. Got {split!r}")
+    _check_split(split)
     dataset.split(split)  # raises for a split without images
     name = None if augmentation is None else transform_name(augmentation)
     recipe = with_values(recipe, {"augmentation.transform": name}, "recipe")
@@ -179,6 +180,11 @@ def preview(
         recipe.training.seed = (seed * num + number) % 2**32
         rows.append(_row(samples[index], recipe, statistics, preprocessing, augmentation))
     return Preview(tuple(rows), tuple(reasons))
+
+
+def _check_split(name: str) -> None:
+    if name not in SPLITS:
+        raise ConfigError(f"split must be {', '.join(SPLITS[:-1])} or {SPLITS[-1]}. Got {name!r}")
 
 
 def _row(
