@@ -111,11 +111,15 @@ def command(
             f"{tool_folder} must be new. It exists and may hold somebody's edits. Remove it, or "
             "choose another --out"
         )
+    unreviewed: list[str] = []
     if folds is None:
-        suspects, notes = _by_model(predictor, dataset, split, top)
+        suspects, notes = _by_model(predictor, dataset, split, top, unreviewed)
     else:
-        suspects = _by_folds(model, data, dataset, split, top, folds, minutes, out, device)
         notes = [f"{folds} models were trained; each reviewed the images it was not trained on"]
+        suspects = _by_folds(
+            model, data, dataset, split, top, folds, minutes, out, device, unreviewed
+        )
+    notes += unreviewed
     written = _write(out, suspects, dataset, f"{model} on {data}", notes)
     if save and suspects:
         from pixelwise.reporting.review_labelme import write_labelme_review
@@ -128,15 +132,18 @@ def command(
             {key: value for key, value in dataclasses.asdict(one).items() if key != "region"}
             for one in suspects
         ]
-        print_json({"written": [str(path) for path in written], "suspects": regions})
+        places = [str(path) for path in written]
+        print_json({"written": places, "notes": notes, "suspects": regions})
         return
     _print_suspects(suspects)
+    for line in unreviewed:
+        say(line)
     for path in written:
         say(str(path))
 
 
 def _by_model(
-    predictor: Predictor, dataset: Dataset, split: str | None, top: int
+    predictor: Predictor, dataset: Dataset, split: str | None, top: int, unreviewed: list[str]
 ) -> tuple[list[Suspect], list[str]]:
     """Find suspects with the given model, and describe what was reviewed."""
     from pixelwise.evaluation.evaluate import trained_on
@@ -157,7 +164,14 @@ def _by_model(
     for line in notes:
         note(line)
     with progress_bar("reviewing") as on_progress:
-        found = review_labels(predictor, dataset, split=split, top=top, on_progress=on_progress)
+        found = review_labels(
+            predictor,
+            dataset,
+            split=split,
+            top=top,
+            on_progress=on_progress,
+            note=unreviewed.append,
+        )
     return found, notes
 
 
@@ -171,8 +185,12 @@ def _by_folds(
     minutes: float | None,
     out: Path,
     device: str,
+    unreviewed: list[str],
 ) -> list[Suspect]:
-    """Find suspects with models that were trained without the images (out of fold)."""
+    """Find suspects with models that were trained without the images (out of fold).
+
+    What could not be reviewed is added to ``unreviewed``.
+    """
     from pixelwise.data.splits.plans import plan_split
     from pixelwise.data.splits.split_cards import require_new
     from pixelwise.devices import keep_freed_memory
@@ -194,8 +212,9 @@ def _by_folds(
         )
     with progress_bar("reviewing") as on_progress:
         return review_folds(
-            dataset, trained, split=split, top=top, device=device, on_progress=on_progress
-        )
+            dataset, trained,
+            split=split, top=top, device=device, on_progress=on_progress, note=unreviewed.append,
+        )  # fmt: skip
 
 
 def _write(
@@ -233,10 +252,10 @@ def _print_suspects(suspects: Sequence[Suspect]) -> None:
     for heading in ("row", "column", "pixels", "confidence", "score"):
         table.add_column(heading, justify="right")
     for rank, one in enumerate(suspects[:MAX_LINES], start=1):
-        words = (one.name, one.given or "nothing", one.suggested or "nothing")
         table.add_row(
             str(rank),
-            *words,
+            one.name,
+            *one.answers,
             *map(str, one.box[:2]),
             f"{one.area_px:,}",
             f"{one.confidence:.0%}",

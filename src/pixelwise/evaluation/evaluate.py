@@ -57,7 +57,8 @@ def fit_to_model(predictor: Predictor, dataset: Dataset) -> Dataset:
                 )
             }
         )
-        return dataclasses.replace(dataset, class_map=class_map)
+        notes = (*dataset.notes, *_assumed(class_map, predictor, dataset))
+        return dataclasses.replace(dataset, class_map=class_map, notes=notes)
     named = dataset.class_map
     ignored = tuple(value for value in named.values if value in card.class_map.ignore)
     if ignored and named.names != card.class_map.names:
@@ -71,6 +72,17 @@ def fit_to_model(predictor: Predictor, dataset: Dataset) -> Dataset:
             f"Got {len(ours)}: {got}. Use the same names in dataset.yaml, or train again"
         )
     return dataclasses.replace(dataset, class_map=named)
+
+
+def _assumed(class_map: ClassMap, predictor: Predictor, dataset: Dataset) -> Iterator[str]:
+    """Say how the values of masks without class names are read, if the model saw other data."""
+    if dataset.fingerprint != predictor.card.data.fingerprint:
+        pairs = [f"{v} {name}" for v, name in zip(class_map.values, class_map.names, strict=True)]
+        yield (
+            "these masks name no classes, and the model was trained on other data: their values "
+            f"are read as its classes, {listed(pairs, MAX_NAMES)}. Check that they mean the same, or "
+            "name the classes in a dataset.yaml"
+        )
 
 
 def _require_classes_kept(class_map: ClassMap, dataset: Dataset) -> None:

@@ -30,6 +30,7 @@ def review_labels(
     min_area_px: int = MIN_AREA_PX,
     device: str = "auto",
     on_progress: Callable[[int, int], None] | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> list[Suspect]:
     """Find regions where a model is confident and the label disagrees.
 
@@ -42,6 +43,7 @@ def review_labels(
         min_area_px: Smaller regions are left out.
         device: The device of a model that is given by its path.
         on_progress: Called with the number of finished predictions and the total number.
+        note: Called with what could not be reviewed, because the model has not learned it.
 
     Returns:
         The regions, most likely label errors first, independent of the order of the images.
@@ -73,6 +75,7 @@ def review_labels(
         dataset.label_mode,
         top=top,
         min_area_px=min_area_px,
+        note=note,
     )
 
 
