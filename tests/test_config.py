@@ -42,7 +42,7 @@ def test_imports_are_kept_and_none_are_not_mentioned(tmp_path):
 
 
 def test_imports_that_are_no_list_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"imports: should be a valid tuple. Got 'my_nets'"):
+    with pytest.raises(ConfigError, match=r"imports must be a list. Got 'my_nets'"):
         load_recipe(write(tmp_path, "imports: my_nets\n"))
 
 
@@ -56,7 +56,7 @@ def test_an_empty_section_beside_others_changes_nothing_of_them(tmp_path):
 def test_none_stays_a_choice_where_it_is_one(tmp_path):
     path = write(tmp_path, "training: {clip_norm: }\n")
     assert load_recipe(path).training.clip_norm is None
-    with pytest.raises(ConfigError, match=r"training\.seed.* valid integer"):
+    with pytest.raises(ConfigError, match=r"training\.seed must be a whole number"):
         load_recipe(write(tmp_path, "training: {seed: }\n"))
 
 
@@ -89,8 +89,8 @@ def test_overrides_hold_yaml_values(override, section, key, value):
         ("training.epoch=3", r"training\.epoch must be a known key\. Did you mean 'epochs'"),
         ("trainin.epochs=3", r"trainin must be a known key\. Did you mean 'training'"),
         ("training.zzz=3", r"training\.zzz must be a known key\. Known: epochs, minutes"),
-        ("training.epochs=0", r"training\.epochs: .*greater than or equal to 1\. Got 0"),
-        ("training.epochs=many", r"training\.epochs: .*integer.* Got 'many'"),
+        ("training.epochs=0", r"training\.epochs must be greater than or equal to 1\. Got 0"),
+        ("training.epochs=many", r"training\.epochs must be a whole number\. Got 'many'"),
         ("training.freeze=all", r"'none' or 'encoder'\. Got 'all'"),
         ("training.size=[0, 4]", r"training\.size\.0.* Got 0"),
         ("training.epochs", r"`overrides` must be section\.key=value\. Got 'training\.epochs'"),

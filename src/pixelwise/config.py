@@ -6,9 +6,10 @@ of the run, which is a valid recipe itself.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_origin
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
@@ -22,7 +23,9 @@ from pydantic import (
 
 from pixelwise.classes import LabelMode, Unexpected
 from pixelwise.errors import ConfigError
-from pixelwise.schemas import read_yaml, validated
+from pixelwise.files import as_path
+from pixelwise.schemas import Section, read_yaml, validated
+from pixelwise.text import several
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -36,27 +39,6 @@ Contrast = Literal["none", "stretch", "stretch-bands", "clahe"]
 
 DEFAULT_SPLIT = "70/15/15"
 """Default train, validation and test shares for folders without splits."""
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", validate_assignment=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _drop_empty(cls, content: Any) -> Any:
-        """Replace ``None`` by the defaults: an empty ``training:`` is ``None`` in YAML."""
-        if not isinstance(content, dict):
-            return content
-        empty = {key for key, value in content.items() if value is None}
-        fields = {key: field.annotation for key, field in cls.model_fields.items() if key in empty}
-        dropped = {key for key, annotation in fields.items() if _holds_entries(annotation)}
-        return {key: value for key, value in content.items() if key not in dropped}
-
-
-def _holds_entries(annotation: Any) -> bool:
-    """Whether the annotation is a section, mapping or list that may not be ``None``."""
-    kind = get_origin(annotation) or annotation
-    return isinstance(kind, type) and issubclass(kind, BaseModel | dict | list | tuple)
 
 
 class _ResizePolicy(BaseModel):
@@ -100,7 +82,7 @@ Resize = Annotated[
 """A resize of images to a working size."""
 
 
-class DataRecipe(_Section):
+class DataRecipe(Section):
     """The training data.
 
     Attributes:
@@ -145,7 +127,7 @@ class DataRecipe(_Section):
     contrast: Contrast = "none"
 
 
-class ModelRecipe(_Section):
+class ModelRecipe(Section):
     """The model.
 
     Attributes:
@@ -156,11 +138,11 @@ class ModelRecipe(_Section):
     """
 
     name: str = "unet-fast"
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, Any] = Field(default_factory=dict)
     start_from: str | None = None
 
 
-class TrainingRecipe(_Section):
+class TrainingRecipe(Section):
     """The training.
 
     Attributes:
@@ -237,7 +219,7 @@ KEPT = ("scale", "transform")
 """Entries of the augmentation that a callable does not replace."""
 
 
-class AugmentationRecipe(_Section):
+class AugmentationRecipe(Section):
     """The augmentation in training, jointly of image and mask.
 
     Attributes:
@@ -305,7 +287,7 @@ NO_AUGMENTATION = AugmentationRecipe(
 """Every entry is off."""
 
 
-class Recipe(_Section):
+class Recipe(Section):
     """All settings of a training run, in four sections.
 
     Attributes:
@@ -330,18 +312,24 @@ class Recipe(_Section):
         return self.model_dump(mode="json", exclude={"imports"})
 
 
-def load_recipe(path: Path | str | None = None, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(
+    source: Path | str | Recipe | Mapping[str, Any] | None = None, overrides: Sequence[str] = ()
+) -> Recipe:
     """Read a recipe and apply overrides.
 
     Args:
-        path: A YAML file; ``None`` starts from the defaults.
+        source: A YAML file, a recipe, or its content; ``None`` starts from the defaults.
         overrides: ``section.key=value``, the value in YAML, such as ``training.epochs=20``.
 
     Raises:
         ConfigError: The file is missing or not YAML, a key is unknown, or a value is out of range.
     """
-    content = read_yaml(Path(path)) if path else {}
-    return overridden(content, overrides, str(path) if path else "recipe")
+    if isinstance(source, Recipe):
+        return overridden(source.model_dump(), overrides, "recipe")
+    if isinstance(source, Mapping):
+        return overridden(copy.deepcopy(dict(source)), overrides, "recipe")
+    path = as_path(source, "recipe") if source else None
+    return overridden(read_yaml(path) if path else {}, overrides, str(path or "recipe"))
 
 
 def overridden(content: dict[str, Any], overrides: Sequence[str], origin: str) -> Recipe:
@@ -355,7 +343,7 @@ def overridden(content: dict[str, Any], overrides: Sequence[str], origin: str) -
     Raises:
         ConfigError: A key is unknown, or a value is out of range.
     """
-    for override in overrides:
+    for override in several(overrides):
         key, equals, value = override.partition("=")
         section, dot, name = key.strip().partition(".")
         if not (equals and dot and name):

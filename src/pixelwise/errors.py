@@ -48,7 +48,7 @@ class UnknownNameError(ConfigError):
         self, kind: str, name: str, known: Collection[str], *, hint: str | None = None
     ) -> None:
         parts = [f"{kind} must be a known name. Got {name!r}."]
-        close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+        close = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.6)
         if close:
             parts.append(f"Did you mean {close[0]!r}?")
         parts.append(hint or f"Known: {', '.join(sorted(known))}")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+Entry = TypeVar("Entry")
 
 NOTHING_YET = "interrupted before the first training step; nothing was trained or written"
 """Message for a training run that was interrupted before anything was saved."""
@@ -14,6 +17,12 @@ RUN_AS_BEFORE = "interrupted before the first resumed step; the run is unchanged
 def amount(number: float, noun: str) -> str:
     """Return a number with its noun: ``1 image``, ``2 images``, ``0.5 minutes``."""
     return f"{number:.10g} {noun}{'' if number == 1 else 's'}"
+
+
+def several(given: Iterable[Entry]) -> tuple[Entry, ...]:
+    """Return the entries of an argument that takes several, of which one may stand alone."""
+    is_one = isinstance(given, str) or not isinstance(given, Iterable)
+    return (given,) if is_one else tuple(given)  # type: ignore[return-value]
 
 
 def listed(names: Sequence[str], most: int) -> str:

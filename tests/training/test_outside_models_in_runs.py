@@ -219,7 +219,7 @@ def test_a_run_of_a_class_is_resumed_when_the_class_is_given_again(nets, data, m
             train(data, model=model, out=out, **SMALL, listener=stop)
     with pytest.raises(ConfigError, match="instance with the same arguments: model=Plain"):
         train(out="of-instance", resume=True)
-    with pytest.raises(ConfigError, match=r"a resumed run must keep its recipe.* Got name"):
+    with pytest.raises(ConfigError, match=r"a resumed run must keep its recipe.* Got `model` "):
         train(out="of-class", resume=True, model=nets.Registered)
     forget(monkeypatch)
     with pytest.raises(

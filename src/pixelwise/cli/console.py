@@ -196,9 +196,17 @@ def print_metrics(metrics: Metrics) -> None:
     for caveat in caveats(metrics):
         console.print(caveat)
     console.print(f"({mode_of(metrics.label_mode).definition})", style="dim")
+    print_extra(metrics)
+
+
+def print_extra(metrics: Metrics) -> None:
+    """Print the values of additional metrics, and name those that have none."""
     if metrics.extra:
         figures = (f"{name.replace('_', ' ')} {value:.4f}" for name, value in metrics.extra.items())
-        console.print(" · ".join(figures))
+        plain_console().print(" · ".join(figures))
+    if metrics.undefined:
+        names = ", ".join(metrics.undefined)
+        say(f"no value of {names}: not defined for {metrics.label_mode} masks like these")
 
 
 def require_convention(name: str) -> None:
@@ -236,6 +244,7 @@ def print_like(metrics: Metrics, name: str) -> None:
     for key, figure in figures_like(metrics, name).items():
         say(f"{key:<20} {f'{figure:.4f}':<7} {conventions[key]}")
     say(f"{'pixelwise':<20} {metrics.mean_iou:.4f}  IoU over the split, absent classes left out")
+    print_extra(metrics)
 
 
 def _with_interval(metrics: Metrics, name: str) -> str:

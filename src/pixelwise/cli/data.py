@@ -140,7 +140,9 @@ def convert(
     import_first(imports)
     from pixelwise.data.convert import convert_data
     from pixelwise.data.dataset import open_dataset
+    from pixelwise.data.formats import formats
 
+    formats.create(to)  # an unknown name is refused before anything is read
     dataset = open_dataset(
         data, format=format, ignore=ignore or (), unexpected=unexpected_rule(unexpected)
     )
@@ -201,10 +203,10 @@ def split(
     from pixelwise.data.splits.plans import plan_split
     from pixelwise.data.splits.split_cards import require_new, write_cards
 
+    require_new(out, folds)
     dataset = open_dataset(
         data, format=format, ignore=ignore or (), unexpected=unexpected_rule(unexpected)
     )
-    require_new(out, folds)
     with progress_bar("reading images") as on_progress:
         plan = plan_split(
             dataset,
@@ -252,7 +254,13 @@ def check(
     import_first(imports)
     from pixelwise.cli.data_check import print_examination
     from pixelwise.doctor import check_data
+    from pixelwise.doctor.suggested_card import require_new_card, write_card
+    from pixelwise.files import require_file
 
+    if write:
+        require_new_card(write)
+    if report:
+        require_file(report)
     with progress_bar("reading images") as on_progress:
         examination = check_data(
             data,
@@ -274,8 +282,6 @@ def check(
         write_data_check_page(examination, report)
         note(f"page: {report}")
     if write:
-        from pixelwise.doctor.suggested_card import write_card
-
         write_card(examination, write)
         note(f"card: {write}")
     if examination.is_refused:

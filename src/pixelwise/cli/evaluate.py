@@ -66,7 +66,10 @@ def command(
     Prints the metrics; writes no file unless --report is given.
     """
     import_first(imports)
+    from pixelwise.data.split_assignment import check_part
+    from pixelwise.devices import choose_device
     from pixelwise.evaluation.evaluate import evaluate, open_for_model
+    from pixelwise.files import require_file
     from pixelwise.metrics.extra import create_metrics
     from pixelwise.prediction.loading import load_model
     from pixelwise.reporting.model_report import write_model_report
@@ -74,6 +77,10 @@ def command(
     if like is not None:
         require_convention(like)
     create_metrics(metrics or ())  # unknown names are refused before anything is read
+    check_part(split)
+    if report is not None:
+        require_file(report)
+    choose_device(device)
     predictor = load_model(model, device=device)
     dataset, chosen = open_for_model(
         predictor,
@@ -95,8 +102,6 @@ def command(
             metrics=metrics or (),
             on_progress=on_progress,
         )
-    if metrics and not found.extra:
-        note(f"no figures of {', '.join(metrics)}: they are not defined for these labels")
     if report is not None:
         # So that the commands shown on the page repeat this evaluation.
         labels = label_words(ignore or (), unexpected, format)

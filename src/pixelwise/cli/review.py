@@ -74,8 +74,12 @@ def command(
     Writes review.html, a gallery, and review.csv into --out.
     """
     import_first(imports)
+    from pixelwise.config import Recipe, with_values
+    from pixelwise.data.split_assignment import check_part
+    from pixelwise.devices import choose_device
     from pixelwise.errors import ConfigError, OutputError, UnknownNameError
     from pixelwise.evaluation.evaluate import open_for_model
+    from pixelwise.files import require_outside
     from pixelwise.prediction.loading import load_model
     from pixelwise.reporting.review_labelme import FORMAT_NAME
 
@@ -85,6 +89,9 @@ def command(
         raise ConfigError(
             "--minutes sets the budget of each training run of --folds and needs --folds"
         )
+    check_part(split)
+    choose_device(device)
+    with_values(Recipe(), {"training.minutes": minutes}, "review")
     predictor = load_model(model, device=device)
     dataset, _ = open_for_model(
         predictor,
@@ -97,17 +104,22 @@ def command(
     for line in dataset.notes:
         note(line)
     out = out or Path(f"review-{dataset.path.resolve().name}")
+    require_outside(out, dataset.path, "the data set")
     tool_folder = out / FORMAT_NAME
     if save and tool_folder.exists():  # checked before hours of work, not after
         raise OutputError(
             f"{tool_folder} must be new. It exists and may hold somebody's edits. Remove it, or "
             "choose another --out"
         )
+    unreviewed: list[str] = []
     if folds is None:
-        suspects, notes = _by_model(predictor, dataset, split, top)
+        suspects, notes = _by_model(predictor, dataset, split, top, unreviewed)
     else:
-        suspects = _by_folds(model, data, dataset, split, top, folds, minutes, out, device)
         notes = [f"{folds} models were trained; each reviewed the images it was not trained on"]
+        suspects = _by_folds(
+            model, data, dataset, split, top, folds, minutes, out, device, unreviewed
+        )
+    notes += unreviewed
     written = _write(out, suspects, dataset, f"{model} on {data}", notes)
     if save and suspects:
         from pixelwise.reporting.review_labelme import write_labelme_review
@@ -120,15 +132,18 @@ def command(
             {key: value for key, value in dataclasses.asdict(one).items() if key != "region"}
             for one in suspects
         ]
-        print_json({"written": [str(path) for path in written], "suspects": regions})
+        places = [str(path) for path in written]
+        print_json({"written": places, "notes": notes, "suspects": regions})
         return
     _print_suspects(suspects)
+    for line in unreviewed:
+        say(line)
     for path in written:
         say(str(path))
 
 
 def _by_model(
-    predictor: Predictor, dataset: Dataset, split: str | None, top: int
+    predictor: Predictor, dataset: Dataset, split: str | None, top: int, unreviewed: list[str]
 ) -> tuple[list[Suspect], list[str]]:
     """Find suspects with the given model, and describe what was reviewed."""
     from pixelwise.evaluation.evaluate import trained_on
@@ -149,7 +164,14 @@ def _by_model(
     for line in notes:
         note(line)
     with progress_bar("reviewing") as on_progress:
-        found = review_labels(predictor, dataset, split=split, top=top, on_progress=on_progress)
+        found = review_labels(
+            predictor,
+            dataset,
+            split=split,
+            top=top,
+            on_progress=on_progress,
+            note=unreviewed.append,
+        )
     return found, notes
 
 
@@ -163,8 +185,12 @@ def _by_folds(
     minutes: float | None,
     out: Path,
     device: str,
+    unreviewed: list[str],
 ) -> list[Suspect]:
-    """Find suspects with models that were trained without the images (out of fold)."""
+    """Find suspects with models that were trained without the images (out of fold).
+
+    What could not be reviewed is added to ``unreviewed``.
+    """
     from pixelwise.data.splits.plans import plan_split
     from pixelwise.data.splits.split_cards import require_new
     from pixelwise.devices import keep_freed_memory
@@ -186,8 +212,9 @@ def _by_folds(
         )
     with progress_bar("reviewing") as on_progress:
         return review_folds(
-            dataset, trained, split=split, top=top, device=device, on_progress=on_progress
-        )
+            dataset, trained,
+            split=split, top=top, device=device, on_progress=on_progress, note=unreviewed.append,
+        )  # fmt: skip
 
 
 def _write(
@@ -225,10 +252,10 @@ def _print_suspects(suspects: Sequence[Suspect]) -> None:
     for heading in ("row", "column", "pixels", "confidence", "score"):
         table.add_column(heading, justify="right")
     for rank, one in enumerate(suspects[:MAX_LINES], start=1):
-        words = (one.name, one.given or "nothing", one.suggested or "nothing")
         table.add_row(
             str(rank),
-            *words,
+            one.name,
+            *one.answers,
             *map(str, one.box[:2]),
             f"{one.area_px:,}",
             f"{one.confidence:.0%}",

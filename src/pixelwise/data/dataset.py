@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from pixelwise.classes import ClassMap, LabelMode, Unexpected
 from pixelwise.config import DEFAULT_SPLIT, AugmentationRecipe, DataRecipe
@@ -18,11 +20,18 @@ from pixelwise.data.formats import Format, detect_format
 from pixelwise.data.problems import is_collecting, raise_together, report_problem
 from pixelwise.data.sample import Record, Sample
 from pixelwise.data.split import Split
-from pixelwise.data.split_assignment import SPLITS, assign_splits, named_splits
+from pixelwise.data.split_assignment import (
+    SPLITS,
+    assign_splits,
+    check_part,
+    named_splits,
+    parse_split,
+)
 from pixelwise.errors import ConfigError, DataError, FormatError
+from pixelwise.files import as_path
 from pixelwise.label_modes import mode_of
 from pixelwise.schemas import validated
-from pixelwise.text import listed
+from pixelwise.text import listed, several
 
 BUILT_IN = Path("digits")
 """The data set that needs no files: it is generated locally."""
@@ -80,8 +89,7 @@ class Dataset:
             ConfigError: The split is unknown.
             DataError: The split has no images.
         """
-        if name not in (*SPLITS, "all"):
-            raise ConfigError(f"split must be train, val, test or all. Got {name!r}")
+        check_part(name)
         chosen = tuple(record for record in self.records if name in ("all", record.split))
         if not chosen:
             there = sorted({record.split or "" for record in self.records})
@@ -190,7 +198,8 @@ def open_dataset(
         FormatError: Its layout is unknown or ambiguous, or images and masks do not match.
         ConfigError: The card is invalid.
     """
-    path = Path(path)
+    parse_split(split or DEFAULT_SPLIT)  # raised now instead of after the files are listed
+    path = as_path(path, "data")
     made = []
     if path == BUILT_IN and not path.exists():
         made = [f"made {path}/ from {write_digits(path)}"]
@@ -216,7 +225,7 @@ def open_dataset(
         raise FormatError(f"{folder} must contain labeled images. Got none. Check the path")
     if class_map is None and card_file:
         class_map = card.class_map(card_file)
-    ignored_values = tuple(dict.fromkeys((*(card.ignore or ()), *ignore)))
+    ignored_values = tuple(dict.fromkeys((*(card.ignore or ()), *several(ignore))))
     if ignored_values and not mode_of(found.label_mode).holds_ids:
         raise ConfigError(
             f"ignore must be left out for {found.label_mode} masks ({found.name}), which have no "
@@ -230,6 +239,7 @@ def open_dataset(
     records, origin = _split_as_named(records, card, card_file)
     assigned, split_notes = assign_splits(records, shares, split_seed, origin)
     given = {record.split for record in records}
+    has_own = given != {None}
     notes = [
         *([f"dataset card {card_file}"] if card_file else []),
         *made,
@@ -238,6 +248,7 @@ def open_dataset(
         + listed(class_map.names, 12)
         + (f"; {NAMELESS}" if class_map.is_unnamed else ""),
         *split_notes,
+        *_unused_shares(split if has_own else None, origin),
     ]
     if class_map.values != tuple(range(class_map.num_classes)):
         pairs = zip(class_map.values, class_map.names, strict=True)
@@ -249,7 +260,7 @@ def open_dataset(
         found,
         class_map,
         assigned,
-        None if given - {None} else shares,
+        None if has_own else shares,
         split_seed,
         "train" in given and "val" not in given,
         tuple(notes),
@@ -257,6 +268,11 @@ def open_dataset(
         card.bands,
         kept,
     )
+
+
+def _unused_shares(split: str | None, origin: str) -> list[str]:
+    unused = f"the shares {split} are not used, as {origin} gives the splits"
+    return [] if split is None else [unused]
 
 
 def _augmentation(card: DatasetCard, found: Format) -> AugmentationRecipe:
@@ -267,8 +283,12 @@ def _augmentation(card: DatasetCard, found: Format) -> AugmentationRecipe:
     return said
 
 
-def open_as_in(recipe: DataRecipe) -> Dataset:
+def open_as_in(recipe: DataRecipe, *, cache: bool = True) -> Dataset:
     """Open the data set of a recipe, with the splits of the recipe.
+
+    Args:
+        recipe: The recipe.
+        cache: As for :func:`open_dataset`.
 
     Raises:
         PixelwiseError: As :func:`open_dataset`, or the recipe has no data.
@@ -283,7 +303,49 @@ def open_as_in(recipe: DataRecipe) -> Dataset:
         unexpected=recipe.unexpected,
         split=recipe.split,
         split_seed=recipe.split_seed,
+        cache=cache,
     )
+
+
+@contextmanager
+def open_unwritten(recipe: DataRecipe) -> Iterator[Dataset]:
+    """Open the data set of a recipe without writing into the current folder.
+
+    Digits that do not exist yet are made in a temporary folder, which is gone after the context.
+
+    Raises:
+        PixelwiseError: As :func:`open_as_in`.
+    """
+    if recipe.path is None or Path(recipe.path) != BUILT_IN or BUILT_IN.exists():
+        yield open_as_in(recipe)
+        return
+    with TemporaryDirectory() as scratch:
+        aside = Path(scratch) / BUILT_IN
+        origin = write_digits(aside)
+        dataset = open_as_in(recipe.model_copy(update={"path": str(aside)}), cache=False)
+        made = f"{BUILT_IN}/ will be made from {origin}"
+        notes = (note.replace(f"{scratch}/", "") for note in dataset.notes)
+        yield replace(dataset, notes=(made, *notes))
+
+
+def require_drawn(dataset: Dataset, shares: str | None) -> None:
+    """Check that a data set is split by the shares that were asked for.
+
+    Args:
+        dataset: The data set.
+        shares: The requested shares; ``None`` accepts every split.
+
+    Raises:
+        ConfigError: The folder or its card gives the splits.
+    """
+    if shares is not None and dataset.drawn_split is None:
+        numbers = Counter(record.split for record in dataset.records)
+        found = ", ".join(f"{numbers[name]} {name}" for name in SPLITS if numbers[name])
+        raise ConfigError(
+            f"`split` must be left out for {dataset.path}, which gives its own splits: {found}. "
+            f"Got {shares}. To draw others, run: pixelwise data split {dataset.path} --redraw "
+            f"--shares {shares} --out split.yaml"
+        )
 
 
 def _split_as_named(

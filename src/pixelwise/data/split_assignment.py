@@ -21,8 +21,21 @@ SplitName = Literal["train", "val", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 """The three splits. ``val`` selects the best epoch; ``test`` is used once, at the end."""
 
+PARTS = (*SPLITS, "all")
+"""What a user may choose of a data set."""
+
 VAL_SHARE = 0.15
 """Share of the training images used for validation if the data has no validation images."""
+
+
+def check_part(name: str | None) -> None:
+    """Check the name of a split before any data is read; ``None`` leaves the choice open.
+
+    Raises:
+        ConfigError: It is not ``train``, ``val``, ``test`` or ``all``.
+    """
+    if name is not None and name not in PARTS:
+        raise ConfigError(f"split must be {', '.join(PARTS[:-1])} or {PARTS[-1]}. Got {name!r}")
 
 
 def parse_split(text: str) -> tuple[float, float, float]:

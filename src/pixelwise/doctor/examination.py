@@ -34,6 +34,7 @@ from pixelwise.doctor.split_checks import look_across_splits
 from pixelwise.doctor.unexpected_values import FEW, find_unexpected
 from pixelwise.doctor.value_checks import look_at_values, mixed_storage
 from pixelwise.errors import DataError, FormatError, MaskError, PixelwiseError
+from pixelwise.files import as_path
 from pixelwise.io.arrays import Array
 from pixelwise.io.images import MASK_SUFFIXES, read_image, read_mask_colors, read_mask_values
 
@@ -133,7 +134,7 @@ def check_data(
         "format": format, "ignore": ignore, "label_mode": label_mode, "unexpected": unexpected,
         "split": split, "split_seed": split_seed,
     }  # fmt: skip
-    path = Path(path)
+    path = as_path(path, "data")
     with collect_problems() as log:
         dataset, is_guessed, complaints = _open(path, options, log)
     tally = Tally(dataset.path if dataset else path)

@@ -20,6 +20,16 @@ SMEARED = ("anti-aliased-masks", "jpeg-damaged-masks")
 """Findings that the nearest class fixes; for other unexpected values, a person has to decide."""
 
 
+def require_new_card(target: Path) -> None:
+    """Check that a card to write does not exist: it could be one that a person has corrected.
+
+    Raises:
+        OutputError: It exists.
+    """
+    if target.exists():
+        raise OutputError(f"{target} must be a new file. It exists. Choose another name")
+
+
 def write_card(examination: Examination, target: Path) -> None:
     """Write a dataset card to be reviewed, corrected and used as DATA.
 
@@ -37,8 +47,7 @@ def write_card(examination: Examination, target: Path) -> None:
             f"{examination.path} must have a known layout and known classes for a card to be "
             "written. Fix the refused findings first"
         )
-    if target.exists():
-        raise OutputError(f"{target} must be a new file. It exists. Choose another name")
+    require_new_card(target)
     folder = os.path.relpath(dataset.path, target.parent)
     unexpected, reason = _rule_for_unexpected(examination)
     card = card_of(

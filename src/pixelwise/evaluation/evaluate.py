@@ -14,6 +14,7 @@ import torch
 from pixelwise.classes import IGNORE_INDEX, ClassMap, Unexpected
 from pixelwise.data.dataset import Dataset, open_dataset, with_ignored
 from pixelwise.data.sample import Sample
+from pixelwise.data.split_assignment import check_part
 from pixelwise.errors import DataError
 from pixelwise.evaluation.details_counting import DetailsCounting
 from pixelwise.evaluation.headline_counts import COUNTING
@@ -56,7 +57,8 @@ def fit_to_model(predictor: Predictor, dataset: Dataset) -> Dataset:
                 )
             }
         )
-        return dataclasses.replace(dataset, class_map=class_map)
+        notes = (*dataset.notes, *_assumed(class_map, predictor, dataset))
+        return dataclasses.replace(dataset, class_map=class_map, notes=notes)
     named = dataset.class_map
     ignored = tuple(value for value in named.values if value in card.class_map.ignore)
     if ignored and named.names != card.class_map.names:
@@ -70,6 +72,17 @@ def fit_to_model(predictor: Predictor, dataset: Dataset) -> Dataset:
             f"Got {len(ours)}: {got}. Use the same names in dataset.yaml, or train again"
         )
     return dataclasses.replace(dataset, class_map=named)
+
+
+def _assumed(class_map: ClassMap, predictor: Predictor, dataset: Dataset) -> Iterator[str]:
+    """Say how the values of masks without class names are read, if the model saw other data."""
+    if dataset.fingerprint != predictor.card.data.fingerprint:
+        pairs = [f"{v} {name}" for v, name in zip(class_map.values, class_map.names, strict=True)]
+        yield (
+            "these masks name no classes, and the model was trained on other data: their values "
+            f"are read as its classes, {listed(pairs, MAX_NAMES)}. Check that they mean the same, or "
+            "name the classes in a dataset.yaml"
+        )
 
 
 def _require_classes_kept(class_map: ClassMap, dataset: Dataset) -> None:
@@ -112,6 +125,7 @@ def open_for_model(
     Raises:
         DataError: It cannot be opened or does not fit the model.
     """
+    check_part(split)
     trained = predictor.card.data
     open_as = partial(
         open_dataset,
@@ -119,10 +133,12 @@ def open_for_model(
         format=format,
         ignore=ignore,
         unexpected=unexpected,
-        split=trained.split,
         split_seed=trained.split_seed,
     )
     dataset = open_as()
+    if trained.split and dataset.drawn_split not in (None, trained.split):
+        open_as = partial(open_as, split=trained.split)
+        dataset = open_as()
     wanted = predictor.card.label_mode
     if dataset.label_mode != wanted and wanted in dataset.format.label_modes:
         dataset = open_as(label_mode=wanted)
@@ -333,6 +349,7 @@ def _evaluated(
         loss=counting.loss,
         detail=detail,
         extra=figures_of(extra),
+        undefined=tuple(metric.name for metric in extra if not metric.figures()),
         precision_of_model=predictor.precision,
     )
 

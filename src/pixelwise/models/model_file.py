@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from pixelwise.classes import ClassMap, LabelMode
 from pixelwise.errors import ConfigError, ModelFileError
-from pixelwise.files import written_aside
+from pixelwise.files import as_path, written_aside
 from pixelwise.models.base import SegmentationModel
 from pixelwise.models.creation import GivenModel, build_model, outlined
 from pixelwise.models.lookup import find_builder
@@ -205,7 +205,7 @@ def load_card(path: Path | str) -> ModelCard:
 
 def _file_at(path: Path | str) -> Path:
     """Return the model file at a path, which may be the folder of a run."""
-    path = Path(path)
+    path = as_path(path, "model")
     if path.is_dir() and (path / MODEL_NAME).is_file():
         path = path / MODEL_NAME
     if not path.is_file():

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pixelwise.data.sample import Sample
-from pixelwise.metrics.label_quality import likeliest_suspects
+from pixelwise.metrics.label_quality import likeliest_suspects, unknown_words
 from pixelwise.metrics.metrics import Metrics
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.reporting.review_page import SuspectPicture, suspect_pictures
@@ -61,13 +61,6 @@ def review_worst(
     entries = suspect_pictures(suspects, load, predictor.card.class_map)
     notes = [*_notes(metrics, len(denied)), *unknown_words(detail.confidence.unknown)]
     return LabelReview(entries, tuple(notes), shlex.join(command))
-
-
-def unknown_words(names: Sequence[str]) -> list[str]:
-    """Name the classes that the model does not predict reliably, if any."""
-    if not names:
-        return []
-    return [f"The model is not confident enough about {', '.join(names)} to question their labels."]
 
 
 def _notes(metrics: Metrics, num_denied: int) -> list[str]:

@@ -111,6 +111,7 @@ def review_folds(
     min_area_px: int = MIN_AREA_PX,
     device: str = "auto",
     on_progress: Callable[[int, int], None] | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> list[Suspect]:
     """Find likely label errors in each image with the model of its fold.
 
@@ -124,6 +125,7 @@ def review_folds(
         min_area_px: Smaller regions are left out.
         device: Device to use.
         on_progress: Called with the number of finished predictions and the total number.
+        note: Called with what could not be reviewed, because the model has not learned it.
 
     Returns:
         The regions, most likely label errors first.
@@ -146,4 +148,5 @@ def review_folds(
         dataset.label_mode,
         top=top,
         min_area_px=min_area_px,
+        note=note,
     )

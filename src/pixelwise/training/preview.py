@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from pixelwise.data.dataset import Dataset, open_dataset
 from pixelwise.data.sample import Sample
 from pixelwise.data.split_assignment import SPLITS
 from pixelwise.errors import ConfigError
+from pixelwise.files import require_file, require_outside
 from pixelwise.imports import import_modules
 from pixelwise.io.arrays import Array
 from pixelwise.io.images import LARGEST_VALUE
@@ -64,7 +66,7 @@ def show_data(
     format: str | None = None,  # noqa: A002  the word that the command line and the card use
     ignore: Sequence[int] = (),
     unexpected: Unexpected | None = None,
-    recipe: Path | str | None = None,
+    recipe: Path | str | Recipe | Mapping[str, Any] | None = None,
     overrides: Sequence[str] = (),
     augmentation: OwnTransform | None = None,
     listener: Listener = ignore_events,
@@ -80,7 +82,8 @@ def show_data(
         format: The label format, if it is not detected.
         ignore: Additional stored mask values that are ignored.
         unexpected: What to do with stored values that are neither a class nor ignored.
-        recipe: A YAML recipe to start from; open entries are chosen as in training.
+        recipe: A YAML file, a recipe or its content to start from; open entries are chosen as in
+            training.
         overrides: ``section.key=value``, as ``--set`` on the command line.
         augmentation: A callable that augments the crops, as in ``train``.
         listener: Called with the reading progress and the choices.
@@ -95,6 +98,7 @@ def show_data(
     chosen = load_recipe(recipe, overrides)
     import_modules(chosen.imports)
     check_transform(chosen.augmentation.transform, augmentation)
+    _check_split(split)
     dataset = open_dataset(
         data,
         format=format or chosen.data.format,
@@ -105,6 +109,8 @@ def show_data(
         split_seed=chosen.data.split_seed,
     )
     path = Path(out or f"samples-{dataset.path.resolve().name}.png")
+    require_file(path)
+    require_outside(path, dataset.path, "the data set")
     listener(Message("data", dataset.notes))
     seen = preview(
         chosen, dataset, listener, augmentation=augmentation, split=split, num=num, seed=seed
@@ -142,8 +148,7 @@ def preview(
     Raises:
         PixelwiseError: A training run would fail with this data or recipe.
     """
-    if split not in SPLITS:
-        raise ConfigError(f"split must be {', '.join(SPLITS[:-1])} or {SPLITS[-1]}. Got {split!r}")
+    _check_split(split)
     dataset.split(split)  # raises for a split without images
     name = None if augmentation is None else transform_name(augmentation)
     recipe = with_values(recipe, {"augmentation.transform": name}, "recipe")
@@ -175,6 +180,11 @@ def preview(
         recipe.training.seed = (seed * num + number) % 2**32
         rows.append(_row(samples[index], recipe, statistics, preprocessing, augmentation))
     return Preview(tuple(rows), tuple(reasons))
+
+
+def _check_split(name: str) -> None:
+    if name not in SPLITS:
+        raise ConfigError(f"split must be {', '.join(SPLITS[:-1])} or {SPLITS[-1]}. Got {name!r}")
 
 
 def _row(

@@ -14,7 +14,7 @@ from typing import Any
 from pixelwise.config import Recipe, load_recipe
 from pixelwise.data.dataset import Dataset
 from pixelwise.errors import ConfigError, ModelFileError
-from pixelwise.files import file_names, free_folder, make_folder, write_text, writing
+from pixelwise.files import as_path, file_names, free_folder, make_folder, write_text, writing
 from pixelwise.models.lookup import short_name
 from pixelwise.models.model_file import MODEL_NAME, ModelCard
 from pixelwise.text import amount, listed
@@ -133,6 +133,8 @@ def difference_from_run(dataset: Dataset, card: ModelCard) -> str | None:
             f"its classes are {listed(own, MAX_NAMES)}, and those of the run "
             f"{listed(trained, MAX_NAMES)}"
         )
+    if not set(card.data.images or ()) & {record.key for record in dataset.records}:
+        return "; ".join([*found, "it has none of the run's training images"])
     for split, known in (("train", card.data.images), ("val", card.data.selected_by)):
         if known is None:
             continue
@@ -161,9 +163,9 @@ def other_data(dataset: Dataset, run: Path, difference: str) -> ModelFileError:
         difference: Description of the difference.
     """
     return ModelFileError(
-        f"{dataset.path} is not the data set that the run in {run} was trained on, or its files "
-        f"have changed: {difference}. Restore it, correct data.path in {run / RECIPE_NAME} or "
-        "`data`, or start a new run"
+        f"`data` must be the data set that the run in {run} was trained on. {dataset.path} "
+        f"differs: {difference}. Give the data of the run, correct data.path in "
+        f"{run / RECIPE_NAME}, or start a new run with another `out`"
     )
 
 
@@ -197,7 +199,7 @@ def new_run_folder(out: Path | str | None, model: str, data: str) -> Path:
         # A name such as smp:unet:resnet34 is not valid in a file name everywhere.
         (name,) = file_names([f"{short_name(model)}-{data}"])
         return free_folder(Path("runs") / name)
-    folder = Path(out)
+    folder = as_path(out, "out")
     held = [name for name in RUN_FILES if (folder / name).exists()]
     if held:
         raise ConfigError(

@@ -265,7 +265,7 @@ BAD_ANNOTATIONS = {
     "an odd number": (annotation([[*square(1, 1, 2), 3]]), "Got 9 numbers"),
     "not a number": (annotation([[float("nan")] * 6]), "finite corners"),
     "beyond all images": (annotation([[-1e308, -1e308, 1e308, 1e308, 3, 9]]), "finite corners"),
-    "text": (annotation([["one"] * 6]), "valid number"),
+    "text": (annotation([["one"] * 6]), "must be a number"),
     "another size": (annotation({**RUNS, "size": [10, 8]}), "height and width"),
     "a huge size": (annotation({**RUNS, "size": [10**9, 10**9]}), "height and width"),
     "too many runs": (annotation({**RUNS, "counts": [70, 20]}), "fill 10 x 8"),
