@@ -19,11 +19,31 @@ command line prints it unchanged and exits with 1; any other exception is a bug 
 from __future__ import annotations
 
 import difflib
+import signal
 from collections.abc import Collection
+
+ENDING_SIGNALS = tuple(
+    signal.Signals[name]
+    for name in ("SIGTERM", "SIGHUP", "SIGUSR1")
+    if name in signal.Signals.__members__  # Windows has only the first
+)
+"""Signals by which a batch system or a closed terminal ends a process."""
 
 
 class PixelwiseError(Exception):
     """Base class of all errors that pixelwise raises on purpose."""
+
+
+class Terminated(KeyboardInterrupt):
+    """A signal asked the process to stop; whatever Ctrl-C would save is saved.
+
+    Args:
+        signum: Number of the signal, such as ``signal.SIGTERM``.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(signum).name}")
+        self.signum = signum
 
 
 class PixelwiseWarning(UserWarning):

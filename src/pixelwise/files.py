@@ -122,6 +122,23 @@ def written_aside(target: Path, *, is_scratch: bool = False) -> Iterator[Path]:
         aside.unlink(missing_ok=True)
 
 
+_LEFTOVER = re.compile(r"\..+-[a-z0-9_]{8}(\.[a-z]+)?")
+"""The names that :mod:`tempfile` gives to files written aside."""
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files and folders that killed processes left in a folder.
+
+    Call it only where no other process writes.
+    """
+    for path in folder.iterdir():
+        if _LEFTOVER.fullmatch(path.name):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
 def write_text(target: Path, text: str) -> None:
     """Write a UTF-8 text file atomically."""
     with written_aside(target) as aside:

@@ -1,19 +1,21 @@
 """The command line: one file per verb; each parses, calls one public function and prints.
 
 Results go to stdout, progress and reasons to stderr. Exit codes: 0 done, 1 a pixelwise error,
-2 wrong usage, 130 interrupted.
+2 wrong usage, 130 interrupted by Ctrl-C, 143 terminated (128 + the number of the signal).
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import time
 import warnings
 from dataclasses import dataclass
 from typing import Any
 
-from pixelwise.errors import PixelwiseError, PixelwiseWarning
+from pixelwise.errors import ENDING_SIGNALS, PixelwiseError, PixelwiseWarning, Terminated
 
 VERBS = {
     "data": "Make, check, show, split and convert data sets.",
@@ -52,7 +54,15 @@ Run 'pixelwise VERB --help' for the options of a verb."""
 
 
 class Interrupted(BaseException):
-    """Ctrl-C, wrapped: Typer exits silently on a plain KeyboardInterrupt."""
+    """Ctrl-C or a signal, wrapped: Typer exits silently on a plain KeyboardInterrupt.
+
+    Args:
+        reason: The wrapped exception.
+    """
+
+    def __init__(self, reason: KeyboardInterrupt) -> None:
+        super().__init__(*reason.args)
+        self.reason = reason
 
 
 def overview() -> str:
@@ -84,6 +94,7 @@ COMMAND = Command()
 def main() -> None:
     """Run the command line and exit with its code."""
     COMMAND.started = time.perf_counter()
+    _handle_signals()
     try:
         # Importing Typer alone takes four times as long as starting Python.
         quick = {"--help": overview, "-h": overview, "--version": version_line}
@@ -105,11 +116,25 @@ def main() -> None:
         sys.exit(1)
     except (KeyboardInterrupt, Interrupted) as error:
         sys.stderr.write(f"{str(error) or 'interrupted'}\n")
-        sys.exit(130)
+        reason = error.reason if isinstance(error, Interrupted) else error
+        sys.exit(128 + (reason.signum if isinstance(reason, Terminated) else signal.SIGINT))
     except BrokenPipeError:
         # The reading end of the pipe is closed: nothing more can be printed, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+def _handle_signals() -> None:
+    """Let the signals that end a process do so like Ctrl-C, so that files are not left half."""
+    if threading.current_thread() is not threading.main_thread():
+        return  # only the main thread receives signals
+    for signum in ENDING_SIGNALS:
+        if signal.getsignal(signum) is signal.SIG_DFL:  # nohup has one ignored
+            signal.signal(signum, _terminate)
+
+
+def _terminate(signum: int, _frame: object) -> None:
+    raise Terminated(signum)
 
 
 _show_usual_warning = warnings.showwarning

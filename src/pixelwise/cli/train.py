@@ -116,8 +116,9 @@ def command(
         from pixelwise.devices import keep_freed_memory
         from pixelwise.training.budget import counting_from
         from pixelwise.training.train import train
-    except KeyboardInterrupt:  # it takes seconds
-        raise KeyboardInterrupt(NOTHING_YET) from None
+    except KeyboardInterrupt as error:  # it takes seconds
+        error.args = (NOTHING_YET,)
+        raise
 
     keep_freed_memory()
     with listening() as listener, counting_from(COMMAND.started):

@@ -80,8 +80,8 @@ def _assumed(class_map: ClassMap, predictor: Predictor, dataset: Dataset) -> Ite
         pairs = [f"{v} {name}" for v, name in zip(class_map.values, class_map.names, strict=True)]
         yield (
             "these masks name no classes, and the model was trained on other data: their values "
-            f"are read as its classes, {listed(pairs, MAX_NAMES)}. Check that they mean the same, or "
-            "name the classes in a dataset.yaml"
+            f"are read as its classes, {listed(pairs, MAX_NAMES)}. Check that they mean the same, "
+            "or name the classes in a dataset.yaml"
         )
 
 

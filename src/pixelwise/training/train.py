@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,12 +31,13 @@ from pixelwise.training.own_parts import OwnParts
 from pixelwise.training.plan import Plan, plan
 from pixelwise.training.run_folder import (
     RECIPE_NAME,
-    claim_run_folder,
+    claimed_run_folder,
     difference_from_run,
-    give_back_run_folder,
+    has_saved,
     new_run_folder,
     other_data,
 )
+from pixelwise.training.run_lock import run_lock
 from pixelwise.transforms.own_transform import OwnTransform, check_transform, transform_name
 
 FREE_IN_RESUMING = ("data.path", "training.device", "training.loggers", "augmentation.transform")
@@ -172,7 +173,7 @@ def train(
         run = None
     wanted.imports = tuple(dict.fromkeys((*wanted.imports, *several(imports))))
     import_modules(wanted.imports)
-    if resume:
+    if run and has_saved(run):
         _set_as_begun(wanted, given_model)
     if wanted.data.path is None:
         raise ConfigError("train needs `data`: a folder of labeled images, or a dataset card")
@@ -182,7 +183,9 @@ def train(
     check_names(wanted, own)
     unnamed = [logger for logger in several(loggers) if not isinstance(logger, str)]
     listener = with_loggers(listener, create_loggers((*wanted.training.loggers, *unnamed)))
-    with processor_for_training():
+    with processor_for_training(), ExitStack() as held:
+        if run and not dry_run:
+            held.enter_context(run_lock(run))
         with (
             _interrupted_with(RUN_AS_BEFORE if resume else NOTHING_YET),
             open_unwritten(wanted.data) if dry_run and not run else nullcontext() as unwritten,
@@ -201,15 +204,19 @@ def train(
             if sanity_check:
                 with _fitting_into_memory(ready):
                     _require_sanity(ready, listener)
-            if run:
-                trainer = Trainer(ready, run, listener)
+            # The first files of a new run are written after all checks.
+            folder = run or held.enter_context(claimed_run_folder(out, *names))
+            trainer = Trainer(ready, folder, listener)
+            if not run:
+                write_text(folder / RECIPE_NAME, ready.recipe.to_yaml())
+            elif has_saved(run):
                 trainer.resume()
-                if is_finished(trainer):
-                    lines = (f"{run} has all its files; they stay as they are",)
-                    listener(Message("the run is finished, so there is nothing to resume", lines))
-                    return evaluate_again(ready, trainer)
-            else:  # the first files of the run are written after all checks
-                trainer = _begun(ready, claim_run_folder(out, *names), listener)
+            else:
+                listener(Message("nothing was saved yet, so the run starts over", (str(run),)))
+            if run and is_finished(trainer):
+                lines = (f"{run} has all its files; they stay as they are",)
+                listener(Message("the run is finished, so there is nothing to resume", lines))
+                return evaluate_again(ready, trainer)
         started_run = RunStarted(trainer.folder, ready.recipe.to_yaml(), resume)
         with _telling_of(started_run, listener), _fitting_into_memory(ready):
             trainer.run()
@@ -235,17 +242,6 @@ def _fitting_into_memory(ready: Plan) -> Iterator[None]:
             "End other programs that use this memory and resume the run with `resume=True`, or "
             "start a new run with a smaller `batch_size` or `size`"
         ) from error
-
-
-def _begun(ready: Plan, folder: Path, listener: Listener) -> Trainer:
-    """Return the trainer of a new run, whose recipe is written into its claimed folder."""
-    try:
-        trainer = Trainer(ready, folder, listener)
-        write_text(folder / RECIPE_NAME, ready.recipe.to_yaml())
-    except BaseException:
-        give_back_run_folder(folder)
-        raise
-    return trainer
 
 
 @contextmanager
@@ -350,8 +346,9 @@ def _interrupted_with(text: str) -> Iterator[None]:
     """Add a message to Ctrl-C inside the context."""
     try:
         yield
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(text) from None
+    except KeyboardInterrupt as error:
+        error.args = (text,)
+        raise
 
 
 def _set_as_begun(recipe: Recipe, model: GivenModel | None) -> None:
