@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
@@ -12,6 +13,27 @@ NOTHING_YET = "interrupted before the first training step; nothing was trained o
 
 RUN_AS_BEFORE = "interrupted before the first resumed step; the run is unchanged"
 """Message for a resumed run that was interrupted before its first step."""
+
+NOT_PRINTABLE = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
+"""Unicode categories that a terminal or a page does not show as characters."""
+
+KEPT = "\n\t\u200c\u200d"
+"""Of these, line breaks, tabs, and the joiners of Persian and Indic scripts are harmless."""
+
+
+def printable(text: str) -> str:
+    r"""Return foreign text, such as a file name, so that a terminal, page or picture shows it.
+
+    Control characters, controls of the writing direction and what is not Unicode become escapes
+    such as ``\x1b``: they could move the cursor or hide part of a name.
+    """
+    if text.isprintable():  # nearly all text, and the pictures in a page
+        return text
+    return "".join(
+        char if char in KEPT or unicodedata.category(char) not in NOT_PRINTABLE
+        else char.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for char in text
+    )  # fmt: skip
 
 
 def amount(number: float, noun: str) -> str:

@@ -15,7 +15,9 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
+from pixelwise.cli.streams import give_up, is_of_a_stream, repair_streams, write_error
 from pixelwise.errors import ENDING_SIGNALS, PixelwiseError, PixelwiseWarning, Terminated
+from pixelwise.text import printable
 
 VERBS = {
     "data": "Make, check, show, split and convert data sets.",
@@ -94,34 +96,44 @@ COMMAND = Command()
 def main() -> None:
     """Run the command line and exit with its code."""
     COMMAND.started = time.perf_counter()
+    repair_streams()
     _handle_signals()
     try:
-        # Importing Typer alone takes four times as long as starting Python.
-        quick = {"--help": overview, "-h": overview, "--version": version_line}
-        if len(sys.argv) == 2 and sys.argv[1] in quick:
-            sys.stdout.write(f"{quick[sys.argv[1]]()}\n")
-            sys.stdout.flush()
-            sys.exit(0)
-        from pixelwise.cli.application import app
-
-        warnings.showwarning = _show_warning
-        app(prog_name="pixelwise")
+        try:
+            _run()
+        finally:
+            sys.stdout.flush()  # only now may it turn out that a disk is full
     except PixelwiseError as error:
         if os.environ.get("PIXELWISE_DEBUG"):
             raise
         from pixelwise.cli.wording import in_options
 
         line = " ".join(in_options(str(error)).split())
-        sys.stderr.write(f"error: {line}\n")
+        write_error(f"error: {printable(line)}\n")
         sys.exit(1)
     except (KeyboardInterrupt, Interrupted) as error:
-        sys.stderr.write(f"{str(error) or 'interrupted'}\n")
+        write_error(f"{str(error) or 'interrupted'}\n")
         reason = error.reason if isinstance(error, Interrupted) else error
         sys.exit(128 + (reason.signum if isinstance(reason, Terminated) else signal.SIGINT))
-    except BrokenPipeError:
-        # The reading end of the pipe is closed: nothing more can be printed, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if not is_of_a_stream(error):
+            raise
+        give_up(sys.stdout)
+        if not isinstance(error, BrokenPipeError):  # the reader of a pipe has seen enough
+            write_error(f"error: cannot write the results to stdout: {error.strerror}\n")
         sys.exit(1)
+
+
+def _run() -> None:
+    # Importing Typer alone takes four times as long as starting Python.
+    quick = {"--help": overview, "-h": overview, "--version": version_line}
+    if len(sys.argv) == 2 and sys.argv[1] in quick:
+        sys.stdout.write(f"{quick[sys.argv[1]]()}\n")
+        return
+    from pixelwise.cli.application import app
+
+    warnings.showwarning = _show_warning
+    app(prog_name="pixelwise")
 
 
 def _handle_signals() -> None:
@@ -145,7 +157,7 @@ def _show_warning(
 ) -> None:
     """Write a warning of pixelwise as one line, without the place in the source."""
     if issubclass(category, PixelwiseWarning):
-        sys.stderr.write(f"warning: {message}\n")
+        write_error(f"warning: {printable(str(message))}\n")
     else:
         _show_usual_warning(message, category, *place, **more)
 

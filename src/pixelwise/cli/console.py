@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pixelwise.cli.streams import write_error
 from pixelwise.cli.wording import in_options
+from pixelwise.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,7 +62,7 @@ ModelPath = Annotated[Path, typer.Argument(help="A model file or a run folder.")
 
 def say(line: str = "") -> None:
     """Print a line of the result to stdout."""
-    typer.echo(line)
+    typer.echo(printable(line))
 
 
 def import_first(modules: Sequence[str] | None) -> None:
@@ -76,7 +78,7 @@ def import_first(modules: Sequence[str] | None) -> None:
 
 def note(line: str) -> None:
     """Print a line of progress or context to stderr, with options instead of arguments."""
-    typer.echo(in_options(line), err=True)
+    write_error(f"{printable(in_options(line))}\n")
 
 
 def print_json(content: Any) -> None:
@@ -88,14 +90,19 @@ def plain_console(**options: Any) -> Console:
     """Return a console that prints text as it is.
 
     Names of classes, files and layouts are not markup: ``car [occluded]`` keeps its brackets, and
-    ``x [/y]`` and ``:dog:`` are no tags.
+    ``x [/y]`` and ``:dog:`` are no tags. Control characters are shown as escapes.
 
     Args:
         options: Further arguments of :class:`rich.console.Console`.
     """
     from rich.console import Console
+    from rich.text import Text
 
-    return Console(markup=False, emoji=False, highlight=False, **options)
+    class PlainConsole(Console):
+        def render_str(self, text: str, **more: Any) -> Text:
+            return super().render_str(printable(text), **more)
+
+    return PlainConsole(markup=False, emoji=False, highlight=False, **options)
 
 
 def _without_nan(content: Any) -> Any:
