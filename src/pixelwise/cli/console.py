@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pixelwise.cli.wording import in_options
+from pixelwise.text import amount
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,6 +56,9 @@ Imports = Annotated[
         metavar="MODULE",
     ),
 ]
+PIPED_WIDTH = 10_000
+"""Line width in characters where the output is not a terminal."""
+
 ModelPath = Annotated[Path, typer.Argument(help="A model file or a run folder.")]
 
 
@@ -95,6 +99,9 @@ def plain_console(**options: Any) -> Console:
     """
     from rich.console import Console
 
+    stream = sys.stderr if options.get("stderr") else sys.stdout
+    if not stream.isatty():  # a file or a pipe has no width, so nothing is cut or wrapped
+        options.setdefault("width", PIPED_WIDTH)
     return Console(markup=False, emoji=False, highlight=False, **options)
 
 
@@ -173,7 +180,8 @@ def print_metrics(metrics: Metrics) -> None:
     console.print(table)
     accuracy = f"pixel accuracy {_with_interval(metrics, 'pixel_accuracy')}"
     console.print(
-        f"\nmean IoU {_with_interval(metrics, 'mean_iou')} · {accuracy} · {metrics.images} images"
+        f"\nmean IoU {_with_interval(metrics, 'mean_iou')} · {accuracy} · "
+        f"{amount(metrics.images, 'image')}"
     )
     console.print(
         f"mean per image {metrics.image_mean_iou:.4f} · Dice {metrics.mean_dice:.4f} · "

@@ -37,6 +37,7 @@ from pixelwise.errors import DataError, FormatError, MaskError, PixelwiseError
 from pixelwise.files import as_path
 from pixelwise.io.arrays import Array
 from pixelwise.io.images import MASK_SUFFIXES, read_image, read_mask_colors, read_mask_values
+from pixelwise.text import amount
 
 _UNKNOWN = "(unknown)"
 _NO_CLASSES = ClassMap.build((_UNKNOWN,), values=(-1,), ignore=())
@@ -297,12 +298,15 @@ def _not_trainable(
     there = {record.split for record in dataset.records}
     lacking = [split for split in ("train", "val") if split not in there]
     if lacking:
-        detail = f"none for {' and '.join(lacking)} of {len(dataset.records)} images"
+        detail = f"none for {' and '.join(lacking)} of {amount(len(dataset.records), 'image')}"
         yield make_finding("no-images-to-compare", [detail])
     most = max(dataset.bands or (0,))
     few = [(record.image, facts.channels) for record, facts in pictures if facts.channels < most]
     if few:
-        lines = [f"{path.name}: {count} bands, but the card asks for {most}" for path, count in few]
+        lines = [
+            f"{path.name}: {amount(count, 'band')}, but the card asks for {most}"
+            for path, count in few
+        ]
         yield make_finding("too-few-bands", lines, [path for path, _ in few])
 
 

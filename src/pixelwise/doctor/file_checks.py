@@ -16,6 +16,7 @@ from pixelwise.errors import DataError, PixelwiseError
 from pixelwise.io.arrays import Array
 from pixelwise.io.images import MASK_SUFFIXES, TIFF_SUFFIXES, decoding, is_rotated, read_image
 from pixelwise.io.limits import PILLOW_FORMATS, require_decodable_picture
+from pixelwise.text import amount
 
 MAX_SHOWN = 5
 
@@ -91,7 +92,7 @@ def colors_in_mask(path: Path) -> list[Observation]:
         return []
     colors, counts = np.unique(stored.reshape(-1, stored.shape[-1]), axis=0, return_counts=True)
     worst = np.argsort(-counts, kind="stable")[:MAX_SHOWN].tolist()
-    shown = ", ".join(f"{tuple(colors[i].tolist())} {counts[i]:,} pixels" for i in worst)
+    shown = ", ".join(f"{tuple(colors[i].tolist())} {amount(counts[i], 'pixel')}" for i in worst)
     more = f", and {len(colors) - len(worst):,} more" if len(colors) > len(worst) else ""
     detail = f"{len(colors):,} colors: {shown}{more}"
     return [Observation("colors-in-index-masks", path, detail, image=path)]

@@ -10,6 +10,7 @@ import shapely
 from pixelwise.data.formats.shapes import Ring, paint_polygon
 from pixelwise.data.sample import Record
 from pixelwise.doctor.findings import Observation, shrink_marks
+from pixelwise.text import amount
 
 TOLERANCE_PX = 1.0
 """Corners may be this far outside, as tools count from the center or the edge of a pixel."""
@@ -42,7 +43,7 @@ def look_at_polygons(
             Observation(
                 "self-intersecting-polygons",
                 file,
-                f"{len(crossing):,} of {len(polygons):,} polygons in {record.image.name}",
+                f"{len(crossing):,} of {amount(len(polygons), 'polygon')} in {record.image.name}",
                 len(crossing),
                 record.image,
                 shrink_marks(marks),
@@ -51,7 +52,7 @@ def look_at_polygons(
     excesses = [excess for rings, size in polygons if (excess := _excess(rings, size)) > 0]
     if excesses and not may_leave:
         detail = (
-            f"{len(excesses):,} of {len(polygons):,} polygons in {record.image.name}, "
+            f"{len(excesses):,} of {amount(len(polygons), 'polygon')} in {record.image.name}, "
             f"by up to {max(excesses):,.1f} px"
         )
         kind = "polygons-outside-image"
