@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -66,14 +67,26 @@ def crosses_itself(ring: Ring) -> bool:
     Rings that only touch themselves, or that reach a hole over an edge used twice, are filled the
     same by every rule and do not count.
     """
-    if len(ring) < 4:
-        return False
-    polygon = shapely.Polygon(ring)
-    if polygon.is_valid:
+    if len(ring) < 4 or shapely.Polygon(ring).is_valid:
         return False
     x, y = ring[:, 0], ring[:, 1]
     wound = abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
-    return abs(float(shapely.make_valid(polygon).area) - wound) > 0.5
+    lines = shapely.MultiLineString(_edges_used_once(ring))
+    return abs(float(shapely.build_area(shapely.node(lines)).area) - wound) > 0.5
+
+
+def _edges_used_once(ring: Ring) -> list[shapely.LineString]:
+    """Return the edges of a ring without those that it follows in both directions.
+
+    They lead to its holes and enclose nothing, but may cross other edges.
+    """
+    corners = list(map(tuple, ring.tolist()))
+    edges = Counter(zip(corners, [*corners[1:], corners[0]], strict=True))
+    return [
+        shapely.LineString((start, end))
+        for (start, end), count in edges.items()
+        if start != end and count != edges.get((end, start), 0)
+    ]
 
 
 def _excess(rings: Sequence[Ring], size: tuple[int, int]) -> float:
