@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
@@ -37,8 +38,22 @@ def printable(text: str) -> str:
 
 
 def amount(number: float, noun: str) -> str:
-    """Return a number with its noun: ``1 image``, ``2 images``, ``0.5 minutes``."""
-    return f"{number:.10g} {noun}{'' if number == 1 else 's'}"
+    """Return a number with its noun: ``1 image``, ``2,000 images``, ``0.5 minutes``."""
+    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    return f"{number:,.10g} {noun}{ending}"
+
+
+def rounded(number: float, digits: int = 3) -> str:
+    """Return a number with some significant digits and no exponent: ``130``, ``0.012``, ``1,300``.
+
+    Args:
+        number: The number.
+        digits: Number of significant digits; further digits before the decimal point become zeros.
+    """
+    if not math.isfinite(number):
+        return str(number)
+    text = f"{float(f'{number:.{digits}g}'):,.10f}"
+    return text.rstrip("0").rstrip(".")
 
 
 def several(given: Iterable[Entry]) -> tuple[Entry, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,13 +21,10 @@ from pixelwise.cli.console import (
     unexpected_rule,
 )
 from pixelwise.cli.progress import listening
+from pixelwise.text import rounded
 
 if TYPE_CHECKING:
     from pixelwise.reporting.comparison_page import Comparison
-
-
-PIPED_WIDTH = 200
-"""Line width in characters when stdout is not a terminal."""
 
 
 def command(
@@ -132,12 +128,11 @@ def print_ranking(comparison: Comparison) -> None:
             f"{ranked.value:.3f}",
             f"{interval.low:.3f} to {interval.high:.3f}" if interval else "-",
             compared_with_best(ranked, is_short=True),
-            f"{model.ms_per_image:.3g}",
+            rounded(model.ms_per_image),
             with_unit(model.parameters),
-            "-" if memory is None else f"{memory:.4g}",
+            "-" if memory is None else rounded(memory, 4),
         )
-    # In a file or a pipe there is no terminal width, so names are not wrapped.
-    plain_console(width=None if sys.stdout.isatty() else PIPED_WIDTH).print(table)
+    plain_console().print(table)
     for model in comparison.models:
         if model.remarks:
             say(f"{model.name}: {'; '.join(model.remarks)}")

@@ -14,7 +14,7 @@ import typer
 
 from pixelwise.cli.streams import write_error
 from pixelwise.cli.wording import in_options
-from pixelwise.text import printable
+from pixelwise.text import amount, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,6 +57,9 @@ Imports = Annotated[
         metavar="MODULE",
     ),
 ]
+PIPED_WIDTH = 10_000
+"""Line width in characters where the output is not a terminal."""
+
 ModelPath = Annotated[Path, typer.Argument(help="A model file or a run folder.")]
 
 
@@ -102,6 +105,9 @@ def plain_console(**options: Any) -> Console:
         def render_str(self, text: str, **more: Any) -> Text:
             return super().render_str(printable(text), **more)
 
+    stream = sys.stderr if options.get("stderr") else sys.stdout
+    if not stream.isatty():  # a file or a pipe has no width, so nothing is cut or wrapped
+        options.setdefault("width", PIPED_WIDTH)
     return PlainConsole(markup=False, emoji=False, highlight=False, **options)
 
 
@@ -180,7 +186,8 @@ def print_metrics(metrics: Metrics) -> None:
     console.print(table)
     accuracy = f"pixel accuracy {_with_interval(metrics, 'pixel_accuracy')}"
     console.print(
-        f"\nmean IoU {_with_interval(metrics, 'mean_iou')} · {accuracy} · {metrics.images} images"
+        f"\nmean IoU {_with_interval(metrics, 'mean_iou')} · {accuracy} · "
+        f"{amount(metrics.images, 'image')}"
     )
     console.print(
         f"mean per image {metrics.image_mean_iou:.4f} · Dice {metrics.mean_dice:.4f} · "

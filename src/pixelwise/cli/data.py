@@ -25,6 +25,7 @@ from pixelwise.cli.console import (
     say,
     unexpected_rule,
 )
+from pixelwise.text import amount
 
 app = typer.Typer(help="Create and inspect data sets.", no_args_is_help=True)
 
@@ -151,7 +152,7 @@ def convert(
     keep_splits = dataset.drawn_split is None
     with progress_bar("writing") as on_written:
         convert_data(dataset, out, to, keep_splits=keep_splits, on_written=on_written)
-    say(f"{out}: {len(dataset.records)} images as {to}")
+    say(f"{out}: {amount(len(dataset.records), 'image')} as {to}")
 
 
 @app.command("split")

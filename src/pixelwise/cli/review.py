@@ -27,6 +27,7 @@ from pixelwise.cli.console import (
     unexpected_rule,
 )
 from pixelwise.cli.progress import listening
+from pixelwise.text import amount
 
 if TYPE_CHECKING:
     from pixelwise.data.dataset import Dataset
@@ -153,7 +154,7 @@ def _by_model(
     seen = trained_on(predictor)
     num_seen = sum(record.key in seen for record in records)
     left = len(dataset.records) - len(records)
-    notes = [f"{len(records)} images reviewed"]
+    notes = [f"{amount(len(records), 'image')} reviewed"]
     if split is None and left:
         notes[0] += f"; the model was trained on the other {left}: use --folds to review those too"
     if num_seen:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,7 +23,10 @@ from pixelwise.cli.console import (
     unexpected_rule,
 )
 from pixelwise.cli.progress import listening
-from pixelwise.text import NOTHING_YET
+from pixelwise.text import NOTHING_YET, amount
+
+if TYPE_CHECKING:
+    from pixelwise.training.finish import Outcome
 
 
 def command(
@@ -162,10 +166,23 @@ def command(
             "epochs": outcome.epochs,
             "seconds": round(outcome.seconds, 1),
         }
-        print_json({**summary, "metrics": outcome.metrics.to_json()})
+        print_json({**summary, "split": "val", "metrics": outcome.metrics.to_json()})
         return
-    print_metrics(outcome.metrics)
+    _print_outcome(outcome)
+
+
+def _print_outcome(outcome: Outcome) -> None:
+    """Print the metrics with their split, what was kept, and the commands to run next."""
+    metrics, dataset = outcome.metrics, outcome.plan.dataset
+    say(f"metrics on the {amount(metrics.images, 'validation image')} (split val):")
+    print_metrics(metrics)
     seconds = f"{outcome.seconds:.0f} s of training"
     say(f"\nkept epoch {outcome.best_epoch} of {outcome.epochs}, {seconds}")
+    if metrics.detail is not None:
+        say(f"stored with it: temperature {metrics.detail.temperature:.3g} for its probabilities")
     say(f"run: {outcome.folder}")
-    say(f"next: pixelwise predict {outcome.folder} IMAGES --out predictions --save overlay")
+    split = "test" if any(record.split == "test" for record in dataset.records) else "val"
+    run, data = str(outcome.folder), str(outcome.plan.recipe.data.path)
+    say(f"next: {shlex.join(['pixelwise', 'evaluate', run, data, '--split', split])}")
+    predict = ["pixelwise", "predict", run, "IMAGES", "--out", "predictions", "--save", "overlay"]
+    say(f"then: {shlex.join(predict)}")

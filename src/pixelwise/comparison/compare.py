@@ -38,7 +38,7 @@ from pixelwise.prediction.costs import latencies_ms, peak_memory_mb
 from pixelwise.prediction.loading import load_model
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.reporting.comparison_page import NUM_SHOTS, ComparedModel, Comparison, write_ranking
-from pixelwise.text import several
+from pixelwise.text import amount, several
 from pixelwise.training.events import Listener, Message, each_once, ignore_events
 from pixelwise.training.run_folder import METRICS_NAME, read_history, recipe_in
 
@@ -310,7 +310,7 @@ def _compared(
 ) -> ComparedModel:
     remarks = [*entry.remarks]
     if entry.errors:
-        number = f"{len(entry.errors)} of {len(entry.errors) + len(entry.runs)} seeds"
+        number = f"{len(entry.errors)} of {amount(len(entry.errors) + len(entry.runs), 'seed')}"
         remarks.append(f"{number} failed: {entry.errors[0]}")
     if num_seen := sum(entry.num_seen.values()):
         remarks.append(f"trained on {num_seen} of these images: its metrics are too optimistic")

@@ -31,7 +31,7 @@ from pixelwise.errors import ConfigError, DataError, FormatError
 from pixelwise.files import as_path
 from pixelwise.label_modes import mode_of
 from pixelwise.schemas import validated
-from pixelwise.text import listed, several
+from pixelwise.text import amount, listed, several
 
 BUILT_IN = Path("digits")
 """The data set that needs no files: it is generated locally."""
@@ -244,7 +244,8 @@ def open_dataset(
         *([f"dataset card {card_file}"] if card_file else []),
         *made,
         f"format {found.name}: {reason}",
-        f"{len(assigned)} images, {class_map.num_classes} {found.label_mode} classes: "
+        f"{amount(len(assigned), 'image')}, "
+        f"{amount(class_map.num_classes, f'{found.label_mode} class')}: "
         + listed(class_map.names, 12)
         + (f"; {NAMELESS}" if class_map.is_unnamed else ""),
         *split_notes,

@@ -37,6 +37,7 @@ from pixelwise.errors import DataError, FormatError, MaskError, PixelwiseError
 from pixelwise.files import as_path
 from pixelwise.io.arrays import Array
 from pixelwise.io.images import MASK_SUFFIXES, read_image, read_mask_colors, read_mask_values
+from pixelwise.text import amount
 
 _UNKNOWN = "(unknown)"
 _NO_CLASSES = ClassMap.build((_UNKNOWN,), values=(-1,), ignore=())
@@ -181,7 +182,8 @@ def _open(
     dataset = dataclasses.replace(dataset, class_map=class_map, notes=notes)
     if class_map is not _NO_CLASSES or any(map(colors_in_mask, _picture_masks(dataset.records))):
         return dataset, is_guessed, []  # each file is reported later
-    kind = "gray-levels" if isinstance(reason, MaskError) else "unreadable-labels"
+    is_gray = isinstance(reason, MaskError) and _picture_masks(dataset.records)
+    kind = "gray-levels" if is_gray else "unreadable-labels"
     return dataset, False, [make_finding(kind, [str(reason)])]
 
 
@@ -191,7 +193,7 @@ def _better_guess(path: Path, dataset: Dataset) -> ClassMap | None:
     Smoothed masks with few gray levels or colors can be read without error, but every level then
     becomes a class.
     """
-    in_color = dataset.format.name == "color-masks"
+    in_color = _is_in_color(dataset)
     is_found = in_color or dataset.format.name == "grayscale-masks"
     count = dataset.class_map.num_classes
     if not is_found or count <= FEW or find_card(path)[0].classes:
@@ -208,6 +210,10 @@ def _is_known_layout(path: Path, options: dict[str, Any]) -> bool:
     return True
 
 
+def _is_in_color(dataset: Dataset) -> bool:
+    return dataset.format.name == "color-masks"
+
+
 def _picture_masks(records: Sequence[Record]) -> list[Path]:
     return [
         path for record in records for path in record.masks if path.suffix.lower() in MASK_SUFFIXES
@@ -216,7 +222,7 @@ def _picture_masks(records: Sequence[Record]) -> list[Path]:
 
 def _classes_of_readable(dataset: Dataset, options: dict[str, Any]) -> tuple[ClassMap, bool]:
     """Return the classes of the readable masks, or a guess, and whether it is a guess."""
-    in_color = dataset.format.name == "color-masks"
+    in_color = _is_in_color(dataset)
 
     def is_readable(record: Record) -> bool:
         try:
@@ -243,7 +249,8 @@ def _look(dataset: Dataset, record: Record) -> _Look:
     is_usable = False
     if dataset.class_map is _NO_CLASSES:
         image = _image_of(record, found)
-        found += [seen for path in _picture_masks([record]) for seen in colors_in_mask(path)]
+        masks, in_color = _picture_masks([record]), _is_in_color(dataset)
+        found += [seen for path in masks for seen in colors_in_mask(path, in_color=in_color)]
     else:
         with collect_problems() as log:
             sample, image, is_usable = _load(dataset, record, found)
@@ -272,7 +279,7 @@ def _load(
             found.append(unexpected[1])
             return unexpected[0], unexpected[0].image, False
         image = _image_of(record, [])
-        found += diagnose(record, error, image)
+        found += diagnose(record, error, image, in_color=_is_in_color(dataset))
         return None, image, False
     if dataset.format.unexpected != "error":
         unexpected = find_unexpected(dataset, record)
@@ -297,12 +304,15 @@ def _not_trainable(
     there = {record.split for record in dataset.records}
     lacking = [split for split in ("train", "val") if split not in there]
     if lacking:
-        detail = f"none for {' and '.join(lacking)} of {len(dataset.records)} images"
+        detail = f"none for {' and '.join(lacking)} of {amount(len(dataset.records), 'image')}"
         yield make_finding("no-images-to-compare", [detail])
     most = max(dataset.bands or (0,))
     few = [(record.image, facts.channels) for record, facts in pictures if facts.channels < most]
     if few:
-        lines = [f"{path.name}: {count} bands, but the card asks for {most}" for path, count in few]
+        lines = [
+            f"{path.name}: {amount(count, 'band')}, but the card asks for {most}"
+            for path, count in few
+        ]
         yield make_finding("too-few-bands", lines, [path for path, _ in few])
 
 

@@ -15,6 +15,7 @@ from pixelwise.doctor.examination import Examination
 from pixelwise.doctor.mask_checks import ClassRow
 from pixelwise.errors import DataError, OutputError
 from pixelwise.files import write_text
+from pixelwise.text import amount
 
 SMEARED = ("anti-aliased-masks", "jpeg-damaged-masks")
 """Findings that the nearest class fixes; for other unexpected values, a person has to decide."""
@@ -100,7 +101,7 @@ def _presence(row: ClassRow) -> str:
     if not any(row.pixels.values()):
         return "in no mask"
     return ", ".join(
-        f"{share:.2%} of {split} in {row.images[split]:,} images"
+        f"{share:.2%} of {split} in {amount(row.images[split], 'image')}"
         for split, share in row.share.items()
     )
 

@@ -17,6 +17,7 @@ from pixelwise.errors import DataError, PixelwiseError
 from pixelwise.io.arrays import Array, BoolArray, UInt8Array
 from pixelwise.io.images import read_image, read_mask_values
 from pixelwise.label_modes import mode_of
+from pixelwise.text import amount
 
 FEW = 4
 """Fewer unexpected values than this are single values and not noise."""
@@ -79,7 +80,7 @@ def _describe(
         )
         named += f", and {distinct - len(worst)} more values" if distinct > len(worst) else ""
     kind = _kind_of(dataset, nearest, unexpected, stored, distinct)
-    detail = f"{total:,} pixels ({_percent(total / unexpected.size)}){named}"
+    detail = f"{amount(total, 'pixel')} ({_percent(total / unexpected.size)}){named}"
     mask = record.masks[0]
     return Observation(kind, mask, detail, total, record.image, shrink_marks(unexpected))
 

@@ -25,7 +25,7 @@ from pixelwise.metrics.extra import ExtraMetric, MetricSource, create_metrics, f
 from pixelwise.metrics.metrics import Metrics, summarize
 from pixelwise.prediction.loading import as_predictor
 from pixelwise.prediction.predictor import Predictor
-from pixelwise.text import listed
+from pixelwise.text import amount, listed
 
 MAX_NAMES = 8
 """Maximum number of class names in a message."""
@@ -68,7 +68,7 @@ def fit_to_model(predictor: Predictor, dataset: Dataset) -> Dataset:
         ours, theirs = named.names, card.class_map.names
         got, wanted = listed(ours, MAX_NAMES), listed(theirs, MAX_NAMES)
         raise DataError(
-            f"{dataset.path} must have the model's {len(theirs)} classes {wanted}. "
+            f"{dataset.path} must have the model's {amount(len(theirs), 'class')} {wanted}. "
             f"Got {len(ours)}: {got}. Use the same names in dataset.yaml, or train again"
         )
     return dataclasses.replace(dataset, class_map=named)

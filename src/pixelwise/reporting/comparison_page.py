@@ -17,6 +17,7 @@ from pixelwise.reporting.curves import History, color_of, curve_charts
 from pixelwise.reporting.html import data_uri, shrunk, write_page
 from pixelwise.reporting.plots import color_ground_truth, color_prediction
 from pixelwise.reporting.verdict import FEW_IMAGES
+from pixelwise.text import amount, rounded
 
 NUM_SHOTS = 5
 """Number of validation images shown with the predictions of every model."""
@@ -162,16 +163,17 @@ def _ranking(comparison: Comparison) -> Iterator[str]:
         )
         return
     best, *others = comparison.models
-    images = f"on {comparison.num_images} validation images"
+    images = f"on {amount(comparison.num_images, 'validation image')}"
     score = f"mean IoU {best.ranked.value:.3f}{_range(best.ranked.interval)}"
     alike = [model for model in comparison.models if model.ranked.is_tied_with_best]
     if not others:
         yield f"{best.name} reaches {score} {images}."
         return
     if comparison.num_images < MIN_IMAGES:
+        few = amount(comparison.num_images, "image")
+        verb = "is" if comparison.num_images == 1 else "are"
         yield (
-            f"{comparison.num_images} images are too few to compare models. The highest score is "
-            f"{best.name}'s, {score}."
+            f"{few} {verb} too few to compare models. The highest score is {best.name}'s, {score}."
         )
         return
     if len(alike) == 1:
@@ -201,7 +203,7 @@ def _ranking(comparison: Comparison) -> Iterator[str]:
     size = f"{with_unit(smallest.parameters)} parameters"
     also = "the smallest as well" if smallest is fastest else f"the smallest {smallest.name}"
     yield (
-        f"Among them, the fastest is {fastest.name}, {fastest.ms_per_image:.3g} ms per image, "
+        f"Among them, the fastest is {fastest.name}, {rounded(fastest.ms_per_image)} ms per image, "
         f"{'and ' if smallest is fastest else ''}{also}, {size}."
     )
 
@@ -209,7 +211,7 @@ def _ranking(comparison: Comparison) -> Iterator[str]:
 def _caution(comparison: Comparison) -> Iterator[str]:
     best = comparison.models[0]
     if MIN_IMAGES <= comparison.num_images < FEW_IMAGES:
-        yield f"With only {comparison.num_images} images, the intervals are rough."
+        yield f"With only {amount(comparison.num_images, 'image')}, the intervals are rough."
     if len(comparison.models) > 1 and all(
         len(model.ranked.by_seed) == 1 for model in comparison.models
     ):
@@ -280,7 +282,7 @@ def write_ranking(
         Path(comparison.page),
         "comparison.html",
         comparison=comparison,
-        title=f"{len(models)} models on {Path(comparison.data).name}",
+        title=f"{amount(len(models), 'model')} on {Path(comparison.data).name}",
         verdict=verdict(comparison),
         rows=[(place, model, compared_with_best(model.ranked))
               for place, model in enumerate(models, start=1)],

@@ -11,6 +11,7 @@ from pixelwise.metrics.label_quality import likeliest_suspects, unknown_words
 from pixelwise.metrics.metrics import Metrics
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.reporting.review_page import SuspectPicture, suspect_pictures
+from pixelwise.text import amount
 
 NUM_LOOKED_AT = 24
 """Maximum number of images predicted again for the review. The confidence thresholds come from the
@@ -70,7 +71,7 @@ def _notes(metrics: Metrics, num_denied: int) -> list[str]:
         looked_at = f"the {num_denied} with any disagreement"
     notes = [
         (
-            f"The confidence thresholds were estimated on all {metrics.images} images; "
+            f"The confidence thresholds were estimated on all {amount(metrics.images, 'image')}; "
             f"{looked_at} were reviewed."
         )
     ]

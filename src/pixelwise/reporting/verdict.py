@@ -9,6 +9,7 @@ import numpy as np
 
 from pixelwise.metrics.details import Details
 from pixelwise.metrics.metrics import ClassMetrics, Metrics
+from pixelwise.text import amount
 
 LEVELS = ((0.85, "very good"), (0.7, "good"), (0.5, "fair"), (0.3, "weak"), (0.0, "poor"))
 """Lowest mean IoU (of two classes, the lower IoU) for each word. The words give a first
@@ -56,11 +57,11 @@ def _overall(metrics: Metrics) -> Iterator[str]:
     interval = metrics.intervals.get("mean_iou")
     sure = f" (95 %: {interval.low:.3f} to {interval.high:.3f})" if interval else ""
     yield (
-        f"The result is {word}: mean IoU {metrics.mean_iou:.3f}{sure} on {metrics.images} images, "
-        f"pixel accuracy {metrics.pixel_accuracy:.1%}."
+        f"The result is {word}: mean IoU {metrics.mean_iou:.3f}{sure} on "
+        f"{amount(metrics.images, 'image')}, pixel accuracy {metrics.pixel_accuracy:.1%}."
     )
     if metrics.images < FEW_IMAGES:
-        yield f"With only {metrics.images} images, the interval is rough."
+        yield f"With only {amount(metrics.images, 'image')}, the interval is rough."
     yield from caveats(metrics)
 
 

@@ -13,7 +13,7 @@ from pixelwise.data.batches import crops_per_image
 from pixelwise.devices import MIN_SPEEDUP
 from pixelwise.label_modes import mode_of
 from pixelwise.losses.expression import takes_class_weights
-from pixelwise.text import amount
+from pixelwise.text import amount, rounded
 from pixelwise.training.optimizers import optimizers
 from pixelwise.transforms.statistics import DatasetStatistics
 
@@ -144,7 +144,7 @@ def choose_precision(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
         assert facts.bfloat16_speedup is not None
         is_fast = facts.bfloat16_speedup >= MIN_SPEEDUP
         because = (
-            f"on this {device}, bfloat16 was measured at {facts.bfloat16_speedup:.2g} times the "
+            f"on this {device}, bfloat16 was measured at {facts.bfloat16_speedup:.1f} times the "
             "speed of float32"
         )
     else:
@@ -255,7 +255,7 @@ def choose_freeze_batchnorm(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
         return (Choice("training.freeze_batchnorm_from", 1.0),)
     reason = (
         f"BatchNorm frozen after {FREEZE_BATCHNORM_FROM:.0%} of the training: statistics of "
-        f"batches of {training.batch_size} images vary too much"
+        f"batches of {amount(training.batch_size, 'image')} vary too much"
     )
     return (
         Choice(
@@ -339,9 +339,9 @@ def choose_scale(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
     if chosen == 1.0:
         return (Choice("data.scale", 1.0),)
     reason = (
-        f"working scale {chosen}: at full size, {epochs:.1f} epochs fit into "
-        f"{amount(minutes, 'minute')} ({1 / facts.seconds_per_crop:.2g} images/s); "
-        f"at {chosen}, about {chosen_epochs:.0f}. Predictions keep the size of the image"
+        f"working scale {chosen}: at full size, the steps of only {epochs:.1f} epochs fit into "
+        f"{amount(minutes, 'minute')} ({rounded(1 / facts.seconds_per_crop, 2)} images/s). "
+        "Predictions keep the size of the image"
     )
     return (Choice("data.scale", chosen, reason),)
 
@@ -355,7 +355,7 @@ def choose_crop(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
     median_height, median_width = facts.statistics.median_size
     reason = f"crops {height} x {width}: the median image is {median_height} x {median_width}"
     if scale != 1:
-        reason += f", at working scale {scale}"
+        reason += f" before the working scale {scale}"
     return (Choice("training.size", (height, width), reason),)
 
 

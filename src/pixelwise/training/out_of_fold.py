@@ -14,6 +14,7 @@ from pixelwise.errors import ConfigError
 from pixelwise.evaluation.review import answers, check_top, counted
 from pixelwise.metrics.label_quality import MIN_AREA_PX, Answer, Suspect, find_suspects
 from pixelwise.prediction.loading import load_model
+from pixelwise.text import amount
 from pixelwise.training.events import Listener, Message, each_once, ignore_events
 from pixelwise.training.run_folder import RECIPE_NAME
 from pixelwise.training.train import train
@@ -89,7 +90,11 @@ def train_folds(
     folds = []
     for number, (card, division) in enumerate(zip(cards, plan.divisions, strict=True), start=1):
         held_out = division["val"].names
-        listener(Message(f"fold {number} of {len(cards)}", (f"{len(held_out)} images held out",)))
+        listener(
+            Message(
+                f"fold {number} of {len(cards)}", (f"{amount(len(held_out), 'image')} held out",)
+            )
+        )
         outcome = train(
             card,
             recipe=recipe,

@@ -23,7 +23,7 @@ from pixelwise.models.base import SegmentationModel
 from pixelwise.models.blocks import batch_normalizations
 from pixelwise.models.model_file import ModelCard, TrainingData, current_versions
 from pixelwise.prediction.predictor import Predictor
-from pixelwise.text import amount
+from pixelwise.text import amount, rounded
 from pixelwise.training import defaults
 from pixelwise.training.budget import Budget, report_key
 from pixelwise.training.check_names import check_names
@@ -116,10 +116,11 @@ class Plan:
         num_weights = sum(weights.numel() for weights in self.model.parameters())
         if self.budget is not None:
             epochs = max(0.0, self.budget.for_steps_s) / self.seconds_per_epoch
-            length = f"about {epochs:.3g} epochs in {amount(training.minutes or 0, 'minute')}"
+            length = f"about {rounded(epochs)} epochs in {amount(training.minutes or 0, 'minute')}"
         else:
             seconds = (training.epochs or 0) * self.seconds_per_epoch
-            length = f"{amount(training.epochs or 0, 'epoch')}, about {seconds / 60:.2g} minutes"
+            minutes = amount(float(f"{seconds / 60:.2g}"), "minute")
+            length = f"{amount(training.epochs or 0, 'epoch')}, about {minutes}"
         return (
             f"{self.card.architecture}: {num_weights:,} weights",
             f"loss {training.loss}; {describe_optimizer(training)}",

@@ -19,7 +19,7 @@ from pixelwise.losses.expression import name_of_loss
 from pixelwise.metrics.extra import MetricSource, registered_names
 from pixelwise.models.creation import Architecture, GivenModel, given_name, without_pretrained
 from pixelwise.models.model_file import MODEL_NAME, load_card
-from pixelwise.text import NOTHING_YET, RUN_AS_BEFORE, several
+from pixelwise.text import NOTHING_YET, RUN_AS_BEFORE, amount, several
 from pixelwise.training.budget import start_of_budget
 from pixelwise.training.check_names import check_names
 from pixelwise.training.diagnostics.sanity_check import overfit_one_batch
@@ -236,9 +236,10 @@ def _fitting_into_memory(ready: Plan) -> Iterator[None]:
         if isinstance(error, PixelwiseError) or not is_out_of_memory(error):
             raise
         height, width = ready.card.training_size
+        crops = amount(ready.recipe.training.batch_size or 1, "crop")
         raise TrainingError(
             f"the training must fit into the memory of the device ({ready.device.type}). It ran "
-            f"out of memory with {ready.recipe.training.batch_size} crops of {height} x {width}. "
+            f"out of memory with {crops} of {height} x {width}. "
             "End other programs that use this memory and resume the run with `resume=True`, or "
             "start a new run with a smaller `batch_size` or `size`"
         ) from error

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from pixelwise.config import Letterbox, Resize, ShortestSide
 from pixelwise.errors import DataError
 from pixelwise.io.arrays import Array
+from pixelwise.text import amount
 from pixelwise.transforms.enhancement import Enhancement, enhance
 from pixelwise.transforms.statistics import conform_channels
 
@@ -363,7 +364,7 @@ class Preprocess(nn.Module):
             return image.expand(-1, wanted, -1, -1)
         if channels != wanted:
             raise DataError(
-                f"images must have {wanted} channels. Got {channels}. "
+                f"images must have {amount(wanted, 'channel')}. Got {channels}. "
                 "Convert them, or train a model on such images"
             )
         return image
