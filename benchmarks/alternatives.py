@@ -6,7 +6,8 @@
 Epochs and working scale are those that ``--minutes 2`` chooses for the defaults on two cores with
 AMX; they are fixed here, so that a busy machine trains none less than the others. All else keeps
 its default. The default itself is trained with two more seeds, which shows how much of a
-difference chance alone makes. Needs the data sets of PIXELWISE_TEST_DATA (default ../shared/data).
+difference chance alone makes. Trainings that are finished in the folder ``--out`` are only
+evaluated. Needs the data sets of PIXELWISE_TEST_DATA (default ../shared/data).
 """
 
 from __future__ import annotations
@@ -16,12 +17,11 @@ import json
 import shlex
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from measuring import DATA, in_words, machine, print_table, write_results
+from measuring import DATA, in_words, machine, print_table, results_file, write_results
 
 LOSSES = ("ce", "bce", "dice", "focal", "tversky", "lovasz", "ce + dice")
 LEARNING_RATES = (0.005, 0.02, 0.05, 0.2)
@@ -59,34 +59,44 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("table", choices=TABLES)
     parser.add_argument("data", nargs="*", help="of " + ", ".join(DATA_SETS))
+    parser.add_argument("--out", type=Path, default=Path("runs/alternatives"))
     options = parser.parse_args()
     table = TABLES[options.table]
     default = next(iter(table))
     trials = [(name, 0) for name in table] + [(default, seed) for seed in MORE_SEEDS]
-    rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        for data in options.data or DATA_SETS:
-            for number, (name, seed) in enumerate(trials):
-                run = Path(folder) / f"{data}-{number}"
-                rows.append(
-                    {"data": data, "alternative": name, "seed": seed}
-                    | _measure(data, (*table[name], "--seed", str(seed)), run)
-                )
+    for data in options.data or DATA_SETS:
+        for number, (name, seed) in enumerate(trials):
+            run = options.out / f"{options.table}-{data}-{number}"
+            row = {"data": data, "alternative": name, "seed": seed}
+            words = (*table[name], "--seed", str(seed))
+            _keep(options.table, row | _measure(data, words, run))
     print("\n" + in_words(machine()))
-    print_table(HEADINGS, _cells(rows))
-    write_results(options.table, rows)
+    print_table(HEADINGS, _cells(_kept(options.table)))
+
+
+def _kept(table: str) -> list[dict[str, Any]]:
+    """Return the rows of a table that were measured so far."""
+    file = results_file(table)
+    return json.loads(file.read_text("utf-8")) if file.is_file() else []
+
+
+def _keep(table: str, row: dict[str, Any]) -> None:
+    """Write a row into its table, in place of an earlier one of the same training."""
+    key = ("data", "alternative", "seed")
+    others = [one for one in _kept(table) if any(one[name] != row[name] for name in key)]
+    write_results(table, [*others, row])
 
 
 def _measure(data: str, words: tuple[str, ...], run: Path) -> dict[str, Any]:
-    """Train with some arguments and evaluate."""
+    """Train with some arguments, unless that was done before, and evaluate."""
     arguments, split = DATA_SETS[data]
     folder = str(DATA / data)
-    trained = _pixelwise("train", folder, *arguments, *words, "--out", str(run))
+    if not (run / "metrics.json").is_file():
+        _pixelwise("train", folder, *arguments, *words, "--out", str(run))
     report = str(run.with_suffix(".html"))  # asked for the sake of borders and calibration
     metrics = _pixelwise("evaluate", str(run), folder, "--split", split, "--report", report)
     return {
         "split": split,
-        "epochs": trained["epochs"],
         "mean_iou": metrics["mean_iou"],
         "interval": metrics["intervals"]["mean_iou"],
         "boundary_iou": metrics["detail"]["boundary_iou"],

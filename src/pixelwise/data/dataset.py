@@ -344,8 +344,7 @@ def require_drawn(dataset: Dataset, shares: str | None) -> None:
         found = ", ".join(f"{numbers[name]} {name}" for name in SPLITS if numbers[name])
         raise ConfigError(
             f"`split` must be left out for {dataset.path}, which gives its own splits: {found}. "
-            f"Got {shares}. To draw others, run: pixelwise data split {dataset.path} --redraw "
-            f"--shares {shares} --out split.yaml"
+            f"Got {shares}. To draw others, make a split file with `pixelwise data split`"
         )
 
 

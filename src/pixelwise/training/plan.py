@@ -44,7 +44,7 @@ from pixelwise.training.inputs import (
     read_and_measure,
     std_of,
 )
-from pixelwise.training.optimizers import describe_optimizer
+from pixelwise.training.optimizers import describe_encoder, describe_optimizer
 from pixelwise.training.own_parts import NO_OWN_PARTS, OwnParts
 from pixelwise.training.step import TrainingStep
 from pixelwise.training.trial import BatchTooLargeError, try_batch
@@ -124,6 +124,7 @@ class Plan:
         return (
             f"{self.card.architecture}: {num_weights:,} weights",
             f"loss {training.loss}; {describe_optimizer(training)}",
+            *describe_encoder(self.model, training),
             f"{amount(steps, 'step')} per epoch, {length}, without validation",
         )
 
@@ -179,6 +180,7 @@ def plan(
         )
     reasons += _describe_ignored(dataset, measured)
     model = _build(recipe, dataset, measured, own)
+    describe_encoder(model, recipe.training)  # raises if the model has no encoder to freeze
     reasons.append(_initial_weights(model, recipe, dataset, own))
     model = model.to(machine.device)
     initial = copy.deepcopy(model.state_dict())

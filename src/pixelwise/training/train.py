@@ -38,6 +38,7 @@ from pixelwise.training.run_folder import (
     other_data,
 )
 from pixelwise.training.run_lock import run_lock
+from pixelwise.training.warm_start import model_in
 from pixelwise.transforms.own_transform import OwnTransform, check_transform, transform_name
 
 FREE_IN_RESUMING = ("data.path", "training.device", "training.loggers", "augmentation.transform")
@@ -86,7 +87,8 @@ def train(
             the data (see :func:`pixelwise.register_model`); or an instance, which is copied, and
             from whose weights the training starts.
         start_from: A run, model file or file of weights (``.safetensors``, ``.pth``) to start from.
-            What matches in name and shape is loaded; a head for other classes is new.
+            What matches in name and shape is loaded; a head for other classes is new. A run or
+            model file also gives the model and its arguments, unless ``model`` names one.
         freeze: ``encoder`` excludes the encoder from training.
         loss: A loss expression such as ``ce + 0.5 * dice``, or a function of logits and target; see
             :data:`pixelwise.losses.base.Loss`.
@@ -161,16 +163,12 @@ def train(
         "training.metrics": registered_names(metrics) or None,
         "training.loggers": tuple(one for one in several(loggers) if isinstance(one, str)) or None,
     }
-    if resume:
-        run = _run_to_resume(out)
-        begun = load_recipe(run / RECIPE_NAME)
+    run = _run_to_resume(out) if resume else None
+    if run:
         more = {"recipe": recipe, "overrides": overrides}
-        _require_same_recipe(begun, given, [name for name, value in more.items() if value])
-        wanted = with_values(begun, given, "train")
-        _require_same_transform(begun, wanted)
+        wanted = _recipe_to_resume(run, given, [name for name, value in more.items() if value])
     else:
-        wanted = with_values(load_recipe(recipe, overrides), given, "train")
-        run = None
+        wanted = _new_recipe(load_recipe(recipe, overrides), given)
     wanted.imports = tuple(dict.fromkeys((*wanted.imports, *several(imports))))
     import_modules(wanted.imports)
     if run and has_saved(run):
@@ -258,6 +256,28 @@ def _telling_of(run: RunStarted, listener: Listener) -> Iterator[None]:
         raise
     finally:
         listener(RunEnded(run.folder, status))
+
+
+def _new_recipe(base: Recipe, given: Mapping[str, object]) -> Recipe:
+    """Return the recipe of a new run."""
+    wanted = with_values(base, dict(given), "train")
+    is_named = given["model.name"] is not None or "name" in base.model.model_fields_set
+    if wanted.model.start_from is None or is_named:
+        return wanted
+    return with_values(wanted, model_in(wanted.model.start_from), "train")
+
+
+def _recipe_to_resume(run: Path, given: Mapping[str, object], more: Sequence[str]) -> Recipe:
+    """Return the recipe of the run to resume, which others may not change.
+
+    Raises:
+        ConfigError: Other settings are given as well.
+    """
+    begun = load_recipe(run / RECIPE_NAME)
+    _require_same_recipe(begun, given, more)
+    wanted = with_values(begun, dict(given), "train")
+    _require_same_transform(begun, wanted)
+    return wanted
 
 
 def _run_to_resume(out: Path | str | None) -> Path:
