@@ -9,6 +9,7 @@ from urllib.parse import unquote
 import pytest
 from typer.main import get_command
 
+from pixelwise import train
 from pixelwise.cli import OPTIONS, VERBS
 from pixelwise.cli.application import app
 from pixelwise.config import Recipe
@@ -104,3 +105,16 @@ def test_every_command_and_option_on_a_page_exists(page):
             is_general = words[0].startswith("-") or words[0] in VERBS or words[0].isupper()
             unknown += [] if is_general else [(words, words[0])]
     assert unknown == []
+
+
+def test_the_plan_in_the_docs_has_every_line_of_a_plan(tmp_path, make_index_dataset):
+    """The sample on the page was printed by the command above it; only its figures may age."""
+    text = (ROOT / "docs" / "training.md").read_text("utf-8")
+    printed = (
+        text.partition("--dry-run` prints, on")[2].partition("```text\n")[2].partition("```")[0]
+    )
+    data = make_index_dataset(tmp_path / "data", num_images=20)
+    recipe = {"model": {"name": "unet-elu"}, "training": {"epochs": 20}}
+    lines = train(data, recipe=recipe, dry_run=True).plan.lines()
+    begins = [line.split(":")[0].split(" ")[0] for line in lines if not line[0].isdigit()]
+    assert [begin for begin in begins if f"\n  {begin}" not in printed] == []
