@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -193,3 +195,34 @@ def test_a_recipe_survives_the_way_through_yaml(tmp_path_factory, recipe):
     path.write_text(recipe.to_yaml(), encoding="utf-8")
     assert load_recipe(path) == recipe
     assert list(yaml.safe_load(path.read_text())) == ["data", "model", "training", "augmentation"]
+
+
+WRONG = [None, True, -1, 0, 1.5, float("nan"), "text", "", [], [-1, 2], ["a"], [1, 2, 3], [[1]],
+         {}, {"a": 1}, {1: 2}, {"shortest_side": -1}, {"letterbox": [1]}, b"x", [{}]]  # fmt: skip
+INTERNAL = re.compile(
+    r"instance of|tuple|dict|<class|NonNegative|constrained|literal\[|Input|Annotated|parse|valid"
+)
+KEYS = [(section, key) for section, keys in Recipe().sections().items() for key in keys]
+
+
+@pytest.mark.parametrize(("section", "key"), [(section, None) for section in Recipe().sections()])
+@pytest.mark.parametrize("wrong", [5, "text", [1], True])
+def test_a_section_that_is_none_is_refused_in_plain_words(section, key, wrong):
+    with pytest.raises(ConfigError, match=rf"recipe: {section} must hold keys and values. Got"):
+        load_recipe({section: wrong})
+
+
+@pytest.mark.parametrize(("section", "key"), KEYS)
+def test_no_error_of_a_recipe_names_a_type_of_python(section, key):
+    messages = []
+    for wrong in WRONG:
+        try:
+            load_recipe({section: {key: wrong}})
+        except ConfigError as error:
+            messages.append(str(error))
+    assert messages or key == "arguments"
+    for message in messages:
+        place, _, rule = message.partition(f"{section}.{key}")
+        assert place == "recipe: "
+        assert not INTERNAL.search(rule.partition("Got")[0])
+        assert "\n" not in message

@@ -74,9 +74,9 @@ def overview() -> str:
 
 def version_line() -> str:
     """Return the text of ``pixelwise --version``."""
-    from importlib import metadata
+    import pixelwise
 
-    return f"pixelwise {metadata.version('pixelwise')}"
+    return f"pixelwise {pixelwise.__version__}"
 
 
 @dataclass

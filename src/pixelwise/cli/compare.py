@@ -14,13 +14,13 @@ from pixelwise.cli.console import (
     IgnoredValues,
     Imports,
     UnexpectedValues,
-    note,
     plain_console,
     print_json,
     say,
     unexpected_rule,
 )
 from pixelwise.cli.progress import listening
+from pixelwise.cli.wording import in_options
 from pixelwise.text import rounded
 
 if TYPE_CHECKING:
@@ -75,7 +75,8 @@ def command(
     """Train models with the same budget, splits and batches, and rank them on one page.
 
     The ranking is by mean IoU on the validation images; a test split, if any, is evaluated too.
-    Repeat the command to continue an interrupted comparison, or to add models.
+    Repeat the command to continue an interrupted comparison, or to add models. If a model fails,
+    the others are still ranked, and the exit code is 1.
     """
     from pixelwise.comparison.compare import compare
     from pixelwise.devices import keep_freed_memory
@@ -98,15 +99,24 @@ def command(
             device=device,
             listener=listener,
         )
-    for name, error in comparison.failed:
-        note(f"not ranked: {name}: {error}")
+    print_comparison(comparison, as_json=as_json)
+
+
+def print_comparison(comparison: Comparison, *, as_json: bool) -> None:
+    """Print a comparison, as one JSON document or as a table with remarks.
+
+    Raises:
+        Exit: A model could not be ranked; the exit code is 1.
+    """
     if as_json:
         print_json(comparison.to_json())
-        return
-    print_ranking(comparison)
+    else:
+        _print_ranking(comparison)
+    if comparison.failed:
+        raise typer.Exit(1)
 
 
-def print_ranking(comparison: Comparison) -> None:
+def _print_ranking(comparison: Comparison) -> None:
     """Print the ranking as a table, the remarks on it, and the path of the page."""
     from rich.table import Table
 
@@ -139,4 +149,6 @@ def print_ranking(comparison: Comparison) -> None:
     say()
     for sentence in verdict(comparison):
         say(sentence)
+    for name, error in comparison.failed:
+        say(f"  {name}: {in_options(error)}")
     say(f"page: {comparison.page}")

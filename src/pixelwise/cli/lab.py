@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pixelwise.cli.compare import print_ranking
+from pixelwise.cli.compare import print_comparison
 from pixelwise.cli.console import AsJson, plain_console, print_json, say
 from pixelwise.cli.progress import listening
 from pixelwise.files import write_text
@@ -134,7 +134,7 @@ def compare(
         figures = [asdict(result) for result in results]
         print_json({**comparison.to_json(), "results": figures})
         return
-    print_ranking(comparison)
+    print_comparison(comparison, as_json=False)
 
 
 @app.command("table")

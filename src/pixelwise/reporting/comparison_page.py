@@ -172,9 +172,7 @@ def _ranking(comparison: Comparison) -> Iterator[str]:
     if comparison.num_images < MIN_IMAGES:
         few = amount(comparison.num_images, "image")
         verb = "is" if comparison.num_images == 1 else "are"
-        yield (
-            f"{few} {verb} too few to compare models. The highest score is {best.name}'s, {score}."
-        )
+        yield (f"{few} {verb} too few to compare models. {_highest(comparison)}, {score}.")
         return
     if len(alike) == 1:
         second = others[0]
@@ -190,14 +188,16 @@ def _ranking(comparison: Comparison) -> Iterator[str]:
     names = _listed([model.name for model in alike])
     if len(alike) == len(comparison.models):
         yield (
-            f"No significant difference was found between {names} {images}. The highest score "
-            f"is {best.name}'s, {score}."
+            f"No significant difference was found between {names} {images}. "
+            f"{_highest(comparison)}, {score}."
         )
     else:
         yield (
             f"No significant difference was found between the best models, {names}, {images}; the "
-            f"others are behind. The highest score is {best.name}'s, {score}."
+            f"others are behind. {_highest(comparison)}, {score}."
         )
+    if len({(model.ms_per_image, model.parameters) for model in alike}) == 1:
+        return  # they cost the same
     fastest = min(alike, key=lambda model: model.ms_per_image)
     smallest = min(alike, key=lambda model: model.parameters)
     size = f"{with_unit(smallest.parameters)} parameters"
@@ -206,6 +206,15 @@ def _ranking(comparison: Comparison) -> Iterator[str]:
         f"Among them, the fastest is {fastest.name}, {rounded(fastest.ms_per_image)} ms per image, "
         f"{'and ' if smallest is fastest else ''}{also}, {size}."
     )
+
+
+def _highest(comparison: Comparison) -> str:
+    """Name the models with the highest score, which may be several."""
+    best = comparison.models[0].ranked.value
+    names = [model.name for model in comparison.models if model.ranked.value == best]
+    if len(names) > 1:
+        return f"{_listed(names)} share the highest score"
+    return f"The highest score is {names[0]}'s"
 
 
 def _caution(comparison: Comparison) -> Iterator[str]:
@@ -228,7 +237,7 @@ def _caution(comparison: Comparison) -> Iterator[str]:
                 f"one model ({spread:.3f}): train more seeds to decide."
             )
     if comparison.failed:
-        yield f"Not ranked: {_listed([name for name, _ in comparison.failed])}; see below."
+        yield f"Not ranked: {_listed([name for name, _ in comparison.failed])}, for these reasons."
 
 
 def _test(comparison: Comparison) -> Iterator[str]:
@@ -251,7 +260,7 @@ def compared_with_best(ranked: Ranked, *, is_short: bool = False) -> str:
     if ranked.behind is None or ranked.p_value is None:
         return "highest"
     if ranked.is_tied_with_best:
-        words = f" ({-ranked.behind.value:+.3f}, p = {ranked.p_value:.2g})"
+        words = f" ({0 - ranked.behind.value:+.3f}, p = {ranked.p_value:.2g})"
         return "no significant difference" + ("" if is_short else words)
     if is_short:
         return f"behind by {ranked.behind.value:.3f}"
