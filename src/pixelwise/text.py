@@ -76,3 +76,14 @@ def label_words(
         if value is not None:
             words += [option, value]
     return tuple(words)
+
+
+def import_words(imports: Iterable[str], defined_in: str | None) -> tuple[str, ...]:
+    """Return the command-line options that import modules first.
+
+    Args:
+        imports: Names of modules.
+        defined_in: The module of the model, if it is not of pixelwise; a script has no name.
+    """
+    modules = {*imports, defined_in} - {None, "__main__"}
+    return tuple(word for module in sorted(map(str, modules)) for word in ("--import", module))

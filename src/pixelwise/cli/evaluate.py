@@ -26,7 +26,7 @@ from pixelwise.cli.console import (
     require_convention,
     unexpected_rule,
 )
-from pixelwise.text import label_words
+from pixelwise.text import import_words, label_words
 
 
 def command(
@@ -105,7 +105,8 @@ def command(
     if report is not None:
         # So that the commands shown on the page repeat this evaluation.
         labels = label_words(ignore or (), unexpected, format)
-        words = (str(model), data, "--split", chosen, *labels)
+        first = import_words(imports or (), predictor.card.defined_in)
+        words = (str(model), data, "--split", chosen, *labels, *first)
         write_model_report(report, found, predictor, dataset, chosen, words)
         note(f"report: {report}")
     if as_json:

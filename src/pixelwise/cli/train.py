@@ -23,7 +23,7 @@ from pixelwise.cli.console import (
     unexpected_rule,
 )
 from pixelwise.cli.progress import listening
-from pixelwise.text import NOTHING_YET, amount
+from pixelwise.text import NOTHING_YET, amount, import_words
 
 if TYPE_CHECKING:
     from pixelwise.training.finish import Outcome
@@ -182,7 +182,10 @@ def _print_outcome(outcome: Outcome) -> None:
         say(f"stored with it: temperature {metrics.detail.temperature:.3g} for its probabilities")
     say(f"run: {outcome.folder}")
     split = "test" if any(record.split == "test" for record in dataset.records) else "val"
-    run, data = str(outcome.folder), str(outcome.plan.recipe.data.path)
-    say(f"next: {shlex.join(['pixelwise', 'evaluate', run, data, '--split', split])}")
-    predict = ["pixelwise", "predict", run, "IMAGES", "--out", "predictions", "--save", "overlay"]
-    say(f"then: {shlex.join(predict)}")
+    run, recipe = str(outcome.folder), outcome.plan.recipe
+    first = import_words(recipe.imports, outcome.plan.card.defined_in)
+    for what, words in (
+        ("next", ("evaluate", run, str(recipe.data.path), "--split", split)),
+        ("then", ("predict", run, "IMAGES", "--out", "predictions", "--save", "overlay")),
+    ):
+        say(f"{what}: {shlex.join(('pixelwise', *words, *first))}")
