@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pixelwise.classes import ClassMap
 from pixelwise.data.cache.cache_folder import CacheFolder
-from pixelwise.data.cache.cache_keys import Stamp, content_key, method_of, stamp
+from pixelwise.data.cache.cache_keys import Stamp, content_key, is_cacheable, method_of, stamp
 from pixelwise.data.cache.packing import pack, unpack
 from pixelwise.data.formats import Format
 from pixelwise.data.sample import Record, Sample
@@ -77,6 +77,8 @@ class DiskCache:
         Raises:
             DataError: Raised by the format; a sample that cannot be decoded is not kept.
         """
+        if not is_cacheable(found):
+            return found.load(record, class_map)
         method = method_of(found, class_map)
         try:
             before = stamp(record, method)

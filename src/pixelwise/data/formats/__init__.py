@@ -80,9 +80,9 @@ class Format(ABC):
     """The expected folder layout in one line, for messages."""
     is_seen_from_above: ClassVar[bool] = False
     """Whether images are maps, which have no preferred orientation."""
-    decoder_version: ClassVar[int] = 1
-    """For formats outside pixelwise: increase it when :meth:`load` changes, so that cached
-    samples are not used."""
+    decoder_version: ClassVar[int | None] = None
+    """For formats outside pixelwise: a number lets decoded samples be cached on disk. Increase it
+    when :meth:`load` changes, so that those cached before are not used."""
 
     def __init__(
         self, label_mode: LabelMode | None = None, unexpected: Unexpected = "error"
