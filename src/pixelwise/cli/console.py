@@ -46,6 +46,15 @@ UnexpectedValues = Annotated[
         "(class) or ignore. [default: error]",
     ),
 ]
+MaxBadAnnotations = Annotated[
+    float | None,
+    typer.Option(
+        "--max-bad-annotations",
+        help="Share of the annotations that may be left out because they cannot be used, such as "
+        "boxes among polygons. [default: 0.05]",
+        metavar="SHARE",
+    ),
+]
 Imports = Annotated[
     list[str] | None,
     typer.Option(

@@ -15,6 +15,7 @@ from pixelwise.cli.console import (
     FormatName,
     IgnoredValues,
     Imports,
+    MaxBadAnnotations,
     UnexpectedValues,
     import_first,
     note,
@@ -134,6 +135,7 @@ def convert(
     format: FormatName = None,  # noqa: A002  the option is called --format
     ignore: IgnoredValues = None,
     unexpected: UnexpectedValues = None,
+    max_bad_annotations: MaxBadAnnotations = None,
     imports: Imports = None,
 ) -> None:
     """Convert a data set to another format; pixels, classes and splits stay the same."""
@@ -142,7 +144,11 @@ def convert(
     from pixelwise.data.dataset import open_dataset
 
     dataset = open_dataset(
-        data, format=format, ignore=ignore or (), unexpected=unexpected_rule(unexpected)
+        data,
+        format=format,
+        ignore=ignore or (),
+        unexpected=unexpected_rule(unexpected),
+        max_bad_annotations=max_bad_annotations,
     )
     for line in dataset.notes:
         note(line)
@@ -192,6 +198,7 @@ def split(
     format: FormatName = None,  # noqa: A002  the option is called --format
     ignore: IgnoredValues = None,
     unexpected: UnexpectedValues = None,
+    max_bad_annotations: MaxBadAnnotations = None,
     imports: Imports = None,
     as_json: AsJson = False,
 ) -> None:
@@ -202,7 +209,11 @@ def split(
     from pixelwise.data.splits.split_cards import require_new, write_cards
 
     dataset = open_dataset(
-        data, format=format, ignore=ignore or (), unexpected=unexpected_rule(unexpected)
+        data,
+        format=format,
+        ignore=ignore or (),
+        unexpected=unexpected_rule(unexpected),
+        max_bad_annotations=max_bad_annotations,
     )
     require_new(out, folds)
     with progress_bar("reading images") as on_progress:
@@ -245,6 +256,7 @@ def check(
     format: FormatName = None,  # noqa: A002  the option is called --format
     ignore: IgnoredValues = None,
     unexpected: UnexpectedValues = None,
+    max_bad_annotations: MaxBadAnnotations = None,
     imports: Imports = None,
     as_json: AsJson = False,
 ) -> None:
@@ -259,6 +271,7 @@ def check(
             format=format,
             ignore=ignore or (),
             unexpected=unexpected_rule(unexpected),
+            max_bad_annotations=max_bad_annotations,
             split=split,
             on_progress=on_progress,
         )

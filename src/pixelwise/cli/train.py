@@ -13,6 +13,7 @@ from pixelwise.cli.console import (
     FormatName,
     IgnoredValues,
     Imports,
+    MaxBadAnnotations,
     UnexpectedValues,
     parse_bands,
     parse_size,
@@ -66,6 +67,7 @@ def command(
     ] = None,
     ignore: IgnoredValues = None,
     unexpected: UnexpectedValues = None,
+    max_bad_annotations: MaxBadAnnotations = None,
     bands: Annotated[
         str | None,
         typer.Option(help="Bands to train on, numbered from 1. [default: all]", metavar="4,3,2"),
@@ -135,6 +137,7 @@ def command(
             split=split,
             ignore=ignore or (),
             unexpected=unexpected_rule(unexpected),
+            max_bad_annotations=max_bad_annotations,
             bands=parse_bands(bands) if bands else None,
             format=format,
             recipe=recipe,

@@ -10,13 +10,14 @@ from pathlib import Path
 
 from pixelwise.classes import ClassMap, LabelMode, Unexpected
 from pixelwise.config import DEFAULT_SPLIT, AugmentationRecipe, DataRecipe
+from pixelwise.data.bad_annotations import MAX_BAD_SHARE, AnnotationCount, too_many
 from pixelwise.data.cache.cache_keys import content_of
 from pixelwise.data.cache.disk import DiskCache, open_cache
 from pixelwise.data.card import DatasetCard, find_card
 from pixelwise.data.digits import write_digits
 from pixelwise.data.formats import Format, detect_format
 from pixelwise.data.problems import is_collecting, raise_together, report_problem
-from pixelwise.data.sample import Record, Sample
+from pixelwise.data.sample import Record, Sample, spread
 from pixelwise.data.split import Split
 from pixelwise.data.split_assignment import SPLITS, assign_splits, named_splits
 from pixelwise.errors import ConfigError, DataError, FormatError
@@ -26,6 +27,10 @@ from pixelwise.text import listed
 
 BUILT_IN = Path("digits")
 """The data set that needs no files: it is generated locally."""
+
+MAX_COUNTED = 2000
+"""Annotations of at most this many images are counted when a data set is opened; a data check
+counts all."""
 
 NAMELESS = "named after the stored values; pixelwise data check --write drafts a card to name them"
 """Note on classes without names."""
@@ -51,6 +56,7 @@ class Dataset:
         augmentation: The augmentation that its card allows.
         bands: The bands that its card selects, counted from 1; :meth:`load` returns all bands.
         cache: The cache on disk for decoded samples; ``None`` decodes every time.
+        max_bad_annotations: The share of annotations that may be left out, if it was given.
     """
 
     path: Path
@@ -64,6 +70,7 @@ class Dataset:
     augmentation: AugmentationRecipe = field(repr=False)
     bands: tuple[int, ...] | None = None
     cache: DiskCache | None = field(default=None, repr=False, compare=False)
+    max_bad_annotations: float | None = field(default=None, repr=False)
 
     @property
     def label_mode(self) -> LabelMode:
@@ -166,6 +173,7 @@ def open_dataset(
     unexpected: Unexpected | None = None,
     split: str | None = None,
     split_seed: int = 0,
+    max_bad_annotations: float | None = None,
     class_map: ClassMap | None = None,
     cache: bool = True,
 ) -> Dataset:
@@ -182,6 +190,8 @@ def open_dataset(
         split: ``TRAIN/VAL/TEST`` or ``TRAIN/TEST`` shares for a folder without splits; ``None``
             uses those of the card, else 70/15/15.
         split_seed: Seed of that split.
+        max_bad_annotations: Largest share of annotations that cannot be used and are left out, 0
+            to below 1; ``None`` uses that of the card, else 0.05.
         class_map: The classes, which take precedence over the card; ``None`` if unknown.
         cache: Cache samples that are slow to decode on disk, see ``PIXELWISE_CACHE``.
 
@@ -207,6 +217,10 @@ def open_dataset(
         with raise_together():
             records = found.records(folder)
             _require_different_names(folder, records)
+            given_share = (
+                card.max_bad_annotations if max_bad_annotations is None else max_bad_annotations
+            )
+            count = _count_annotations(found, records, folder, given_share)
     except OSError as error:
         raise DataError(
             f"{folder} must be readable. Got: {error.strerror} ({error.filename}). "
@@ -237,6 +251,8 @@ def open_dataset(
         f"{len(assigned)} images, {class_map.num_classes} {found.label_mode} classes: "
         + listed(class_map.names, 12)
         + (f"; {NAMELESS}" if class_map.is_unnamed else ""),
+        *found.remarks(records),
+        *([count.note()] if count.bad else []),
         *split_notes,
     ]
     if class_map.values != tuple(range(class_map.num_classes)):
@@ -256,7 +272,27 @@ def open_dataset(
         _augmentation(card, found),
         card.bands,
         kept,
+        given_share,
     )
+
+
+def _count_annotations(
+    found: Format, records: Sequence[Record], folder: Path, given: float | None
+) -> AnnotationCount:
+    """Count the annotations that cannot be used, and refuse more than a share of them.
+
+    Raises:
+        FormatError: There are too many.
+        ConfigError: The share is not one.
+    """
+    most = MAX_BAD_SHARE if given is None else given
+    if not 0 <= most < 1:
+        raise ConfigError(f"`max_bad_annotations` must be a share, 0 to below 1. Got {most:g}")
+    count = found.annotations(spread(records, MAX_COUNTED))
+    error = too_many(count, folder, most)
+    if error is not None:
+        report_problem("too-many-bad-annotations", error, folder)
+    return count
 
 
 def _augmentation(card: DatasetCard, found: Format) -> AugmentationRecipe:
@@ -283,6 +319,7 @@ def open_as_in(recipe: DataRecipe) -> Dataset:
         unexpected=recipe.unexpected,
         split=recipe.split,
         split_seed=recipe.split_seed,
+        max_bad_annotations=recipe.max_bad_annotations,
     )
 
 

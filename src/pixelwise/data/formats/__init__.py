@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pixelwise.classes import ClassMap, LabelMode, Unexpected
+from pixelwise.data.bad_annotations import AnnotationCount
 from pixelwise.data.sample import Record, Sample
 from pixelwise.errors import ConfigError, FormatError
 from pixelwise.label_modes import mode_of
@@ -122,12 +123,27 @@ class Format(ABC):
             MaskError: The mask does not match the image or the class map.
         """
 
+    def annotations(self, records: Sequence[Record]) -> AnnotationCount:
+        """Count the annotations of some records, and list those that :meth:`load` leaves out.
+
+        A format of mask images has none, and refuses what it cannot use.
+        """
+        del records
+        return AnnotationCount()
+
+    def remarks(self, records: Sequence[Record]) -> list[str]:
+        """Return what else was found and chosen in the files of some records, for the user."""
+        del records
+        return []
+
     def stored(self, class_map: ClassMap) -> ClassMap:
         """Return the classes with the values by which this format stores them."""
         return class_map
 
     def refusal(self, content: MaskContent) -> str | None:
         """Return why the format cannot hold a mask, as part of a sentence; ``None`` if it can."""
+        if type(self)._write is Format._write:
+            return f"pixelwise reads {self.name} and does not write it"
         if content.label_mode not in self.label_modes:
             return f"{self.name} can only store {' or '.join(self.label_modes)} labels"
         return None
