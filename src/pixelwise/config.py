@@ -106,15 +106,14 @@ class DataRecipe(_Section):
     Attributes:
         path: A folder, a dataset card, or ``digits``.
         format: The label format; ``None`` means that it is detected.
-        split: ``TRAIN/VAL/TEST`` or ``TRAIN/TEST`` shares for a folder without splits; ``None``
-            means those of the card, else 70/15/15.
+        split: Shares for a folder without splits; ``None``: those of the card, else 70/15/15.
         split_seed: Random seed of the split.
-        ignore: Stored mask values that are ignored, besides those of the format or the card.
+        ignore: Stored values that are ignored, besides those of the format or the card.
         label_mode: ``multiclass`` or ``multilabel``, for formats that support both.
         unexpected: What to do with stored values that are neither a class nor ignored: ``error``
             raises, ``nearest`` uses the nearest class, ``ignore`` ignores the pixels.
-        max_bad_annotations: Largest share of unusable annotations, such as boxes among polygons,
-            that are left out; ``None`` means that of the dataset card, else 0.05.
+        class_property: Property with the class of a shape; ``None``: that of the card, or found.
+        max_bad_annotations: Largest share of annotations left out; ``None``: of the card, or 0.05.
         scale: Factor by which images are resized for the model; logits are resized back.
         normalization: ``dataset`` subtracts the mean and divides by the standard deviation of the
             training images, per channel; ``range`` divides by the largest value of the bit depth.
@@ -135,6 +134,7 @@ class DataRecipe(_Section):
     ignore: tuple[int, ...] = ()
     label_mode: LabelMode | None = None
     unexpected: Unexpected | None = None
+    class_property: str | None = None
     max_bad_annotations: Share | None = None
     scale: Annotated[float, Field(gt=0, le=1)] | None = None
     normalization: Literal["dataset", "range"] = "dataset"

@@ -46,6 +46,15 @@ UnexpectedValues = Annotated[
         "(class) or ignore. [default: error]",
     ),
 ]
+ClassProperty = Annotated[
+    str | None,
+    typer.Option(
+        "--class-property",
+        help="The property of shapes that gives their class, such as landuse or "
+        "classification.name; none: all are one class. [default: it is found]",
+        metavar="NAME",
+    ),
+]
 MaxBadAnnotations = Annotated[
     float | None,
     typer.Option(

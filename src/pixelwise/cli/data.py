@@ -11,6 +11,7 @@ import typer
 
 from pixelwise.cli.console import (
     AsJson,
+    ClassProperty,
     DataPath,
     FormatName,
     IgnoredValues,
@@ -135,6 +136,7 @@ def convert(
     format: FormatName = None,  # noqa: A002  the option is called --format
     ignore: IgnoredValues = None,
     unexpected: UnexpectedValues = None,
+    class_property: ClassProperty = None,
     max_bad_annotations: MaxBadAnnotations = None,
     imports: Imports = None,
 ) -> None:
@@ -148,6 +150,7 @@ def convert(
         format=format,
         ignore=ignore or (),
         unexpected=unexpected_rule(unexpected),
+        class_property=class_property,
         max_bad_annotations=max_bad_annotations,
     )
     for line in dataset.notes:
@@ -198,6 +201,7 @@ def split(
     format: FormatName = None,  # noqa: A002  the option is called --format
     ignore: IgnoredValues = None,
     unexpected: UnexpectedValues = None,
+    class_property: ClassProperty = None,
     max_bad_annotations: MaxBadAnnotations = None,
     imports: Imports = None,
     as_json: AsJson = False,
@@ -213,6 +217,7 @@ def split(
         format=format,
         ignore=ignore or (),
         unexpected=unexpected_rule(unexpected),
+        class_property=class_property,
         max_bad_annotations=max_bad_annotations,
     )
     require_new(out, folds)
@@ -256,6 +261,7 @@ def check(
     format: FormatName = None,  # noqa: A002  the option is called --format
     ignore: IgnoredValues = None,
     unexpected: UnexpectedValues = None,
+    class_property: ClassProperty = None,
     max_bad_annotations: MaxBadAnnotations = None,
     imports: Imports = None,
     as_json: AsJson = False,
@@ -271,6 +277,7 @@ def check(
             format=format,
             ignore=ignore or (),
             unexpected=unexpected_rule(unexpected),
+            class_property=class_property,
             max_bad_annotations=max_bad_annotations,
             split=split,
             on_progress=on_progress,

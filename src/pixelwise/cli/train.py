@@ -10,6 +10,7 @@ import typer
 from pixelwise.cli import COMMAND
 from pixelwise.cli.console import (
     AsJson,
+    ClassProperty,
     FormatName,
     IgnoredValues,
     Imports,
@@ -67,6 +68,7 @@ def command(
     ] = None,
     ignore: IgnoredValues = None,
     unexpected: UnexpectedValues = None,
+    class_property: ClassProperty = None,
     max_bad_annotations: MaxBadAnnotations = None,
     bands: Annotated[
         str | None,
@@ -137,6 +139,7 @@ def command(
             split=split,
             ignore=ignore or (),
             unexpected=unexpected_rule(unexpected),
+            class_property=class_property,
             max_bad_annotations=max_bad_annotations,
             bands=parse_bands(bands) if bands else None,
             format=format,

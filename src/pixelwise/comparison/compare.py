@@ -45,8 +45,8 @@ PAGE_NAME = "comparison.html"
 RESULT_NAME = "comparison.json"
 
 OPENED = {
-    "path", "format", "ignore", "label_mode", "unexpected", "max_bad_annotations", "split",
-    "split_seed",
+    "path", "format", "ignore", "label_mode", "unexpected", "class_property",
+    "max_bad_annotations", "split", "split_seed",
 }  # fmt: skip
 """Entries of a recipe's data that determine the images and masks; the same for all models."""
 

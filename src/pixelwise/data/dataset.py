@@ -171,6 +171,7 @@ def open_dataset(
     ignore: Sequence[int] = (),
     label_mode: LabelMode | None = None,
     unexpected: Unexpected | None = None,
+    class_property: str | None = None,
     split: str | None = None,
     split_seed: int = 0,
     max_bad_annotations: float | None = None,
@@ -187,6 +188,8 @@ def open_dataset(
         label_mode: For formats that can be read as multiclass and as multilabel masks.
         unexpected: What to do with values that are neither a class nor ignored; ``None`` uses the
             card's choice, else such values are an error.
+        class_property: The property that gives the class of a shape, for formats whose shapes have
+            properties; ``none`` makes all one class, ``None`` uses that of the card or finds it.
         split: ``TRAIN/VAL/TEST`` or ``TRAIN/TEST`` shares for a folder without splits; ``None``
             uses those of the card, else 70/15/15.
         split_seed: Seed of that split.
@@ -213,6 +216,7 @@ def open_dataset(
             format or card.format,
             label_mode=label_mode or card.label_mode,
             unexpected=unexpected or card.unexpected,
+            class_property=class_property or card.class_property,
         )
         with raise_together():
             records = found.records(folder)
@@ -317,6 +321,7 @@ def open_as_in(recipe: DataRecipe) -> Dataset:
         ignore=recipe.ignore,
         label_mode=recipe.label_mode,
         unexpected=recipe.unexpected,
+        class_property=recipe.class_property,
         split=recipe.split,
         split_seed=recipe.split_seed,
         max_bad_annotations=recipe.max_bad_annotations,

@@ -114,6 +114,7 @@ def check_data(
     ignore: Sequence[int] = (),
     label_mode: LabelMode | None = None,
     unexpected: Unexpected | None = None,
+    class_property: str | None = None,
     split: str | None = None,
     split_seed: int = 0,
     max_bad_annotations: float | None = None,
@@ -130,6 +131,7 @@ def check_data(
         ignore: Stored values that are ignored.
         label_mode: For formats that can be read in both modes.
         unexpected: What to do with values that are neither a class nor ignored.
+        class_property: The property that gives the class of a shape.
         split: Shares, for a folder without splits.
         split_seed: Seed of that split.
         max_bad_annotations: Largest share of annotations that may be left out.
@@ -141,7 +143,8 @@ def check_data(
     """
     options: dict[str, Any] = {
         "format": format, "ignore": ignore, "label_mode": label_mode, "unexpected": unexpected,
-        "split": split, "split_seed": split_seed, "max_bad_annotations": max_bad_annotations,
+        "class_property": class_property, "split": split, "split_seed": split_seed,
+        "max_bad_annotations": max_bad_annotations,
     }  # fmt: skip
     path = Path(path)
     with collect_problems() as log:

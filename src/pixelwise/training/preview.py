@@ -103,6 +103,7 @@ def show_data(
         unexpected=unexpected or chosen.data.unexpected,
         split=chosen.data.split,
         split_seed=chosen.data.split_seed,
+        class_property=chosen.data.class_property,
         max_bad_annotations=chosen.data.max_bad_annotations,
     )
     path = Path(out or f"samples-{dataset.path.resolve().name}.png")

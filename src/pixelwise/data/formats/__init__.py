@@ -69,9 +69,11 @@ class Format(ABC):
     Args:
         label_mode: The label mode to read, if the format supports both; ``None`` uses its first.
         unexpected: What to do with values that are neither a class nor ignored.
+        class_property: The property that gives the class of a shape, with dots between levels;
+            ``none`` makes all shapes one class, ``None`` lets the format find it.
 
     Raises:
-        ConfigError: The format does not support the label mode.
+        ConfigError: The format does not support the label mode, or shapes have no properties.
     """
 
     name: ClassVar[str]
@@ -79,6 +81,8 @@ class Format(ABC):
     """Supported label modes, the usual one first."""
     layout: ClassVar[str]
     """The expected folder layout in one line, for messages."""
+    has_properties: ClassVar[bool] = False
+    """Whether shapes have properties of any name, one of which gives the class."""
     is_seen_from_above: ClassVar[bool] = False
     """Whether images are maps, which have no preferred orientation."""
     decoder_version: ClassVar[int] = 1
@@ -86,13 +90,22 @@ class Format(ABC):
     samples are not used."""
 
     def __init__(
-        self, label_mode: LabelMode | None = None, unexpected: Unexpected = "error"
+        self,
+        label_mode: LabelMode | None = None,
+        unexpected: Unexpected = "error",
+        class_property: str | None = None,
     ) -> None:
         if label_mode not in (None, *self.label_modes):
             raise ConfigError(
                 f"label_mode of {self.name} must be {' or '.join(self.label_modes)}. "
                 f"Got {label_mode}. Leave it out, or choose another format"
             )
+        if class_property is not None and not self.has_properties:
+            raise ConfigError(
+                f"`class_property` must be left out for {self.name}, in which the class of a shape "
+                f"has a fixed place. Got {class_property!r}"
+            )
+        self.class_property = class_property
         self.label_mode: LabelMode = label_mode or self.label_modes[0]
         self.unexpected: Unexpected = unexpected
 

@@ -78,6 +78,7 @@ def _card(dataset: Dataset, source: DatasetCard, out: Path) -> DatasetCard:
         format=dataset.format.name,
         label_mode=dataset.label_mode,
         unexpected=None if unexpected == "error" else unexpected,
+        class_property=dataset.format.class_property,
         max_bad_annotations=dataset.max_bad_annotations,
         split=None,
     )
