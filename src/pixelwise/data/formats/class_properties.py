@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -31,12 +31,16 @@ MAX_EXAMPLES = 4
 """Number of values that a message names."""
 
 
-def find_class_property(shapes: Sequence[Properties], origin: object) -> str | None:
+def find_class_property(
+    shapes: Sequence[Properties], origin: object, *, are_attributes: bool = False
+) -> str | None:
     """Return the name of the property that tells the classes apart.
 
     Args:
         shapes: The properties of all shapes of a data set.
         origin: The data set, for messages.
+        are_attributes: Whether people defined the properties for labeling: then a single one gives
+            the class, whatever its values, and it may have only one value.
 
     Returns:
         A name with dots between the levels; ``None`` if the standard names tell it, or if no
@@ -45,10 +49,10 @@ def find_class_property(shapes: Sequence[Properties], origin: object) -> str | N
     Raises:
         FormatError: Several properties could give the class.
     """
-    values: dict[str, Counter[str]] = defaultdict(Counter)
+    values: dict[str, Counter[str]] = {}
     for shape in shapes:
         for name, value in _words(shape):
-            values[name][value] += 1
+            values.setdefault(name, Counter())[value] += 1
     if any(name.lower() in STANDARD for name in values):
         return None
     enough = MIN_SHARE * len(shapes)
@@ -56,6 +60,11 @@ def find_class_property(shapes: Sequence[Properties], origin: object) -> str | N
         for name, counts in values.items():
             if name.lower() == usual and (usual == USUAL[0] or counts.total() >= enough):
                 return name
+    if are_attributes:
+        single = _without_repeats(shapes, [n for n in values if values[n].total() >= enough])
+        if len(single) == 1 and len(values[single[0]]) <= MAX_VALUES:
+            return single[0]
+        values = {name: values[name] for name in single}
     likely = {
         name: counts
         for name, counts in values.items()
@@ -135,6 +144,12 @@ def _words(shape: Properties) -> Iterator[tuple[str, str]]:
             for key, inner in value.items():
                 if isinstance(inner, str) and inner.strip():
                     yield f"{name}.{key}", inner.strip()
+
+
+def _without_repeats(shapes: Sequence[Properties], names: Sequence[str]) -> list[str]:
+    """Return names of properties, of those with the same values at all shapes only the last."""
+    last = {tuple(str(_inside(shape, name)) for shape in shapes): name for name in names}
+    return list(last.values())
 
 
 def _inside(shape: Properties, name: str) -> Any:

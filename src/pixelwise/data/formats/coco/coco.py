@@ -17,6 +17,7 @@ from pixelwise.data.formats import NO, Confidence, Format, MaskContent, formats
 from pixelwise.data.formats.annotation_files import NUM_EXAMPLES
 from pixelwise.data.formats.annotation_search import ImageFinder, split_in_folders, split_in_words
 from pixelwise.data.formats.coco.coco_file import CocoAnnotation, CocoRuns, read_coco
+from pixelwise.data.formats.coco.coco_panoptic import is_panoptic
 from pixelwise.data.formats.coco.rle import decode_runs, pack_region, unpack_counts
 from pixelwise.data.formats.json_keys import HEAD_BYTES, has_entry
 from pixelwise.data.formats.shapes import (
@@ -39,7 +40,7 @@ from pixelwise.io.images import read_image
 LISTS = ("images", "annotations", "categories")
 """Top-level keys, one of which is enough to recognize a file; other tools do not use them."""
 
-OTHER_TASKS = ("captions", "person_keypoints", "panoptic", "image_info")
+OTHER_TASKS = ("captions", "person_keypoints", "image_info")
 """Prefixes of COCO's files for other tasks, which lie beside those of the instances."""
 
 PLACES = ("*.json", "*/*.json", "*/*/*.json")
@@ -193,7 +194,8 @@ def _json_files(folder: Path) -> Iterator[Path]:
     for pattern in PLACES:
         for path in sorted(folder.glob(pattern)):
             is_hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-            if not is_hidden and not path.name.startswith(OTHER_TASKS) and path.is_file():
+            is_other = path.name.startswith(OTHER_TASKS)
+            if not (is_hidden or is_other) and path.is_file() and not is_panoptic(path):
                 yield path
 
 
