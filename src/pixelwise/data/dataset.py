@@ -133,7 +133,7 @@ class Dataset:
         """
         # A data check must decode the files, as cached samples had no problems.
         if self.cache is None or is_collecting():
-            return self.format.load(record, self.class_map)
+            return self.format.sample(record, self.class_map)
         return self.cache.load(record, self.format, self.class_map)
 
     @property

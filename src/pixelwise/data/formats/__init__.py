@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -12,6 +12,7 @@ from pixelwise.classes import ClassMap, LabelMode, Unexpected
 from pixelwise.data.bad_annotations import AnnotationCount
 from pixelwise.data.sample import Record, Sample
 from pixelwise.errors import ConfigError, FormatError
+from pixelwise.io.images import read_nodata
 from pixelwise.label_modes import mode_of
 from pixelwise.registry import Builder, Registry
 from pixelwise.text import listed
@@ -135,6 +136,20 @@ class Format(ABC):
             DataError: A file cannot be read.
             MaskError: The mask does not match the image or the class map.
         """
+
+    def sample(self, record: Record, class_map: ClassMap) -> Sample:
+        """Decode one image and its mask, in which pixels without data in a raster are ignored.
+
+        Raises:
+            DataError: As :meth:`load`.
+        """
+        sample = self.load(record, class_map)
+        # A window is a part of a raster; the format that reads it knows where it has data.
+        nothing = read_nodata(record.image) if record.window is None else None
+        if nothing is not None and nothing.any():
+            sample = replace(sample, mask=sample.mask.copy())
+            mode_of(sample.label_mode).ignore(sample.mask, nothing)
+        return sample
 
     def annotations(self, records: Sequence[Record]) -> AnnotationCount:
         """Count the annotations of some records, and list those that :meth:`load` leaves out.

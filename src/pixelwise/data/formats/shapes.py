@@ -69,7 +69,8 @@ def paint_shapes(
         label_mode: ``multilabel`` paints the classes into separate masks.
         origin: The file with the shapes, for messages.
 
-    During a data check, the visible part of each shape is recorded.
+    A shape called background removes what lies below it, if no class is called so. During a data
+    check, the visible part of each shape is recorded.
 
     Returns:
         Multiclass: uint8 (H, W); pixels without a shape are background, or ignored if no class is
@@ -83,7 +84,8 @@ def paint_shapes(
     mask = mode.blank(size, class_map.num_classes, unpainted_id(class_map))
     painted: dict[int, list[tuple[tuple[slice, slice], BoolArray]]] = {}
     for shape in shapes:
-        if shape.label is not None and shape.label not in ids:
+        is_eraser = shape.label in BACKGROUND_NAMES and shape.label not in ids
+        if shape.label is not None and shape.label not in ids and not is_eraser:
             raise MaskError(
                 f"{origin} must contain shapes of the classes {', '.join(class_map.names[:12])}. "
                 f"Got {shape.label!r}. Fix the label, or add the class to dataset.yaml"
@@ -91,7 +93,10 @@ def paint_shapes(
         corner, region = _region(shape, size, origin)
         (top, left), (height, width) = corner, region.shape
         place = slice(top, top + height), slice(left, left + width)
-        index = IGNORE_INDEX if shape.label is None else ids[shape.label]
+        if is_eraser:
+            for erased in range(class_map.num_classes):
+                mode.erase(mask, place, region, erased)
+        index = IGNORE_INDEX if shape.label is None or is_eraser else ids[shape.label]
         mode.paint(mask, place, region, index)
         if index != IGNORE_INDEX and is_collecting():
             painted.setdefault(index, []).append((place, region))
