@@ -183,6 +183,27 @@ def test_lists_name_the_images(tmp_path):
         Yolo().records(tmp_path)
 
 
+def test_folders_that_were_renamed_after_the_export_are_found_and_said(tmp_path):
+    for part in ("images_1st_500", "images_2nd_500"):
+        save_image(tmp_path / "train" / part / f"{part}.png")
+        labels = tmp_path / "train" / part.replace("images", "labels")
+        save_text(labels / f"{part}.txt", square(0, 0, 0, 4))
+    save_image(tmp_path / "test" / "images" / "a.png")
+    save_text(tmp_path / "test" / "labels" / "a.txt", square(0, 0, 0, 4))
+    content = {split: f"../{home}/images" for split, home in
+               (("train", "train"), ("val", "valid"), ("test", "test"))}  # fmt: skip
+    save_text(tmp_path / "data.yaml", yaml.safe_dump({**content, "names": NAMES}))
+    dataset = open_dataset(tmp_path)
+    assert [(record.image.parent.name, record.split) for record in Yolo().records(tmp_path)] == [
+        ("images", "test"), ("images_1st_500", "train"), ("images_2nd_500", "train"),
+    ]  # fmt: skip
+    assert all(dataset.load(record).mask.sum() == 16 for record in dataset.records)
+    assert any(
+        note.endswith("do not exist; read instead: images_1st_500, images_2nd_500")
+        for note in dataset.notes
+    )
+
+
 def test_no_path_leads_out_of_the_folder(tmp_path):
     save_image(tmp_path / "outside" / "images" / "secret.png")
     save_text(tmp_path / "outside" / "labels" / "secret.txt", square(0, 0, 0, 4))

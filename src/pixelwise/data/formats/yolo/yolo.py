@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -50,9 +51,13 @@ from pixelwise.data.writing import stem_of, write_image
 from pixelwise.errors import DataError, FormatError, MaskError
 from pixelwise.files import write_text
 from pixelwise.io.images import IMAGE_SUFFIXES, read_image
+from pixelwise.text import listed
 
 IMAGES, LABELS = "images", "labels"
 """The last folder called images in an image's path is replaced by labels to find its labels."""
+
+MAX_SHOWN = 4
+"""Number of folders that a remark names."""
 
 WRITTEN_SUFFIXES = IMAGE_SUFFIXES - {".gif", ".npy"}
 """Suffixes of image files that Ultralytics can read."""
@@ -149,16 +154,26 @@ class Yolo(Format):
         return added(map(_count, records))
 
     def remarks(self, records: Sequence[Record]) -> list[str]:
-        """Say that training and validation were the same images, which :meth:`records` ends."""
+        """Say where :meth:`records` departs from the data.yaml."""
         data_file = next((path for path in records[0].masks if path.suffix != LABEL_SUFFIX), None)
         said = said_by(data_file) if data_file else None
-        if data_file is None or said is None or not said.is_leaky:
+        if data_file is None or said is None:
             return []
-        leak = (
-            f"{data_file.name} names the same images as train and val, a leak that makes metrics "
-            "meaningless: validation images are set aside from train instead"
-        )
-        return [leak]
+        lines = []
+        if said.is_leaky:
+            lines.append(
+                f"{data_file.name} names the same images as train and val, a leak that makes "
+                "metrics meaningless: validation images are set aside from train instead"
+            )
+        renamed = {
+            record.image.parent.name
+            for record in records
+            if IMAGES not in record.name.split("/") and _is_of_images(record.image.parent.name)
+        }
+        if renamed:
+            names = listed(sorted(renamed), MAX_SHOWN)
+            lines.append(f"{data_file.name} names folders that do not exist; read instead: {names}")
+        return lines
 
     def refusal(self, content: MaskContent) -> str | None:
         """Refuse soft masks, and ignored pixels besides background."""
@@ -204,21 +219,40 @@ def _images_named(
     folder: Path, data_file: Path, said: DataFile
 ) -> Iterator[tuple[Path, str | None]]:
     """Yield (image, split) as given in the data.yaml, even with paths of another machine."""
+    renamed = {split: _renamed_folders(folder, split) for split in said.splits}
+    # Exports often name a test folder that does not exist; with renamed folders, others may lack.
+    may_lack = {"test", "val"} if any(renamed.values()) else {"test"}
     for split, entries in said.splits.items():
         if split == "val" and said.is_leaky:
             continue
         for entry in entries:
             place = end_inside(folder, f"{said.root}/{entry}") or end_inside(folder, entry)
-            if place is None:
-                if split == "test":  # exports often name a test folder that does not exist
-                    continue
+            if place is None and not renamed[split] and split not in may_lack:
                 raise FormatError(
                     f"{data_file}: {split} must name a folder or a list in {folder}. Got "
                     f"{entry[:200]}, which is not found there. Fix the file"
                 )
-            is_list = place.is_file()
-            for image in _listed(folder, place) if is_list else files_below(place, IMAGE_SUFFIXES):
-                yield image, split
+            for home in [place] if place else renamed[split]:
+                is_list = home.is_file()
+                found = _listed(folder, home) if is_list else files_below(home, IMAGE_SUFFIXES)
+                yield from ((image, split) for image in found)
+
+
+def _renamed_folders(folder: Path, split: str) -> list[Path]:
+    """Return folders such as ``train/images_part_1`` that have labels beside them."""
+    return [
+        path
+        for path in sorted(folder.glob("*/*"))
+        if split_in_folders(path.relative_to(folder).parts) == split
+        and path.name != IMAGES
+        and _is_of_images(path.name)
+        and path.with_name(path.name.replace(IMAGES, LABELS)).is_dir()
+    ]
+
+
+def _is_of_images(name: str) -> bool:
+    """Whether a folder is called images, or has that word in its name."""
+    return IMAGES in re.findall("[a-z]+", name)
 
 
 def _listed(folder: Path, list_file: Path) -> Iterator[Path]:
@@ -253,11 +287,13 @@ def _images_below(folder: Path) -> Iterator[tuple[Path, str | None]]:
 
 
 def _label_file(folder: Path, image: Path) -> Path:
-    """Return the path of an image's labels; without a folder called images, it is beside it."""
-    parts = list(image.relative_to(folder).with_suffix(".txt").parts)
-    if IMAGES in parts[:-1]:
-        parts[len(parts) - 2 - parts[-2::-1].index(IMAGES)] = LABELS
-    return folder.joinpath(*parts)
+    """Return the path of an image's labels; without a folder of images, it is beside it."""
+    *parts, name = image.relative_to(folder).with_suffix(LABEL_SUFFIX).parts
+    places = [at for at, part in enumerate(parts) if part == IMAGES]
+    places = places or [at for at, part in enumerate(parts) if _is_of_images(part)]
+    if places:
+        parts[places[-1]] = parts[places[-1]].replace(IMAGES, LABELS)
+    return folder.joinpath(*parts, name)
 
 
 def _label_files(folder: Path) -> Iterator[Path]:
