@@ -293,6 +293,18 @@ def test_decimal_commas_and_classes_as_floats_are_read(mask_of, tmp_path, line):
     assert Yolo().detect(tmp_path).score == 0.85
 
 
+def test_masks_beside_labels_of_boxes_are_what_is_read(tmp_path):
+    for name in "abc":
+        save_image(tmp_path / "images" / f"{name}.png")
+        save_text(tmp_path / "labels" / f"{name}.txt", "0 0.5 0.5 0.2 0.2\n")
+    with pytest.raises(FormatError, match=r"3 of 3 in .* as in a box for object"):
+        open_dataset(tmp_path)
+    for name in "abc":
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        Image.fromarray(np.eye(8, 10, dtype=np.uint8)).save(tmp_path / "masks" / f"{name}.png")
+    assert open_dataset(tmp_path).format.name == "index-masks"
+
+
 def test_a_damaged_file_does_not_hide_the_kind_of_the_others(tmp_path):
     for name, text in (("a", "box 1 2 3"), ("b", square(0, 0, 0, 4)), ("c", square(0, 0, 0, 4))):
         save_image(tmp_path / "images" / f"{name}.png")

@@ -87,6 +87,11 @@ def is_label_line(line: str) -> bool:
     )  # fmt: skip
 
 
+def is_box_line(line: str) -> bool:
+    """Whether a line is a box: a class id and four numbers."""
+    return is_label_line(line) and len(_numbers(line)) == 5
+
+
 def _numbers(line: str) -> list[float]:
     """Return the numbers of a line; empty if there is anything else.
 

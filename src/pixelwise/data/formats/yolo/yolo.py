@@ -40,6 +40,7 @@ from pixelwise.data.formats.yolo.data_yaml import (
 )
 from pixelwise.data.formats.yolo.label_files import (
     LABEL_SUFFIX,
+    is_box_line,
     is_label_line,
     read_labels,
     text_of,
@@ -86,7 +87,11 @@ class Yolo(Format):
         enough = num_right >= len(lines) / 2 if files else 0 < num_right == len(lines)
         if not labels or not enough:
             return NO
-        seen = f"text files of polygons in {labels[0].parent.relative_to(folder).as_posix()}/"
+        place = labels[0].parent.relative_to(folder).as_posix()
+        if lines and all(map(is_box_line, lines)):
+            # Masks in the same folder are a better reading; boxes alone are refused for that.
+            return Confidence(0.3, f"text files of boxes in {place}/")
+        seen = f"text files of polygons in {place}/"
         if files:
             return Confidence(0.95, f"{seen}, with their classes in {files[0].name}")
         return Confidence(0.85, seen)
