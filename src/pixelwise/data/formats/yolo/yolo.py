@@ -90,7 +90,7 @@ class Yolo(Format):
         place = labels[0].parent.relative_to(folder).as_posix()
         if lines and all(map(is_box_line, lines)):
             # Masks in the same folder are a better reading; boxes alone are refused for that.
-            return Confidence(0.3, f"text files of boxes in {place}/")
+            return Confidence(0.35, f"text files of boxes in {place}/")
         seen = f"text files of polygons in {place}/"
         if files:
             return Confidence(0.95, f"{seen}, with their classes in {files[0].name}")
