@@ -322,6 +322,8 @@ def show(
     format: FormatName = None,  # noqa: A002  the option is called --format
     ignore: IgnoredValues = None,
     unexpected: UnexpectedValues = None,
+    class_property: ClassProperty = None,
+    max_bad_annotations: MaxBadAnnotations = None,
     imports: Imports = None,
 ) -> None:
     """Draw samples with their masks, next to augmented versions as used in training.
@@ -342,6 +344,8 @@ def show(
             format=format,
             ignore=ignore or (),
             unexpected=unexpected_rule(unexpected),
+            class_property=class_property,
+            max_bad_annotations=max_bad_annotations,
             recipe=recipe,
             overrides=overrides or (),
             listener=listener,

@@ -9,11 +9,13 @@ import typer
 
 from pixelwise.cli.console import (
     AsJson,
+    ClassProperty,
     DataPath,
     DeviceName,
     FormatName,
     IgnoredValues,
     Imports,
+    MaxBadAnnotations,
     ModelPath,
     UnexpectedValues,
     figures_like,
@@ -41,6 +43,8 @@ def command(
     ] = None,
     ignore: IgnoredValues = None,
     unexpected: UnexpectedValues = None,
+    class_property: ClassProperty = None,
+    max_bad_annotations: MaxBadAnnotations = None,
     format: FormatName = None,  # noqa: A002  the option is called --format
     like: Annotated[
         str | None,
@@ -81,6 +85,8 @@ def command(
         split=split,
         ignore=ignore or (),
         unexpected=unexpected_rule(unexpected),
+        class_property=class_property,
+        max_bad_annotations=max_bad_annotations,
         format=format,
     )
     for line in dataset.notes:
@@ -99,7 +105,7 @@ def command(
         note(f"no figures of {', '.join(metrics)}: they are not defined for these labels")
     if report is not None:
         # So that the commands shown on the page repeat this evaluation.
-        labels = label_words(ignore or (), unexpected, format)
+        labels = label_words(ignore or (), unexpected, format, class_property, max_bad_annotations)
         words = (str(model), data, "--split", chosen, *labels)
         write_model_report(report, found, predictor, dataset, chosen, words)
         note(f"report: {report}")

@@ -120,6 +120,12 @@ def test_the_data_sets_of_a_project_give_the_splits(tmp_path):
     assert [record.split for record in dataset.records] == ["train", "val"]
 
 
+def test_a_word_in_the_name_of_an_image_is_no_split(tmp_path):
+    for name in ("train_1.png", "test_2.png", "street.png"):
+        save(tmp_path, name, polygon("road", SQUARE))
+    assert {record.split for record in Supervisely().records(tmp_path)} == {None}
+
+
 def test_a_single_data_set_may_lie_in_the_folder_itself(tmp_path):
     save(tmp_path, "a.png", polygon("road", SQUARE), dataset="")
     assert [record.name for record in open_dataset(tmp_path).records] == ["img/a"]

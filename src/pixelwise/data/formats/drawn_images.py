@@ -94,6 +94,8 @@ class DrawnFormat(Format):
     label_modes: ClassVar[tuple[LabelMode, ...]] = ("multiclass", "multilabel")
     tool: ClassVar[str]
     """Name of the tool, for messages."""
+    is_one_per_image: ClassVar[bool] = False
+    """Whether a file is of one image, so that a word in its name is no split."""
     has_order: ClassVar[bool] = False
     """Whether later objects cover earlier ones in the tool; otherwise smaller cover larger ones."""
 
@@ -150,7 +152,8 @@ class DrawnFormat(Format):
 
     def _records_of(self, path: Path, folder: Path, finder: ImageFinder) -> list[Record]:
         parents = reversed(path.relative_to(folder).parts[:-1])
-        split = split_in_words(path.stem) or split_in_folders(parents)
+        split = None if self.is_one_per_image else split_in_words(path.stem)
+        split = split or split_in_folders(parents)
         try:
             images = self.read(path).images
         except DataError as error:

@@ -94,6 +94,7 @@ class Supervisely(DrawnFormat):
     name: ClassVar[str] = "supervisely"
     layout: ClassVar[str] = "meta.json + DATASET/img/NAME.jpg + DATASET/ann/NAME.jpg.json"
     tool: ClassVar[str] = "Supervisely"
+    is_one_per_image: ClassVar[bool] = True
     has_order: ClassVar[bool] = True
 
     def files(self, folder: Path) -> list[Path]:
