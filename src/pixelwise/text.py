@@ -68,13 +68,22 @@ def listed(names: Sequence[str], most: int) -> str:
 
 
 def label_words(
-    ignore: Sequence[int], unexpected: str | None, label_format: str | None
+    ignore: Sequence[int],
+    unexpected: str | None,
+    label_format: str | None,
+    class_property: str | None = None,
+    max_bad_annotations: float | None = None,
 ) -> tuple[str, ...]:
     """Return the command-line options that determine how labels are read."""
     words = [word for value in ignore for word in ("--ignore", str(value))]
-    for option, value in (("--unexpected", unexpected), ("--format", label_format)):
-        if value is not None:
-            words += [option, value]
+    for option, given in (
+        ("--unexpected", unexpected),
+        ("--format", label_format),
+        ("--class-property", class_property),
+        ("--max-bad-annotations", max_bad_annotations),
+    ):
+        if given is not None:
+            words += [option, str(given)]
     return tuple(words)
 
 

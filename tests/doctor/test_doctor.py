@@ -365,7 +365,8 @@ def test_every_kind_of_finding_has_a_test_and_an_advice():
     elsewhere = {
         "unknown-layout", "unreadable-labels", "listed-twice", "listed-file-missing",
         "label-refused", "mixed-mask-storage", "split-not-given", "self-intersecting-polygons",
-        "polygons-outside-image", "no-images-to-compare", "too-few-bands",
+        "polygons-outside-image", "no-images-to-compare", "too-few-bands", "bad-annotations",
+        "too-many-bad-annotations", "hidden-shapes",
     }  # fmt: skip
     assert set(DAMAGES) | elsewhere == set(CATALOG)
     for kind in CATALOG.values():

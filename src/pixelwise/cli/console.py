@@ -48,6 +48,24 @@ UnexpectedValues = Annotated[
         "(class) or ignore. [default: error]",
     ),
 ]
+ClassProperty = Annotated[
+    str | None,
+    typer.Option(
+        "--class-property",
+        help="The property of shapes that gives their class, such as landuse or "
+        "classification.name; none: all are one class. [default: it is found]",
+        metavar="NAME",
+    ),
+]
+MaxBadAnnotations = Annotated[
+    float | None,
+    typer.Option(
+        "--max-bad-annotations",
+        help="Share of the annotations that may be left out because they cannot be used, such as "
+        "boxes among polygons. [default: 0.05]",
+        metavar="SHARE",
+    ),
+]
 Imports = Annotated[
     list[str] | None,
     typer.Option(

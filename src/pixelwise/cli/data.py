@@ -11,10 +11,12 @@ import typer
 
 from pixelwise.cli.console import (
     AsJson,
+    ClassProperty,
     DataPath,
     FormatName,
     IgnoredValues,
     Imports,
+    MaxBadAnnotations,
     UnexpectedValues,
     import_first,
     note,
@@ -135,6 +137,8 @@ def convert(
     format: FormatName = None,  # noqa: A002  the option is called --format
     ignore: IgnoredValues = None,
     unexpected: UnexpectedValues = None,
+    class_property: ClassProperty = None,
+    max_bad_annotations: MaxBadAnnotations = None,
     imports: Imports = None,
 ) -> None:
     """Convert a data set to another format; pixels, classes and splits stay the same."""
@@ -145,7 +149,12 @@ def convert(
 
     formats.create(to)  # an unknown name is refused before anything is read
     dataset = open_dataset(
-        data, format=format, ignore=ignore or (), unexpected=unexpected_rule(unexpected)
+        data,
+        format=format,
+        ignore=ignore or (),
+        unexpected=unexpected_rule(unexpected),
+        class_property=class_property,
+        max_bad_annotations=max_bad_annotations,
     )
     for line in dataset.notes:
         note(line)
@@ -195,6 +204,8 @@ def split(
     format: FormatName = None,  # noqa: A002  the option is called --format
     ignore: IgnoredValues = None,
     unexpected: UnexpectedValues = None,
+    class_property: ClassProperty = None,
+    max_bad_annotations: MaxBadAnnotations = None,
     imports: Imports = None,
     as_json: AsJson = False,
 ) -> None:
@@ -206,7 +217,12 @@ def split(
 
     require_new(out, folds)
     dataset = open_dataset(
-        data, format=format, ignore=ignore or (), unexpected=unexpected_rule(unexpected)
+        data,
+        format=format,
+        ignore=ignore or (),
+        unexpected=unexpected_rule(unexpected),
+        class_property=class_property,
+        max_bad_annotations=max_bad_annotations,
     )
     with progress_bar("reading images") as on_progress:
         plan = plan_split(
@@ -248,6 +264,8 @@ def check(
     format: FormatName = None,  # noqa: A002  the option is called --format
     ignore: IgnoredValues = None,
     unexpected: UnexpectedValues = None,
+    class_property: ClassProperty = None,
+    max_bad_annotations: MaxBadAnnotations = None,
     imports: Imports = None,
     as_json: AsJson = False,
 ) -> None:
@@ -268,6 +286,8 @@ def check(
             format=format,
             ignore=ignore or (),
             unexpected=unexpected_rule(unexpected),
+            class_property=class_property,
+            max_bad_annotations=max_bad_annotations,
             split=split,
             on_progress=on_progress,
         )
@@ -309,6 +329,8 @@ def show(
     format: FormatName = None,  # noqa: A002  the option is called --format
     ignore: IgnoredValues = None,
     unexpected: UnexpectedValues = None,
+    class_property: ClassProperty = None,
+    max_bad_annotations: MaxBadAnnotations = None,
     imports: Imports = None,
 ) -> None:
     """Draw samples with their masks, next to augmented versions as used in training.
@@ -329,6 +351,8 @@ def show(
             format=format,
             ignore=ignore or (),
             unexpected=unexpected_rule(unexpected),
+            class_property=class_property,
+            max_bad_annotations=max_bad_annotations,
             recipe=recipe,
             overrides=overrides or (),
             listener=listener,

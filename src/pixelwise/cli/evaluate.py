@@ -9,11 +9,13 @@ import typer
 
 from pixelwise.cli.console import (
     AsJson,
+    ClassProperty,
     DataPath,
     DeviceName,
     FormatName,
     IgnoredValues,
     Imports,
+    MaxBadAnnotations,
     ModelPath,
     UnexpectedValues,
     figures_like,
@@ -41,6 +43,8 @@ def command(
     ] = None,
     ignore: IgnoredValues = None,
     unexpected: UnexpectedValues = None,
+    class_property: ClassProperty = None,
+    max_bad_annotations: MaxBadAnnotations = None,
     format: FormatName = None,  # noqa: A002  the option is called --format
     like: Annotated[
         str | None,
@@ -88,6 +92,8 @@ def command(
         split=split,
         ignore=ignore or (),
         unexpected=unexpected_rule(unexpected),
+        class_property=class_property,
+        max_bad_annotations=max_bad_annotations,
         format=format,
     )
     for line in dataset.notes:
@@ -104,7 +110,7 @@ def command(
         )
     if report is not None:
         # So that the commands shown on the page repeat this evaluation.
-        labels = label_words(ignore or (), unexpected, format)
+        labels = label_words(ignore or (), unexpected, format, class_property, max_bad_annotations)
         first = import_words(imports or (), predictor.card.defined_in)
         words = (str(model), data, "--split", chosen, *labels, *first)
         write_model_report(report, found, predictor, dataset, chosen, words)

@@ -11,11 +11,13 @@ import typer
 
 from pixelwise.cli.console import (
     AsJson,
+    ClassProperty,
     DataPath,
     DeviceName,
     FormatName,
     IgnoredValues,
     Imports,
+    MaxBadAnnotations,
     ModelPath,
     UnexpectedValues,
     import_first,
@@ -65,6 +67,8 @@ def command(
     ] = None,
     ignore: IgnoredValues = None,
     unexpected: UnexpectedValues = None,
+    class_property: ClassProperty = None,
+    max_bad_annotations: MaxBadAnnotations = None,
     format: FormatName = None,  # noqa: A002  the option is called --format
     device: DeviceName = "auto",
     imports: Imports = None,
@@ -100,6 +104,8 @@ def command(
         split="all",
         ignore=ignore or (),
         unexpected=unexpected_rule(unexpected),
+        class_property=class_property,
+        max_bad_annotations=max_bad_annotations,
         format=format,
     )
     for line in dataset.notes:

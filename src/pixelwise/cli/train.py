@@ -11,9 +11,11 @@ import typer
 from pixelwise.cli import COMMAND
 from pixelwise.cli.console import (
     AsJson,
+    ClassProperty,
     FormatName,
     IgnoredValues,
     Imports,
+    MaxBadAnnotations,
     UnexpectedValues,
     parse_bands,
     parse_size,
@@ -70,6 +72,8 @@ def command(
     ] = None,
     ignore: IgnoredValues = None,
     unexpected: UnexpectedValues = None,
+    class_property: ClassProperty = None,
+    max_bad_annotations: MaxBadAnnotations = None,
     bands: Annotated[
         str | None,
         typer.Option(help="Bands to train on, numbered from 1. [default: all]", metavar="4,3,2"),
@@ -140,6 +144,8 @@ def command(
             split=split,
             ignore=ignore or (),
             unexpected=unexpected_rule(unexpected),
+            class_property=class_property,
+            max_bad_annotations=max_bad_annotations,
             bands=parse_bands(bands) if bands else None,
             format=format,
             recipe=recipe,

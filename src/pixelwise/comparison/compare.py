@@ -45,7 +45,10 @@ from pixelwise.training.run_folder import METRICS_NAME, read_history, recipe_in
 PAGE_NAME = "comparison.html"
 RESULT_NAME = "comparison.json"
 
-OPENED = {"path", "format", "ignore", "label_mode", "unexpected", "split", "split_seed"}
+OPENED = {
+    "path", "format", "ignore", "label_mode", "unexpected", "class_property",
+    "max_bad_annotations", "split", "split_seed",
+}  # fmt: skip
 """Entries of a recipe's data that determine the images and masks; the same for all models."""
 
 NUM_TIMED = 8

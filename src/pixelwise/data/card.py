@@ -18,7 +18,7 @@ from pixelwise.classes import (
     Unexpected,
     numbered_names,
 )
-from pixelwise.config import AugmentationRecipe, Bands
+from pixelwise.config import AugmentationRecipe, Bands, Share
 from pixelwise.data.split_assignment import SplitName
 from pixelwise.errors import ConfigError
 from pixelwise.label_modes import mode_of
@@ -55,6 +55,8 @@ class DatasetCard(BaseModel):
         ignore_colors: Colors of ignored pixels, for color masks.
         label_mode: ``multiclass`` or ``multilabel``, for formats that can be read in both modes.
         unexpected: What to do with values that are neither a class nor ignored.
+        class_property: The property that gives the class of a shape.
+        max_bad_annotations: Largest share of annotations that cannot be used and are left out.
         split: Shares, for a folder without splits.
         splits: The names of the images in train, val and test, which take precedence over the
             folder; written by ``pixelwise data split``, so that a split never changes.
@@ -72,6 +74,8 @@ class DatasetCard(BaseModel):
     ignore_colors: list[Color] | None = None
     label_mode: LabelMode | None = None
     unexpected: Unexpected | None = None
+    class_property: str | None = None
+    max_bad_annotations: Share | None = None
     split: str | None = None
     augmentation: AugmentationRecipe | None = None
     bands: Bands | None = None

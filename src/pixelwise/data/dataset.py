@@ -12,13 +12,14 @@ from tempfile import TemporaryDirectory
 
 from pixelwise.classes import ClassMap, LabelMode, Unexpected
 from pixelwise.config import DEFAULT_SPLIT, AugmentationRecipe, DataRecipe
+from pixelwise.data.bad_annotations import require_few
 from pixelwise.data.cache.cache_keys import content_of
 from pixelwise.data.cache.disk import DiskCache, open_cache
 from pixelwise.data.card import DatasetCard, find_card
 from pixelwise.data.digits import write_digits
 from pixelwise.data.formats import Format, detect_format
 from pixelwise.data.problems import is_collecting, raise_together, report_problem
-from pixelwise.data.sample import Record, Sample
+from pixelwise.data.sample import Record, Sample, spread
 from pixelwise.data.split import Split
 from pixelwise.data.split_assignment import (
     SPLITS,
@@ -35,6 +36,10 @@ from pixelwise.text import amount, listed, several
 
 BUILT_IN = Path("digits")
 """The data set that needs no files: it is generated locally."""
+
+MAX_COUNTED = 2000
+"""Annotations of at most this many images are counted when a data set is opened; a data check
+counts all."""
 
 NAMELESS = "named after the stored values; pixelwise data check --write drafts a card to name them"
 """Note on classes without names."""
@@ -60,6 +65,7 @@ class Dataset:
         augmentation: The augmentation that its card allows.
         bands: The bands that its card selects, counted from 1; :meth:`load` returns all bands.
         cache: The cache on disk for decoded samples; ``None`` decodes every time.
+        max_bad_annotations: The share of annotations that may be left out, if it was given.
     """
 
     path: Path
@@ -73,6 +79,7 @@ class Dataset:
     augmentation: AugmentationRecipe = field(repr=False)
     bands: tuple[int, ...] | None = None
     cache: DiskCache | None = field(default=None, repr=False, compare=False)
+    max_bad_annotations: float | None = field(default=None, repr=False)
 
     @property
     def label_mode(self) -> LabelMode:
@@ -134,7 +141,7 @@ class Dataset:
         """
         # A data check must decode the files, as cached samples had no problems.
         if self.cache is None or is_collecting():
-            return self.format.load(record, self.class_map)
+            return self.format.sample(record, self.class_map)
         return self.cache.load(record, self.format, self.class_map)
 
     @property
@@ -172,8 +179,10 @@ def open_dataset(
     ignore: Sequence[int] = (),
     label_mode: LabelMode | None = None,
     unexpected: Unexpected | None = None,
+    class_property: str | None = None,
     split: str | None = None,
     split_seed: int = 0,
+    max_bad_annotations: float | None = None,
     class_map: ClassMap | None = None,
     cache: bool = True,
 ) -> Dataset:
@@ -187,9 +196,13 @@ def open_dataset(
         label_mode: For formats that can be read as multiclass and as multilabel masks.
         unexpected: What to do with values that are neither a class nor ignored; ``None`` uses the
             card's choice, else such values are an error.
+        class_property: The property that gives the class of a shape, for formats whose shapes have
+            properties; ``none`` makes all one class, ``None`` uses that of the card or finds it.
         split: ``TRAIN/VAL/TEST`` or ``TRAIN/TEST`` shares for a folder without splits; ``None``
             uses those of the card, else 70/15/15.
         split_seed: Seed of that split.
+        max_bad_annotations: Largest share of annotations that cannot be used and are left out, 0
+            to below 1; ``None`` uses that of the card, else 0.05.
         class_map: The classes, which take precedence over the card; ``None`` if unknown.
         cache: Cache samples that are slow to decode on disk, see ``PIXELWISE_CACHE``.
 
@@ -212,10 +225,16 @@ def open_dataset(
             format or card.format,
             label_mode=label_mode or card.label_mode,
             unexpected=unexpected or card.unexpected,
+            class_property=class_property or card.class_property,
         )
         with raise_together():
             records = found.records(folder)
             _require_different_names(folder, records)
+            given_share = (
+                card.max_bad_annotations if max_bad_annotations is None else max_bad_annotations
+            )
+            count = found.annotations(spread(records, MAX_COUNTED))
+            require_few(count, folder, given_share)
     except OSError as error:
         raise DataError(
             f"{folder} must be readable. Got: {error.strerror} ({error.filename}). "
@@ -248,6 +267,8 @@ def open_dataset(
         f"{amount(class_map.num_classes, f'{found.label_mode} class')}: "
         + listed(class_map.names, 12)
         + (f"; {NAMELESS}" if class_map.is_unnamed else ""),
+        *found.remarks(records),
+        *([count.note()] if count.bad else []),
         *split_notes,
         *_unused_shares(split if has_own else None, origin),
     ]
@@ -268,6 +289,7 @@ def open_dataset(
         _augmentation(card, found),
         card.bands,
         kept,
+        given_share,
     )
 
 
@@ -302,8 +324,10 @@ def open_as_in(recipe: DataRecipe, *, cache: bool = True) -> Dataset:
         ignore=recipe.ignore,
         label_mode=recipe.label_mode,
         unexpected=recipe.unexpected,
+        class_property=recipe.class_property,
         split=recipe.split,
         split_seed=recipe.split_seed,
+        max_bad_annotations=recipe.max_bad_annotations,
         cache=cache,
     )
 

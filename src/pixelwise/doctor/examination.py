@@ -30,6 +30,13 @@ from pixelwise.doctor.mask_checks import (
     small_regions,
 )
 from pixelwise.doctor.polygon_checks import look_at_polygons
+from pixelwise.doctor.shape_checks import (
+    ShapeCounts,
+    bad_annotations,
+    count_shapes,
+    hidden_classes,
+    look_at_shapes,
+)
 from pixelwise.doctor.split_checks import look_across_splits
 from pixelwise.doctor.unexpected_values import FEW, find_unexpected
 from pixelwise.doctor.value_checks import look_at_values, mixed_storage
@@ -98,6 +105,7 @@ class _Look:
     observations: list[Observation]
     image: ImageFacts | None
     mask: MaskFacts | None
+    shapes: ShapeCounts
     is_usable: bool
 
 
@@ -108,8 +116,10 @@ def check_data(
     ignore: Sequence[int] = (),
     label_mode: LabelMode | None = None,
     unexpected: Unexpected | None = None,
+    class_property: str | None = None,
     split: str | None = None,
     split_seed: int = 0,
+    max_bad_annotations: float | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Examination:
     """Read every image and mask of a folder and report their problems.
@@ -123,8 +133,10 @@ def check_data(
         ignore: Stored values that are ignored.
         label_mode: For formats that can be read in both modes.
         unexpected: What to do with values that are neither a class nor ignored.
+        class_property: The property that gives the class of a shape.
         split: Shares, for a folder without splits.
         split_seed: Seed of that split.
+        max_bad_annotations: Largest share of annotations that may be left out.
         on_progress: Called with the number of checked images and the total number.
 
     Raises:
@@ -133,7 +145,8 @@ def check_data(
     """
     options: dict[str, Any] = {
         "format": format, "ignore": ignore, "label_mode": label_mode, "unexpected": unexpected,
-        "split": split, "split_seed": split_seed,
+        "class_property": class_property, "split": split, "split_seed": split_seed,
+        "max_bad_annotations": max_bad_annotations,
     }  # fmt: skip
     path = as_path(path, "data")
     with collect_problems() as log:
@@ -143,6 +156,7 @@ def check_data(
     if dataset is None:
         found = by_harm([*complaints, *tally.findings()])
         return Examination(path, found, None, False, {}, (), {}, ())
+    tally.add(bad_annotations(dataset))
     looks = MemoryCache(
         lambda index: _look(dataset, dataset.records[index]),
         len(dataset.records),
@@ -246,6 +260,7 @@ def _look(dataset: Dataset, record: Record) -> _Look:
     """Decode one record and collect its observations."""
     found = alpha_in_mask(record)
     sample, image = None, None
+    shapes: ShapeCounts = {}
     is_usable = False
     if dataset.class_map is _NO_CLASSES:
         image = _image_of(record, found)
@@ -257,6 +272,8 @@ def _look(dataset: Dataset, record: Record) -> _Look:
         # Shapes on a map continue beyond the edge of its tiles and are cut there on purpose.
         is_map = dataset.format.is_seen_from_above
         found += look_at_polygons(record, log.polygons, may_leave=is_map)
+        found += look_at_shapes(record, log.shapes)
+        shapes = count_shapes(log.shapes)
     image_facts = mask_facts = None
     if image is not None:
         image_facts, seen = look_at_image(record.image, image)
@@ -264,7 +281,7 @@ def _look(dataset: Dataset, record: Record) -> _Look:
     if sample is not None:
         mask_facts, seen = look_at_mask(record, sample, dataset.class_map)
         found += seen
-    return _Look(record, found, image_facts, mask_facts, is_usable)
+    return _Look(record, found, image_facts, mask_facts, shapes, is_usable)
 
 
 def _load(
@@ -342,13 +359,15 @@ def _conclude(
         *(look_at_classes(rows, num_images, dataset.label_mode) if masks else []),
         *look_at_values(dataset, masks, rows, is_explained=is_explained),
     ]
-    small = small_regions(rows)
+    # These two list the classes as a whole before the single files.
+    by_class = {
+        "regions-below-stride": small_regions(rows),
+        "hidden-shapes": hidden_classes([look.shapes for look in looks]),
+    }
     for finding in tally.findings():
-        if finding.kind != "regions-below-stride":
-            found.append(finding)
-        elif small:
-            details = (*small, *finding.details)
-            found.append(dataclasses.replace(finding, details=details))
+        lines = by_class.get(finding.kind, [])
+        if lines or finding.kind != "regions-below-stride":
+            found.append(dataclasses.replace(finding, details=(*lines, *finding.details)))
     has_classes = dataset.class_map is not _NO_CLASSES
     return Examination(
         path,

@@ -144,6 +144,11 @@ CATALOG: Mapping[str, Kind] = {
         "Images whose labels cannot be used",
         "See the message for each file",
     ),
+    "too-many-bad-annotations": Kind(
+        "refused",
+        "More annotations that cannot be used than are accepted",
+        "Export the labels again as segmentation, or accept the share with `max_bad_annotations`",
+    ),
     "mixed-depths": Kind(
         "refused",
         "Images of several bit depths",
@@ -207,6 +212,17 @@ CATALOG: Mapping[str, Kind] = {
         "harmful",
         "Masks with a value far from the others, which creates classes in between",
         "Name the classes in a dataset.yaml, or fix the value",
+    ),
+    "bad-annotations": Kind(
+        "harmful",
+        "Annotations that cannot be used and are left out",
+        "Fix them in the labeling tool: their objects are background until then",
+    ),
+    "hidden-shapes": Kind(
+        "harmful",
+        "Shapes that other shapes cover by more than half",
+        "If both classes hold there, read the labels as multilabel ('label_mode: multilabel' in "
+        "dataset.yaml); otherwise fix the order or the outlines in the labeling tool",
     ),
     "all-ignored": Kind(
         "harmful",

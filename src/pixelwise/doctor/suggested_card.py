@@ -57,6 +57,8 @@ def write_card(examination: Examination, target: Path) -> None:
         format=dataset.format.name,
         label_mode=dataset.label_mode,
         unexpected=unexpected,
+        class_property=dataset.format.class_property,
+        max_bad_annotations=dataset.max_bad_annotations,
         split=dataset.drawn_split,
     )
     content = card.model_dump(mode="json", exclude_none=True)

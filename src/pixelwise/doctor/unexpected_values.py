@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ from scipy.ndimage import binary_dilation
 
 from pixelwise.classes import Unexpected
 from pixelwise.data.dataset import Dataset
-from pixelwise.data.formats import formats
 from pixelwise.data.sample import Record, Sample
 from pixelwise.doctor.findings import Observation, shrink_marks
 from pixelwise.errors import DataError, PixelwiseError
@@ -56,8 +56,8 @@ def find_unexpected(dataset: Dataset, record: Record) -> tuple[Sample, Observati
 
 
 def _load_with(dataset: Dataset, record: Record, rule: Unexpected) -> Sample:
-    own = dataset.format
-    changed = formats.create(own.name, label_mode=own.label_mode, unexpected=rule)
+    changed = copy.copy(dataset.format)
+    changed.unexpected = rule
     return changed.load(record, dataset.class_map)
 
 

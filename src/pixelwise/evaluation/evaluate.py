@@ -103,6 +103,8 @@ def open_for_model(
     split: str | None = None,
     ignore: Sequence[int] = (),
     unexpected: Unexpected | None = None,
+    class_property: str | None = None,
+    max_bad_annotations: float | None = None,
     format: str | None = None,  # noqa: A002  the word that the command line and the card use
 ) -> tuple[Dataset, str]:
     """Open a data set for the evaluation of a model, and choose the split.
@@ -117,6 +119,8 @@ def open_for_model(
             any, otherwise the validation images; for a folder of new images, all of them.
         ignore: Additional stored mask values that are ignored.
         unexpected: What to do with stored values that are neither a class nor ignored.
+        class_property: The property that gives the class of a shape, if it is not found.
+        max_bad_annotations: Largest share of annotations that cannot be used and are left out.
         format: The label format, if it is not detected.
 
     Returns:
@@ -133,6 +137,8 @@ def open_for_model(
         format=format,
         ignore=ignore,
         unexpected=unexpected,
+        class_property=class_property,
+        max_bad_annotations=max_bad_annotations,
         split_seed=trained.split_seed,
     )
     dataset = open_as()

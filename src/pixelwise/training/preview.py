@@ -66,6 +66,8 @@ def show_data(
     format: str | None = None,  # noqa: A002  the word that the command line and the card use
     ignore: Sequence[int] = (),
     unexpected: Unexpected | None = None,
+    class_property: str | None = None,
+    max_bad_annotations: float | None = None,
     recipe: Path | str | Recipe | Mapping[str, Any] | None = None,
     overrides: Sequence[str] = (),
     augmentation: OwnTransform | None = None,
@@ -82,6 +84,8 @@ def show_data(
         format: The label format, if it is not detected.
         ignore: Additional stored mask values that are ignored.
         unexpected: What to do with stored values that are neither a class nor ignored.
+        class_property: The property that gives the class of a shape, if it is not found.
+        max_bad_annotations: Largest share of annotations that cannot be used and are left out.
         recipe: A YAML file, a recipe or its content to start from; open entries are chosen as in
             training.
         overrides: ``section.key=value``, as ``--set`` on the command line.
@@ -107,6 +111,10 @@ def show_data(
         unexpected=unexpected or chosen.data.unexpected,
         split=chosen.data.split,
         split_seed=chosen.data.split_seed,
+        class_property=class_property or chosen.data.class_property,
+        max_bad_annotations=(
+            chosen.data.max_bad_annotations if max_bad_annotations is None else max_bad_annotations
+        ),
     )
     path = Path(out or f"samples-{dataset.path.resolve().name}.png")
     require_file(path)

@@ -71,7 +71,13 @@ def write_run_report(
         command=("pixelwise", "train", "--recipe", str(folder / RECIPE_NAME)),
         review_command=(
             *("pixelwise", "review", str(folder), str(data.path)),
-            *label_words(data.ignore, data.unexpected, data.format),
+            *label_words(
+                data.ignore,
+                data.unexpected,
+                data.format,
+                data.class_property,
+                data.max_bad_annotations,
+            ),
             *import_words(recipe.imports, card.defined_in),
         ),
     )

@@ -60,6 +60,8 @@ def train(
     split: str | None = None,
     ignore: Sequence[int] = (),
     unexpected: Unexpected | None = None,
+    class_property: str | None = None,
+    max_bad_annotations: float | None = None,
     bands: Sequence[int] | None = None,
     format: str | None = None,  # noqa: A002  the word that the command line and the card use
     recipe: Path | str | Recipe | Mapping[str, Any] | None = None,
@@ -102,6 +104,8 @@ def train(
         ignore: Additional stored mask values that are ignored.
         unexpected: What to do with stored values that are neither a class nor ignored; the default
             is that of the card, else ``error``.
+        class_property: The property that gives the class of a shape, if it is not found.
+        max_bad_annotations: Largest share of annotations that cannot be used and are left out.
         bands: Bands of the images to train on, counted from 1, such as ``(4, 3, 2)``.
         format: The label format, if it is not detected.
         recipe: A YAML file, a recipe or its content as a mapping to start from; the arguments here
@@ -148,6 +152,8 @@ def train(
         "data.format": format,
         "data.ignore": several(ignore) or None,
         "data.unexpected": unexpected,
+        "data.class_property": class_property,
+        "data.max_bad_annotations": max_bad_annotations,
         "data.bands": None if bands is None else several(bands),
         "model.name": name,
         "model.start_from": None if start_from is None else str(as_path(start_from, "start_from")),

@@ -78,6 +78,8 @@ def _card(dataset: Dataset, source: DatasetCard, out: Path) -> DatasetCard:
         format=dataset.format.name,
         label_mode=dataset.label_mode,
         unexpected=None if unexpected == "error" else unexpected,
+        class_property=dataset.format.class_property,
+        max_bad_annotations=dataset.max_bad_annotations,
         split=None,
     )
     return source.model_copy(update={key: getattr(said, key) for key in said.model_fields_set})
