@@ -295,7 +295,7 @@ def _count_annotations(
     count = found.annotations(spread(records, MAX_COUNTED))
     error = too_many(count, folder, most)
     if error is not None:
-        report_problem("too-many-bad-annotations", error, folder)
+        report_problem("too-many-bad-annotations", error, count.bad[0].file)
     return count
 
 
