@@ -93,15 +93,17 @@ def require_few(count: AnnotationCount, folder: Path, most: float | None) -> Non
         return
     # Rounded up, so that the value that the message proposes is accepted.
     enough = math.ceil(count.share * 100) / 100
-    allow = f", or leave them out with `max_bad_annotations={enough:g}`" if enough < 1 else ""
+    fix = "fix these annotations"
+    if enough < 1:
+        fix = f"{fix}, or leave them out with `max_bad_annotations={enough:g}`"
     files = list(dict.fromkeys(bad.file for bad in count.bad))
     more = f" and {len(files) - 1:,} more" if len(files) > 1 else ""
     error = FormatError(
         f"{folder} must have at most {100 * most:.3g} % of annotations that cannot be used. Got "
         f"{len(count.bad):,} of {count.total:,} in {files[0].name}{more}: {_by_kind(count.bad)}. "
-        f"Export the labels again as segmentation, or fix these annotations{allow}"
+        f"Export the labels again as segmentation, or {fix}"
     )
-    report_problem("too-many-bad-annotations", error, folder)
+    report_problem("too-many-bad-annotations", error, files[0])
 
 
 def _by_kind(bad: Sequence[BadAnnotation]) -> str:
