@@ -70,7 +70,7 @@ class Result:
 
 
 def main() -> None:
-    """Open every set and print the table and the rates."""
+    """Open every set and print the table and the shares."""
     parser = argparse.ArgumentParser(description="See the module.")
     parser.add_argument("folder", type=Path, nargs="?", default=DATA / "wild")
     parser.add_argument("--top", action="store_true", help="open the top of each set")
@@ -90,14 +90,14 @@ def main() -> None:
         ["set", "outcome", "reason"],
         [[one.name, one.outcome, " ".join(one.reason.split())[:110]] for one in results],
     )
-    for line in rates(results):
+    for line in summary(results):
         sys.stdout.write(line + "\n")
     if arguments.json:
         content = [{**vars(one), "message": None} for one in results]
         arguments.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def rates(results: list[Result]) -> list[str]:
+def summary(results: list[Result]) -> list[str]:
     """Return the shares in words; traps are counted apart."""
     sets = [one for one in results if not one.is_trap]
     counts = Counter(one.outcome for one in sets)
@@ -179,22 +179,22 @@ def _pixels(dataset: Dataset, record: Any, expected: dict[str, Any]) -> str:
         # Of smoothed masks, only the frequent values can be compared.
         frequent = np.bincount(classes.ravel()) > TOLERATED * ids.size
         keep = frequent[classes.ravel()]
-        truth = classes.ravel()[keep]
-        return _one_to_one(ids.ravel()[keep], truth) if len(values) > 1 else ""
+        labels = classes.ravel()[keep]
+        return _one_to_one(ids.ravel()[keep], labels) if len(values) > 1 else ""
     pixels = stored.reshape(-1, 3).astype(np.int64)
     if codes.max() < 32 and stored.max() > 32:  # ids of a palette, which is shown in colors
         pixels = np.repeat(np.asarray(Image.open(record.masks[0])).reshape(-1, 1), 3, 1)
     distance = np.stack([((pixels - code) ** 2).sum(1) for code in codes])
-    truth = distance.argmin(0)
-    return _one_to_one(ids.ravel(), truth) or _names(dataset, ids.ravel(), truth, expected)
+    labels = distance.argmin(0)
+    return _one_to_one(ids.ravel(), labels) or _names(dataset, ids.ravel(), labels, expected)
 
 
 def _names(
-    dataset: Dataset, ids: npt.NDArray[Any], truth: npt.NDArray[Any], expected: dict[str, Any]
+    dataset: Dataset, ids: npt.NDArray[Any], labels: npt.NDArray[Any], expected: dict[str, Any]
 ) -> str:
     """Return the first class that has the name of another one; empty if none has."""
     for index, entry in enumerate(expected["classes"]):
-        found = Counter(ids[truth == index].tolist()).most_common(1)
+        found = Counter(ids[labels == index].tolist()).most_common(1)
         if not found or found[0][0] == 255:
             continue
         name = dataset.class_map.names[found[0][0]]
@@ -203,9 +203,9 @@ def _names(
     return ""
 
 
-def _one_to_one(ids: npt.NDArray[Any], truth: npt.NDArray[Any]) -> str:
+def _one_to_one(ids: npt.NDArray[Any], labels: npt.NDArray[Any]) -> str:
     """Return why class ids are not the expected classes under other numbers."""
-    pairs, counts = np.unique(np.stack([ids, truth]), axis=1, return_counts=True)
+    pairs, counts = np.unique(np.stack([ids, labels]), axis=1, return_counts=True)
     keep = counts > TOLERATED * len(ids)
     for side, what in ((0, "ids share a class"), (1, "classes share an id")):
         if len(set(pairs[side][keep].tolist())) < keep.sum():

@@ -13,7 +13,7 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
-from pixelwise.errors import PixelwiseError, PixelwiseWarning
+from pixelwise.errors import LayoutError, PixelwiseError, PixelwiseWarning
 
 VERBS = {
     "data": "Make, check, show, split and convert data sets.",
@@ -100,8 +100,10 @@ def main() -> None:
             raise
         from pixelwise.cli.wording import in_options
 
-        line = " ".join(in_options(str(error)).split())
-        sys.stderr.write(f"error: {line}\n")
+        # A file name may contain a line break; only a question has lines on purpose.
+        lines = str(error).split("\n") if isinstance(error, LayoutError) else [str(error)]
+        text = "\n".join(" ".join(in_options(line).split()) for line in lines)
+        sys.stderr.write(f"error: {text}\n")
         sys.exit(1)
     except (KeyboardInterrupt, Interrupted) as error:
         sys.stderr.write(f"{str(error) or 'interrupted'}\n")

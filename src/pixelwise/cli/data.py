@@ -14,16 +14,22 @@ from pixelwise.cli.console import (
     DataPath,
     FormatName,
     IgnoredValues,
+    ImagesTemplate,
     Imports,
+    MasksTemplate,
+    ResizedMasks,
     UnexpectedValues,
+    UnlabeledImages,
     import_first,
     note,
     plain_console,
     print_json,
     print_split,
     progress_bar,
+    resampling,
     say,
     unexpected_rule,
+    unlabeled_rule,
 )
 
 app = typer.Typer(help="Create and inspect data sets.", no_args_is_help=True)
@@ -134,6 +140,10 @@ def convert(
     format: FormatName = None,  # noqa: A002  the option is called --format
     ignore: IgnoredValues = None,
     unexpected: UnexpectedValues = None,
+    images: ImagesTemplate = None,
+    masks: MasksTemplate = None,
+    unlabeled: UnlabeledImages = None,
+    resize_masks: ResizedMasks = None,
     imports: Imports = None,
 ) -> None:
     """Convert a data set to another format; pixels, classes and splits stay the same."""
@@ -142,7 +152,14 @@ def convert(
     from pixelwise.data.dataset import open_dataset
 
     dataset = open_dataset(
-        data, format=format, ignore=ignore or (), unexpected=unexpected_rule(unexpected)
+        data,
+        format=format,
+        ignore=ignore or (),
+        unexpected=unexpected_rule(unexpected),
+        images=images,
+        masks=masks,
+        unlabeled=unlabeled_rule(unlabeled),
+        resize_masks=resampling(resize_masks),
     )
     for line in dataset.notes:
         note(line)
@@ -192,6 +209,10 @@ def split(
     format: FormatName = None,  # noqa: A002  the option is called --format
     ignore: IgnoredValues = None,
     unexpected: UnexpectedValues = None,
+    images: ImagesTemplate = None,
+    masks: MasksTemplate = None,
+    unlabeled: UnlabeledImages = None,
+    resize_masks: ResizedMasks = None,
     imports: Imports = None,
     as_json: AsJson = False,
 ) -> None:
@@ -202,7 +223,14 @@ def split(
     from pixelwise.data.splits.split_cards import require_new, write_cards
 
     dataset = open_dataset(
-        data, format=format, ignore=ignore or (), unexpected=unexpected_rule(unexpected)
+        data,
+        format=format,
+        ignore=ignore or (),
+        unexpected=unexpected_rule(unexpected),
+        images=images,
+        masks=masks,
+        unlabeled=unlabeled_rule(unlabeled),
+        resize_masks=resampling(resize_masks),
     )
     require_new(out, folds)
     with progress_bar("reading images") as on_progress:
@@ -245,6 +273,10 @@ def check(
     format: FormatName = None,  # noqa: A002  the option is called --format
     ignore: IgnoredValues = None,
     unexpected: UnexpectedValues = None,
+    images: ImagesTemplate = None,
+    masks: MasksTemplate = None,
+    unlabeled: UnlabeledImages = None,
+    resize_masks: ResizedMasks = None,
     imports: Imports = None,
     as_json: AsJson = False,
 ) -> None:
@@ -259,6 +291,10 @@ def check(
             format=format,
             ignore=ignore or (),
             unexpected=unexpected_rule(unexpected),
+            images=images,
+            masks=masks,
+            unlabeled=unlabeled_rule(unlabeled),
+            resize_masks=resampling(resize_masks),
             split=split,
             on_progress=on_progress,
         )
@@ -302,6 +338,10 @@ def show(
     format: FormatName = None,  # noqa: A002  the option is called --format
     ignore: IgnoredValues = None,
     unexpected: UnexpectedValues = None,
+    images: ImagesTemplate = None,
+    masks: MasksTemplate = None,
+    unlabeled: UnlabeledImages = None,
+    resize_masks: ResizedMasks = None,
     imports: Imports = None,
 ) -> None:
     """Draw samples with their masks, next to augmented versions as used in training.
@@ -322,6 +362,10 @@ def show(
             format=format,
             ignore=ignore or (),
             unexpected=unexpected_rule(unexpected),
+            images=images,
+            masks=masks,
+            unlabeled=unlabeled_rule(unlabeled),
+            resize_masks=resampling(resize_masks),
             recipe=recipe,
             overrides=overrides or (),
             listener=listener,

@@ -14,8 +14,10 @@ from pixelwise.classes import (
     ClassMap,
     Color,
     LabelMode,
+    Resampling,
     StoredValue,
     Unexpected,
+    Unlabeled,
     numbered_names,
 )
 from pixelwise.config import AugmentationRecipe, Bands
@@ -55,6 +57,11 @@ class DatasetCard(BaseModel):
         ignore_colors: Colors of ignored pixels, for color masks.
         label_mode: ``multiclass`` or ``multilabel``, for formats that can be read in both modes.
         unexpected: What to do with values that are neither a class nor ignored.
+        images: Template of the images, such as ``images/{name}.*``, for formats with one mask file
+            per image.
+        masks: Template of their masks, such as ``masks/{name}_mask.png``.
+        unlabeled: What becomes of images without a mask: ``error``, ``skip`` or ``background``.
+        resize_masks: ``nearest`` resizes masks of another size than their images.
         split: Shares, for a folder without splits.
         splits: The names of the images in train, val and test, which take precedence over the
             folder; written by ``pixelwise data split``, so that a split never changes.
@@ -72,6 +79,10 @@ class DatasetCard(BaseModel):
     ignore_colors: list[Color] | None = None
     label_mode: LabelMode | None = None
     unexpected: Unexpected | None = None
+    images: str | None = None
+    masks: str | None = None
+    unlabeled: Unlabeled | None = None
+    resize_masks: Resampling | None = None
     split: str | None = None
     augmentation: AugmentationRecipe | None = None
     bands: Bands | None = None

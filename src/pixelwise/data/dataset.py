@@ -8,18 +8,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pixelwise.classes import ClassMap, LabelMode, Unexpected
+from pixelwise.classes import ClassMap, LabelMode, Resampling, Unexpected, Unlabeled
 from pixelwise.config import DEFAULT_SPLIT, AugmentationRecipe, DataRecipe
 from pixelwise.data.cache.cache_keys import content_of
 from pixelwise.data.cache.disk import DiskCache, open_cache
 from pixelwise.data.card import DatasetCard, find_card
 from pixelwise.data.digits import write_digits
 from pixelwise.data.formats import Format, detect_format
+from pixelwise.data.masks.smoothed import count_stored, smoothed_classes
 from pixelwise.data.problems import is_collecting, raise_together, report_problem
 from pixelwise.data.sample import Record, Sample
 from pixelwise.data.split import Split
 from pixelwise.data.split_assignment import SPLITS, assign_splits, named_splits
-from pixelwise.errors import ConfigError, DataError, FormatError
+from pixelwise.errors import ConfigError, DataError, FormatError, MaskError
 from pixelwise.label_modes import mode_of
 from pixelwise.schemas import validated
 from pixelwise.text import listed
@@ -164,6 +165,10 @@ def open_dataset(
     ignore: Sequence[int] = (),
     label_mode: LabelMode | None = None,
     unexpected: Unexpected | None = None,
+    images: str | None = None,
+    masks: str | None = None,
+    unlabeled: Unlabeled | None = None,
+    resize_masks: Resampling | None = None,
     split: str | None = None,
     split_seed: int = 0,
     class_map: ClassMap | None = None,
@@ -179,6 +184,14 @@ def open_dataset(
         label_mode: For formats that can be read as multiclass and as multilabel masks.
         unexpected: What to do with values that are neither a class nor ignored; ``None`` uses the
             card's choice, else such values are an error.
+        images: Template of the images, such as ``images/{name}.*``, for a folder with one mask file
+            per image; given together with ``masks``. ``None`` uses that of the card, else it is
+            looked for.
+        masks: Template of their masks, such as ``masks/{name}_mask.png``.
+        unlabeled: What becomes of images without a mask: ``error``, ``skip`` leaves them out, and
+            ``background`` takes all their pixels for the first class.
+        resize_masks: ``nearest`` resizes masks of another size than their images; ``None`` refuses
+            them.
         split: ``TRAIN/VAL/TEST`` or ``TRAIN/TEST`` shares for a folder without splits; ``None``
             uses those of the card, else 70/15/15.
         split_seed: Seed of that split.
@@ -203,6 +216,10 @@ def open_dataset(
             format or card.format,
             label_mode=label_mode or card.label_mode,
             unexpected=unexpected or card.unexpected,
+            images=images or card.images,
+            masks=masks or card.masks,
+            unlabeled=unlabeled or card.unlabeled,
+            resize_masks=resize_masks or card.resize_masks,
         )
         with raise_together():
             records = found.records(folder)
@@ -222,8 +239,10 @@ def open_dataset(
             f"ignore must be left out for {found.label_mode} masks ({found.name}), which have no "
             f"ignore value. Got {list(ignored_values)} for {folder}"
         )
+    smoothed_notes: list[str] = []
     if class_map is None:
-        class_map = found.class_map(folder, records, ignored_values)
+        rule = unexpected or card.unexpected
+        class_map, smoothed_notes = _classes_found(found, folder, records, ignored_values, rule)
     if ignored_values:
         class_map = with_ignored(class_map, ignored_values)
     shares = split or card.split or DEFAULT_SPLIT
@@ -237,6 +256,7 @@ def open_dataset(
         f"{len(assigned)} images, {class_map.num_classes} {found.label_mode} classes: "
         + listed(class_map.names, 12)
         + (f"; {NAMELESS}" if class_map.is_unnamed else ""),
+        *smoothed_notes,
         *split_notes,
     ]
     if class_map.values != tuple(range(class_map.num_classes)):
@@ -257,6 +277,36 @@ def open_dataset(
         card.bands,
         kept,
     )
+
+
+def _classes_found(
+    found: Format,
+    folder: Path,
+    records: Sequence[Record],
+    ignored_values: tuple[int, ...],
+    rule: Unexpected | None,
+) -> tuple[ClassMap, list[str]]:
+    """Return the classes of a folder without a card, and notes on smoothed masks.
+
+    Masks whose values are no classes but have clear modes get these as classes, and without a
+    ``rule`` for other values, ``found`` is set to take the nearest class.
+
+    Raises:
+        MaskError: It is not clear what the classes are, or other values are an error by ``rule``.
+    """
+    # Images without a mask, which are background, say nothing about the classes.
+    records = [record for record in records if record.masks] or records
+    try:
+        return found.class_map(folder, records, ignored_values), []
+    except MaskError:
+        smoothed = None
+        if found.takes_templates and rule != "error" and not ignored_values:
+            in_color = found.stores_colors
+            smoothed = smoothed_classes(count_stored(records, in_color=in_color), in_color=in_color)
+        if smoothed is None:
+            raise
+        found.unexpected = rule or "nearest"
+        return smoothed.class_map, [smoothed.in_words(found.unexpected)]
 
 
 def _augmentation(card: DatasetCard, found: Format) -> AugmentationRecipe:
@@ -281,6 +331,10 @@ def open_as_in(recipe: DataRecipe) -> Dataset:
         ignore=recipe.ignore,
         label_mode=recipe.label_mode,
         unexpected=recipe.unexpected,
+        images=recipe.images,
+        masks=recipe.masks,
+        unlabeled=recipe.unlabeled,
+        resize_masks=recipe.resize_masks,
         split=recipe.split,
         split_seed=recipe.split_seed,
     )

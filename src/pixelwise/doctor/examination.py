@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pixelwise.classes import ClassMap, LabelMode, Unexpected
+from pixelwise.classes import ClassMap, LabelMode, Resampling, Unexpected, Unlabeled
 from pixelwise.data.cache.memory_cache import MemoryCache
 from pixelwise.data.card import find_card
 from pixelwise.data.dataset import Dataset, open_dataset
@@ -106,6 +106,10 @@ def check_data(
     ignore: Sequence[int] = (),
     label_mode: LabelMode | None = None,
     unexpected: Unexpected | None = None,
+    images: str | None = None,
+    masks: str | None = None,
+    unlabeled: Unlabeled | None = None,
+    resize_masks: Resampling | None = None,
     split: str | None = None,
     split_seed: int = 0,
     on_progress: Callable[[int, int], None] | None = None,
@@ -121,6 +125,10 @@ def check_data(
         ignore: Stored values that are ignored.
         label_mode: For formats that can be read in both modes.
         unexpected: What to do with values that are neither a class nor ignored.
+        images: Template of the images.
+        masks: Template of their masks.
+        unlabeled: What becomes of images without a mask.
+        resize_masks: How masks of another size than their images are resized.
         split: Shares, for a folder without splits.
         split_seed: Seed of that split.
         on_progress: Called with the number of checked images and the total number.
@@ -131,6 +139,7 @@ def check_data(
     """
     options: dict[str, Any] = {
         "format": format, "ignore": ignore, "label_mode": label_mode, "unexpected": unexpected,
+        "images": images, "masks": masks, "unlabeled": unlabeled, "resize_masks": resize_masks,
         "split": split, "split_seed": split_seed,
     }  # fmt: skip
     path = Path(path)

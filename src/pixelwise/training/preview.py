@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pixelwise.classes import Unexpected
+from pixelwise.classes import Resampling, Unexpected, Unlabeled
 from pixelwise.config import Recipe, load_recipe, with_values
 from pixelwise.data.batches import Batch, Chance, random_for
 from pixelwise.data.dataset import Dataset, open_dataset
@@ -64,6 +64,10 @@ def show_data(
     format: str | None = None,  # noqa: A002  the word that the command line and the card use
     ignore: Sequence[int] = (),
     unexpected: Unexpected | None = None,
+    images: str | None = None,
+    masks: str | None = None,
+    unlabeled: Unlabeled | None = None,
+    resize_masks: Resampling | None = None,
     recipe: Path | str | None = None,
     overrides: Sequence[str] = (),
     augmentation: OwnTransform | None = None,
@@ -80,6 +84,10 @@ def show_data(
         format: The label format, if it is not detected.
         ignore: Additional stored mask values that are ignored.
         unexpected: What to do with stored values that are neither a class nor ignored.
+        images: Template of the images, see :func:`pixelwise.open_dataset`.
+        masks: Template of their masks.
+        unlabeled: What becomes of images without a mask.
+        resize_masks: How masks of another size than their images are resized.
         recipe: A YAML recipe to start from; open entries are chosen as in training.
         overrides: ``section.key=value``, as ``--set`` on the command line.
         augmentation: A callable that augments the crops, as in ``train``.
@@ -101,6 +109,10 @@ def show_data(
         ignore=(*chosen.data.ignore, *ignore),
         label_mode=chosen.data.label_mode,
         unexpected=unexpected or chosen.data.unexpected,
+        images=images or chosen.data.images,
+        masks=masks or chosen.data.masks,
+        unlabeled=unlabeled or chosen.data.unlabeled,
+        resize_masks=resize_masks or chosen.data.resize_masks,
         split=chosen.data.split,
         split_seed=chosen.data.split_seed,
     )

@@ -71,13 +71,12 @@ def _card(dataset: Dataset, source: DatasetCard, out: Path) -> DatasetCard:
         path = Path(os.path.relpath(folder, out.resolve().parent))
     except ValueError:  # on another drive, so there is no relative path
         path = folder
-    unexpected = dataset.format.unexpected
     said = card_of(
         dataset.class_map,
         path=path.as_posix(),
         format=dataset.format.name,
         label_mode=dataset.label_mode,
-        unexpected=None if unexpected == "error" else unexpected,
         split=None,
+        **dataset.format.card_entries(),
     )
     return source.model_copy(update={key: getattr(said, key) for key in said.model_fields_set})
