@@ -17,6 +17,17 @@ Unexpected = Literal["error", "nearest", "ignore"]
 """What to do with a stored value or color that is neither a class nor ignored: refuse the file,
 assign the class with the nearest value or color, or ignore the pixel."""
 
+Unlabeled = Literal["error", "skip", "background"]
+"""What to do with an image without a mask: refuse the folder, leave the image out, or take all of
+it for background."""
+
+UNLABELED: tuple[Unlabeled, ...] = get_args(Unlabeled)
+
+Resampling = Literal["nearest"]
+"""How masks of another size than their images are resized."""
+
+RESAMPLINGS: tuple[Resampling, ...] = get_args(Resampling)
+
 UNEXPECTED: tuple[Unexpected, ...] = get_args(Unexpected)
 
 IGNORE_INDEX = 255

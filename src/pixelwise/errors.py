@@ -5,6 +5,7 @@
     │   └── UnknownNameError     a name is not registered
     ├── DataError            an image, a mask or a folder is wrong              (ValueError)
     │   ├── FormatError          the folder's layout cannot be read
+    │   │   └── LayoutError          how to read the folder is a question
     │   └── MaskError            a mask does not fit its image or class map
     ├── ModelFileError       a model file or a checkpoint cannot be used        (ValueError)
     ├── DownloadError        a download failed or is not possible               (OSError)
@@ -13,7 +14,8 @@
     └── MissingExtraError    an optional dependency is not installed            (ImportError)
 
 A message states in one line what must hold, what was found and what to do, and names the file. The
-command line prints it unchanged and exits with 1; any other exception is a bug in pixelwise.
+command line prints it unchanged and exits with 1; any other exception is a bug in pixelwise. Only a
+``LayoutError`` has several lines, at most ten.
 """
 
 from __future__ import annotations
@@ -81,6 +83,13 @@ class DataError(PixelwiseError, ValueError):
 
 class FormatError(DataError):
     """The layout of a folder is unknown or ambiguous."""
+
+
+class LayoutError(FormatError):
+    """It is not certain how a folder is to be read.
+
+    The message has several lines, of which some are commands to copy.
+    """
 
 
 class MaskError(DataError):

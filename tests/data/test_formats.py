@@ -120,7 +120,7 @@ def test_hidden_files_of_other_systems_are_passed_over(tmp_path, builders, name)
 
 
 def test_an_empty_folder_is_refused_with_what_is_expected(tmp_path):
-    wanted = r"Got nothing\. Arrange them as images/.*class-masks, .*index-masks"
+    wanted = r"(?s)Got nothing.*list the pairs in .*train\.txt.*pixelwise data formats"
     with pytest.raises(FormatError, match=wanted):
         detect_format(tmp_path)
 

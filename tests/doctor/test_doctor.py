@@ -211,7 +211,9 @@ def test_each_damage_is_found_and_named(clean, kind):
     base, damage, told = DAMAGES[kind]
     folder = clean(**BASES[base])
     damage(folder)
-    found = {finding.kind: finding for finding in check_data(folder).findings}
+    # Without a rule, smoothed masks get the nearest class.
+    rule = "error" if kind == "jpeg-damaged-masks" else None
+    found = {finding.kind: finding for finding in check_data(folder, unexpected=rule).findings}
     assert kind in found, list(found)
     text = "\n".join((found[kind].title, *found[kind].details))
     assert told in text

@@ -16,7 +16,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from pixelwise.cli.streams import give_up, is_of_a_stream, repair_streams, write_error
-from pixelwise.errors import ENDING_SIGNALS, PixelwiseError, PixelwiseWarning, Terminated
+from pixelwise.errors import (
+    ENDING_SIGNALS,
+    LayoutError,
+    PixelwiseError,
+    PixelwiseWarning,
+    Terminated,
+)
 from pixelwise.text import printable
 
 VERBS = {
@@ -108,8 +114,10 @@ def main() -> None:
             raise
         from pixelwise.cli.wording import in_options
 
-        line = " ".join(in_options(str(error)).split())
-        write_error(f"error: {printable(line)}\n")
+        # A file name may contain a line break; only a question has lines on purpose.
+        lines = str(error).split("\n") if isinstance(error, LayoutError) else [str(error)]
+        text = "\n".join(" ".join(in_options(line).split()) for line in lines)
+        write_error(f"error: {printable(text)}\n")
         sys.exit(1)
     except (KeyboardInterrupt, Interrupted) as error:
         write_error(f"{str(error) or 'interrupted'}\n")

@@ -15,17 +15,23 @@ from pixelwise.cli.console import (
     DataPath,
     FormatName,
     IgnoredValues,
+    ImagesTemplate,
     Imports,
+    MasksTemplate,
     MaxBadAnnotations,
+    ResizedMasks,
     UnexpectedValues,
+    UnlabeledImages,
     import_first,
     note,
     plain_console,
     print_json,
     print_split,
     progress_bar,
+    resampling,
     say,
     unexpected_rule,
+    unlabeled_rule,
 )
 from pixelwise.text import amount
 
@@ -139,6 +145,10 @@ def convert(
     unexpected: UnexpectedValues = None,
     class_property: ClassProperty = None,
     max_bad_annotations: MaxBadAnnotations = None,
+    images: ImagesTemplate = None,
+    masks: MasksTemplate = None,
+    unlabeled: UnlabeledImages = None,
+    resize_masks: ResizedMasks = None,
     imports: Imports = None,
 ) -> None:
     """Convert a data set to another format; pixels, classes and splits stay the same."""
@@ -155,6 +165,10 @@ def convert(
         unexpected=unexpected_rule(unexpected),
         class_property=class_property,
         max_bad_annotations=max_bad_annotations,
+        images=images,
+        masks=masks,
+        unlabeled=unlabeled_rule(unlabeled),
+        resize_masks=resampling(resize_masks),
     )
     for line in dataset.notes:
         note(line)
@@ -206,6 +220,10 @@ def split(
     unexpected: UnexpectedValues = None,
     class_property: ClassProperty = None,
     max_bad_annotations: MaxBadAnnotations = None,
+    images: ImagesTemplate = None,
+    masks: MasksTemplate = None,
+    unlabeled: UnlabeledImages = None,
+    resize_masks: ResizedMasks = None,
     imports: Imports = None,
     as_json: AsJson = False,
 ) -> None:
@@ -223,6 +241,10 @@ def split(
         unexpected=unexpected_rule(unexpected),
         class_property=class_property,
         max_bad_annotations=max_bad_annotations,
+        images=images,
+        masks=masks,
+        unlabeled=unlabeled_rule(unlabeled),
+        resize_masks=resampling(resize_masks),
     )
     with progress_bar("reading images") as on_progress:
         plan = plan_split(
@@ -266,6 +288,10 @@ def check(
     unexpected: UnexpectedValues = None,
     class_property: ClassProperty = None,
     max_bad_annotations: MaxBadAnnotations = None,
+    images: ImagesTemplate = None,
+    masks: MasksTemplate = None,
+    unlabeled: UnlabeledImages = None,
+    resize_masks: ResizedMasks = None,
     imports: Imports = None,
     as_json: AsJson = False,
 ) -> None:
@@ -288,6 +314,10 @@ def check(
             unexpected=unexpected_rule(unexpected),
             class_property=class_property,
             max_bad_annotations=max_bad_annotations,
+            images=images,
+            masks=masks,
+            unlabeled=unlabeled_rule(unlabeled),
+            resize_masks=resampling(resize_masks),
             split=split,
             on_progress=on_progress,
         )
@@ -331,6 +361,10 @@ def show(
     unexpected: UnexpectedValues = None,
     class_property: ClassProperty = None,
     max_bad_annotations: MaxBadAnnotations = None,
+    images: ImagesTemplate = None,
+    masks: MasksTemplate = None,
+    unlabeled: UnlabeledImages = None,
+    resize_masks: ResizedMasks = None,
     imports: Imports = None,
 ) -> None:
     """Draw samples with their masks, next to augmented versions as used in training.
@@ -353,6 +387,10 @@ def show(
             unexpected=unexpected_rule(unexpected),
             class_property=class_property,
             max_bad_annotations=max_bad_annotations,
+            images=images,
+            masks=masks,
+            unlabeled=unlabeled_rule(unlabeled),
+            resize_masks=resampling(resize_masks),
             recipe=recipe,
             overrides=overrides or (),
             listener=listener,

@@ -31,7 +31,8 @@ def print_examination(examination: Examination) -> None:
         )
         console.print(heading)
         for line in finding.details[:MAX_LINES]:
-            console.print(f"          {in_options(line)}")
+            for part in line.split("\n"):  # a question has several lines
+                console.print(f"          {in_options(part)}")
         if len(finding.details) > MAX_LINES:
             more = len(finding.details) - MAX_LINES
             console.print(f"          ... and {more:,} more", style="dim")

@@ -29,10 +29,15 @@ def in_options(message: str) -> str:
         name, key, value = found.groups()
         if key is not None:
             return f"{name}.{key}" if value is None else f"--set {name}.{key}={value}"
-        words = [options.get(name, name), (value or "").strip("[]'\"")]
+        words = [options.get(name, name), _in_shell((value or "").strip("[]'\""))]
         return " ".join(word for word in words if word not in ("", "True"))
 
     return _ARGUMENT.sub(option, message)
+
+
+def _in_shell(value: str) -> str:
+    """Return a value as a shell takes it; braces are quoted too, as in the docs."""
+    return f"'{value}'" if "{" in value and "'" not in value else value
 
 
 def _options_of_command() -> dict[str, str]:

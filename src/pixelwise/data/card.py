@@ -14,8 +14,10 @@ from pixelwise.classes import (
     ClassMap,
     Color,
     LabelMode,
+    Resampling,
     StoredValue,
     Unexpected,
+    Unlabeled,
     numbered_names,
 )
 from pixelwise.config import AugmentationRecipe, Bands, Share
@@ -57,6 +59,11 @@ class DatasetCard(BaseModel):
         unexpected: What to do with values that are neither a class nor ignored.
         class_property: The property that gives the class of a shape.
         max_bad_annotations: Largest share of annotations that cannot be used and are left out.
+        images: Template of the images, such as ``images/{name}.*``, for formats with one mask file
+            per image.
+        masks: Template of their masks, such as ``masks/{name}_mask.png``.
+        unlabeled: What becomes of images without a mask: ``error``, ``skip`` or ``background``.
+        resize_masks: ``nearest`` resizes masks of another size than their images.
         split: Shares, for a folder without splits.
         splits: The names of the images in train, val and test, which take precedence over the
             folder; written by ``pixelwise data split``, so that a split never changes.
@@ -76,6 +83,10 @@ class DatasetCard(BaseModel):
     unexpected: Unexpected | None = None
     class_property: str | None = None
     max_bad_annotations: Share | None = None
+    images: str | None = None
+    masks: str | None = None
+    unlabeled: Unlabeled | None = None
+    resize_masks: Resampling | None = None
     split: str | None = None
     augmentation: AugmentationRecipe | None = None
     bands: Bands | None = None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from pixelwise.classes import ClassMap, LabelMode, Unexpected
+from pixelwise.classes import ClassMap, LabelMode, Resampling, Unexpected, Unlabeled
 from pixelwise.config import DEFAULT_SPLIT, AugmentationRecipe, DataRecipe
 from pixelwise.data.bad_annotations import require_few
 from pixelwise.data.cache.cache_keys import content_of
@@ -18,6 +18,7 @@ from pixelwise.data.cache.disk import DiskCache, open_cache
 from pixelwise.data.card import DatasetCard, find_card
 from pixelwise.data.digits import write_digits
 from pixelwise.data.formats import Format, detect_format
+from pixelwise.data.masks.smoothed import count_stored, smoothed_classes
 from pixelwise.data.problems import is_collecting, raise_together, report_problem
 from pixelwise.data.sample import Record, Sample, spread
 from pixelwise.data.split import Split
@@ -28,7 +29,7 @@ from pixelwise.data.split_assignment import (
     named_splits,
     parse_split,
 )
-from pixelwise.errors import ConfigError, DataError, FormatError
+from pixelwise.errors import ConfigError, DataError, FormatError, MaskError
 from pixelwise.files import as_path
 from pixelwise.label_modes import mode_of
 from pixelwise.schemas import validated
@@ -180,6 +181,10 @@ def open_dataset(
     label_mode: LabelMode | None = None,
     unexpected: Unexpected | None = None,
     class_property: str | None = None,
+    images: str | None = None,
+    masks: str | None = None,
+    unlabeled: Unlabeled | None = None,
+    resize_masks: Resampling | None = None,
     split: str | None = None,
     split_seed: int = 0,
     max_bad_annotations: float | None = None,
@@ -198,6 +203,14 @@ def open_dataset(
             card's choice, else such values are an error.
         class_property: The property that gives the class of a shape, for formats whose shapes have
             properties; ``none`` makes all one class, ``None`` uses that of the card or finds it.
+        images: Template of the images, such as ``images/{name}.*``, for a folder with one mask file
+            per image; given together with ``masks``. ``None`` uses that of the card, else it is
+            looked for.
+        masks: Template of their masks, such as ``masks/{name}_mask.png``.
+        unlabeled: What becomes of images without a mask: ``error``, ``skip`` leaves them out, and
+            ``background`` takes all their pixels for the first class.
+        resize_masks: ``nearest`` resizes masks of another size than their images; ``None`` refuses
+            them.
         split: ``TRAIN/VAL/TEST`` or ``TRAIN/TEST`` shares for a folder without splits; ``None``
             uses those of the card, else 70/15/15.
         split_seed: Seed of that split.
@@ -226,6 +239,10 @@ def open_dataset(
             label_mode=label_mode or card.label_mode,
             unexpected=unexpected or card.unexpected,
             class_property=class_property or card.class_property,
+            images=images or card.images,
+            masks=masks or card.masks,
+            unlabeled=unlabeled or card.unlabeled,
+            resize_masks=resize_masks or card.resize_masks,
         )
         with raise_together():
             records = found.records(folder)
@@ -250,8 +267,10 @@ def open_dataset(
             f"ignore must be left out for {found.label_mode} masks ({found.name}), which have no "
             f"ignore value. Got {list(ignored_values)} for {folder}"
         )
+    smoothed_notes: list[str] = []
     if class_map is None:
-        class_map = found.class_map(folder, records, ignored_values)
+        rule = unexpected or card.unexpected
+        class_map, smoothed_notes = _classes_found(found, folder, records, ignored_values, rule)
     if ignored_values:
         class_map = with_ignored(class_map, ignored_values)
     shares = split or card.split or DEFAULT_SPLIT
@@ -267,6 +286,7 @@ def open_dataset(
         f"{amount(class_map.num_classes, f'{found.label_mode} class')}: "
         + listed(class_map.names, 12)
         + (f"; {NAMELESS}" if class_map.is_unnamed else ""),
+        *smoothed_notes,
         *found.remarks(records),
         *([count.note()] if count.bad else []),
         *split_notes,
@@ -298,6 +318,36 @@ def _unused_shares(split: str | None, origin: str) -> list[str]:
     return [] if split is None else [unused]
 
 
+def _classes_found(
+    found: Format,
+    folder: Path,
+    records: Sequence[Record],
+    ignored_values: tuple[int, ...],
+    rule: Unexpected | None,
+) -> tuple[ClassMap, list[str]]:
+    """Return the classes of a folder without a card, and notes on smoothed masks.
+
+    Masks whose values are no classes but have clear modes get these as classes, and without a
+    ``rule`` for other values, ``found`` is set to take the nearest class.
+
+    Raises:
+        MaskError: It is not clear what the classes are, or other values are an error by ``rule``.
+    """
+    # Images without a mask, which are background, say nothing about the classes.
+    records = [record for record in records if record.masks] or records
+    try:
+        return found.class_map(folder, records, ignored_values), []
+    except MaskError:
+        smoothed = None
+        if found.takes_templates and rule != "error" and not ignored_values:
+            in_color = found.stores_colors
+            smoothed = smoothed_classes(count_stored(records, in_color=in_color), in_color=in_color)
+        if smoothed is None:
+            raise
+        found.unexpected = rule or "nearest"
+        return smoothed.class_map, [smoothed.in_words(found.unexpected)]
+
+
 def _augmentation(card: DatasetCard, found: Format) -> AugmentationRecipe:
     """Return the augmentation from the card, completed by what the format knows."""
     said = card.augmentation or AugmentationRecipe()
@@ -325,6 +375,10 @@ def open_as_in(recipe: DataRecipe, *, cache: bool = True) -> Dataset:
         label_mode=recipe.label_mode,
         unexpected=recipe.unexpected,
         class_property=recipe.class_property,
+        images=recipe.images,
+        masks=recipe.masks,
+        unlabeled=recipe.unlabeled,
+        resize_masks=recipe.resize_masks,
         split=recipe.split,
         split_seed=recipe.split_seed,
         max_bad_annotations=recipe.max_bad_annotations,

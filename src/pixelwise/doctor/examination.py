@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pixelwise.classes import ClassMap, LabelMode, Unexpected
+from pixelwise.classes import ClassMap, LabelMode, Resampling, Unexpected, Unlabeled
 from pixelwise.data.cache.memory_cache import MemoryCache
 from pixelwise.data.card import find_card
 from pixelwise.data.dataset import Dataset, open_dataset
@@ -117,6 +117,10 @@ def check_data(
     label_mode: LabelMode | None = None,
     unexpected: Unexpected | None = None,
     class_property: str | None = None,
+    images: str | None = None,
+    masks: str | None = None,
+    unlabeled: Unlabeled | None = None,
+    resize_masks: Resampling | None = None,
     split: str | None = None,
     split_seed: int = 0,
     max_bad_annotations: float | None = None,
@@ -134,6 +138,10 @@ def check_data(
         label_mode: For formats that can be read in both modes.
         unexpected: What to do with values that are neither a class nor ignored.
         class_property: The property that gives the class of a shape.
+        images: Template of the images.
+        masks: Template of their masks.
+        unlabeled: What becomes of images without a mask.
+        resize_masks: How masks of another size than their images are resized.
         split: Shares, for a folder without splits.
         split_seed: Seed of that split.
         max_bad_annotations: Largest share of annotations that may be left out.
@@ -145,8 +153,9 @@ def check_data(
     """
     options: dict[str, Any] = {
         "format": format, "ignore": ignore, "label_mode": label_mode, "unexpected": unexpected,
-        "class_property": class_property, "split": split, "split_seed": split_seed,
-        "max_bad_annotations": max_bad_annotations,
+        "class_property": class_property, "max_bad_annotations": max_bad_annotations,
+        "images": images, "masks": masks, "unlabeled": unlabeled, "resize_masks": resize_masks,
+        "split": split, "split_seed": split_seed,
     }  # fmt: skip
     path = as_path(path, "data")
     with collect_problems() as log:

@@ -56,16 +56,19 @@ def write_card(examination: Examination, target: Path) -> None:
         path=Path(folder).as_posix(),
         format=dataset.format.name,
         label_mode=dataset.label_mode,
-        unexpected=unexpected,
         class_property=dataset.format.class_property,
         max_bad_annotations=dataset.max_bad_annotations,
         split=dataset.drawn_split,
+        **{**dataset.format.card_entries(), **({"unexpected": unexpected} if unexpected else {})},
     )
     content = card.model_dump(mode="json", exclude_none=True)
     comments = {
         "path": "relative to this file",
         "format": next((note for note in dataset.notes if note.startswith("format ")), ""),
         "ignore": "values that are ignored in the loss and the metrics",
+        "images": "templates of the images and of their masks; {name} is what they share",
+        "unlabeled": "what becomes of images without a mask",
+        "resize_masks": "masks of another size than their images are resized",
         "unexpected": reason,
         "split": f"the folder has no splits: train/val/test are drawn, seed {dataset.split_seed}",
     }

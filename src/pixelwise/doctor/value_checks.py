@@ -54,7 +54,7 @@ def mixed_storage(dataset: Dataset, tally: Tally) -> list[Finding]:
     if dataset.format.name != "color-masks":
         return []
     stored: defaultdict[bool, list[tuple[Path, Path]]] = defaultdict(list)
-    for record in dataset.records:
+    for record in (record for record in dataset.records if record.masks):
         with suppress(DataError):
             is_number = mask_storage(record.masks[0]) == "numbers"
             # Black and white mean the same in both cases.

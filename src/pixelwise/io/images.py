@@ -35,6 +35,9 @@ MASK_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff", ".gif", ".npy"})
 
 TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
 
+_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""First bytes of a TIFF or a BigTIFF, in either byte order."""
+
 # tifffile logs problems of a file; here they are reported as one error message instead.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
@@ -190,13 +193,23 @@ def is_rotated(path: Path) -> bool:
     """Whether the EXIF orientation of the file requires a rotation or a flip."""
     if path.suffix.lower() == ".npy":
         return False
-    if path.suffix.lower() in TIFF_SUFFIXES:
+    if is_tiff(path):
         import tifffile
 
         with tifffile.TiffFile(path) as file:
             return tiff_orientation(file) != 1
     with Image.open(path, formats=PILLOW_FORMATS) as picture:
         return orientation_of(picture) != 1
+
+
+def is_tiff(path: Path) -> bool:
+    """Whether a file is a TIFF by its first bytes; published folders have TIFFs named ``.jpg``.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    with path.open("rb") as file:
+        return file.read(4) in _TIFF_STARTS
 
 
 def is_of_the_system(error: BaseException | None) -> TypeGuard[OSError]:
@@ -250,7 +263,7 @@ def _read_pixels(path: Path, *, as_stored: bool) -> Array:
     """
     if path.suffix.lower() == ".npy":
         return _read_npy(path)
-    if path.suffix.lower() in TIFF_SUFFIXES:
+    if is_tiff(path):
         return _read_tiff(path, as_stored=as_stored)
     with Image.open(path, formats=PILLOW_FORMATS) as picture:
         is_deep = _is_deep_color_png(path)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pixelwise.classes import Unexpected
+from pixelwise.classes import Resampling, Unexpected, Unlabeled
 from pixelwise.config import Recipe, load_recipe, with_values
 from pixelwise.data.batches import Batch, Chance, random_for
 from pixelwise.data.dataset import Dataset, open_dataset
@@ -66,6 +66,10 @@ def show_data(
     format: str | None = None,  # noqa: A002  the word that the command line and the card use
     ignore: Sequence[int] = (),
     unexpected: Unexpected | None = None,
+    images: str | None = None,
+    masks: str | None = None,
+    unlabeled: Unlabeled | None = None,
+    resize_masks: Resampling | None = None,
     class_property: str | None = None,
     max_bad_annotations: float | None = None,
     recipe: Path | str | Recipe | Mapping[str, Any] | None = None,
@@ -84,6 +88,10 @@ def show_data(
         format: The label format, if it is not detected.
         ignore: Additional stored mask values that are ignored.
         unexpected: What to do with stored values that are neither a class nor ignored.
+        images: Template of the images, see :func:`pixelwise.open_dataset`.
+        masks: Template of their masks.
+        unlabeled: What becomes of images without a mask.
+        resize_masks: How masks of another size than their images are resized.
         class_property: The property that gives the class of a shape, if it is not found.
         max_bad_annotations: Largest share of annotations that cannot be used and are left out.
         recipe: A YAML file, a recipe or its content to start from; open entries are chosen as in
@@ -109,6 +117,10 @@ def show_data(
         ignore=(*chosen.data.ignore, *ignore),
         label_mode=chosen.data.label_mode,
         unexpected=unexpected or chosen.data.unexpected,
+        images=images or chosen.data.images,
+        masks=masks or chosen.data.masks,
+        unlabeled=unlabeled or chosen.data.unlabeled,
+        resize_masks=resize_masks or chosen.data.resize_masks,
         split=chosen.data.split,
         split_seed=chosen.data.split_seed,
         class_property=class_property or chosen.data.class_property,

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pixelwise.classes import ClassMap, LabelMode, Unexpected
 from pixelwise.data.bad_annotations import AnnotationCount
+from pixelwise.data.masks.color_tables import find_color_table
+from pixelwise.data.masks.kinds import Look, look_at_masks
+from pixelwise.data.pairing.opening import (
+    Pairing,
+    find_clean_pairing,
+    find_pairing,
+    pairing_by_templates,
+)
 from pixelwise.data.sample import Record, Sample
 from pixelwise.errors import ConfigError, FormatError
 from pixelwise.io.images import read_nodata
 from pixelwise.label_modes import mode_of
 from pixelwise.registry import Builder, Registry
-from pixelwise.text import listed
 
 formats: Registry[Format] = Registry("format", "pixelwise.data.formats", group="pixelwise.formats")
 
@@ -89,6 +96,10 @@ class Format(ABC):
     decoder_version: ClassVar[int | None] = None
     """For formats outside pixelwise: a number lets decoded samples be cached on disk. Increase it
     when :meth:`load` changes, so that those cached before are not used."""
+    takes_templates: ClassVar[bool] = False
+    """Whether the format has one mask file per image, so that templates can pair them."""
+    stores_colors: ClassVar[bool] = False
+    """Whether each class is a color of the masks, and not a number."""
 
     def __init__(
         self,
@@ -113,6 +124,18 @@ class Format(ABC):
     @abstractmethod
     def detect(self, folder: Path) -> Confidence:
         """Return how likely it is that the folder has this format."""
+
+    def holds(self, look: Look) -> bool:  # noqa: ARG002  for the formats that take templates
+        """Whether masks of this kind can be of this format, wherever they are."""
+        return False
+
+    def knows(self, folder: Path) -> bool:
+        """Whether the folder has the layout of the format, whatever its masks hold."""
+        return self.detect(folder).score > 0
+
+    def has_other_names(self, folder: Path) -> bool:  # noqa: ARG002
+        """Whether the format fits a folder but for the names of its files."""
+        return False
 
     @abstractmethod
     def records(self, folder: Path) -> list[Record]:
@@ -163,6 +186,10 @@ class Format(ABC):
         """Return what else was found and chosen in the files of some records, for the user."""
         del records
         return []
+
+    def card_entries(self) -> dict[str, Any]:
+        """Return the entries of a card that give this format its options, but the label mode."""
+        return {} if self.unexpected == "error" else {"unexpected": self.unexpected}
 
     def stored(self, class_map: ClassMap) -> ClassMap:
         """Return the classes with the values by which this format stores them."""
@@ -241,8 +268,12 @@ def detect_format(folder: Path, name: str | None = None, **options: Any) -> tupl
         ConfigError: The format does not support an option.
     """
     given = {key: value for key, value in options.items() if value is not None}
+    _check_templates(given)
+    if "images" in given:
+        pairing = pairing_by_templates(folder, given["images"], given["masks"])
+        return _paired(folder, pairing, name, given)
     if name is not None:
-        return formats.create(name, **given), "as asked"
+        return _named(folder, name, given)
     answers = [
         (candidate, candidate.detect(folder)) for candidate in map(formats.create, formats.names())
     ]
@@ -250,19 +281,60 @@ def detect_format(folder: Path, name: str | None = None, **options: Any) -> tupl
         (answer for answer in answers if answer[1].score > 0), key=lambda answer: -answer[1].score
     )
     if not answers:
-        raise FormatError(_nothing_found(folder))
+        pairing = find_pairing(folder, is_known=_is_known)
+        return _paired(folder, pairing, None, given)
     if len(answers) > 1 and answers[0][1].score == answers[1][1].score:
         seen = "; ".join(f"{answer.name} ({sure.reason})" for answer, sure in answers)
         raise FormatError(f"{folder} fits several formats: {seen}. Choose one with `format`")
     best, sure = answers[0]
-    return formats.create(best.name, **given), sure.reason
+    if best.has_other_names(folder) and (found := find_clean_pairing(folder)) is not None:
+        return _paired(folder, found, None, given)
+    return _create(best.name, given), sure.reason
 
 
-def _nothing_found(folder: Path) -> str:
-    contents = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
-    got = listed(contents, 6) or "nothing"
-    usual = formats.create("index-masks").layout
-    return (
-        f"{folder} must contain images with masks. Got {got}. Arrange them as {usual}, or as one "
-        f"of: {', '.join(formats.names())}. Their layouts: pixelwise data formats"
-    )
+TEMPLATE_OPTIONS = ("images", "masks", "unlabeled", "resize_masks")
+"""Options of the formats that have one mask file per image."""
+
+
+def _check_templates(given: Mapping[str, Any]) -> None:
+    if ("images" in given) != ("masks" in given):
+        here, lacking = ("images", "masks") if "images" in given else ("masks", "images")
+        raise ConfigError(
+            f"`{lacking}` must be given with `{here}`: a template such as {lacking}/{{name}}.png. "
+            f"Got only {given[here]!r}"
+        )
+
+
+def _create(name: str, given: Mapping[str, Any]) -> Format:
+    """Make a format; options of templates are refused by the formats that do not take them."""
+    if not formats.create(name).takes_templates:
+        wrong = [key for key in TEMPLATE_OPTIONS if key in given]
+        if wrong:
+            raise ConfigError(
+                f"`{wrong[0]}` must be left out for {name}, which does not have one mask file per "
+                f"image. Got {given[wrong[0]]!r}"
+            )
+    return formats.create(name, **given)
+
+
+def _named(folder: Path, name: str, given: Mapping[str, Any]) -> tuple[Format, str]:
+    """Make the format of a name; where it does not know the layout, the pairs are looked for."""
+    found = _create(name, given)
+    if not found.takes_templates or not folder.is_dir() or found.knows(folder):
+        return found, "as asked"
+    return _paired(folder, find_pairing(folder, is_known=_is_known), name, given)
+
+
+def _is_known(folder: Path) -> bool:
+    return any(formats.create(name).detect(folder).score > 0 for name in formats.names())
+
+
+def _paired(
+    folder: Path, pairing: Pairing, name: str | None, given: Mapping[str, Any]
+) -> tuple[Format, str]:
+    """Make the format for masks of this kind, with the templates of the pairing."""
+    has_table = find_color_table(folder) is not None
+    look = look_at_masks(pairing.masks, has_table=has_table) or Look("index")
+    names = [one for one in formats.names() if formats.create(one).holds(look)]
+    templates = {"images": pairing.images_template, "masks": pairing.masks_template}
+    return _create(name or names[0], {**given, **templates}), pairing.reason

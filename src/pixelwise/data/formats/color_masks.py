@@ -9,6 +9,7 @@ from typing import ClassVar
 from pixelwise.classes import BACKGROUND_NAMES, ClassMap, color_code, color_of
 from pixelwise.data.formats import MaskContent, formats
 from pixelwise.data.formats.mask_folders import MaskFolders
+from pixelwise.data.masks.class_tables import names_of_colors
 from pixelwise.data.masks.coding import (
     IGNORE_COLOR,
     colors_to_class_ids,
@@ -45,6 +46,7 @@ class ColorMasks(MaskFolders):
     layout: ClassVar[str] = "images/NAME.* + masks/NAME.png painted in a color per class"
     kind: ClassVar[MaskKind] = "color"
     takes_lossy: ClassVar[bool] = True
+    stores_colors: ClassVar[bool] = True
 
     def class_map(
         self, folder: Path, records: Sequence[Record], ignore: Sequence[int] = ()
@@ -64,6 +66,9 @@ class ColorMasks(MaskFolders):
         if table is not None:
             return read_color_table(table)
         codes = sorted(colors_in(records) - {color_code(IGNORE_COLOR)})
+        known = names_of_colors(folder, codes) if len(codes) <= MAX_COLORS else None
+        if known is not None:
+            return ClassMap.build(list(known.values()), colors=[color_of(code) for code in known])
         if len(codes) > MAX_COLORS:
             count = f"{len(codes):,}" if len(codes) < MAX_CODES else f"{MAX_CODES:,} or more"
             raise MaskError(

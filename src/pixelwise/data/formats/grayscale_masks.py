@@ -9,6 +9,7 @@ from typing import ClassVar
 from pixelwise.classes import BACKGROUND_NAMES, ClassMap
 from pixelwise.data.formats import MaskContent, formats
 from pixelwise.data.formats.mask_folders import MaskFolders, value_refusal
+from pixelwise.data.masks.class_tables import names_of_colors
 from pixelwise.data.masks.coding import to_stored_values
 from pixelwise.data.masks.kinds import (
     MaskKind,
@@ -36,7 +37,7 @@ class GrayscaleMasks(MaskFolders):
 
     def class_map(
         self,
-        folder: Path,  # noqa: ARG002
+        folder: Path,
         records: Sequence[Record],
         ignore: Sequence[int] = (),
     ) -> ClassMap:
@@ -48,6 +49,10 @@ class GrayscaleMasks(MaskFolders):
         levels = sorted(values_in(records) - set(ignore))
         if len(levels) > MAX_LEVELS:
             raise gray_levels_error(levels, records[0].masks[0].parent)
+        known = names_of_colors(folder, [level * 0x010101 for level in levels])
+        if known is not None:
+            names = [known[level * 0x010101] for level in levels]
+            return ClassMap.build(names, values=levels, ignore=())
         if {*levels} <= {0, 255}:
             return black_and_white()
         names = [f"gray-{level}" if level else BACKGROUND_NAMES[0] for level in levels]

@@ -9,6 +9,7 @@ from typing import ClassVar
 from pixelwise.classes import IGNORE_INDEX, ClassMap, Color
 from pixelwise.data.formats import MaskContent, formats
 from pixelwise.data.formats.mask_folders import MaskFolders, value_refusal
+from pixelwise.data.masks.class_tables import names_of_values
 from pixelwise.data.masks.coding import to_stored_values
 from pixelwise.data.masks.kinds import MaskKind, black_and_white, numbered_class_map, values_in
 from pixelwise.data.sample import Record
@@ -26,11 +27,11 @@ class IndexMasks(MaskFolders):
 
     def class_map(
         self,
-        folder: Path,  # noqa: ARG002
+        folder: Path,
         records: Sequence[Record],
         ignore: Sequence[int] = (),
     ) -> ClassMap:
-        """Return one class per stored value.
+        """Return one class per stored value, with the names of a table that has all of them.
 
         Raises:
             MaskError: The values do not look like class ids.
@@ -39,7 +40,12 @@ class IndexMasks(MaskFolders):
         if values == {0, IGNORE_INDEX}:
             # If 255 were ignored here, only background would remain: the mask is black and white.
             return black_and_white()
-        return numbered_class_map(values, records[0].masks[0].parent)
+        numbered = numbered_class_map(values, records[0].masks[0].parent)
+        names = names_of_values(folder, values - {IGNORE_INDEX})
+        if names is None:
+            return numbered
+        known = {value: name for value, name in names.items() if value not in ignore}
+        return ClassMap.build(list(known.values()), values=list(known))
 
     def refusal(self, content: MaskContent) -> str | None:
         """Refuse masks that are not multiclass, and stored values above 255."""

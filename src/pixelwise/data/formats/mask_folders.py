@@ -5,12 +5,21 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from pixelwise.classes import IGNORE_INDEX, ClassMap
+import numpy as np
+
+from pixelwise.classes import (
+    IGNORE_INDEX,
+    ClassMap,
+    LabelMode,
+    Resampling,
+    Unexpected,
+    Unlabeled,
+)
 from pixelwise.data.formats import NO, Confidence, Format, MaskContent
 from pixelwise.data.masks.coding import to_class_ids
-from pixelwise.data.masks.kinds import MaskKind, look_at_folder
+from pixelwise.data.masks.kinds import Look, MaskKind, look_at_folder
 from pixelwise.data.pairing import (
     IMAGE_FOLDERS,
     MASK_FOLDERS,
@@ -18,7 +27,9 @@ from pixelwise.data.pairing import (
     list_files,
     listed_records,
     pair_by_stem,
+    stems,
 )
+from pixelwise.data.pairing.opening import listed_pairs, records_by_templates
 from pixelwise.data.sample import Record, Sample, check_same_size
 from pixelwise.data.writing import stem_of, write_image
 from pixelwise.io.arrays import UInt8Array
@@ -28,6 +39,8 @@ from pixelwise.io.images import read_image, read_mask_values
 class MaskFolders(Format):
     """Pairs of folders, split folders of pairs, ``train`` + ``trainannot``, or list files of pairs.
 
+    Any other folder is read by two templates, which are given or found by ``data/pairing``.
+
     The values in some of the masks determine which of the three formats it is.
     """
 
@@ -35,6 +48,34 @@ class MaskFolders(Format):
     """Kind of the masks."""
     takes_lossy: ClassVar[bool] = False
     """Whether masks in lossy formats are accepted, if there is a rule for unexpected values."""
+    takes_templates: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        label_mode: LabelMode | None = None,
+        unexpected: Unexpected = "error",
+        *,
+        images: str | None = None,
+        masks: str | None = None,
+        unlabeled: Unlabeled = "error",
+        resize_masks: Resampling | None = None,
+    ) -> None:
+        """Make the format.
+
+        Args:
+            label_mode: See :class:`Format`.
+            unexpected: See :class:`Format`.
+            images: Template of the images, such as ``images/{name}.*``; ``None`` looks for a known
+                layout.
+            masks: Template of their masks, such as ``masks/{name}_mask.png``.
+            unlabeled: What becomes of images without a mask.
+            resize_masks: How masks of another size than their images are resized; ``None`` refuses
+                them.
+        """
+        super().__init__(label_mode, unexpected)
+        self.images, self.masks = images, masks
+        self.unlabeled: Unlabeled = unlabeled
+        self.resize_masks = resize_masks
 
     def detect(self, folder: Path) -> Confidence:
         """Certain if there are image and mask folders, or lists of pairs, with the right masks."""
@@ -54,14 +95,45 @@ class MaskFolders(Format):
             return Confidence(0.3, f"{seen}, where masks should be")
         return Confidence(0.8, f"image and mask files in {seen}")
 
-    def records(self, folder: Path) -> list[Record]:
-        """Pair images and masks by exact stem, or as given in list files."""
-        takes_lossy = self.takes_lossy and self.unexpected != "error"
+    def holds(self, look: Look) -> bool:
+        """Whether masks are of this format's kind."""
+        return look.kind == self.kind
+
+    def knows(self, folder: Path) -> bool:
+        """Whether there are image and mask folders, or lists of pairs."""
+        return bool(folder_pairs(folder) or list_files(folder))
+
+    def has_other_names(self, folder: Path) -> bool:
+        """Whether the images and masks of a known layout differ in their names."""
         pairs = folder_pairs(folder)
+        return any(stems(images) != stems(masks) for images, masks, _ in pairs)
+
+    def card_entries(self) -> dict[str, Any]:
+        """Return the templates and what becomes of unlabeled images and other sizes."""
+        entries = {
+            "images": self.images,
+            "masks": self.masks,
+            "unlabeled": None if self.unlabeled == "error" else self.unlabeled,
+            "resize_masks": self.resize_masks,
+        }
+        said = {key: value for key, value in entries.items() if value is not None}
+        return {**super().card_entries(), **said}
+
+    def records(self, folder: Path) -> list[Record]:
+        """Pair images and masks by templates, by exact stem, or as given in list files."""
+        takes_lossy = self.takes_lossy and self.unexpected != "error"
+        if self.images is not None and self.masks is not None:
+            return records_by_templates(
+                folder, self.images, self.masks, self.unlabeled, takes_lossy=takes_lossy
+            )
+        pairs = folder_pairs(folder)
+        lists = list_files(folder)
+        if not pairs and not lists:
+            return listed_pairs(folder, self.unlabeled, takes_lossy=takes_lossy)
         if not pairs:
             return [
                 record
-                for path in list_files(folder)
+                for path in lists
                 for record in listed_records(folder, path, takes_lossy=takes_lossy)
             ]
         records = []
@@ -74,8 +146,13 @@ class MaskFolders(Format):
     def load(self, record: Record, class_map: ClassMap) -> Sample:
         """Decode image and mask."""
         image = read_image(record.image)
+        if not record.masks:  # an unlabeled image that is taken for background
+            mask = np.zeros(image.shape[:2], np.uint8)
+            return Sample(record.name, image, mask, "multiclass")
         (mask_path,) = record.masks
         mask = self._read_mask(mask_path, class_map)
+        if self.resize_masks and mask.shape != image.shape[:2]:
+            mask = nearest_resized(mask, image.shape[0], image.shape[1])
         check_same_size(record.image, image, mask_path, mask)
         return Sample(record.name, image, mask, "multiclass")
 
@@ -94,6 +171,13 @@ class MaskFolders(Format):
     @abstractmethod
     def _write_mask(self, target: Path, mask: UInt8Array, class_map: ClassMap) -> None:
         """Write a mask to a path without suffix."""
+
+
+def nearest_resized(mask: UInt8Array, height: int, width: int) -> UInt8Array:
+    """Return a mask at another size, each pixel as the one whose center is nearest."""
+    rows = ((np.arange(height) + 0.5) * mask.shape[0] / height).astype(np.intp)
+    columns = ((np.arange(width) + 0.5) * mask.shape[1] / width).astype(np.intp)
+    return np.ascontiguousarray(mask[rows[:, None], columns])
 
 
 def value_refusal(content: MaskContent) -> str | None:

@@ -13,6 +13,7 @@ from scipy.ndimage import label
 from pixelwise.classes import ClassMap
 from pixelwise.data.formats import NO, Confidence, Format, MaskContent, formats
 from pixelwise.data.masks.coding import to_class_ids
+from pixelwise.data.masks.kinds import MAX_UNNAMED, look_at_masks
 from pixelwise.data.pairing import (
     IMAGE_FOLDERS,
     MASK_FOLDERS,
@@ -23,12 +24,15 @@ from pixelwise.data.pairing import (
     subfolders,
 )
 from pixelwise.data.problems import report_problem
-from pixelwise.data.sample import Record, Sample, check_same_size
+from pixelwise.data.sample import Record, Sample, check_same_size, spread
 from pixelwise.data.writing import stem_of, write_image, write_mask
 from pixelwise.errors import FormatError
 from pixelwise.io.arrays import Array
-from pixelwise.io.images import read_image, read_mask_values
+from pixelwise.io.images import MASK_SUFFIXES, read_image, read_mask_values
 from pixelwise.io.sparse_png import read_object_rows
+
+NUM_LOOKED_AT = 5
+"""Masks by which a folder of class masks is told from one of object masks."""
 
 
 @formats.register("object-masks")
@@ -50,7 +54,7 @@ class ObjectMasks(Format):
                 continue
             masked = [path for path in examples if named_folder(path, MASK_FOLDERS)]
             images = [image_files(_image_folder(path)) for path in masked]
-            if masked and all(len(found) == 1 for found in images):
+            if masked and all(len(found) == 1 for found in images) and not _holds_ids(masked):
                 return Confidence(
                     0.9, f"a folder per image, its objects, in {masked[0].name}/masks/, are merged"
                 )
@@ -150,6 +154,15 @@ def _merged(record: Record, image: Array) -> npt.NDArray[np.bool_]:
         below = merged[first : first + len(pixels)]
         np.maximum(below, pixels, out=below)
     return merged > 0
+
+
+def _holds_ids(folders: Sequence[Path]) -> bool:
+    """Whether some masks hold several values beside black, so that they are classes."""
+    folders = spread(folders, NUM_LOOKED_AT)
+    masks = [image_files(path) for one in folders if (path := named_folder(one, MASK_FOLDERS))]
+    lossless = [[path for path in files if path.suffix.lower() in MASK_SUFFIXES] for files in masks]
+    looks = [look_at_masks(files[:1]) for files in lossless]
+    return any(look is not None and 1 < len(look.values - {0}) <= MAX_UNNAMED for look in looks)
 
 
 def _image_folder(path: Path) -> Path:

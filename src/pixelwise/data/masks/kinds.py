@@ -20,8 +20,8 @@ from pixelwise.io.counting import Codes, commonest
 from pixelwise.io.file_state import FileState, state_of
 from pixelwise.io.images import (
     MASK_SUFFIXES,
-    TIFF_SUFFIXES,
     decoding,
+    is_tiff,
     read_mask_colors,
     read_mask_values,
 )
@@ -162,7 +162,7 @@ def mask_storage(path: Path) -> MaskStorage:
         if path.suffix.lower() == ".npy":
             shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
             return "colors" if len(shape) == 3 and shape[-1] >= 3 else "numbers"
-        if path.suffix.lower() in TIFF_SUFFIXES:
+        if is_tiff(path):
             import tifffile
 
             with tifffile.TiffFile(path) as file:
@@ -184,8 +184,9 @@ def read_palette(path: Path) -> tuple[Color, ...]:
     Raises:
         DataError: The file cannot be read.
     """
-    if path.suffix.lower() in {".npy", *TIFF_SUFFIXES}:
-        return ()
+    with decoding(path):
+        if path.suffix.lower() == ".npy" or is_tiff(path):
+            return ()
     with decoding(path), Image.open(path, formats=PILLOW_FORMATS) as picture:
         levels = _palette_levels(path, picture) if picture.mode == "P" else []
     return tuple(zip(levels[::3], levels[1::3], levels[2::3], strict=True))

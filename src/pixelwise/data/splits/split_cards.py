@@ -71,15 +71,14 @@ def _card(dataset: Dataset, source: DatasetCard, out: Path) -> DatasetCard:
         path = Path(os.path.relpath(folder, out.resolve().parent))
     except ValueError:  # on another drive, so there is no relative path
         path = folder
-    unexpected = dataset.format.unexpected
     said = card_of(
         dataset.class_map,
         path=path.as_posix(),
         format=dataset.format.name,
         label_mode=dataset.label_mode,
-        unexpected=None if unexpected == "error" else unexpected,
         class_property=dataset.format.class_property,
         max_bad_annotations=dataset.max_bad_annotations,
         split=None,
+        **dataset.format.card_entries(),
     )
     return source.model_copy(update={key: getattr(said, key) for key in said.model_fields_set})

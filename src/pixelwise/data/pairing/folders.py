@@ -56,6 +56,11 @@ def _image_names(folder: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> Ite
                 yield entry.name
 
 
+def stems(folder: Path) -> set[str]:
+    """Return the stems of the image files directly inside a folder."""
+    return {name.rpartition(".")[0] for name in _image_names(folder)}
+
+
 def mask_files(folder: Path, *, takes_lossy: bool = False) -> list[Path]:
     """Return the mask files directly inside a folder, sorted by name.
 
@@ -66,10 +71,15 @@ def mask_files(folder: Path, *, takes_lossy: bool = False) -> list[Path]:
     Raises:
         DataError: A mask has a lossy format.
     """
-    return [path for path in image_files(folder) if takes_lossy or _is_lossless(path)]
+    return [path for path in image_files(folder) if takes_lossy or is_lossless(path)]
 
 
-def _is_lossless(mask: Path) -> bool:
+def is_lossless(mask: Path) -> bool:
+    """Whether a mask has a lossless format; if not, that is reported.
+
+    Raises:
+        DataError: It has a lossy format, outside a data check.
+    """
     if mask.suffix.lower() in MASK_SUFFIXES:
         return True
     error = DataError(
@@ -284,7 +294,7 @@ def listed_records(folder: Path, list_file: Path, *, takes_lossy: bool = False) 
         except FormatError as error:
             report_problem("listed-file-missing", error, list_file, name=f"line {number}")
             continue
-        if not takes_lossy and not _is_lossless(mask):
+        if not takes_lossy and not is_lossless(mask):
             continue
         name = image.relative_to(folder).with_suffix("").as_posix()
         records.append(Record(name, image, (mask,), SPLIT_FOLDERS[list_file.stem.lower()]))
