@@ -30,6 +30,10 @@ ENDING_SIGNALS = tuple(
 """Signals by which a batch system or a closed terminal ends a process."""
 
 
+MAX_REASON = 300
+"""Number of characters of a message of foreign code that are repeated in a message."""
+
+
 class PixelwiseError(Exception):
     """Base class of all errors that pixelwise raises on purpose."""
 
@@ -101,6 +105,12 @@ class OutputError(PixelwiseError, OSError):
 
 class TrainingError(PixelwiseError, RuntimeError):
     """Training cannot start or cannot continue."""
+
+
+def in_one_line(error: BaseException) -> str:
+    """Return the type and the message of an error of foreign code, for a message in one line."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())[:MAX_REASON]
+    return text.removesuffix(".").rstrip(":")
 
 
 def how_to_install(extra: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
-from pixelwise.errors import ConfigError, PixelwiseWarning, UnknownNameError
+from pixelwise.errors import ConfigError, PixelwiseWarning, UnknownNameError, in_one_line
 from pixelwise.schemas import rule_in_words
 
 Item = TypeVar("Item")
@@ -159,7 +159,7 @@ class Registry(Generic[Item]):
         try:
             found = entry.load()
         except (Exception, SystemExit) as error:  # whatever another package raises when imported
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            reason = in_one_line(error)
             source = entry.dist.name if entry.dist else entry.value
             self._broken[entry.name] = (
                 f"the entry point {entry.name!r} ({self._group}) of the package {source!r} must be "

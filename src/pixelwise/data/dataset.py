@@ -16,7 +16,8 @@ from pixelwise.data.cache.cache_keys import content_of
 from pixelwise.data.cache.disk import DiskCache, open_cache
 from pixelwise.data.card import DatasetCard, find_card
 from pixelwise.data.digits import write_digits
-from pixelwise.data.formats import Format, detect_format
+from pixelwise.data.formats import Format, detect_format, mistakes_named
+from pixelwise.data.own_format import checked_load
 from pixelwise.data.problems import is_collecting, raise_together, report_problem
 from pixelwise.data.sample import Record, Sample
 from pixelwise.data.split import Split
@@ -27,7 +28,7 @@ from pixelwise.data.split_assignment import (
     named_splits,
     parse_split,
 )
-from pixelwise.errors import ConfigError, DataError, FormatError
+from pixelwise.errors import ConfigError, DataError, FormatError, PixelwiseError
 from pixelwise.files import as_path
 from pixelwise.label_modes import mode_of
 from pixelwise.schemas import validated
@@ -132,10 +133,18 @@ class Dataset:
         Raises:
             DataError: A file cannot be read, or the mask does not match the image.
         """
+        return checked_load(self._load, record, self.format, self.class_map)
+
+    def _load(self, record: Record) -> Sample:
         # A data check must decode the files, as cached samples had no problems.
         if self.cache is None or is_collecting():
             return self.format.load(record, self.class_map)
-        return self.cache.load(record, self.format, self.class_map)
+        try:
+            return self.cache.load(record, self.format, self.class_map)
+        except PixelwiseError:
+            raise
+        except (AttributeError, TypeError, ValueError):  # no sample, or one that cannot be kept
+            return self.format.load(record, self.class_map)
 
     @property
     def state(self) -> str:
@@ -213,7 +222,7 @@ def open_dataset(
             label_mode=label_mode or card.label_mode,
             unexpected=unexpected or card.unexpected,
         )
-        with raise_together():
+        with raise_together(), mistakes_named(found, "records", folder):
             records = found.records(folder)
             _require_different_names(folder, records)
     except OSError as error:
@@ -232,7 +241,8 @@ def open_dataset(
             f"ignore value. Got {list(ignored_values)} for {folder}"
         )
     if class_map is None:
-        class_map = found.class_map(folder, records, ignored_values)
+        with mistakes_named(found, "class_map", folder):
+            class_map = found.class_map(folder, records, ignored_values)
     if ignored_values:
         class_map = with_ignored(class_map, ignored_values)
     shares = split or card.split or DEFAULT_SPLIT

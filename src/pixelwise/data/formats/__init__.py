@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pixelwise.classes import ClassMap, LabelMode, Unexpected
 from pixelwise.data.sample import Record, Sample
-from pixelwise.errors import ConfigError, FormatError
+from pixelwise.errors import ConfigError, FormatError, PixelwiseError, in_one_line
 from pixelwise.label_modes import mode_of
 from pixelwise.registry import Builder, Registry
 from pixelwise.text import listed
@@ -117,6 +118,10 @@ class Format(ABC):
     def load(self, record: Record, class_map: ClassMap) -> Sample:
         """Decode one image and its mask.
 
+        Returns:
+            The sample, whose name is that of its record; see :class:`pixelwise.Sample` for the
+            shapes and types of its arrays.
+
         Raises:
             DataError: A file cannot be read.
             MaskError: The mask does not match the image or the class map.
@@ -181,6 +186,31 @@ def register_format(name: str) -> Callable[[Builder], Builder]:
     return formats.register(name)
 
 
+@contextmanager
+def mistakes_named(found: Format, method: str, folder: Path) -> Iterator[None]:
+    """Name the format if its code raises; what a format of pixelwise raises is left as it is.
+
+    Args:
+        found: The format.
+        method: The method that is called.
+        folder: The data set.
+
+    Raises:
+        FormatError: The format is not pixelwise's own, and raised anything but a PixelwiseError.
+    """
+    try:
+        yield
+    except (PixelwiseError, MemoryError):
+        raise
+    except Exception as error:  # whatever the code of a user raises
+        if formats.is_own(type(found)):
+            raise
+        raise FormatError(
+            f"{folder} must be readable as {found.name}. `{method}` of the format {found.name!r} "
+            f"raised {in_one_line(error)}. Correct the format, or the files that it reads"
+        ) from error
+
+
 def detect_format(folder: Path, name: str | None = None, **options: Any) -> tuple[Format, str]:
     """Detect the format of a folder.
 
@@ -199,9 +229,10 @@ def detect_format(folder: Path, name: str | None = None, **options: Any) -> tupl
     given = {key: value for key, value in options.items() if value is not None}
     if name is not None:
         return formats.create(name, **given), "as asked"
-    answers = [
-        (candidate, candidate.detect(folder)) for candidate in map(formats.create, formats.names())
-    ]
+    answers = []
+    for candidate in map(formats.create, formats.names()):
+        with mistakes_named(candidate, "detect", folder):
+            answers.append((candidate, candidate.detect(folder)))
     answers = sorted(
         (answer for answer in answers if answer[1].score > 0), key=lambda answer: -answer[1].score
     )

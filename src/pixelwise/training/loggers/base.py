@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pixelwise.errors import ConfigError, MissingExtraError
+from pixelwise.errors import ConfigError, MissingExtraError, in_one_line
 from pixelwise.registry import Builder, Registry
 from pixelwise.training.events import (
     EpochEnded,
@@ -81,7 +81,7 @@ def with_loggers(listener: Listener, added: Iterable[Listener]) -> Listener:
             except Exception as error:  # whatever a tool or the code of a user raises
                 working.remove(logger)
                 name = getattr(logger, "__name__", type(logger).__name__)
-                reason = " ".join(f"{type(error).__name__}: {error}".split())
+                reason = in_one_line(error)
                 line = f"{name} raised {reason}. It gets no further events; the training continues"
                 listener(Message("a logger failed", (line,)))
 
