@@ -106,7 +106,7 @@ def test_a_mistake_of_an_own_format_names_image_and_format(data, monkeypatch, mi
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_data_check_lists_it_and_goes_on(data, monkeypatch, mistake):
+def test_a_data_check_lists_it_and_continues(data, monkeypatch, mistake):
     monkeypatch.setattr(OwnArrays, "mistaken", MISTAKES[mistake][0], raising=False)
     found = check_data(data)
     assert sum(found.num_images.values()) == 7

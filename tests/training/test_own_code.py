@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from torchvision.transforms import v2
 
-from pixelwise import train
-from pixelwise.errors import PixelwiseError
+from pixelwise import evaluate, train
+from pixelwise.errors import ConfigError, PixelwiseError
 from pixelwise.losses.base import losses
+from pixelwise.metrics.extra import extra_metrics
 
 SMALL = {"model": "stacked-fcn", "epochs": 1, "size": (16, 16), "batch_size": 2, "device": "cpu"}
 
@@ -42,3 +44,83 @@ def test_a_dry_run_refuses_a_loss_that_cannot_be_trained(data, monkeypatch, kind
             planned(data, loss=given)
         assert str(refused.value).startswith("the loss '")
         assert "\n" not in str(refused.value)
+
+
+class Metric:
+    """A metric of the class attribute ``methods``."""
+
+    def add(self, *arrays):
+        self.added = arrays
+
+    def figures(self):
+        return {"value": 1.0}
+
+
+def failing(method, function):
+    return type("Mine", (Metric,), {method: function})
+
+
+BAD_METRICS = {
+    "add raises": (failing("add", lambda *_: {}["x"]), "its method add raised KeyError: 'x'"),
+    "add takes two": (failing("add", lambda _, __: None), "its method add raised TypeError"),
+    "figures raises": (failing("figures", lambda _: {}["x"]), "figures raised KeyError: 'x'"),
+    "a text": (failing("figures", lambda _: {"a": "b"}), "'a' of the metric 'mine' must be a num"),
+    "no value": (failing("figures", lambda _: {"a": None}), "must be a number. Got None"),
+    "a number": (failing("figures", lambda _: 0.5), "must return numbers by name.*Got 0.5"),
+    "a matrix": (failing("figures", lambda _: {"a": [1, 2]}), r"must be a number. Got \[1, 2\]"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_METRICS)
+def test_a_dry_run_and_evaluate_name_a_metric_that_fails(
+    data, monkeypatch, make_model_file, tmp_path, kind
+):
+    metric, message = BAD_METRICS[kind]
+    extra_metrics.names()
+    monkeypatch.setitem(extra_metrics._entries, "mine", metric)
+    model = make_model_file(tmp_path / "model.safetensors")
+    for attempt in (
+        lambda: planned(data, metrics=["mine"]),
+        lambda: evaluate(model, data, "val", metrics=["mine"]),
+    ):
+        with pytest.raises(ConfigError, match=message) as refused:
+            attempt()
+        assert "'mine'" in str(refused.value)
+
+
+@pytest.mark.parametrize("undefined", [lambda _: {"mean": 1 / 0}, lambda _: {"most": max([])}])
+def test_a_value_that_is_undefined_for_one_image_does_not_refuse_a_training(data, undefined):
+    assert planned(data, metrics=[failing("figures", undefined)])
+
+
+def test_the_trial_of_a_metric_gives_what_an_evaluation_gives(data, make_model_file, tmp_path):
+    seen = []
+    metric = failing("add", lambda _, *arrays: seen.append([(a.dtype, a.shape) for a in arrays]))
+    planned(data, metrics=[metric])
+    evaluate(make_model_file(tmp_path / "model.safetensors"), data, "val", metrics=[metric])
+    assert len(seen) == 5
+    assert (
+        seen[0] == seen[1] == [("uint8", (16, 16)), ("float32", (3, 16, 16)), ("uint8", (16, 16))]
+    )
+
+
+def fails(image, mask):
+    raise RuntimeError("odd\nimage")
+
+
+BAD_TRANSFORMS = {
+    "a step": (
+        v2.Compose([v2.RandomHorizontalFlip(), v2.Normalize([0.5] * 3, [0.5] * 3)]),
+        r"\(3, 16, 16\) uint8.*error of its step Normalize: TypeError: Input tensor",
+    ),
+    "one transform": (v2.Normalize([0.5] * 3, [0.5] * 3), r"error of Normalize\(.*TypeError"),
+    "a function": (fails, "error of .*:fails: RuntimeError: odd image"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_TRANSFORMS)
+def test_a_dry_run_names_the_step_of_an_augmentation_that_fails(data, kind):
+    transform, message = BAD_TRANSFORMS[kind]
+    with pytest.raises(ConfigError, match=message) as refused:
+        planned(data, augmentation=transform)
+    assert "\n" not in str(refused.value)

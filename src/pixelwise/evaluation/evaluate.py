@@ -21,7 +21,7 @@ from pixelwise.evaluation.headline_counts import COUNTING
 from pixelwise.evaluation.image_details import Image
 from pixelwise.io.arrays import Array, UInt8Array
 from pixelwise.io.parallel import in_parallel
-from pixelwise.metrics.extra import ExtraMetric, MetricSource, create_metrics, figures_of
+from pixelwise.metrics.extra import ExtraMetric, MetricSource, create_metrics, figures_of, update
 from pixelwise.metrics.metrics import Metrics, summarize
 from pixelwise.prediction.loading import as_predictor
 from pixelwise.prediction.predictor import Predictor
@@ -333,7 +333,7 @@ def _evaluated(
             prediction = predictor.decide(logits) if prediction is None else prediction
             probabilities = predictor.to_probabilities(logits)
             for metric in extra:
-                metric.add(prediction, probabilities, sample.mask)
+                update(metric, prediction, probabilities, sample.mask)
             if not detailed:
                 continue
             details.draw_logits(sample.name, logits, sample.mask)

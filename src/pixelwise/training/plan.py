@@ -18,6 +18,7 @@ from pixelwise.devices import Machine, release_memory
 from pixelwise.doctor.quick_check import QuickCheck
 from pixelwise.losses.class_weights import class_weights
 from pixelwise.losses.expression import build_loss, own_loss
+from pixelwise.metrics.extra import create_metrics, try_metrics
 from pixelwise.models import create_model
 from pixelwise.models.base import SegmentationModel
 from pixelwise.models.blocks import batch_normalizations
@@ -178,6 +179,13 @@ def plan(
             Message("notes on the data (for details, run: pixelwise data check)", check.lines())
         )
     reasons += _describe_ignored(dataset, measured)
+    if recipe.training.metrics:
+        try_metrics(
+            create_metrics(recipe.training.metrics),
+            measured.validation[0].mask,
+            dataset.label_mode,
+            dataset.class_map.num_classes,
+        )
     model = _build(recipe, dataset, measured, own)
     reasons.append(_initial_weights(model, recipe, dataset, own))
     model = model.to(machine.device)
