@@ -66,16 +66,28 @@ class UnknownNameError(ConfigError):
         name: The given name.
         known: The registered names.
         hint: How to list all names; ``None`` lists them in the message.
+        may_be_own: Whether modules of the user can register names of this kind, so that a forgotten
+            import is as likely as a mistyped name.
     """
 
     def __init__(
-        self, kind: str, name: str, known: Collection[str], *, hint: str | None = None
+        self,
+        kind: str,
+        name: str,
+        known: Collection[str],
+        *,
+        hint: str | None = None,
+        may_be_own: bool = False,
     ) -> None:
         parts = [f"{kind} must be a known name. Got {name!r}."]
-        close = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.6)
+        cutoff = 0.8 if may_be_own else 0.6
+        close = difflib.get_close_matches(str(name), list(known), n=1, cutoff=cutoff)
         if close:
             parts.append(f"Did you mean {close[0]!r}?")
         parts.append(hint or f"Known: {', '.join(sorted(known))}")
+        if may_be_own:
+            parts[-1] += "."
+            parts.append("If it is your own, import its module first: `imports=['MODULE']`")
         super().__init__(" ".join(parts))
 
 

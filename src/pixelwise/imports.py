@@ -53,6 +53,9 @@ def find_imported(module: str, qualname: str) -> object | None:
 
 def _advice(name: str, error: BaseException) -> str:
     """Return what to do about a module that cannot be imported."""
+    if "," in name:
+        modules = [f"`imports=['{module.strip()}']`" for module in name.split(",")]
+        return f"Name each module by itself: {' '.join(modules)}"
     path = Path(name)
     if path.suffix == ".py" or len(path.parts) > 1:
         module = ".".join(path.with_suffix("").parts)

@@ -9,7 +9,7 @@ import pixelwise
 from pixelwise import ClassMap, Sample, check_data, open_dataset
 from pixelwise.data.formats import NO, Confidence, Format, formats
 from pixelwise.data.sample import Record
-from pixelwise.errors import DataError, MaskError
+from pixelwise.errors import DataError, FormatError, MaskError
 from pixelwise.io.images import read_image
 
 NAME = "own-arrays"
@@ -146,3 +146,10 @@ def test_ignored_pixels_and_correct_samples_pass_without_a_warning(data, monkeyp
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert check_data(data).is_refused is False
+
+
+def test_a_format_without_a_writer_is_refused_with_the_folder_that_was_given(data, tmp_path):
+    with pytest.raises(FormatError) as refused:
+        pixelwise.convert_data(data, tmp_path / "out", NAME)
+    assert str(refused.value).startswith(f"{tmp_path / 'out'} cannot be written as {NAME}")
+    assert not (tmp_path / "out").exists()

@@ -124,3 +124,65 @@ def test_a_dry_run_names_the_step_of_an_augmentation_that_fails(data, kind):
     with pytest.raises(ConfigError, match=message) as refused:
         planned(data, augmentation=transform)
     assert "\n" not in str(refused.value)
+
+
+class Plain(torch.nn.Module):
+    def __init__(self, num_classes, in_channels):
+        super().__init__()
+        self.head = torch.nn.Conv2d(in_channels, num_classes, 1)
+
+    def forward(self, image):
+        return self.head(image)
+
+
+class Stating(Plain):
+    learning_rate = 0.02
+
+
+def test_the_learning_rate_of_a_model_that_states_none_is_called_so(data):
+    for model, words in (
+        (Plain, "learning rate 0.001: the default for models that state none"),
+        (Stating, f"learning rate 0.02: the default of {__name__}:Stating"),
+        ("stacked-fcn", "learning rate 0.003: the default of stacked-fcn"),
+    ):
+        assert words in train(data, dry_run=True, **{**SMALL, "model": model}).plan.lines()
+
+
+def test_a_training_prints_the_summary_of_its_plan_as_a_dry_run_does(data, tmp_path, run_cli):
+    words = ("train", data, "--out", tmp_path / "run", "--model", "stacked-fcn", "--epochs", 1)
+    words = (*words, "--size", "16x16", "--batch-size", 2, "--device", "cpu")
+    code, _, err = run_cli(*words)
+    assert code == 0
+    assert "plan:\n  stacked-fcn: " in err
+    assert "loss ce; " in err
+    assert "2 steps per epoch, 1 epoch" in err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--loss", "mine"), ("--model", "mine"), ("--metric", "mine"), ("--format", "npy-masks"),
+     ("--logger", "mine"), ("--loss", "ce + mine")],
+)  # fmt: skip
+def test_an_unknown_name_that_may_be_an_own_one_proposes_an_import(data, run_cli, options):
+    code, _, err = run_cli("train", data, "--epochs", 1, *options)
+    assert code == 1
+    assert "If it is your own, import its module first: --import MODULE" in err
+    assert "Did you mean" not in err
+
+
+def test_evaluate_says_which_modules_the_run_imported(
+    data, run_cli, make_model_file, tmp_path, make_index_dataset
+):
+    run, unknown = tmp_path / "run", tmp_path / "unknown"
+    run.mkdir()
+    unknown.mkdir()
+    (unknown / "labels.csv").touch()
+    make_model_file(run / "model.safetensors")
+    (run / "recipe.yaml").write_text("imports: [my_format, json]")
+    for model in (run, run / "model.safetensors"):
+        for words in ((unknown,), (data, "--format", "mine"), (data, "--metric", "mine")):
+            code, _, err = run_cli("evaluate", model, *words)
+            assert code == 1
+            assert err.rstrip().endswith("The run of the model had --import my_format")
+        with pytest.raises(PixelwiseError, match=r"had `imports=\['my_format'\]`"):
+            evaluate(model, unknown)

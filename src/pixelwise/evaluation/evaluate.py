@@ -23,7 +23,7 @@ from pixelwise.io.arrays import Array, UInt8Array
 from pixelwise.io.parallel import in_parallel
 from pixelwise.metrics.extra import ExtraMetric, MetricSource, create_metrics, figures_of, update
 from pixelwise.metrics.metrics import Metrics, summarize
-from pixelwise.prediction.loading import as_predictor
+from pixelwise.prediction.loading import as_predictor, imports_named
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.text import amount, listed
 
@@ -213,9 +213,10 @@ def evaluate(
         DataError: The data set does not fit the model or is split differently than in training, the
         split is empty, or a file is invalid.
     """
-    extra = create_metrics(metrics)
-    predictor = as_predictor(model, device)
-    dataset, chosen = open_as_given(predictor, data, split)
+    with imports_named(model):
+        extra = create_metrics(metrics)
+        predictor = as_predictor(model, device)
+        dataset, chosen = open_as_given(predictor, data, split)
     records = dataset.split(chosen)
     found = _evaluated(
         predictor,

@@ -45,7 +45,7 @@ class ExtraMetric(Protocol):
         """Return the values over all images so far, by name; empty if they are undefined."""
 
 
-extra_metrics: Registry[ExtraMetric] = Registry("metric", "pixelwise.metrics")
+extra_metrics: Registry[ExtraMetric] = Registry("metric", "pixelwise.metrics", is_open=True)
 """Metrics by their names in recipes and on the command line."""
 
 MetricSource = str | Callable[[], ExtraMetric] | ExtraMetric

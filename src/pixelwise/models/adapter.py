@@ -74,6 +74,9 @@ class AdaptedModel(SegmentationModel):
         make_batchnorm_steady(network)
         reference = getattr(network, "reference", None)
         self.reference = reference if isinstance(reference, str) else type(network).__module__
+        learning_rate = getattr(network, "learning_rate", None)
+        if isinstance(learning_rate, float) and learning_rate > 0:
+            self.learning_rate = learning_rate
         self.fit_to(num_classes, in_channels)
 
     def fit_to(self, num_classes: int | None, in_channels: int | None) -> None:

@@ -277,6 +277,7 @@ def _facts(recipe: Recipe, parts: _Parts) -> Facts:
         augmentation=parts.dataset.augmentation,
         model=recipe.model.name,
         model_learning_rate=parts.model.learning_rate,
+        states_learning_rate=parts.model.states_learning_rate,
         has_batchnorm=bool(batch_normalizations(parts.model)),
         device=machine.device.type,
         has_bfloat16=machine.has_bfloat16,

@@ -16,7 +16,9 @@ from pixelwise.label_modes import mode_of
 from pixelwise.registry import Builder, Registry
 from pixelwise.text import listed
 
-formats: Registry[Format] = Registry("format", "pixelwise.data.formats", group="pixelwise.formats")
+formats: Registry[Format] = Registry(
+    "format", "pixelwise.data.formats", group="pixelwise.formats", is_open=True
+)
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,11 @@ class Format(ABC):
             DataError: A file cannot be read.
             MaskError: The mask does not match the image or the class map.
         """
+
+    @property
+    def has_writer(self) -> bool:
+        """Whether :meth:`write` can write the format."""
+        return type(self)._write is not Format._write
 
     def stored(self, class_map: ClassMap) -> ClassMap:
         """Return the classes with the values by which this format stores them."""

@@ -21,7 +21,7 @@ from pixelwise.training.events import (
     StepEnded,
 )
 
-loggers: Registry[Listener] = Registry("logger", "pixelwise.training.loggers")
+loggers: Registry[Listener] = Registry("logger", "pixelwise.training.loggers", is_open=True)
 """Loggers by their names in recipes and on the command line."""
 
 LoggerSource = str | Listener | type[Any]
