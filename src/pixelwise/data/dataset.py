@@ -17,8 +17,9 @@ from pixelwise.data.cache.cache_keys import content_of
 from pixelwise.data.cache.disk import DiskCache, open_cache
 from pixelwise.data.card import DatasetCard, find_card
 from pixelwise.data.digits import write_digits
-from pixelwise.data.formats import Format, detect_format
+from pixelwise.data.formats import Format, detect_format, mistakes_named
 from pixelwise.data.masks.smoothed import count_stored, smoothed_classes
+from pixelwise.data.own_format import checked_load
 from pixelwise.data.problems import is_collecting, raise_together, report_problem
 from pixelwise.data.sample import Record, Sample, spread
 from pixelwise.data.split import Split
@@ -29,7 +30,7 @@ from pixelwise.data.split_assignment import (
     named_splits,
     parse_split,
 )
-from pixelwise.errors import ConfigError, DataError, FormatError, MaskError
+from pixelwise.errors import ConfigError, DataError, FormatError, MaskError, PixelwiseError
 from pixelwise.files import as_path
 from pixelwise.label_modes import mode_of
 from pixelwise.schemas import validated
@@ -140,10 +141,18 @@ class Dataset:
         Raises:
             DataError: A file cannot be read, or the mask does not match the image.
         """
+        return checked_load(self._load, record, self.format, self.class_map)
+
+    def _load(self, record: Record) -> Sample:
         # A data check must decode the files, as cached samples had no problems.
         if self.cache is None or is_collecting():
             return self.format.sample(record, self.class_map)
-        return self.cache.load(record, self.format, self.class_map)
+        try:
+            return self.cache.load(record, self.format, self.class_map)
+        except PixelwiseError:
+            raise
+        except (AttributeError, TypeError, ValueError):  # no sample, or one that cannot be kept
+            return self.format.sample(record, self.class_map)
 
     @property
     def state(self) -> str:
@@ -244,7 +253,7 @@ def open_dataset(
             unlabeled=unlabeled or card.unlabeled,
             resize_masks=resize_masks or card.resize_masks,
         )
-        with raise_together():
+        with raise_together(), mistakes_named(found, "records", folder):
             records = found.records(folder)
             _require_different_names(folder, records)
             given_share = (
@@ -270,7 +279,8 @@ def open_dataset(
     smoothed_notes: list[str] = []
     if class_map is None:
         rule = unexpected or card.unexpected
-        class_map, smoothed_notes = _classes_found(found, folder, records, ignored_values, rule)
+        with mistakes_named(found, "class_map", folder):
+            class_map, smoothed_notes = _classes_found(found, folder, records, ignored_values, rule)
     if ignored_values:
         class_map = with_ignored(class_map, ignored_values)
     shares = split or card.split or DEFAULT_SPLIT
