@@ -196,7 +196,7 @@ def test_shares_for_data_with_splits_of_its_own_are_not_ignored_unsaid(
         code, _, err = run_cli(verb[0], data, *verb[1:], "--split", "50/50")
         assert code == 1
         assert "error: --split must be left out for" in err
-        assert "run: pixelwise data split" in err
+        assert "make a split file with `pixelwise data split`" in err
 
 
 def test_a_model_of_drawn_splits_is_evaluated_without_a_word_on_shares(

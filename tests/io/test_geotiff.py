@@ -238,7 +238,7 @@ def test_longitude_and_latitude_go_by_their_old_name_too(tmp_path):
 
 @pytest.mark.parametrize("name", ["EPSG:999999", "/etc/passwd", "http://127.0.0.1/crs", "", "None"])
 def test_an_unknown_reference_system_is_refused_and_not_looked_for(tmp_path, name):
-    with pytest.raises(FormatError, match="crs must name an EPSG code or CRS84"):
+    with pytest.raises(FormatError, match="crs must name a reference system"):
         known_crs(name, tmp_path / "a.geojson")
 
 
