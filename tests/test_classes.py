@@ -1,7 +1,7 @@
 import pytest
-from pydantic import ValidationError
 
 from pixelwise.classes import ClassMap, distinct_colors, numbered_names
+from pixelwise.errors import ConfigError
 
 
 def test_what_is_not_given_is_filled():
@@ -49,12 +49,12 @@ def test_the_ground_is_called_background_or_the_first_of_classes_without_names(
     ],
 )
 def test_lists_that_do_not_fit_are_refused(arguments, message):
-    with pytest.raises(ValidationError, match=message):
+    with pytest.raises(ConfigError, match=message):
         ClassMap.build(**arguments)
 
 
 def test_a_class_map_cannot_be_changed_by_accident():
-    with pytest.raises(ValidationError, match="frozen"):
+    with pytest.raises(ConfigError, match="must not be changed"):
         ClassMap.build(("a",)).names = ("b",)
 
 

@@ -1,11 +1,18 @@
 """The README and the docs: their links, their length, and the layers that they print."""
 
+import importlib.util
 import re
 import tomllib
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from typer.main import get_command
+
+from pixelwise import train
+from pixelwise.cli import OPTIONS, VERBS
+from pixelwise.cli.application import app
+from pixelwise.config import Recipe
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -57,3 +64,57 @@ def test_the_architecture_page_has_the_layers_of_import_linter():
     (layers,) = (entry["layers"] for entry in contracts["contracts"] if entry["type"] == "layers")
     block = "\n".join(layer.replace("pixelwise.", "") for layer in layers)
     assert f"```text\n{block}\n```" in (ROOT / "docs" / "architecture.md").read_text("utf-8")
+
+
+def test_the_page_of_recipe_keys_is_up_to_date():
+    spec = importlib.util.spec_from_file_location("recipe_keys", ROOT / "tools/recipe_keys.py")
+    recipe_keys = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(recipe_keys)
+    page = recipe_keys.page()
+    assert page == recipe_keys.PAGE.read_text("utf-8"), "run: python tools/recipe_keys.py"
+    for name, section in Recipe().sections().items():
+        for key in section:
+            assert f"| `{name}.{key}` |" in page
+
+
+def commands(page):
+    """The words of each pixelwise command on a page, in code blocks and in code between words."""
+    text = page.read_text("utf-8")
+    blocks = "\n".join(FENCED.findall(text)).replace("\\\n", " ")
+    inline = "\n".join(code.strip("`") for code in CODE.findall(FENCED.sub("", text)))
+    for line in f"{blocks}\n{inline}".splitlines():
+        words = line.partition("  #")[0].split()
+        if words[:1] == ["pixelwise"] and len(words) > 1:
+            yield words[1:]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_command_and_option_on_a_page_exists(page):
+    if "decisions" in page.parts or page.name == "CHANGELOG.md":
+        pytest.skip("tells what was, with the words of its day")
+    unknown = []
+    for words in commands(page):
+        command = get_command(app)
+        for word in words:
+            command = getattr(command, "commands", {}).get(word.rstrip(",.;:"), command)
+        known = {option for entry in command.params for option in getattr(entry, "opts", ())}
+        known |= {"--help", "-h", "--no-cache", *OPTIONS}
+        options = [re.match(r"--[a-z-]+", word) for word in words]
+        unknown += [(words, found[0]) for found in options if found and found[0] not in known]
+        if command.name is None or hasattr(command, "commands"):
+            is_general = words[0].startswith("-") or words[0] in VERBS or words[0].isupper()
+            unknown += [] if is_general else [(words, words[0])]
+    assert unknown == []
+
+
+def test_the_plan_in_the_docs_has_every_line_of_a_plan(tmp_path, make_index_dataset):
+    """The sample on the page was printed by the command above it; only its figures may age."""
+    text = (ROOT / "docs" / "training.md").read_text("utf-8")
+    printed = (
+        text.partition("--dry-run` prints, on")[2].partition("```text\n")[2].partition("```")[0]
+    )
+    data = make_index_dataset(tmp_path / "data", num_images=20)
+    recipe = {"model": {"name": "unet-elu"}, "training": {"epochs": 20}}
+    lines = train(data, recipe=recipe, dry_run=True).plan.lines()
+    begins = [line.split(":")[0].split(" ")[0] for line in lines if not line[0].isdigit()]
+    assert [begin for begin in begins if f"\n  {begin}" not in printed] == []

@@ -57,6 +57,8 @@ def test_the_search_for_options_finds_them():
         ("train x", "`data` or `model`", "DATA or --model"),
         ("evaluate m d", "`data` or `model`", "DATA or MODEL"),
         ("train", "a smaller `batch_size`", "a smaller --batch-size"),
+        ("data check x", "or `max_bad_annotations=0.1`", "or --max-bad-annotations 0.1"),
+        ("evaluate m d", "with `class_property=crop`", "with --class-property crop"),
         ("train", "set `data.scale=0.5` or data.path", "set --set data.scale=0.5 or data.path"),
         ("train", "with `resume=True`", "with --resume"),
         ("evaluate", "use `split='all'`", "use --split all"),

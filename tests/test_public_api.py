@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import pkgutil
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,11 @@ def test_data_and_results_may_be_given_as_text_or_path(
     assert len(list((tmp_path / "out").iterdir())) == 4
     assert pixelwise.evaluate(model, data, "all").mean_iou >= 0
     pixelwise.review_labels(model, data, split="all")
+
+
+def test_the_version_is_that_of_the_package_and_of_the_command_line(run_cli):
+    assert pixelwise.__version__ == metadata.version("pixelwise")
+    assert run_cli("--version")[1] == f"pixelwise {pixelwise.__version__}\n"
 
 
 def test_a_name_that_does_not_exist_is_an_attribute_error():

@@ -1,8 +1,10 @@
 """Words that several modules write alike."""
 
+import math
+
 import pytest
 
-from pixelwise.text import amount, listed
+from pixelwise.text import amount, listed, rounded
 
 
 @pytest.mark.parametrize(
@@ -13,8 +15,26 @@ def test_one_is_singular_and_everything_else_plural(number, words):
     assert amount(number, "image") == words
 
 
+@pytest.mark.parametrize(
+    ("number", "words"), [(1, "1 class"), (2, "2 classes"), (0, "0 multilabel classes")]
+)
+def test_a_noun_that_ends_with_s_has_its_own_plural(number, words):
+    assert amount(number, words.removesuffix("es").partition(" ")[2]) == words
+
+
+@pytest.mark.parametrize(
+    ("number", "digits", "words"),
+    [
+        (130.4, 2, "130"), (1.26, 2, "1.3"), (0.01234, 2, "0.012"), (123456, 3, "123,000"),
+        (20, 3, "20"), (0, 3, "0"), (1e9, 2, "1,000,000,000"), (math.inf, 3, "inf"),
+    ],
+)  # fmt: skip
+def test_a_rounded_number_has_no_exponent(number, digits, words):
+    assert rounded(number, digits) == words
+
+
 def test_large_numbers_are_written_in_full():
-    assert amount(1_234_567, "image") == "1234567 images"
+    assert amount(1_234_567, "image") == "1,234,567 images"
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ GLOSSARY: tuple[tuple[str, str], ...] = (  # a pattern on the lower-case text, a
 BEFORE = {  # words that may stand in front, which make a word of the glossary a right one
     "truth": ("ground",),
     "deviation": ("standard",),
-    "rate": ("learning", "frame", "error", "positive", "hit", "bit"),
+    "rate": ("learning", "frame", "error", "positive", "hit", "bit", "drop", "path"),
 }
 AFTER = {"overlapping": ("tile", "piece", "polygon", "object", "shape", "building", "window")}
 
@@ -71,6 +71,7 @@ ALLOWED: tuple[tuple[str, str, str], ...] = (  # (file, line, why)
     (r"test_(color_masks|camvid|voc)\.py$", r"(?i)[\"\\n]void\b|unlabelled", "the same"),
     (r"camvid\.py$", r"called Void", "CamVid's own name of a color"),
     (r"cityscapes", r"\bvoid\b|ignoreInEval", "Cityscapes' own category"),
+    (r"label_studio", r"was_cancelled", "a key in files of Label Studio"),
     (r"\.(cpp|c|h)$", r"\bvoid\b", "a type of C"),
 )
 

@@ -4,9 +4,11 @@ The public names are loaded when they are first used, so that ``import pixelwise
 ``pixelwise --help`` need no torch.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import lazy_loader
+
+__version__: str
 
 if TYPE_CHECKING:
     from pixelwise.classes import ClassMap as ClassMap
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from pixelwise.training.preview import show_data as show_data
     from pixelwise.training.train import train as train
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+_load, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "classes": ["ClassMap"],
@@ -68,3 +70,12 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "training.train": ["train"],
     },
 )
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name at its first use; the version comes from the installed package."""
+    if name == "__version__":
+        from importlib import metadata
+
+        return metadata.version("pixelwise")
+    return _load(name)

@@ -6,7 +6,9 @@ import colorsys
 from collections.abc import Sequence
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
+
+from pixelwise.schemas import CheckedModel
 
 LabelMode = Literal["multiclass", "multilabel"]
 """``multiclass``: one class per pixel (softmax). ``multilabel``: one sigmoid per class."""
@@ -47,7 +49,7 @@ _Byte = Annotated[int, Field(ge=0, le=255)]
 Color = tuple[_Byte, _Byte, _Byte]
 
 
-class ClassMap(BaseModel):
+class ClassMap(CheckedModel):
     """Names, colors and stored values of the classes of a data set.
 
     Attributes:
@@ -79,7 +81,7 @@ class ClassMap(BaseModel):
         """Make a class map; by default with distinct colors and the values 0, 1, 2 and so on.
 
         Raises:
-            pydantic.ValidationError: Names repeat, or the lists differ in length.
+            ConfigError: Names repeat, or the lists differ in length.
         """
         return cls(
             names=tuple(names),

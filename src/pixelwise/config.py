@@ -6,9 +6,10 @@ of the run, which is a valid recipe itself.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_origin
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
@@ -22,7 +23,9 @@ from pydantic import (
 
 from pixelwise.classes import LabelMode, Resampling, Unexpected, Unlabeled
 from pixelwise.errors import ConfigError
-from pixelwise.schemas import read_yaml, validated
+from pixelwise.files import as_path
+from pixelwise.schemas import Section, read_yaml, validated
+from pixelwise.text import several
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -36,27 +39,6 @@ Contrast = Literal["none", "stretch", "stretch-bands", "clahe"]
 
 DEFAULT_SPLIT = "70/15/15"
 """Default train, validation and test shares for folders without splits."""
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", validate_assignment=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _drop_empty(cls, content: Any) -> Any:
-        """Replace ``None`` by the defaults: an empty ``training:`` is ``None`` in YAML."""
-        if not isinstance(content, dict):
-            return content
-        empty = {key for key, value in content.items() if value is None}
-        fields = {key: field.annotation for key, field in cls.model_fields.items() if key in empty}
-        dropped = {key for key, annotation in fields.items() if _holds_entries(annotation)}
-        return {key: value for key, value in content.items() if key not in dropped}
-
-
-def _holds_entries(annotation: Any) -> bool:
-    """Whether the annotation is a section, mapping or list that may not be ``None``."""
-    kind = get_origin(annotation) or annotation
-    return isinstance(kind, type) and issubclass(kind, BaseModel | dict | list | tuple)
 
 
 class _ResizePolicy(BaseModel):
@@ -100,29 +82,35 @@ Resize = Annotated[
 """A resize of images to a working size."""
 
 
-class DataRecipe(_Section):
+class DataRecipe(Section):
     """The training data.
 
     Attributes:
         path: A folder, a dataset card, or ``digits``.
         format: The label format; ``None`` means that it is detected.
-        split: Shares for a folder without splits; ``None`` means the card's, else 70/15/15.
+        split: Shares for a folder without splits; ``None``: those of the card, else 70/15/15.
         split_seed: Random seed of the split.
-        ignore: Stored mask values that are ignored, besides those of the format or the card.
+        ignore: Stored values that are ignored, besides those of the format or the card.
         label_mode: ``multiclass`` or ``multilabel``, for formats that support both.
-        unexpected: What to do with other values, see :data:`pixelwise.classes.Unexpected`.
+        unexpected: What to do with stored values that are neither a class nor ignored: ``error``
+            raises, ``nearest`` uses the nearest class, ``ignore`` ignores the pixels.
         images: Template of the images, such as ``images/{name}.*``; ``None`` looks for them.
         masks: Template of their masks, such as ``masks/{name}_mask.png``.
         unlabeled: ``error``, ``skip`` or ``background``: what becomes of images without a mask.
         resize_masks: ``nearest`` resizes masks of another size than their images.
+        class_property: Property with the class of a shape; ``None``: that of the card, or found.
+        max_bad_annotations: Largest share of annotations left out; ``None``: of the card, or 0.05.
         scale: Factor by which images are resized for the model; logits are resized back.
-        normalization: By the ``dataset`` (mean, standard deviation) or by the ``range`` of values.
-        resize: ``[HEIGHT, WIDTH]`` in pixels, which may distort images; without distortion
-            ``{shortest_side: PIXELS}`` or ``{letterbox: [HEIGHT, WIDTH]}``; ``None``: none.
-        bands: Selected bands, counted from 1; ``None`` means those of the card, else all.
+        normalization: ``dataset`` subtracts the mean and divides by the standard deviation of the
+            training images, per channel; ``range`` divides by the largest value of the bit depth.
+        resize: ``[HEIGHT, WIDTH]`` in pixels for all images, which may change their aspect ratio;
+            ``{shortest_side: PIXELS}`` or ``{letterbox: [HEIGHT, WIDTH]}`` without distortion;
+            ``None`` keeps the size and trains on crops. Logits are resized back.
+        bands: Selected bands, counted from 1; ``None`` means those of the dataset card, else all.
         denoise: ``median`` (3 x 3) removes single wrong pixels, ``nl-means`` removes grain.
         white_balance: ``gray-world`` gives all bands of an image the same mean.
-        contrast: Per image: ``stretch`` to the full range, ``stretch-bands`` by band, or ``clahe``.
+        contrast: Per image: ``stretch`` stretches its values to the full range, ``stretch-bands``
+            those of each band, as is common for satellite images; ``clahe`` equalizes locally.
     """
 
     path: str | None = None
@@ -136,6 +124,8 @@ class DataRecipe(_Section):
     masks: str | None = None
     unlabeled: Unlabeled | None = None
     resize_masks: Resampling | None = None
+    class_property: str | None = None
+    max_bad_annotations: Share | None = None
     scale: Annotated[float, Field(gt=0, le=1)] | None = None
     normalization: Literal["dataset", "range"] = "dataset"
     resize: Resize | None = None
@@ -145,7 +135,7 @@ class DataRecipe(_Section):
     contrast: Contrast = "none"
 
 
-class ModelRecipe(_Section):
+class ModelRecipe(Section):
     """The model.
 
     Attributes:
@@ -156,11 +146,11 @@ class ModelRecipe(_Section):
     """
 
     name: str = "unet-fast"
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, Any] = Field(default_factory=dict)
     start_from: str | None = None
 
 
-class TrainingRecipe(_Section):
+class TrainingRecipe(Section):
     """The training.
 
     Attributes:
@@ -237,7 +227,7 @@ KEPT = ("scale", "transform")
 """Entries of the augmentation that a callable does not replace."""
 
 
-class AugmentationRecipe(_Section):
+class AugmentationRecipe(Section):
     """The augmentation in training, jointly of image and mask.
 
     Attributes:
@@ -305,7 +295,7 @@ NO_AUGMENTATION = AugmentationRecipe(
 """Every entry is off."""
 
 
-class Recipe(_Section):
+class Recipe(Section):
     """All settings of a training run, in four sections.
 
     Attributes:
@@ -330,18 +320,24 @@ class Recipe(_Section):
         return self.model_dump(mode="json", exclude={"imports"})
 
 
-def load_recipe(path: Path | str | None = None, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(
+    source: Path | str | Recipe | Mapping[str, Any] | None = None, overrides: Sequence[str] = ()
+) -> Recipe:
     """Read a recipe and apply overrides.
 
     Args:
-        path: A YAML file; ``None`` starts from the defaults.
+        source: A YAML file, a recipe, or its content; ``None`` starts from the defaults.
         overrides: ``section.key=value``, the value in YAML, such as ``training.epochs=20``.
 
     Raises:
         ConfigError: The file is missing or not YAML, a key is unknown, or a value is out of range.
     """
-    content = read_yaml(Path(path)) if path else {}
-    return overridden(content, overrides, str(path) if path else "recipe")
+    if isinstance(source, Recipe):
+        return overridden(source.model_dump(), overrides, "recipe")
+    if isinstance(source, Mapping):
+        return overridden(copy.deepcopy(dict(source)), overrides, "recipe")
+    path = as_path(source, "recipe") if source else None
+    return overridden(read_yaml(path) if path else {}, overrides, str(path or "recipe"))
 
 
 def overridden(content: dict[str, Any], overrides: Sequence[str], origin: str) -> Recipe:
@@ -355,7 +351,7 @@ def overridden(content: dict[str, Any], overrides: Sequence[str], origin: str) -
     Raises:
         ConfigError: A key is unknown, or a value is out of range.
     """
-    for override in overrides:
+    for override in several(overrides):
         key, equals, value = override.partition("=")
         section, dot, name = key.strip().partition(".")
         if not (equals and dot and name):

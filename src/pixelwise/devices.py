@@ -301,6 +301,12 @@ class Machine:
             self.keep(key, round(measured))
         return self.recalled(key, measured)
 
+    def fastest(self, key: str, seconds: float) -> float:
+        """Return the shortest duration that was ever measured for a key, this one included."""
+        if seconds < self.recalled(key, math.inf):
+            self.keep(key, seconds)
+        return self.recalled(key, seconds)
+
     def bfloat16_speedup(self) -> float:
         """Like :func:`measure_bfloat16_speedup`, but measured only once."""
         measured = self.remembered(

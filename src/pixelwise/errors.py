@@ -21,11 +21,31 @@ command line prints it unchanged and exits with 1; any other exception is a bug 
 from __future__ import annotations
 
 import difflib
+import signal
 from collections.abc import Collection
+
+ENDING_SIGNALS = tuple(
+    signal.Signals[name]
+    for name in ("SIGTERM", "SIGHUP", "SIGUSR1")
+    if name in signal.Signals.__members__  # Windows has only the first
+)
+"""Signals by which a batch system or a closed terminal ends a process."""
 
 
 class PixelwiseError(Exception):
     """Base class of all errors that pixelwise raises on purpose."""
+
+
+class Terminated(KeyboardInterrupt):
+    """A signal asked the process to stop; whatever Ctrl-C would save is saved.
+
+    Args:
+        signum: Number of the signal, such as ``signal.SIGTERM``.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(signum).name}")
+        self.signum = signum
 
 
 class PixelwiseWarning(UserWarning):
@@ -50,7 +70,7 @@ class UnknownNameError(ConfigError):
         self, kind: str, name: str, known: Collection[str], *, hint: str | None = None
     ) -> None:
         parts = [f"{kind} must be a known name. Got {name!r}."]
-        close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+        close = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.6)
         if close:
             parts.append(f"Did you mean {close[0]!r}?")
         parts.append(hint or f"Known: {', '.join(sorted(known))}")

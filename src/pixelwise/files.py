@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from pixelwise.errors import OutputError
+from pixelwise.errors import ConfigError, OutputError
 
 LOCATION_VARIABLE = "PIXELWISE_CACHE"
 """Environment variable with the folder of the cache, or ``off`` to disable it."""
@@ -22,6 +22,51 @@ OFF = f"{LOCATION_VARIABLE}=off"
 """The setting that disables the cache."""
 
 _UMASK_LOCK = threading.Lock()
+
+
+def as_path(value: object, argument: str) -> Path:
+    """Return an argument that must be a path.
+
+    Args:
+        value: The value that was given.
+        argument: Its name, for the message.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    if isinstance(value, str | Path):
+        return Path(value)
+    inside = getattr(value, "path", None)  # of an open data set, for one
+    advice = f". Give its path, {inside}" if isinstance(inside, Path) else ""
+    raise ConfigError(f"`{argument}` must be a path. Got {type(value).__name__}{advice}")
+
+
+def require_outside(out: Path, folder: Path, what: str) -> None:
+    """Check that results are not written among what they are made from.
+
+    Args:
+        out: A file or folder to write, which need not exist.
+        folder: The folder of the input.
+        what: What the folder is, such as ``"the data set"``, for the message.
+
+    Raises:
+        ConfigError: ``out`` is the folder or inside it.
+    """
+    if out.resolve().is_relative_to(folder.resolve()):
+        raise ConfigError(
+            f"`out` must be outside {what}, so that its files are not mixed with the results. "
+            f"{out} is in {folder}. Choose another `out`"
+        )
+
+
+def require_file(target: Path) -> None:
+    """Check that a file to write is not a folder, before the work whose result it holds.
+
+    Raises:
+        OutputError: It is one.
+    """
+    if target.is_dir():
+        raise OutputError(f"{target} must be a file to write. It is a folder. Give a file in it")
 
 
 def make_folder(folder: Path) -> Path:
@@ -75,6 +120,23 @@ def written_aside(target: Path, *, is_scratch: bool = False) -> Iterator[Path]:
         raise _output_error(target, error) from error
     finally:
         aside.unlink(missing_ok=True)
+
+
+_LEFTOVER = re.compile(r"\..+-[a-z0-9_]{8}(\.[a-z]+)?")
+"""The names that :mod:`tempfile` gives to files written aside."""
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files and folders that killed processes left in a folder.
+
+    Call it only where no other process writes.
+    """
+    for path in folder.iterdir():
+        if _LEFTOVER.fullmatch(path.name):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def write_text(target: Path, text: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pixelwise.errors import ConfigError
+from pixelwise.text import several
 
 
 def import_modules(names: Iterable[str]) -> None:
@@ -22,7 +23,7 @@ def import_modules(names: Iterable[str]) -> None:
     Raises:
         ConfigError: A module cannot be imported.
     """
-    for name in names:
+    for name in several(names):
         here = str(Path.cwd())
         if not {"", here} & set(sys.path):
             sys.path.insert(0, here)

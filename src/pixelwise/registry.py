@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from pixelwise.errors import ConfigError, PixelwiseWarning, UnknownNameError
+from pixelwise.schemas import rule_in_words
 
 Item = TypeVar("Item")
 Builder = TypeVar("Builder", bound=Callable[..., Any])
@@ -199,7 +200,7 @@ def checked_arguments(
             checked[argument] = TypeAdapter(types[argument]).validate_python(arguments[argument])
         except ValidationError as error:
             raise ConfigError(
-                f"argument {argument!r} of {what}: {error.errors()[0]['msg']}. "
+                f"argument {argument!r} of {what} must {rule_in_words(error.errors()[0])}. "
                 f"Got {arguments[argument]!r}"
             ) from error
         except PydanticUserError:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from pixelwise.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -29,6 +32,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: The file is missing, too large, not YAML, or not a mapping.
     """
+    if path.is_dir():
+        inside = sorted(path.glob("*.yaml"))
+        advice = f"Give a file, such as {inside[0]}" if inside else "Give a file"
+        raise ConfigError(f"{path} must be a YAML file. It is a folder. {advice}")
     try:
         with path.open("rb") as file:
             text = file.read(MAX_YAML_BYTES + 1)
@@ -77,6 +84,22 @@ def _num_entries(node: yaml.Node, counted: dict[yaml.Node, float]) -> float:
     return counted[node]
 
 
+RULES = {
+    "int": "be a whole number",
+    "float": "be a number",
+    "bool": "be true or false",
+    "string": "be text",
+    "tuple": "be a list",
+    "list": "be a list",
+    "dict": "hold keys and values",
+    "model": "hold keys and values",
+    "finite": "be a finite number",
+    "missing": "be given",
+    "frozen": "not be changed; make a copy with model_copy",
+}
+"""What must hold, by the first word of an error type of pydantic, whose messages name types."""
+
+
 def validated(schema: type[Schema], content: Any, origin: str) -> Schema:
     """Validate plain data against a schema, with a one-line error message.
 
@@ -91,22 +114,100 @@ def validated(schema: type[Schema], content: Any, origin: str) -> Schema:
     try:
         return schema.model_validate(content)
     except ValidationError as error:
-        # If several types are allowed, the deepest error belongs to the intended type.
-        first = max(error.errors(), key=lambda entry: len(entry["loc"]))
-        # If several types are allowed, the location contains the type's name, which is no key.
-        *parents, last = (part for part in first["loc"] or ("",) if part != "[key]")
-        place = [*(part for part in parents if not str(part)[:1].isupper()), last]
-        where = ".".join(map(str, place))
-        if first["type"] == "extra_forbidden":
-            known = _keys_at(schema, place[:-1])
-            close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
-            known_keys = f"Known: {', '.join(known)}" if known else "Remove it"
-            advice = f"Did you mean {close[0]!r}?" if close else known_keys
-            raise ConfigError(f"{origin}: {where} must be a known key. {advice}") from error
-        what = f"{origin}: {where}" if where else origin
-        # Messages of our own validators contain the value; those of pydantic do not.
-        got = "" if first["type"] == "value_error" else f". Got {first['input']!r}"[:90]
-        raise ConfigError(f"{what}: {_sentence(first['msg'])}{got}") from error
+        raise _refusal(error, schema, content, origin) from error
+
+
+class CheckedModel(BaseModel):
+    """A model that raises a ``ConfigError`` where it is made of, or assigned, invalid values."""
+
+    def __init__(self, **content: Any) -> None:
+        try:
+            super().__init__(**content)
+        except ValidationError as error:
+            raise _refusal(error, type(self), content, type(self).__name__) from error
+
+    # The mark of pydantic's own constructors: a model inside another is validated without them, so
+    # that the error of the outer one knows the whole place.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        try:
+            super().__setattr__(name, value)
+        except ValidationError as error:
+            raise _refusal(error, type(self), {name: value}, type(self).__name__) from error
+
+
+class Section(CheckedModel):
+    """A section of a recipe: its keys are known, and an empty entry means its default."""
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_empty(cls, content: Any) -> Any:
+        """Replace ``None`` by the defaults: an empty ``training:`` is ``None`` in YAML."""
+        if not isinstance(content, dict):
+            return content
+        empty = {key for key, value in content.items() if value is None}
+        fields = {key: field.annotation for key, field in cls.model_fields.items() if key in empty}
+        dropped = {key for key, annotation in fields.items() if _holds_entries(annotation)}
+        return {key: value for key, value in content.items() if key not in dropped}
+
+
+def _holds_entries(annotation: Any) -> bool:
+    """Whether the annotation is a section, mapping or list that may not be ``None``."""
+    kind = get_origin(annotation) or annotation
+    return isinstance(kind, type) and issubclass(kind, BaseModel | dict | list | tuple)
+
+
+def rule_in_words(error: ErrorDetails) -> str:
+    """Return what must hold according to an error of pydantic, such as ``be a whole number``."""
+    limits, message = error.get("ctx", {}), error["msg"]
+    if error["type"] in ("too_short", "too_long"):
+        least, most = limits.get("min_length"), limits.get("max_length")
+        bound = f"at least {least}" if most is None else f"at most {most}"
+        return f"have {bound} {'entry' if (least or most) == 1 else 'entries'}"
+    if error["type"] == "invalid_key" or error["loc"][-1:] == ("[key]",):
+        return "have text as every key"
+    known = RULES.get(error["type"].partition("_")[0])
+    return known or message.removeprefix("Input should ").removeprefix("must ").rstrip(".")
+
+
+def _refusal(
+    error: ValidationError, schema: type[BaseModel], content: Any, origin: str
+) -> ConfigError:
+    """Return an error of pydantic as one line that names keys, and no types of Python."""
+    # If several types are allowed, the deepest error belongs to the intended type.
+    places = [(_place_in(content, entry), entry) for entry in error.errors()]
+    place, first = max(places, key=lambda found: len(found[0]))
+    where = ".".join(map(str, place))
+    what = f"{origin}: {where}" if where else origin
+    if first["type"] == "value_error":  # our own validators write sentences that hold the value
+        return ConfigError(f"{what}: {first['ctx']['error']}")
+    if first["type"] in ("extra_forbidden", "no_such_attribute"):
+        known = _keys_at(schema, place[:-1])
+        close = difflib.get_close_matches(str(place[-1]), known, n=1)
+        known_keys = f"Known: {', '.join(known)}" if known else "Remove it"
+        advice = f"Did you mean {close[0]!r}?" if close else known_keys
+        return ConfigError(f"{what} must be a known key. {advice}")
+    rules = dict.fromkeys(rule_in_words(entry) for there, entry in places if there == place)
+    rule = ", or ".join(rules).replace(", or be ", ", or ")
+    got = "none" if first["type"] == "missing" else f"{first['input']!r}"[:80]
+    return ConfigError(f"{what} must {rule}. Got {got}")
+
+
+def _place_in(content: Any, error: ErrorDetails) -> tuple[int | str, ...]:
+    """Return the keys that lead to an error; pydantic puts names of types between them."""
+    place: list[int | str] = []
+    for part in error["loc"]:
+        if isinstance(content, BaseModel):
+            content = dict(content)
+        is_key = isinstance(content, Mapping) and part in content
+        is_index = isinstance(content, list | tuple) and isinstance(part, int)
+        if is_key or (is_index and int(part) < len(content)):
+            content = content[part]
+            place.append(part)
+    return (*place, error["loc"][-1]) if error["type"] == "missing" else tuple(place)
 
 
 def _keys_at(schema: type[BaseModel], location: Sequence[int | str]) -> list[str]:
@@ -128,8 +229,3 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
         return annotation
     inside = (_model_in(part) for part in get_args(annotation))
     return next((model for model in inside if model is not None), None)
-
-
-def _sentence(message: str) -> str:
-    text = message.removeprefix("Value error, ").removeprefix("Input ").rstrip(".")
-    return text[0].lower() + text[1:] if text else message

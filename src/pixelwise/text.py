@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+Entry = TypeVar("Entry")
 
 NOTHING_YET = "interrupted before the first training step; nothing was trained or written"
 """Message for a training run that was interrupted before anything was saved."""
@@ -10,10 +15,51 @@ NOTHING_YET = "interrupted before the first training step; nothing was trained o
 RUN_AS_BEFORE = "interrupted before the first resumed step; the run is unchanged"
 """Message for a resumed run that was interrupted before its first step."""
 
+NOT_PRINTABLE = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
+"""Unicode categories that a terminal or a page does not show as characters."""
+
+KEPT = "\n\t\u200c\u200d"
+"""Of these, line breaks, tabs, and the joiners of Persian and Indic scripts are harmless."""
+
+
+def printable(text: str) -> str:
+    r"""Return foreign text, such as a file name, so that a terminal, page or picture shows it.
+
+    Control characters, controls of the writing direction and what is not Unicode become escapes
+    such as ``\x1b``: they could move the cursor or hide part of a name.
+    """
+    if text.isprintable():  # nearly all text, and the pictures in a page
+        return text
+    return "".join(
+        char if char in KEPT or unicodedata.category(char) not in NOT_PRINTABLE
+        else char.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for char in text
+    )  # fmt: skip
+
 
 def amount(number: float, noun: str) -> str:
-    """Return a number with its noun: ``1 image``, ``2 images``, ``0.5 minutes``."""
-    return f"{number:.10g} {noun}{'' if number == 1 else 's'}"
+    """Return a number with its noun: ``1 image``, ``2,000 images``, ``0.5 minutes``."""
+    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    return f"{number:,.10g} {noun}{ending}"
+
+
+def rounded(number: float, digits: int = 3) -> str:
+    """Return a number with some significant digits and no exponent: ``130``, ``0.012``, ``1,300``.
+
+    Args:
+        number: The number.
+        digits: Number of significant digits; further digits before the decimal point become zeros.
+    """
+    if not math.isfinite(number):
+        return str(number)
+    text = f"{float(f'{number:.{digits}g}'):,.10f}"
+    return text.rstrip("0").rstrip(".")
+
+
+def several(given: Iterable[Entry]) -> tuple[Entry, ...]:
+    """Return the entries of an argument that takes several, of which one may stand alone."""
+    is_one = isinstance(given, str) or not isinstance(given, Iterable)
+    return (given,) if is_one else tuple(given)  # type: ignore[return-value]
 
 
 def listed(names: Sequence[str], most: int) -> str:
@@ -22,11 +68,31 @@ def listed(names: Sequence[str], most: int) -> str:
 
 
 def label_words(
-    ignore: Sequence[int], unexpected: str | None, label_format: str | None
+    ignore: Sequence[int],
+    unexpected: str | None,
+    label_format: str | None,
+    class_property: str | None = None,
+    max_bad_annotations: float | None = None,
 ) -> tuple[str, ...]:
     """Return the command-line options that determine how labels are read."""
     words = [word for value in ignore for word in ("--ignore", str(value))]
-    for option, value in (("--unexpected", unexpected), ("--format", label_format)):
-        if value is not None:
-            words += [option, value]
+    for option, given in (
+        ("--unexpected", unexpected),
+        ("--format", label_format),
+        ("--class-property", class_property),
+        ("--max-bad-annotations", max_bad_annotations),
+    ):
+        if given is not None:
+            words += [option, str(given)]
     return tuple(words)
+
+
+def import_words(imports: Iterable[str], defined_in: str | None) -> tuple[str, ...]:
+    """Return the command-line options that import modules first.
+
+    Args:
+        imports: Names of modules.
+        defined_in: The module of the model, if it is not of pixelwise; a script has no name.
+    """
+    modules = {*imports, defined_in} - {None, "__main__"}
+    return tuple(word for module in sorted(map(str, modules)) for word in ("--import", module))

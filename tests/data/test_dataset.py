@@ -1,9 +1,11 @@
+import json
 import random
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -310,3 +312,45 @@ def test_an_empty_split_of_a_card_has_no_images(tmp_path, make_index_dataset):
         "splits:\n  train: [images/000]\n  val: [images/001]\n  test:\n"
     )
     assert {record.split for record in open_dataset(tmp_path).records} == {"train", "val"}
+
+
+@pytest.mark.parametrize("nodata", [0, 7, float("nan")])
+@pytest.mark.parametrize("kind", ["index-masks", "coco", "labelme"])
+def test_pixels_without_data_in_a_raster_are_ignored_in_every_format(tmp_path, kind, nodata):
+    pixels = np.full((6, 8, 2), 300.0, np.float32)
+    pixels[:, :3] = nodata
+    pixels[0, 0, 1] = 5  # data in one band is data
+    pixels[5, 7, 0] = nodata
+    tag = (42113, "s", 0, str(nodata), True)
+    home = tmp_path / "images" if kind != "labelme" else tmp_path
+    home.mkdir(exist_ok=True)
+    layout = {"photometric": "minisblack", "planarconfig": "contig"}
+    tifffile.imwrite(home / "a.tif", pixels, extratags=[tag], **layout)
+    if kind == "index-masks":
+        (tmp_path / "masks").mkdir()
+        Image.fromarray(np.ones((6, 8), np.uint8)).save(tmp_path / "masks" / "a.png")
+    corners = [[0, 0], [8, 0], [8, 6], [0, 6]]
+    if kind == "coco":
+        content = {
+            "images": [{"id": 1, "file_name": "a.tif"}],
+            "annotations": [
+                {
+                    "id": 1,
+                    "image_id": 1,
+                    "category_id": 1,
+                    "segmentation": [np.ravel(corners).tolist()],
+                }
+            ],
+            "categories": [{"id": 1, "name": "field"}],
+        }  # fmt: skip
+        (tmp_path / "coco.json").write_text(json.dumps(content))
+    if kind == "labelme":
+        shape = {"label": "field", "points": corners, "shape_type": "polygon"}
+        content = {"shapes": [shape], "imagePath": "a.tif", "imageHeight": 6, "imageWidth": 8}
+        (tmp_path / "a.json").write_text(json.dumps(content))
+    dataset = open_dataset(tmp_path, format=kind)
+    expected = np.ones((6, 8), np.uint8)
+    expected[:, :3] = 255
+    expected[0, 0] = 1
+    for _ in range(2):  # the second time from the cache, if there is one
+        assert np.array_equal(dataset.load(dataset.records[0]).mask, expected)

@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import pixelwise
+from pixelwise import open_dataset
 from pixelwise.data.sample import Record
 from pixelwise.data.split_assignment import (
     assign_splits,
@@ -175,3 +177,38 @@ def test_the_windows_of_one_scene_are_drawn_together():
     assert all(len(found) == 1 for found in splits.values())
     assert {next(iter(found)) for found in splits.values()} == {"train", "val", "test"}
     assert [record.name for record in drawn] == [record.name for record in records]
+
+
+@pytest.mark.parametrize("origin", ["folder", "card"])
+def test_shares_for_data_with_splits_of_its_own_are_not_ignored_unsaid(
+    tmp_path, make_index_dataset, run_cli, origin
+):
+    data = make_index_dataset(tmp_path / "data", splits=("train", "test"), num_images=4)
+    if origin == "card":
+        assert run_cli("data", "split", data, "--out", tmp_path / "own.yaml", "--redraw")[0] == 0
+        data = tmp_path / "own.yaml"
+    plain = open_dataset(data)
+    asked = open_dataset(data, split="50/50")
+    assert [record.split for record in asked.records] == [record.split for record in plain.records]
+    assert f"the shares 50/50 are not used, as the {origin} gives the splits" in asked.notes
+    assert not any("not used" in note for note in plain.notes)
+    for verb in (("train",), ("compare", "--models", "unet", "--epochs", "1")):
+        code, _, err = run_cli(verb[0], data, *verb[1:], "--split", "50/50")
+        assert code == 1
+        assert "error: --split must be left out for" in err
+        assert "run: pixelwise data split" in err
+
+
+def test_a_model_of_drawn_splits_is_evaluated_without_a_word_on_shares(
+    tmp_path, make_index_dataset
+):
+    from pixelwise.evaluation.evaluate import open_for_model
+
+    drawn = make_index_dataset(tmp_path / "drawn", num_images=10)
+    own = make_index_dataset(tmp_path / "own", splits=("train", "val"), num_images=3)
+    run = pixelwise.train(
+        drawn, model="stacked-fcn", epochs=1, split="60/20/20", size=(8, 8), out=tmp_path / "run"
+    )
+    predictor = pixelwise.load_model(run.folder)
+    assert open_for_model(predictor, drawn)[0].drawn_split == "60/20/20"
+    assert not any("shares" in note for note in open_for_model(predictor, own)[0].notes)

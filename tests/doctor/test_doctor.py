@@ -143,6 +143,7 @@ DAMAGES = {
     "jpeg-damaged-masks": ("black", lambda f: through_jpeg(first(f)), "train/masks/000"),
     "gray-levels": (
         "index", lambda f: [save(p, photograph(RNG)[..., 0]) for p in all_masks(f)], "values"),
+    "color-levels": ("index", lambda f: [save(p, photograph(RNG)) for p in all_masks(f)], "color"),
     "colors-in-index-masks": ("named", lambda f: save(first(f), photograph(RNG)), "colors"),
     "mixed-depths": ("index", lambda f: deepen(f, 300) or save(first(f, "images"), photograph(RNG)),
                      "uint8"),
@@ -337,7 +338,7 @@ def test_what_makes_a_training_stop_is_refused_though_every_file_is_sound(tmp_pa
             (tmp_path / "one" / "train" / what / f"{name:03}.png").unlink()
     found = kinds_of(tmp_path / "one")["no-images-to-compare"]
     assert found.severity == "refused"
-    assert "none for val of 1 images" in found.details[0]
+    assert "none for val of 1 image" in found.details[0]
     few = kinds_of(make_clean(tmp_path / "few", card="bands: [4, 1]\n"))["too-few-bands"]
     assert len(few.details) == 12
     assert "3 bands, but the card asks for 4" in few.details[0]
@@ -366,7 +367,8 @@ def test_every_kind_of_finding_has_a_test_and_an_advice():
     elsewhere = {
         "unknown-layout", "unreadable-labels", "listed-twice", "listed-file-missing",
         "label-refused", "mixed-mask-storage", "split-not-given", "self-intersecting-polygons",
-        "polygons-outside-image", "no-images-to-compare", "too-few-bands",
+        "polygons-outside-image", "no-images-to-compare", "too-few-bands", "bad-annotations",
+        "too-many-bad-annotations", "hidden-shapes",
     }  # fmt: skip
     assert set(DAMAGES) | elsewhere == set(CATALOG)
     for kind in CATALOG.values():

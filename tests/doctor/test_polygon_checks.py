@@ -5,7 +5,9 @@ import json
 import numpy as np
 import pytest
 from doctored import photograph, save
+from scipy.ndimage import gaussian_filter
 
+from pixelwise import convert_data
 from pixelwise.doctor import check_data
 from pixelwise.doctor.polygon_checks import crosses_itself
 
@@ -48,3 +50,17 @@ def test_bad_polygons_are_found_in_a_format_that_has_them(tmp_path):
     assert found["polygons-outside-image"].details == (
         "5.json: 1 of 2 polygons in 5.png, by up to 26.0 px",
     )
+
+
+def test_what_pixelwise_exports_with_holes_is_not_called_harmful(tmp_path):
+    """Bridges to several holes cross each other, and are passed in both directions."""
+    rng = np.random.default_rng(0)
+    for number in range(8):
+        noise = gaussian_filter(rng.normal(size=(96, 96)), 3)
+        mask = (noise > 0.03).astype(np.uint8) + 2 * (noise < -0.12).astype(np.uint8)
+        save(tmp_path / "data" / "images" / f"{number}.png", photograph(rng, 96))
+        save(tmp_path / "data" / "masks" / f"{number}.png", mask)
+    for name in ("yolo", "polygon-text", "labelme", "coco"):
+        convert_data(tmp_path / "data", tmp_path / name, name)
+        found = check_data(tmp_path / name).findings
+        assert [one.kind for one in found if one.severity != "notable"] == []

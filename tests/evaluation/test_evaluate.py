@@ -486,3 +486,18 @@ def test_a_class_that_was_ignored_in_training_is_ignored_again(tmp_path):
     assert dataset.class_map.names == ("road", "tree")
     masks = [dataset.load(record).mask for record in dataset.split(chosen)]
     assert {value for mask in masks for value in mask.flat} <= {0, 1, IGNORED}
+
+
+def test_values_without_names_are_said_to_be_read_as_the_classes_of_the_model(
+    tmp_path, make_index_dataset, make_model_file, run_cli
+):
+    data = make_index_dataset(tmp_path / "data", num_images=3)
+    names = ClassMap.build(("sky", "road", "car"))
+    model = make_model_file(tmp_path / "model.safetensors", class_map=names)
+    code, _, err = run_cli("evaluate", model, data)
+    assert code == 0
+    words = "their values are read as its classes, 0 sky, 1 road, 2 car. Check that they mean"
+    assert words in " ".join(err.split())
+    own = trained_on_the_train_split_of(open_dataset(data))
+    opened, _ = open_for_model(predictor_of(names, data=own), data)
+    assert not any("are read as" in note for note in opened.notes)

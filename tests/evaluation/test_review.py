@@ -263,3 +263,22 @@ def test_every_fold_is_looked_at_by_its_own_model(folder, monkeypatch):
     assert 0 < len(trained & set(names[::2])) < 4
     within = review_folds_module.review_folds(dataset, folds, split="train")
     assert {one.name for one in within} == trained & set(names[::2])
+
+
+def test_a_class_that_the_model_has_not_learned_is_said_to_be_unreviewed(
+    folder, predictor, monkeypatch, run_cli, tmp_path
+):
+    for path in (folder / "images").iterdir():  # so that the model takes dirt for background
+        pixels = np.asarray(Image.open(path)).copy()
+        pixels[pixels[..., 0] >= 200] = 0
+        Image.fromarray(pixels).save(path)
+    told = []
+    found = review_labels(predictor, folder, split="all", note=told.append)
+    assert not any("dirt" in one.answers for one in found)
+    words = "The model is not confident enough about dirt to question their labels."
+    assert told == [words]
+    monkeypatch.setattr("pixelwise.prediction.loading.load_model", lambda *_, **__: predictor)
+    code, out, _ = run_cli("review", "m", folder, "--split", "all", "--out", tmp_path / "found")
+    assert code == 0
+    assert words in out
+    assert words in (tmp_path / "found" / "review.html").read_text("utf-8")

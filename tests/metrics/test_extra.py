@@ -143,3 +143,30 @@ def test_a_resumed_run_takes_its_own_metrics_again_and_no_others(
     train(out=tmp_path / "run", resume=True, metrics=[Doubles])
     with pytest.raises(ConfigError, match=r"must keep its recipe.*Got metrics"):
         train(out=tmp_path / "run", resume=True, metrics=["keras"])
+
+
+class Nothing(Doubles):
+    """A metric of the user that has no value for these masks."""
+
+    def figures(self):
+        return {}
+
+
+def test_a_metric_without_a_value_is_named_and_others_keep_theirs(
+    own_registry, tmp_path, make_index_dataset, make_model_file, run_cli
+):
+    data = make_index_dataset(tmp_path / "data", num_images=2)
+    model = make_model_file(tmp_path / "model.safetensors")
+    register_metric("nothing")(Nothing)
+    register_metric("counted")(Doubles)
+    found = evaluate(model, data, "all", metrics=["nothing", "counted"])
+    assert found.undefined == ("nothing",)
+    assert found.to_json()["undefined"] == ("nothing",)
+    given = ("evaluate", model, data, "--metric", "nothing", "--metric", "counted")
+    for more in ((), ("--like", "monai")):
+        code, out, _ = run_cli(*given, *more)
+        assert code == 0
+        assert "no value of nothing: not defined for multiclass masks like these" in out
+        assert "counted images 2.0000" in out
+    assert json.loads(run_cli(*given, "--json")[1])["undefined"] == ["nothing"]
+    assert "undefined" not in evaluate(model, data, "all").to_json()

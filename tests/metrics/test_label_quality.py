@@ -182,7 +182,7 @@ def test_of_multilabel_masks_what_is_missing_and_what_is_extra_is_found_per_clas
         (None, "one", (5, 5, 10, 10)),
         ("one", None, (25, 5, 13, 15)),
     }
-    assert {one.change for one in found} == {"nothing -> one", "one -> nothing"}
+    assert {one.change for one in found} == {"not one -> one", "one -> not one"}
     assert all(one.confidence == pytest.approx(0.95, abs=0.04) for one in found)
 
 

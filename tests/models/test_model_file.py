@@ -2,8 +2,10 @@
 
 import errno
 import json
+import math
 import os
 import pickle
+import random
 import sys
 from pathlib import Path
 
@@ -14,13 +16,15 @@ import torch
 
 from pixelwise.classes import ClassMap
 from pixelwise.errors import ModelFileError, OutputError
-from pixelwise.models import create_model
+from pixelwise.models import create_model, model_file
 from pixelwise.models.model_file import (
+    CHECKSUM_KEY,
     FILE_VERSION,
     METADATA_KEY,
     ModelCard,
     Preprocessing,
     TrainingData,
+    _with_checksum,
     current_versions,
     load_card,
     load_model_file,
@@ -68,7 +72,9 @@ def rewrite(path, change_card=None, change_weights=None):
         content.update(change_card)
     if change_weights:
         change_weights(weights)
-    safetensors.torch.save_file(weights, path, {METADATA_KEY: json.dumps(content)})
+    content.pop(CHECKSUM_KEY)
+    description = _with_checksum(json.dumps(content), weights)
+    safetensors.torch.save_file(weights, path, {METADATA_KEY: description})
 
 
 def refusal_of(path):
@@ -226,6 +232,21 @@ def test_every_weight_must_be_there_and_no_other(saved, change):
         {"preprocessing": {"dtype": "int8", "mean": [0], "std": [1]}},
         {"preprocessing": {"dtype": "uint8", "mean": [0], "std": [1], "scale": 0}},
         {"class_map": {"names": ["a", "a"], "colors": [], "values": []}},
+        {"temperature": 1e-320},
+        {"temperature": math.nan},
+        {"temperature": math.inf},
+        *(
+            {"preprocessing": {"dtype": "uint16", "mean": [0, 0], "std": [1, 1], **numbers}}
+            for numbers in (
+                {"mean": [0, math.nan]},
+                {"mean": [-math.inf, 0]},
+                {"std": [0, 1]},
+                {"std": [-1, 1]},
+                {"std": [math.nan, 1]},
+                {"resize": [1_000_000, 1_000_000]},
+                {"resize": {"letterbox": [1_000_000, 1_000_000]}},
+            )
+        ),
     ],
     ids=str,
 )
@@ -234,11 +255,104 @@ def test_a_description_that_does_not_hold_is_refused(saved, change):
     assert "valid description" in refusal_of(saved)
 
 
-@pytest.mark.parametrize("description", ["", "{", "[]", "3", "null", '"text"'])
+@pytest.mark.parametrize(
+    "description",
+    [
+        "", "{", "[]", "3", "null", '"text"', "[" * 100_000, '{"a":' * 100_000,
+        '{"version": ' + "9" * 1_000_000 + "}", '{"version": NaN}', '{"version": "3"}',
+        '{"version": 1e999}', '{"version": true}', '{"version": -1}',
+    ],
+    ids=lambda text: text[:20],
+)  # fmt: skip
 def test_a_description_that_is_no_card_is_refused(tmp_path, description):
     path = tmp_path / "model.safetensors"
     safetensors.torch.save_file({"w": torch.zeros(1)}, path, {METADATA_KEY: description})
     refusal_of(path)
+
+
+def test_every_flipped_byte_is_noticed(saved):
+    content = bytearray(saved.read_bytes())
+    begin = 8 + int.from_bytes(content[:8], "little")
+    rng = random.Random(0)
+    for place in (begin, len(content) - 1, *rng.choices(range(begin, len(content)), k=20)):
+        changed = bytearray(content)
+        changed[place] ^= 1 << rng.randrange(8)
+        saved.write_bytes(changed)
+        assert "Its checksum differs" in refusal_of(saved)
+    rewrite(saved, {"temperature": 2.0})
+    for place in rng.choices(range(8, begin), k=50):
+        changed = bytearray(content)
+        changed[place] ^= 1 << rng.randrange(8)
+        saved.write_bytes(changed)
+        refusal_of(saved)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_that_are_not_finite_are_refused(saved, value):
+    rewrite(saved, change_weights=lambda weights: weights["layers.0.0.0.bias"].fill_(value))
+    assert "must contain finite weights. layers.0.0.0.bias" in refusal_of(saved)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "arguments"),
+    [
+        ("unet", {"filters": 2000}),
+        ("unet", {"filters": 10**9}),
+        ("unet-elu", {"depth": 10**6}),
+        ("unet-elu", {"depth": 1000}),
+        ("segnet", {"filters": [2000] * 1000}),
+        ("smp:unet:resnet18", {"decoder_channels": [10**5] * 5}),
+        ("smp:unet:tu-vit_giant_patch14_224", {}),
+    ],
+    ids=str,
+)
+def test_a_small_file_cannot_ask_for_a_large_network(saved, architecture, arguments, monkeypatch):
+    def forbidden(*_, **__):
+        raise AssertionError("the network was built")
+
+    monkeypatch.setattr(model_file, "build_model", forbidden)
+    rewrite(saved, {"architecture": architecture, "arguments": arguments})
+    assert "do not fit" in refusal_of(saved)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "arguments"),
+    [
+        ("smp:unet:tu-hf-hub:owner/model", {}),
+        ("smp:unet:tu-local-dir:/etc", {}),
+        ("smp:unet:tu-resnet18", {"pretrained": True, "pretrained_cfg_overlay": {"url": "URL"}}),
+        ("smp:unet:tu-resnet18", {"checkpoint_path": "/etc/passwd"}),
+        ("smp:unet:tu-resnet18", {"pretrained_cfg": {"file": "/etc/passwd"}}),
+        ("smp:unet:tu-resnet18", {"cache_dir": "/etc"}),
+        ("smp:unet:resnet18", {"encoder_weights": "imagenet"}),
+        ("smp:unet:resnet18", {"pretrained": True}),
+        ("smp:fcn:../../etc", {}),
+        ("fcn8s", {"pretrained": True}),
+        ("fcn8s", {"backbone": "http://127.0.0.1/x.pth"}),
+    ],
+    ids=str,
+)
+def test_a_file_opens_no_socket_and_no_other_file(saved, architecture, arguments):
+    opened = []
+
+    def watch(event, words):
+        if event in ("socket.connect", "socket.getaddrinfo", "urllib.Request"):
+            opened.append((event, words))
+        if event == "open" and str(words[0]).startswith(("/etc", "https:", "http:")):
+            opened.append((event, words))
+
+    watching.append(watch)
+    rewrite(saved, {"architecture": architecture, "arguments": arguments})
+    try:
+        refusal_of(saved)
+    finally:
+        watching.clear()
+    assert not opened
+
+
+watching = []
+"""Audit hooks cannot be removed, so one is added that calls those in this list."""
+sys.addaudithook(lambda event, words: [watch(event, words) for watch in watching])
 
 
 @pytest.mark.parametrize("module", ["antigravity", "subprocess", "pixelwise"])

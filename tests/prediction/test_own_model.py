@@ -129,7 +129,7 @@ def test_a_folder_without_splits_is_not_taken_for_new_images(network, tmp_path, 
         ({"dtype": "int8"}, "dtype must be one of uint8, uint16, float32. Got 'int8'"),
         ({"scale": 2.0}, "scale.*Got 2"),
         ({"label_mode": "binary"}, "label_mode.*Got 'binary'"),
-        ({"class_map": ["a", "a"]}, "class_map: .*names must be unique. Got a twice"),
+        ({"class_map": ["a", "a"]}, "ClassMap: .*names must be unique. Got a twice"),
         ({"tile": (0, 4)}, "tile must be at least 1 x 1"),
     ],
 )

@@ -1,5 +1,6 @@
 """The page of a comparison: words, fronts, and a page that needs nothing from outside."""
 
+import dataclasses
 import json
 import re
 from dataclasses import replace
@@ -103,6 +104,16 @@ def test_no_difference_is_said_and_the_cheapest_of_those_alike_is_named():
     assert (
         "the fastest is small, 3 ms per image, and the smallest as well, 9k parameters" in words[1]
     )
+
+
+def test_models_that_score_the_same_share_the_rank():
+    twins = comparison(model("one", 0.8, ms=3), model("two", 0.8, behind=0.0, p_value=1.0, ms=3))
+    words = verdict(twins)
+    assert "one and two share the highest score, mean IoU 0.800" in words[0]
+    assert not any("fastest" in sentence for sentence in words)
+    assert "(+0.000, p = 1)" in compared_with_best(twins.models[1].ranked)
+    few = verdict(dataclasses.replace(twins, num_images=1))[0]
+    assert few.startswith("1 image is too few to compare models. one and two share")
 
 
 def test_the_page_names_what_weakens_a_ranking():
@@ -219,3 +230,20 @@ def test_the_page_holds_everything_and_fetches_nothing(tmp_path, make_model_file
     assert not re.search(r"url\(|@import", page.text)
     rows = [attributes for tag, attributes in page.tags if tag == "tr"]
     assert sum(row.get("class") == "alike" for row in rows) == 1
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize(("failed", "code"), [((), 0), ((("c", "give another `out`"),), 1)])
+def test_a_model_that_failed_is_printed_with_its_reason_and_sets_the_exit_code(
+    monkeypatch, run_cli, failed, code, as_json
+):
+    ranked = comparison(model("only", 0.8), failed=failed)
+    monkeypatch.setattr("pixelwise.comparison.compare.compare", lambda *_, **__: ranked)
+    options = ("--json",) if as_json else ()
+    given, out, _ = run_cli("compare", "data", "--models", "only,c", "--epochs", 1, *options)
+    assert given == code
+    assert "below" not in out
+    if failed and not as_json:
+        lines = out.splitlines()
+        place = lines.index("Not ranked: c, for these reasons.")
+        assert "  c: give another --out" in lines[place:]

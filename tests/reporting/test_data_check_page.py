@@ -79,3 +79,12 @@ def test_marked_pixels_are_drawn_where_they_are(folder, page_of):
     assert is_marked[10:22, 42:54].mean() > 0.9
     is_marked[6:26, 38:58] = False
     assert is_marked.mean() < 0.01
+
+
+def test_the_samples_are_drawn_independently_of_the_splits(tmp_path, make_index_dataset):
+    folder = make_index_dataset(tmp_path / "data", num_images=60)
+    write_data_check_page(check_data(folder), tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text("utf-8")
+    shown = re.findall(r" · (train|val|test) · ", page)
+    assert len(shown) >= 6
+    assert shown.count("train") >= len(shown) // 2

@@ -24,7 +24,7 @@ from pixelwise.reporting.report_page import (
     error_map,
     write_report,
 )
-from pixelwise.reporting.verdict import verdict
+from pixelwise.reporting.verdict import calibration_errors, caveats, verdict
 
 NASTY = '<b>&"cell"'
 NAMES = ("ground", NASTY, "dirt", "nowhere")
@@ -372,6 +372,42 @@ def test_a_temperature_is_said_to_be_in_the_model_file_only_where_it_is(
     assert any("model file now contains it" in one for one in verdict(metrics, kept)) is is_said
     page, _ = page_of(SCENES, tmp_path / "report.html", RunFacts(temperature=kept), metrics)
     assert ("model file now contains it" in page.text) is is_said
+
+
+@pytest.mark.parametrize(
+    ("model_temperature", "temperature", "expected"),
+    [
+        (1.0, 1.7, {"calibration error": 0.2,
+                    "calibration error, at the fitted temperature 1.70": 0.02}),
+        (1.0, 1.0, {"calibration error": 0.2}),
+        (1.3, 1.7, {"calibration error, at the model's temperature 1.30": 0.2}),
+    ],
+)  # fmt: skip
+def test_every_calibration_error_says_its_temperature(
+    model_temperature, temperature, expected, tmp_path
+):
+    metrics = metrics_of(SCENES)
+    detail = dataclasses.replace(
+        metrics.detail,
+        calibration_error=0.2,
+        model_temperature=model_temperature,
+        temperature=temperature,
+        calibration_error_left=0.02,
+    )
+    assert dict(calibration_errors(detail)) == expected
+    metrics = dataclasses.replace(metrics, detail=detail)
+    page, _ = page_of(SCENES, tmp_path / "report.html", RunFacts(), metrics)
+    assert all(name in page.text for name in expected)
+
+
+def test_details_of_fewer_images_are_told_first(tmp_path):
+    metrics = metrics_of(SCENES)
+    fewer = dataclasses.replace(metrics.detail, per_image=metrics.detail.per_image[:1])
+    told = "measured on 1 of these images, because the budget was used up"
+    for detail, is_said in ((fewer, True), (metrics.detail, False)):
+        changed = dataclasses.replace(metrics, detail=detail)
+        assert any(told in sentence for sentence in caveats(changed)) is is_said
+        assert any(told in sentence for sentence in verdict(changed)) is is_said
 
 
 def test_the_verdict_names_no_weakest_class_for_masks_of_one_class():

@@ -58,7 +58,7 @@ def test_a_page_shows_every_suspect_in_order_and_fetches_nothing(tmp_path):
     places = [page.text.index(f"{rank}. ") for rank in (1, 2, 3)]
     assert places == sorted(places)
     assert nasty in page.text
-    for words in ("row 20, column 30", "cell → nothing", "confidence 93%", "a <b> note"):
+    for words in ("row 20, column 30", "cell → not cell", "confidence 93%", "a <b> note"):
         assert words in page.text
 
 
@@ -180,7 +180,7 @@ def test_soft_labels_are_written_as_hard_ones(tmp_path, make_class_dataset):
     out = tmp_path / "labelme"
     write_labelme_review(out, [suspect_at(name, (1, 1, 4, 4), None, "kind-1")], dataset)
     (record,) = formats.create("labelme", label_mode="multilabel").records(out)
-    wider = ClassMap.build([*dataset.class_map.names, "review: nothing -> kind-1"])
+    wider = ClassMap.build([*dataset.class_map.names, "review: not kind-1 -> kind-1"])
     mask = formats.create("labelme", label_mode="multilabel").load(record, wider).mask
     np.testing.assert_array_equal(mask[:-1] > 0, dataset.load(dataset.records[0]).mask >= 128)
 

@@ -2,11 +2,13 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 import torch
 
-from pixelwise.errors import OutputError
+from pixelwise.errors import ENDING_SIGNALS, OutputError, Terminated
 from pixelwise.training import loop
 from pixelwise.training.events import Message, StepEnded
 from pixelwise.training.interruption import interrupted_when_asked
@@ -94,3 +96,50 @@ def test_the_second_control_c_interrupts_immediately():
             check()
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("signum", ENDING_SIGNALS)
+def test_a_signal_that_ends_the_process_saves_like_control_c(data, tmp_path, signum):
+    before = signal.getsignal(signum)
+
+    def listener(event):
+        if isinstance(event, StepEnded) and event.epoch == 2:
+            os.kill(os.getpid(), signum)
+
+    with pytest.raises(Terminated) as ended:
+        train(
+            data, out=tmp_path / "run", model="stacked-fcn", epochs=4, batch_size=2,
+            listener=listener,
+        )  # fmt: skip
+    assert ended.value.signum == signum
+    assert (progress_in(tmp_path / "run")["epoch"], progress_in(tmp_path / "run")["step"]) == (1, 1)
+    assert signal.getsignal(signum) is before
+
+
+def test_an_ignored_signal_stays_ignored(monkeypatch):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interrupted_when_asked() as check:
+            os.kill(os.getpid(), signal.SIGHUP)
+            check()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("signum", ENDING_SIGNALS)
+def test_the_command_line_exits_with_the_number_of_the_signal(data, tmp_path, signum):
+    command = [
+        sys.executable, "-m", "pixelwise", "train", str(data), "--out", str(tmp_path / "run"),
+        "--model", "stacked-fcn", "--epochs", "5000", "--batch-size", "2",
+    ]  # fmt: skip
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as child:
+        lines = []
+        for line in child.stderr:
+            lines.append(line)
+            if line.startswith("epoch 1/"):
+                child.send_signal(signum)
+        child.wait()
+    assert child.returncode == 128 + signum
+    assert f"stopped by {signum.name}" in lines[-1]
+    assert any("stopped; all progress is saved" in line for line in lines)
+    assert progress_in(tmp_path / "run")["epoch"] >= 1

@@ -1,10 +1,12 @@
 """Optimizers, schedules, averaged weights and frozen encoders do what the recipe says."""
 
 import math
+from collections import OrderedDict
 
 import pytest
 import torch
 from test_training import FIXED, SMALL, assert_same_weights, weights_of, write_shapes
+from torch import nn
 
 from pixelwise.config import TrainingRecipe, load_recipe
 from pixelwise.errors import ConfigError, UnknownNameError
@@ -108,6 +110,36 @@ def test_the_encoder_has_its_own_learning_rate():
 def test_a_model_without_an_encoder_names_its_parts():
     with pytest.raises(ConfigError, match="need a model with a module named encoder or backbone"):
         encoder_of(small_model("stacked-fcn"))
+    inner = nn.Sequential(OrderedDict(down=nn.Conv2d(3, 4, 1), up=nn.Conv2d(4, 2, 1)))
+    with pytest.raises(ConfigError, match="has down, up"):
+        encoder_of(create_model(inner, 2))
+
+
+@pytest.mark.parametrize("name", ["unet-fast", "unet", "smp:unet:resnet18", "fcn8s"])
+def test_all_weights_before_the_encoder_belong_to_it(name):
+    model = create_model(name, 2, 3)
+    inside = {id(weights) for weights in encoder_of(model).parameters()}
+    assert id(next(model.parameters())) in inside
+
+
+def test_a_dry_run_finds_that_there_is_no_encoder_to_freeze(tmp_path):
+    data = write_shapes(tmp_path / "data")
+    for key in ("training.freeze=encoder", "training.encoder_lr_factor=0.1"):
+        with pytest.raises(ConfigError, match="need a model with a module named encoder"):
+            train(data, model="stacked-fcn", epochs=1, overrides=[key], dry_run=True)
+
+
+def test_the_plan_says_how_the_encoder_is_trained(tmp_path):
+    data = write_shapes(tmp_path / "data")
+    given = {"model": "unet", "epochs": 1, "batch_size": 4, "dry_run": True}
+    for key, words in (
+        ("training.freeze=encoder", "encoder: frozen, "),
+        ("training.encoder_lr_factor=0.1", "encoder: learning rate times 0.1, "),
+    ):
+        lines = train(data, overrides=[key, NARROW], **given).plan.lines()
+        assert any(line.startswith(words) for line in lines)
+    lines = train(data, overrides=[NARROW], **given).plan.lines()
+    assert not any(line.startswith("encoder:") for line in lines)
 
 
 def test_the_average_approaches_constant_weights_and_forgets_the_first():

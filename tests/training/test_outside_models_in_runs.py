@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from pixelwise import evaluate, load_model, train
+from pixelwise import evaluate, load_model, report_model, train
 from pixelwise.config import load_recipe
 from pixelwise.errors import ConfigError, ModelFileError
 from pixelwise.models.base import models
@@ -219,7 +219,7 @@ def test_a_run_of_a_class_is_resumed_when_the_class_is_given_again(nets, data, m
             train(data, model=model, out=out, **SMALL, listener=stop)
     with pytest.raises(ConfigError, match="instance with the same arguments: model=Plain"):
         train(out="of-instance", resume=True)
-    with pytest.raises(ConfigError, match=r"a resumed run must keep its recipe.* Got name"):
+    with pytest.raises(ConfigError, match=r"a resumed run must keep its recipe.* Got `model` "):
         train(out="of-class", resume=True, model=nets.Registered)
     forget(monkeypatch)
     with pytest.raises(
@@ -278,3 +278,12 @@ def test_a_new_process_needs_the_import_and_no_more(nets, data, runs, tmp_path):
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
     assert "--import my_nets" in done.stderr
+
+
+def test_every_command_that_is_shown_names_the_module_of_the_model(nets, data, tmp_path, capsys):
+    run = train(data, model=nets.Plain, out="own", **SMALL).folder
+    assert "review own" in (run / "report.html").read_text()
+    assert "--import my_nets" in (run / "report.html").read_text()
+    report_model(run, data, out=tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("--import my_nets") == 2  # evaluate, review

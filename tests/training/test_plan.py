@@ -3,6 +3,7 @@
 import dataclasses
 import random
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from pixelwise.training import plan as planning
 from pixelwise.training import train as training
 from pixelwise.training.budget import REPORT_S, Budget, report_key
 from pixelwise.training.estimates import estimate_end
+from pixelwise.training.events import Message
 from pixelwise.training.plan import plan
 
 TINY = {"model": {"name": "unet-elu", "arguments": {"filters": 2, "depth": 2}}}
@@ -132,11 +134,58 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(dataset, tmp_path):
         _ = outcome.metrics
 
 
-def test_a_budget_of_less_than_one_epoch_is_an_error_that_names_one_that_fits(dataset):
+def test_a_budget_without_time_for_an_epoch_is_refused_with_one_that_fits(dataset, monkeypatch):
+    monkeypatch.setattr(planning, "least_seconds", lambda *_: 1e9)
     with pytest.raises(
         TrainingError, match=r"One epoch takes about \d+ s.*`minutes=[\d.]+` or more"
     ):
         plan(recipe(minutes=0.1), dataset, machine(Clock(step_s=0.05)))
+
+
+def test_a_busy_moment_changes_no_choice_and_refuses_no_budget(
+    tmp_path, make_index_dataset, monkeypatch
+):
+    data = make_index_dataset(
+        tmp_path / "data", num_images=2, size=(400, 400), splits=("train", "val")
+    )
+    known = {}  # what the machine remembers
+
+    def planned(seconds):
+        monkeypatch.setattr(trial, "_time", lambda *_: [seconds])
+        said = []
+        fake = machine(Clock(step_s=0.001), _known=known)
+        ready = plan(recipe(minutes=1), open_dataset(data), fake, listener=said.append)
+        titled = [one for one in said if isinstance(one, Message)]
+        return ready, [line for one in titled if one.title == "warning" for line in one.lines]
+
+    quiet, nothing = planned(8.0)
+    busy, warnings = planned(900.0)
+    assert quiet.recipe.data.scale == 0.5
+    assert busy.recipe == quiet.recipe
+    assert busy.seconds_per_epoch == pytest.approx(112.5 * quiet.seconds_per_epoch)
+    assert not nothing
+    assert "One epoch takes about 225 s, but only" in warnings[0]
+    assert warnings[0] in busy.lines()
+
+
+@pytest.mark.parametrize(
+    ("durations", "expected"),
+    [
+        ([1.0, 1.1, 1.1, 1.1, 1.1], 1.0),  # in agreement: no more rounds after three seconds
+        ([3.0, 5.0, 1.0, 9.0], 1.0),  # in doubt: up to nine seconds
+        ([0.5] * 20, 0.5),
+    ],
+)
+def test_a_disturbed_step_is_measured_again(monkeypatch, durations, expected):
+    now, left = [0.0], list(durations)
+
+    def run_once(*_):
+        now[0] += left.pop(0)
+
+    monkeypatch.setattr(trial, "run_once", run_once)
+    step = SimpleNamespace(arrange=lambda: None, device=torch.device("cpu"))
+    assert trial._time([step], None, machine(lambda: now[0])) == [pytest.approx(expected)]
+    assert sum(durations) - sum(left) <= trial.DOUBT_S + max(durations)
 
 
 def test_a_step_longer_than_the_budget_is_refused_before_it_begins(dataset, monkeypatch):
@@ -269,7 +318,8 @@ def test_processes_that_measure_together_keep_the_measurements_of_all(tmp_path):
 )
 def test_the_duration_of_an_epoch_follows_the_pixels_of_its_crops(dataset, monkeypatch, keys):
     def try_batch(_step, batch, *_, **__):
-        return trial.Trial(1e-6 * batch.image[0, 0].numel(), None)
+        seconds = 1e-6 * batch.image[0, 0].numel()
+        return trial.Trial(seconds, seconds, None)
 
     monkeypatch.setattr(planning, "try_batch", try_batch)
     ready = plan(Recipe.model_validate({**TINY, **keys}), dataset, machine())
@@ -282,7 +332,8 @@ def test_the_epoch_is_scaled_when_the_working_scale_was_chosen_after_the_trial(
     tmp_path, make_index_dataset, monkeypatch
 ):
     def try_batch(_step, batch, *_, **__):
-        return trial.Trial(5e-5 * batch.image[0, 0].numel(), None)
+        seconds = 5e-5 * batch.image[0, 0].numel()
+        return trial.Trial(seconds, seconds, None)
 
     monkeypatch.setattr(planning, "try_batch", try_batch)
     data = make_index_dataset(

@@ -1,21 +1,28 @@
 """The folder of a new run: it is claimed at the first write, and its names are valid everywhere."""
 
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
 
 from pixelwise.data.sample import Sample
 from pixelwise.errors import ConfigError, OutputError
 from pixelwise.training import finish, loop, run_folder
-from pixelwise.training.run_folder import RECIPE_NAME, claim_run_folder, new_run_folder
+from pixelwise.training.run_folder import claimed_run_folder, new_run_folder
 from pixelwise.training.train import train
 
 
 def test_trainings_started_together_get_a_folder_each(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    everyone_has_one = Barrier(8)
+
+    def claim(_):
+        with claimed_run_folder(None, "unet", "data") as folder:
+            everyone_has_one.wait()
+            return folder
+
     with ThreadPoolExecutor(8) as pool:
-        folders = list(pool.map(lambda _: claim_run_folder(None, "unet", "data"), range(8)))
-    assert len(set(folders)) == 8
+        assert len(set(pool.map(claim, range(8)))) == 8
 
 
 def test_a_folder_that_another_training_took_in_between_is_not_shared(tmp_path, monkeypatch):
@@ -24,34 +31,17 @@ def test_a_folder_that_another_training_took_in_between_is_not_shared(tmp_path, 
     wanted.mkdir(parents=True)
     names = iter([wanted, wanted.with_name("unet-data-2")])
     monkeypatch.setattr(run_folder, "free_folder", lambda _: next(names))
-    assert claim_run_folder(None, "unet", "data").name == "unet-data-2"
-
-
-def test_the_requested_folder_is_refused_once_another_training_holds_it(tmp_path, monkeypatch):
-    out = tmp_path / "run"
-    claim_run_folder(out, "unet", "data")
-    with pytest.raises(ConfigError, match=r"contains a run \(recipe\.yaml\)"):
-        claim_run_folder(out, "unet", "data")
-    # Another training writes its recipe between the look and the claim.
-    (out / RECIPE_NAME).unlink()
-    looks = []
-
-    def look(folder, *_):
-        looks.append(folder)
-        if len(looks) == 1:
-            (folder / RECIPE_NAME).touch()
-            return folder
-        return new_run_folder(folder, *_)
-
-    monkeypatch.setattr(run_folder, "new_run_folder", look)
-    with pytest.raises(ConfigError, match="contains a run"):
-        claim_run_folder(out, "unet", "data")
+    with claimed_run_folder(None, "unet", "data") as folder:
+        assert folder.name == "unet-data-2"
 
 
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "run").touch()
-    with pytest.raises(OutputError, match="A file with that name exists"):
-        claim_run_folder(tmp_path / "run", "unet", "data")
+    with (
+        pytest.raises(OutputError, match="A file with that name exists"),
+        claimed_run_folder(tmp_path / "run", "unet", "data"),
+    ):
+        pass
 
 
 def test_the_folder_of_a_run_that_cannot_begin_is_given_back(

@@ -1,19 +1,29 @@
 """The command line: one file per verb; each parses, calls one public function and prints.
 
 Results go to stdout, progress and reasons to stderr. Exit codes: 0 done, 1 a pixelwise error,
-2 wrong usage, 130 interrupted.
+2 wrong usage, 130 interrupted by Ctrl-C, 143 terminated (128 + the number of the signal).
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import time
 import warnings
 from dataclasses import dataclass
 from typing import Any
 
-from pixelwise.errors import LayoutError, PixelwiseError, PixelwiseWarning
+from pixelwise.cli.streams import give_up, is_of_a_stream, repair_streams, write_error
+from pixelwise.errors import (
+    ENDING_SIGNALS,
+    LayoutError,
+    PixelwiseError,
+    PixelwiseWarning,
+    Terminated,
+)
+from pixelwise.text import printable
 
 VERBS = {
     "data": "Make, check, show, split and convert data sets.",
@@ -52,7 +62,15 @@ Run 'pixelwise VERB --help' for the options of a verb."""
 
 
 class Interrupted(BaseException):
-    """Ctrl-C, wrapped: Typer exits silently on a plain KeyboardInterrupt."""
+    """Ctrl-C or a signal, wrapped: Typer exits silently on a plain KeyboardInterrupt.
+
+    Args:
+        reason: The wrapped exception.
+    """
+
+    def __init__(self, reason: KeyboardInterrupt) -> None:
+        super().__init__(*reason.args)
+        self.reason = reason
 
 
 def overview() -> str:
@@ -62,9 +80,9 @@ def overview() -> str:
 
 def version_line() -> str:
     """Return the text of ``pixelwise --version``."""
-    from importlib import metadata
+    import pixelwise
 
-    return f"pixelwise {metadata.version('pixelwise')}"
+    return f"pixelwise {pixelwise.__version__}"
 
 
 @dataclass
@@ -84,17 +102,13 @@ COMMAND = Command()
 def main() -> None:
     """Run the command line and exit with its code."""
     COMMAND.started = time.perf_counter()
+    repair_streams()
+    _handle_signals()
     try:
-        # Importing Typer alone takes four times as long as starting Python.
-        quick = {"--help": overview, "-h": overview, "--version": version_line}
-        if len(sys.argv) == 2 and sys.argv[1] in quick:
-            sys.stdout.write(f"{quick[sys.argv[1]]()}\n")
-            sys.stdout.flush()
-            sys.exit(0)
-        from pixelwise.cli.application import app
-
-        warnings.showwarning = _show_warning
-        app(prog_name="pixelwise")
+        try:
+            _run()
+        finally:
+            sys.stdout.flush()  # only now may it turn out that a disk is full
     except PixelwiseError as error:
         if os.environ.get("PIXELWISE_DEBUG"):
             raise
@@ -102,16 +116,45 @@ def main() -> None:
 
         # A file name may contain a line break; only a question has lines on purpose.
         lines = str(error).split("\n") if isinstance(error, LayoutError) else [str(error)]
-        text = "\n".join(" ".join(in_options(line).split()) for line in lines)
-        sys.stderr.write(f"error: {text}\n")
+        text = "\n".join(printable(" ".join(in_options(line).split())) for line in lines)
+        write_error(f"error: {text}\n")
         sys.exit(1)
     except (KeyboardInterrupt, Interrupted) as error:
-        sys.stderr.write(f"{str(error) or 'interrupted'}\n")
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reading end of the pipe is closed: nothing more can be printed, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        write_error(f"{str(error) or 'interrupted'}\n")
+        reason = error.reason if isinstance(error, Interrupted) else error
+        sys.exit(128 + (reason.signum if isinstance(reason, Terminated) else signal.SIGINT))
+    except OSError as error:
+        if not is_of_a_stream(error):
+            raise
+        give_up(sys.stdout)
+        if not isinstance(error, BrokenPipeError):  # the reader of a pipe has seen enough
+            write_error(f"error: cannot write the results to stdout: {error.strerror}\n")
         sys.exit(1)
+
+
+def _run() -> None:
+    # Importing Typer alone takes four times as long as starting Python.
+    quick = {"--help": overview, "-h": overview, "--version": version_line}
+    if len(sys.argv) == 2 and sys.argv[1] in quick:
+        sys.stdout.write(f"{quick[sys.argv[1]]()}\n")
+        return
+    from pixelwise.cli.application import app
+
+    warnings.showwarning = _show_warning
+    app(prog_name="pixelwise")
+
+
+def _handle_signals() -> None:
+    """Let the signals that end a process do so like Ctrl-C, so that files are not left half."""
+    if threading.current_thread() is not threading.main_thread():
+        return  # only the main thread receives signals
+    for signum in ENDING_SIGNALS:
+        if signal.getsignal(signum) is signal.SIG_DFL:  # nohup has one ignored
+            signal.signal(signum, _terminate)
+
+
+def _terminate(signum: int, _frame: object) -> None:
+    raise Terminated(signum)
 
 
 _show_usual_warning = warnings.showwarning
@@ -122,7 +165,7 @@ def _show_warning(
 ) -> None:
     """Write a warning of pixelwise as one line, without the place in the source."""
     if issubclass(category, PixelwiseWarning):
-        sys.stderr.write(f"warning: {message}\n")
+        write_error(f"warning: {printable(str(message))}\n")
     else:
         _show_usual_warning(message, category, *place, **more)
 

@@ -22,7 +22,7 @@ class WithOverview(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
-            raise Interrupted(*error.args) from error
+            raise Interrupted(error) from error
 
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
         """Write the overview of the verbs."""

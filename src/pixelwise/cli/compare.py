@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,20 +14,17 @@ from pixelwise.cli.console import (
     IgnoredValues,
     Imports,
     UnexpectedValues,
-    note,
     plain_console,
     print_json,
     say,
     unexpected_rule,
 )
 from pixelwise.cli.progress import listening
+from pixelwise.cli.wording import in_options
+from pixelwise.text import rounded
 
 if TYPE_CHECKING:
     from pixelwise.reporting.comparison_page import Comparison
-
-
-PIPED_WIDTH = 200
-"""Line width in characters when stdout is not a terminal."""
 
 
 def command(
@@ -79,7 +75,8 @@ def command(
     """Train models with the same budget, splits and batches, and rank them on one page.
 
     The ranking is by mean IoU on the validation images; a test split, if any, is evaluated too.
-    Repeat the command to continue an interrupted comparison, or to add models.
+    Repeat the command to continue an interrupted comparison, or to add models. If a model fails,
+    the others are still ranked, and the exit code is 1.
     """
     from pixelwise.comparison.compare import compare
     from pixelwise.devices import keep_freed_memory
@@ -102,15 +99,24 @@ def command(
             device=device,
             listener=listener,
         )
-    for name, error in comparison.failed:
-        note(f"not ranked: {name}: {error}")
+    print_comparison(comparison, as_json=as_json)
+
+
+def print_comparison(comparison: Comparison, *, as_json: bool) -> None:
+    """Print a comparison, as one JSON document or as a table with remarks.
+
+    Raises:
+        Exit: A model could not be ranked; the exit code is 1.
+    """
     if as_json:
         print_json(comparison.to_json())
-        return
-    print_ranking(comparison)
+    else:
+        _print_ranking(comparison)
+    if comparison.failed:
+        raise typer.Exit(1)
 
 
-def print_ranking(comparison: Comparison) -> None:
+def _print_ranking(comparison: Comparison) -> None:
     """Print the ranking as a table, the remarks on it, and the path of the page."""
     from rich.table import Table
 
@@ -132,16 +138,17 @@ def print_ranking(comparison: Comparison) -> None:
             f"{ranked.value:.3f}",
             f"{interval.low:.3f} to {interval.high:.3f}" if interval else "-",
             compared_with_best(ranked, is_short=True),
-            f"{model.ms_per_image:.3g}",
+            rounded(model.ms_per_image),
             with_unit(model.parameters),
-            "-" if memory is None else f"{memory:.4g}",
+            "-" if memory is None else rounded(memory, 4),
         )
-    # In a file or a pipe there is no terminal width, so names are not wrapped.
-    plain_console(width=None if sys.stdout.isatty() else PIPED_WIDTH).print(table)
+    plain_console().print(table)
     for model in comparison.models:
         if model.remarks:
             say(f"{model.name}: {'; '.join(model.remarks)}")
     say()
     for sentence in verdict(comparison):
         say(sentence)
+    for name, error in comparison.failed:
+        say(f"  {name}: {in_options(error)}")
     say(f"page: {comparison.page}")

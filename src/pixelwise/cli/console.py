@@ -8,16 +8,19 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pixelwise.cli.pairing_options import one_of
+from pixelwise.cli.streams import write_error
 from pixelwise.cli.wording import in_options
+from pixelwise.text import amount, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pixelwise.classes import Resampling, Unexpected, Unlabeled
+    from pixelwise.classes import Unexpected
     from pixelwise.data.splits.plans import SplitPlan
     from pixelwise.metrics.intervals import Interval
     from pixelwise.metrics.metrics import Metrics
@@ -46,35 +49,22 @@ UnexpectedValues = Annotated[
         "(class) or ignore. [default: error]",
     ),
 ]
-ImagesTemplate = Annotated[
+ClassProperty = Annotated[
     str | None,
     typer.Option(
-        "--images",
-        help="Template of the images, such as 'images/{name}.*', if they are not found; with "
-        "--masks.",
-        metavar="TEMPLATE",
+        "--class-property",
+        help="The property of shapes that gives their class, such as landuse or "
+        "classification.name; none: all are one class. [default: it is found]",
+        metavar="NAME",
     ),
 ]
-MasksTemplate = Annotated[
-    str | None,
+MaxBadAnnotations = Annotated[
+    float | None,
     typer.Option(
-        "--masks",
-        help="Template of their masks, such as 'masks/{name}_mask.png'.",
-        metavar="TEMPLATE",
-    ),
-]
-UnlabeledImages = Annotated[
-    str | None,
-    typer.Option(
-        "--unlabeled",
-        help="What to do with images without a mask: error, skip or background. [default: error]",
-    ),
-]
-ResizedMasks = Annotated[
-    str | None,
-    typer.Option(
-        "--resize-masks",
-        help="Resize masks of another size than their images: nearest. [default: an error]",
+        "--max-bad-annotations",
+        help="Share of the annotations that may be left out because they cannot be used, such as "
+        "boxes among polygons. [default: 0.05]",
+        metavar="SHARE",
     ),
 ]
 Imports = Annotated[
@@ -86,12 +76,15 @@ Imports = Annotated[
         metavar="MODULE",
     ),
 ]
+PIPED_WIDTH = 10_000
+"""Line width in characters where the output is not a terminal."""
+
 ModelPath = Annotated[Path, typer.Argument(help="A model file or a run folder.")]
 
 
 def say(line: str = "") -> None:
     """Print a line of the result to stdout."""
-    typer.echo(line)
+    typer.echo(printable(line))
 
 
 def import_first(modules: Sequence[str] | None) -> None:
@@ -107,7 +100,7 @@ def import_first(modules: Sequence[str] | None) -> None:
 
 def note(line: str) -> None:
     """Print a line of progress or context to stderr, with options instead of arguments."""
-    typer.echo(in_options(line), err=True)
+    write_error(f"{printable(in_options(line))}\n")
 
 
 def print_json(content: Any) -> None:
@@ -119,14 +112,22 @@ def plain_console(**options: Any) -> Console:
     """Return a console that prints text as it is.
 
     Names of classes, files and layouts are not markup: ``car [occluded]`` keeps its brackets, and
-    ``x [/y]`` and ``:dog:`` are no tags.
+    ``x [/y]`` and ``:dog:`` are no tags. Control characters are shown as escapes.
 
     Args:
         options: Further arguments of :class:`rich.console.Console`.
     """
     from rich.console import Console
+    from rich.text import Text
 
-    return Console(markup=False, emoji=False, highlight=False, **options)
+    class PlainConsole(Console):
+        def render_str(self, text: str, **more: Any) -> Text:
+            return super().render_str(printable(text), **more)
+
+    stream = sys.stderr if options.get("stderr") else sys.stdout
+    if not stream.isatty():  # a file or a pipe has no width, so nothing is cut or wrapped
+        options.setdefault("width", PIPED_WIDTH)
+    return PlainConsole(markup=False, emoji=False, highlight=False, **options)
 
 
 def _without_nan(content: Any) -> Any:
@@ -179,7 +180,7 @@ def print_metrics(metrics: Metrics) -> None:
     from rich.table import Table
 
     from pixelwise.label_modes import mode_of
-    from pixelwise.reporting.verdict import caveats
+    from pixelwise.reporting.verdict import calibration_errors, caveats
 
     console = plain_console()
     has_intervals = any(entry.iou_interval for entry in metrics.per_class)
@@ -204,7 +205,8 @@ def print_metrics(metrics: Metrics) -> None:
     console.print(table)
     accuracy = f"pixel accuracy {_with_interval(metrics, 'pixel_accuracy')}"
     console.print(
-        f"\nmean IoU {_with_interval(metrics, 'mean_iou')} · {accuracy} · {metrics.images} images"
+        f"\nmean IoU {_with_interval(metrics, 'mean_iou')} · {accuracy} · "
+        f"{amount(metrics.images, 'image')}"
     )
     console.print(
         f"mean per image {metrics.image_mean_iou:.4f} · Dice {metrics.mean_dice:.4f} · "
@@ -216,9 +218,10 @@ def print_metrics(metrics: Metrics) -> None:
         console.print(
             f"borders: boundary IoU {_share(detail.boundary_iou)} · "
             f"trimap IoU {_share(detail.trimap_iou)} · "
-            f"surface Dice {_share(detail.surface_dice)} · "
-            f"calibration error {detail.calibration_error:.4f}"
+            f"surface Dice {_share(detail.surface_dice)}"
         )
+        errors = calibration_errors(detail)
+        console.print(" · ".join(f"{name} {error:.4f}" for name, error in errors))
     if metrics.absent_classes:
         console.print(
             f"absent from these masks, so not averaged: {', '.join(metrics.absent_classes)}"
@@ -226,9 +229,17 @@ def print_metrics(metrics: Metrics) -> None:
     for caveat in caveats(metrics):
         console.print(caveat)
     console.print(f"({mode_of(metrics.label_mode).definition})", style="dim")
+    print_extra(metrics)
+
+
+def print_extra(metrics: Metrics) -> None:
+    """Print the values of additional metrics, and name those that have none."""
     if metrics.extra:
         figures = (f"{name.replace('_', ' ')} {value:.4f}" for name, value in metrics.extra.items())
-        console.print(" · ".join(figures))
+        plain_console().print(" · ".join(figures))
+    if metrics.undefined:
+        names = ", ".join(metrics.undefined)
+        say(f"no value of {names}: not defined for {metrics.label_mode} masks like these")
 
 
 def require_convention(name: str) -> None:
@@ -266,6 +277,7 @@ def print_like(metrics: Metrics, name: str) -> None:
     for key, figure in figures_like(metrics, name).items():
         say(f"{key:<20} {f'{figure:.4f}':<7} {conventions[key]}")
     say(f"{'pixelwise':<20} {metrics.mean_iou:.4f}  IoU over the split, absent classes left out")
+    print_extra(metrics)
 
 
 def _with_interval(metrics: Metrics, name: str) -> str:
@@ -325,36 +337,8 @@ def parse_bands(text: str) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
-Choice = TypeVar("Choice", bound=str)
-
-
 def unexpected_rule(text: str | None) -> Unexpected | None:
     """Parse the value of ``--unexpected``."""
     from pixelwise.classes import UNEXPECTED
 
-    return _one_of(UNEXPECTED, "--unexpected", text)
-
-
-def unlabeled_rule(text: str | None) -> Unlabeled | None:
-    """Parse the value of ``--unlabeled``."""
-    from pixelwise.classes import UNLABELED
-
-    return _one_of(UNLABELED, "--unlabeled", text)
-
-
-def resampling(text: str | None) -> Resampling | None:
-    """Parse the value of ``--resize-masks``."""
-    from pixelwise.classes import RESAMPLINGS
-
-    return _one_of(RESAMPLINGS, "--resize-masks", text)
-
-
-def _one_of(known: Sequence[Choice], option: str, text: str | None) -> Choice | None:
-    from pixelwise.errors import UnknownNameError
-
-    for choice in known:
-        if choice == text:
-            return choice
-    if text is None:
-        return None
-    raise UnknownNameError(option, text, known)
+    return one_of(UNEXPECTED, "--unexpected", text)

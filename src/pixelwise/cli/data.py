@@ -11,26 +11,30 @@ import typer
 
 from pixelwise.cli.console import (
     AsJson,
+    ClassProperty,
     DataPath,
     FormatName,
     IgnoredValues,
-    ImagesTemplate,
     Imports,
-    MasksTemplate,
-    ResizedMasks,
+    MaxBadAnnotations,
     UnexpectedValues,
-    UnlabeledImages,
     import_first,
     note,
     plain_console,
     print_json,
     print_split,
     progress_bar,
-    resampling,
     say,
     unexpected_rule,
-    unlabeled_rule,
 )
+from pixelwise.cli.pairing_options import (
+    ImagesTemplate,
+    MasksTemplate,
+    ResizedMasks,
+    UnlabeledImages,
+    pairing_options,
+)
+from pixelwise.text import amount
 
 app = typer.Typer(help="Create and inspect data sets.", no_args_is_help=True)
 
@@ -144,29 +148,32 @@ def convert(
     masks: MasksTemplate = None,
     unlabeled: UnlabeledImages = None,
     resize_masks: ResizedMasks = None,
+    class_property: ClassProperty = None,
+    max_bad_annotations: MaxBadAnnotations = None,
     imports: Imports = None,
 ) -> None:
     """Convert a data set to another format; pixels, classes and splits stay the same."""
     import_first(imports)
     from pixelwise.data.convert import convert_data
     from pixelwise.data.dataset import open_dataset
+    from pixelwise.data.formats import formats
 
+    formats.create(to)  # an unknown name is refused before anything is read
     dataset = open_dataset(
         data,
         format=format,
         ignore=ignore or (),
         unexpected=unexpected_rule(unexpected),
-        images=images,
-        masks=masks,
-        unlabeled=unlabeled_rule(unlabeled),
-        resize_masks=resampling(resize_masks),
+        **pairing_options(images, masks, unlabeled, resize_masks),
+        class_property=class_property,
+        max_bad_annotations=max_bad_annotations,
     )
     for line in dataset.notes:
         note(line)
     keep_splits = dataset.drawn_split is None
     with progress_bar("writing") as on_written:
         convert_data(dataset, out, to, keep_splits=keep_splits, on_written=on_written)
-    say(f"{out}: {len(dataset.records)} images as {to}")
+    say(f"{out}: {amount(len(dataset.records), 'image')} as {to}")
 
 
 @app.command("split")
@@ -213,6 +220,8 @@ def split(
     masks: MasksTemplate = None,
     unlabeled: UnlabeledImages = None,
     resize_masks: ResizedMasks = None,
+    class_property: ClassProperty = None,
+    max_bad_annotations: MaxBadAnnotations = None,
     imports: Imports = None,
     as_json: AsJson = False,
 ) -> None:
@@ -227,12 +236,17 @@ def split(
         format=format,
         ignore=ignore or (),
         unexpected=unexpected_rule(unexpected),
-        images=images,
-        masks=masks,
-        unlabeled=unlabeled_rule(unlabeled),
-        resize_masks=resampling(resize_masks),
+        **pairing_options(images, masks, unlabeled, resize_masks),
     )
     require_new(out, folds)
+    dataset = open_dataset(
+        data,
+        format=format,
+        ignore=ignore or (),
+        unexpected=unexpected_rule(unexpected),
+        class_property=class_property,
+        max_bad_annotations=max_bad_annotations,
+    )
     with progress_bar("reading images") as on_progress:
         plan = plan_split(
             dataset,
@@ -277,6 +291,8 @@ def check(
     masks: MasksTemplate = None,
     unlabeled: UnlabeledImages = None,
     resize_masks: ResizedMasks = None,
+    class_property: ClassProperty = None,
+    max_bad_annotations: MaxBadAnnotations = None,
     imports: Imports = None,
     as_json: AsJson = False,
 ) -> None:
@@ -284,17 +300,22 @@ def check(
     import_first(imports)
     from pixelwise.cli.data_check import print_examination
     from pixelwise.doctor import check_data
+    from pixelwise.doctor.suggested_card import require_new_card, write_card
+    from pixelwise.files import require_file
 
+    if write:
+        require_new_card(write)
+    if report:
+        require_file(report)
     with progress_bar("reading images") as on_progress:
         examination = check_data(
             data,
             format=format,
             ignore=ignore or (),
             unexpected=unexpected_rule(unexpected),
-            images=images,
-            masks=masks,
-            unlabeled=unlabeled_rule(unlabeled),
-            resize_masks=resampling(resize_masks),
+            **pairing_options(images, masks, unlabeled, resize_masks),
+            class_property=class_property,
+            max_bad_annotations=max_bad_annotations,
             split=split,
             on_progress=on_progress,
         )
@@ -310,8 +331,6 @@ def check(
         write_data_check_page(examination, report)
         note(f"page: {report}")
     if write:
-        from pixelwise.doctor.suggested_card import write_card
-
         write_card(examination, write)
         note(f"card: {write}")
     if examination.is_refused:
@@ -342,6 +361,8 @@ def show(
     masks: MasksTemplate = None,
     unlabeled: UnlabeledImages = None,
     resize_masks: ResizedMasks = None,
+    class_property: ClassProperty = None,
+    max_bad_annotations: MaxBadAnnotations = None,
     imports: Imports = None,
 ) -> None:
     """Draw samples with their masks, next to augmented versions as used in training.
@@ -362,10 +383,9 @@ def show(
             format=format,
             ignore=ignore or (),
             unexpected=unexpected_rule(unexpected),
-            images=images,
-            masks=masks,
-            unlabeled=unlabeled_rule(unlabeled),
-            resize_masks=resampling(resize_masks),
+            **pairing_options(images, masks, unlabeled, resize_masks),
+            class_property=class_property,
+            max_bad_annotations=max_bad_annotations,
             recipe=recipe,
             overrides=overrides or (),
             listener=listener,

@@ -74,4 +74,5 @@ def _verdict(examination: Examination) -> str:
     ]
     per_split = ", ".join(f"{count:,} {split}" for split, count in examination.num_images.items())
     found = ", ".join(counts) or "nothing found"
-    return f"{examination.path}: {per_split or 'no'} images; {found}"
+    noun = "image" if sum(examination.num_images.values()) == 1 else "images"
+    return f"{examination.path}: {per_split or 'no'} {noun}; {found}"

@@ -9,11 +9,13 @@ import typer
 
 from pixelwise.cli.console import (
     AsJson,
+    ClassProperty,
     DataPath,
     DeviceName,
     FormatName,
     IgnoredValues,
     Imports,
+    MaxBadAnnotations,
     ModelPath,
     UnexpectedValues,
     figures_like,
@@ -26,7 +28,7 @@ from pixelwise.cli.console import (
     require_convention,
     unexpected_rule,
 )
-from pixelwise.text import label_words
+from pixelwise.text import import_words, label_words
 
 
 def command(
@@ -41,6 +43,8 @@ def command(
     ] = None,
     ignore: IgnoredValues = None,
     unexpected: UnexpectedValues = None,
+    class_property: ClassProperty = None,
+    max_bad_annotations: MaxBadAnnotations = None,
     format: FormatName = None,  # noqa: A002  the option is called --format
     like: Annotated[
         str | None,
@@ -66,7 +70,10 @@ def command(
     Prints the metrics; writes no file unless --report is given.
     """
     import_first(imports)
+    from pixelwise.data.split_assignment import check_part
+    from pixelwise.devices import choose_device
     from pixelwise.evaluation.evaluate import evaluate, open_for_model
+    from pixelwise.files import require_file
     from pixelwise.metrics.extra import create_metrics
     from pixelwise.prediction.loading import load_model
     from pixelwise.reporting.model_report import write_model_report
@@ -74,6 +81,10 @@ def command(
     if like is not None:
         require_convention(like)
     create_metrics(metrics or ())  # unknown names are refused before anything is read
+    check_part(split)
+    if report is not None:
+        require_file(report)
+    choose_device(device)
     predictor = load_model(model, device=device)
     dataset, chosen = open_for_model(
         predictor,
@@ -81,6 +92,8 @@ def command(
         split=split,
         ignore=ignore or (),
         unexpected=unexpected_rule(unexpected),
+        class_property=class_property,
+        max_bad_annotations=max_bad_annotations,
         format=format,
     )
     for line in dataset.notes:
@@ -95,12 +108,11 @@ def command(
             metrics=metrics or (),
             on_progress=on_progress,
         )
-    if metrics and not found.extra:
-        note(f"no figures of {', '.join(metrics)}: they are not defined for these labels")
     if report is not None:
         # So that the commands shown on the page repeat this evaluation.
-        labels = label_words(ignore or (), unexpected, format)
-        words = (str(model), data, "--split", chosen, *labels)
+        labels = label_words(ignore or (), unexpected, format, class_property, max_bad_annotations)
+        first = import_words(imports or (), predictor.card.defined_in)
+        words = (str(model), data, "--split", chosen, *labels, *first)
         write_model_report(report, found, predictor, dataset, chosen, words)
         note(f"report: {report}")
     if as_json:

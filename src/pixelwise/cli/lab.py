@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
-from pixelwise.cli.compare import print_ranking
+from pixelwise.cli.compare import print_comparison
 from pixelwise.cli.console import AsJson, plain_console, print_json, say
 from pixelwise.cli.progress import listening
 from pixelwise.files import write_text
+from pixelwise.text import rounded
 
 app = typer.Typer(help="Train the systems of the articles with their recipes.")
 
@@ -97,7 +98,7 @@ def run(
     for title, article, ours in side_by_side(result):
         shown = ("-" if value is None else f"{value:.4f}" for value in (article, ours))
         say(f"{title:<24}" + "".join(f"{text:>10}" for text in shown))
-    say(f"\n{result.parameters:,} parameters, {result.gmacs:.4g} GMAC at {result.size}")
+    say(f"\n{result.parameters:,} parameters, {rounded(result.gmacs, 4)} GMAC at {result.size}")
     say(f"{result.epochs_in_words} epochs, {result.seconds:.0f} s of training, seed {result.seed}")
     for remark in result.remarks:
         say(f"differs: {remark}")
@@ -133,7 +134,7 @@ def compare(
         figures = [asdict(result) for result in results]
         print_json({**comparison.to_json(), "results": figures})
         return
-    print_ranking(comparison)
+    print_comparison(comparison, as_json=False)
 
 
 @app.command("table")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pixelwise.cli.compare import print_ranking
+from pixelwise.cli.compare import print_comparison
 from pixelwise.cli.console import (
     AsJson,
     DeviceName,
@@ -67,9 +67,4 @@ def _side_by_side(
 
     with listening() as listener:
         comparison = report_runs(runs, data=data, out=out, device=device, listener=listener)
-    for name, error in comparison.failed:
-        note(f"not ranked: {name}: {error}")
-    if as_json:
-        print_json(comparison.to_json())
-        return
-    print_ranking(comparison)
+    print_comparison(comparison, as_json=as_json)

@@ -11,11 +11,13 @@ import typer
 
 from pixelwise.cli.console import (
     AsJson,
+    ClassProperty,
     DataPath,
     DeviceName,
     FormatName,
     IgnoredValues,
     Imports,
+    MaxBadAnnotations,
     ModelPath,
     UnexpectedValues,
     import_first,
@@ -27,6 +29,7 @@ from pixelwise.cli.console import (
     unexpected_rule,
 )
 from pixelwise.cli.progress import listening
+from pixelwise.text import amount
 
 if TYPE_CHECKING:
     from pixelwise.data.dataset import Dataset
@@ -64,6 +67,8 @@ def command(
     ] = None,
     ignore: IgnoredValues = None,
     unexpected: UnexpectedValues = None,
+    class_property: ClassProperty = None,
+    max_bad_annotations: MaxBadAnnotations = None,
     format: FormatName = None,  # noqa: A002  the option is called --format
     device: DeviceName = "auto",
     imports: Imports = None,
@@ -74,8 +79,12 @@ def command(
     Writes review.html, a gallery, and review.csv into --out.
     """
     import_first(imports)
+    from pixelwise.config import Recipe, with_values
+    from pixelwise.data.split_assignment import check_part
+    from pixelwise.devices import choose_device
     from pixelwise.errors import ConfigError, OutputError, UnknownNameError
     from pixelwise.evaluation.evaluate import open_for_model
+    from pixelwise.files import require_outside
     from pixelwise.prediction.loading import load_model
     from pixelwise.reporting.review_labelme import FORMAT_NAME
 
@@ -85,6 +94,9 @@ def command(
         raise ConfigError(
             "--minutes sets the budget of each training run of --folds and needs --folds"
         )
+    check_part(split)
+    choose_device(device)
+    with_values(Recipe(), {"training.minutes": minutes}, "review")
     predictor = load_model(model, device=device)
     dataset, _ = open_for_model(
         predictor,
@@ -92,22 +104,29 @@ def command(
         split="all",
         ignore=ignore or (),
         unexpected=unexpected_rule(unexpected),
+        class_property=class_property,
+        max_bad_annotations=max_bad_annotations,
         format=format,
     )
     for line in dataset.notes:
         note(line)
     out = out or Path(f"review-{dataset.path.resolve().name}")
+    require_outside(out, dataset.path, "the data set")
     tool_folder = out / FORMAT_NAME
     if save and tool_folder.exists():  # checked before hours of work, not after
         raise OutputError(
             f"{tool_folder} must be new. It exists and may hold somebody's edits. Remove it, or "
             "choose another --out"
         )
+    unreviewed: list[str] = []
     if folds is None:
-        suspects, notes = _by_model(predictor, dataset, split, top)
+        suspects, notes = _by_model(predictor, dataset, split, top, unreviewed)
     else:
-        suspects = _by_folds(model, data, dataset, split, top, folds, minutes, out, device)
         notes = [f"{folds} models were trained; each reviewed the images it was not trained on"]
+        suspects = _by_folds(
+            model, data, dataset, split, top, folds, minutes, out, device, unreviewed
+        )
+    notes += unreviewed
     written = _write(out, suspects, dataset, f"{model} on {data}", notes)
     if save and suspects:
         from pixelwise.reporting.review_labelme import write_labelme_review
@@ -120,15 +139,18 @@ def command(
             {key: value for key, value in dataclasses.asdict(one).items() if key != "region"}
             for one in suspects
         ]
-        print_json({"written": [str(path) for path in written], "suspects": regions})
+        places = [str(path) for path in written]
+        print_json({"written": places, "notes": notes, "suspects": regions})
         return
     _print_suspects(suspects)
+    for line in unreviewed:
+        say(line)
     for path in written:
         say(str(path))
 
 
 def _by_model(
-    predictor: Predictor, dataset: Dataset, split: str | None, top: int
+    predictor: Predictor, dataset: Dataset, split: str | None, top: int, unreviewed: list[str]
 ) -> tuple[list[Suspect], list[str]]:
     """Find suspects with the given model, and describe what was reviewed."""
     from pixelwise.evaluation.evaluate import trained_on
@@ -138,7 +160,7 @@ def _by_model(
     seen = trained_on(predictor)
     num_seen = sum(record.key in seen for record in records)
     left = len(dataset.records) - len(records)
-    notes = [f"{len(records)} images reviewed"]
+    notes = [f"{amount(len(records), 'image')} reviewed"]
     if split is None and left:
         notes[0] += f"; the model was trained on the other {left}: use --folds to review those too"
     if num_seen:
@@ -149,7 +171,14 @@ def _by_model(
     for line in notes:
         note(line)
     with progress_bar("reviewing") as on_progress:
-        found = review_labels(predictor, dataset, split=split, top=top, on_progress=on_progress)
+        found = review_labels(
+            predictor,
+            dataset,
+            split=split,
+            top=top,
+            on_progress=on_progress,
+            note=unreviewed.append,
+        )
     return found, notes
 
 
@@ -163,8 +192,12 @@ def _by_folds(
     minutes: float | None,
     out: Path,
     device: str,
+    unreviewed: list[str],
 ) -> list[Suspect]:
-    """Find suspects with models that were trained without the images (out of fold)."""
+    """Find suspects with models that were trained without the images (out of fold).
+
+    What could not be reviewed is added to ``unreviewed``.
+    """
     from pixelwise.data.splits.plans import plan_split
     from pixelwise.data.splits.split_cards import require_new
     from pixelwise.devices import keep_freed_memory
@@ -186,8 +219,9 @@ def _by_folds(
         )
     with progress_bar("reviewing") as on_progress:
         return review_folds(
-            dataset, trained, split=split, top=top, device=device, on_progress=on_progress
-        )
+            dataset, trained,
+            split=split, top=top, device=device, on_progress=on_progress, note=unreviewed.append,
+        )  # fmt: skip
 
 
 def _write(
@@ -225,10 +259,10 @@ def _print_suspects(suspects: Sequence[Suspect]) -> None:
     for heading in ("row", "column", "pixels", "confidence", "score"):
         table.add_column(heading, justify="right")
     for rank, one in enumerate(suspects[:MAX_LINES], start=1):
-        words = (one.name, one.given or "nothing", one.suggested or "nothing")
         table.add_row(
             str(rank),
-            *words,
+            one.name,
+            *one.answers,
             *map(str, one.box[:2]),
             f"{one.area_px:,}",
             f"{one.confidence:.0%}",

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pixelwise.cli import COMMAND
 from pixelwise.cli.console import (
     AsJson,
+    ClassProperty,
     FormatName,
     IgnoredValues,
     Imports,
+    MaxBadAnnotations,
     UnexpectedValues,
     parse_bands,
     parse_size,
@@ -22,7 +25,10 @@ from pixelwise.cli.console import (
     unexpected_rule,
 )
 from pixelwise.cli.progress import listening
-from pixelwise.text import NOTHING_YET
+from pixelwise.text import NOTHING_YET, amount, import_words
+
+if TYPE_CHECKING:
+    from pixelwise.training.finish import Outcome
 
 
 def command(
@@ -66,6 +72,8 @@ def command(
     ] = None,
     ignore: IgnoredValues = None,
     unexpected: UnexpectedValues = None,
+    class_property: ClassProperty = None,
+    max_bad_annotations: MaxBadAnnotations = None,
     bands: Annotated[
         str | None,
         typer.Option(help="Bands to train on, numbered from 1. [default: all]", metavar="4,3,2"),
@@ -116,8 +124,9 @@ def command(
         from pixelwise.devices import keep_freed_memory
         from pixelwise.training.budget import counting_from
         from pixelwise.training.train import train
-    except KeyboardInterrupt:  # it takes seconds
-        raise KeyboardInterrupt(NOTHING_YET) from None
+    except KeyboardInterrupt as error:  # it takes seconds
+        error.args = (NOTHING_YET,)
+        raise
 
     keep_freed_memory()
     with listening() as listener, counting_from(COMMAND.started):
@@ -135,6 +144,8 @@ def command(
             split=split,
             ignore=ignore or (),
             unexpected=unexpected_rule(unexpected),
+            class_property=class_property,
+            max_bad_annotations=max_bad_annotations,
             bands=parse_bands(bands) if bands else None,
             format=format,
             recipe=recipe,
@@ -161,10 +172,26 @@ def command(
             "epochs": outcome.epochs,
             "seconds": round(outcome.seconds, 1),
         }
-        print_json({**summary, "metrics": outcome.metrics.to_json()})
+        print_json({**summary, "split": "val", "metrics": outcome.metrics.to_json()})
         return
-    print_metrics(outcome.metrics)
+    _print_outcome(outcome)
+
+
+def _print_outcome(outcome: Outcome) -> None:
+    """Print the metrics with their split, what was kept, and the commands to run next."""
+    metrics, dataset = outcome.metrics, outcome.plan.dataset
+    say(f"metrics on the {amount(metrics.images, 'validation image')} (split val):")
+    print_metrics(metrics)
     seconds = f"{outcome.seconds:.0f} s of training"
     say(f"\nkept epoch {outcome.best_epoch} of {outcome.epochs}, {seconds}")
+    if metrics.detail is not None:
+        say(f"stored with it: temperature {metrics.detail.temperature:.3g} for its probabilities")
     say(f"run: {outcome.folder}")
-    say(f"next: pixelwise predict {outcome.folder} IMAGES --out predictions --save overlay")
+    split = "test" if any(record.split == "test" for record in dataset.records) else "val"
+    run, recipe = str(outcome.folder), outcome.plan.recipe
+    first = import_words(recipe.imports, outcome.plan.card.defined_in)
+    for what, words in (
+        ("next", ("evaluate", run, str(recipe.data.path), "--split", split)),
+        ("then", ("predict", run, "IMAGES", "--out", "predictions", "--save", "overlay")),
+    ):
+        say(f"{what}: {shlex.join(('pixelwise', *words, *first))}")

@@ -16,6 +16,7 @@ from pixelwise.imports import import_modules
 from pixelwise.models.base import models as registered
 from pixelwise.models.lookup import find_builder
 from pixelwise.models.model_file import MODEL_NAME
+from pixelwise.text import several
 
 RECIPE_SUFFIXES = (".yaml", ".yml")
 BRACKETS = {"(": ")", "[": "]", "{": "}"}
@@ -56,7 +57,8 @@ def parse_candidates(models: str | Path | Sequence[str | Path], base: Recipe) ->
     if isinstance(models, str):
         texts = split_outside_brackets(models)
     else:
-        texts = [str(model) for model in ([models] if isinstance(models, Path) else models)]
+        given = [models] if isinstance(models, Path) else several(models)
+        texts = [str(model) for model in given]
     if not texts:
         raise ConfigError("`models` must name at least one model, such as unet,unet-elu. Got none")
     found = [_parse(text.strip(), base) for text in texts]

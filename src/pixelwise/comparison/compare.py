@@ -21,13 +21,13 @@ from pixelwise.classes import Unexpected
 from pixelwise.comparison.candidates import Candidate, parse_candidates
 from pixelwise.comparison.counts import Entry, count_entry, with_evaluated_classes
 from pixelwise.comparison.schedule import Plan, budget_in_words, differences, train_or_resume
-from pixelwise.config import Recipe, load_recipe
-from pixelwise.data.dataset import Dataset, open_as_in
-from pixelwise.data.sample import spread
+from pixelwise.config import Recipe, load_recipe, with_values
+from pixelwise.data.dataset import Dataset, open_as_in, require_drawn
 from pixelwise.devices import choose_device
 from pixelwise.errors import ConfigError, TrainingError
-from pixelwise.files import write_text
+from pixelwise.files import as_path, require_outside, write_text
 from pixelwise.imports import import_modules
+from pixelwise.io.counting import spread
 from pixelwise.metrics.formulas import Counts, iou, mean_iou
 from pixelwise.metrics.intervals import bootstrap
 from pixelwise.metrics.metrics import constant_prediction
@@ -38,13 +38,17 @@ from pixelwise.prediction.costs import latencies_ms, peak_memory_mb
 from pixelwise.prediction.loading import load_model
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.reporting.comparison_page import NUM_SHOTS, ComparedModel, Comparison, write_ranking
+from pixelwise.text import amount, several
 from pixelwise.training.events import Listener, Message, each_once, ignore_events
 from pixelwise.training.run_folder import METRICS_NAME, read_history, recipe_in
 
 PAGE_NAME = "comparison.html"
 RESULT_NAME = "comparison.json"
 
-OPENED = {"path", "format", "ignore", "label_mode", "unexpected", "split", "split_seed"}
+OPENED = {
+    "path", "format", "ignore", "label_mode", "unexpected", "class_property",
+    "max_bad_annotations", "split", "split_seed",
+}  # fmt: skip
 """Entries of a recipe's data that determine the images and masks; the same for all models."""
 
 NUM_TIMED = 8
@@ -112,23 +116,26 @@ def compare(
         ['unet-elu', 'unet']
     """
     import_modules(imports)
-    base = load_recipe(None, overrides).model_copy(update={"imports": tuple(imports)})
+    base = load_recipe(None, overrides).model_copy(update={"imports": several(imports)})
     candidates = parse_candidates(models, base)
     _check_budget(candidates, minutes, epochs, seeds)
     # Arguments take precedence over the overrides; both apply to the runs and to the evaluation.
     opened = base.data.model_copy(
         update={
-            "path": str(data),
+            "path": str(as_path(data, "data")),
             "format": format or base.data.format,
-            "ignore": (*base.data.ignore, *ignore),
+            "ignore": (*base.data.ignore, *several(ignore)),
             "unexpected": unexpected or base.data.unexpected,
             "split": split or base.data.split,
         }
     )
     device = device or base.training.device
+    chosen = choose_device(device)
     dataset = open_as_in(opened)
+    require_drawn(dataset, split)
     dataset.split("val")
     folder = Path(out) if out else Path("runs") / f"compare-{dataset.path.resolve().name}"
+    _require_outside(folder, dataset, candidates)
     given: dict[str, dict[str, Any]] = {
         "data": opened.model_dump(include=OPENED),
         "training": {"minutes": minutes, "epochs": epochs, "device": device},
@@ -136,7 +143,6 @@ def compare(
     listener = each_once(listener)
     listener(Message("data", dataset.notes))
     plan = Plan(candidates, folder, given, seeds)
-    chosen = choose_device(device)
     plan.check_runs()
     try:
         entries = _trained(plan, listener)
@@ -178,10 +184,23 @@ def compare_runs(
     chosen = choose_device(device)
     # An absolute path cannot be mistaken for the name of a model.
     candidates = parse_candidates([run.resolve() for run in runs], Recipe())
+    _require_outside(folder, dataset, candidates)
     entries = [Entry(one, [run]) for one, run in zip(candidates, runs, strict=True)]
     for entry in entries:
         count_entry(entry, dataset, folder, chosen, listener)
     return _finish(entries, dataset, folder, chosen, budget=budget, seeds=1, shared=())
+
+
+def _require_outside(folder: Path, dataset: Dataset, candidates: Sequence[Candidate]) -> None:
+    """Check that the page is not written into the data set or into a run that is compared.
+
+    Raises:
+        ConfigError: It is.
+    """
+    require_outside(folder, dataset.path, "the data set")
+    for candidate in candidates:
+        if candidate.run is not None:
+            require_outside(folder, candidate.run, "the compared runs")
 
 
 def _check_budget(
@@ -196,6 +215,7 @@ def _check_budget(
         )
     if seeds < 1:
         raise ConfigError(f"seeds must be at least 1. Got {seeds}")
+    with_values(Recipe(), {"training.minutes": minutes, "training.epochs": epochs}, "compare")
 
 
 def _trained(plan: Plan, listener: Listener) -> list[Entry]:
@@ -293,7 +313,7 @@ def _compared(
 ) -> ComparedModel:
     remarks = [*entry.remarks]
     if entry.errors:
-        number = f"{len(entry.errors)} of {len(entry.errors) + len(entry.runs)} seeds"
+        number = f"{len(entry.errors)} of {amount(len(entry.errors) + len(entry.runs), 'seed')}"
         remarks.append(f"{number} failed: {entry.errors[0]}")
     if num_seen := sum(entry.num_seen.values()):
         remarks.append(f"trained on {num_seen} of these images: its metrics are too optimistic")

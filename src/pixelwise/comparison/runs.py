@@ -11,12 +11,14 @@ from pixelwise.config import Recipe
 from pixelwise.data.dataset import open_as_in
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.evaluation.evaluate import evaluate, fit_to_model
+from pixelwise.files import as_path
 from pixelwise.metrics.extra import extra_metrics
 from pixelwise.models.base import SegmentationModel
 from pixelwise.models.model_file import ModelCard, load_model_file
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.reporting.comparison_page import Comparison
 from pixelwise.reporting.model_report import Report
+from pixelwise.text import several
 from pixelwise.training.events import Listener, Message, ignore_events
 from pixelwise.training.run_folder import require_run
 from pixelwise.training.run_report import write_run_report
@@ -52,7 +54,7 @@ def report_run(
         >>> report_run("runs/first").page  # doctest: +SKIP
         PosixPath('runs/first/report.html')
     """
-    folder = Path(run)
+    folder = as_path(run, "run")
     recipe, model, card = _opened(folder, data)
     # As at the end of training: the report includes the temperature fitted there.
     plain = card.model_copy(update={"temperature": 1.0})
@@ -99,12 +101,12 @@ def report_runs(
         DataError: They were trained on different data, splits or classes.
         PixelwiseError: One is not a run, the data are missing, or the folder cannot be written.
     """
-    folders = [Path(run) for run in runs]
+    folders = [as_path(run, "runs") for run in several(runs)]
     places = [folder.resolve() for folder in folders]
     if len(folders) < 2 or len(set(places)) < len(places):
         raise ConfigError(
             "a report on several runs needs at least two different runs. Got "
-            f"{', '.join(map(str, runs)) or 'none'}"
+            f"{', '.join(map(str, folders)) or 'none'}"
         )
     opened = [_opened(folder, data) for folder in folders]
     recipes, models, cards = zip(*opened, strict=True)
@@ -129,7 +131,7 @@ def _opened(folder: Path, data: Path | str | None) -> tuple[Recipe, Segmentation
     """Return a run's recipe with the current path of the data, its model and its card."""
     recipe = require_run(folder)
     if data is not None:
-        recipe.data.path = str(data)
+        recipe.data.path = str(as_path(data, "data"))
     return recipe, *load_model_file(folder)
 
 

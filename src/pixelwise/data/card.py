@@ -20,7 +20,7 @@ from pixelwise.classes import (
     Unlabeled,
     numbered_names,
 )
-from pixelwise.config import AugmentationRecipe, Bands
+from pixelwise.config import AugmentationRecipe, Bands, Share
 from pixelwise.data.split_assignment import SplitName
 from pixelwise.errors import ConfigError
 from pixelwise.label_modes import mode_of
@@ -62,6 +62,8 @@ class DatasetCard(BaseModel):
         masks: Template of their masks, such as ``masks/{name}_mask.png``.
         unlabeled: What becomes of images without a mask: ``error``, ``skip`` or ``background``.
         resize_masks: ``nearest`` resizes masks of another size than their images.
+        class_property: The property that gives the class of a shape.
+        max_bad_annotations: Largest share of annotations that cannot be used and are left out.
         split: Shares, for a folder without splits.
         splits: The names of the images in train, val and test, which take precedence over the
             folder; written by ``pixelwise data split``, so that a split never changes.
@@ -83,6 +85,8 @@ class DatasetCard(BaseModel):
     masks: str | None = None
     unlabeled: Unlabeled | None = None
     resize_masks: Resampling | None = None
+    class_property: str | None = None
+    max_bad_annotations: Share | None = None
     split: str | None = None
     augmentation: AugmentationRecipe | None = None
     bands: Bands | None = None

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pixelwise.data.card import CARD_NAME, card_of
-from pixelwise.data.dataset import Dataset
+from pixelwise.data.dataset import Dataset, open_dataset
 from pixelwise.data.formats import formats
 from pixelwise.data.sample import Record, Sample
-from pixelwise.files import file_names, folder_written_aside
+from pixelwise.files import as_path, file_names, folder_written_aside, require_outside
 
 
 def convert_data(
-    dataset: Dataset,
+    data: Dataset | Path | str,
     out: Path | str,
     to: str,
     *,
@@ -24,7 +24,7 @@ def convert_data(
     """Write a data set in another format, with a card that holds its classes and splits.
 
     Args:
-        dataset: The data set to write.
+        data: A folder, a dataset card, or an opened data set.
         out: The folder to create; it must be new or empty.
         to: The name of the format to write.
         keep_splits: Store the images by split, as the format does; otherwise all together.
@@ -37,6 +37,7 @@ def convert_data(
         OutputError: The folder is not empty, or cannot be written.
     """
     target = formats.create(to)
+    dataset = data if isinstance(data, Dataset) else open_dataset(data)
     if dataset.label_mode in target.label_modes:
         target = formats.create(to, label_mode=dataset.label_mode)
     # Files in different folders may share a name, but the output is one folder.
@@ -65,7 +66,9 @@ def convert_data(
         bands=dataset.bands,
         augmentation=varied if varied.model_dump(exclude_none=True) else None,
     )
-    with folder_written_aside(Path(out)) as aside:
+    out = as_path(out, "out")
+    require_outside(out, dataset.path, "the data set")
+    with folder_written_aside(out) as aside:
         target.write(aside, samples(), class_map)
         (aside / CARD_NAME).write_text(card.to_yaml(), encoding="utf-8")
 

@@ -4,29 +4,44 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from pixelwise.classes import ClassMap, LabelMode, Resampling, Unexpected, Unlabeled
 from pixelwise.config import DEFAULT_SPLIT, AugmentationRecipe, DataRecipe
+from pixelwise.data.bad_annotations import require_few
 from pixelwise.data.cache.cache_keys import content_of
 from pixelwise.data.cache.disk import DiskCache, open_cache
 from pixelwise.data.card import DatasetCard, find_card
 from pixelwise.data.digits import write_digits
 from pixelwise.data.formats import Format, detect_format
-from pixelwise.data.masks.smoothed import count_stored, smoothed_classes
-from pixelwise.data.problems import is_collecting, raise_together, report_problem
+from pixelwise.data.found_classes import classes_found, with_ignored
+from pixelwise.data.problems import is_collecting, raise_together
 from pixelwise.data.sample import Record, Sample
 from pixelwise.data.split import Split
-from pixelwise.data.split_assignment import SPLITS, assign_splits, named_splits
-from pixelwise.errors import ConfigError, DataError, FormatError, MaskError
+from pixelwise.data.split_assignment import (
+    SPLITS,
+    assign_splits,
+    check_part,
+    named_splits,
+    parse_split,
+    require_different_names,
+)
+from pixelwise.errors import ConfigError, DataError, FormatError
+from pixelwise.files import as_path
+from pixelwise.io.counting import spread
 from pixelwise.label_modes import mode_of
-from pixelwise.schemas import validated
-from pixelwise.text import listed
+from pixelwise.text import amount, listed, several
 
 BUILT_IN = Path("digits")
 """The data set that needs no files: it is generated locally."""
+
+MAX_COUNTED = 2000
+"""Annotations of at most this many images are counted when a data set is opened; a data check
+counts all."""
 
 NAMELESS = "named after the stored values; pixelwise data check --write drafts a card to name them"
 """Note on classes without names."""
@@ -52,6 +67,7 @@ class Dataset:
         augmentation: The augmentation that its card allows.
         bands: The bands that its card selects, counted from 1; :meth:`load` returns all bands.
         cache: The cache on disk for decoded samples; ``None`` decodes every time.
+        max_bad_annotations: The share of annotations that may be left out, if it was given.
     """
 
     path: Path
@@ -65,6 +81,7 @@ class Dataset:
     augmentation: AugmentationRecipe = field(repr=False)
     bands: tuple[int, ...] | None = None
     cache: DiskCache | None = field(default=None, repr=False, compare=False)
+    max_bad_annotations: float | None = field(default=None, repr=False)
 
     @property
     def label_mode(self) -> LabelMode:
@@ -81,8 +98,7 @@ class Dataset:
             ConfigError: The split is unknown.
             DataError: The split has no images.
         """
-        if name not in (*SPLITS, "all"):
-            raise ConfigError(f"split must be train, val, test or all. Got {name!r}")
+        check_part(name)
         chosen = tuple(record for record in self.records if name in ("all", record.split))
         if not chosen:
             there = sorted({record.split or "" for record in self.records})
@@ -127,7 +143,7 @@ class Dataset:
         """
         # A data check must decode the files, as cached samples had no problems.
         if self.cache is None or is_collecting():
-            return self.format.load(record, self.class_map)
+            return self.format.sample(record, self.class_map)
         return self.cache.load(record, self.format, self.class_map)
 
     @property
@@ -169,8 +185,10 @@ def open_dataset(
     masks: str | None = None,
     unlabeled: Unlabeled | None = None,
     resize_masks: Resampling | None = None,
+    class_property: str | None = None,
     split: str | None = None,
     split_seed: int = 0,
+    max_bad_annotations: float | None = None,
     class_map: ClassMap | None = None,
     cache: bool = True,
 ) -> Dataset:
@@ -184,17 +202,17 @@ def open_dataset(
         label_mode: For formats that can be read as multiclass and as multilabel masks.
         unexpected: What to do with values that are neither a class nor ignored; ``None`` uses the
             card's choice, else such values are an error.
-        images: Template of the images, such as ``images/{name}.*``, for a folder with one mask file
-            per image; given together with ``masks``. ``None`` uses that of the card, else it is
-            looked for.
-        masks: Template of their masks, such as ``masks/{name}_mask.png``.
-        unlabeled: What becomes of images without a mask: ``error``, ``skip`` leaves them out, and
-            ``background`` takes all their pixels for the first class.
-        resize_masks: ``nearest`` resizes masks of another size than their images; ``None`` refuses
-            them.
+        images: Template of the images, such as ``images/{name}.*``; ``None`` looks for it.
+        masks: Template of their masks, such as ``masks/{name}_mask.png``; given with ``images``.
+        unlabeled: ``error``, ``skip`` or ``background``: what becomes of images without a mask.
+        resize_masks: ``nearest`` resizes masks of another size than their images.
+        class_property: The property that gives the class of a shape; ``none`` makes all one class,
+            ``None`` uses that of the card or finds it.
         split: ``TRAIN/VAL/TEST`` or ``TRAIN/TEST`` shares for a folder without splits; ``None``
             uses those of the card, else 70/15/15.
         split_seed: Seed of that split.
+        max_bad_annotations: Largest share of annotations that cannot be used and are left out, 0
+            to below 1; ``None`` uses that of the card, else 0.05.
         class_map: The classes, which take precedence over the card; ``None`` if unknown.
         cache: Cache samples that are slow to decode on disk, see ``PIXELWISE_CACHE``.
 
@@ -203,7 +221,8 @@ def open_dataset(
         FormatError: Its layout is unknown or ambiguous, or images and masks do not match.
         ConfigError: The card is invalid.
     """
-    path = Path(path)
+    parse_split(split or DEFAULT_SPLIT)  # raised now instead of after the files are listed
+    path = as_path(path, "data")
     made = []
     if path == BUILT_IN and not path.exists():
         made = [f"made {path}/ from {write_digits(path)}"]
@@ -220,10 +239,14 @@ def open_dataset(
             masks=masks or card.masks,
             unlabeled=unlabeled or card.unlabeled,
             resize_masks=resize_masks or card.resize_masks,
+            class_property=class_property or card.class_property,
         )
         with raise_together():
             records = found.records(folder)
-            _require_different_names(folder, records)
+            require_different_names(folder, records)
+            share = card.max_bad_annotations if max_bad_annotations is None else max_bad_annotations
+            count = found.annotations(spread(records, MAX_COUNTED))
+            require_few(count, folder, share)
     except OSError as error:
         raise DataError(
             f"{folder} must be readable. Got: {error.strerror} ({error.filename}). "
@@ -233,7 +256,7 @@ def open_dataset(
         raise FormatError(f"{folder} must contain labeled images. Got none. Check the path")
     if class_map is None and card_file:
         class_map = card.class_map(card_file)
-    ignored_values = tuple(dict.fromkeys((*(card.ignore or ()), *ignore)))
+    ignored_values = tuple(dict.fromkeys((*(card.ignore or ()), *several(ignore))))
     if ignored_values and not mode_of(found.label_mode).holds_ids:
         raise ConfigError(
             f"ignore must be left out for {found.label_mode} masks ({found.name}), which have no "
@@ -242,22 +265,27 @@ def open_dataset(
     smoothed_notes: list[str] = []
     if class_map is None:
         rule = unexpected or card.unexpected
-        class_map, smoothed_notes = _classes_found(found, folder, records, ignored_values, rule)
+        class_map, smoothed_notes = classes_found(found, folder, records, ignored_values, rule)
     if ignored_values:
         class_map = with_ignored(class_map, ignored_values)
     shares = split or card.split or DEFAULT_SPLIT
     records, origin = _split_as_named(records, card, card_file)
     assigned, split_notes = assign_splits(records, shares, split_seed, origin)
     given = {record.split for record in records}
+    has_own = given != {None}
     notes = [
         *([f"dataset card {card_file}"] if card_file else []),
         *made,
         f"format {found.name}: {reason}",
-        f"{len(assigned)} images, {class_map.num_classes} {found.label_mode} classes: "
+        f"{amount(len(assigned), 'image')}, "
+        f"{amount(class_map.num_classes, f'{found.label_mode} class')}: "
         + listed(class_map.names, 12)
         + (f"; {NAMELESS}" if class_map.is_unnamed else ""),
         *smoothed_notes,
+        *found.remarks(records),
+        *([count.note()] if count.bad else []),
         *split_notes,
+        *_unused_shares(split if has_own else None, origin),
     ]
     if class_map.values != tuple(range(class_map.num_classes)):
         pairs = zip(class_map.values, class_map.names, strict=True)
@@ -269,44 +297,20 @@ def open_dataset(
         found,
         class_map,
         assigned,
-        None if given - {None} else shares,
+        None if has_own else shares,
         split_seed,
         "train" in given and "val" not in given,
         tuple(notes),
         _augmentation(card, found),
         card.bands,
         kept,
+        share,
     )
 
 
-def _classes_found(
-    found: Format,
-    folder: Path,
-    records: Sequence[Record],
-    ignored_values: tuple[int, ...],
-    rule: Unexpected | None,
-) -> tuple[ClassMap, list[str]]:
-    """Return the classes of a folder without a card, and notes on smoothed masks.
-
-    Masks whose values are no classes but have clear modes get these as classes, and without a
-    ``rule`` for other values, ``found`` is set to take the nearest class.
-
-    Raises:
-        MaskError: It is not clear what the classes are, or other values are an error by ``rule``.
-    """
-    # Images without a mask, which are background, say nothing about the classes.
-    records = [record for record in records if record.masks] or records
-    try:
-        return found.class_map(folder, records, ignored_values), []
-    except MaskError:
-        smoothed = None
-        if found.takes_templates and rule != "error" and not ignored_values:
-            in_color = found.stores_colors
-            smoothed = smoothed_classes(count_stored(records, in_color=in_color), in_color=in_color)
-        if smoothed is None:
-            raise
-        found.unexpected = rule or "nearest"
-        return smoothed.class_map, [smoothed.in_words(found.unexpected)]
+def _unused_shares(split: str | None, origin: str) -> list[str]:
+    unused = f"the shares {split} are not used, as {origin} gives the splits"
+    return [] if split is None else [unused]
 
 
 def _augmentation(card: DatasetCard, found: Format) -> AugmentationRecipe:
@@ -317,8 +321,12 @@ def _augmentation(card: DatasetCard, found: Format) -> AugmentationRecipe:
     return said
 
 
-def open_as_in(recipe: DataRecipe) -> Dataset:
+def open_as_in(recipe: DataRecipe, *, cache: bool = True) -> Dataset:
     """Open the data set of a recipe, with the splits of the recipe.
+
+    Args:
+        recipe: The recipe.
+        cache: As for :func:`open_dataset`.
 
     Raises:
         PixelwiseError: As :func:`open_dataset`, or the recipe has no data.
@@ -335,9 +343,52 @@ def open_as_in(recipe: DataRecipe) -> Dataset:
         masks=recipe.masks,
         unlabeled=recipe.unlabeled,
         resize_masks=recipe.resize_masks,
+        class_property=recipe.class_property,
         split=recipe.split,
         split_seed=recipe.split_seed,
+        max_bad_annotations=recipe.max_bad_annotations,
+        cache=cache,
     )
+
+
+@contextmanager
+def open_unwritten(recipe: DataRecipe) -> Iterator[Dataset]:
+    """Open the data set of a recipe without writing into the current folder.
+
+    Digits that do not exist yet are made in a temporary folder, which is gone after the context.
+
+    Raises:
+        PixelwiseError: As :func:`open_as_in`.
+    """
+    if recipe.path is None or Path(recipe.path) != BUILT_IN or BUILT_IN.exists():
+        yield open_as_in(recipe)
+        return
+    with TemporaryDirectory() as scratch:
+        aside = Path(scratch) / BUILT_IN
+        origin = write_digits(aside)
+        dataset = open_as_in(recipe.model_copy(update={"path": str(aside)}), cache=False)
+        made = f"{BUILT_IN}/ will be made from {origin}"
+        notes = (note.replace(f"{scratch}/", "") for note in dataset.notes)
+        yield replace(dataset, notes=(made, *notes))
+
+
+def require_drawn(dataset: Dataset, shares: str | None) -> None:
+    """Check that a data set is split by the shares that were asked for.
+
+    Args:
+        dataset: The data set.
+        shares: The requested shares; ``None`` accepts every split.
+
+    Raises:
+        ConfigError: The folder or its card gives the splits.
+    """
+    if shares is not None and dataset.drawn_split is None:
+        numbers = Counter(record.split for record in dataset.records)
+        found = ", ".join(f"{numbers[name]} {name}" for name in SPLITS if numbers[name])
+        raise ConfigError(
+            f"`split` must be left out for {dataset.path}, which gives its own splits: {found}. "
+            f"Got {shares}. To draw others, make a split file with `pixelwise data split`"
+        )
 
 
 def _split_as_named(
@@ -347,32 +398,3 @@ def _split_as_named(
     if card.splits is None:
         return records, "the folder"
     return named_splits(records, card.splits, str(card_file)), "the card"
-
-
-def _require_different_names(folder: Path, records: Sequence[Record]) -> None:
-    """Refuse duplicate names: such an image could be in two splits at once."""
-    for name, count in Counter(record.name for record in records).items():
-        if count > 1:
-            error = FormatError(
-                f"{folder} must contain every image once. Got {name} {count} times. "
-                "Remove it from all lists but one"
-            )
-            report_problem("listed-twice", error, *(r.image for r in records if r.name == name))
-
-
-def with_ignored(class_map: ClassMap, ignored_values: tuple[int, ...]) -> ClassMap:
-    """Return the class map with further ignored values, without classes stored as one of them.
-
-    ``--ignore 11`` on masks with the values 0 to 11 leaves the classes 0 to 10.
-    """
-    keep = [index for index, value in enumerate(class_map.values) if value not in ignored_values]
-    if not keep:
-        raise ConfigError(f"`ignore` must leave at least one class. Got {list(ignored_values)}")
-    content = {
-        "names": [class_map.names[index] for index in keep],
-        "colors": [class_map.colors[index] for index in keep],
-        "values": [class_map.values[index] for index in keep],
-        "ignore": list(dict.fromkeys((*class_map.ignore, *ignored_values))),
-        "ignore_colors": class_map.ignore_colors,
-    }
-    return validated(ClassMap, content, "`ignore`")

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -43,19 +44,40 @@ class FileProblem:
     name: str | None = None
 
 
+class PaintedShape(NamedTuple):
+    """A shape that was painted into a mask.
+
+    Attributes:
+        label: Its class.
+        pixels: Number of its pixels.
+        visible: Number of its pixels that have its class in the finished mask.
+    """
+
+    label: str
+    pixels: int
+    visible: int
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether other shapes cover more than half of it."""
+        return 2 * self.visible < self.pixels
+
+
 @dataclass
 class ProblemLog:
-    """Collected problems and polygons.
+    """Collected problems, polygons and shapes.
 
     Attributes:
         problems: In the order in which they were found.
         polygons: Polygons with their holes, float64 (P, 2) each, and the size of their image.
+        shapes: What was painted into the masks.
     """
 
     problems: list[FileProblem] = field(default_factory=list)
     polygons: list[tuple[Sequence[npt.NDArray[np.float64]], tuple[int, int]]] = field(
         default_factory=list
     )
+    shapes: list[PaintedShape] = field(default_factory=list)
 
 
 # One per thread; ``None`` means that problems are raised.
@@ -147,3 +169,16 @@ def record_polygon(rings: Sequence[npt.NDArray[np.float64]], size: tuple[int, in
     log = _log.get()
     if log is not None and len(log.polygons) < MAX_POLYGONS:
         log.polygons.append((rings, size))
+
+
+def record_shape(label: str, num_pixels: int, num_visible: int) -> None:
+    """Record how much of a painted shape is visible, if a data check is running.
+
+    Args:
+        label: Its class.
+        num_pixels: Number of its pixels.
+        num_visible: Number of those that have its class in the finished mask.
+    """
+    log = _log.get()
+    if log is not None:
+        log.shapes.append(PaintedShape(label, num_pixels, num_visible))

@@ -21,8 +21,21 @@ SplitName = Literal["train", "val", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 """The three splits. ``val`` selects the best epoch; ``test`` is used once, at the end."""
 
+PARTS = (*SPLITS, "all")
+"""What a user may choose of a data set."""
+
 VAL_SHARE = 0.15
 """Share of the training images used for validation if the data has no validation images."""
+
+
+def check_part(name: str | None) -> None:
+    """Check the name of a split before any data is read; ``None`` leaves the choice open.
+
+    Raises:
+        ConfigError: It is not ``train``, ``val``, ``test`` or ``all``.
+    """
+    if name is not None and name not in PARTS:
+        raise ConfigError(f"split must be {', '.join(PARTS[:-1])} or {PARTS[-1]}. Got {name!r}")
 
 
 def parse_split(text: str) -> tuple[float, float, float]:
@@ -285,3 +298,14 @@ def sequence_of(name: str) -> str:
 def _counts(records: Sequence[Record]) -> str:
     counts = Counter(record.split for record in records)
     return ", ".join(f"{counts[name]} {name}" for name in SPLITS if counts[name])
+
+
+def require_different_names(folder: Path, records: Sequence[Record]) -> None:
+    """Refuse duplicate names: such an image could be in two splits at once."""
+    for name, count in Counter(record.name for record in records).items():
+        if count > 1:
+            error = FormatError(
+                f"{folder} must contain every image once. Got {name} {count} times. "
+                "Remove it from all lists but one"
+            )
+            report_problem("listed-twice", error, *(r.image for r in records if r.name == name))

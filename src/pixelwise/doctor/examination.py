@@ -9,7 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pixelwise.classes import ClassMap, LabelMode, Resampling, Unexpected, Unlabeled
+from pixelwise.classes import (
+    BACKGROUND_NAMES,
+    ClassMap,
+    LabelMode,
+    Resampling,
+    Unexpected,
+    Unlabeled,
+)
 from pixelwise.data.cache.memory_cache import MemoryCache
 from pixelwise.data.card import find_card
 from pixelwise.data.dataset import Dataset, open_dataset
@@ -30,12 +37,21 @@ from pixelwise.doctor.mask_checks import (
     small_regions,
 )
 from pixelwise.doctor.polygon_checks import look_at_polygons
+from pixelwise.doctor.shape_checks import (
+    ShapeCounts,
+    bad_annotations,
+    count_shapes,
+    hidden_classes,
+    look_at_shapes,
+)
 from pixelwise.doctor.split_checks import look_across_splits
 from pixelwise.doctor.unexpected_values import FEW, find_unexpected
 from pixelwise.doctor.value_checks import look_at_values, mixed_storage
 from pixelwise.errors import DataError, FormatError, MaskError, PixelwiseError
+from pixelwise.files import as_path
 from pixelwise.io.arrays import Array
 from pixelwise.io.images import MASK_SUFFIXES, read_image, read_mask_colors, read_mask_values
+from pixelwise.text import amount
 
 _UNKNOWN = "(unknown)"
 _NO_CLASSES = ClassMap.build((_UNKNOWN,), values=(-1,), ignore=())
@@ -96,6 +112,7 @@ class _Look:
     observations: list[Observation]
     image: ImageFacts | None
     mask: MaskFacts | None
+    shapes: ShapeCounts
     is_usable: bool
 
 
@@ -110,8 +127,10 @@ def check_data(
     masks: str | None = None,
     unlabeled: Unlabeled | None = None,
     resize_masks: Resampling | None = None,
+    class_property: str | None = None,
     split: str | None = None,
     split_seed: int = 0,
+    max_bad_annotations: float | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Examination:
     """Read every image and mask of a folder and report their problems.
@@ -129,8 +148,10 @@ def check_data(
         masks: Template of their masks.
         unlabeled: What becomes of images without a mask.
         resize_masks: How masks of another size than their images are resized.
+        class_property: The property that gives the class of a shape.
         split: Shares, for a folder without splits.
         split_seed: Seed of that split.
+        max_bad_annotations: Largest share of annotations that may be left out.
         on_progress: Called with the number of checked images and the total number.
 
     Raises:
@@ -140,9 +161,10 @@ def check_data(
     options: dict[str, Any] = {
         "format": format, "ignore": ignore, "label_mode": label_mode, "unexpected": unexpected,
         "images": images, "masks": masks, "unlabeled": unlabeled, "resize_masks": resize_masks,
-        "split": split, "split_seed": split_seed,
+        "class_property": class_property, "split": split, "split_seed": split_seed,
+        "max_bad_annotations": max_bad_annotations,
     }  # fmt: skip
-    path = Path(path)
+    path = as_path(path, "data")
     with collect_problems() as log:
         dataset, is_guessed, complaints = _open(path, options, log)
     tally = Tally(dataset.path if dataset else path)
@@ -150,6 +172,7 @@ def check_data(
     if dataset is None:
         found = by_harm([*complaints, *tally.findings()])
         return Examination(path, found, None, False, {}, (), {}, ())
+    tally.add(bad_annotations(dataset))
     looks = MemoryCache(
         lambda index: _look(dataset, dataset.records[index]),
         len(dataset.records),
@@ -189,7 +212,8 @@ def _open(
     dataset = dataclasses.replace(dataset, class_map=class_map, notes=notes)
     if class_map is not _NO_CLASSES or any(map(colors_in_mask, _picture_masks(dataset.records))):
         return dataset, is_guessed, []  # each file is reported later
-    kind = "gray-levels" if isinstance(reason, MaskError) else "unreadable-labels"
+    is_gray = isinstance(reason, MaskError) and _picture_masks(dataset.records)
+    kind = "gray-levels" if is_gray else "unreadable-labels"
     return dataset, False, [make_finding(kind, [str(reason)])]
 
 
@@ -199,10 +223,12 @@ def _better_guess(path: Path, dataset: Dataset) -> ClassMap | None:
     Smoothed masks with few gray levels or colors can be read without error, but every level then
     becomes a class.
     """
-    in_color = dataset.format.name == "color-masks"
+    in_color = _is_in_color(dataset)
     is_found = in_color or dataset.format.name == "grayscale-masks"
     count = dataset.class_map.num_classes
-    if not is_found or count <= FEW or find_card(path)[0].classes:
+    others = set(dataset.class_map.names) - set(BACKGROUND_NAMES)
+    is_named = any(not name.startswith(("#", "gray-")) for name in others)  # by a table
+    if not is_found or is_named or count <= FEW or find_card(path)[0].classes:
         return None
     guess = guess_class_map(dataset.records, in_color=in_color)
     return guess if guess and guess.num_classes <= count - FEW else None
@@ -216,6 +242,10 @@ def _is_known_layout(path: Path, options: dict[str, Any]) -> bool:
     return True
 
 
+def _is_in_color(dataset: Dataset) -> bool:
+    return dataset.format.name == "color-masks"
+
+
 def _picture_masks(records: Sequence[Record]) -> list[Path]:
     return [
         path for record in records for path in record.masks if path.suffix.lower() in MASK_SUFFIXES
@@ -224,7 +254,7 @@ def _picture_masks(records: Sequence[Record]) -> list[Path]:
 
 def _classes_of_readable(dataset: Dataset, options: dict[str, Any]) -> tuple[ClassMap, bool]:
     """Return the classes of the readable masks, or a guess, and whether it is a guess."""
-    in_color = dataset.format.name == "color-masks"
+    in_color = _is_in_color(dataset)
 
     def is_readable(record: Record) -> bool:
         try:
@@ -248,16 +278,20 @@ def _look(dataset: Dataset, record: Record) -> _Look:
     """Decode one record and collect its observations."""
     found = alpha_in_mask(record)
     sample, image = None, None
+    shapes: ShapeCounts = {}
     is_usable = False
     if dataset.class_map is _NO_CLASSES:
         image = _image_of(record, found)
-        found += [seen for path in _picture_masks([record]) for seen in colors_in_mask(path)]
+        masks, in_color = _picture_masks([record]), _is_in_color(dataset)
+        found += [seen for path in masks for seen in colors_in_mask(path, in_color=in_color)]
     else:
         with collect_problems() as log:
             sample, image, is_usable = _load(dataset, record, found)
         # Shapes on a map continue beyond the edge of its tiles and are cut there on purpose.
         is_map = dataset.format.is_seen_from_above
         found += look_at_polygons(record, log.polygons, may_leave=is_map)
+        found += look_at_shapes(record, log.shapes)
+        shapes = count_shapes(log.shapes)
     image_facts = mask_facts = None
     if image is not None:
         image_facts, seen = look_at_image(record.image, image)
@@ -265,7 +299,7 @@ def _look(dataset: Dataset, record: Record) -> _Look:
     if sample is not None:
         mask_facts, seen = look_at_mask(record, sample, dataset.class_map)
         found += seen
-    return _Look(record, found, image_facts, mask_facts, is_usable)
+    return _Look(record, found, image_facts, mask_facts, shapes, is_usable)
 
 
 def _load(
@@ -280,7 +314,7 @@ def _load(
             found.append(unexpected[1])
             return unexpected[0], unexpected[0].image, False
         image = _image_of(record, [])
-        found += diagnose(record, error, image)
+        found += diagnose(record, error, image, in_color=_is_in_color(dataset))
         return None, image, False
     if dataset.format.unexpected != "error":
         unexpected = find_unexpected(dataset, record)
@@ -305,12 +339,15 @@ def _not_trainable(
     there = {record.split for record in dataset.records}
     lacking = [split for split in ("train", "val") if split not in there]
     if lacking:
-        detail = f"none for {' and '.join(lacking)} of {len(dataset.records)} images"
+        detail = f"none for {' and '.join(lacking)} of {amount(len(dataset.records), 'image')}"
         yield make_finding("no-images-to-compare", [detail])
     most = max(dataset.bands or (0,))
     few = [(record.image, facts.channels) for record, facts in pictures if facts.channels < most]
     if few:
-        lines = [f"{path.name}: {count} bands, but the card asks for {most}" for path, count in few]
+        lines = [
+            f"{path.name}: {amount(count, 'band')}, but the card asks for {most}"
+            for path, count in few
+        ]
         yield make_finding("too-few-bands", lines, [path for path, _ in few])
 
 
@@ -340,13 +377,15 @@ def _conclude(
         *(look_at_classes(rows, num_images, dataset.label_mode) if masks else []),
         *look_at_values(dataset, masks, rows, is_explained=is_explained),
     ]
-    small = small_regions(rows)
+    # These two list the classes as a whole before the single files.
+    by_class = {
+        "regions-below-stride": small_regions(rows),
+        "hidden-shapes": hidden_classes([look.shapes for look in looks]),
+    }
     for finding in tally.findings():
-        if finding.kind != "regions-below-stride":
-            found.append(finding)
-        elif small:
-            details = (*small, *finding.details)
-            found.append(dataclasses.replace(finding, details=details))
+        lines = by_class.get(finding.kind, [])
+        if lines or finding.kind != "regions-below-stride":
+            found.append(dataclasses.replace(finding, details=(*lines, *finding.details)))
     has_classes = dataset.class_map is not _NO_CLASSES
     return Examination(
         path,

@@ -16,6 +16,7 @@ from pixelwise.errors import DataError, PixelwiseError
 from pixelwise.io.arrays import Array
 from pixelwise.io.images import MASK_SUFFIXES, TIFF_SUFFIXES, decoding, is_rotated, read_image
 from pixelwise.io.limits import PILLOW_FORMATS, require_decodable_picture
+from pixelwise.text import amount
 
 MAX_SHOWN = 5
 
@@ -48,26 +49,29 @@ def _shortened(message: str, files: tuple[Path, ...]) -> str:
     return message
 
 
-def diagnose(record: Record, error: PixelwiseError, image: Array | None) -> list[Observation]:
+def diagnose(
+    record: Record, error: PixelwiseError, image: Array | None, *, in_color: bool = False
+) -> list[Observation]:
     """Find out why a record could not be loaded by checking each of its files.
 
     Args:
         record: A record that could not be loaded for a reason other than unexpected values.
         error: The error that loading it raised.
         image: Its image, if that can be read.
+        in_color: Whether the format stores colors, so that colors in a mask are no reason.
     """
     if image is None:
         return [Observation("corrupt-image", record.image, _shortened(str(error), (record.image,)))]
     found = []
     for path in record.masks:
         if path.suffix.lower() in MASK_SUFFIXES:
-            found += _wrong_mask(record, path, image)
+            found += _wrong_mask(record, path, image, in_color=in_color)
     shown = record.masks[0] if record.masks else record.image
     detail = _shortened(str(error), (shown,))
     return found or [Observation("label-refused", shown, detail, image=record.image)]
 
 
-def _wrong_mask(record: Record, path: Path, image: Array) -> list[Observation]:
+def _wrong_mask(record: Record, path: Path, image: Array, *, in_color: bool) -> list[Observation]:
     try:
         pixels = read_image(path)
     except DataError as error:
@@ -81,20 +85,26 @@ def _wrong_mask(record: Record, path: Path, image: Array) -> list[Observation]:
             detail += ", which carries an EXIF rotation"
         kind = "orientation-mismatch" if is_turned else "size-mismatch"
         return [Observation(kind, path, detail, image=record.image)]
-    return colors_in_mask(path)
+    return [] if in_color else colors_in_mask(path)
 
 
-def colors_in_mask(path: Path) -> list[Observation]:
-    """List the colors of a mask that should hold class numbers, the most frequent first."""
+def colors_in_mask(path: Path, *, in_color: bool = False) -> list[Observation]:
+    """List the colors of a mask, the most frequent first.
+
+    Args:
+        path: A mask that should hold class numbers, or one of colors that are too many.
+        in_color: Whether the format stores colors.
+    """
     stored = stored_values(path, _shape_of(path))
     if stored is None or stored.ndim == 2:
         return []
     colors, counts = np.unique(stored.reshape(-1, stored.shape[-1]), axis=0, return_counts=True)
     worst = np.argsort(-counts, kind="stable")[:MAX_SHOWN].tolist()
-    shown = ", ".join(f"{tuple(colors[i].tolist())} {counts[i]:,} pixels" for i in worst)
+    shown = ", ".join(f"{tuple(colors[i].tolist())} {amount(counts[i], 'pixel')}" for i in worst)
     more = f", and {len(colors) - len(worst):,} more" if len(colors) > len(worst) else ""
     detail = f"{len(colors):,} colors: {shown}{more}"
-    return [Observation("colors-in-index-masks", path, detail, image=path)]
+    kind = "color-levels" if in_color else "colors-in-index-masks"
+    return [Observation(kind, path, detail, image=path)]
 
 
 def _shape_of(path: Path) -> tuple[int, ...]:

@@ -46,23 +46,23 @@ CATALOG: Mapping[str, Kind] = {
     ),
     "corrupt-mask": Kind(
         "refused",
-        "Masks that cannot be decoded",
-        "Export the mask again, or remove the pair",
+        "Masks or label files that cannot be read",
+        "Export the file again, or remove it and its image",
     ),
     "image-without-mask": Kind(
         "refused",
-        "Images without a mask",
-        "Add the mask, or move the image elsewhere",
+        "Images without a mask or labels",
+        "Add the mask or the label file, or move the image elsewhere",
     ),
     "mask-without-image": Kind(
         "refused",
-        "Masks without an image",
-        "Add the image, or move the mask elsewhere",
+        "Masks or labels without an image",
+        "Add the image, or move the file elsewhere",
     ),
     "paired-twice": Kind(
         "refused",
-        "Several files with the same name where one is expected",
-        "Keep one file of each name",
+        "Images or masks of which exactly one file is expected",
+        "Keep one file for each",
     ),
     "listed-twice": Kind(
         "refused",
@@ -111,6 +111,11 @@ CATALOG: Mapping[str, Kind] = {
         "Masks of continuous gray without distinct class values",
         "Export the masks as class numbers, without smoothing",
     ),
+    "color-levels": Kind(
+        "refused",
+        "Masks of continuous color without distinct class colors",
+        "Export the masks with one color per class, without smoothing or JPEG",
+    ),
     "white-is-no-class": Kind(
         "refused",
         "Masks with 255 where the class map expects 1",
@@ -130,7 +135,7 @@ CATALOG: Mapping[str, Kind] = {
     ),
     "unexpected-values": Kind(
         "refused",
-        "Masks with values that are neither a class nor ignored",
+        "Masks with values or colors that are neither a class nor ignored",
         "Fix the mask, list the value in dataset.yaml as a class or under ignore, or set "
         "'unexpected: nearest' or 'unexpected: ignore'",
     ),
@@ -138,6 +143,11 @@ CATALOG: Mapping[str, Kind] = {
         "refused",
         "Images whose labels cannot be used",
         "See the message for each file",
+    ),
+    "too-many-bad-annotations": Kind(
+        "refused",
+        "More annotations that cannot be used than are accepted",
+        "Export the labels again as segmentation, or accept the share with `max_bad_annotations`",
     ),
     "mixed-depths": Kind(
         "refused",
@@ -202,6 +212,17 @@ CATALOG: Mapping[str, Kind] = {
         "harmful",
         "Masks with a value far from the others, which creates classes in between",
         "Name the classes in a dataset.yaml, or fix the value",
+    ),
+    "bad-annotations": Kind(
+        "harmful",
+        "Annotations that cannot be used and are left out",
+        "Fix them in the labeling tool: their objects are background until then",
+    ),
+    "hidden-shapes": Kind(
+        "harmful",
+        "Shapes that other shapes cover by more than half",
+        "If both classes hold there, read the labels as multilabel ('label_mode: multilabel' in "
+        "dataset.yaml); otherwise fix the order or the outlines in the labeling tool",
     ),
     "all-ignored": Kind(
         "harmful",

@@ -15,6 +15,7 @@ from pixelwise.data.splits.near_duplicates import perceptual_hash
 from pixelwise.doctor.findings import Finding, Observation, make_finding
 from pixelwise.io.arrays import Array
 from pixelwise.io.images import LARGEST_VALUE, is_rotated
+from pixelwise.text import amount
 
 EVERY = 4
 """Brightness is computed on every n-th row and column."""
@@ -130,7 +131,7 @@ def _mixture(kind: str, groups: dict[str, list[Path]], unit: str) -> Finding:
     return make_finding(
         kind,
         [
-            f"{name}{unit}: {len(files):,} images, such as {files[0].name}"
+            f"{name}{unit}: {amount(len(files), 'image')}, such as {files[0].name}"
             for name, files in ordered
         ],
         [path for _, files in ordered[:-1] for path in files],

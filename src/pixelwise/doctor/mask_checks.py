@@ -17,6 +17,7 @@ from pixelwise.doctor.findings import Finding, Observation, make_finding, shrink
 from pixelwise.doctor.image_checks import content_hash
 from pixelwise.io.arrays import BoolArray
 from pixelwise.label_modes import mode_of
+from pixelwise.text import amount
 
 STRIDE_PX = 16
 """The deepest features of most networks have one value per this many pixels."""
@@ -124,7 +125,7 @@ def _of_one_mask(
     num_regions, num_small, _ = facts.regions.sum(0).tolist()
     if not num_small:
         return []
-    detail = f"{num_small:,} of {num_regions:,} regions"
+    detail = f"{num_small:,} of {amount(num_regions, 'region')}"
     where = shrink_marks(marks)
     return [Observation("regions-below-stride", file, detail, num_small, record.image, where)]
 
@@ -215,7 +216,7 @@ def _unbalanced(row: ClassRow, num_images: dict[str, int]) -> list[str]:
 def small_regions(rows: Sequence[ClassRow]) -> list[str]:
     """Return a line for each class with many small regions."""
     return [
-        f"{row.name}: {small:,} of {total:,} regions ({small / total:.0%}) are under "
+        f"{row.name}: {small:,} of {amount(total, 'region')} ({small / total:.0%}) are under "
         f"{STRIDE_PX} px in both directions; "
         f"they hold {pixels / sum(row.pixels.values()):.2%} of its pixels"
         for row in rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +11,7 @@ import shapely
 from pixelwise.data.formats.shapes import Ring, paint_polygon
 from pixelwise.data.sample import Record
 from pixelwise.doctor.findings import Observation, shrink_marks
+from pixelwise.text import amount
 
 TOLERANCE_PX = 1.0
 """Corners may be this far outside, as tools count from the center or the edge of a pixel."""
@@ -42,7 +44,7 @@ def look_at_polygons(
             Observation(
                 "self-intersecting-polygons",
                 file,
-                f"{len(crossing):,} of {len(polygons):,} polygons in {record.image.name}",
+                f"{len(crossing):,} of {amount(len(polygons), 'polygon')} in {record.image.name}",
                 len(crossing),
                 record.image,
                 shrink_marks(marks),
@@ -51,7 +53,7 @@ def look_at_polygons(
     excesses = [excess for rings, size in polygons if (excess := _excess(rings, size)) > 0]
     if excesses and not may_leave:
         detail = (
-            f"{len(excesses):,} of {len(polygons):,} polygons in {record.image.name}, "
+            f"{len(excesses):,} of {amount(len(polygons), 'polygon')} in {record.image.name}, "
             f"by up to {max(excesses):,.1f} px"
         )
         kind = "polygons-outside-image"
@@ -65,14 +67,26 @@ def crosses_itself(ring: Ring) -> bool:
     Rings that only touch themselves, or that reach a hole over an edge used twice, are filled the
     same by every rule and do not count.
     """
-    if len(ring) < 4:
-        return False
-    polygon = shapely.Polygon(ring)
-    if polygon.is_valid:
+    if len(ring) < 4 or shapely.Polygon(ring).is_valid:
         return False
     x, y = ring[:, 0], ring[:, 1]
     wound = abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
-    return abs(float(shapely.make_valid(polygon).area) - wound) > 0.5
+    lines = shapely.MultiLineString(_edges_used_once(ring))
+    return abs(float(shapely.build_area(shapely.node(lines)).area) - wound) > 0.5
+
+
+def _edges_used_once(ring: Ring) -> list[shapely.LineString]:
+    """Return the edges of a ring without those that it follows in both directions.
+
+    They lead to its holes and enclose nothing, but may cross other edges.
+    """
+    corners = list(map(tuple, ring.tolist()))
+    edges = Counter(zip(corners, [*corners[1:], corners[0]], strict=True))
+    return [
+        shapely.LineString((start, end))
+        for (start, end), count in edges.items()
+        if start != end and count != edges.get((end, start), 0)
+    ]
 
 
 def _excess(rings: Sequence[Ring], size: tuple[int, int]) -> float:

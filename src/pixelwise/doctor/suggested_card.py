@@ -15,9 +15,20 @@ from pixelwise.doctor.examination import Examination
 from pixelwise.doctor.mask_checks import ClassRow
 from pixelwise.errors import DataError, OutputError
 from pixelwise.files import write_text
+from pixelwise.text import amount
 
 SMEARED = ("anti-aliased-masks", "jpeg-damaged-masks")
 """Findings that the nearest class fixes; for other unexpected values, a person has to decide."""
+
+
+def require_new_card(target: Path) -> None:
+    """Check that a card to write does not exist: it could be one that a person has corrected.
+
+    Raises:
+        OutputError: It exists.
+    """
+    if target.exists():
+        raise OutputError(f"{target} must be a new file. It exists. Choose another name")
 
 
 def write_card(examination: Examination, target: Path) -> None:
@@ -37,8 +48,7 @@ def write_card(examination: Examination, target: Path) -> None:
             f"{examination.path} must have a known layout and known classes for a card to be "
             "written. Fix the refused findings first"
         )
-    if target.exists():
-        raise OutputError(f"{target} must be a new file. It exists. Choose another name")
+    require_new_card(target)
     folder = os.path.relpath(dataset.path, target.parent)
     unexpected, reason = _rule_for_unexpected(examination)
     card = card_of(
@@ -46,6 +56,7 @@ def write_card(examination: Examination, target: Path) -> None:
         path=Path(folder).as_posix(),
         format=dataset.format.name,
         label_mode=dataset.label_mode,
+        max_bad_annotations=dataset.max_bad_annotations,
         split=dataset.drawn_split,
         **{**dataset.format.card_entries(), **({"unexpected": unexpected} if unexpected else {})},
     )
@@ -94,7 +105,7 @@ def _presence(row: ClassRow) -> str:
     if not any(row.pixels.values()):
         return "in no mask"
     return ", ".join(
-        f"{share:.2%} of {split} in {row.images[split]:,} images"
+        f"{share:.2%} of {split} in {amount(row.images[split], 'image')}"
         for split, share in row.share.items()
     )
 

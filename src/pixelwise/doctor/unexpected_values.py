@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,13 @@ from scipy.ndimage import binary_dilation
 
 from pixelwise.classes import Unexpected
 from pixelwise.data.dataset import Dataset
-from pixelwise.data.formats import formats
 from pixelwise.data.sample import Record, Sample
 from pixelwise.doctor.findings import Observation, shrink_marks
 from pixelwise.errors import DataError, PixelwiseError
 from pixelwise.io.arrays import Array, BoolArray, UInt8Array
 from pixelwise.io.images import read_image, read_mask_values
 from pixelwise.label_modes import mode_of
+from pixelwise.text import amount
 
 FEW = 4
 """Fewer unexpected values than this are single values and not noise."""
@@ -55,8 +56,8 @@ def find_unexpected(dataset: Dataset, record: Record) -> tuple[Sample, Observati
 
 
 def _load_with(dataset: Dataset, record: Record, rule: Unexpected) -> Sample:
-    own = dataset.format
-    changed = formats.create(own.name, label_mode=own.label_mode, unexpected=rule)
+    changed = copy.copy(dataset.format)
+    changed.unexpected = rule
     return changed.load(record, dataset.class_map)
 
 
@@ -79,7 +80,7 @@ def _describe(
         )
         named += f", and {distinct - len(worst)} more values" if distinct > len(worst) else ""
     kind = _kind_of(dataset, nearest, unexpected, stored, distinct)
-    detail = f"{total:,} pixels ({_percent(total / unexpected.size)}){named}"
+    detail = f"{amount(total, 'pixel')} ({_percent(total / unexpected.size)}){named}"
     mask = record.masks[0]
     return Observation(kind, mask, detail, total, record.image, shrink_marks(unexpected))
 

@@ -18,6 +18,7 @@ from pixelwise.doctor.mask_checks import ClassRow, MaskFacts
 from pixelwise.errors import DataError
 from pixelwise.io.images import read_mask_values
 from pixelwise.label_modes import mode_of
+from pixelwise.text import amount
 
 GAP = 2
 """This many consecutive values that occur in no mask are a gap."""
@@ -90,8 +91,9 @@ def _gaps(dataset: Dataset, masks: Masks, rows: Sequence[ClassRow]) -> list[Find
             far = [index for index in present if index >= after]
             seen = [entry for index in far for entry in _showing(masks, index)]
             lines = [
-                f"value {index}: {sum(rows[index].pixels.values()):,} pixels in "
-                f"{sum(rows[index].images.values()):,} images; the next lower value is {before}"
+                f"value {index}: {amount(sum(rows[index].pixels.values()), 'pixel')} in "
+                f"{amount(sum(rows[index].images.values()), 'image')}; the next lower value is "
+                f"{before}"
                 for index in far
             ]
             return [_finding("value-gaps", seen, lines)]
@@ -102,7 +104,7 @@ def _finding(
     kind: str, seen: list[tuple[Record, MaskFacts, int]], lines: Sequence[str] | None = None
 ) -> Finding:
     seen = sorted(seen, key=lambda entry: -entry[2])
-    told = [f"{record.name}: {pixels:,} pixels" for record, _, pixels in seen]
+    told = [f"{record.name}: {amount(pixels, 'pixel')}" for record, _, pixels in seen]
     return make_finding(
         kind,
         lines or told,

@@ -12,8 +12,10 @@ from typing import Any
 import torch
 
 from pixelwise.classes import IGNORE_INDEX, ClassMap, Unexpected
-from pixelwise.data.dataset import Dataset, open_dataset, with_ignored
+from pixelwise.data.dataset import Dataset, open_dataset
+from pixelwise.data.found_classes import with_ignored
 from pixelwise.data.sample import Sample
+from pixelwise.data.split_assignment import check_part
 from pixelwise.errors import DataError
 from pixelwise.evaluation.details_counting import DetailsCounting
 from pixelwise.evaluation.headline_counts import COUNTING
@@ -24,7 +26,7 @@ from pixelwise.metrics.extra import ExtraMetric, MetricSource, create_metrics, f
 from pixelwise.metrics.metrics import Metrics, summarize
 from pixelwise.prediction.loading import as_predictor
 from pixelwise.prediction.predictor import Predictor
-from pixelwise.text import listed
+from pixelwise.text import amount, listed
 
 MAX_NAMES = 8
 """Maximum number of class names in a message."""
@@ -56,7 +58,8 @@ def fit_to_model(predictor: Predictor, dataset: Dataset) -> Dataset:
                 )
             }
         )
-        return dataclasses.replace(dataset, class_map=class_map)
+        notes = (*dataset.notes, *_assumed(class_map, predictor, dataset))
+        return dataclasses.replace(dataset, class_map=class_map, notes=notes)
     named = dataset.class_map
     ignored = tuple(value for value in named.values if value in card.class_map.ignore)
     if ignored and named.names != card.class_map.names:
@@ -66,10 +69,21 @@ def fit_to_model(predictor: Predictor, dataset: Dataset) -> Dataset:
         ours, theirs = named.names, card.class_map.names
         got, wanted = listed(ours, MAX_NAMES), listed(theirs, MAX_NAMES)
         raise DataError(
-            f"{dataset.path} must have the model's {len(theirs)} classes {wanted}. "
+            f"{dataset.path} must have the model's {amount(len(theirs), 'class')} {wanted}. "
             f"Got {len(ours)}: {got}. Use the same names in dataset.yaml, or train again"
         )
     return dataclasses.replace(dataset, class_map=named)
+
+
+def _assumed(class_map: ClassMap, predictor: Predictor, dataset: Dataset) -> Iterator[str]:
+    """Say how the values of masks without class names are read, if the model saw other data."""
+    if dataset.fingerprint != predictor.card.data.fingerprint:
+        pairs = [f"{v} {name}" for v, name in zip(class_map.values, class_map.names, strict=True)]
+        yield (
+            "these masks name no classes, and the model was trained on other data: their values "
+            f"are read as its classes, {listed(pairs, MAX_NAMES)}. Check that they mean the same, "
+            "or name the classes in a dataset.yaml"
+        )
 
 
 def _require_classes_kept(class_map: ClassMap, dataset: Dataset) -> None:
@@ -90,6 +104,8 @@ def open_for_model(
     split: str | None = None,
     ignore: Sequence[int] = (),
     unexpected: Unexpected | None = None,
+    class_property: str | None = None,
+    max_bad_annotations: float | None = None,
     format: str | None = None,  # noqa: A002  the word that the command line and the card use
 ) -> tuple[Dataset, str]:
     """Open a data set for the evaluation of a model, and choose the split.
@@ -104,6 +120,8 @@ def open_for_model(
             any, otherwise the validation images; for a folder of new images, all of them.
         ignore: Additional stored mask values that are ignored.
         unexpected: What to do with stored values that are neither a class nor ignored.
+        class_property: The property that gives the class of a shape, if it is not found.
+        max_bad_annotations: Largest share of annotations that cannot be used and are left out.
         format: The label format, if it is not detected.
 
     Returns:
@@ -112,6 +130,7 @@ def open_for_model(
     Raises:
         DataError: It cannot be opened or does not fit the model.
     """
+    check_part(split)
     trained = predictor.card.data
     open_as = partial(
         open_dataset,
@@ -119,10 +138,14 @@ def open_for_model(
         format=format,
         ignore=ignore,
         unexpected=unexpected,
-        split=trained.split,
+        class_property=class_property,
+        max_bad_annotations=max_bad_annotations,
         split_seed=trained.split_seed,
     )
     dataset = open_as()
+    if trained.split and dataset.drawn_split not in (None, trained.split):
+        open_as = partial(open_as, split=trained.split)
+        dataset = open_as()
     wanted = predictor.card.label_mode
     if dataset.label_mode != wanted and wanted in dataset.format.label_modes:
         dataset = open_as(label_mode=wanted)
@@ -333,6 +356,7 @@ def _evaluated(
         loss=counting.loss,
         detail=detail,
         extra=figures_of(extra),
+        undefined=tuple(metric.name for metric in extra if not metric.figures()),
         precision_of_model=predictor.precision,
     )
 

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.sample import Record, Sample
+from pixelwise.data.split_assignment import check_part
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.evaluation.evaluate import fit_to_model, open_for_model, trained_on
 from pixelwise.io.arrays import Array
 from pixelwise.metrics.label_quality import MIN_AREA_PX, Answer, Suspect, find_suspects
+from pixelwise.prediction.loading import as_predictor
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.text import amount
 
@@ -20,24 +22,28 @@ NUM_LOOKS = 2
 
 
 def review_labels(
-    predictor: Predictor,
+    model: Predictor | Path | str,
     data: Dataset | Path | str,
     *,
     split: str | None = None,
     top: int = 50,
     min_area_px: int = MIN_AREA_PX,
+    device: str = "auto",
     on_progress: Callable[[int, int], None] | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> list[Suspect]:
     """Find regions where a model is confident and the label disagrees.
 
     Args:
-        predictor: The model.
+        model: A run folder, a model file, or a predictor.
         data: A folder, a dataset card, or an opened data set.
         split: ``train``, ``val``, ``test`` or ``all``; ``None`` means the images that the model was
             not trained on, because it may have memorized the label errors of its training images.
         top: Maximum number of regions.
         min_area_px: Smaller regions are left out.
+        device: The device of a model that is given by its path.
         on_progress: Called with the number of finished predictions and the total number.
+        note: Called with what could not be reviewed, because the model has not learned it.
 
     Returns:
         The regions, most likely label errors first, independent of the order of the images.
@@ -47,11 +53,13 @@ def review_labels(
         ConfigError: ``top`` or the split is invalid.
 
     Example:
-        >>> suspects = review_labels(load_model("runs/first"), "my-images")  # doctest: +SKIP
+        >>> suspects = review_labels("runs/first", "my-images")  # doctest: +SKIP
         >>> suspects[0].name, suspects[0].change  # doctest: +SKIP
         ('0012', 'background -> nucleus')
     """
     check_top(top)
+    check_part(split)
+    predictor = as_predictor(model, device)
     if isinstance(data, Dataset):
         dataset = fit_to_model(predictor, data)
     else:
@@ -67,6 +75,7 @@ def review_labels(
         dataset.label_mode,
         top=top,
         min_area_px=min_area_px,
+        note=note,
     )
 
 

@@ -8,6 +8,7 @@ workers import the caller's main script, which would train again without an ``if
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import sys
 import threading
@@ -31,7 +32,7 @@ class _Worker(SpawnProcess):
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:  # noqa: N802  the name is Python's
-        with _STARTING, _without_main_script(), _without_interrupts():
+        with _STARTING, _without_main_script(), _without_interrupts(), _without_current_folder():
             return SpawnProcess._Popen(process_obj)
 
 
@@ -173,3 +174,20 @@ def _without_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _without_current_folder() -> Iterator[None]:
+    """Let no process started inside the context import modules from the current folder.
+
+    A data set that somebody sent could hold a file ``multiprocessing.py``.
+    """
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = before

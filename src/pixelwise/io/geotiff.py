@@ -230,7 +230,7 @@ def write_raster(path: Path, pixels: Array, grid: Grid | None) -> None:
 
 
 def known_crs(name: str, origin: Path) -> str:
-    """Return the short name of a coordinate reference system, ``EPSG:`` and the code.
+    """Return the name of a coordinate reference system, ``EPSG:`` and the code if it has one.
 
     Args:
         name: The name in any of the spellings found in GeoJSON.
@@ -242,18 +242,17 @@ def known_crs(name: str, origin: Path) -> str:
     if name.upper().endswith(("CRS84", "CRS:84")):
         return LONGITUDE_LATITUDE
     code = CRS_NAME.search(name.strip())
-    if code is not None:
-        rasterio = _rasterio()
-        try:
-            with rasterio.Env():  # otherwise GDAL prints its errors
-                rasterio.crs.CRS.from_epsg(int(code[1]))
-        except rasterio.errors.CRSError:
-            code = None
-    if code is None:
+    found = f"EPSG:{int(code[1])}" if code is not None else name.strip()
+    rasterio = _rasterio()
+    try:
+        with rasterio.Env():  # otherwise GDAL prints its errors
+            rasterio.crs.CRS.from_user_input(found)
+    except rasterio.errors.CRSError as error:
         raise FormatError(
-            f"{origin}: crs must name an EPSG code or CRS84. Got {name[:80]!r}. Export it with one"
-        )
-    return f"EPSG:{int(code[1])}"
+            f"{origin}: crs must name a reference system, such as EPSG:32616, CRS84, ESRI:102003 "
+            f"or WKT. Got {name[:80]!r}. Export it with one"
+        ) from error
+    return found
 
 
 def transformed(points: Points, source: Any, target: Any) -> Points:

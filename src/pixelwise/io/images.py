@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from pixelwise.errors import DataError, MaskError, PixelwiseError
-from pixelwise.io.arrays import Array, UInt8Array
+from pixelwise.io.arrays import Array, BoolArray, UInt8Array
 from pixelwise.io.limits import (
     PILLOW_FORMATS,
     require_decodable,
@@ -23,7 +23,7 @@ from pixelwise.io.limits import (
 )
 from pixelwise.io.pillow_pixels import orientation_of, pillow_pixels, raw_mode_of, upright
 from pixelwise.io.quiet import quietly
-from pixelwise.io.tiff import shown_pixels, tiff_orientation
+from pixelwise.io.tiff import nodata_of, shown_pixels, tiff_orientation, where_nodata
 
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".npy"}
@@ -338,6 +338,27 @@ def _read_tiff(path: Path, *, as_stored: bool) -> Array:
         page = require_decodable_tiff(path, file)
         pixels = shown_pixels(page, page.asarray(), as_stored=as_stored)
         return upright(pixels, tiff_orientation(file))
+
+
+def read_nodata(path: Path) -> BoolArray | None:
+    """Return where a TIFF has no data: where every band is its nodata value, or NaN.
+
+    Returns:
+        bool (H, W), upright; ``None`` if the file is no TIFF, or has data everywhere by its header.
+
+    Raises:
+        DataError: The file cannot be decoded.
+    """
+    if path.suffix.lower() not in TIFF_SUFFIXES:
+        return None
+    import tifffile
+
+    with decoding(path), tifffile.TiffFile(path) as file:
+        page = require_decodable_tiff(path, file)
+        if nodata_of(page) is None:
+            return None
+        nothing = where_nodata(page, shown_pixels(page, page.asarray(), as_stored=True))
+        return None if nothing is None else np.asarray(upright(nothing, tiff_orientation(file)))
 
 
 def with_channels(pixels: Array, path: Path) -> Array:

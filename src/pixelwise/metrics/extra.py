@@ -14,6 +14,7 @@ import numpy.typing as npt
 from pixelwise.errors import ConfigError
 from pixelwise.io.arrays import UInt8Array
 from pixelwise.registry import Builder, Registry
+from pixelwise.text import several
 
 
 class ExtraMetric(Protocol):
@@ -80,7 +81,7 @@ def create_metrics(sources: Iterable[MetricSource]) -> list[ExtraMetric]:
         ConfigError: One of the others is no metric.
     """
     metrics, named = [], set()
-    for source in sources:
+    for source in several(sources):
         if isinstance(source, str):
             if source in named:
                 continue
@@ -125,7 +126,7 @@ def registered_names(sources: Iterable[MetricSource]) -> tuple[str, ...]:
         ConfigError: One of the others is no metric.
     """
     names = []
-    for source in sources:
+    for source in several(sources):
         name = _created(source).name
         if isinstance(source, str):
             name = source

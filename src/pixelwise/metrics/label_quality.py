@@ -7,7 +7,7 @@ overconfidence per class. Reference: Northcutt et al., Confident Learning (2021)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import nsmallest
 
@@ -69,7 +69,13 @@ class Suspect:
     @property
     def change(self) -> str:
         """The change as text, ``given -> suggested``."""
-        return f"{self.given or 'nothing'} -> {self.suggested or 'nothing'}"
+        return " -> ".join(self.answers)
+
+    @property
+    def answers(self) -> tuple[str, str]:
+        """The labeled and the suggested class as text; without a class it is ``not CLASS``."""
+        # The pixels of multilabel masks may have other labels, which are not in question here.
+        return self.given or f"not {self.suggested}", self.suggested or f"not {self.given}"
 
     @property
     def place(self) -> tuple[slice, slice]:
@@ -297,6 +303,7 @@ def find_suspects(
     *,
     top: int = 50,
     min_area_px: int = MIN_AREA_PX,
+    note: Callable[[str], None] | None = None,
 ) -> list[Suspect]:
     """Find the most likely label errors, with only one image in memory at a time.
 
@@ -307,6 +314,7 @@ def find_suspects(
         label_mode: Label mode of the labels.
         top: Maximum number of regions.
         min_area_px: Smaller regions are left out.
+        note: Called with what could not be reviewed, because the model has not learned it.
 
     Returns:
         The suspects, likeliest first; ties are ordered by name and position.
@@ -322,7 +330,17 @@ def find_suspects(
             "the masks must contain labeled pixels to review. All are ignored. "
             "Check the ignore value, or choose another split with `split`"
         )
+    if note is not None:
+        for line in unknown_words(confidence.unknown):
+            note(line)
     return likeliest_suspects(confidence, look(), top=top, min_area_px=min_area_px)
+
+
+def unknown_words(names: Sequence[str]) -> list[str]:
+    """Name the classes that the model does not predict reliably, if any."""
+    if not names:
+        return []
+    return [f"The model is not confident enough about {', '.join(names)} to question their labels."]
 
 
 def likeliest_suspects(

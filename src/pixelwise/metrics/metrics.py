@@ -64,6 +64,7 @@ class Metrics:
             such as validation images; ``None`` if unknown.
         loss: Mean cross-entropy per labeled pixel (multilabel: binary, per pixel and class).
         extra: Values of additional metrics, by name; see :mod:`pixelwise.metrics.extra`.
+        undefined: Names of the additional metrics that have no value for these masks.
         precision_of_model: Precision of the network, ``float32`` or ``bfloat16``.
         counts: int64 (N, 4, K) of each image, as in :mod:`pixelwise.metrics.formulas`, for paired
             comparisons of models; left out of plain data.
@@ -86,6 +87,7 @@ class Metrics:
     intervals: dict[str, Interval] = field(default_factory=dict)
     detail: Details | None = None
     extra: dict[str, float] = field(default_factory=dict)
+    undefined: tuple[str, ...] = ()
     counts: formulas.Counts | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -115,10 +117,11 @@ class Metrics:
         return replace(self, per_class=per_class, intervals=intervals)
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain data for JSON; ``extra`` and ``detail`` are left out if empty."""
+        """Return plain data; ``extra``, ``undefined`` and ``detail`` are left out if empty."""
         content = {**asdict(self), "definition": mode_of(self.label_mode).definition}
-        if not self.extra:
-            del content["extra"]
+        for name in ("extra", "undefined"):
+            if not content[name]:
+                del content[name]
         del content["detail"], content["counts"]
         return content if self.detail is None else {**content, "detail": self.detail.to_json()}
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pixelwise.errors import ConfigError
 from pixelwise.models.base import SegmentationModel
 from pixelwise.models.blocks import make_batchnorm_steady
+from pixelwise.text import amount
 
 STRIDES = (1, 2, 4, 8, 16, 32, 64)
 """Tried in this order, unless the network has an attribute ``stride``."""
@@ -248,6 +249,7 @@ class _Trial:
             )
         if self.num_classes not in (None, logits.shape[1]):
             raise ConfigError(
-                f"{self.what} must return logits of {self.num_classes} channels, one for each "
-                f"class. It returned {logits.shape[1]}. Build it for {self.num_classes} classes"
+                f"{self.what} must return logits of {amount(self.num_classes, 'channel')}, one for "
+                f"each class. It returned {logits.shape[1]}. Build it for "
+                f"{amount(self.num_classes, 'class')}"
             )

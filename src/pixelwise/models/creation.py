@@ -17,6 +17,7 @@ from pixelwise.models.adapter import AdaptedModel, try_out
 from pixelwise.models.base import FRESH_ONLY, SegmentationModel, models
 from pixelwise.models.lookup import INSTANCE, class_name, find_builder
 from pixelwise.registry import checked_arguments
+from pixelwise.text import amount
 
 Builder = TypeVar("Builder", bound=Callable[..., nn.Module])
 
@@ -326,14 +327,14 @@ def _copied(
         )
     if twin.num_classes != num_classes:
         raise ConfigError(
-            f"{what} must return logits of {num_classes} channels, one for each class. It returned "
-            f"{twin.num_classes}. Build it for {num_classes} classes"
+            f"{what} must return logits of {amount(num_classes, 'channel')}, one for each class. "
+            f"It returned {twin.num_classes}. Build it for {amount(num_classes, 'class')}"
         )
     if in_channels not in (None, twin.in_channels):
         if not isinstance(twin, AdaptedModel):
             raise ConfigError(
-                f"{what} must take images of {in_channels} channels. It takes {twin.in_channels}. "
-                f"Build it for {in_channels} channels"
+                f"{what} must take images of {amount(in_channels, 'channel')}. It takes "
+                f"{twin.in_channels}. Build it for {amount(in_channels, 'channel')}"
             )
         twin.fit_to(num_classes, in_channels)
     return twin

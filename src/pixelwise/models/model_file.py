@@ -7,8 +7,9 @@ validated by :class:`ModelCard`; the weights must exactly fit the architecture t
 
 from __future__ import annotations
 
-import json
+import hashlib
 import platform
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
@@ -16,23 +17,34 @@ from typing import Any, Self
 import safetensors
 import safetensors.torch
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import from_json
 from torch import Tensor, nn
 
 from pixelwise.classes import ClassMap, LabelMode
 from pixelwise.errors import ConfigError, ModelFileError
-from pixelwise.files import written_aside
+from pixelwise.files import as_path, written_aside
 from pixelwise.models.base import SegmentationModel
-from pixelwise.models.creation import GivenModel, build_model
+from pixelwise.models.creation import GivenModel, build_model, outlined
 from pixelwise.models.lookup import find_builder
 from pixelwise.transforms.preprocessing import Preprocessing
 
 METADATA_KEY = "pixelwise"
+CHECKSUM_KEY = "sha256"
+"""Last key of the description; its hash covers all keys before it, and the weights."""
+
 MODEL_NAME = "model.safetensors"
 """Name of the model file in a run folder."""
 
-FILE_VERSION = 2
-"""Version of the layout; increased when older versions of pixelwise cannot read the file."""
+FILE_VERSION = 3
+"""Version of the layout; increased when other versions of pixelwise cannot read the file."""
+
+MAX_DESCRIPTION = 2**26
+"""Maximum length of a card in characters; it lists the training images, 100,000 in about 10 MB."""
+
+MAX_ARGUMENT = 1024
+"""Whole numbers among the arguments of an architecture are at most this, or the largest side of the
+weights, so that a small file cannot ask for a large network."""
 
 
 class TrainingData(BaseModel):
@@ -91,7 +103,7 @@ class ModelCard(BaseModel):
     label_mode: LabelMode
     preprocessing: Preprocessing
     training_size: tuple[int, int]
-    temperature: float = Field(default=1.0, gt=0)
+    temperature: float = Field(default=1.0, ge=1e-3, le=1e3)
     metrics: dict[str, Any] | None
     data: TrainingData
     versions: dict[str, str]
@@ -125,7 +137,7 @@ def save_model_file(path: Path, model: SegmentationModel, card: ModelCard) -> No
     # Earlier versions of pixelwise do not know this entry, and need not for their own models.
     unused = {"defined_in"} if card.defined_in is None else None
     description = card.model_dump_json(exclude=unused)
-    content = safetensors.torch.save(weights, {METADATA_KEY: description})
+    content = safetensors.torch.save(weights, {METADATA_KEY: _with_checksum(description, weights)})
     with written_aside(path) as aside:
         aside.write_bytes(content)
 
@@ -150,6 +162,7 @@ def load_model_file(
     path = _file_at(path)
     description, weights = _read(path)
     card = _read_card(description, path)
+    _check_content(path, description, weights)
     if model is None and card.defined_in is not None:
         try:
             find_builder(card.architecture, card.defined_in)
@@ -157,6 +170,8 @@ def load_model_file(
             raise ModelFileError(f"{path} cannot be loaded: {error}") from error
     arguments = {} if isinstance(model, nn.Module) else card.arguments
     try:
+        if model is None and card.defined_in is None:
+            _check_sizes(card, weights)
         built = build_model(
             card.architecture if model is None else model,
             card.class_map.num_classes,
@@ -165,7 +180,7 @@ def load_model_file(
             is_fresh=False,
         )
         built.load_state_dict(weights, strict=True)
-    except (ConfigError, RuntimeError, TypeError) as error:
+    except (ConfigError, RuntimeError, TypeError, ValueError, ArithmeticError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelFileError(
             f"{path} must contain the weights of the architecture it names, {card.architecture!r}. "
@@ -190,7 +205,7 @@ def load_card(path: Path | str) -> ModelCard:
 
 def _file_at(path: Path | str) -> Path:
     """Return the model file at a path, which may be the folder of a run."""
-    path = Path(path)
+    path = as_path(path, "model")
     if path.is_dir() and (path / MODEL_NAME).is_file():
         path = path / MODEL_NAME
     if not path.is_file():
@@ -211,30 +226,99 @@ def _read(path: Path, *, with_weights: bool = True) -> tuple[str, dict[str, Tens
             f"{path} must be a complete safetensors file. It is truncated or of another type "
             f"({error}). Copy it again, or train again"
         ) from error
-    if description is None:
+    if description is None or len(description) > MAX_DESCRIPTION:
+        found = "weights without" if description is None else "weights with too long a text as"
         raise ModelFileError(
-            f"{path} must be a model file written by pixelwise. It contains weights without their "
+            f"{path} must be a model file written by pixelwise. It contains {found} their "
             "description. Give the model.safetensors of a run"
         )
     return description, weights
 
 
+def _check_content(path: Path, description: str, weights: Mapping[str, Tensor]) -> None:
+    """Check that nothing in a file has changed since it was written, and that it has numbers.
+
+    Raises:
+        ModelFileError: The content is not what was written, or a weight is not finite.
+    """
+    body = description.rpartition(f',"{CHECKSUM_KEY}":')[0] + "}"
+    if description != _with_checksum(body, weights):
+        raise ModelFileError(
+            f"{path} must be as pixelwise wrote it. Its checksum differs: the file was damaged or "
+            "edited. Copy it again, or train again"
+        )
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise ModelFileError(
+                f"{path} must contain finite weights. {name} has values that are not: the training "
+                "diverged. Train again, with a lower learning rate"
+            )
+
+
+def _with_checksum(description: str, weights: Mapping[str, Tensor]) -> str:
+    """Add a hash of a JSON object, and of all weights with their names, types and shapes, to it."""
+    digest = hashlib.sha256(description.encode())
+    for name, tensor in sorted(weights.items()):
+        digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return f'{description[:-1]},"{CHECKSUM_KEY}":"{digest.hexdigest()}"}}'
+
+
+def _check_sizes(card: ModelCard, weights: Mapping[str, Tensor]) -> None:
+    """Check the shapes of an architecture before memory is allocated for it.
+
+    Raises:
+        ConfigError: It would not take the weights.
+    """
+    shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    limit = max(MAX_ARGUMENT, len(shapes), *(side for shape in shapes.values() for side in shape))
+    for number in _whole_numbers(card.arguments):
+        if abs(number) > limit:
+            raise ConfigError(f"an argument is {number}, for weights of at most {limit}")
+    outline = outlined(
+        card.architecture, card.class_map.num_classes, card.in_channels, card.arguments
+    )
+    wanted = {name: tuple(tensor.shape) for name, tensor in outline.state_dict().items()}
+    different = sorted(
+        name for name in wanted.keys() | shapes.keys() if wanted.get(name) != shapes.get(name)
+    )
+    if different:
+        name = different[0]
+        raise ConfigError(
+            f"{len(different)} weights differ, such as {name}: {shapes.get(name, 'missing')} in "
+            f"the file, {wanted.get(name, 'missing')} in the architecture"
+        )
+
+
+def _whole_numbers(value: Any) -> Iterator[int]:
+    """Yield all whole numbers in nested JSON values."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for entry in value:
+            yield from _whole_numbers(entry)
+    elif isinstance(value, int):
+        yield value
+
+
 def _read_card(description: str, path: Path) -> ModelCard:
     try:
-        content = json.loads(description)
+        content = from_json(description)
         version = content.get("version", 0)
         if version > FILE_VERSION:
             raise ModelFileError(
                 f"{path} must be of version {FILE_VERSION} or older. Got {version}. "
                 "Update pixelwise: pip install -U pixelwise"
             )
-        if version == 1:
+        if version in range(1, FILE_VERSION):
             raise ModelFileError(
-                f"{path} must be of version {FILE_VERSION}. Got version 1 of an earlier pixelwise, "
-                "whose model files are no longer read. Train again from the recipe.yaml of its run"
+                f"{path} must be of version {FILE_VERSION}. Got version {version} of an earlier "
+                "pixelwise, whose model files are no longer read. Train again from the recipe.yaml "
+                "of its run"
             )
+        content.pop(CHECKSUM_KEY, None)
         return ModelCard.model_validate(content)
-    except (json.JSONDecodeError, AttributeError, TypeError, ValidationError) as error:
+    except (ValueError, AttributeError, TypeError, ArithmeticError, RecursionError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelFileError(
             f"{path} must contain a valid description. It does not: {reason}. Copy the file again"

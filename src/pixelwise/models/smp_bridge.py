@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
 
-from pixelwise.errors import ConfigError
+from pixelwise.errors import ConfigError, UnknownNameError
 from pixelwise.models.base import SegmentationModel, models
 from pixelwise.models.blocks import make_batchnorm_steady
 from pixelwise.models.encoders import fetched
@@ -18,6 +20,13 @@ REFUSED = {
     "aux_params": "image classification heads are not trained",
 }
 """Arguments of segmentation_models.pytorch that are not supported, and why."""
+
+ENCODER_ARGUMENTS = ("drop_rate", "drop_path_rate", "img_size", "dynamic_img_size")
+"""Arguments for encoders of timm. Others could name a file or an address to load weights from, and
+a model file must not be able to do that."""
+
+TIMM_PREFIX = "tu-"
+"""Prefix of the encoders of timm."""
 
 SMALLEST_PX = {"pan": 128}
 """Smallest image side of architectures that pool the deepest map further."""
@@ -78,6 +87,8 @@ class SmpModel(SegmentationModel):
 
         for argument in REFUSED.keys() & arguments.keys():
             raise ConfigError(f"{argument} must be left out for {name!r}: {REFUSED[argument]}")
+        _require_installed(name, encoder)
+        _require_known(name, smp.MODEL_ARCHITECTURES_MAPPING.get(architecture), arguments)
 
         def build(weights: str | None) -> Any:
             return smp.create_model(
@@ -109,3 +120,41 @@ class SmpModel(SegmentationModel):
         """Segment images with sides that are multiples of 32, (N, C, H, W) to (N, K, H, W)."""
         logits: Tensor = self.network(image)
         return logits
+
+
+def _require_installed(name: str, encoder: str) -> None:
+    """Check that an encoder is one of the installed libraries, not a file or an address.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    import timm
+    from segmentation_models_pytorch.encoders import get_encoder_names
+
+    if encoder in get_encoder_names():
+        return
+    if encoder.startswith(TIMM_PREFIX) and timm.is_model(encoder.removeprefix(TIMM_PREFIX)):
+        return
+    raise ConfigError(
+        f"{name!r} must be a network of segmentation_models.pytorch, with an encoder that is "
+        f"installed. Got {encoder!r}. Give a name such as resnet34, or {TIMM_PREFIX} and a model "
+        "name of timm"
+    )
+
+
+def _require_known(
+    name: str, architecture: Callable[..., Any] | None, arguments: Mapping[str, Any]
+) -> None:
+    """Check that the arguments are those of the architecture, or :data:`ENCODER_ARGUMENTS`.
+
+    Raises:
+        UnknownNameError: One is not.
+    """
+    if architecture is None:  # the library names those that it has
+        return
+    taken = inspect.signature(architecture).parameters.values()
+    known = {entry.name for entry in taken if entry.kind is not entry.VAR_KEYWORD}
+    known |= set(ENCODER_ARGUMENTS)
+    for argument in arguments:
+        if argument not in known:
+            raise UnknownNameError(f"argument of {name!r}", argument, sorted(known))

@@ -92,7 +92,7 @@ def peak_memory_mb(
             code = f"{first}; importlib.import_module({defined_in!r}); {code}"
         with suppress(subprocess.SubprocessError, OSError):
             subprocess.run(
-                [sys.executable, "-c", code],
+                [sys.executable, "-P", "-c", code],  # -P: not from the current folder
                 capture_output=True, timeout=MEMORY_TIMEOUT_S, check=True,
             )  # fmt: skip
             return int(result.read_text("utf-8")) / 1e6

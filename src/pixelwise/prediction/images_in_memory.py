@@ -49,6 +49,13 @@ def is_in_memory(entry: Any) -> TypeGuard[InMemory]:
     return isinstance(entry, Image.Image | np.ndarray)
 
 
+def wrong_input(entry: object) -> ConfigError:
+    """Return the error for an input that is no image."""
+    return ConfigError(
+        f"`inputs` must be paths, Pillow images or arrays (H, W, C). Got {type(entry).__name__}"
+    )
+
+
 def predict_in_memory(
     predictor: Predictor, entries: Sequence[OneInput], on_progress: Progress | None
 ) -> list[Prediction]:
@@ -126,9 +133,7 @@ def _array(entry: OneInput) -> Array:
     if isinstance(entry, np.ndarray):
         return entry[..., None] if entry.ndim == 2 else entry
     if not isinstance(entry, Path | str):
-        raise ConfigError(
-            f"`inputs` must be paths, Pillow images or arrays (H, W, C). Got {type(entry).__name__}"
-        )
+        raise wrong_input(entry)
     path = Path(entry)
     if path.is_dir():
         raise ConfigError(

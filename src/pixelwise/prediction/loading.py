@@ -39,9 +39,10 @@ def load_model(
         >>> predictor.predict(image).shape == image.shape[:2]  # doctest: +SKIP
         True
     """
+    chosen = choose_device(device)
     network, card = load_model_file(path, model)
     # Converting in place, weight by weight, avoids a second copy: no one else uses this model.
-    network.to(choose_device(device)).to(memory_format=torch.channels_last)
+    network.to(chosen).to(memory_format=torch.channels_last)
     return Predictor(network, card, device=device, precision=precision)
 
 

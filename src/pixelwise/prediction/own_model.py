@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pydantic import ValidationError
-
 from pixelwise.classes import ClassMap, LabelMode
 from pixelwise.errors import ConfigError
 from pixelwise.io.images import LARGEST_VALUE
@@ -35,10 +33,7 @@ def card_of_own_model(
     if largest is None:
         raise ConfigError(f"dtype must be one of {', '.join(LARGEST_VALUE)}. Got {dtype!r}")
     if not isinstance(class_map, ClassMap):
-        try:
-            class_map = ClassMap.build(class_map)
-        except ValidationError as error:
-            raise ConfigError(f"class_map: {error.errors()[0]['msg']}") from error
+        class_map = ClassMap.build(class_map)
     content = {
         "architecture": name,
         "in_channels": in_channels,

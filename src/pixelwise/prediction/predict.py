@@ -10,12 +10,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import overload
 
-from pixelwise.data.pairing import image_files
 from pixelwise.devices import is_out_of_memory
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.files import make_folder
 from pixelwise.io.image_rows import LayoutError
 from pixelwise.io.images import IMAGE_SUFFIXES
+from pixelwise.prediction.image_folders import images_to_predict
 from pixelwise.prediction.images_in_memory import (
     Inputs,
     OneInput,
@@ -23,6 +23,7 @@ from pixelwise.prediction.images_in_memory import (
     is_in_memory,
     predict_in_memory,
     write_in_memory,
+    wrong_input,
 )
 from pixelwise.prediction.large_images import num_steps, predict_large
 from pixelwise.prediction.loading import as_predictor
@@ -30,6 +31,7 @@ from pixelwise.prediction.parity import Note
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.prediction.whole_images import predict_whole, too_large
 from pixelwise.prediction.writers import SaveKind, save_kind
+from pixelwise.text import several
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,8 @@ def predict(
     Args:
         model: A run folder, a model file, or a :class:`Predictor`.
         inputs: An image file, a Pillow image, or an array (H, W) or (H, W, C); a folder of image
-            files, which is searched recursively and needs ``out``; or a list of any of these.
+            files, which is searched recursively and needs ``out``; or a list of any of these. Of a
+            data set, the masks are left out.
         out: Output folder; it reproduces the folder structure of each input folder. Results of
             images in memory are called ``image``, or ``image-0`` and so on in a list.
         save: Kinds of results to write; see :data:`pixelwise.prediction.writers.SAVE_KINDS`.
@@ -131,10 +134,12 @@ def predict(
         >>> result.class_ids.shape  # doctest: +SKIP
         (720, 960)
     """
-    kinds = dict.fromkeys(save_kind(kind) for kind in save)
+    kinds = dict.fromkeys(save_kind(kind) for kind in several(save))
     predictor = as_predictor(model, device)
     own = predictor.engine if predictor.is_engine_given else "auto"
     is_single = isinstance(inputs, Path | str) or is_in_memory(inputs)
+    if not (is_single or isinstance(inputs, Sequence)):
+        raise wrong_input(inputs)
     entries: list[OneInput] = [inputs] if is_single else list(inputs)  # type: ignore[list-item, arg-type]
     with predictor.using_engine(engine or own, note):
         if out is None:
@@ -151,8 +156,11 @@ def predict(
                 )
             written = write_in_memory(predictor, in_memory, folders, on_progress)
             return Predictions(tuple(written), ())
+        wrong = [entry for entry in entries if not isinstance(entry, Path | str)]
+        if wrong:
+            raise wrong_input(wrong[0])
         paths = [Path(entry) for entry in entries]  # type: ignore[arg-type]
-        jobs = _jobs(paths, out, (out, *folders.values()))
+        jobs = _jobs(paths, out, (out, *folders.values()), note)
         make_folder(out)
         return _predict_all(predictor, jobs, out, folders, on_progress)
 
@@ -214,7 +222,9 @@ def _predict_large(
             yield too_large(path)
 
 
-def _jobs(inputs: Sequence[Path], out: Path, folders: Sequence[Path]) -> dict[str, Path]:
+def _jobs(
+    inputs: Sequence[Path], out: Path, folders: Sequence[Path], note: Note | None
+) -> dict[str, Path]:
     """Map the stem of each result, relative to the output folders, to its image.
 
     Images in one folder whose names differ only in the suffix keep it: ``a.jpg.png``,
@@ -223,7 +233,8 @@ def _jobs(inputs: Sequence[Path], out: Path, folders: Sequence[Path]) -> dict[st
     jobs: dict[str, Path] = {}
     for entry in inputs:
         if entry.is_dir():
-            found = [(path.relative_to(entry), path) for path in _images_below(entry, out)]
+            images = images_to_predict(entry, out, note)
+            found = [(path.relative_to(entry), path) for path in images]
         elif entry.is_file():
             if entry.suffix.lower() not in IMAGE_SUFFIXES:
                 raise DataError(
@@ -255,12 +266,3 @@ def _jobs(inputs: Sequence[Path], out: Path, folders: Sequence[Path]) -> dict[st
             f"`inputs` must contain at least one image. Got none in {seen}. Check the path"
         )
     return jobs
-
-
-def _images_below(folder: Path, out: Path) -> list[Path]:
-    """Find images recursively, except in the output folder and in hidden folders."""
-    found = image_files(folder)
-    for inner in sorted(path for path in folder.iterdir() if path.is_dir()):
-        if not inner.name.startswith(".") and inner.resolve() != out.resolve():
-            found += _images_below(inner, out)
-    return found

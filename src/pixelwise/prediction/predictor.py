@@ -300,6 +300,12 @@ class Predictor:
         return self._prepared(image, self.card.preprocessing, name)
 
     def _prepared(self, image: Array, preprocessing: Preprocessing, name: str) -> Tensor:
+        if not isinstance(image, np.ndarray):
+            raise ConfigError(
+                f"{name} must be an array of numpy, (H, W) or (H, W, C). Got "
+                f"{type(image).__name__}. For files and Pillow images, use "
+                "pixelwise.predict(predictor, image)"
+            )
         if image.ndim == 2:
             image = image[..., None]
         if image.ndim != 3 or 0 in image.shape:

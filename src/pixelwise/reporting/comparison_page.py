@@ -17,6 +17,7 @@ from pixelwise.reporting.curves import History, color_of, curve_charts
 from pixelwise.reporting.html import data_uri, shrunk, write_page
 from pixelwise.reporting.plots import color_ground_truth, color_prediction
 from pixelwise.reporting.verdict import FEW_IMAGES
+from pixelwise.text import amount, rounded
 
 NUM_SHOTS = 5
 """Number of validation images shown with the predictions of every model."""
@@ -162,17 +163,16 @@ def _ranking(comparison: Comparison) -> Iterator[str]:
         )
         return
     best, *others = comparison.models
-    images = f"on {comparison.num_images} validation images"
+    images = f"on {amount(comparison.num_images, 'validation image')}"
     score = f"mean IoU {best.ranked.value:.3f}{_range(best.ranked.interval)}"
     alike = [model for model in comparison.models if model.ranked.is_tied_with_best]
     if not others:
         yield f"{best.name} reaches {score} {images}."
         return
     if comparison.num_images < MIN_IMAGES:
-        yield (
-            f"{comparison.num_images} images are too few to compare models. The highest score is "
-            f"{best.name}'s, {score}."
-        )
+        few = amount(comparison.num_images, "image")
+        verb = "is" if comparison.num_images == 1 else "are"
+        yield (f"{few} {verb} too few to compare models. {_highest(comparison)}, {score}.")
         return
     if len(alike) == 1:
         second = others[0]
@@ -188,28 +188,39 @@ def _ranking(comparison: Comparison) -> Iterator[str]:
     names = _listed([model.name for model in alike])
     if len(alike) == len(comparison.models):
         yield (
-            f"No significant difference was found between {names} {images}. The highest score "
-            f"is {best.name}'s, {score}."
+            f"No significant difference was found between {names} {images}. "
+            f"{_highest(comparison)}, {score}."
         )
     else:
         yield (
             f"No significant difference was found between the best models, {names}, {images}; the "
-            f"others are behind. The highest score is {best.name}'s, {score}."
+            f"others are behind. {_highest(comparison)}, {score}."
         )
+    if len({(model.ms_per_image, model.parameters) for model in alike}) == 1:
+        return  # they cost the same
     fastest = min(alike, key=lambda model: model.ms_per_image)
     smallest = min(alike, key=lambda model: model.parameters)
     size = f"{with_unit(smallest.parameters)} parameters"
     also = "the smallest as well" if smallest is fastest else f"the smallest {smallest.name}"
     yield (
-        f"Among them, the fastest is {fastest.name}, {fastest.ms_per_image:.3g} ms per image, "
+        f"Among them, the fastest is {fastest.name}, {rounded(fastest.ms_per_image)} ms per image, "
         f"{'and ' if smallest is fastest else ''}{also}, {size}."
     )
+
+
+def _highest(comparison: Comparison) -> str:
+    """Name the models with the highest score, which may be several."""
+    best = comparison.models[0].ranked.value
+    names = [model.name for model in comparison.models if model.ranked.value == best]
+    if len(names) > 1:
+        return f"{_listed(names)} share the highest score"
+    return f"The highest score is {names[0]}'s"
 
 
 def _caution(comparison: Comparison) -> Iterator[str]:
     best = comparison.models[0]
     if MIN_IMAGES <= comparison.num_images < FEW_IMAGES:
-        yield f"With only {comparison.num_images} images, the intervals are rough."
+        yield f"With only {amount(comparison.num_images, 'image')}, the intervals are rough."
     if len(comparison.models) > 1 and all(
         len(model.ranked.by_seed) == 1 for model in comparison.models
     ):
@@ -226,7 +237,7 @@ def _caution(comparison: Comparison) -> Iterator[str]:
                 f"one model ({spread:.3f}): train more seeds to decide."
             )
     if comparison.failed:
-        yield f"Not ranked: {_listed([name for name, _ in comparison.failed])}; see below."
+        yield f"Not ranked: {_listed([name for name, _ in comparison.failed])}, for these reasons."
 
 
 def _test(comparison: Comparison) -> Iterator[str]:
@@ -249,7 +260,7 @@ def compared_with_best(ranked: Ranked, *, is_short: bool = False) -> str:
     if ranked.behind is None or ranked.p_value is None:
         return "highest"
     if ranked.is_tied_with_best:
-        words = f" ({-ranked.behind.value:+.3f}, p = {ranked.p_value:.2g})"
+        words = f" ({0 - ranked.behind.value:+.3f}, p = {ranked.p_value:.2g})"
         return "no significant difference" + ("" if is_short else words)
     if is_short:
         return f"behind by {ranked.behind.value:.3f}"
@@ -280,7 +291,7 @@ def write_ranking(
         Path(comparison.page),
         "comparison.html",
         comparison=comparison,
-        title=f"{len(models)} models on {Path(comparison.data).name}",
+        title=f"{amount(len(models), 'model')} on {Path(comparison.data).name}",
         verdict=verdict(comparison),
         rows=[(place, model, compared_with_best(model.ranked))
               for place, model in enumerate(models, start=1)],

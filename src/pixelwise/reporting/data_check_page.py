@@ -121,7 +121,9 @@ def _samples(examination: Examination, seed: int) -> list[tuple[Picture, Picture
     dataset, usable = examination.dataset, examination.usable
     if dataset is None:
         return []
-    chosen: Sequence[Record] = random.Random(seed).sample(usable, min(NUM_SAMPLES, len(usable)))
+    # The splits are drawn from the plain seed: the same draw here would show test images only.
+    draw = random.Random(f"samples {seed}")
+    chosen: Sequence[Record] = draw.sample(usable, min(NUM_SAMPLES, len(usable)))
     pairs = []
     for record in chosen:
         try:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from pixelwise.files import write_text
 from pixelwise.io.arrays import UInt8Array
+from pixelwise.text import printable
 
 JPEG_QUALITY = 88
 
@@ -37,6 +38,7 @@ def write_page(path: Path, template: str, **content: Any) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
+        finalize=lambda value: printable(value) if type(value) is str else value,
     )
     write_text(path, environment.get_template(template).render(**content))
 

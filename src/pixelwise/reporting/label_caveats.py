@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pixelwise.data.sample import Sample
-from pixelwise.metrics.label_quality import likeliest_suspects
+from pixelwise.metrics.label_quality import likeliest_suspects, unknown_words
 from pixelwise.metrics.metrics import Metrics
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.reporting.review_page import SuspectPicture, suspect_pictures
+from pixelwise.text import amount
 
 NUM_LOOKED_AT = 24
 """Maximum number of images predicted again for the review. The confidence thresholds come from the
@@ -63,13 +64,6 @@ def review_worst(
     return LabelReview(entries, tuple(notes), shlex.join(command))
 
 
-def unknown_words(names: Sequence[str]) -> list[str]:
-    """Name the classes that the model does not predict reliably, if any."""
-    if not names:
-        return []
-    return [f"The model is not confident enough about {', '.join(names)} to question their labels."]
-
-
 def _notes(metrics: Metrics, num_denied: int) -> list[str]:
     if num_denied > NUM_LOOKED_AT:
         looked_at = f"the {NUM_LOOKED_AT} with the most disagreement"
@@ -77,7 +71,7 @@ def _notes(metrics: Metrics, num_denied: int) -> list[str]:
         looked_at = f"the {num_denied} with any disagreement"
     notes = [
         (
-            f"The confidence thresholds were estimated on all {metrics.images} images; "
+            f"The confidence thresholds were estimated on all {amount(metrics.images, 'image')}; "
             f"{looked_at} were reviewed."
         )
     ]

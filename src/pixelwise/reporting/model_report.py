@@ -14,7 +14,7 @@ from pixelwise.metrics.metrics import Metrics
 from pixelwise.prediction.loading import as_predictor
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.reporting.report_page import REPORT_NAME, RunFacts, write_report
-from pixelwise.text import label_words
+from pixelwise.text import import_words, label_words
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,8 @@ def report_model(
     words: tuple[str, ...] = ()
     if not isinstance(model, Predictor) and not isinstance(data, Dataset):
         options = label_words(ignore, unexpected, format)
-        words = (str(model), str(data), "--split", chosen, *options)
+        first = import_words((), predictor.card.defined_in)
+        words = (str(model), str(data), "--split", chosen, *options, *first)
     page = write_model_report(Path(out), found, predictor, dataset, chosen, words)
     return Report(page, found, dataset.notes)
 

@@ -15,6 +15,7 @@ from pixelwise.files import written_aside
 from pixelwise.io.arrays import UInt8Array
 from pixelwise.label_modes import mode_of
 from pixelwise.prediction.writers import overlay_picture, viewable
+from pixelwise.text import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, FigureBase
@@ -187,6 +188,11 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure atomically."""
+    """Write a figure atomically, with foreign names as they are: a dollar sign is no formula."""
+    from matplotlib.text import Text  # takes a second to import
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+        text.set_text(printable(text.get_text()))
     with written_aside(path) as aside:
         figure.savefig(aside, dpi=100)

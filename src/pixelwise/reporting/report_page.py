@@ -28,8 +28,8 @@ from pixelwise.reporting.curves import points_of
 from pixelwise.reporting.html import data_uri, shrunk, write_page
 from pixelwise.reporting.label_caveats import review_worst
 from pixelwise.reporting.plots import color_ground_truth, color_prediction
-from pixelwise.reporting.verdict import verdict
-from pixelwise.text import amount
+from pixelwise.reporting.verdict import calibration_errors, verdict
+from pixelwise.text import amount, rounded
 
 REPORT_NAME = "report.html"
 
@@ -118,7 +118,9 @@ def write_report(
         path,
         "report.html",
         title=title,
-        subtitle=f"{metrics.images} images of the split {split!r}, {card.label_mode} masks",
+        subtitle=(
+            f"{amount(metrics.images, 'image')} of the split {split!r}, {card.label_mode} masks"
+        ),
         verdict=verdict(metrics, run.temperature),
         problems=run.problems,
         headlines=_headlines(metrics, detail),
@@ -161,7 +163,7 @@ def _headlines(metrics: Metrics, detail: Details) -> list[tuple[str, float | Non
         ("mean IoU per image", metrics.image_mean_iou, None),
         ("boundary IoU", detail.boundary_iou, None),
         ("surface Dice, 2 px", detail.surface_dice, None),
-        ("calibration error", detail.calibration_error, None),
+        *((name, error, None) for name, error in calibration_errors(detail)),
     ]
 
 
@@ -313,7 +315,7 @@ def _facts(
 
 def _compute(model: SegmentationModel, size: tuple[int, int]) -> list[tuple[str, str]]:
     """Return the cost and the receptive field of a model, as far as they are known."""
-    cost = f"{count_gmacs(model, size):.4g} GMAC for an image of {size[0]} x {size[1]}"
+    cost = f"{rounded(count_gmacs(model, size), 4)} GMAC for an image of {size[0]} x {size[1]}"
     facts = [("multiplications", cost)]
     if not isinstance(model, AdaptedModel):  # of which the receptive field is not known
         facts.append(("receptive field", _receptive_field(model.sees_px)))

@@ -124,7 +124,7 @@ def write_review_page(
     Raises:
         OutputError: The page cannot be written.
     """
-    changes = Counter((suspect.given, suspect.suggested) for suspect in suspects)
+    changes = Counter(suspect.answers for suspect in suspects)
     write_page(
         path,
         "review.html",
@@ -132,10 +132,7 @@ def write_review_page(
         notes=notes,
         num_images=len({suspect.name for suspect in suspects}),
         num_pixels=sum(suspect.area_px for suspect in suspects),
-        changes=[
-            (given or "nothing", suggested or "nothing", count)
-            for (given, suggested), count in changes.most_common()
-        ],
+        changes=[(*answers, count) for answers, count in changes.most_common()],
         legend=[
             *zip(class_map.names, class_map.colors, strict=True),
             ("edge of the region", MARK_COLOR),
@@ -162,8 +159,7 @@ def write_review_table(
         rows.writerow(COLUMNS)
         for rank, one in enumerate(suspects, start=1):
             measured = (one.area_px, f"{one.confidence:.4f}", f"{one.score:.4f}")
-            change = (one.given or "", one.suggested or "")
-            rows.writerow((rank, one.name, *one.box, *change, *measured, image_of(one.name)))
+            rows.writerow((rank, one.name, *one.box, *one.answers, *measured, image_of(one.name)))
 
 
 def _entry(rank: int, suspect: Suspect, layers: Sequence[tuple[str, UInt8Array]]) -> SuspectPicture:
@@ -172,8 +168,7 @@ def _entry(rank: int, suspect: Suspect, layers: Sequence[tuple[str, UInt8Array]]
         rank,
         suspect.name,
         f"row {top}, column {left}",
-        suspect.given or "nothing",
-        suspect.suggested or "nothing",
+        *suspect.answers,
         f"confidence {suspect.confidence:.0%} · {suspect.area_px:,} px · score {suspect.score:.2f}",
         [(words, data_uri(_crop(pixels, suspect))) for words, pixels in layers],
     )

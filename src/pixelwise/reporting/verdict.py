@@ -9,6 +9,7 @@ import numpy as np
 
 from pixelwise.metrics.details import Details
 from pixelwise.metrics.metrics import ClassMetrics, Metrics
+from pixelwise.text import amount
 
 LEVELS = ((0.85, "very good"), (0.7, "good"), (0.5, "fair"), (0.3, "weak"), (0.0, "poor"))
 """Lowest mean IoU (of two classes, the lower IoU) for each word. The words give a first
@@ -56,16 +57,21 @@ def _overall(metrics: Metrics) -> Iterator[str]:
     interval = metrics.intervals.get("mean_iou")
     sure = f" (95 %: {interval.low:.3f} to {interval.high:.3f})" if interval else ""
     yield (
-        f"The result is {word}: mean IoU {metrics.mean_iou:.3f}{sure} on {metrics.images} images, "
-        f"pixel accuracy {metrics.pixel_accuracy:.1%}."
+        f"The result is {word}: mean IoU {metrics.mean_iou:.3f}{sure} on "
+        f"{amount(metrics.images, 'image')}, pixel accuracy {metrics.pixel_accuracy:.1%}."
     )
     if metrics.images < FEW_IMAGES:
-        yield f"With only {metrics.images} images, the interval is rough."
+        yield f"With only {amount(metrics.images, 'image')}, the interval is rough."
     yield from caveats(metrics)
 
 
 def caveats(metrics: Metrics) -> Iterator[str]:
-    """Explain why the metrics are optimistic for new images, one sentence for each reason."""
+    """Explain what limits the metrics, and why they are optimistic for new images."""
+    if metrics.detail is not None and len(metrics.detail.per_image) != metrics.images:
+        yield (
+            "Borders, objects, calibration and examples were measured on "
+            f"{len(metrics.detail.per_image)} of these images, because the budget was used up."
+        )
     if metrics.selected_on:
         yield (
             f"The epoch or temperature of the model was selected on {metrics.selected_on} of these "
@@ -161,6 +167,21 @@ def _calibration(detail: Details, kept_temperature: float | None) -> Iterator[st
         f"The model is {words}: its expected calibration error is "
         f"{detail.calibration_error:.1%}. {remedy}"
     )
+
+
+def calibration_errors(detail: Details) -> list[tuple[str, float]]:
+    """Return (name, calibration error) of the model, and after temperature scaling if it has none.
+
+    A training run measures before the temperature is in the model file, an evaluation with it.
+    """
+    if detail.model_temperature != 1:
+        name = f"calibration error, at the model's temperature {detail.model_temperature:.2f}"
+        return [(name, detail.calibration_error)]
+    errors = [("calibration error", detail.calibration_error)]
+    if detail.temperature != 1:
+        after = f"calibration error, at the fitted temperature {detail.temperature:.2f}"
+        errors.append((after, detail.calibration_error_left))
+    return errors
 
 
 def _is_kept(temperature: float, kept: float | None) -> bool:

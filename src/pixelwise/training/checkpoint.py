@@ -91,12 +91,10 @@ def load_checkpoint(folder: Path, parts: Mapping[str, Stateful]) -> Progress:
         ModelFileError: The checkpoint is missing, truncated, or from another run.
     """
     path = folder / CHECKPOINT_NAME
-    for leftover in folder.glob(f".{path.stem}-*{path.suffix}"):
-        leftover.unlink()  # a kill while writing leaves a partial temporary file
     if not path.is_file():
         raise ModelFileError(
-            f"`resume=True` needs the checkpoint {path}. It does not exist: the run was stopped "
-            f"before its first step. Remove {folder} and start again"
+            f"`resume=True` needs the checkpoint {path}. It does not exist. "
+            "Restore it, or start a new run"
         )
     try:
         # weights_only: only tensors and plain data are unpickled, so no code is executed.

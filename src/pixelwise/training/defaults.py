@@ -13,7 +13,7 @@ from pixelwise.data.batches import crops_per_image
 from pixelwise.devices import MIN_SPEEDUP
 from pixelwise.label_modes import mode_of
 from pixelwise.losses.expression import takes_class_weights
-from pixelwise.text import amount
+from pixelwise.text import amount, rounded
 from pixelwise.training.optimizers import optimizers
 from pixelwise.transforms.statistics import DatasetStatistics
 
@@ -77,8 +77,9 @@ class Facts:
         largest_batch: Largest batch size that may fit into memory, after a larger one did not;
             ``None`` before that.
         bfloat16_speedup: Measured speedup of bfloat16 if the hardware does not determine it.
-        seconds_per_crop: Measured time of a training step per crop of the tried size; 0 before
-            that.
+        seconds_per_crop: Shortest time of a training step per crop of the tried size that was
+            measured on this machine, so that a busy moment changes no choice; 0 before that.
+        seconds_per_crop_now: The same, as measured just now.
         tried_size: Height and width of the crops of the trial: the given size, or that of the
             given working scale, or full size.
         contiguous_speedup: Speedup of the contiguous memory format over channels last; ``None`` if
@@ -96,6 +97,7 @@ class Facts:
     largest_batch: int | None = None
     bfloat16_speedup: float | None = None
     seconds_per_crop: float = 0.0
+    seconds_per_crop_now: float = 0.0
     tried_size: tuple[int, int] = (1, 1)
     contiguous_speedup: float | None = None
 
@@ -142,7 +144,7 @@ def choose_precision(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
         assert facts.bfloat16_speedup is not None
         is_fast = facts.bfloat16_speedup >= MIN_SPEEDUP
         because = (
-            f"on this {device}, bfloat16 was measured at {facts.bfloat16_speedup:.2g} times the "
+            f"on this {device}, bfloat16 was measured at {facts.bfloat16_speedup:.1f} times the "
             "speed of float32"
         )
     else:
@@ -253,7 +255,7 @@ def choose_freeze_batchnorm(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
         return (Choice("training.freeze_batchnorm_from", 1.0),)
     reason = (
         f"BatchNorm frozen after {FREEZE_BATCHNORM_FROM:.0%} of the training: statistics of "
-        f"batches of {training.batch_size} images vary too much"
+        f"batches of {amount(training.batch_size, 'image')} vary too much"
     )
     return (
         Choice(
@@ -337,9 +339,9 @@ def choose_scale(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
     if chosen == 1.0:
         return (Choice("data.scale", 1.0),)
     reason = (
-        f"working scale {chosen}: at full size, {epochs:.1f} epochs fit into "
-        f"{amount(minutes, 'minute')} ({1 / facts.seconds_per_crop:.2g} images/s); "
-        f"at {chosen}, about {chosen_epochs:.0f}. Predictions keep the size of the image"
+        f"working scale {chosen}: at full size, the steps of only {epochs:.1f} epochs fit into "
+        f"{amount(minutes, 'minute')} ({rounded(1 / facts.seconds_per_crop, 2)} images/s). "
+        "Predictions keep the size of the image"
     )
     return (Choice("data.scale", chosen, reason),)
 
@@ -353,7 +355,7 @@ def choose_crop(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
     median_height, median_width = facts.statistics.median_size
     reason = f"crops {height} x {width}: the median image is {median_height} x {median_width}"
     if scale != 1:
-        reason += f", at working scale {scale}"
+        reason += f" before the working scale {scale}"
     return (Choice("training.size", (height, width), reason),)
 
 

@@ -1,4 +1,4 @@
-"""Estimates the durations of a training, and refuses a budget that is too short for an epoch."""
+"""Estimates the durations of a training, and warns of a budget that is too short for an epoch."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from pixelwise.config import TrainingRecipe
-from pixelwise.data.sample import Sample, spread
+from pixelwise.data.sample import Sample
 from pixelwise.devices import Machine
 from pixelwise.errors import DataError, TrainingError
 from pixelwise.evaluation.evaluate import evaluate_samples
+from pixelwise.io.counting import spread
 from pixelwise.models import count_gmacs
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.text import amount
@@ -31,7 +32,7 @@ measurements is noisy."""
 
 
 def epoch_seconds(facts: Facts, size: tuple[int, int], num_crops: int) -> float:
-    """Estimate the duration of an epoch from the time per tried crop, scaled by the pixels.
+    """Estimate the duration of an epoch from the present time per tried crop, scaled by the pixels.
 
     Args:
         facts: The facts after the trial.
@@ -39,7 +40,22 @@ def epoch_seconds(facts: Facts, size: tuple[int, int], num_crops: int) -> float:
         num_crops: Number of crops per epoch.
     """
     share = math.prod(size) / math.prod(facts.tried_size)
-    return facts.seconds_per_crop * share * num_crops
+    return facts.seconds_per_crop_now * share * num_crops
+
+
+def least_seconds(
+    step: TrainingStep, size: tuple[int, int], num_crops: int, machine: Machine
+) -> float:
+    """Return the duration of training on some crops that the machine cannot go below.
+
+    Args:
+        step: Model and precision.
+        size: Height and width of the crops.
+        num_crops: Number of crops.
+        machine: The machine, whose speed is that of a matrix product.
+    """
+    # The backward pass costs twice the forward pass.
+    return 3 * 2 * count_gmacs(step.model, size) * num_crops / machine.gflops(step.precision)
 
 
 def estimate_end(
@@ -90,24 +106,35 @@ def _line(
     return max(0.0, all_s - per_image_s * len(some)), per_image_s
 
 
-def require_an_epoch(budget: Budget, seconds_per_epoch: float) -> None:
-    """Check that the budget holds at least one epoch.
+def warn_of_short_budget(
+    budget: Budget, seconds_per_epoch: float, least_s: float
+) -> tuple[str, ...]:
+    """Return a warning if the budget seems too short for an epoch.
+
+    Only the number of operations is reason enough to refuse a budget, because other programs may
+    disturb a measurement of seconds.
+
+    Args:
+        budget: The budget, with its reserves.
+        seconds_per_epoch: Duration of an epoch, as measured.
+        least_s: Duration of an epoch that the machine cannot go below.
 
     Raises:
-        TrainingError: The budget is too short; the message names one that fits.
+        TrainingError: An epoch cannot fit into the budget; the message names one that fits.
     """
     left = max(0.0, budget.for_steps_s)
-    epochs = left / seconds_per_epoch
-    if epochs >= 1:
-        return
+    if left >= seconds_per_epoch:
+        return ()
     overhead = budget.seconds - budget.for_steps_s
     needed = math.ceil((overhead + 1.2 * seconds_per_epoch) / 6) / 10
-    raise TrainingError(
-        f"the budget must allow at least one epoch. One epoch takes about "
-        f"{seconds_per_epoch:.0f} s, but only {left:.0f} of the {budget.seconds:.0f} s "
-        f"remain after reading, validation and report. Give `minutes={needed:g}` or more, a "
-        "smaller model, or a smaller `data.scale`"
+    found = (
+        f"One epoch takes about {seconds_per_epoch:.0f} s, but only {left:.0f} of the "
+        f"{budget.seconds:.0f} s remain after reading, validation and report. Give "
+        f"`minutes={needed:g}` or more, a smaller model, or a smaller `data.scale`"
     )
+    if left < least_s or left == 0:
+        raise TrainingError(f"the budget must allow at least one epoch. {found}")
+    return (f"{found}, unless other programs slow this machine only now",)
 
 
 def require_short_step(
@@ -127,9 +154,7 @@ def require_short_step(
     size = training.size
     assert size is not None
     count = training.batch_size or 1
-    gmacs = count_gmacs(step.model, size) * count
-    # The backward pass costs twice the forward pass.
-    least_s = 3 * 2 * gmacs / machine.gflops(step.precision)
+    least_s = least_seconds(step, size, count, machine)
     if left_s <= 0:
         raise TrainingError(
             "reading the data used up the whole budget of "

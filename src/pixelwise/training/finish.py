@@ -9,11 +9,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from pixelwise.data.sample import spread
 from pixelwise.devices import Machine
 from pixelwise.errors import TrainingError
 from pixelwise.evaluation.evaluate import evaluate_samples
 from pixelwise.files import file_names, write_text
+from pixelwise.io.counting import spread
 from pixelwise.metrics.extra import create_metrics
 from pixelwise.metrics.metrics import Metrics
 from pixelwise.models.model_file import MODEL_NAME, load_model_file, save_model_file
@@ -31,7 +31,8 @@ NUM_PICTURES = 3
 """Number of validation images drawn into the run folder."""
 
 MIN_DETAILED = 8
-"""Minimum number of validation images with detailed metrics, even without budget left."""
+"""Minimum number of validation images with detailed metrics, even without budget left; up to twice
+as many images are all measured."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,7 @@ def finish(plan: Plan, trainer: Trainer, machine: Machine, listener: Listener) -
         machine: Stores the duration of the report for the budget of the next training.
         listener: Called with the written files.
     """
-    folder, progress = trainer.folder, trainer.progress
-    assert progress.best_epoch is not None
+    folder = trainer.folder
     model, card = load_model_file(folder / MODEL_NAME, plan.own.model)
     predictor = Predictor(model, plan.validation_card, device=plan.device)
     metrics = _evaluated(plan, trainer, predictor)
@@ -84,8 +84,6 @@ def finish(plan: Plan, trainer: Trainer, machine: Machine, listener: Listener) -
     save_model_file(
         folder / MODEL_NAME, model, card.model_copy(update={"temperature": temperature})
     )
-    content = {"split": "val", **metrics.to_json()}
-    write_text(folder / METRICS_NAME, json.dumps(content, indent=2) + "\n")
     began = time.perf_counter()
     places = {record.name: place for place, record in enumerate(plan.dataset.split("val"))}
     write_run_report(
@@ -95,15 +93,34 @@ def finish(plan: Plan, trainer: Trainer, machine: Machine, listener: Listener) -
         plan.dataset,
         plan.recipe,
         lambda name: plan.validation[places[name]],
-        notes=_notes_on_details(metrics),
     )
     pictures = _draw_pictures(plan, predictor, folder)
     key = report_key(plan.dataset.class_map.num_classes, plan.measured.statistics.median_size)
     machine.keep(key, round(time.perf_counter() - began, 1))
+    # Written last: a run with this file is finished.
+    content = {"split": "val", **metrics.to_json()}
+    write_text(folder / METRICS_NAME, json.dumps(content, indent=2) + "\n")
     listener(FilesWritten((folder / REPORT_NAME, folder / CURVES_NAME, *pictures)))
-    return Outcome(
-        folder, plan, progress.best_epoch + 1, progress.epoch, progress.elapsed_s, metrics
-    )
+    return _outcome(plan, trainer, metrics)
+
+
+def is_finished(trainer: Trainer) -> bool:
+    """Whether the run of the trainer has ended and all its files are written."""
+    return trainer.progress.is_done and (trainer.folder / METRICS_NAME).is_file()
+
+
+def evaluate_again(plan: Plan, trainer: Trainer) -> Outcome:
+    """Return the outcome of a finished run; writes nothing."""
+    model, _ = load_model_file(trainer.folder / MODEL_NAME, plan.own.model)
+    predictor = Predictor(model, plan.validation_card, device=plan.device)
+    return _outcome(plan, trainer, _evaluated(plan, trainer, predictor))
+
+
+def _outcome(plan: Plan, trainer: Trainer, metrics: Metrics) -> Outcome:
+    progress = trainer.progress
+    assert progress.best_epoch is not None
+    num_epochs, seconds = progress.epoch, progress.elapsed_s
+    return Outcome(trainer.folder, plan, progress.best_epoch + 1, num_epochs, seconds, metrics)
 
 
 def _evaluated(plan: Plan, trainer: Trainer, predictor: Predictor) -> Metrics:
@@ -116,7 +133,8 @@ def _evaluated(plan: Plan, trainer: Trainer, predictor: Predictor) -> Metrics:
         fixed_s = max(0.0, trainer.budget.finish_s - per_image * len(samples))
         left = trainer.budget.left_s - trainer.budget.report_s - fixed_s
         fitting = count if per_image <= 0 else math.floor(left / per_image)
-        count = min(count, max(MIN_DETAILED, fitting))
+        if count > 2 * MIN_DETAILED:
+            count = min(count, max(MIN_DETAILED, fitting))
     is_whole = count == len(samples)
     chosen = samples.in_parallel() if is_whole else iter(spread(samples, count))
     extra = create_metrics(plan.recipe.training.metrics)
@@ -124,19 +142,6 @@ def _evaluated(plan: Plan, trainer: Trainer, predictor: Predictor) -> Metrics:
     if kept is not None and not is_whole:
         metrics = dataclasses.replace(kept.with_intervals(), detail=metrics.detail)
     return dataclasses.replace(metrics, selected_on=len(samples))
-
-
-def _notes_on_details(metrics: Metrics) -> tuple[str, ...]:
-    """Note which metrics cover only some of the images because the budget was used up."""
-    assert metrics.detail is not None
-    num_detailed = len(metrics.detail.per_image)
-    if num_detailed == metrics.images:
-        return ()
-    line = (
-        f"borders, objects, calibration and examples: measured on {num_detailed} of "
-        f"{metrics.images} validation images, because the budget was used up"
-    )
-    return (line,)
 
 
 def _draw_pictures(plan: Plan, predictor: Predictor, folder: Path) -> list[Path]:

@@ -120,7 +120,7 @@ class Trainer:
             self.budget.seconds -= self.progress.elapsed_s
             self.budget.validation_s = self.progress.validation_s or self.budget.validation_s
         # A kill between two writes may have left more history rows than the checkpoint covers.
-        if self.progress.history:
+        if self.progress.history and not self.progress.is_done:
             write_history(self.folder, self.progress.history)
 
     def run(self) -> None:

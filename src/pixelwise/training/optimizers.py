@@ -69,29 +69,47 @@ def sgd() -> OptimizerKind:
 ENCODERS = ("encoder", "backbone")
 """Names of the part of a network that ``training.freeze`` and ``encoder_lr_factor`` refer to."""
 
+STEM = "stem"
+"""A module of this name beside an encoder comes before it, and belongs to it."""
 
-def encoder_of(model: SegmentationModel) -> nn.Module:
-    """Return the encoder of a network.
+
+def encoder_of(model: SegmentationModel) -> nn.ModuleList:
+    """Return the encoder of a network, with the stem in front of it if there is one.
 
     Raises:
         ConfigError: It has no module with such a name.
     """
-    found = [
-        module for name, module in model.named_modules() if name.rpartition(".")[2] in ENCODERS
-    ]
-    if not found:
-        children = ", ".join(name for name, _ in model.named_children())
+    modules = dict(model.named_modules())
+    name = next((name for name in modules if name.rpartition(".")[2] in ENCODERS), None)
+    if name is None:
+        inside: nn.Module = model
+        while len(children := dict(inside.named_children())) == 1:  # a wrapper
+            (inside,) = children.values()
         raise ConfigError(
             "training.freeze and training.encoder_lr_factor need a model with a module named "
-            f"{' or '.join(ENCODERS)}. {model.name} has {children}. Leave them out"
+            f"{' or '.join(ENCODERS)}. {model.name} has {', '.join(children)}. Leave them out"
         )
-    encoder: nn.Module = found[0]
-    return encoder
+    stem = modules.get(f"{name.rpartition('.')[0]}.{STEM}".removeprefix("."))
+    return nn.ModuleList([modules[name]] if stem is None else [stem, modules[name]])
 
 
 def freeze_encoder(model: SegmentationModel) -> None:
     """Exclude the encoder from training."""
     encoder_of(model).requires_grad_(False)
+
+
+def describe_encoder(model: SegmentationModel, settings: TrainingRecipe) -> tuple[str, ...]:
+    """Return how the encoder is trained in words, unless as all other weights.
+
+    Raises:
+        ConfigError: The settings need an encoder, and the model has none.
+    """
+    is_frozen = settings.freeze == "encoder"
+    if not is_frozen and settings.encoder_lr_factor == 1:
+        return ()
+    num_weights = sum(weights.numel() for weights in encoder_of(model).parameters())
+    how = "frozen" if is_frozen else f"learning rate times {settings.encoder_lr_factor:g}"
+    return (f"encoder: {how}, {num_weights:,} weights",)
 
 
 def build_optimizer(model: SegmentationModel, settings: TrainingRecipe) -> Optimizer:

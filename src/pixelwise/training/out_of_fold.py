@@ -14,6 +14,7 @@ from pixelwise.errors import ConfigError
 from pixelwise.evaluation.review import answers, check_top, counted
 from pixelwise.metrics.label_quality import MIN_AREA_PX, Answer, Suspect, find_suspects
 from pixelwise.prediction.loading import load_model
+from pixelwise.text import amount
 from pixelwise.training.events import Listener, Message, each_once, ignore_events
 from pixelwise.training.run_folder import RECIPE_NAME
 from pixelwise.training.train import train
@@ -89,7 +90,11 @@ def train_folds(
     folds = []
     for number, (card, division) in enumerate(zip(cards, plan.divisions, strict=True), start=1):
         held_out = division["val"].names
-        listener(Message(f"fold {number} of {len(cards)}", (f"{len(held_out)} images held out",)))
+        listener(
+            Message(
+                f"fold {number} of {len(cards)}", (f"{amount(len(held_out), 'image')} held out",)
+            )
+        )
         outcome = train(
             card,
             recipe=recipe,
@@ -111,6 +116,7 @@ def review_folds(
     min_area_px: int = MIN_AREA_PX,
     device: str = "auto",
     on_progress: Callable[[int, int], None] | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> list[Suspect]:
     """Find likely label errors in each image with the model of its fold.
 
@@ -124,6 +130,7 @@ def review_folds(
         min_area_px: Smaller regions are left out.
         device: Device to use.
         on_progress: Called with the number of finished predictions and the total number.
+        note: Called with what could not be reviewed, because the model has not learned it.
 
     Returns:
         The regions, most likely label errors first.
@@ -146,4 +153,5 @@ def review_folds(
         dataset.label_mode,
         top=top,
         min_area_px=min_area_px,
+        note=note,
     )

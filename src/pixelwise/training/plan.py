@@ -23,7 +23,7 @@ from pixelwise.models.base import SegmentationModel
 from pixelwise.models.blocks import batch_normalizations
 from pixelwise.models.model_file import ModelCard, TrainingData, current_versions
 from pixelwise.prediction.predictor import Predictor
-from pixelwise.text import amount
+from pixelwise.text import amount, rounded
 from pixelwise.training import defaults
 from pixelwise.training.budget import Budget, report_key
 from pixelwise.training.check_names import check_names
@@ -31,8 +31,9 @@ from pixelwise.training.defaults import Facts, Step
 from pixelwise.training.estimates import (
     epoch_seconds,
     estimate_end,
-    require_an_epoch,
+    least_seconds,
     require_short_step,
+    warn_of_short_budget,
 )
 from pixelwise.training.events import Listener, Message, ignore_events
 from pixelwise.training.inputs import (
@@ -43,7 +44,7 @@ from pixelwise.training.inputs import (
     read_and_measure,
     std_of,
 )
-from pixelwise.training.optimizers import describe_optimizer
+from pixelwise.training.optimizers import describe_encoder, describe_optimizer
 from pixelwise.training.own_parts import NO_OWN_PARTS, OwnParts
 from pixelwise.training.step import TrainingStep
 from pixelwise.training.trial import BatchTooLargeError, try_batch
@@ -115,13 +116,15 @@ class Plan:
         num_weights = sum(weights.numel() for weights in self.model.parameters())
         if self.budget is not None:
             epochs = max(0.0, self.budget.for_steps_s) / self.seconds_per_epoch
-            length = f"about {epochs:.3g} epochs in {amount(training.minutes or 0, 'minute')}"
+            length = f"about {rounded(epochs)} epochs in {amount(training.minutes or 0, 'minute')}"
         else:
             seconds = (training.epochs or 0) * self.seconds_per_epoch
-            length = f"{amount(training.epochs or 0, 'epoch')}, about {seconds / 60:.2g} minutes"
+            minutes = amount(float(f"{seconds / 60:.2g}"), "minute")
+            length = f"{amount(training.epochs or 0, 'epoch')}, about {minutes}"
         return (
             f"{self.card.architecture}: {num_weights:,} weights",
             f"loss {training.loss}; {describe_optimizer(training)}",
+            *describe_encoder(self.model, training),
             f"{amount(steps, 'step')} per epoch, {length}, without validation",
         )
 
@@ -177,6 +180,7 @@ def plan(
         )
     reasons += _describe_ignored(dataset, measured)
     model = _build(recipe, dataset, measured, own)
+    describe_encoder(model, recipe.training)  # raises if the model has no encoder to freeze
     reasons.append(_initial_weights(model, recipe, dataset, own))
     model = model.to(machine.device)
     initial = copy.deepcopy(model.state_dict())
@@ -190,7 +194,8 @@ def plan(
     model.load_state_dict(initial)
     ready = _assembled(recipe, parts)
     assert recipe.training.size is not None
-    seconds = epoch_seconds(facts, recipe.training.size, ready.batches.crops_per_epoch)
+    num_crops = ready.batches.crops_per_epoch
+    seconds = epoch_seconds(facts, recipe.training.size, num_crops)
     ready = replace(ready, reasons=tuple(reasons), seconds_per_epoch=seconds)
     ready.step.arrange()
     listener(Message("chosen from the data and this machine", tuple(reasons)))
@@ -200,8 +205,11 @@ def plan(
     predictor = Predictor(ready.model, ready.validation_card, device=ready.device)
     key = report_key(dataset.class_map.num_classes, measured.statistics.median_size)
     estimate_end(budget, predictor, ready.validation, machine, key)
-    require_an_epoch(budget, seconds)
-    return replace(ready, budget=budget)
+    least_s = least_seconds(ready.step, recipe.training.size, num_crops, machine)
+    warnings = warn_of_short_budget(budget, seconds, least_s)
+    if warnings:
+        listener(Message("warning", warnings))
+    return replace(ready, budget=budget, reasons=ready.reasons + warnings)
 
 
 def _with(recipe: Recipe, choices: tuple[defaults.Choice, ...]) -> tuple[Recipe, list[str]]:
@@ -302,11 +310,13 @@ def _after_trial(recipe: Recipe, parts: _Parts, facts: Facts, started: float) ->
         left = started + recipe.training.minutes * 60 - machine.clock()
         require_short_step(tried.step, tried.recipe.training, machine, left)
     is_open = recipe.training.memory_format is None
-    trial = try_batch(tried.step, next(tried.batches.epoch(0)), machine, is_format_open=is_open)
+    batch, loss = next(tried.batches.epoch(0)), recipe.training.loss
+    trial = try_batch(tried.step, batch, machine, loss, is_format_open=is_open)
     return replace(
         facts,
         tried_size=size,
-        seconds_per_crop=trial.seconds_per_crop,
+        seconds_per_crop=trial.fastest_seconds_per_crop,
+        seconds_per_crop_now=trial.seconds_per_crop,
         contiguous_speedup=trial.contiguous_speedup,
     )
 

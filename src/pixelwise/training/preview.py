@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from pixelwise.data.dataset import Dataset, open_dataset
 from pixelwise.data.sample import Sample
 from pixelwise.data.split_assignment import SPLITS
 from pixelwise.errors import ConfigError
+from pixelwise.files import require_file, require_outside
 from pixelwise.imports import import_modules
 from pixelwise.io.arrays import Array
 from pixelwise.io.images import LARGEST_VALUE
@@ -68,7 +70,9 @@ def show_data(
     masks: str | None = None,
     unlabeled: Unlabeled | None = None,
     resize_masks: Resampling | None = None,
-    recipe: Path | str | None = None,
+    class_property: str | None = None,
+    max_bad_annotations: float | None = None,
+    recipe: Path | str | Recipe | Mapping[str, Any] | None = None,
     overrides: Sequence[str] = (),
     augmentation: OwnTransform | None = None,
     listener: Listener = ignore_events,
@@ -88,7 +92,10 @@ def show_data(
         masks: Template of their masks.
         unlabeled: What becomes of images without a mask.
         resize_masks: How masks of another size than their images are resized.
-        recipe: A YAML recipe to start from; open entries are chosen as in training.
+        class_property: The property that gives the class of a shape, if it is not found.
+        max_bad_annotations: Largest share of annotations that cannot be used and are left out.
+        recipe: A YAML file, a recipe or its content to start from; open entries are chosen as in
+            training.
         overrides: ``section.key=value``, as ``--set`` on the command line.
         augmentation: A callable that augments the crops, as in ``train``.
         listener: Called with the reading progress and the choices.
@@ -103,6 +110,7 @@ def show_data(
     chosen = load_recipe(recipe, overrides)
     import_modules(chosen.imports)
     check_transform(chosen.augmentation.transform, augmentation)
+    _check_split(split)
     dataset = open_dataset(
         data,
         format=format or chosen.data.format,
@@ -115,8 +123,14 @@ def show_data(
         resize_masks=resize_masks or chosen.data.resize_masks,
         split=chosen.data.split,
         split_seed=chosen.data.split_seed,
+        class_property=class_property or chosen.data.class_property,
+        max_bad_annotations=(
+            chosen.data.max_bad_annotations if max_bad_annotations is None else max_bad_annotations
+        ),
     )
     path = Path(out or f"samples-{dataset.path.resolve().name}.png")
+    require_file(path)
+    require_outside(path, dataset.path, "the data set")
     listener(Message("data", dataset.notes))
     seen = preview(
         chosen, dataset, listener, augmentation=augmentation, split=split, num=num, seed=seed
@@ -154,8 +168,7 @@ def preview(
     Raises:
         PixelwiseError: A training run would fail with this data or recipe.
     """
-    if split not in SPLITS:
-        raise ConfigError(f"split must be {', '.join(SPLITS[:-1])} or {SPLITS[-1]}. Got {split!r}")
+    _check_split(split)
     dataset.split(split)  # raises for a split without images
     name = None if augmentation is None else transform_name(augmentation)
     recipe = with_values(recipe, {"augmentation.transform": name}, "recipe")
@@ -187,6 +200,11 @@ def preview(
         recipe.training.seed = (seed * num + number) % 2**32
         rows.append(_row(samples[index], recipe, statistics, preprocessing, augmentation))
     return Preview(tuple(rows), tuple(reasons))
+
+
+def _check_split(name: str) -> None:
+    if name not in SPLITS:
+        raise ConfigError(f"split must be {', '.join(SPLITS[:-1])} or {SPLITS[-1]}. Got {name!r}")
 
 
 def _row(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,13 @@ from typing import Any
 from pixelwise.config import Recipe, load_recipe
 from pixelwise.data.dataset import Dataset
 from pixelwise.errors import ConfigError, ModelFileError
-from pixelwise.files import file_names, free_folder, make_folder, write_text, writing
+from pixelwise.files import as_path, file_names, free_folder, make_folder, write_text, writing
 from pixelwise.models.lookup import short_name
 from pixelwise.models.model_file import MODEL_NAME, ModelCard
 from pixelwise.text import amount, listed
 from pixelwise.training.checkpoint import CHECKPOINT_NAME
 from pixelwise.training.events import WarningRaised
+from pixelwise.training.run_lock import is_locked, remove_lock, run_lock
 
 RECIPE_NAME = "recipe.yaml"
 HISTORY_NAME = "history.csv"
@@ -133,6 +134,8 @@ def difference_from_run(dataset: Dataset, card: ModelCard) -> str | None:
             f"its classes are {listed(own, MAX_NAMES)}, and those of the run "
             f"{listed(trained, MAX_NAMES)}"
         )
+    if not set(card.data.images or ()) & {record.key for record in dataset.records}:
+        return "; ".join([*found, "it has none of the run's training images"])
     for split, known in (("train", card.data.images), ("val", card.data.selected_by)):
         if known is None:
             continue
@@ -161,9 +164,9 @@ def other_data(dataset: Dataset, run: Path, difference: str) -> ModelFileError:
         difference: Description of the difference.
     """
     return ModelFileError(
-        f"{dataset.path} is not the data set that the run in {run} was trained on, or its files "
-        f"have changed: {difference}. Restore it, correct data.path in {run / RECIPE_NAME} or "
-        "`data`, or start a new run"
+        f"`data` must be the data set that the run in {run} was trained on. {dataset.path} "
+        f"differs: {difference}. Give the data of the run, correct data.path in "
+        f"{run / RECIPE_NAME}, or start a new run with another `out`"
     )
 
 
@@ -185,19 +188,25 @@ def require_run(run: Path) -> Recipe:
 def new_run_folder(out: Path | str | None, model: str, data: str) -> Path:
     """Return the folder of a new run.
 
+    A run that was killed before it saved anything may be started over in its folder.
+
     Args:
         out: The requested folder; ``None`` means ``runs/MODEL-DATA``, numbered if it exists.
         model: Name of the architecture.
         data: Name of the data set.
 
     Raises:
-        ConfigError: The folder contains a run, which is never overwritten.
+        ConfigError: The folder contains a run, which is never overwritten, or another process
+            writes one there.
     """
     if out is None:
         # A name such as smp:unet:resnet34 is not valid in a file name everywhere.
         (name,) = file_names([f"{short_name(model)}-{data}"])
         return free_folder(Path("runs") / name)
-    folder = Path(out)
+    folder = as_path(out, "out")
+    if is_locked(folder) and not has_saved(folder):
+        with run_lock(folder):
+            return folder
     held = [name for name in RUN_FILES if (folder / name).exists()]
     if held:
         raise ConfigError(
@@ -207,37 +216,57 @@ def new_run_folder(out: Path | str | None, model: str, data: str) -> Path:
     return folder
 
 
-def claim_run_folder(out: Path | str | None, model: str, data: str) -> Path:
-    """Create the folder of a new run, so that no other training that starts now can take it.
+def has_saved(folder: Path) -> bool:
+    """Whether a training has saved anything in a folder that can be resumed or used."""
+    return any((folder / name).exists() for name in (CHECKPOINT_NAME, MODEL_NAME))
+
+
+@contextmanager
+def claimed_run_folder(out: Path | str | None, model: str, data: str) -> Iterator[Path]:
+    """Create the folder of a new run and own it inside the context.
 
     Args:
         out: As for :func:`new_run_folder`.
         model: Name of the architecture.
         data: Name of the data set.
 
-    Returns:
-        The folder, with an empty recipe.
+    Yields:
+        The folder. It is removed after an error, unless something was written into it.
 
     Raises:
         ConfigError: The folder holds a run, maybe since a moment ago.
         OutputError: The folder cannot be created.
     """
+    folder = _made_folder(out, model, data)
+    with run_lock(folder):
+        if out is not None and has_saved(folder):
+            new_run_folder(out, model, data)  # raises: another training was here in the meantime
+        try:
+            yield folder
+        except BaseException:
+            if not has_saved(folder):
+                _give_back(folder)
+            raise
+
+
+def _made_folder(out: Path | str | None, model: str, data: str) -> Path:
     while True:
         folder = new_run_folder(out, model, data)
         make_folder(folder.parent)
         with writing(folder):
             try:
                 folder.mkdir(exist_ok=out is not None)
-                (folder / RECIPE_NAME).touch(exist_ok=False)
                 return folder
             except FileExistsError:
-                # Another training was faster, or --out is a file.
-                if out is not None and not folder.is_dir():
+                if out is not None:  # it is a file
                     raise
+                # Another training was faster, so take the next name.
 
 
-def give_back_run_folder(folder: Path) -> None:
-    """Remove a claimed folder in which nothing was written, after an error."""
+def _give_back(folder: Path) -> None:
+    """Remove a claimed folder in which nothing was saved."""
     with suppress(OSError):  # the folder may hold other files of the user
-        (folder / RECIPE_NAME).unlink()
+        for name in (RECIPE_NAME, NOTES_NAME):
+            (folder / name).unlink(missing_ok=True)
+        remove_lock(folder)
         folder.rmdir()

@@ -3,41 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pixelwise.classes import Unexpected
 from pixelwise.config import Recipe, load_recipe, with_values
-from pixelwise.data.dataset import Dataset, open_as_in
+from pixelwise.data.dataset import Dataset, open_as_in, open_unwritten, require_drawn
 from pixelwise.devices import Machine, is_out_of_memory, processor_for_training
 from pixelwise.errors import ConfigError, DataError, ModelFileError, PixelwiseError, TrainingError
-from pixelwise.files import write_text
+from pixelwise.files import as_path, require_outside, write_text
 from pixelwise.imports import import_modules
 from pixelwise.losses.base import Loss
 from pixelwise.losses.expression import name_of_loss
 from pixelwise.metrics.extra import MetricSource, registered_names
 from pixelwise.models.creation import Architecture, GivenModel, given_name, without_pretrained
 from pixelwise.models.model_file import MODEL_NAME, load_card
-from pixelwise.text import NOTHING_YET, RUN_AS_BEFORE
+from pixelwise.text import NOTHING_YET, RUN_AS_BEFORE, amount, several
 from pixelwise.training.budget import start_of_budget
 from pixelwise.training.check_names import check_names
 from pixelwise.training.diagnostics.sanity_check import overfit_one_batch
 from pixelwise.training.events import Listener, Message, RunEnded, RunStarted, ignore_events
-from pixelwise.training.finish import Outcome, finish
+from pixelwise.training.finish import Outcome, evaluate_again, finish, is_finished
 from pixelwise.training.loggers.base import LoggerSource, create_loggers, with_loggers
 from pixelwise.training.loop import Trainer
 from pixelwise.training.own_parts import OwnParts
 from pixelwise.training.plan import Plan, plan
 from pixelwise.training.run_folder import (
     RECIPE_NAME,
-    claim_run_folder,
+    claimed_run_folder,
     difference_from_run,
-    give_back_run_folder,
+    has_saved,
     new_run_folder,
     other_data,
 )
+from pixelwise.training.run_lock import run_lock
+from pixelwise.training.warm_start import model_in
 from pixelwise.transforms.own_transform import OwnTransform, check_transform, transform_name
+
+FREE_IN_RESUMING = ("data.path", "training.device", "training.loggers", "augmentation.transform")
+"""Entries that a resumed run may change; data and augmentation are compared in other ways."""
 
 
 def train(
@@ -55,9 +60,11 @@ def train(
     split: str | None = None,
     ignore: Sequence[int] = (),
     unexpected: Unexpected | None = None,
+    class_property: str | None = None,
+    max_bad_annotations: float | None = None,
     bands: Sequence[int] | None = None,
     format: str | None = None,  # noqa: A002  the word that the command line and the card use
-    recipe: Path | str | Recipe | None = None,
+    recipe: Path | str | Recipe | Mapping[str, Any] | None = None,
     overrides: Sequence[str] = (),
     imports: Sequence[str] = (),
     resume: bool = False,
@@ -82,7 +89,8 @@ def train(
             the data (see :func:`pixelwise.register_model`); or an instance, which is copied, and
             from whose weights the training starts.
         start_from: A run, model file or file of weights (``.safetensors``, ``.pth``) to start from.
-            What matches in name and shape is loaded; a head for other classes is new.
+            What matches in name and shape is loaded; a head for other classes is new. A run or
+            model file also gives the model and its arguments, unless ``model`` names one.
         freeze: ``encoder`` excludes the encoder from training.
         loss: A loss expression such as ``ce + 0.5 * dice``, or a function of logits and target; see
             :data:`pixelwise.losses.base.Loss`.
@@ -96,9 +104,12 @@ def train(
         ignore: Additional stored mask values that are ignored.
         unexpected: What to do with stored values that are neither a class nor ignored; the default
             is that of the card, else ``error``.
+        class_property: The property that gives the class of a shape, if it is not found.
+        max_bad_annotations: Largest share of annotations that cannot be used and are left out.
         bands: Bands of the images to train on, counted from 1, such as ``(4, 3, 2)``.
         format: The label format, if it is not detected.
-        recipe: A YAML file or a recipe to start from; the arguments here override it.
+        recipe: A YAML file, a recipe or its content as a mapping to start from; the arguments here
+            override it.
         overrides: ``section.key=value``, as ``--set`` on the command line.
         imports: Modules to import first, as ``--import`` on the command line; the recipe of the run
             lists them. In Python, ``import`` before this call does the same for this process.
@@ -136,14 +147,16 @@ def train(
     check_transform(None, augmentation)
     name, given_model = given_name(model)
     given = {
-        "data.path": None if data is None else str(data),
+        "data.path": None if data is None else str(as_path(data, "data")),
         "data.split": split,
         "data.format": format,
-        "data.ignore": tuple(ignore) or None,
+        "data.ignore": several(ignore) or None,
         "data.unexpected": unexpected,
-        "data.bands": None if bands is None else tuple(bands),
+        "data.class_property": class_property,
+        "data.max_bad_annotations": max_bad_annotations,
+        "data.bands": None if bands is None else several(bands),
         "model.name": name,
-        "model.start_from": None if start_from is None else str(start_from),
+        "model.start_from": None if start_from is None else str(as_path(start_from, "start_from")),
         "training.freeze": freeze,
         "training.loss": name_of_loss(loss) if callable(loss) else loss,
         "training.epochs": epochs,
@@ -154,19 +167,17 @@ def train(
         "training.device": device,
         "augmentation.transform": None if augmentation is None else transform_name(augmentation),
         "training.metrics": registered_names(metrics) or None,
-        "training.loggers": tuple(name for name in loggers if isinstance(name, str)) or None,
+        "training.loggers": tuple(one for one in several(loggers) if isinstance(one, str)) or None,
     }
-    if resume:
-        run = _run_to_resume(out, given, is_changed=bool(overrides or recipe))
-        begun = load_recipe(run / RECIPE_NAME)
-        wanted = with_values(begun, given, "train")
-        _require_same_transform(begun, wanted)
+    run = _run_to_resume(out) if resume else None
+    if run:
+        more = {"recipe": recipe, "overrides": overrides}
+        wanted = _recipe_to_resume(run, given, [name for name, value in more.items() if value])
     else:
-        wanted = with_values(_base_recipe(recipe, overrides), given, "train")
-        run = None
-    wanted.imports = tuple(dict.fromkeys((*wanted.imports, *imports)))
+        wanted = _new_recipe(load_recipe(recipe, overrides), given)
+    wanted.imports = tuple(dict.fromkeys((*wanted.imports, *several(imports))))
     import_modules(wanted.imports)
-    if resume:
+    if run and has_saved(run):
         _set_as_begun(wanted, given_model)
     if wanted.data.path is None:
         raise ConfigError("train needs `data`: a folder of labeled images, or a dataset card")
@@ -174,13 +185,20 @@ def train(
         model=given_model, loss=loss if callable(loss) else None, augmentation=augmentation
     )
     check_names(wanted, own)
-    unnamed = [logger for logger in loggers if not isinstance(logger, str)]
+    unnamed = [logger for logger in several(loggers) if not isinstance(logger, str)]
     listener = with_loggers(listener, create_loggers((*wanted.training.loggers, *unnamed)))
-    with processor_for_training():
-        with _interrupted_with(RUN_AS_BEFORE if resume else NOTHING_YET):
-            dataset = _data_of_run(wanted, run) if run else open_as_in(wanted.data)
+    with processor_for_training(), ExitStack() as held:
+        if run and not dry_run:
+            held.enter_context(run_lock(run))
+        with (
+            _interrupted_with(RUN_AS_BEFORE if resume else NOTHING_YET),
+            open_unwritten(wanted.data) if dry_run and not run else nullcontext() as unwritten,
+        ):
+            dataset = unwritten or (_data_of_run(wanted, run) if run else open_as_in(wanted.data))
             names = (wanted.model.name, dataset.path.resolve().name)
+            require_drawn(dataset, split)
             folder = run or new_run_folder(out, *names)
+            require_outside(folder, dataset.path, "the data set")
             listener(Message("data", dataset.notes))
             machine = Machine.here(wanted.training.device)
             ready = plan(wanted, dataset, machine, started=started, own=own, listener=listener)
@@ -190,11 +208,19 @@ def train(
             if sanity_check:
                 with _fitting_into_memory(ready):
                     _require_sanity(ready, listener)
-            if run:
-                trainer = Trainer(ready, run, listener)
+            # The first files of a new run are written after all checks.
+            folder = run or held.enter_context(claimed_run_folder(out, *names))
+            trainer = Trainer(ready, folder, listener)
+            if not run:
+                write_text(folder / RECIPE_NAME, ready.recipe.to_yaml())
+            elif has_saved(run):
                 trainer.resume()
-            else:  # the first files of the run are written after all checks
-                trainer = _begun(ready, claim_run_folder(out, *names), listener)
+            else:
+                listener(Message("nothing was saved yet, so the run starts over", (str(run),)))
+            if run and is_finished(trainer):
+                lines = (f"{run} has all its files; they stay as they are",)
+                listener(Message("the run is finished, so there is nothing to resume", lines))
+                return evaluate_again(ready, trainer)
         started_run = RunStarted(trainer.folder, ready.recipe.to_yaml(), resume)
         with _telling_of(started_run, listener), _fitting_into_memory(ready):
             trainer.run()
@@ -214,23 +240,13 @@ def _fitting_into_memory(ready: Plan) -> Iterator[None]:
         if isinstance(error, PixelwiseError) or not is_out_of_memory(error):
             raise
         height, width = ready.card.training_size
+        crops = amount(ready.recipe.training.batch_size or 1, "crop")
         raise TrainingError(
             f"the training must fit into the memory of the device ({ready.device.type}). It ran "
-            f"out of memory with {ready.recipe.training.batch_size} crops of {height} x {width}. "
+            f"out of memory with {crops} of {height} x {width}. "
             "End other programs that use this memory and resume the run with `resume=True`, or "
             "start a new run with a smaller `batch_size` or `size`"
         ) from error
-
-
-def _begun(ready: Plan, folder: Path, listener: Listener) -> Trainer:
-    """Return the trainer of a new run, whose recipe is written into its claimed folder."""
-    try:
-        trainer = Trainer(ready, folder, listener)
-        write_text(folder / RECIPE_NAME, ready.recipe.to_yaml())
-    except BaseException:
-        give_back_run_folder(folder)
-        raise
-    return trainer
 
 
 @contextmanager
@@ -248,39 +264,67 @@ def _telling_of(run: RunStarted, listener: Listener) -> Iterator[None]:
         listener(RunEnded(run.folder, status))
 
 
-def _run_to_resume(
-    out: Path | str | None, given: Mapping[str, object], *, is_changed: bool
-) -> Path:
+def _new_recipe(base: Recipe, given: Mapping[str, object]) -> Recipe:
+    """Return the recipe of a new run."""
+    wanted = with_values(base, dict(given), "train")
+    is_named = given["model.name"] is not None or "name" in base.model.model_fields_set
+    if wanted.model.start_from is None or is_named:
+        return wanted
+    return with_values(wanted, model_in(wanted.model.start_from), "train")
+
+
+def _recipe_to_resume(run: Path, given: Mapping[str, object], more: Sequence[str]) -> Recipe:
+    """Return the recipe of the run to resume, which others may not change.
+
+    Raises:
+        ConfigError: Other settings are given as well.
+    """
+    begun = load_recipe(run / RECIPE_NAME)
+    _require_same_recipe(begun, given, more)
+    wanted = with_values(begun, dict(given), "train")
+    _require_same_transform(begun, wanted)
+    return wanted
+
+
+def _run_to_resume(out: Path | str | None) -> Path:
     """Return the folder of the run to resume.
 
     Raises:
+        ConfigError: No folder is given.
         ModelFileError: The folder is not a run.
-        ConfigError: Other settings are given as well.
     """
-    if out is None or not (Path(out) / RECIPE_NAME).is_file():
+    if out is None:
+        raise ConfigError("`resume=True` needs `out`, the folder of the run to resume. Got none")
+    folder = as_path(out, "out")
+    if not (folder / RECIPE_NAME).is_file():
         raise ModelFileError(
-            f"`resume=True` needs `out` with the folder of a run. {out} contains no {RECIPE_NAME}"
+            f"`out` must be the folder of a run to resume. {folder} contains no {RECIPE_NAME}"
         )
-    # Objects of the caller are compared by name, as they cannot be in the recipe.
-    free = {
-        "data.path",
-        "training.device",
-        "training.loss",
-        "augmentation.transform",
-        "training.loggers",
-    }
-    if given["model.name"] == load_recipe(Path(out) / RECIPE_NAME).model.name:
-        free.add("model.name")
-    if given["training.metrics"] == load_recipe(Path(out) / RECIPE_NAME).training.metrics:
-        free.add("training.metrics")  # the same classes or objects, given again
-    changed = [key for key, value in given.items() if value is not None and key not in free]
-    if changed or is_changed:
-        names = ", ".join(sorted(key.partition(".")[2] for key in changed))
+    return folder
+
+
+def _require_same_recipe(begun: Recipe, given: Mapping[str, Any], others: Sequence[str]) -> None:
+    """Check that a resumed run gets no other settings than those it was started with.
+
+    Args:
+        begun: The recipe of the run.
+        given: Arguments by their place in the recipe; those of objects are their names.
+        others: Names of arguments that would change the recipe in other ways.
+
+    Raises:
+        ConfigError: An argument differs.
+    """
+    changed = [f"`{name}`" for name in others]
+    for key, value in given.items():
+        section, _, name = key.partition(".")
+        before = getattr(getattr(begun, section), name)
+        if value is not None and key not in FREE_IN_RESUMING and value != before:
+            changed.append(f"`{section if name in ('name', 'path') else name}` {value}")
+    if changed:
         raise ConfigError(
-            "a resumed run must keep its recipe, so that the result is the same as without the "
-            f"interruption. Got {names or 'another recipe'} as well. Remove it, or start a new run"
+            "a resumed run must keep its recipe, so that it ends as if it was never stopped. Got "
+            f"{', '.join(changed)}. Leave that out, or start a new run with another `out`"
         )
-    return Path(out)
 
 
 def _require_same_transform(begun: Recipe, wanted: Recipe) -> None:
@@ -329,8 +373,9 @@ def _interrupted_with(text: str) -> Iterator[None]:
     """Add a message to Ctrl-C inside the context."""
     try:
         yield
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(text) from None
+    except KeyboardInterrupt as error:
+        error.args = (text,)
+        raise
 
 
 def _set_as_begun(recipe: Recipe, model: GivenModel | None) -> None:
@@ -349,13 +394,3 @@ def _require_sanity(ready: Plan, listener: Listener) -> None:
     if not result.is_passed:
         raise TrainingError(result.text)
     listener(Message("sanity check", (result.text,)))
-
-
-def _base_recipe(recipe: Path | str | Recipe | None, overrides: Sequence[str]) -> Recipe:
-    if isinstance(recipe, Recipe):
-        if overrides:
-            raise ConfigError(
-                "overrides need a recipe file. Got a recipe object. Change that object instead"
-            )
-        return recipe
-    return load_recipe(recipe, overrides)

@@ -23,14 +23,20 @@ the gain would be smaller than the noise of the measurement."""
 NUM_MOMENTS = 2
 """Values that Adam keeps per weight."""
 
-ROUNDS = (2, 6)
+ROUNDS = (2, 12)
 """Minimum and maximum number of timed steps per memory format."""
 
 TRIAL_S = 3.0
-"""Seconds after which no further round starts, unless both formats are nearly equal."""
+"""Seconds after which no further round starts, unless the measurement is in doubt."""
+
+DOUBT_S = 9.0
+"""Seconds after which no further round starts, even then."""
 
 CLOSE = (0.9, 1.35)
 """Range of ratios in which two formats are nearly equal and need more rounds."""
+
+SETTLED = 1.25
+"""The two fastest steps differ by less than this factor, unless other programs disturbed them."""
 
 
 class BatchTooLargeError(TrainingError):
@@ -43,25 +49,30 @@ class Trial:
 
     Attributes:
         seconds_per_crop: Time of a training step per crop, in the faster memory format.
+        fastest_seconds_per_crop: The least that was ever measured on this machine.
         contiguous_speedup: Speedup of the contiguous format over channels last; ``None`` if only
             one format was tried.
     """
 
     seconds_per_crop: float
+    fastest_seconds_per_crop: float
     contiguous_speedup: float | None
 
 
-def try_batch(step: TrainingStep, batch: Batch, machine: Machine, *, is_format_open: bool) -> Trial:
+def try_batch(
+    step: TrainingStep, batch: Batch, machine: Machine, loss: str, *, is_format_open: bool
+) -> Trial:
     """Run a few forward and backward passes of a batch.
 
     The faster memory format is measured once per machine, model and batch and stored, so that a
     later training run on a busy machine makes the same choice. The duration of a step is measured
-    each time, because it does depend on the load.
+    each time, because it does depend on the load; the shortest one is stored too.
 
     Args:
         step: Model and settings, at full size.
         batch: A batch of that size.
         machine: The machine.
+        loss: The loss in words, for the measurements that are stored.
         is_format_open: Whether the memory format may be chosen.
 
     Raises:
@@ -72,8 +83,8 @@ def try_batch(step: TrainingStep, batch: Batch, machine: Machine, *, is_format_o
     run_once(step, batch, num_moments=NUM_MOMENTS)
     speedup = None
     gmacs = count_gmacs(model, (shape[2], shape[3])) * shape[0]
+    facts = [model.name, model.arguments, model.num_classes, shape, step.precision]
     if is_format_open and machine.device.type == "cpu" and gmacs >= LONG_STEP_GMACS:
-        facts = [model.name, model.arguments, model.num_classes, shape, step.precision]
         speedup = machine.remembered(
             "contiguous speedup " + json.dumps(facts, default=str),
             lambda: _contiguous_speedup(step, batch, machine),
@@ -83,7 +94,9 @@ def try_batch(step: TrainingStep, batch: Batch, machine: Machine, *, is_format_o
     (seconds,) = _time([chosen], batch, machine)
     step.arrange()
     model.zero_grad(set_to_none=True)
-    return Trial(seconds / shape[0], speedup)
+    facts += [chosen.memory_format, loss, gmacs]
+    fastest = machine.fastest("seconds of a step " + json.dumps(facts, default=str), seconds)
+    return Trial(seconds / shape[0], fastest / shape[0], speedup)
 
 
 def _contiguous_speedup(step: TrainingStep, batch: Batch, machine: Machine) -> float:
@@ -132,18 +145,25 @@ def run_once(step: TrainingStep, batch: Batch, *, num_moments: int = 0) -> None:
 def _time(steps: Sequence[TrainingStep], batch: Batch, machine: Machine) -> list[float]:
     """Return the seconds of each step: the fastest of a few interleaved rounds."""
     clock = machine.clock
-    fastest = [math.inf] * len(steps)
+    times: list[list[float]] = [[] for _ in steps]
     began = clock()
     for number in range(1, ROUNDS[1] + 1):
-        for index, step in enumerate(steps):
+        for seconds, step in zip(times, steps, strict=True):
             step.arrange()
             started = clock()
             run_once(step, batch)
             if step.device.type == "cuda":
                 torch.cuda.synchronize(step.device)
-            fastest[index] = min(fastest[index], clock() - started)
-        is_close = len(steps) == 2 and CLOSE[0] < fastest[0] / fastest[1] < CLOSE[1]
+            seconds.append(clock() - started)
         # The first run in another memory format builds kernels, so run at least twice.
-        if number >= ROUNDS[0] and clock() - began > (2 * TRIAL_S if is_close else TRIAL_S):
+        if number >= ROUNDS[0] and clock() - began > (DOUBT_S if _in_doubt(times) else TRIAL_S):
             break
-    return fastest
+    return [min(seconds) for seconds in times]
+
+
+def _in_doubt(times: Sequence[Sequence[float]]) -> bool:
+    """Whether other programs disturbed all but one round of a step, or two steps nearly agree."""
+    two_fastest = [sorted(seconds)[:2] for seconds in times]
+    if any(second > SETTLED * first for first, second in two_fastest):
+        return True
+    return len(times) == 2 and CLOSE[0] < two_fastest[0][0] / two_fastest[1][0] < CLOSE[1]

@@ -15,6 +15,7 @@ from torch import Tensor
 from pixelwise.errors import ConfigError, ModelFileError
 from pixelwise.models import create_model
 from pixelwise.models.base import SegmentationModel
+from pixelwise.models.lookup import INSTANCE
 from pixelwise.models.model_file import MODEL_NAME, load_card
 from pixelwise.text import amount
 
@@ -23,6 +24,11 @@ PICKLED = (".pth", ".pt", ".bin")
 
 INSIDE = ("state_dict", "model_state_dict", "model", "model_ema")
 """Keys under which checkpoints of other libraries hold their weights."""
+
+MIN_SHARE = 0.01
+"""Minimum share of a model's weights to start from; fewer are a coincidence, or another model."""
+
+ALMOST_ALL = 0.999
 
 MAX_LISTED = 6
 """Number of tensors named in a message."""
@@ -48,8 +54,10 @@ class WarmStart:
 
     def describe(self) -> str:
         """Return what was taken over in one line."""
-        words = f"weights from {self.path}: {amount(self.num_loaded, 'tensor')}, {self.share:.1%}"
-        words += " of the model's values"
+        share = f"{self.share:.1%} of the model's weights"
+        if self.new and self.share > ALMOST_ALL:
+            share = f"over {ALMOST_ALL:.1%} of the model's weights"
+        words = f"weights from {self.path}: {amount(self.num_loaded, 'tensor')}, {share}"
         for what, names in (("new", self.new), ("not used", self.unused)):
             if names:
                 more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
@@ -101,6 +109,20 @@ def _tensors_in(content: Any) -> dict[str, Tensor]:
     return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
 
 
+def model_in(path: Path | str) -> dict[str, Any]:
+    """Return name and arguments of the model in a run folder or model file, by recipe key.
+
+    They are empty for files of other libraries, and for an instance, which a file cannot describe.
+    """
+    try:
+        card = load_card(path)
+    except ModelFileError:
+        return {}
+    if card.architecture.endswith(INSTANCE):
+        return {}
+    return {"model.name": card.architecture, "model.arguments": card.arguments}
+
+
 def start_from(
     model: SegmentationModel, path: Path | str, class_names: tuple[str, ...]
 ) -> WarmStart:
@@ -117,7 +139,7 @@ def start_from(
 
     Raises:
         ModelFileError: The file cannot be read.
-        ConfigError: No tensor matches.
+        ConfigError: Too few tensors match.
     """
     path, found = read_weights(path)
     own = model.state_dict()
@@ -128,14 +150,15 @@ def start_from(
         for name, source in names.items()
         if name not in kept and found[source].shape == own[name].shape
     }
-    if not any(tensor.numel() > 1 for tensor in taken.values()):
-        raise ConfigError(
-            f"start_from must hold weights that {model.name} has. No tensor of {path} matches in "
-            f"name and shape. It holds {_some(found)}; the model has {_some(own)}"
-        )
-    model.load_state_dict({**own, **taken})
     num_values = sum(tensor.numel() for tensor in own.values())
     num_taken = sum(own[name].numel() for name in taken)
+    if num_taken < MIN_SHARE * num_values:
+        raise ConfigError(
+            f"`start_from` must hold weights of the model {model.name}. {path} has less than "
+            f"{MIN_SHARE:.0%} of them, by name and shape: it holds {_some(found)}, and the model "
+            f"{_some(own)}. Give the `model` of these weights"
+        )
+    model.load_state_dict({**own, **taken})
     sources = {names[name] for name in taken}
     return WarmStart(
         path,

@@ -11,7 +11,7 @@ It calls the functions below, which therefore do not branch on sizes while they 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from pixelwise.config import Letterbox, Resize, ShortestSide
 from pixelwise.errors import DataError
 from pixelwise.io.arrays import Array
+from pixelwise.text import amount
 from pixelwise.transforms.enhancement import Enhancement, enhance
 from pixelwise.transforms.statistics import conform_channels
 
@@ -41,8 +42,8 @@ class Preprocessing(Enhancement):
     """
 
     dtype: Literal["uint8", "uint16", "float32"]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: tuple[Annotated[float, Field(allow_inf_nan=False)], ...]
+    std: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...]
     scale: float = Field(default=1.0, gt=0, le=1)
     resize: Resize | None = None
 
@@ -50,6 +51,16 @@ class Preprocessing(Enhancement):
     def _check_bands(self) -> Self:
         if self.bands is not None and len(self.bands) != len(self.mean):
             raise ValueError(f"bands must be {len(self.mean)} numbers, one per channel")
+        return self
+
+    @model_validator(mode="after")
+    def _check_resize(self) -> Self:
+        size = self.resize.letterbox if isinstance(self.resize, Letterbox) else self.resize
+        if isinstance(size, tuple) and size[0] * size[1] > MAX_ENLARGED_PIXELS:
+            raise ValueError(
+                f"resize must have at most {MAX_ENLARGED_PIXELS:,} pixels. "
+                f"Got {size[0]} x {size[1]}"
+            )
         return self
 
     def fitted_size(self, height: int, width: int) -> tuple[int, int]:
@@ -353,7 +364,7 @@ class Preprocess(nn.Module):
             return image.expand(-1, wanted, -1, -1)
         if channels != wanted:
             raise DataError(
-                f"images must have {wanted} channels. Got {channels}. "
+                f"images must have {amount(wanted, 'channel')}. Got {channels}. "
                 "Convert them, or train a model on such images"
             )
         return image

@@ -11,6 +11,7 @@ from pixelwise.classes import ClassMap
 from pixelwise.errors import DataError, MaskError
 from pixelwise.io.arrays import Array
 from pixelwise.label_modes import Mode, mode_of
+from pixelwise.text import amount
 from pixelwise.transforms.labeled_image import LabeledImage
 
 
@@ -70,7 +71,7 @@ def conform_channels(image: Array, in_channels: int, name: str) -> Array:
     if channels == 3 and in_channels == 1 and bool((image == image[..., :1]).all()):
         return image[..., :1]
     raise DataError(
-        f"{name} must have {in_channels} channels. Got {channels}. "
+        f"{name} must have {amount(in_channels, 'channel')}. Got {channels}. "
         "Convert it, or train a model on such images"
     )
 

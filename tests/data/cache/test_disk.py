@@ -102,7 +102,9 @@ def test_of_every_format_the_second_opening_decodes_nothing_and_gives_the_same(
         (folder / "dataset.yaml").write_text(f"classes: [{names}]\n")
         sources.append(folder)
     sources.append(_gray(make_index_dataset(tmp_path / "grayscale", num_images=3, num_classes=2)))
-    source = next(source for source in map(open_dataset, sources) if _holds(name, source))
+    source = next((each for each in map(open_dataset, sources) if _holds(name, each)), None)
+    if source is None:
+        pytest.skip(f"{name} is not written")
     convert_data(source, tmp_path / "out", name)
     if source.label_mode == "multilabel":  # whose card says what is ignored, which nothing is
         (tmp_path / "out" / "dataset.yaml").unlink()
@@ -279,11 +281,33 @@ def test_a_mask_in_the_folder_of_another_class_is_another_sample(tmp_path):
     assert len(keys) == 2
 
 
+def test_samples_of_an_own_format_are_kept_only_under_a_version(folder, kept_in):
+    record = open_dataset(folder).records[0]
+    class_map, loaded = ClassMap.build(("ground", "object")), []
+
+    class Own(ObjectMasks):
+        def load(self, record, class_map):
+            loaded.append(record)
+            return super().load(record, class_map)
+
+    def load_twice():
+        loaded.clear()
+        for _ in range(2):
+            open_cache(folder).load(record, Own(), class_map)
+        return len(loaded)
+
+    assert load_twice() == 2  # its code may have changed in between
+    Own.decoder_version = 1
+    assert load_twice() == 1
+    Own.decoder_version = 2
+    assert load_twice() == 1
+
+
 @pytest.mark.parametrize(
     ("holder", "name", "value"),
     [
         (cache_keys, "DECODER_VERSION", cache_keys.DECODER_VERSION + 1),
-        (ObjectMasks, "decoder_version", ObjectMasks.decoder_version + 1),
+        (ObjectMasks, "decoder_version", 2),
         (cache_keys, "_version", lambda _: "other"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -107,7 +108,7 @@ def test_the_polygons_of_an_annotation_are_united_where_they_overlap(mask_of):
     assert np.array_equal(mask, expected)
 
 
-def test_a_later_annotation_lies_over_an_earlier_one(mask_of):
+def test_of_two_equal_areas_the_later_lies_over_the_earlier(mask_of):
     road, car = annotation([square(0, 0, 6)], 3), annotation([square(2, 2, 6)], 7)
     assert mask_of(road, car)[3, 3] == 2
     assert mask_of(car, road)[3, 3] == 1
@@ -256,16 +257,9 @@ def test_splits_that_only_some_files_say_are_refused(tmp_path):
 
 RUNS = {"size": [8, 10], "counts": [80]}
 
-BAD_ANNOTATIONS = {
-    "a box alone": (annotation([], bbox=[1, 1, 2, 2]), "id 11 must have a segmentation"),
-    "no segmentation": (annotation(None), "id 11 must have a segmentation"),
-    "an unknown image": (annotation([square(1, 1, 2)], image_id=5), "image_id '5'"),
-    "an unknown category": (annotation([square(1, 1, 2)], 4), "category_id 4"),
-    "two corners": (annotation([[1, 1, 2, 2]]), "id 11 must have polygons .* Got 4 numbers"),
-    "an odd number": (annotation([[*square(1, 1, 2), 3]]), "Got 9 numbers"),
+DAMAGED = {
     "not a number": (annotation([[float("nan")] * 6]), "finite corners"),
     "beyond all images": (annotation([[-1e308, -1e308, 1e308, 1e308, 3, 9]]), "finite corners"),
-    "text": (annotation([["one"] * 6]), "valid number"),
     "another size": (annotation({**RUNS, "size": [10, 8]}), "height and width"),
     "a huge size": (annotation({**RUNS, "size": [10**9, 10**9]}), "height and width"),
     "too many runs": (annotation({**RUNS, "counts": [70, 20]}), "fill 10 x 8"),
@@ -276,36 +270,126 @@ BAD_ANNOTATIONS = {
 }
 
 
-@pytest.mark.parametrize("case", BAD_ANNOTATIONS)
-def test_an_annotation_that_cannot_be_used_is_refused(mask_of, case):
-    bad, message = BAD_ANNOTATIONS[case]
+@pytest.mark.parametrize("case", DAMAGED)
+def test_a_damaged_region_is_refused_when_it_is_loaded(mask_of, case):
+    bad, message = DAMAGED[case]
     with pytest.raises(PixelwiseError, match=message) as error_info:
         mask_of(bad)
     assert "coco.json" in str(error_info.value)
     assert "\n" not in str(error_info.value)
 
 
-def test_all_wrong_annotations_are_refused_in_one_message(mask_of):
+BAD_ANNOTATIONS = {
+    "a box alone": (annotation([], bbox=[1, 1, 2, 2]), "a segmentation but have none"),
+    "no segmentation": (annotation(None), "a segmentation but have none"),
+    "an unknown image": (annotation([square(1, 1, 2)], image_id=5), "image_id '5'"),
+    "an unknown category": (annotation([square(1, 1, 2)], 4), "category_id 4"),
+    "two corners": (annotation([[1, 1, 2, 2]]), "3 corners .* have 4 numbers"),
+    "two corners in a flat list": (annotation([1, 1, 2, 2]), "3 corners .* have 4 numbers"),
+    "an odd number": (annotation([[*square(1, 1, 2), 3]]), "have 9 numbers"),
+    "text": (annotation([["one"] * 6]), "segmentation as COCO defines it but have"),
+    "no category": ({"id": 11, "image_id": 1}, "category_id as COCO defines it"),
+    "no object": (3, "its keys as COCO defines it but have 3"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ANNOTATIONS)
+def test_a_bad_annotation_among_many_good_ones_is_left_out_and_said(tmp_path, case):
+    bad, message = BAD_ANNOTATIONS[case]
+    save_image(tmp_path / "a.png")
+    good = [annotation([square(number % 4, 0, 1)]) for number in range(30)]
+    save_json(tmp_path / "coco.json", content_of(*good, bad))
+    dataset = open_dataset(tmp_path)
+    (note,) = [note for note in dataset.notes if "left out" in note]
+    assert note.startswith("1 of 31 annotations are left out: 1 (id ")
+    assert re.search(message, note)
+    assert (dataset.load(dataset.records[0]).mask > 0).sum() == 4
+
+
+@pytest.mark.parametrize("case", BAD_ANNOTATIONS)
+def test_bad_annotations_above_the_accepted_share_are_refused(tmp_path, case):
+    bad, message = BAD_ANNOTATIONS[case]
+    save_image(tmp_path / "a.png")
+    save_json(tmp_path / "coco.json", content_of(*[annotation([square(1, 1, 2)])] * 9, bad))
+    with pytest.raises(FormatError, match=rf"at most 5 % .*1 of 10 in coco\.json.*{message}"):
+        open_dataset(tmp_path)
+    with pytest.raises(FormatError, match=r"`max_bad_annotations=0\.1`"):
+        open_dataset(tmp_path)
+    assert len(open_dataset(tmp_path, max_bad_annotations=0.1).records) == 1
+    (tmp_path / "dataset.yaml").write_text("max_bad_annotations: 0.2\n")
+    assert len(open_dataset(tmp_path).records) == 1
+
+
+def test_the_good_part_of_a_bad_annotation_is_kept(mask_of):
+    assert mask_of(annotation([[1, 1, 2, 2], square(1, 1, 2)])).sum() == 4
+
+
+def test_a_polygon_without_the_list_around_it_is_read(mask_of):
+    assert mask_of(annotation(square(1, 1, 2))).sum() == 4
+
+
+def test_all_kinds_of_bad_annotations_are_refused_in_one_message(tmp_path):
     boxes = [annotation([], bbox=[1, 1, 2, 2]) | {"id": number} for number in range(1, 8)]
     strangers = [annotation([square(1, 1, 2)], image_id=number) for number in (5, 6)]
+    save_image(tmp_path / "a.png")
+    bad = (*boxes, *strangers, annotation([[0.0] * 6], 4))
+    save_json(tmp_path / "coco.json", content_of(annotation([square(1, 1, 2)]), *bad))
     with pytest.raises(FormatError) as error_info:
-        mask_of(annotation([square(1, 1, 2)]), *boxes, *strangers, annotation([[0.0] * 6], 4))
+        open_dataset(tmp_path)
     message = str(error_info.value)
-    assert "7 of 11 annotations (ids 1, 2, 3, 4, ...) must have a segmentation" in message
-    assert "2 of 11 annotations (ids 11, 11) must have an image of the file" in message
-    assert "Got the image_id '5', the image_id '6'" in message
-    assert "the annotation with the id 11 must have a category of the file" in message
-    assert message.count("coco.json") == 1
+    assert "10 of 11 in coco.json: 7 (id 1, id 2, id 3, id 4, ...) must have a segm" in message
+    assert "2 (id 11, id 11) must have an image of the file but have the image_id '5', " in message
+    assert "1 (id 11) must have a category of the file" in message
+    assert "`max_bad_annotations=0.91`" in message
 
 
-def test_all_files_with_wrong_annotations_are_named_at_once(tmp_path):
+def test_files_of_boxes_alone_are_refused_and_nothing_is_proposed(tmp_path):
     for split in ("train", "val", "test"):
         save_image(tmp_path / split / "a.png")
         content = content_of(annotation([], bbox=[1, 1, 2, 2]))
         save_json(tmp_path / split / f"{split}.coco.json", content)
-    with pytest.raises(FormatError, match=r"test\.coco\.json") as error_info:
+    with pytest.raises(FormatError, match=r"test\.coco\.json and 2 more") as error_info:
         open_dataset(tmp_path)
-    assert "The same holds for 2 more: train.coco.json, val.coco.json" in str(error_info.value)
+    assert "max_bad_annotations" not in str(error_info.value)
+
+
+def test_a_facade_after_its_windows_does_not_hide_them(mask_of):
+    windows = [annotation([square(left, 1, 2)], 7) for left in (1, 6)]
+    facade = annotation([[0, 0, 10, 0, 10, 8, 0, 8]], 3)
+    mask = mask_of(*windows, facade)
+    assert (mask == 2).sum() == 8
+    assert (mask == 1).sum() == 72
+
+
+def test_run_lengths_take_their_place_by_area_too(mask_of):
+    whole = annotation({"size": [8, 10], "counts": [0, 80]}, 3)
+    mask = mask_of(annotation([square(1, 1, 2)], 7), whole)
+    assert (mask == 2).sum() == 4
+
+
+def test_more_than_255_objects_in_an_image_are_read(mask_of):
+    cells = [annotation([square(n % 30, n // 30, 1)], 3 + 4 * (n % 2)) for n in range(600)]
+    mask = mask_of(*cells, width=None, height=None)
+    assert ((mask == 1) | (mask == 2)).all()
+
+
+ROBOFLOW = [
+    {"id": 0, "name": "facade", "supercategory": "none"},
+    {"id": 1, "name": "window", "supercategory": "facade"},
+    {"id": 2, "name": "facade", "supercategory": "facade"},
+]
+
+
+def test_an_unused_category_that_names_the_project_is_no_class(tmp_path):
+    save_image(tmp_path / "a.png")
+    found = annotation([square(1, 1, 2)], 2)
+    save_json(tmp_path / "coco.json", content_of(found, categories=ROBOFLOW))
+    dataset = open_dataset(tmp_path)
+    assert dataset.class_map.names == ("background", "window", "facade")
+    assert any("unused category 'facade'" in note for note in dataset.notes)
+    used = annotation([square(1, 1, 2)], 0)
+    save_json(tmp_path / "coco.json", content_of(used, categories=ROBOFLOW[:2]))
+    assert open_dataset(tmp_path).class_map.names == ("background", "facade", "window")
 
 
 def test_a_size_that_is_not_the_images_is_refused(mask_of):

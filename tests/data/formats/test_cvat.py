@@ -136,6 +136,15 @@ def test_multilabel_masks_keep_what_lies_below(tmp_path):
     assert [int((plane == 255).sum()) for plane in mask] == [20, 20]
 
 
+def test_a_background_shape_cuts_a_hole_in_both_modes(tmp_path):
+    hole = shape("box", "background", xtl=3, ytl=4, xbr=5, ybr=6, z_order=1)
+    lay(tmp_path, image(shape("box", "car", **BOX), shape("box", "road", **BOX), hole))
+    assert (read(tmp_path) != 0).sum() == 20 - 4
+    mask = read(tmp_path, label_mode="multilabel")
+    assert [int((plane == 255).sum()) for plane in mask] == [16, 16]
+    assert not mask[:, 4:6, 3:5].any()
+
+
 LINE = shape("polyline", "lane", points="1,1;9,9")
 
 

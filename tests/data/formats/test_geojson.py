@@ -12,13 +12,14 @@ import rasterio.features
 import rasterio.warp
 import shapely
 import shapely.geometry
+from PIL import Image
 
 from pixelwise.classes import ClassMap
 from pixelwise.data.convert import convert_data
 from pixelwise.data.dataset import open_dataset
 from pixelwise.data.formats import detect_format, formats
 from pixelwise.data.problems import collect_problems
-from pixelwise.errors import DataError, FormatError, MaskError
+from pixelwise.errors import ConfigError, DataError, FormatError, MaskError
 from pixelwise.io.images import read_image
 
 UTM = rasterio.CRS.from_epsg(32616)
@@ -235,12 +236,136 @@ def test_a_third_coordinate_is_passed_over(tmp_path):
     assert only_mask(tmp_path).sum() == 25 * 13
 
 
-@pytest.mark.parametrize("kind", ["Point", "LineString", "MultiPoint", "Sphere"])
-def test_what_covers_no_pixels_is_refused_by_its_feature(tmp_path, kind):
+@pytest.mark.parametrize("kind", ["Point", "LineString", "MultiPoint", "MultiLineString"])
+def test_points_and_lines_are_left_out_and_counted(tmp_path, kind):
     scene(tmp_path / "a.tif")
-    shapes(tmp_path / "a.geojson", box(0, 0, 9, 9), {"type": kind, "coordinates": [1, 2]})
-    with pytest.raises(FormatError, match=rf"a\.geojson: feature 1 must be a Polygon .*{kind}"):
+    dot = {"type": kind, "coordinates": [1, 2]}
+    mixed = {"type": "GeometryCollection", "geometries": [dot, box(20, 0, 29, 9)]}
+    shapes(tmp_path / "a.geojson", box(0, 0, 9, 9), dot, mixed)
+    dataset, masks = masks_of(tmp_path)
+    assert masks["a"].sum() == 2 * 81
+    assert any(note.endswith("which have no area: 2") for note in dataset.notes)
+    shapes(tmp_path / "a.geojson", dot)
+    with pytest.raises(FormatError, match=r"shapes with an area\. Got only points and lines"):
         open_dataset(tmp_path)
+
+
+def test_a_geometry_that_does_not_exist_is_refused_by_its_feature(tmp_path):
+    scene(tmp_path / "a.tif")
+    shapes(tmp_path / "a.geojson", box(0, 0, 9, 9), {"type": "Sphere", "coordinates": [1, 2]})
+    with pytest.raises(FormatError, match=r"a\.geojson: feature 1 must be a Polygon .*Sphere"):
+        open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("ending", ["geojson", "json"])
+@pytest.mark.parametrize("kind", ["list", "feature"])
+def test_a_bare_list_of_features_and_a_root_feature_are_read(tmp_path, kind, ending):
+    scene(tmp_path / "a.tif", crs=None, transform=None)
+    ring = [[5, 7, 1.5], [30, 7, 1.5], [30, 20, 1.5], [5, 20, 1.5], [5, 7, 1.5]]
+    feature = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]},
+               "properties": None}  # fmt: skip
+    empty = {"type": "Feature", "geometry": None, "properties": {}}
+    content = feature if kind == "feature" else [feature, empty]
+    (tmp_path / f"a.{ending}").write_text(json.dumps(content))
+    assert only_mask(tmp_path).sum() == 25 * 13
+
+
+def qupath(name, left, top, side):
+    """A feature as QuPath 0.5 exports it."""
+    ring = [[left, top], [left + side, top], [left + side, top + side], [left, top + side]]
+    classification = {"name": name, "color": [200, 0, 0]} if name else None
+    properties = {"objectType": "annotation", "classification": classification, "isLocked": False}
+    return {
+        "type": "Feature",
+        "id": f"9a2f-{left}",
+        "geometry": {"type": "Polygon", "coordinates": [[*ring, ring[0]]]},
+        "properties": {key: value for key, value in properties.items() if value is not None},
+    }
+
+
+@pytest.mark.parametrize("is_list", [True, False])
+@pytest.mark.parametrize("image", ["slide.png", "slide.tif"])
+def test_an_export_of_qupath_opens_with_its_classes(tmp_path, image, is_list):
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / image)
+    features = [qupath("Tumor", 0, 0, 10), qupath("Stroma", 20, 0, 10), qupath("Tumor", 40, 0, 5)]
+    content = features if is_list else {"type": "FeatureCollection", "features": features}
+    (tmp_path / "slide.geojson").write_text(json.dumps(content))
+    dataset, masks = masks_of(tmp_path)
+    assert dataset.format.name == "geojson"
+    assert dataset.class_map.names == ("background", "Stroma", "Tumor")
+    assert np.bincount(masks["slide"].ravel()).tolist() == [2400 - 225, 100, 125]
+    assert any("values of classification.name: Stroma, Tumor" in note for note in dataset.notes)
+
+
+def parcels(**values):
+    """Rectangles beside each other with the given properties, one each."""
+    rows = zip(*values.values(), strict=True)
+    return [(box(5 * n, 0, 5 * n + 5, 5), dict(zip(values, row, strict=True)))
+            for n, row in enumerate(rows)]  # fmt: skip
+
+
+USES = ("field", "forest") * 5
+
+
+@pytest.mark.parametrize("name", ["landuse", "LandUse", "bewuchs", "Klasse"])
+def test_the_only_property_of_few_values_gives_the_classes(tmp_path, name):
+    scene(tmp_path / "a.tif")
+    owners = [f"owner {number}" for number in range(10)]
+    found = parcels(**{name: USES, "owner": owners, "area": range(10), "source": ["survey"] * 10})
+    shapes(tmp_path / "a.geojson", *found)
+    dataset, masks = masks_of(tmp_path)
+    assert dataset.class_map.names == ("background", "field", "forest")
+    assert any(f"values of {name}: field, forest" in note for note in dataset.notes)
+    assert masks["a"][2, [2, 7]].tolist() == [1, 2]
+    with collect_problems():
+        again = dataset.load(dataset.records[0])
+    assert np.array_equal(again.mask, masks["a"])
+
+
+def test_two_properties_that_could_give_the_classes_are_a_question(tmp_path):
+    scene(tmp_path / "a.tif")
+    found = parcels(crop=USES, soil=("clay",) * 5 + ("sand",) * 5)
+    shapes(tmp_path / "a.geojson", *found)
+    with pytest.raises(FormatError, match=r"Got crop \(field, forest\); soil \(clay, sand\)"):
+        open_dataset(tmp_path)
+    for name, names in (("soil", ("clay", "sand")), ("crop", ("field", "forest")),
+                        ("none", ("foreground",))):  # fmt: skip
+        dataset, _ = masks_of(tmp_path, class_property=name)
+        assert dataset.class_map.names == ("background", *names)
+    (tmp_path / "dataset.yaml").write_text("class_property: soil\n")
+    assert open_dataset(tmp_path).class_map.names == ("background", "clay", "sand")
+
+
+def test_a_card_of_one_class_goes_before_a_property_that_nobody_named(tmp_path):
+    scene(tmp_path / "a.tif")
+    shapes(tmp_path / "a.geojson", *parcels(material=USES))
+    (tmp_path / "dataset.yaml").write_text("classes: [background, building]\n")
+    assert only_mask(tmp_path).sum() == 10 * 25
+
+
+def test_shapes_that_become_one_class_are_said_to_be_one(tmp_path):
+    scene(tmp_path / "a.tif")
+    shapes(tmp_path / "a.geojson", *parcels(height=range(10)))
+    notes = open_dataset(tmp_path).notes
+    assert any(note.startswith("all shapes are foreground: no property") for note in notes)
+    assert any("there are height; `class_property` takes one" in note for note in notes)
+    assert open_dataset(tmp_path, class_property="height").class_map.num_classes == 11
+
+
+@pytest.mark.parametrize("name", ["index-masks", "coco"])
+def test_a_class_property_of_a_format_without_properties_is_refused(name):
+    with pytest.raises(ConfigError, match=f"`class_property` must be left out for {name}"):
+        formats.create(name, class_property="landuse")
+
+
+@pytest.mark.parametrize(
+    "crs", ["urn:ogc:def:crs:EPSG::32616", "EPSG:32616", "+proj=utm +zone=16 +datum=WGS84", "WKT"]
+)
+def test_any_name_of_a_reference_system_is_understood(tmp_path, crs):
+    scene(tmp_path / "a.tif")
+    shapes(tmp_path / "a.geojson", box(5, 7, 30, 20), crs=UTM.to_wkt() if crs == "WKT" else crs)
+    assert only_mask(tmp_path)[7:20, 5:30].all()
 
 
 @pytest.mark.parametrize(

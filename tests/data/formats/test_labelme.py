@@ -229,6 +229,26 @@ def test_another_size_is_refused_with_both_sizes(tmp_path):
         load(tmp_path)
 
 
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_shapes_on_a_rotated_photograph_are_where_labelme_showed_them(tmp_path, orientation):
+    """LabelMe shows photographs upright and stores the size and the corners of that view."""
+    pixels = np.zeros((*SIZE, 3), np.uint8)
+    turned = orientation in (6, 8)
+    height, width = SIZE[::-1] if turned else SIZE
+    annotate(tmp_path, [shape("car", [[1, 2], [4, 2], [4, 7], [1, 7]])], image="0001.jpg",
+             imageHeight=height, imageWidth=width)  # fmt: skip
+    picture = Image.fromarray(pixels)
+    exif = picture.getexif()
+    exif[0x0112] = orientation
+    picture.save(tmp_path / "0001.jpg", exif=exif)
+    (tmp_path / "0001.png").unlink(missing_ok=True)
+    dataset = open_dataset(tmp_path)
+    mask = dataset.load(dataset.records[0]).mask
+    assert mask.shape == (height, width)
+    assert mask[2:8, 1:5].all()
+    assert mask.sum() == 24
+
+
 def test_a_rotation_in_the_image_file_is_named_as_the_cause(tmp_path):
     annotate(tmp_path, [shape("car", TRIANGLE)], image="0001.jpg")
     picture = Image.fromarray(np.zeros((*SIZE, 3), np.uint8))

@@ -113,6 +113,20 @@ def test_class_names_are_those_of_labelme_s_export(tmp_path, pair):
     np.testing.assert_array_equal(mask_of(dataset), [[0, 1, 255]])
 
 
+@pytest.mark.parametrize("beside", ["SegmentationClassVisualization", "SegmentationClassNpy"])
+@pytest.mark.parametrize("has_lists", [True, False])
+def test_labelme_s_export_without_its_list_has_no_aeroplanes(tmp_path, pair, beside, has_lists):
+    masks = "SegmentationClass" if "Npy" in beside else "SegmentationClassPNG"
+    for stem in "ab":
+        pair(tmp_path, stem, [[0, 1, 2, 255]], masks=masks)
+    (tmp_path / beside).mkdir()
+    if has_lists:
+        write_lists(tmp_path, train=["a"], val=["b"])
+    assert open_dataset(tmp_path).class_map.names == ("class-0", "class-1", "class-2")
+    (tmp_path / "labels.txt").write_text("__ignore__\n_background_\ncrack\nspalling\n")
+    assert open_dataset(tmp_path).class_map.names == ("_background_", "crack", "spalling")
+
+
 def test_names_that_stand_twice_are_refused_with_the_file(tmp_path, pair):
     pair(tmp_path, "a", [[0, 1]])
     (tmp_path / "class_names.txt").write_text("cat\ncat\n")

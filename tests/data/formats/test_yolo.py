@@ -1,5 +1,7 @@
 """Ultralytics' polygons are read as it reads them, never from outside the folder, and written."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import shapely
@@ -14,7 +16,7 @@ from pixelwise.data.dataset import open_dataset
 from pixelwise.data.formats import MaskContent
 from pixelwise.data.formats.yolo.yolo import Yolo
 from pixelwise.data.sample import Record, Sample
-from pixelwise.errors import DataError, FormatError, MaskError, PixelwiseError
+from pixelwise.errors import DataError, FormatError, PixelwiseError
 
 NAMES = ["road", "car"]
 
@@ -181,6 +183,27 @@ def test_lists_name_the_images(tmp_path):
         Yolo().records(tmp_path)
 
 
+def test_folders_that_were_renamed_after_the_export_are_found_and_said(tmp_path):
+    for part in ("images_1st_500", "images_2nd_500"):
+        save_image(tmp_path / "train" / part / f"{part}.png")
+        labels = tmp_path / "train" / part.replace("images", "labels")
+        save_text(labels / f"{part}.txt", square(0, 0, 0, 4))
+    save_image(tmp_path / "test" / "images" / "a.png")
+    save_text(tmp_path / "test" / "labels" / "a.txt", square(0, 0, 0, 4))
+    content = {split: f"../{home}/images" for split, home in
+               (("train", "train"), ("val", "valid"), ("test", "test"))}  # fmt: skip
+    save_text(tmp_path / "data.yaml", yaml.safe_dump({**content, "names": NAMES}))
+    dataset = open_dataset(tmp_path)
+    assert [(record.image.parent.name, record.split) for record in Yolo().records(tmp_path)] == [
+        ("images", "test"), ("images_1st_500", "train"), ("images_2nd_500", "train"),
+    ]  # fmt: skip
+    assert all(dataset.load(record).mask.sum() == 16 for record in dataset.records)
+    assert any(
+        note.endswith("do not exist; read instead: images_1st_500, images_2nd_500")
+        for note in dataset.notes
+    )
+
+
 def test_no_path_leads_out_of_the_folder(tmp_path):
     save_image(tmp_path / "outside" / "images" / "secret.png")
     save_text(tmp_path / "outside" / "labels" / "secret.txt", square(0, 0, 0, 4))
@@ -231,24 +254,81 @@ BAD_LINES = {
     "a box": ("0 0.5 0.5 0.2 0.2", "as in a box for object detection"),
     "a box with a score": ("0 0.5 0.5 0.2 0.2 0.9", "without scores"),
     "a polygon with a score": (square(0, 1, 1, 3).strip() + " 0.9", "without scores"),
-    "a class alone": ("0", "Got 0 numbers"),
-    "pixels": ("0 12 40 120 40 120 400", "Divide pixels by the image's size"),
+    "an instance id": ("0 17 0.1 0.1 0.2 0.1 0.2 0.2", "without scores or ids"),
+    "a class alone": ("0", "have 0 numbers"),
+    "pixels": ("0 12 40 120 40 120 400", "relative to width and height but have 400"),
     "words": ("car 0.1 0.1 0.2 0.1 0.2 0.2", "a class id and coordinates"),
     "no number": ("0 nan 0.1 0.2 0.1 0.2 0.2", "a class id and coordinates"),
     "infinity": ("0 1e999 0.1 0.2 0.1 0.2 0.2", "a class id and coordinates"),
     "half a class": ("0.5 0.1 0.1 0.2 0.1 0.2 0.2", "a class id and coordinates"),
     "a negative class": ("-1 0.1 0.1 0.2 0.1 0.2 0.2", "a class id and coordinates"),
     "a huge class": ("1e15 0.1 0.1 0.2 0.1 0.2 0.2", "a class id and coordinates"),
-    "an unnamed class": ("2 0.1 0.1 0.2 0.1 0.2 0.2", "the class ids 0 to 1. Got 2"),
+    "an unnamed class": ("2 0.1 0.1 0.2 0.1 0.2 0.2", "a class id of 0 to 1 but have 2"),
 }
 
 
 @pytest.mark.parametrize("case", BAD_LINES)
-def test_a_line_that_is_no_polygon_is_refused(mask_of, case):
+def test_a_line_that_is_no_polygon_is_left_out_among_many(mask_of, tmp_path, case):
     line, message = BAD_LINES[case]
-    with pytest.raises(MaskError, match=message) as error_info:
-        mask_of(square(0, 0, 0, 4) + line + "\n")
-    assert "a.txt" in str(error_info.value)
+    good = "".join(square(0, left % 4, 0, 1) for left in range(20))
+    assert mask_of(f"{good}{line}\n").sum() == 4
+    dataset = open_dataset(tmp_path)
+    (note,) = [note for note in dataset.notes if "left out" in note]
+    assert note.startswith("1 of 21 annotations are left out: 1 (line 21) must have")
+    assert message in note
+    mask_of(square(0, 0, 0, 4) + line + "\n")
+    with pytest.raises(FormatError, match=rf"1 of 2 in a\.txt: 1 \(line 2\) .*{message}"):
+        open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "line", ["1.0 0,1 0,125 0,3 0,125 0,3 0,375", "1.0000e+00 .1 .125 .3 .125 .3 .375"]
+)
+def test_decimal_commas_and_classes_as_floats_are_read(mask_of, tmp_path, line):
+    expected = mask_of("1 0.1 0.125 0.3 0.125 0.3 0.375")
+    assert expected.any()
+    assert np.array_equal(mask_of(line), expected)
+    assert Yolo().detect(tmp_path).score == 0.95
+    (tmp_path / "data.yaml").unlink()
+    assert Yolo().detect(tmp_path).score == 0.85
+
+
+def test_masks_beside_labels_of_boxes_are_what_is_read(tmp_path):
+    for name in "abc":
+        save_image(tmp_path / "images" / f"{name}.png")
+        save_text(tmp_path / "labels" / f"{name}.txt", "0 0.5 0.5 0.2 0.2\n")
+    with pytest.raises(FormatError, match=r"3 of 3 in .* as in a box for object"):
+        open_dataset(tmp_path)
+    for name in "abc":
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        Image.fromarray(np.eye(8, 10, dtype=np.uint8)).save(tmp_path / "masks" / f"{name}.png")
+    assert open_dataset(tmp_path).format.name == "index-masks"
+
+
+def test_a_damaged_file_does_not_hide_the_kind_of_the_others(tmp_path):
+    for name, text in (("a", "box 1 2 3"), ("b", square(0, 0, 0, 4)), ("c", square(0, 0, 0, 4))):
+        save_image(tmp_path / "images" / f"{name}.png")
+        save_text(tmp_path / "labels" / f"{name}.txt", text)
+    assert Yolo().detect(tmp_path).score == 0
+    save_text(tmp_path / "data.yaml", yaml.safe_dump({"train": "images", "names": NAMES}))
+    assert Yolo().detect(tmp_path).score == 0.95
+
+
+@pytest.mark.parametrize("val", ["images/all", "./images/all/"])
+@pytest.mark.parametrize("has_test", [True, False])
+def test_one_folder_for_train_and_val_is_called_a_leak_and_split(tmp_path, val, has_test):
+    for place, count in (("all", 20), ("test", 3 * has_test)):
+        for number in range(count):
+            save_image(tmp_path / "images" / place / f"{number}.png")
+            save_text(tmp_path / "labels" / place / f"{number}.txt", square(0, 0, 0, 4))
+    content = {"train": "images/all", "val": val, "names": NAMES}
+    content |= {"test": "images/test"} if has_test else {}
+    save_text(tmp_path / "data.yaml", yaml.safe_dump(content))
+    dataset = open_dataset(tmp_path)
+    splits = Counter(record.split for record in dataset.records)
+    assert splits == Counter({"train": 17, "val": 3, "test": 3 * has_test})
+    assert any("data.yaml names the same images as train and val, a leak" in note
+               for note in dataset.notes)  # fmt: skip
 
 
 def test_coordinates_slightly_outside_are_cut(mask_of):

@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 from pixelwise.classes import ClassMap
-from pixelwise.data.formats import Format
+from pixelwise.data.formats import Format, formats
 from pixelwise.data.sample import Record
 from pixelwise.io.file_state import content_hash, state_of
 from pixelwise.io.images import TIFF_SUFFIXES
@@ -18,7 +18,7 @@ HASHED_BYTES = 64 * 1024**2
 """Larger files are identified by path, size and time only: reading a scene of gigabytes to hash it
 would take longer than decoding one of its windows."""
 
-DECODER_VERSION = 1
+DECODER_VERSION = 2
 """Part of every key. Increase it with every change that alters or refuses images or masks that were
 decoded before: in the readers of ``io/``, in ``data/masks`` and in ``data/formats``. Renaming,
 comments and optimizations do not need a new version."""
@@ -43,6 +43,11 @@ class Stamp:
     key: str
     num_bytes: int
     is_settled: bool
+
+
+def is_cacheable(found: Format) -> bool:
+    """Whether samples of a format may be cached: a change of its decoder must change the keys."""
+    return formats.is_own(type(found)) or found.decoder_version is not None
 
 
 def method_of(found: Format, class_map: ClassMap) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pixelwise.classes import ClassMap, LabelMode, Unexpected
+from pixelwise.data.bad_annotations import AnnotationCount
 from pixelwise.data.masks.color_tables import find_color_table
 from pixelwise.data.masks.kinds import Look, look_at_masks
 from pixelwise.data.pairing.opening import (
@@ -19,6 +20,7 @@ from pixelwise.data.pairing.opening import (
 )
 from pixelwise.data.sample import Record, Sample
 from pixelwise.errors import ConfigError, FormatError
+from pixelwise.io.images import read_nodata
 from pixelwise.label_modes import mode_of
 from pixelwise.registry import Builder, Registry
 
@@ -75,9 +77,11 @@ class Format(ABC):
     Args:
         label_mode: The label mode to read, if the format supports both; ``None`` uses its first.
         unexpected: What to do with values that are neither a class nor ignored.
+        class_property: The property that gives the class of a shape, with dots between levels;
+            ``none`` makes all shapes one class, ``None`` lets the format find it.
 
     Raises:
-        ConfigError: The format does not support the label mode.
+        ConfigError: The format does not support the label mode, or shapes have no properties.
     """
 
     name: ClassVar[str]
@@ -85,24 +89,35 @@ class Format(ABC):
     """Supported label modes, the usual one first."""
     layout: ClassVar[str]
     """The expected folder layout in one line, for messages."""
+    has_properties: ClassVar[bool] = False
+    """Whether shapes have properties of any name, one of which gives the class."""
     is_seen_from_above: ClassVar[bool] = False
     """Whether images are maps, which have no preferred orientation."""
     takes_templates: ClassVar[bool] = False
     """Whether the format has one mask file per image, so that templates can pair them."""
     stores_colors: ClassVar[bool] = False
     """Whether each class is a color of the masks, and not a number."""
-    decoder_version: ClassVar[int] = 1
-    """For formats outside pixelwise: increase it when :meth:`load` changes, so that cached
-    samples are not used."""
+    decoder_version: ClassVar[int | None] = None
+    """For formats outside pixelwise: a number lets decoded samples be cached on disk. Increase it
+    when :meth:`load` changes, so that those cached before are not used."""
 
     def __init__(
-        self, label_mode: LabelMode | None = None, unexpected: Unexpected = "error"
+        self,
+        label_mode: LabelMode | None = None,
+        unexpected: Unexpected = "error",
+        class_property: str | None = None,
     ) -> None:
         if label_mode not in (None, *self.label_modes):
             raise ConfigError(
                 f"label_mode of {self.name} must be {' or '.join(self.label_modes)}. "
                 f"Got {label_mode}. Leave it out, or choose another format"
             )
+        if class_property is not None and not self.has_properties:
+            raise ConfigError(
+                f"`class_property` must be left out for {self.name}, in which the class of a shape "
+                f"has a fixed place. Got {class_property!r}"
+            )
+        self.class_property = class_property
         self.label_mode: LabelMode = label_mode or self.label_modes[0]
         self.unexpected: Unexpected = unexpected
 
@@ -147,7 +162,36 @@ class Format(ABC):
 
     def card_entries(self) -> dict[str, Any]:
         """Return the entries of a card that give this format its options, but the label mode."""
-        return {} if self.unexpected == "error" else {"unexpected": self.unexpected}
+        entries = {"unexpected": None if self.unexpected == "error" else self.unexpected,
+                   "class_property": self.class_property}  # fmt: skip
+        return {key: value for key, value in entries.items() if value is not None}
+
+    def sample(self, record: Record, class_map: ClassMap) -> Sample:
+        """Decode one image and its mask, in which pixels without data in a raster are ignored.
+
+        Raises:
+            DataError: As :meth:`load`.
+        """
+        sample = self.load(record, class_map)
+        # A window is a part of a raster; the format that reads it knows where it has data.
+        nothing = read_nodata(record.image) if record.window is None else None
+        if nothing is not None and nothing.any():
+            sample = replace(sample, mask=sample.mask.copy())
+            mode_of(sample.label_mode).ignore(sample.mask, nothing)
+        return sample
+
+    def annotations(self, records: Sequence[Record]) -> AnnotationCount:
+        """Count the annotations of some records, and list those that :meth:`load` leaves out.
+
+        A format of mask images has none, and refuses what it cannot use.
+        """
+        del records
+        return AnnotationCount()
+
+    def remarks(self, records: Sequence[Record]) -> list[str]:
+        """Return what else was found and chosen in the files of some records, for the user."""
+        del records
+        return []
 
     def stored(self, class_map: ClassMap) -> ClassMap:
         """Return the classes with the values by which this format stores them."""
@@ -155,6 +199,8 @@ class Format(ABC):
 
     def refusal(self, content: MaskContent) -> str | None:
         """Return why the format cannot hold a mask, as part of a sentence; ``None`` if it can."""
+        if type(self)._write is Format._write:
+            return f"pixelwise reads {self.name} and does not write it"
         if content.label_mode not in self.label_modes:
             return f"{self.name} can only store {' or '.join(self.label_modes)} labels"
         return None

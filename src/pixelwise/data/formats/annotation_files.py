@@ -222,12 +222,13 @@ def class_label(label: str, class_map: ClassMap) -> str | None:
     """Return the class name for a tool's label; ``None`` means ignored.
 
     ``background`` and ``_background_`` are synonyms if the class map has one of them, and stand for
-    unpainted pixels if it has neither.
+    unpainted pixels if it has neither, see :func:`pixelwise.data.formats.shapes.paint_shapes`.
     """
     if label in class_map.names:
         return label
     if label in BACKGROUND_NAMES:
-        return None if class_map.background is None else class_map.names[class_map.background]
+        known = class_map.background
+        return BACKGROUND_NAMES[0] if known is None else class_map.names[known]
     return None if label == IGNORE_LABEL else label
 
 

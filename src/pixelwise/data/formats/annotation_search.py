@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+from pixelwise.data.formats.annotation_files import NUM_EXAMPLES
 from pixelwise.data.pairing import SPLIT_FOLDERS
 from pixelwise.errors import FormatError
 from pixelwise.io.images import IMAGE_SUFFIXES
@@ -34,6 +35,36 @@ def files_below(folder: Path, suffixes: frozenset[str]) -> Iterator[Path]:
             path = Path(place, name)
             if path.suffix.lower() in suffixes and not name.startswith("."):
                 yield path
+
+
+def files_of_tool(
+    folder: Path, suffixes: tuple[str, ...], is_wanted: Callable[[Path], bool], depth: int = 3
+) -> list[Path]:
+    """Return the annotation files of a tool in a folder and its subfolders, sorted by path.
+
+    Args:
+        folder: The data set.
+        suffixes: Suffixes in lower case, with the dot.
+        is_wanted: Returns whether a file is of the tool, by its content. In a folder of thousands
+            of files of another tool, only some are examined.
+        depth: Number of levels of folders to search.
+    """
+    found, places = [], []
+    num_others = 0
+    # Plain names: making paths of 100,000 images takes ten times as long.
+    with os.scandir(folder) as entries:
+        names = sorted((entry.name, entry.is_dir()) for entry in entries if entry.name[0] != ".")
+    for name, is_folder in names:
+        if is_folder:
+            places.append(folder / name)
+        elif name.lower().endswith(suffixes) and num_others < NUM_EXAMPLES:
+            path = folder / name
+            is_found = path.is_file() and is_wanted(path)
+            found += [path] if is_found else []
+            num_others += not is_found
+    for place in places if depth > 1 else ():
+        found += files_of_tool(place, suffixes, is_wanted, depth - 1)
+    return found
 
 
 def split_in_folders(folders: Iterable[str]) -> str | None:
@@ -68,16 +99,24 @@ class ImageFinder:
         for path in files_below(folder, IMAGE_SUFFIXES):
             self._by_name[path.name].append(path)
 
-    def find(self, entry: str, origin: Path, split: str | None = None) -> Path:
+    def find(
+        self,
+        entry: str,
+        origin: Path,
+        split: str | None = None,
+        *,
+        num_bytes: int | None = None,
+    ) -> Path:
         """Return the image file whose path has the longest common end with the entry.
 
         Ties are resolved first by the path relative to the folder of ``origin`` or of the data set,
-        then by the folder of the split.
+        then by the size of the file, and then by the folder of the split.
 
         Args:
             entry: A path from another machine; files outside the folder are not accepted.
             origin: The file that contains the entry.
             split: The split of ``origin``, if known.
+            num_bytes: The size of the file in bytes, if known.
 
         Raises:
             FormatError: There is no such file, or there are several.
@@ -96,6 +135,8 @@ class ImageFinder:
         for start in (origin.parent, self._folder):
             if len(best) > 1 and (direct := Path(os.path.normpath(start.joinpath(*parts)))) in best:
                 best = [direct]
+        if len(best) > 1 and num_bytes is not None:
+            best = [path for path in best if path.stat().st_size == num_bytes] or best
         if len(best) > 1 and split:
             best = [path for path in best if self.split_of(path) == split] or best
         if len(best) > 1:

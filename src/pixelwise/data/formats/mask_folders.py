@@ -54,6 +54,7 @@ class MaskFolders(Format):
         self,
         label_mode: LabelMode | None = None,
         unexpected: Unexpected = "error",
+        class_property: str | None = None,
         *,
         images: str | None = None,
         masks: str | None = None,
@@ -65,6 +66,7 @@ class MaskFolders(Format):
         Args:
             label_mode: See :class:`Format`.
             unexpected: See :class:`Format`.
+            class_property: See :class:`Format`.
             images: Template of the images, such as ``images/{name}.*``; ``None`` looks for a known
                 layout.
             masks: Template of their masks, such as ``masks/{name}_mask.png``.
@@ -72,7 +74,7 @@ class MaskFolders(Format):
             resize_masks: How masks of another size than their images are resized; ``None`` refuses
                 them.
         """
-        super().__init__(label_mode, unexpected)
+        super().__init__(label_mode, unexpected, class_property)
         self.images, self.masks = images, masks
         self.unlabeled: Unlabeled = unlabeled
         self.resize_masks = resize_masks

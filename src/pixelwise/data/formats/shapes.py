@@ -16,7 +16,7 @@ import numpy.typing as npt
 import shapely
 
 from pixelwise.classes import BACKGROUND_NAMES, IGNORE_INDEX, MAX_CLASSES, ClassMap, LabelMode
-from pixelwise.data.problems import record_polygon
+from pixelwise.data.problems import is_collecting, record_polygon, record_shape
 from pixelwise.errors import FormatError, MaskError
 from pixelwise.io.arrays import BoolArray, UInt8Array
 from pixelwise.label_modes import mode_of
@@ -69,6 +69,9 @@ def paint_shapes(
         label_mode: ``multilabel`` paints the classes into separate masks.
         origin: The file with the shapes, for messages.
 
+    A shape called background removes what lies below it, if no class is called so. During a data
+    check, the visible part of each shape is recorded.
+
     Returns:
         Multiclass: uint8 (H, W); pixels without a shape are background, or ignored if no class is
         called background. Multilabel: uint8 (K, H, W), 0 or 255.
@@ -79,8 +82,10 @@ def paint_shapes(
     ids = {name: index for index, name in enumerate(class_map.names)}
     mode = mode_of(label_mode)
     mask = mode.blank(size, class_map.num_classes, unpainted_id(class_map))
+    painted: dict[int, list[tuple[tuple[slice, slice], BoolArray]]] = {}
     for shape in shapes:
-        if shape.label is not None and shape.label not in ids:
+        is_eraser = shape.label in BACKGROUND_NAMES and shape.label not in ids
+        if shape.label is not None and shape.label not in ids and not is_eraser:
             raise MaskError(
                 f"{origin} must contain shapes of the classes {', '.join(class_map.names[:12])}. "
                 f"Got {shape.label!r}. Fix the label, or add the class to dataset.yaml"
@@ -88,8 +93,47 @@ def paint_shapes(
         corner, region = _region(shape, size, origin)
         (top, left), (height, width) = corner, region.shape
         place = slice(top, top + height), slice(left, left + width)
-        mode.paint(mask, place, region, IGNORE_INDEX if shape.label is None else ids[shape.label])
+        if is_eraser:
+            for erased in range(class_map.num_classes):
+                mode.erase(mask, place, region, erased)
+        index = IGNORE_INDEX if shape.label is None or is_eraser else ids[shape.label]
+        mode.paint(mask, place, region, index)
+        if index != IGNORE_INDEX and is_collecting():
+            painted.setdefault(index, []).append((place, region))
+    planes = enumerate(mode.planes(mask, class_map.num_classes)) if painted else ()
+    for index, plane in planes:
+        for place, region in painted.get(index, ()):
+            num_visible = int(plane[place][region].sum())
+            record_shape(class_map.names[index], int(region.sum()), num_visible)
     return mask
+
+
+def largest_first(objects: Iterable[Sequence[Shape]]) -> list[Shape]:
+    """Return the shapes of objects in the order in which small objects stay visible.
+
+    Tools without an order of their own list objects as they were drawn: a facade after its windows
+    would hide them all. Equal areas keep their order.
+
+    Args:
+        objects: The shapes of each object; they stay together.
+    """
+    ordered = sorted(objects, key=lambda shapes: -sum(map(_area, shapes)))
+    return [shape for shapes in ordered for shape in shapes]
+
+
+def _area(shape: Shape) -> float:
+    """Return the area of a shape in square pixels, of its largest ring without the others."""
+    if shape.bitmap is not None:
+        return int(np.count_nonzero(shape.bitmap))
+    areas = sorted(map(ring_area, shape.rings), reverse=True)
+    return areas[0] - sum(areas[1:]) if areas else 0.0
+
+
+def ring_area(ring: Ring) -> float:
+    """Return the area inside a ring, independent of its direction."""
+    (x, y), (next_x, next_y) = ring.T, np.roll(ring, -1, axis=0).T
+    with np.errstate(over="ignore", invalid="ignore"):  # painting refuses such corners
+        return abs(float(np.sum(x * next_y - y * next_x))) / 2
 
 
 def unpainted_id(class_map: ClassMap) -> int:

@@ -40,7 +40,10 @@ MASKS = ("SegmentationClassPNG", "SegmentationClass")
 LISTS = Path("ImageSets/Segmentation")
 TRAIN_AND_VAL = "trainval"
 """List of training and validation images; it replaces a missing ``train`` list."""
-CLASS_NAMES = "class_names.txt"
+CLASS_NAMES = ("class_names.txt", "labels.txt")
+"""Lists of class names: that of LabelMe's export, and the one that the export was made with."""
+OF_LABELME = ("SegmentationClassPNG", "SegmentationClassNpy", "SegmentationClassVisualization")
+"""Folders that only LabelMe's export has; its palette is VOC's, but its classes are the user's."""
 
 NAMES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair",
@@ -114,15 +117,17 @@ class Voc(Format):
     def class_map(
         self, folder: Path, records: Sequence[Record], ignore: Sequence[int] = ()
     ) -> ClassMap:
-        """Use ``class_names.txt`` or a color table, else VOC's classes, else numbered ones.
+        """Use a list of names or a color table, else VOC's classes, else numbered ones.
+
+        LabelMe's export without its list has numbered classes, as its palette is VOC's.
 
         Raises:
             MaskError: The values do not look like class ids.
             ConfigError: The named classes are invalid, for example with a repeated name.
         """
-        names = folder / CLASS_NAMES
-        if names.is_file():
-            return _named_class_map(names)
+        for name in CLASS_NAMES:
+            if (folder / name).is_file():
+                return _named_class_map(folder / name)
         table = find_color_table(folder)
         if table is not None:
             return read_color_table(table)
@@ -136,7 +141,9 @@ class Voc(Format):
         values |= {number[code] for code in colors_in(painted) & number.keys()}
         values -= {IGNORE_INDEX, *ignore}
         is_voc = bool(painted) or (folder / LISTS).is_dir()
-        if max(values, default=0) < len(NAMES) and (is_voc or _has_voc_palette(records[0])):
+        is_voc = is_voc or _has_voc_palette(records[0])
+        is_of_labelme = any((folder / name).is_dir() for name in OF_LABELME)
+        if max(values, default=0) < len(NAMES) and is_voc and not is_of_labelme:
             return _class_map(NAMES)
         return _class_map(numbered_class_map(values, records[0].masks[0].parent).names)
 
@@ -180,7 +187,7 @@ class Voc(Format):
             lines = "".join(f"{stem}\n" for stem in stems)
             (folder / LISTS / f"{split}.txt").write_text(lines, encoding="utf-8")
         names = "".join(f"{name}\n" for name in class_map.names)
-        (folder / CLASS_NAMES).write_text(names, encoding="utf-8")
+        (folder / CLASS_NAMES[0]).write_text(names, encoding="utf-8")
 
 
 class _Listing(NamedTuple):

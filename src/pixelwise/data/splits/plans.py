@@ -247,7 +247,7 @@ def _described(groups: list[list[int]], records: Sequence[Record]) -> str:
     """Describe the largest group by its size and first members."""
     largest = max(groups, key=len)
     names = ", ".join(records[index].name for index in largest[:2])
-    return f"of {len(largest)} images ({names}{', ...' if len(largest) > 2 else ''})"
+    return f"of {amount(len(largest), 'image')} ({names}{', ...' if len(largest) > 2 else ''})"
 
 
 def _kept_note(kept: list[list[int]], records: Sequence[Record]) -> str:

@@ -20,6 +20,7 @@ from pixelwise.io.arrays import Array
 from pixelwise.label_modes import mode_of
 from pixelwise.metrics.metrics import Metrics
 from pixelwise.models.base import SegmentationModel
+from pixelwise.text import amount
 
 EPOCHS_OF_GRACE = 2
 """Epochs before outputs are checked: early in any run all pixels may be predicted as one class."""
@@ -166,9 +167,9 @@ class Watchdog:
         if self._ignored_crops > IGNORED_CROPS * self.num_crops:
             yield Problem(
                 "ignored-crops",
-                f"{self._ignored_crops} of {self.num_crops} crops of the first epoch contain only "
-                "ignored pixels: nothing is learned from them. Train on larger crops (`size`), or "
-                "check the ignore value (`ignore`)",
+                f"{self._ignored_crops} of {amount(self.num_crops, 'crop')} of the first epoch "
+                "contain only ignored pixels: nothing is learned from them. Train on larger crops "
+                "(`size`), or check the ignore value (`ignore`)",
             )
 
     def _losses(self, history: Sequence[dict[str, float]], fraction: float) -> Iterator[Problem]:
@@ -195,9 +196,9 @@ class Watchdog:
         ):
             yield Problem(
                 "loss-flat",
-                f"the training loss has not fallen in {len(history)} epochs ({trained[0]:.4f} to "
-                f"{trained[-1]:.4f}). Check with `sanity_check=True` whether the model can fit the "
-                "labels. If it can, try another learning rate",
+                f"the training loss has not fallen in {amount(len(history), 'epoch')} ("
+                f"{trained[0]:.4f} to {trained[-1]:.4f}). Check with `sanity_check=True` whether "
+                "the model can fit the labels. If it can, try another learning rate",
             )
         best = min(range(len(validated)), key=validated.__getitem__)
         latest = validated[best + 1 :][-NUM_LATEST:]

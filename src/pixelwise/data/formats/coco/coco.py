@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import BaseModel, FailFast
 
 from pixelwise.classes import ClassMap, LabelMode
+from pixelwise.data.bad_annotations import AnnotationCount, added
 from pixelwise.data.formats import NO, Confidence, Format, MaskContent, formats
-from pixelwise.data.formats.annotation_files import NUM_EXAMPLES, read_json
+from pixelwise.data.formats.annotation_files import NUM_EXAMPLES
 from pixelwise.data.formats.annotation_search import ImageFinder, split_in_folders, split_in_words
+from pixelwise.data.formats.coco.coco_file import CocoAnnotation, CocoRuns, read_coco
+from pixelwise.data.formats.coco.coco_panoptic import is_panoptic
 from pixelwise.data.formats.coco.rle import decode_runs, pack_region, unpack_counts
 from pixelwise.data.formats.json_keys import HEAD_BYTES, has_entry
 from pixelwise.data.formats.shapes import (
@@ -23,81 +25,35 @@ from pixelwise.data.formats.shapes import (
     bounding_box,
     classes_of,
     labels_to_name,
+    largest_first,
     paint_shapes,
     shapes_of,
 )
 from pixelwise.data.problems import report_problem
 from pixelwise.data.sample import Record, Sample, check_stated_size
 from pixelwise.data.writing import write_image
-from pixelwise.errors import ConfigError, DataError, FormatError, MaskError
+from pixelwise.errors import DataError, FormatError, MaskError
 from pixelwise.files import write_text
 from pixelwise.io.arrays import BoolArray
-from pixelwise.io.file_state import kept_while_unchanged
 from pixelwise.io.images import read_image
-from pixelwise.schemas import validated
-from pixelwise.text import listed
 
 LISTS = ("images", "annotations", "categories")
 """Top-level keys, one of which is enough to recognize a file; other tools do not use them."""
 
-OTHER_TASKS = ("captions", "person_keypoints", "panoptic", "image_info")
+OTHER_TASKS = ("captions", "person_keypoints", "image_info")
 """Prefixes of COCO's files for other tasks, which lie beside those of the instances."""
 
 PLACES = ("*.json", "*/*.json", "*/*/*.json")
 """Locations of annotation files in a data set."""
-
-MAX_EXAMPLES = 4
-"""Number of invalid annotations of one kind that a message names."""
-
-
-class _Image(BaseModel):
-    id: int | str
-    file_name: str
-    width: int | None = None
-    height: int | None = None
-
-
-class _Category(BaseModel):
-    id: int
-    name: str
-
-
-class _Runs(BaseModel):
-    size: tuple[int, int]
-    counts: str | list[int]
-
-
-class _Annotation(BaseModel):
-    id: int | str | None = None
-    image_id: int | str
-    category_id: int
-    segmentation: list[list[float]] | _Runs | None = None
-    iscrowd: bool | None = None
-
-
-class _Content(BaseModel):
-    # One invalid entry among millions is enough to report.
-    images: Annotated[list[_Image], FailFast()]
-    annotations: Annotated[list[_Annotation], FailFast()]
-    categories: Annotated[list[_Category], FailFast()]
-
-
-@dataclass(frozen=True)
-class _Labels:
-    """The content of an annotation file by image; image ids are text, as in ``Record.entry``."""
-
-    images: Mapping[str, _Image]
-    annotations: Mapping[str, Sequence[_Annotation]]
-    names: Mapping[int, str]
 
 
 @formats.register("coco")
 class Coco(Format):
     """JSON files in the format of COCO's instances and stuff, with the images anywhere below.
 
-    The polygons of an annotation are united. ``iscrowd`` regions are ignored and lie below all
-    others; otherwise later annotations cover earlier ones. Images without annotations are
-    background.
+    The polygons of an annotation are united. COCO knows no order of objects, so smaller ones cover
+    larger ones, as windows cover the facade around them. ``iscrowd`` regions are ignored and lie
+    below all others. Images without annotations are background.
     """
 
     name: ClassVar[str] = "coco"
@@ -133,8 +89,8 @@ class Coco(Format):
     ) -> ClassMap:
         """Return the background, then all categories in the order of their ids."""
         names: dict[int, str] = {}
-        for path in dict.fromkeys(record.masks[0] for record in records):
-            for number, name in _labels_of(path).names.items():
+        for path in _files_of(records):
+            for number, name in read_coco(path).names.items():
                 if names.setdefault(number, name) != name:
                     raise FormatError(
                         f"{path} must name the categories as the other files do. Got {name!r} for "
@@ -146,22 +102,32 @@ class Coco(Format):
         """Decode the image and paint its annotations."""
         image = read_image(record.image)
         (path,) = record.masks
-        labels = _labels_of(path)
+        labels = read_coco(path)
         entry = labels.images.get(record.entry or "")
         if entry is None:
             raise MaskError(f"{path} must contain {record.image}. It has changed. Open it again")
         height, width = image.shape[:2]
         stated = (entry.height or height, entry.width or width)
         check_stated_size(record.image, image, path, stated)
-        # The sort is stable, so equal ranks keep the order of the file.
-        ordered = sorted(labels.annotations.get(record.entry or "", ()), key=_is_above)
-        shapes = (
-            shape
-            for annotation in ordered
-            for shape in _shapes_of(annotation, labels.names, (height, width), path)
-        )
+        found = labels.annotations.get(record.entry or "", ())
+        objects = [_shapes_of(each, labels.names, (height, width), path) for each in found]
+        # Objects inside a crowd are not hidden by it; the sort keeps their order.
+        shapes = sorted(largest_first(objects), key=lambda shape: shape.label is not None)
         mask = paint_shapes(shapes, (height, width), class_map, self.label_mode, path)
         return Sample(record.name, image, mask, self.label_mode)
+
+    def annotations(self, records: Sequence[Record]) -> AnnotationCount:
+        """Count the annotations of all files of the records."""
+        files = map(read_coco, _files_of(records))
+        return added(AnnotationCount(file.total, file.bad) for file in files)
+
+    def remarks(self, records: Sequence[Record]) -> list[str]:
+        """Say which category names the project and is no class."""
+        names = {read_coco(path).placeholder for path in _files_of(records)} - {None}
+        return [
+            f"the unused category {name!r}, of which all others are parts, is no class"
+            for name in sorted(filter(None, names))
+        ]
 
     def refusal(self, content: MaskContent) -> str | None:
         """Refuse soft masks."""
@@ -228,7 +194,8 @@ def _json_files(folder: Path) -> Iterator[Path]:
     for pattern in PLACES:
         for path in sorted(folder.glob(pattern)):
             is_hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-            if not is_hidden and not path.name.startswith(OTHER_TASKS) and path.is_file():
+            is_other = path.name.startswith(OTHER_TASKS)
+            if not (is_hidden or is_other) and path.is_file() and not is_panoptic(path):
                 yield path
 
 
@@ -243,7 +210,7 @@ def _records_of(path: Path, folder: Path, finder: ImageFinder) -> list[Record]:
     )
     records = []
     try:
-        images = _labels_of(path).images
+        images = read_coco(path).images
     except DataError as error:
         report_problem("unreadable-labels", error, path)
         return []
@@ -263,90 +230,27 @@ def _records_of(path: Path, folder: Path, finder: ImageFinder) -> list[Record]:
     return records
 
 
-@kept_while_unchanged
-def _labels_of(path: Path) -> _Labels:
-    """Read an annotation file."""
-    raw = read_json(path)
-    try:
-        content = validated(_Content, raw, str(path))
-    except ConfigError as error:
-        raise FormatError(f"{error}. It must be as COCO defines it; export it again") from error
-    images = {str(image.id): image for image in content.images}
-    names = {category.id: category.name for category in content.categories}
-    for what, count, total in (
-        ("image", len(images), len(content.images)),
-        ("category", len(names), len(content.categories)),
-    ):
-        if count != total:
-            raise FormatError(
-                f"{path} must give every {what} its own id. Got {count} ids for {total}. "
-                "Export it again"
-            )
-    annotations: dict[str, list[_Annotation]] = defaultdict(list)
-    _check_annotations(content.annotations, images, names, path)
-    for annotation in content.annotations:
-        annotations[str(annotation.image_id)].append(annotation)
-    return _Labels(images, dict(annotations), names)
-
-
-def _check_annotations(
-    annotations: Sequence[_Annotation],
-    images: Mapping[str, _Image],
-    names: Mapping[int, str],
-    path: Path,
-) -> None:
-    """Refuse annotations without image, category or segmentation, all in one message."""
-    wrong: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for annotation in annotations:
-        if str(annotation.image_id) not in images:
-            what, got = "an image of the file", f"the image_id {str(annotation.image_id)[:80]!r}"
-        elif annotation.category_id not in names:
-            what, got = "a category of the file", f"the category_id {annotation.category_id}"
-        elif not annotation.segmentation:
-            what, got = "a segmentation", "none, as in boxes for object detection"
-        else:
-            continue
-        wrong[what].append((str(annotation.id)[:80], got))
-    if wrong:
-        sentences = (_wrong_annotations(*of_kind, len(annotations)) for of_kind in wrong.items())
-        raise FormatError(f"{path}: {'. '.join(sentences)}. Fix or remove them")
-
-
-def _wrong_annotations(what: str, entries: Sequence[tuple[str, str]], total: int) -> str:
-    """Describe invalid annotations, each given by its id and its value."""
-    ids = [name for name, _ in entries]
-    got = list(dict.fromkeys(has for _, has in entries))
-    subject = f"the annotation with the id {ids[0]}"
-    if len(entries) > 1:
-        some = listed(ids, MAX_EXAMPLES)
-        subject = f"{len(entries):,} of {total:,} annotations (ids {some})"
-    return f"{subject} must have {what}. Got {listed(got, MAX_EXAMPLES)}"
-
-
-def _is_above(annotation: _Annotation) -> bool:
-    """Whether the annotation covers ignored ones: objects inside a crowd are not hidden by it."""
-    return not annotation.iscrowd
+def _files_of(records: Sequence[Record]) -> list[Path]:
+    """Return the annotation files of some records, each once."""
+    return list(dict.fromkeys(record.masks[0] for record in records))
 
 
 def _shapes_of(
-    annotation: _Annotation, names: Mapping[int, str], size: tuple[int, int], path: Path
-) -> Iterator[Shape]:
+    annotation: CocoAnnotation, names: Mapping[int, str], size: tuple[int, int], path: Path
+) -> list[Shape]:
     """Return each part of an annotation as a shape, so that they are united."""
     label = None if annotation.iscrowd else names[annotation.category_id]
     segmentation = annotation.segmentation
-    if isinstance(segmentation, _Runs):
-        yield Shape(label, bitmap=_bitmap(segmentation, size, annotation, path))
-        return
-    for part in segmentation or ():
-        if len(part) % 2 or len(part) < 6:
-            raise MaskError(
-                f"{path}: the annotation with the id {annotation.id} must have polygons of at "
-                f"least 3 corners (x, y). Got {len(part)} numbers. Fix or remove the polygon"
-            )
-        yield Shape(label, (np.array(part, np.float64).reshape(-1, 2),))
+    if isinstance(segmentation, CocoRuns):
+        return [Shape(label, bitmap=_bitmap(segmentation, size, annotation, path))]
+    return [
+        Shape(label, (np.array(part, np.float64).reshape(-1, 2),)) for part in segmentation or ()
+    ]
 
 
-def _bitmap(runs: _Runs, size: tuple[int, int], annotation: _Annotation, path: Path) -> BoolArray:
+def _bitmap(
+    runs: CocoRuns, size: tuple[int, int], annotation: CocoAnnotation, path: Path
+) -> BoolArray:
     if runs.size != size:
         raise MaskError(
             f"{path}: the annotation with the id {annotation.id} must have run lengths for the "

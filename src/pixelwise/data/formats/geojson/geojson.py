@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+
 from pixelwise.classes import BACKGROUND_NAMES, ClassMap
 from pixelwise.data.formats import NO, Confidence, Format, MaskContent, formats
 from pixelwise.data.formats.annotation_files import (
@@ -16,12 +18,20 @@ from pixelwise.data.formats.annotation_files import (
     annotation_places,
     class_label,
     files_of_kind,
+    head_of,
     labeled_class_map,
     written_regions,
+)
+from pixelwise.data.formats.class_properties import (
+    Properties,
+    chosen_property,
+    class_of,
+    find_class_property,
 )
 from pixelwise.data.formats.geojson.geojson_layers import (
     FOREGROUND,
     GEOJSON_SUFFIXES,
+    FeatureOf,
     feature_collection,
     place_layer,
     read_layer,
@@ -43,12 +53,16 @@ from pixelwise.data.sample import Record, Sample
 from pixelwise.data.writing import stem_of
 from pixelwise.errors import DataError, FormatError
 from pixelwise.files import write_text
-from pixelwise.io.geotiff import WINDOW_PX, Grid, read_grid, read_window, write_raster
-from pixelwise.io.images import TIFF_SUFFIXES
+from pixelwise.io.arrays import Array, BoolArray
+from pixelwise.io.geotiff import WINDOW_PX, Grid, Window, read_grid, read_window, write_raster
+from pixelwise.io.images import TIFF_SUFFIXES, read_image
 from pixelwise.label_modes import mode_of
 
 FIRST_FEATURE = re.compile(rb'\[\s*\{\s*"(type|geometry|properties|id|bbox)"')
 """The beginning of the features in a FeatureCollection."""
+
+FEATURE_LIST = re.compile(rb'(?:\xef\xbb\xbf)?\s*\[\s*\{\s*"type"\s*:\s*"Feature"')
+"""The beginning of a file that is a bare list of features."""
 
 
 @formats.register("geojson")
@@ -59,19 +73,24 @@ class GeoJson(Format):
     latitude, as in the standard) to that of the raster, and then to pixels. A raster without a
     reference system uses its own coordinates, or pixels if it has no georeference. A pixel belongs
     to the shape that contains its center; later shapes cover earlier ones. The class of a shape is
-    its property ``class``, ``class_name``, ``label`` or ``category``, the first that exists;
-    without any, it is foreground, or the only class besides background in a dataset card.
+    given by a property, see :mod:`pixelwise.data.formats.class_properties`; without any, it is
+    foreground, or the only class besides background in a dataset card.
 
     A raster of more than 1024 pixels a side is divided into windows, one record each. Pixels
-    without data are ignored.
+    without data are ignored. Instead of GeoTIFFs, images of any other kind may have GeoJSON files
+    of their names with shapes in pixels, as QuPath exports them.
     """
 
     name: ClassVar[str] = "geojson"
     label_modes = ("multiclass", "multilabel")
+    has_properties: ClassVar[bool] = True
     is_seen_from_above: ClassVar[bool] = True
     layout: ClassVar[str] = (
         "NAME.tif + NAME.geojson, images/NAME.tif + labels/NAME.geojson, or *.tif + one GeoJSON"
     )
+
+    _is_guess = False
+    """Whether ``class_property`` was found and not given."""
 
     def detect(self, folder: Path) -> Confidence:
         """Certain if GeoTIFF and GeoJSON files match, unless there are masks as well."""
@@ -100,17 +119,29 @@ class GeoJson(Format):
         records = []
         for split, rasters, layers in places:
             for raster, layer in _pairs(rasters, layers):
+                windows: list[Window | None] = [None]
                 try:
-                    grid = read_grid(raster)
-                    if len(layers) == 1:
-                        place_layer(layer, raster, grid)  # cached for all windows
+                    if _is_tiff(raster):
+                        grid = read_grid(raster)
+                        windows = grid.windows()
+                        if len(layers) == 1:
+                            place_layer(layer, raster, grid)  # cached for all windows
                 except DataError as error:
                     report_problem("corrupt-image", error, raster)
                     continue
                 name = raster.relative_to(folder).with_suffix("").as_posix()
-                for window in grid.windows():
+                for window in windows:
                     part = f"/r{window[0]:05d}_c{window[1]:05d}" if window else ""
                     records.append(Record(f"{name}{part}", raster, (layer,), split, window))
+        shapes = _shapes(records)
+        if records and not shapes and any(map(_num_without_area, _layers_of(records))):
+            raise FormatError(
+                f"{folder} must contain shapes with an area. Got only points and lines. Buffer "
+                "them to areas"
+            )
+        if self.class_property is None:
+            self.class_property = find_class_property(shapes, folder)
+            self._is_guess = self.class_property is not None
         return sorted(records, key=lambda record: record.name)
 
     def class_map(
@@ -120,23 +151,42 @@ class GeoJson(Format):
         ignore: Sequence[int] = (),  # noqa: ARG002
     ) -> ClassMap:
         """Return background for multiclass labels, then the classes of the shapes by name."""
-        labels: set[str] = set()
-        for path in sorted({path for record in records for path in record.masks}):
-            labels.update(label or FOREGROUND for label in read_layer(path).labels)
+        labels = {label or FOREGROUND for label in self._labels(records)}
         if not labels - {IGNORE_LABEL, *BACKGROUND_NAMES}:
             labels.add(FOREGROUND)
         return labeled_class_map(sorted(labels), self.label_mode, folder)
 
+    def remarks(self, records: Sequence[Record]) -> list[str]:
+        """Say which property gives the classes, and what has no area."""
+        labels = sorted({label or FOREGROUND for label in self._labels(records)})
+        said = chosen_property(self.class_property, _shapes(records), labels, FOREGROUND)
+        count = sum(map(_num_without_area, _layers_of(records)))
+        lost = f"points and lines are left out, which have no area: {count:,}" if count else None
+        return [line for line in (said, lost) if line]
+
+    def _labels(self, records: Sequence[Record]) -> set[str | None]:
+        """Return the classes of all shapes; ``None`` for shapes without one."""
+        return {
+            class_of(shape.properties, self.class_property, shape.where)
+            for path in _layers_of(records)
+            for shape in read_layer(path).shapes
+        }
+
     def load(self, record: Record, class_map: ClassMap) -> Sample:
         """Decode the window and paint the shapes that touch it."""
         (path,) = record.masks
-        layer = place_layer(path, record.image, read_grid(record.image))
-        image, has_data = read_window(record.image, record.window)
+        image, has_data, grid = _read(record)
+        layer = place_layer(path, record.image, grid)
         row, column, height, width = record.window or (0, 0, *image.shape[:2])
         unnamed = _class_of_unnamed(class_map)
-        shapes = layer.shapes_in(
-            (row, column, height, width), lambda label: class_label(label or unnamed, class_map)
-        )
+
+        def class_name(shape: FeatureOf) -> str | None:
+            label = class_of(shape.properties, self.class_property, shape.where) or unnamed
+            # A card of a single class takes precedence over a property that nobody asked for.
+            is_known = label in class_map.names or not self._is_guess
+            return class_label(label if is_known else unnamed, class_map)
+
+        shapes = layer.shapes_in((row, column, height, width), class_name)
         mask = paint_shapes(shapes, (height, width), class_map, self.label_mode, path)
         mode_of(self.label_mode).ignore(mask, ~has_data)
         return Sample(record.name, image, mask, self.label_mode)
@@ -169,6 +219,35 @@ class GeoJson(Format):
             write_text(home / "labels" / f"{stem}{GEOJSON_SUFFIXES[0]}", json.dumps(content))
 
 
+def _layers_of(records: Sequence[Record]) -> list[Path]:
+    """Return the GeoJSON files of some records, each once."""
+    return sorted({path for record in records for path in record.masks})
+
+
+def _num_without_area(layer: Path) -> int:
+    return read_layer(layer).num_without_area
+
+
+def _shapes(records: Sequence[Record]) -> list[Properties]:
+    """Return the properties of all shapes of some records."""
+    layers = map(read_layer, _layers_of(records))
+    return [shape.properties for layer in layers for shape in layer.shapes]
+
+
+def _is_tiff(image: Path) -> bool:
+    return image.suffix.lower() in TIFF_SUFFIXES
+
+
+def _read(record: Record) -> tuple[Array, BoolArray, Grid]:
+    """Return the image of a record, where it has data, and the grid of the whole file."""
+    if _is_tiff(record.image):
+        return *read_window(record.image, record.window), read_grid(record.image)
+    image = read_image(record.image)
+    height, width = image.shape[:2]
+    no_place = Grid(height, width, None, (1, 0, 0, 0, 1, 0))
+    return image, np.ones((height, width), np.bool_), no_place
+
+
 def _places(
     folder: Path, most: int | None = None
 ) -> list[tuple[str | None, list[Path], list[Path]]]:
@@ -181,14 +260,25 @@ def _places(
     for place in annotation_places(folder, _is_geojson, most):
         # Masks may lie beside the GeoJSON, so the image folder comes first.
         homes = [home for home in place.images if home != place.annotations]
-        rasters = (image_files(home, TIFF_SUFFIXES) for home in (*homes, place.annotations))
-        found.append((place.split, next(filter(None, rasters), []), _layers(place.annotations)))
+        layers = _layers(place.annotations)
+        found.append((place.split, _rasters((*homes, place.annotations), layers), layers))
     shared = [] if found else _layers(folder)
     if shared:
         images = named_folder(folder, IMAGE_FOLDERS) or folder
         for split, root in split_folders(images).items():
             rasters_there = image_files(named_folder(root, IMAGE_FOLDERS) or root, TIFF_SUFFIXES)
             found.append((split, rasters_there, shared))
+    return found
+
+
+def _rasters(homes: Sequence[Path], layers: Sequence[Path]) -> list[Path]:
+    """Return the GeoTIFFs of the first folder with any, else other images named as the layers."""
+    found = next(filter(None, (image_files(home, TIFF_SUFFIXES) for home in homes)), [])
+    stems = {layer.stem for layer in layers}
+    for home in () if found else homes:
+        images = image_files(home)
+        if stems & {path.stem for path in images}:
+            return images
     return found
 
 
@@ -200,13 +290,15 @@ def _is_geojson(path: Path) -> bool:
     suffix = path.suffix.lower()
     if suffix == GEOJSON_SUFFIXES[0]:
         return True
-    return suffix in GEOJSON_SUFFIXES and path.is_file() and has_entry(path, _is_mark)
+    if suffix not in GEOJSON_SUFFIXES or not path.is_file():
+        return False
+    return has_entry(path, _is_mark) or FEATURE_LIST.match(head_of(path)) is not None
 
 
 def _is_mark(key: str, value: bytes) -> bool:
-    """Whether the entry is the type of a FeatureCollection, or its features if keys are sorted."""
+    """Whether the entry is the type of features, or their list if keys are sorted."""
     if key == "type":
-        return value.startswith(b'"FeatureCollection"')
+        return value.startswith((b'"FeatureCollection"', b'"Feature"'))
     return key == "features" and FIRST_FEATURE.match(value) is not None
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel
 
 from pixelwise.data.formats.annotation_files import checked, read_json
+from pixelwise.data.formats.class_properties import STANDARD, Properties
 from pixelwise.data.formats.shapes import Ring, Shape, trace_regions
 from pixelwise.errors import FormatError
 from pixelwise.io.arrays import BoolArray
@@ -19,10 +20,7 @@ from pixelwise.io.file_state import kept_while_unchanged
 from pixelwise.io.geotiff import LONGITUDE_LATITUDE, Grid, Points, Window, known_crs, transformed
 
 GEOJSON_SUFFIXES = (".geojson", ".json")
-"""A ``.json`` file must be a FeatureCollection to be used."""
-
-CLASS_PROPERTIES = ("class", "class_name", "label", "category")
-"""The first of these properties, in any case, gives the class of a feature."""
+"""A ``.json`` file must begin like a FeatureCollection, a Feature or a list of them to be used."""
 
 FOREGROUND = "foreground"
 """The class of features without such a property."""
@@ -31,6 +29,9 @@ MAX_GEOJSON_BYTES = 512 * 1024**2
 """Size limit of a file; its parsed objects take about five times as much memory."""
 
 AREAS = ("Polygon", "MultiPolygon", "GeometryCollection")
+
+WITHOUT_AREA = ("Point", "MultiPoint", "LineString", "MultiLineString")
+"""Geometries that are left out."""
 
 
 class _Geometry(BaseModel):
@@ -54,22 +55,36 @@ class _Collection(BaseModel):
     features: list[_Feature]
 
 
+class FeatureOf(NamedTuple):
+    """The feature that a polygon belongs to.
+
+    Attributes:
+        where: File and number, for messages.
+        properties: Its properties.
+    """
+
+    where: str
+    properties: Properties
+
+
 @dataclass(frozen=True, eq=False)
 class Layer:
     """The polygons of a file in the order in which they are painted.
 
     Attributes:
         crs: Name of their reference system; ``None`` if the file names none.
-        labels: Class of each polygon; ``None`` if it has none.
+        shapes: The feature of each polygon.
         polygons: Rings of each polygon, float64 (P, 2) of (x, y), in that system or, after
             :func:`place_layer`, in pixels.
         boxes: float64 (N, 4), the smallest x and y and the largest x and y of each.
+        num_without_area: Number of points and lines that are left out.
     """
 
     crs: str | None
-    labels: list[str | None] = field(repr=False)
+    shapes: list[FeatureOf] = field(repr=False)
     polygons: list[tuple[Ring, ...]] = field(repr=False)
     boxes: npt.NDArray[np.float64] = field(repr=False)
+    num_without_area: int = 0
 
     @property
     def extent(self) -> tuple[float, float, float, float]:
@@ -79,30 +94,31 @@ class Layer:
         return left, low, right, high
 
     def shapes_in(
-        self, window: Window, class_name: Callable[[str | None], str | None]
+        self, window: Window, class_name: Callable[[FeatureOf], str | None]
     ) -> Iterator[Shape]:
         """Return the shapes of a placed layer that touch a window, in pixels of the window.
 
         Args:
             window: Row, column, height and width.
-            class_name: Returns the class name for a label; ``None`` means ignored.
+            class_name: Returns the class name for a feature; ``None`` means ignored.
         """
         row, column, height, width = window
         left, top, right, bottom = self.boxes.T
         near = (left < column + width) & (right > column) & (top < row + height) & (bottom > row)
         for index in np.flatnonzero(near).tolist():
             rings = tuple(ring - (column, row) for ring in self.polygons[index])
-            yield Shape(class_name(self.labels[index]), rings)
+            yield Shape(class_name(self.shapes[index]), rings)
 
 
 @kept_while_unchanged
 def read_layer(path: Path) -> Layer:
     """Read the polygons of a GeoJSON file; the result is kept in memory.
 
-    Features without a geometry are skipped. Every polygon of a MultiPolygon counts separately.
+    Features without a geometry are skipped, points and lines are counted. Every polygon of a
+    MultiPolygon counts separately.
 
     Raises:
-        FormatError: The file is not GeoJSON, has points or lines, or an unknown reference system.
+        FormatError: The file is not GeoJSON, or has an unknown reference system.
         DataError: The file cannot be read.
     """
     if path.stat().st_size > MAX_GEOJSON_BYTES:
@@ -110,19 +126,28 @@ def read_layer(path: Path) -> Layer:
             f"{path} must have at most {MAX_GEOJSON_BYTES // 1024**2} MiB. "
             f"Got {path.stat().st_size // 1024**2}. Divide it into a GeoJSON for each raster"
         )
-    collection = checked(_Collection, read_json(path), path)
+    collection = checked(_Collection, _as_collection(read_json(path)), path)
     crs = None
     if collection.crs is not None:
         crs = known_crs(str(collection.crs.properties.get("name")), path)
-    labels: list[str | None] = []
-    polygons = []
+    shapes, polygons = [], []
+    num_without_area = 0
     for number, feature in enumerate(collection.features):
-        where = f"{path}: feature {number}"
-        label = _label(feature.properties or {}, where)
-        for rings in _polygons(feature.geometry, where):
-            labels.append(label)
+        of = FeatureOf(f"{path}: feature {number}", feature.properties or {})
+        num_without_area += _num_without_area(feature.geometry)
+        for rings in _polygons(feature.geometry, of.where):
+            shapes.append(of)
             polygons.append(rings)
-    return Layer(crs, labels, polygons, _boxes(polygons))
+    return Layer(crs, shapes, polygons, _boxes(polygons), num_without_area)
+
+
+def _as_collection(content: Any) -> Any:
+    """Return a FeatureCollection for a single feature, or for a list of them, as from QuPath."""
+    if isinstance(content, dict) and content.get("type") == "Feature":
+        content = [content]
+    if isinstance(content, list) and content:
+        return {"type": "FeatureCollection", "features": content}
+    return content
 
 
 @kept_while_unchanged
@@ -157,19 +182,19 @@ def place_layer(path: Path, raster: Path, grid: Grid) -> Layer:
         corners = transformed(corners, layer.crs or LONGITUDE_LATITUDE, grid.crs)
     ends = np.cumsum([len(ring) for rings in layer.polygons for ring in rings])
     placed = iter(np.split(grid.to_pixels(corners), ends[:-1]))
-    labels, polygons = [], []
+    shapes, polygons = [], []
     for number, rings in enumerate(layer.polygons):
         moved = tuple(next(placed) for _ in rings)
         is_there = np.isfinite(np.concatenate(moved)).all(1)
         if is_there.all():
-            labels.append(layer.labels[number])
+            shapes.append(layer.shapes[number])
             polygons.append(moved)
         elif is_there.any():
             raise FormatError(
                 f"{path}: polygon {number} must lie where the reference system of {raster.name} "
                 f"({grid.crs_name}) is defined. It extends beyond. Clip it to the raster"
             )
-    found = Layer(layer.crs, labels, polygons, _boxes(polygons))
+    found = Layer(layer.crs, shapes, polygons, _boxes(polygons))
     if not _touches(found, grid):
         raise FormatError(_elsewhere(path, layer, raster, grid))
     return found
@@ -209,34 +234,22 @@ def _boxes(polygons: Sequence[tuple[Ring, ...]]) -> npt.NDArray[np.float64]:
     return boxes
 
 
-def _label(properties: dict[str, Any], where: str) -> str | None:
-    """Return the class given by a feature's properties."""
-    lowered = {name.lower(): value for name, value in properties.items()}
-    for name in CLASS_PROPERTIES:
-        value = lowered.get(name)
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)  # some tables store whole numbers as floats
-        if value is None or value == "":
-            continue
-        if isinstance(value, bool) or not isinstance(value, str | int):
-            raise FormatError(
-                f"{where} must give its class as a word or a whole number in {name!r}. "
-                f"Got {str(value)[:40]!r}. Fix the property"
-            )
-        label = str(value).strip()
-        if label:
-            return label
-    return None
+def _num_without_area(geometry: _Geometry | None) -> int:
+    """Count the points and lines of a geometry."""
+    if geometry is None:
+        return 0
+    inside = sum(map(_num_without_area, geometry.geometries))
+    return inside + (geometry.type in WITHOUT_AREA)
 
 
 def _polygons(geometry: _Geometry | None, where: str) -> Iterator[tuple[Ring, ...]]:
     """Yield the non-empty polygons of a geometry."""
-    if geometry is None:
+    if geometry is None or geometry.type in WITHOUT_AREA:
         return
     if geometry.type not in AREAS:
         raise FormatError(
-            f"{where} must be a Polygon or a MultiPolygon. Got {geometry.type[:40]!r}, which "
-            "has no area. Buffer it to an area, or remove it"
+            f"{where} must be a Polygon or another geometry of GeoJSON. "
+            f"Got {geometry.type[:40]!r}. Fix or remove it"
         )
     for part in geometry.geometries:
         yield from _polygons(part, where)
@@ -293,7 +306,7 @@ def feature_collection(
     features = [
         {
             "type": "Feature",
-            "properties": {CLASS_PROPERTIES[0]: label},
+            "properties": {STANDARD[0]: label},
             "geometry": {
                 "type": "Polygon",
                 "coordinates": [closed(ring) for ring in rings],

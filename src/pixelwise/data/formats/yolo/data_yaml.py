@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,15 @@ class DataFile:
     names: tuple[str, ...] | None
     root: str
     splits: dict[str, tuple[str, ...]]
+
+    @property
+    def is_leaky(self) -> bool:
+        """Whether training and validation are the same images, as in the set of the tutorial."""
+        train, val = (self._places(split) for split in ("train", "val"))
+        return bool(train) and train == val
+
+    def _places(self, split: str) -> set[str]:
+        return {posixpath.normpath(entry) for entry in self.splits.get(split, ())}
 
 
 def data_files(folder: Path) -> list[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -13,11 +13,11 @@ import numpy as np
 from pixelwise.classes import (
     BACKGROUND_NAMES,
     IGNORE_INDEX,
-    MAX_CLASSES,
     ClassMap,
     LabelMode,
     numbered_names,
 )
+from pixelwise.data.bad_annotations import AnnotationCount, added
 from pixelwise.data.formats import NO, Confidence, Format, MaskContent, formats
 from pixelwise.data.formats.annotation_search import files_below, split_in_folders
 from pixelwise.data.formats.shapes import (
@@ -25,6 +25,7 @@ from pixelwise.data.formats.shapes import (
     Shape,
     classes_of,
     labels_to_name,
+    largest_first,
     paint_shapes,
     shapes_of,
     trace_regions,
@@ -37,6 +38,13 @@ from pixelwise.data.formats.yolo.data_yaml import (
     find_data_file,
     said_by,
 )
+from pixelwise.data.formats.yolo.label_files import (
+    LABEL_SUFFIX,
+    is_box_line,
+    is_label_line,
+    read_labels,
+    text_of,
+)
 from pixelwise.data.pairing import end_inside, image_files
 from pixelwise.data.problems import report_problem
 from pixelwise.data.sample import Record, Sample
@@ -44,15 +52,13 @@ from pixelwise.data.writing import stem_of, write_image
 from pixelwise.errors import DataError, FormatError, MaskError
 from pixelwise.files import write_text
 from pixelwise.io.images import IMAGE_SUFFIXES, read_image
+from pixelwise.text import listed
 
 IMAGES, LABELS = "images", "labels"
 """The last folder called images in an image's path is replaced by labels to find its labels."""
 
-TOLERANCE = 0.01
-"""Coordinates this far outside 0..1 count as rounding errors, as in Ultralytics."""
-
-MAX_LABEL_BYTES = 64 * 1024**2
-"""Size limit of a label file."""
+MAX_SHOWN = 4
+"""Number of folders that a remark names."""
 
 WRITTEN_SUFFIXES = IMAGE_SUFFIXES - {".gif", ".npy"}
 """Suffixes of image files that Ultralytics can read."""
@@ -76,9 +82,16 @@ class Yolo(Format):
         files = data_files(folder)
         labels = list(islice(_label_files(folder), 20))
         lines = [line for line in map(_first_line, labels) if line]
-        if not labels or not (files or lines) or not all(map(_is_line, lines)):
+        num_right = sum(map(is_label_line, lines))
+        # A data.yaml leaves little doubt: then a few damaged files do not count.
+        enough = num_right >= len(lines) / 2 if files else 0 < num_right == len(lines)
+        if not labels or not enough:
             return NO
-        seen = f"text files of polygons in {labels[0].parent.relative_to(folder).as_posix()}/"
+        place = labels[0].parent.relative_to(folder).as_posix()
+        if lines and all(map(is_box_line, lines)):
+            # Masks in the same folder are a better reading; boxes alone are refused for that.
+            return Confidence(0.35, f"text files of boxes in {place}/")
+        seen = f"text files of polygons in {place}/"
         if files:
             return Confidence(0.95, f"{seen}, with their classes in {files[0].name}")
         return Confidence(0.85, seen)
@@ -119,7 +132,7 @@ class Yolo(Format):
         data_file = find_data_file(folder)
         names = said_by(data_file).names if data_file else None
         if names is None:
-            ids = {number for record in records for number, _ in _polygons(record)}
+            ids = {number for record in records for number, _ in read_labels(record).polygons}
             names = numbered_names(max(ids, default=0) + 1)
         return classes_of(names, self.label_mode, data_file or folder)
 
@@ -128,18 +141,44 @@ class Yolo(Format):
         image = read_image(record.image)
         height, width = image.shape[:2]
         names = _names_for(record, class_map)
-        polygons = []
-        for number, shares in _polygons(record):
+        objects = []
+        for number, shares in read_labels(record).polygons:
             if number >= len(names):
                 raise MaskError(
                     f"{record.masks[0]} must contain the class ids 0 to {len(names) - 1}. Got "
                     f"{number}. Fix the label, or name the class in data.yaml"
                 )
-            polygons.append(Shape(names[number], (shares * (width, height),)))
-        polygons.sort(key=lambda shape: -_area(shape.rings[0]))
+            objects.append([Shape(names[number], (shares * (width, height),))])
         origin = record.masks[0] if record.masks else record.image
-        mask = paint_shapes(polygons, (height, width), class_map, self.label_mode, origin)
+        shapes = largest_first(objects)
+        mask = paint_shapes(shapes, (height, width), class_map, self.label_mode, origin)
         return Sample(record.name, image, mask, self.label_mode)
+
+    def annotations(self, records: Sequence[Record]) -> AnnotationCount:
+        """Count the lines of the label files that can be read."""
+        return added(map(_count, records))
+
+    def remarks(self, records: Sequence[Record]) -> list[str]:
+        """Say where :meth:`records` departs from the data.yaml."""
+        data_file = next((path for path in records[0].masks if path.suffix != LABEL_SUFFIX), None)
+        said = said_by(data_file) if data_file else None
+        if data_file is None or said is None:
+            return []
+        lines = []
+        if said.is_leaky:
+            lines.append(
+                f"{data_file.name} names the same images as train and val, a leak that makes "
+                "metrics meaningless: validation images are set aside from train instead"
+            )
+        renamed = {
+            record.image.parent.name
+            for record in records
+            if IMAGES not in record.name.split("/") and _is_of_images(record.image.parent.name)
+        }
+        if renamed:
+            names = listed(sorted(renamed), MAX_SHOWN)
+            lines.append(f"{data_file.name} names folders that do not exist; read instead: {names}")
+        return lines
 
     def refusal(self, content: MaskContent) -> str | None:
         """Refuse soft masks, and ignored pixels besides background."""
@@ -173,28 +212,57 @@ class Yolo(Format):
         write_text(folder / "data.yaml", _to_yaml({**entries, "names": dict(enumerate(names))}))
 
 
+def _count(record: Record) -> AnnotationCount:
+    try:
+        labels = read_labels(record)
+    except DataError:  # loading the image says why
+        return AnnotationCount()
+    return AnnotationCount(len(labels.polygons) + len(labels.bad), labels.bad)
+
+
 def _images_named(
     folder: Path, data_file: Path, said: DataFile
 ) -> Iterator[tuple[Path, str | None]]:
     """Yield (image, split) as given in the data.yaml, even with paths of another machine."""
+    renamed = {split: _renamed_folders(folder, split) for split in said.splits}
+    # Exports often name a test folder that does not exist; with renamed folders, others may lack.
+    may_lack = {"test", "val"} if any(renamed.values()) else {"test"}
     for split, entries in said.splits.items():
+        if split == "val" and said.is_leaky:
+            continue
         for entry in entries:
             place = end_inside(folder, f"{said.root}/{entry}") or end_inside(folder, entry)
-            if place is None:
-                if split == "test":  # exports often name a test folder that does not exist
-                    continue
+            if place is None and not renamed[split] and split not in may_lack:
                 raise FormatError(
                     f"{data_file}: {split} must name a folder or a list in {folder}. Got "
                     f"{entry[:200]}, which is not found there. Fix the file"
                 )
-            is_list = place.is_file()
-            for image in _listed(folder, place) if is_list else files_below(place, IMAGE_SUFFIXES):
-                yield image, split
+            for home in [place] if place else renamed[split]:
+                is_list = home.is_file()
+                found = _listed(folder, home) if is_list else files_below(home, IMAGE_SUFFIXES)
+                yield from ((image, split) for image in found)
+
+
+def _renamed_folders(folder: Path, split: str) -> list[Path]:
+    """Return folders such as ``train/images_part_1`` that have labels beside them."""
+    return [
+        path
+        for path in sorted(folder.glob("*/*"))
+        if split_in_folders(path.relative_to(folder).parts) == split
+        and path.name != IMAGES
+        and _is_of_images(path.name)
+        and path.with_name(path.name.replace(IMAGES, LABELS)).is_dir()
+    ]
+
+
+def _is_of_images(name: str) -> bool:
+    """Whether a folder is called images, or has that word in its name."""
+    return IMAGES in re.findall("[a-z]+", name)
 
 
 def _listed(folder: Path, list_file: Path) -> Iterator[Path]:
     """Yield the images in a list, one per line."""
-    for line in _text(list_file).splitlines():
+    for line in text_of(list_file).splitlines():
         if not line.strip():
             continue
         image = end_inside(folder, line.strip())
@@ -224,11 +292,13 @@ def _images_below(folder: Path) -> Iterator[tuple[Path, str | None]]:
 
 
 def _label_file(folder: Path, image: Path) -> Path:
-    """Return the path of an image's labels; without a folder called images, it is beside it."""
-    parts = list(image.relative_to(folder).with_suffix(".txt").parts)
-    if IMAGES in parts[:-1]:
-        parts[len(parts) - 2 - parts[-2::-1].index(IMAGES)] = LABELS
-    return folder.joinpath(*parts)
+    """Return the path of an image's labels; without a folder of images, it is beside it."""
+    *parts, name = image.relative_to(folder).with_suffix(LABEL_SUFFIX).parts
+    places = [at for at, part in enumerate(parts) if part == IMAGES]
+    places = places or [at for at, part in enumerate(parts) if _is_of_images(part)]
+    if places:
+        parts[places[-1]] = parts[places[-1]].replace(IMAGES, LABELS)
+    return folder.joinpath(*parts, name)
 
 
 def _label_files(folder: Path) -> Iterator[Path]:
@@ -264,86 +334,17 @@ def _refuse_lonely_labels(folder: Path, images: Iterable[Path]) -> None:
 def _names_for(record: Record, class_map: ClassMap) -> tuple[str, ...]:
     """Return the class names by the ids in a label file; unnamed classes use the class map."""
     for path in record.masks:
-        if path.suffix != ".txt":
+        if path.suffix != LABEL_SUFFIX:
             names = said_by(path).names
             if names is not None:
                 return names
     return tuple(name for name in class_map.names if name not in BACKGROUND_NAMES)
 
 
-def _text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_LABEL_BYTES + 1)
-        if len(content) > MAX_LABEL_BYTES:
-            raise ValueError(f"more than {MAX_LABEL_BYTES:,} bytes")
-        return content.decode("utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{path} must be a readable text file. Got: {error}. Export it again"
-        ) from error
-
-
 def _first_line(path: Path) -> str:
     """Return the beginning of a file's first line, enough to recognize its format."""
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         return file.readline(1000).strip()
-
-
-def _is_line(line: str) -> bool:
-    """Whether a line has a class id and at least four numbers, as for a polygon or a box."""
-    values = line.split()[:5]
-    try:
-        return (
-            len(values) == 5 and int(values[0]) >= 0 and all(map(math.isfinite, map(float, values)))
-        )
-    except ValueError:
-        return False
-
-
-def _polygons(record: Record) -> Iterator[tuple[int, Ring]]:
-    """Yield (class id, relative corners) for each line of a label file."""
-    if not record.masks or record.masks[0].suffix != ".txt":
-        return
-    path = record.masks[0]
-    for number, line in enumerate(_text(path).splitlines(), start=1):
-        if line.strip():
-            yield _polygon(line, f"{path} line {number}")
-
-
-def _polygon(line: str, place: str) -> tuple[int, Ring]:
-    try:
-        values = np.array(line.split(), np.float64)
-    except ValueError:
-        values = np.array([np.nan])
-    if not np.isfinite(values).all() or values[0] % 1 or not 0 <= values[0] < MAX_CLASSES:
-        raise MaskError(
-            f"{place} must contain a class id and coordinates. Got {line[:60]!r}. Export it again"
-        )
-    corners = values[1:]
-    if len(corners) == 4:
-        raise MaskError(
-            f"{place} must contain a polygon of at least 3 corners. Got 4 numbers, as in a box for "
-            "object detection. Export the labels as segmentation"
-        )
-    if len(corners) < 6 or len(corners) % 2:
-        raise MaskError(
-            f"{place} must contain x and y of at least 3 corners. Got {len(corners)} numbers. "
-            "Export the labels as segmentation, without scores"
-        )
-    if corners.min() < -TOLERANCE or corners.max() > 1 + TOLERANCE:
-        worst = max(corners.tolist(), key=lambda value: abs(value - 0.5))
-        raise MaskError(
-            f"{place} must contain coordinates of 0 to 1, relative to width and height. Got "
-            f"{worst:g}. Divide pixels by the image's size"
-        )
-    return int(values[0]), corners.reshape(-1, 2)
-
-
-def _area(ring: Ring) -> float:
-    """Return the area inside a ring, independent of its direction."""
-    following = np.roll(ring, -1, axis=0)
-    return abs(float(np.sum(ring[:, 0] * following[:, 1] - ring[:, 1] * following[:, 0]))) / 2
 
 
 def _joined(rings: Sequence[Ring]) -> Ring:
