@@ -44,7 +44,7 @@ TABLES: dict[str, dict[str, tuple[str, ...]]] = {
 
 DATA_SETS: dict[str, tuple[tuple[str, ...], str]] = {
     "nuclei": (("--split", "70/30", "--epochs", "15", "--set", "data.scale=0.75"), "test"),
-    "camvid": (("--epochs", "12", "--set", "data.scale=0.5"), "val"),
+    "camvid": (("--epochs", "8", "--set", "data.scale=0.5"), "val"),
 }
 """Arguments of ``pixelwise train``, and the split that is evaluated."""
 

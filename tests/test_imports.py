@@ -42,6 +42,11 @@ def test_nothing_to_import_leaves_the_path_alone(folder):
         ("my_nets_b", "def f(:", "SyntaxError: "),
         ("my_nets_b", "raise SystemExit('no\\nway')", "SystemExit: no way"),
         ("my_nets_b.py", "", "not of its file: my_nets_b"),
+        (
+            "my_nets_b,nets",
+            "",
+            "Name each module by itself: `imports=['my_nets_b']` `imports=['nets']`",
+        ),
         ("nets/my_nets_b.py", None, "not of its file: nets.my_nets_b"),
     ],
 )

@@ -37,6 +37,9 @@ Denoise = Literal["none", "median", "nl-means"]
 WhiteBalance = Literal["none", "gray-world"]
 Contrast = Literal["none", "stretch", "stretch-bands", "clahe"]
 
+RECIPE_NAME = "recipe.yaml"
+"""Name of the recipe in a run folder."""
+
 DEFAULT_SPLIT = "70/15/15"
 """Default train, validation and test shares for folders without splits."""
 

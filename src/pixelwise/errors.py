@@ -32,6 +32,10 @@ ENDING_SIGNALS = tuple(
 """Signals by which a batch system or a closed terminal ends a process."""
 
 
+MAX_REASON = 300
+"""Number of characters of a message of foreign code that are repeated in a message."""
+
+
 class PixelwiseError(Exception):
     """Base class of all errors that pixelwise raises on purpose."""
 
@@ -64,16 +68,28 @@ class UnknownNameError(ConfigError):
         name: The given name.
         known: The registered names.
         hint: How to list all names; ``None`` lists them in the message.
+        may_be_own: Whether modules of the user can register names of this kind, so that a forgotten
+            import is as likely as a mistyped name.
     """
 
     def __init__(
-        self, kind: str, name: str, known: Collection[str], *, hint: str | None = None
+        self,
+        kind: str,
+        name: str,
+        known: Collection[str],
+        *,
+        hint: str | None = None,
+        may_be_own: bool = False,
     ) -> None:
         parts = [f"{kind} must be a known name. Got {name!r}."]
-        close = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.6)
+        cutoff = 0.8 if may_be_own else 0.6
+        close = difflib.get_close_matches(str(name), list(known), n=1, cutoff=cutoff)
         if close:
             parts.append(f"Did you mean {close[0]!r}?")
         parts.append(hint or f"Known: {', '.join(sorted(known))}")
+        if may_be_own:
+            parts[-1] += "."
+            parts.append("If it is your own, import its module first: `imports=['MODULE']`")
         super().__init__(" ".join(parts))
 
 
@@ -110,6 +126,12 @@ class OutputError(PixelwiseError, OSError):
 
 class TrainingError(PixelwiseError, RuntimeError):
     """Training cannot start or cannot continue."""
+
+
+def in_one_line(error: BaseException) -> str:
+    """Return the type and the message of an error of foreign code, for a message in one line."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())[:MAX_REASON]
+    return text.removesuffix(".").rstrip(":")
 
 
 def how_to_install(extra: str) -> str:

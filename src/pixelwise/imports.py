@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from pixelwise.errors import ConfigError
+from pixelwise.errors import ConfigError, in_one_line
 from pixelwise.text import several
 
 
@@ -30,7 +30,7 @@ def import_modules(names: Iterable[str]) -> None:
         try:
             importlib.import_module(name)
         except (Exception, SystemExit) as error:  # whatever the module of a user raises
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            reason = in_one_line(error)
             raise ConfigError(
                 f"imports must be modules that can be imported from {here}. Importing {name!r} "
                 f"raised {reason}. {_advice(name, error)}"
@@ -53,6 +53,9 @@ def find_imported(module: str, qualname: str) -> object | None:
 
 def _advice(name: str, error: BaseException) -> str:
     """Return what to do about a module that cannot be imported."""
+    if "," in name:
+        modules = [f"`imports=['{module.strip()}']`" for module in name.split(",")]
+        return f"Name each module by itself: {' '.join(modules)}"
     path = Path(name)
     if path.suffix == ".py" or len(path.parts) > 1:
         module = ".".join(path.with_suffix("").parts)

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
-from pixelwise.errors import ConfigError, PixelwiseWarning, UnknownNameError
+from pixelwise.errors import ConfigError, PixelwiseWarning, UnknownNameError, in_one_line
 from pixelwise.schemas import rule_in_words
 
 Item = TypeVar("Item")
@@ -33,15 +33,23 @@ class Registry(Generic[Item]):
             are loaded at first use. An entry point names a builder, which is registered under the
             name of the entry point, or a module, which registers its builders when it is imported.
             ``None`` means that there is no such group.
+        is_open: Whether modules of the user register builders too, which unknown names point out.
     """
 
     def __init__(
-        self, kind: str, package: str, *, hint: str | None = None, group: str | None = None
+        self,
+        kind: str,
+        package: str,
+        *,
+        hint: str | None = None,
+        group: str | None = None,
+        is_open: bool = False,
     ) -> None:
         self.kind = kind
         self._package = package
         self._hint = hint
         self._group = group
+        self._is_open = is_open
         self._broken: dict[str, str] = {}
         self._entries: dict[str, Callable[..., Item]] = {}
         self._families: dict[str, tuple[str, Callable[..., Item]]] = {}
@@ -117,7 +125,9 @@ class Registry(Generic[Item]):
                 return partial(builder, name)
         if name in self._broken:
             raise ConfigError(self._broken[name])
-        raise UnknownNameError(self.kind, name, self._entries, hint=self._hint)
+        raise UnknownNameError(
+            self.kind, name, self._entries, hint=self._hint, may_be_own=self._is_open
+        )
 
     def name_of(self, builder: object) -> str | None:
         """Return the name of a registered class or function; ``None`` if it is not registered."""
@@ -159,7 +169,7 @@ class Registry(Generic[Item]):
         try:
             found = entry.load()
         except (Exception, SystemExit) as error:  # whatever another package raises when imported
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            reason = in_one_line(error)
             source = entry.dist.name if entry.dist else entry.value
             self._broken[entry.name] = (
                 f"the entry point {entry.name!r} ({self._group}) of the package {source!r} must be "

@@ -265,15 +265,63 @@ def test_a_function_of_an_imported_module_is_a_loss():
 @pytest.mark.parametrize(
     ("returned", "what"),
     [
-        (lambda logits, _: logits, "one float"),
-        (lambda *_: 3.0, "one float"),
-        (lambda *_: torch.tensor(1.0), "differentiable"),
+        (lambda logits, _: logits, r"returned a tensor of shape \(2, 4, 5, 6\)"),
+        (lambda *_: 3.0, "returned 3.0, which is no tensor"),
+        (lambda *_: torch.tensor(1.0), "returned a constant without a gradient"),
+        (lambda *_: torch.tensor(1), "a tensor of type int64 without a gradient"),
+        (lambda _: None, "raised TypeError: .* takes 1 positional argument but 2 were given"),
+        (lambda *_: 1 / 0, r"raised ZeroDivisionError: division by zero\. It was given logits"),
     ],
 )
 def test_a_loss_of_the_user_must_return_a_differentiable_number(monkeypatch, returned, what):
     monkeypatch.setitem(globals(), "half_dice", returned)
-    with pytest.raises(TrainingError, match=what):
-        build_loss(f"{__name__}:half_dice", "multiclass")(*tensors(*some_batch("multiclass")))
+    pair = tensors(*some_batch("multiclass"))
+    with pytest.raises(TrainingError, match=what) as refused:
+        build_loss(f"{__name__}:half_dice", "multiclass")(*pair)
+    assert str(refused.value).startswith(f"the loss '{__name__}:")
+    monkeypatch.setitem(losses._entries, "mine", lambda: returned)
+    for expression in ("mine", "ce + 0.5 * mine"):
+        with pytest.raises(TrainingError, match=rf"the loss 'mine' .*{what}"):
+            build_loss(expression, "multiclass")(*pair)
+
+
+def mine(label_mode, *, width: int, power: float = 1.0):
+    if power < 0:
+        raise ValueError("power must not\nbe negative")
+    return None if power > 9 else half_dice
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("mine", "'mine' cannot be built: missing a required .*'width'"),
+        ("mine(width=1, power=-1)", "its builder raised ValueError: power must not be negative"),
+        ("mine(width=1, power=10)", "builder of loss 'mine' must return a function .* Got None"),
+        ("mine(label_mode=1)", "option of loss 'mine' .* Got 'label_mode'. Known: power, width$"),
+        ("mine(widht=1)", "Did you mean 'width'"),
+        ("ce(class_weights=1)", "Got 'class_weights'. It has none"),
+    ],
+)
+def test_a_builder_that_fails_is_named_in_one_line(monkeypatch, expression, message):
+    monkeypatch.setitem(losses._entries, "mine", mine)
+    for whole in (expression, f"ce + {expression}"):
+        with pytest.raises(ConfigError, match=message) as refused:
+            build_loss(whole, "multiclass")
+        assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("dice(2)", r"Options are NAME=NUMBER\. Got '2' in dice\(2\)\. Losses"),
+        ("ce + dice(smooth=two)", r"Got 'two' in dice\(smooth=two\)"),
+        ("ce - dice", r"Losses are summed with \+\. Got 'ce - dice'"),
+        ("ce * dice", r"A factor is a number in front\. Got 'ce \* dice'"),
+    ],
+)
+def test_a_wrong_expression_says_which_part_is_wrong(expression, message):
+    with pytest.raises(ConfigError, match=message):
+        parse_loss(expression)
 
 
 def test_balanced_weights_have_mean_one_over_the_pixels_and_lift_rare_classes():

@@ -154,7 +154,9 @@ def test_the_watchdog_reports_a_learning_rate_a_hundred_times_too_high(
 
 def test_a_learning_rate_that_makes_the_loss_no_number_stops_the_training(tmp_path):
     data = write(tmp_path / "data", drawn_pairs())
-    with pytest.raises(TrainingError, match=r"loss must be finite.*Lower the learning rate"):
+    with pytest.raises(
+        TrainingError, match=r"the loss '.*' must be finite.*Lower the learning rate"
+    ):
         problems_of(data, tmp_path, "training.learning_rate=0.5", model="resunet", epochs=3)
 
 

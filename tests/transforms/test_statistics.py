@@ -126,7 +126,7 @@ def test_grayscale_images_get_equal_channels_and_equal_channels_become_gray():
 def test_colors_are_not_silently_read_as_one_channel():
     color = np.zeros((2, 2, 3), np.uint8)
     color[0, 0, 1] = 1
-    with pytest.raises(DataError, match=r"photo must have 1 channels\. Got 3"):
+    with pytest.raises(DataError, match=r"photo must have 1 channel\. Got 3"):
         conform_channels(color, 1, "photo")
     with pytest.raises(DataError, match=r"photo must have 4 channels\. Got 3"):
         conform_channels(color, 4, "photo")

@@ -221,7 +221,7 @@ def print_metrics(metrics: Metrics) -> None:
             f"surface Dice {_share(detail.surface_dice)}"
         )
         errors = calibration_errors(detail)
-        console.print(" · ".join(f"{name} {error:.4f}" for name, error in errors))
+        console.print(" · ".join(f"{name}: {error:.4f}" for name, error in errors))
     if metrics.absent_classes:
         console.print(
             f"absent from these masks, so not averaged: {', '.join(metrics.absent_classes)}"

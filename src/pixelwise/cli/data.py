@@ -231,13 +231,6 @@ def split(
     from pixelwise.data.splits.plans import plan_split
     from pixelwise.data.splits.split_cards import require_new, write_cards
 
-    dataset = open_dataset(
-        data,
-        format=format,
-        ignore=ignore or (),
-        unexpected=unexpected_rule(unexpected),
-        **pairing_options(images, masks, unlabeled, resize_masks),
-    )
     require_new(out, folds)
     dataset = open_dataset(
         data,
@@ -246,6 +239,7 @@ def split(
         unexpected=unexpected_rule(unexpected),
         class_property=class_property,
         max_bad_annotations=max_bad_annotations,
+        **pairing_options(images, masks, unlabeled, resize_masks),
     )
     with progress_bar("reading images") as on_progress:
         plan = plan_split(

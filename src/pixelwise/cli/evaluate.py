@@ -75,27 +75,29 @@ def command(
     from pixelwise.evaluation.evaluate import evaluate, open_for_model
     from pixelwise.files import require_file
     from pixelwise.metrics.extra import create_metrics
-    from pixelwise.prediction.loading import load_model
+    from pixelwise.prediction.loading import imports_named, load_model
     from pixelwise.reporting.model_report import write_model_report
 
     if like is not None:
         require_convention(like)
-    create_metrics(metrics or ())  # unknown names are refused before anything is read
+    with imports_named(model):
+        create_metrics(metrics or ())  # unknown names are refused before anything is read
     check_part(split)
     if report is not None:
         require_file(report)
     choose_device(device)
     predictor = load_model(model, device=device)
-    dataset, chosen = open_for_model(
-        predictor,
-        data,
-        split=split,
-        ignore=ignore or (),
-        unexpected=unexpected_rule(unexpected),
-        class_property=class_property,
-        max_bad_annotations=max_bad_annotations,
-        format=format,
-    )
+    with imports_named(model):
+        dataset, chosen = open_for_model(
+            predictor,
+            data,
+            split=split,
+            ignore=ignore or (),
+            unexpected=unexpected_rule(unexpected),
+            class_property=class_property,
+            max_bad_annotations=max_bad_annotations,
+            format=format,
+        )
     for line in dataset.notes:
         note(line)
     note(f"evaluating the split {chosen!r}")

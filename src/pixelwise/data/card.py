@@ -21,7 +21,8 @@ from pixelwise.classes import (
     numbered_names,
 )
 from pixelwise.config import AugmentationRecipe, Bands, Share
-from pixelwise.data.split_assignment import SplitName
+from pixelwise.data.sample import Record
+from pixelwise.data.split_assignment import SplitName, named_splits
 from pixelwise.errors import ConfigError
 from pixelwise.label_modes import mode_of
 from pixelwise.schemas import read_yaml, validated
@@ -188,3 +189,12 @@ def find_card(path: Path) -> tuple[DatasetCard, Path | None, Path]:
     if not folder.is_dir():
         raise ConfigError(f"{file}: path must be a folder. Got {card.path}. Fix the card")
     return card, file, folder
+
+
+def split_as_named(
+    records: list[Record], card: DatasetCard, card_file: Path | None
+) -> tuple[list[Record], str]:
+    """Return the records with the splits of the card, if any, and the source of the splits."""
+    if card.splits is None:
+        return records, "the folder"
+    return named_splits(records, card.splits, str(card_file)), "the card"

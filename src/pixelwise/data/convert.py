@@ -10,6 +10,7 @@ from pixelwise.data.card import CARD_NAME, card_of
 from pixelwise.data.dataset import Dataset, open_dataset
 from pixelwise.data.formats import formats
 from pixelwise.data.sample import Record, Sample
+from pixelwise.errors import FormatError
 from pixelwise.files import as_path, file_names, folder_written_aside, require_outside
 
 
@@ -31,12 +32,16 @@ def convert_data(
         on_written: Called with the number of written images and the total number.
 
     Raises:
-        FormatError: The format cannot represent the data; nothing is written.
+        FormatError: The format has no writer, or cannot represent the data; nothing is written.
         UnknownNameError: The format is unknown.
         DataError: A file cannot be read.
         OutputError: The folder is not empty, or cannot be written.
     """
     target = formats.create(to)
+    if not target.has_writer:
+        raise FormatError(
+            f"{out} cannot be written as {to}, which has no writer. Choose another format"
+        )
     dataset = data if isinstance(data, Dataset) else open_dataset(data)
     if dataset.label_mode in target.label_modes:
         target = formats.create(to, label_mode=dataset.label_mode)

@@ -15,10 +15,11 @@ from pixelwise.config import DEFAULT_SPLIT, AugmentationRecipe, DataRecipe
 from pixelwise.data.bad_annotations import require_few
 from pixelwise.data.cache.cache_keys import content_of
 from pixelwise.data.cache.disk import DiskCache, open_cache
-from pixelwise.data.card import DatasetCard, find_card
+from pixelwise.data.card import DatasetCard, find_card, split_as_named
 from pixelwise.data.digits import write_digits
-from pixelwise.data.formats import Format, detect_format
+from pixelwise.data.formats import Format, detect_format, mistakes_named
 from pixelwise.data.found_classes import classes_found, with_ignored
+from pixelwise.data.own_format import checked_load
 from pixelwise.data.problems import is_collecting, raise_together
 from pixelwise.data.sample import Record, Sample
 from pixelwise.data.split import Split
@@ -26,11 +27,10 @@ from pixelwise.data.split_assignment import (
     SPLITS,
     assign_splits,
     check_part,
-    named_splits,
     parse_split,
     require_different_names,
 )
-from pixelwise.errors import ConfigError, DataError, FormatError
+from pixelwise.errors import ConfigError, DataError, FormatError, PixelwiseError
 from pixelwise.files import as_path
 from pixelwise.io.counting import spread
 from pixelwise.label_modes import mode_of
@@ -141,10 +141,18 @@ class Dataset:
         Raises:
             DataError: A file cannot be read, or the mask does not match the image.
         """
+        return checked_load(self._load, record, self.format, self.class_map)
+
+    def _load(self, record: Record) -> Sample:
         # A data check must decode the files, as cached samples had no problems.
         if self.cache is None or is_collecting():
             return self.format.sample(record, self.class_map)
-        return self.cache.load(record, self.format, self.class_map)
+        try:
+            return self.cache.load(record, self.format, self.class_map)
+        except PixelwiseError:
+            raise
+        except (AttributeError, TypeError, ValueError):  # no sample, or one that cannot be kept
+            return self.format.sample(record, self.class_map)
 
     @property
     def state(self) -> str:
@@ -241,7 +249,7 @@ def open_dataset(
             resize_masks=resize_masks or card.resize_masks,
             class_property=class_property or card.class_property,
         )
-        with raise_together():
+        with raise_together(), mistakes_named(found, "records", folder):
             records = found.records(folder)
             require_different_names(folder, records)
             share = card.max_bad_annotations if max_bad_annotations is None else max_bad_annotations
@@ -265,11 +273,12 @@ def open_dataset(
     smoothed_notes: list[str] = []
     if class_map is None:
         rule = unexpected or card.unexpected
-        class_map, smoothed_notes = classes_found(found, folder, records, ignored_values, rule)
+        with mistakes_named(found, "class_map", folder):
+            class_map, smoothed_notes = classes_found(found, folder, records, ignored_values, rule)
     if ignored_values:
         class_map = with_ignored(class_map, ignored_values)
     shares = split or card.split or DEFAULT_SPLIT
-    records, origin = _split_as_named(records, card, card_file)
+    records, origin = split_as_named(records, card, card_file)
     assigned, split_notes = assign_splits(records, shares, split_seed, origin)
     given = {record.split for record in records}
     has_own = given != {None}
@@ -389,12 +398,3 @@ def require_drawn(dataset: Dataset, shares: str | None) -> None:
             f"`split` must be left out for {dataset.path}, which gives its own splits: {found}. "
             f"Got {shares}. To draw others, make a split file with `pixelwise data split`"
         )
-
-
-def _split_as_named(
-    records: list[Record], card: DatasetCard, card_file: Path | None
-) -> tuple[list[Record], str]:
-    """Return the records with the splits of the card, if any, and the source of the splits."""
-    if card.splits is None:
-        return records, "the folder"
-    return named_splits(records, card.splits, str(card_file)), "the card"

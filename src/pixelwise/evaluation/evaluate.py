@@ -22,9 +22,9 @@ from pixelwise.evaluation.headline_counts import COUNTING
 from pixelwise.evaluation.image_details import Image
 from pixelwise.io.arrays import Array, UInt8Array
 from pixelwise.io.parallel import in_parallel
-from pixelwise.metrics.extra import ExtraMetric, MetricSource, create_metrics, figures_of
+from pixelwise.metrics.extra import ExtraMetric, MetricSource, create_metrics, figures_of, update
 from pixelwise.metrics.metrics import Metrics, summarize
-from pixelwise.prediction.loading import as_predictor
+from pixelwise.prediction.loading import as_predictor, imports_named
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.text import amount, listed
 
@@ -220,9 +220,10 @@ def evaluate(
         DataError: The data set does not fit the model or is split differently than in training, the
         split is empty, or a file is invalid.
     """
-    extra = create_metrics(metrics)
-    predictor = as_predictor(model, device)
-    dataset, chosen = open_as_given(predictor, data, split)
+    with imports_named(model):
+        extra = create_metrics(metrics)
+        predictor = as_predictor(model, device)
+        dataset, chosen = open_as_given(predictor, data, split)
     records = dataset.split(chosen)
     found = _evaluated(
         predictor,
@@ -340,7 +341,7 @@ def _evaluated(
             prediction = predictor.decide(logits) if prediction is None else prediction
             probabilities = predictor.to_probabilities(logits)
             for metric in extra:
-                metric.add(prediction, probabilities, sample.mask)
+                update(metric, prediction, probabilities, sample.mask)
             if not detailed:
                 continue
             details.draw_logits(sample.name, logits, sample.mask)

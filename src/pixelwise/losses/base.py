@@ -21,7 +21,9 @@ These are the conventions of segmentation_models.pytorch with ``ignore_index=255
 LIKELIHOOD = "ce"
 """The default loss, which every evaluation computes as ``Metrics.loss``."""
 
-losses: Registry[Loss] = Registry("loss", "pixelwise.losses", group="pixelwise.losses")
+losses: Registry[Loss] = Registry(
+    "loss", "pixelwise.losses", group="pixelwise.losses", is_open=True
+)
 """Builders of losses by name. A builder may take ``label_mode``, ``class_weights`` (Tensor (K,) or
 ``None``) and options of its own, which a recipe gives as in ``tversky(alpha=0.3)``."""
 

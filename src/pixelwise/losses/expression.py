@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -12,9 +13,18 @@ import torch
 from torch import Tensor, nn
 
 from pixelwise.classes import LabelMode
-from pixelwise.errors import ConfigError, TrainingError
+from pixelwise.devices import is_out_of_memory
+from pixelwise.errors import (
+    ConfigError,
+    PixelwiseError,
+    TrainingError,
+    UnknownNameError,
+    in_one_line,
+)
 from pixelwise.imports import find_imported
 from pixelwise.losses.base import Loss, losses
+
+Parameters = Mapping[str, inspect.Parameter]
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,7 @@ def parse_loss(expression: str) -> tuple[Term, ...]:
     except (SyntaxError, ValueError) as error:
         raise ConfigError(
             "loss must be a sum of names, such as ce + 0.5 * dice(smooth=1). "
-            f"Got {expression!r}. Losses: {', '.join(losses.names())}"
+            f"Got {expression!r}{_reason(error)}. Losses: {', '.join(losses.names())}"
         ) from error
     for term in terms:
         losses.builder(term.name)
@@ -57,7 +67,7 @@ def _terms(node: ast.expr) -> list[Term]:
     """Return the summands of a parsed expression.
 
     Raises:
-        ValueError: It holds something else.
+        ValueError: It holds something else; the message is a sentence about it.
     """
     match node:
         case ast.BinOp(left, ast.Add(), right):
@@ -66,10 +76,37 @@ def _terms(node: ast.expr) -> list[Term]:
             return [Term(weight * term.weight, term.name, term.arguments) for term in _terms(right)]
         case ast.Name(name):
             return [Term(1.0, name, {})]
-        case ast.Call(ast.Name(name), [], keywords):
-            options = {str(entry.arg): ast.literal_eval(entry.value) for entry in keywords}
+        case ast.Call(ast.Name(name), values, keywords):
+            options = {str(entry.arg): _number(entry.value, node) for entry in keywords}
+            for value in values:
+                raise _no_option(value, node)
             return [Term(1.0, name, options)]
-    raise ValueError(ast.unparse(node))
+        case ast.BinOp(_, ast.Mult(), _):
+            raise ValueError(f"A factor is a number in front. Got {ast.unparse(node)!r}")
+        case ast.BinOp():
+            raise ValueError(f"Losses are summed with +. Got {ast.unparse(node)!r}")
+    raise ValueError(f"{ast.unparse(node)!r} is no name of a loss")
+
+
+def _number(node: ast.expr, call: ast.expr) -> Any:
+    """Return the value of an option.
+
+    Raises:
+        ValueError: It is no plain value.
+    """
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        raise _no_option(node, call) from None
+
+
+def _no_option(node: ast.expr, call: ast.expr) -> ValueError:
+    return ValueError(f"Options are NAME=NUMBER. Got {ast.unparse(node)!r} in {ast.unparse(call)}")
+
+
+def _reason(error: ValueError | SyntaxError) -> str:
+    """Return what was found as a further sentence; a syntax error of Python says nothing useful."""
+    return "" if isinstance(error, SyntaxError) else f". {error}"
 
 
 def takes_class_weights(expression: str) -> bool:
@@ -110,16 +147,51 @@ def build_loss(expression: str, label_mode: LabelMode, class_weights: Tensor | N
 def _build(term: Term, label_mode: LabelMode, class_weights: Tensor | None) -> Loss:
     if ":" in term.name:
         return own_loss(_imported(term.name))
-    known = _parameters(term.name)
-    if "label_mode" in term.arguments or "class_weights" in term.arguments:
-        raise ConfigError(f"label_mode and class_weights of loss {term.name!r} must be left out")
+    builder, known = losses.builder(term.name), _parameters(term.name)
     given: dict[str, Any] = {"label_mode": label_mode, "class_weights": class_weights}
+    _check_options(term, known, tuple(given))
     arguments = {name: value for name, value in given.items() if name in known}
-    return losses.create(term.name, **arguments, **term.arguments)
+    checked = losses.checked(term.name, **arguments, **term.arguments)
+    if losses.is_own(builder):
+        return builder(**checked)
+    with _named_mistakes(term.name):
+        return own_loss(builder(**checked), term.name)
 
 
-def _parameters(name: str) -> Sequence[str]:
-    return list(inspect.signature(losses.builder(name)).parameters)
+def _check_options(term: Term, known: Parameters, given: Sequence[str]) -> None:
+    """Refuse options that the builder does not have, and arguments that pixelwise gives it.
+
+    Raises:
+        UnknownNameError: There is such an option.
+    """
+    named = [one for one in known.values() if one.kind is not one.VAR_KEYWORD]
+    options = [one.name for one in named if one.name not in given]
+    for option in term.arguments:
+        if option in given or (option not in options and len(named) == len(known)):
+            hint = None if options else "It has none"
+            raise UnknownNameError(f"option of loss {term.name!r}", option, options, hint=hint)
+
+
+@contextmanager
+def _named_mistakes(name: str) -> Iterator[None]:
+    """Name the loss whose builder raises an error.
+
+    Raises:
+        ConfigError: The builder raised anything but a PixelwiseError.
+    """
+    try:
+        yield
+    except PixelwiseError:
+        raise
+    except Exception as error:  # whatever the code of a user raises
+        raise ConfigError(
+            f"loss {name!r} cannot be built: its builder raised {in_one_line(error)}. The builder "
+            "takes label_mode and options, and returns a function of logits and target"
+        ) from error
+
+
+def _parameters(name: str) -> Parameters:
+    return inspect.signature(losses.builder(name)).parameters
 
 
 def _sum(values: list[Tensor]) -> Tensor:
@@ -139,7 +211,8 @@ def _imported(name: str) -> Loss:
             f"loss {name!r} must be a function of an imported module. It is not. Import "
             f"{module}, or pass the loss itself"
         )
-    return cast("Loss", found() if inspect.isclass(found) else found)
+    with _named_mistakes(name):
+        return cast("Loss", found() if inspect.isclass(found) else found)
 
 
 def name_of_loss(loss: Loss) -> str:
@@ -148,33 +221,69 @@ def name_of_loss(loss: Loss) -> str:
     return f"{named.__module__}:{named.__qualname__}"
 
 
-def own_loss(loss: Loss) -> Loss:
+def own_loss(loss: Loss, name: str | None = None) -> Loss:
     """Check what a loss of the user returns.
 
     Args:
         loss: A function of logits and target; see :data:`pixelwise.losses.base.Loss`.
+        name: Its registered name, if any.
+
+    Returns:
+        The loss; it raises a TrainingError that names it if it raises any error, or returns
+        anything but one number with a gradient.
 
     Raises:
         ConfigError: It cannot be called.
     """
     if not callable(loss):
-        raise ConfigError(f"loss must be a name or a function of logits and target. Got {loss!r}")
+        what = (
+            "loss must be a name or"
+            if name is None
+            else f"the builder of loss {name!r} must return"
+        )
+        raise ConfigError(f"{what} a function of logits and target. Got {loss!r}")
     if isinstance(loss, nn.Module) and list(loss.parameters()):
         raise ConfigError(
             f"loss must have no weights of its own, which would not be trained. Got {loss!r}"
         )
-    name = name_of_loss(loss)
+    name = name or name_of_loss(loss)
 
     def checked(logits: Tensor, target: Tensor) -> Tensor:
-        value = loss(logits, target)
-        if not isinstance(value, Tensor) or value.ndim or not value.is_floating_point():
-            got = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else value
-            raise TrainingError(f"loss {name} must return one float as a tensor. Got {got!r}")
-        if logits.requires_grad and not value.requires_grad:
+        try:
+            value = loss(logits, target)
+        except Exception as error:  # whatever the code of a user raises
+            if isinstance(error, PixelwiseError) or is_out_of_memory(error):
+                raise
             raise TrainingError(
-                f"loss {name} must be differentiable in the logits. It returned a constant. "
-                "Compute it with torch functions of the logits"
+                f"the loss {name!r} raised {in_one_line(error)}. It was given logits "
+                f"{_words(logits)} and the target {_words(target)}. Correct the loss"
+            ) from error
+        has_gradient = isinstance(value, Tensor) and (
+            value.requires_grad or not logits.requires_grad
+        )
+        if not has_gradient or value.ndim or not value.is_floating_point():
+            raise TrainingError(
+                f"the loss {name!r} must return one number with a gradient. It returned "
+                f"{_found(value)}. Compute it with torch functions of the logits"
             )
         return value
 
     return checked
+
+
+def _found(value: object) -> str:
+    """Return what a loss returned, in words."""
+    if not isinstance(value, Tensor):
+        return f"{value!r}, which is no tensor"
+    if value.ndim:
+        return f"a tensor of shape {tuple(value.shape)}"
+    kind = "a constant" if value.is_floating_point() else f"a tensor of type {_type(value)}"
+    return f"{kind} without a gradient"
+
+
+def _words(tensor: Tensor) -> str:
+    return f"{_type(tensor)} {tuple(tensor.shape)}"
+
+
+def _type(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")

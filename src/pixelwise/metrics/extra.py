@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
-from pixelwise.errors import ConfigError
+from pixelwise.classes import LabelMode
+from pixelwise.errors import ConfigError, PixelwiseError, in_one_line
 from pixelwise.io.arrays import UInt8Array
+from pixelwise.label_modes import mode_of
 from pixelwise.registry import Builder, Registry
 from pixelwise.text import several
 
@@ -42,7 +45,7 @@ class ExtraMetric(Protocol):
         """Return the values over all images so far, by name; empty if they are undefined."""
 
 
-extra_metrics: Registry[ExtraMetric] = Registry("metric", "pixelwise.metrics")
+extra_metrics: Registry[ExtraMetric] = Registry("metric", "pixelwise.metrics", is_open=True)
 """Metrics by their names in recipes and on the command line."""
 
 MetricSource = str | Callable[[], ExtraMetric] | ExtraMetric
@@ -138,19 +141,104 @@ def registered_names(sources: Iterable[MetricSource]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+def update(
+    metric: ExtraMetric,
+    prediction: npt.NDArray[Any],
+    probabilities: npt.NDArray[np.float32],
+    mask: UInt8Array,
+) -> None:
+    """Count one image; the arguments are those of :meth:`ExtraMetric.add`.
+
+    Raises:
+        ConfigError: The metric raised an error.
+    """
+    with _named_mistakes(metric, "add"):
+        metric.add(prediction, probabilities, mask)
+
+
 def figures_of(metrics: Sequence[ExtraMetric]) -> dict[str, float]:
     """Return all values of some metrics as ``METRIC_VALUE``, or ``METRIC`` if both names are equal.
 
     Raises:
-        ConfigError: Two metrics return values with the same name.
+        ConfigError: A metric raised an error, returned anything but numbers by name, or two return
+            values with the same name.
     """
     found: dict[str, float] = {}
     for metric in metrics:
-        for figure, value in metric.figures().items():
+        with _named_mistakes(metric, "figures"):
+            figures = metric.figures()
+        if not isinstance(figures, Mapping):
+            raise ConfigError(
+                f"figures() of the metric {metric.name!r} must return numbers by name, such as "
+                f"{{'mean': 0.5}}. Got {figures!r}"
+            )
+        for figure, value in figures.items():
             name = figure if figure == metric.name else f"{metric.name}_{figure}"
             if name in found:
                 raise ConfigError(
                     f"values of metrics must have different names. Got {name!r} twice. Rename one"
                 )
-            found[name] = float(value)
+            found[name] = _number(metric, figure, value)
     return found
+
+
+def _number(metric: ExtraMetric, figure: str, value: Any) -> float:
+    """Return a value of a metric as a float.
+
+    Raises:
+        ConfigError: It is no number.
+    """
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ConfigError(
+            f"the value {figure!r} of the metric {metric.name!r} must be a number. Got {value!r}. "
+            "Leave it out where it is undefined"
+        ) from None
+
+
+def try_metrics(
+    metrics: Sequence[ExtraMetric], mask: UInt8Array, label_mode: LabelMode, num_classes: int
+) -> None:
+    """Try metrics on one image whose prediction is its mask, so that mistakes are found early.
+
+    Args:
+        metrics: New metrics, which are not used again.
+        mask: The mask of a sample.
+        label_mode: Its label mode.
+        num_classes: Number of classes.
+
+    Raises:
+        ConfigError: A metric raised an error, or returned anything but numbers.
+    """
+    import torch  # imported late: names of metrics are checked without torch
+
+    mode = mode_of(label_mode)
+    logits = torch.from_numpy(mode.targets(mask, num_classes).astype(np.float32)) * 8 - 4
+    prediction, probabilities = mode.decide(logits).numpy(), mode.probabilities(logits).numpy()
+    for metric in metrics:
+        update(metric, prediction, probabilities, mask)
+        try:
+            figures_of([metric])
+        except ConfigError as error:
+            # A mean over no object, say, is undefined for one image, but perhaps not for all.
+            if not isinstance(error.__cause__, ArithmeticError | ValueError):
+                raise
+
+
+@contextmanager
+def _named_mistakes(metric: ExtraMetric, method: str) -> Iterator[None]:
+    """Name the metric whose method raises an error.
+
+    Raises:
+        ConfigError: The method raised anything but a PixelwiseError.
+    """
+    try:
+        yield
+    except (PixelwiseError, MemoryError):
+        raise
+    except Exception as error:  # whatever the code of a user raises
+        raise ConfigError(
+            f"metric {metric.name!r} failed: its method {method} raised {in_one_line(error)}. "
+            "Correct the metric, or leave it out"
+        ) from error

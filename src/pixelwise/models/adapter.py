@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pixelwise.errors import ConfigError
+from pixelwise.errors import ConfigError, in_one_line
 from pixelwise.models.base import SegmentationModel
 from pixelwise.models.blocks import make_batchnorm_steady
 from pixelwise.text import amount
@@ -74,6 +74,9 @@ class AdaptedModel(SegmentationModel):
         make_batchnorm_steady(network)
         reference = getattr(network, "reference", None)
         self.reference = reference if isinstance(reference, str) else type(network).__module__
+        learning_rate = getattr(network, "learning_rate", None)
+        if isinstance(learning_rate, float) and learning_rate > 0:
+            self.learning_rate = learning_rate
         self.fit_to(num_classes, in_channels)
 
     def fit_to(self, num_classes: int | None, in_channels: int | None) -> None:
@@ -215,7 +218,7 @@ class _Trial:
             with torch.random.fork_rng(devices=[]), torch.no_grad():
                 output = self.network(torch.zeros(shape, device=self._device()))
         except Exception as error:  # whatever the network of a user raises
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            reason = in_one_line(error)
             mode = "training" if training else "evaluation"
             raise _FailureError(
                 f"{self.what} must take images (N, {self.in_channels}, H, W). With "

@@ -15,6 +15,7 @@ models: Registry[nn.Module] = Registry(
     "pixelwise.models",
     hint="List them with: pixelwise models",
     group="pixelwise.models",
+    is_open=True,
 )
 
 FRESH_ONLY: dict[str, Any] = {
@@ -72,6 +73,12 @@ class SegmentationModel(nn.Module):
     arguments: dict[str, Any]
     num_classes: int
     in_channels: int
+
+    @property
+    def states_learning_rate(self) -> bool:
+        """Whether the network or its class sets ``learning_rate``."""
+        owners = (self, *(one for one in type(self).__mro__ if one is not SegmentationModel))
+        return any("learning_rate" in vars(owner) for owner in owners)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Store the constructor's arguments, even if the class is called directly."""

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from pixelwise.errors import ConfigError, PixelwiseError
+from pixelwise.errors import ConfigError, PixelwiseError, in_one_line
 from pixelwise.models.adapter import AdaptedModel, try_out
 from pixelwise.models.base import FRESH_ONLY, SegmentationModel, models
 from pixelwise.models.lookup import INSTANCE, class_name, find_builder
@@ -210,7 +210,7 @@ def _called(
     except PixelwiseError:
         raise
     except Exception as error:  # whatever the class of a user raises
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        reason = in_one_line(error)
         words = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
         raise ConfigError(
             f"model {name!r} must be built with ({words}). It raised {reason}"
@@ -259,7 +259,7 @@ def adopted(model: nn.Module) -> SegmentationModel:
     try:
         model = copy.deepcopy(model).cpu()
     except Exception as error:  # whatever the network of a user raises
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        reason = in_one_line(error)
         raise ConfigError(
             f"an instance of {type(model).__name__} must be copied, so that it stays as it is. "
             f"Copying raised {reason}. Give the class"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
+from pixelwise.config import RECIPE_NAME, load_recipe
 from pixelwise.devices import Precision, choose_device
-from pixelwise.errors import ConfigError
+from pixelwise.errors import ConfigError, FormatError, PixelwiseError, UnknownNameError
 from pixelwise.models.creation import GivenModel
 from pixelwise.models.model_file import load_model_file
 from pixelwise.prediction.predictor import Predictor
@@ -65,3 +69,34 @@ def as_predictor(model: Predictor | Path | str, device: str = "auto") -> Predict
         "model must be a run folder, a model file or a Predictor. "
         f"Got {type(model).__name__}. Use Predictor.from_model for a network of your own"
     )
+
+
+@contextmanager
+def imports_named(model: Predictor | Path | str) -> Iterator[None]:
+    """Add to an unknown format or name the modules that the run of the model imported.
+
+    Args:
+        model: As for :func:`as_predictor`.
+
+    Raises:
+        FormatError: The data cannot be read without one of these modules.
+        ConfigError: A name is unknown without one of these modules.
+    """
+    try:
+        yield
+    except (FormatError, UnknownNameError) as error:
+        modules = () if isinstance(model, Predictor) else _imports_of(Path(model))
+        missing = [f"`imports=['{name}']`" for name in modules if name not in sys.modules]
+        if not missing:
+            raise
+        kind = FormatError if isinstance(error, FormatError) else ConfigError
+        raise kind(f"{error}. The run of the model had {' '.join(missing)}") from error
+
+
+def _imports_of(path: Path) -> tuple[str, ...]:
+    """Return the modules in the recipe of a run; none if there is no such recipe."""
+    folder = path if path.is_dir() else path.parent
+    try:
+        return load_recipe(folder / RECIPE_NAME).imports
+    except PixelwiseError:
+        return ()

@@ -71,6 +71,7 @@ class Facts:
         augmentation: Augmentation of the dataset card.
         model: Name of the architecture.
         model_learning_rate: Default peak learning rate of the architecture.
+        states_learning_rate: Whether the architecture states it.
         has_batchnorm: Whether the network has BatchNorm layers.
         device: ``cpu``, ``cuda`` or ``mps``.
         has_bfloat16: As :func:`pixelwise.devices.bfloat16_support`.
@@ -91,6 +92,7 @@ class Facts:
     augmentation: AugmentationRecipe
     model: str = ""
     model_learning_rate: float = 0.0
+    states_learning_rate: bool = True
     has_batchnorm: bool = False
     device: str = "cpu"
     has_bfloat16: bool | None = False
@@ -162,7 +164,8 @@ def choose_learning_rate(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
         return ()
     factor = optimizers.create(recipe.training.optimizer).learning_rate_factor
     learning_rate = facts.model_learning_rate * factor
-    reason = f"learning rate {learning_rate:g}: the default of {facts.model}"
+    whose = f"of {facts.model}" if facts.states_learning_rate else "for models that state none"
+    reason = f"learning rate {learning_rate:g}: the default {whose}"
     if factor != 1:
         reason += f", times {factor:g} for {recipe.training.optimizer}"
     return (Choice("training.learning_rate", learning_rate, reason),)

@@ -227,8 +227,9 @@ class Trainer:
             self.progress.loss_images += num_images
             if not math.isfinite(self.progress.loss_sum):
                 raise TrainingError(
-                    f"the loss must be finite. It is not at epoch {self.progress.epoch + 1}, step "
-                    f"{step}. Lower the learning rate: `training.learning_rate="
+                    f"the loss {self.recipe.training.loss!r} must be finite. It is not at epoch "
+                    f"{self.progress.epoch + 1}, step {step}. Lower the learning rate: "
+                    f"`training.learning_rate="
                     f"{(self.recipe.training.learning_rate or 0) / 3:.1g}`"
                 )
         self._losses.clear()

@@ -18,6 +18,7 @@ from pixelwise.devices import Machine, release_memory
 from pixelwise.doctor.quick_check import QuickCheck
 from pixelwise.losses.class_weights import class_weights
 from pixelwise.losses.expression import build_loss, own_loss
+from pixelwise.metrics.extra import create_metrics, try_metrics
 from pixelwise.models import create_model
 from pixelwise.models.base import SegmentationModel
 from pixelwise.models.blocks import batch_normalizations
@@ -179,6 +180,13 @@ def plan(
             Message("notes on the data (for details, run: pixelwise data check)", check.lines())
         )
     reasons += _describe_ignored(dataset, measured)
+    if recipe.training.metrics:
+        try_metrics(
+            create_metrics(recipe.training.metrics),
+            measured.validation[0].mask,
+            dataset.label_mode,
+            dataset.class_map.num_classes,
+        )
     model = _build(recipe, dataset, measured, own)
     describe_encoder(model, recipe.training)  # raises if the model has no encoder to freeze
     reasons.append(_initial_weights(model, recipe, dataset, own))
@@ -271,6 +279,7 @@ def _facts(recipe: Recipe, parts: _Parts) -> Facts:
         augmentation=parts.dataset.augmentation,
         model=recipe.model.name,
         model_learning_rate=parts.model.learning_rate,
+        states_learning_rate=parts.model.states_learning_rate,
         has_batchnorm=bool(batch_normalizations(parts.model)),
         device=machine.device.type,
         has_bfloat16=machine.has_bfloat16,

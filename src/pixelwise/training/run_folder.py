@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pixelwise.config import RECIPE_NAME as RECIPE_NAME
 from pixelwise.config import Recipe, load_recipe
 from pixelwise.data.dataset import Dataset
 from pixelwise.errors import ConfigError, ModelFileError
@@ -22,7 +23,6 @@ from pixelwise.training.checkpoint import CHECKPOINT_NAME
 from pixelwise.training.events import WarningRaised
 from pixelwise.training.run_lock import is_locked, remove_lock, run_lock
 
-RECIPE_NAME = "recipe.yaml"
 HISTORY_NAME = "history.csv"
 METRICS_NAME = "metrics.json"
 NOTES_NAME = "notes.json"

@@ -202,8 +202,8 @@ def train(
             listener(Message("data", dataset.notes))
             machine = Machine.here(wanted.training.device)
             ready = plan(wanted, dataset, machine, started=started, own=own, listener=listener)
+            listener(Message("plan", ready.summary()))
             if dry_run:
-                listener(Message("plan", ready.summary()))
                 return Outcome(folder, ready)
             if sanity_check:
                 with _fitting_into_memory(ready):

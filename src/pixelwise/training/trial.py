@@ -76,11 +76,16 @@ def try_batch(
         is_format_open: Whether the memory format may be chosen.
 
     Raises:
-        TrainingError: The loss is not finite.
+        TrainingError: The loss is not a finite number with a gradient.
         BatchTooLargeError: The batch does not fit into memory.
     """
     model, shape = step.model, list(batch.image.shape)
-    run_once(step, batch, num_moments=NUM_MOMENTS)
+    value = run_once(step, batch, num_moments=NUM_MOMENTS)
+    if not math.isfinite(value):
+        raise TrainingError(
+            f"the loss {loss!r} of the first batch must be finite. Got {value}. Check the images "
+            "for extreme values, and the loss, if it is your own, for a division by zero"
+        )
     speedup = None
     gmacs = count_gmacs(model, (shape[2], shape[3])) * shape[0]
     facts = [model.name, model.arguments, model.num_classes, shape, step.precision]
@@ -106,7 +111,7 @@ def _contiguous_speedup(step: TrainingStep, batch: Batch, machine: Machine) -> f
     return last / contiguous
 
 
-def run_once(step: TrainingStep, batch: Batch, *, num_moments: int = 0) -> None:
+def run_once(step: TrainingStep, batch: Batch, *, num_moments: int = 0) -> float:
     """Run one forward and backward pass without changing the weights.
 
     Args:
@@ -115,8 +120,11 @@ def run_once(step: TrainingStep, batch: Batch, *, num_moments: int = 0) -> None:
         num_moments: Number of values per weight that the optimizer will keep beside the gradient;
             their memory is occupied during the passes.
 
+    Returns:
+        The loss.
+
     Raises:
-        TrainingError: The loss is not finite.
+        TrainingError: The loss is not a number with a gradient.
         BatchTooLargeError: The batch does not fit into memory.
     """
     try:
@@ -135,11 +143,7 @@ def run_once(step: TrainingStep, batch: Batch, *, num_moments: int = 0) -> None:
             f"one batch must fit into the memory of the device ({step.device.type}). "
             f"{count} crops of {height} x {width} do not. Use a smaller `batch_size` or `size`"
         ) from error
-    if not math.isfinite(value):
-        raise TrainingError(
-            f"the loss of the first batch must be finite. Got {value}. "
-            "Check the images for extreme values"
-        )
+    return value
 
 
 def _time(steps: Sequence[TrainingStep], batch: Batch, machine: Machine) -> list[float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from pixelwise.classes import LabelMode
-from pixelwise.errors import ConfigError
+from pixelwise.errors import ConfigError, PixelwiseError, in_one_line
 from pixelwise.transforms.augmentation import TensorSample, ignored_outside
 
 OwnTransform = Callable[..., Any]
@@ -89,13 +90,42 @@ def transformed(
     planes = torch.cat([sample.mask.reshape(-1, *sample.valid.shape), inside])
     seed = int(rng.integers(2**32))
     call = _call_albumentations if _is_albumentations(transform) else _call_on_tensors
-    with _seeded(transform, seed):
+    with _seeded(transform, seed), _named_mistakes(transform, image, planes):
         returned = call(transform, image, planes)
     new_image, new_planes = _checked(returned, sample.image, planes)
     changed = TensorSample(
         new_image, new_planes[:-1].reshape(sample.mask.shape), new_planes[-1] == INSIDE
     )
     return ignored_outside(changed, label_mode)
+
+
+@contextmanager
+def _named_mistakes(transform: OwnTransform, image: Tensor, planes: Tensor) -> Iterator[None]:
+    """Name the callable that raises an error, and its step.
+
+    Raises:
+        ConfigError: It raised anything but a PixelwiseError.
+    """
+    given = f"{_words(image)} and {_words(planes)}"
+    try:
+        yield
+    except (PixelwiseError, MemoryError):
+        raise
+    except Exception as error:  # whatever the code of a user raises
+        step = _failed_step(transform, error)
+        where = transform_name(transform) if step is None else f"its step {type(step).__name__}"
+        raise ConfigError(
+            "augmentation must work on images in stored units and their mask planes, here "
+            f"{given}. Got an error of {where}: {in_one_line(error)}. Leave out steps that "
+            "normalize or need another type: pixelwise normalizes after the augmentation"
+        ) from error
+
+
+def _failed_step(transform: OwnTransform, error: Exception) -> object | None:
+    """Return the step of a composed transform in which an error was raised, if it has steps."""
+    steps = list(getattr(transform, "transforms", ()))
+    frames = (frame.f_locals.get("self") for frame, _ in traceback.walk_tb(error.__traceback__))
+    return next((found for found in frames if any(found is step for step in steps)), None)
 
 
 def _is_albumentations(transform: OwnTransform) -> bool:

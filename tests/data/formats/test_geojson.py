@@ -298,6 +298,16 @@ def test_an_export_of_qupath_opens_with_its_classes(tmp_path, image, is_list):
     assert any("values of classification.name: Stroma, Tumor" in note for note in dataset.notes)
 
 
+def test_the_class_that_qupath_ignores_is_ignored(tmp_path):
+    scene(tmp_path / "slide.tif", crs=None, transform=None)
+    features = [qupath("Tumor", 0, 0, 10), qupath("Ignore*", 20, 0, 10)]
+    (tmp_path / "slide.geojson").write_text(json.dumps(features))
+    dataset, masks = masks_of(tmp_path)
+    assert dataset.class_map.names == ("background", "Tumor")
+    assert (masks["slide"][:10, 20:30] == 255).all()
+    assert (masks["slide"] == 1).sum() == 100
+
+
 def parcels(**values):
     """Rectangles beside each other with the given properties, one each."""
     rows = zip(*values.values(), strict=True)

@@ -78,7 +78,7 @@ class DiskCache:
             DataError: Raised by the format; a sample that cannot be decoded is not kept.
         """
         if not is_cacheable(found):
-            return found.load(record, class_map)
+            return found.sample(record, class_map)
         method = method_of(found, class_map)
         try:
             before = stamp(record, method)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -19,12 +20,14 @@ from pixelwise.data.pairing.opening import (
     pairing_by_templates,
 )
 from pixelwise.data.sample import Record, Sample
-from pixelwise.errors import ConfigError, FormatError
+from pixelwise.errors import ConfigError, FormatError, PixelwiseError, in_one_line
 from pixelwise.io.images import read_nodata
 from pixelwise.label_modes import mode_of
 from pixelwise.registry import Builder, Registry
 
-formats: Registry[Format] = Registry("format", "pixelwise.data.formats", group="pixelwise.formats")
+formats: Registry[Format] = Registry(
+    "format", "pixelwise.data.formats", group="pixelwise.formats", is_open=True
+)
 
 
 @dataclass(frozen=True)
@@ -155,6 +158,10 @@ class Format(ABC):
     def load(self, record: Record, class_map: ClassMap) -> Sample:
         """Decode one image and its mask.
 
+        Returns:
+            The sample, whose name is that of its record; see :class:`pixelwise.Sample` for the
+            shapes and types of its arrays.
+
         Raises:
             DataError: A file cannot be read.
             MaskError: The mask does not match the image or the class map.
@@ -192,6 +199,11 @@ class Format(ABC):
         """Return what else was found and chosen in the files of some records, for the user."""
         del records
         return []
+
+    @property
+    def has_writer(self) -> bool:
+        """Whether :meth:`write` can write the format."""
+        return type(self)._write is not Format._write
 
     def stored(self, class_map: ClassMap) -> ClassMap:
         """Return the classes with the values by which this format stores them."""
@@ -254,6 +266,31 @@ def register_format(name: str) -> Callable[[Builder], Builder]:
     return formats.register(name)
 
 
+@contextmanager
+def mistakes_named(found: Format, method: str, folder: Path) -> Iterator[None]:
+    """Name the format if its code raises; what a format of pixelwise raises is left as it is.
+
+    Args:
+        found: The format.
+        method: The method that is called.
+        folder: The data set.
+
+    Raises:
+        FormatError: The format is not pixelwise's own, and raised anything but a PixelwiseError.
+    """
+    try:
+        yield
+    except (PixelwiseError, MemoryError):
+        raise
+    except Exception as error:  # whatever the code of a user raises
+        if formats.is_own(type(found)):
+            raise
+        raise FormatError(
+            f"{folder} must be readable as {found.name}. `{method}` of the format {found.name!r} "
+            f"raised {in_one_line(error)}. Correct the format, or the files that it reads"
+        ) from error
+
+
 def detect_format(folder: Path, name: str | None = None, **options: Any) -> tuple[Format, str]:
     """Detect the format of a folder.
 
@@ -276,9 +313,10 @@ def detect_format(folder: Path, name: str | None = None, **options: Any) -> tupl
         return _paired(folder, pairing, name, given)
     if name is not None:
         return _named(folder, name, given)
-    answers = [
-        (candidate, candidate.detect(folder)) for candidate in map(formats.create, formats.names())
-    ]
+    answers = []
+    for candidate in map(formats.create, formats.names()):
+        with mistakes_named(candidate, "detect", folder):
+            answers.append((candidate, candidate.detect(folder)))
     answers = sorted(
         (answer for answer in answers if answer[1].score > 0), key=lambda answer: -answer[1].score
     )

@@ -49,21 +49,26 @@ def files_of_tool(
             of files of another tool, only some are examined.
         depth: Number of levels of folders to search.
     """
-    found, places = [], []
-    num_others = 0
+    files, places = [], []
     # Plain names: making paths of 100,000 images takes ten times as long.
     with os.scandir(folder) as entries:
-        names = sorted((entry.name, entry.is_dir()) for entry in entries if entry.name[0] != ".")
-    for name, is_folder in names:
-        if is_folder:
-            places.append(folder / name)
-        elif name.lower().endswith(suffixes) and num_others < NUM_EXAMPLES:
-            path = folder / name
-            is_found = path.is_file() and is_wanted(path)
-            found += [path] if is_found else []
-            num_others += not is_found
-    for place in places if depth > 1 else ():
-        found += files_of_tool(place, suffixes, is_wanted, depth - 1)
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.name.lower().endswith(suffixes):
+                files.append(entry.name)
+            elif entry.is_dir():
+                places.append(entry.name)
+    found = []
+    num_others = 0
+    for path in (folder / name for name in sorted(files)):
+        is_found = path.is_file() and is_wanted(path)
+        found += [path] if is_found else []
+        num_others += not is_found
+        if num_others >= NUM_EXAMPLES:
+            break
+    for name in sorted(places) if depth > 1 else ():
+        found += files_of_tool(folder / name, suffixes, is_wanted, depth - 1)
     return found
 
 

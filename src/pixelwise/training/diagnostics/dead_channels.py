@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from pixelwise.errors import in_one_line
 from pixelwise.training.diagnostics.watchdog import Problem
 
 DEAD_SHARE = 0.8
@@ -36,7 +37,7 @@ class DeadChannels:
                 try:
                     self._note(name, output)
                 except Exception as error:  # unexpected outputs must not stop the network
-                    self._failed[name] = " ".join(f"{type(error).__name__}: {error}".split())
+                    self._failed[name] = in_one_line(error)
                     self._hooks[name].remove()
 
             self._hooks[name] = layer.register_forward_hook(note)

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pixelwise.errors import ConfigError, MissingExtraError
+from pixelwise.errors import ConfigError, MissingExtraError, PixelwiseWarning, in_one_line
 from pixelwise.registry import Builder, Registry
 from pixelwise.training.events import (
     EpochEnded,
     Event,
     FilesWritten,
     Listener,
-    Message,
     RunEnded,
     RunStarted,
     StepEnded,
 )
 
-loggers: Registry[Listener] = Registry("logger", "pixelwise.training.loggers")
+loggers: Registry[Listener] = Registry("logger", "pixelwise.training.loggers", is_open=True)
 """Loggers by their names in recipes and on the command line."""
 
 LoggerSource = str | Listener | type[Any]
@@ -64,8 +64,8 @@ def create_loggers(sources: Iterable[LoggerSource]) -> list[Listener]:
 def with_loggers(listener: Listener, added: Iterable[Listener]) -> Listener:
     """Return a listener that also tells loggers of every event.
 
-    A logger that raises an error is left out from then on, which the listener is told: a full disk
-    or a tracking server that is down must not end a training.
+    A logger that raises an error is left out from then on, which a PixelwiseWarning says: a full
+    disk or a tracking server that is down must not end a training.
 
     Args:
         listener: Called first.
@@ -81,9 +81,9 @@ def with_loggers(listener: Listener, added: Iterable[Listener]) -> Listener:
             except Exception as error:  # whatever a tool or the code of a user raises
                 working.remove(logger)
                 name = getattr(logger, "__name__", type(logger).__name__)
-                reason = " ".join(f"{type(error).__name__}: {error}".split())
+                reason = in_one_line(error)
                 line = f"{name} raised {reason}. It gets no further events; the training continues"
-                listener(Message("a logger failed", (line,)))
+                warnings.warn(f"a logger failed: {line}", PixelwiseWarning, stacklevel=2)
 
     return tell if working else listener
 

@@ -61,6 +61,9 @@ from pixelwise.label_modes import mode_of
 FIRST_FEATURE = re.compile(rb'\[\s*\{\s*"(type|geometry|properties|id|bbox)"')
 """The beginning of the features in a FeatureCollection."""
 
+IGNORED_IN_QUPATH = "Ignore*"
+"""QuPath's own class of regions that are ignored."""
+
 FEATURE_LIST = re.compile(rb'(?:\xef\xbb\xbf)?\s*\[\s*\{\s*"type"\s*:\s*"Feature"')
 """The beginning of a file that is a bare list of features."""
 
@@ -167,10 +170,13 @@ class GeoJson(Format):
     def _labels(self, records: Sequence[Record]) -> set[str | None]:
         """Return the classes of all shapes; ``None`` for shapes without one."""
         return {
-            class_of(shape.properties, self.class_property, shape.where)
-            for path in _layers_of(records)
-            for shape in read_layer(path).shapes
+            self._label(shape) for path in _layers_of(records) for shape in read_layer(path).shapes
         }
+
+    def _label(self, shape: FeatureOf) -> str | None:
+        """Return the class of a shape; ``None`` for a shape without one."""
+        label = class_of(shape.properties, self.class_property, shape.where)
+        return IGNORE_LABEL if label == IGNORED_IN_QUPATH else label
 
     def load(self, record: Record, class_map: ClassMap) -> Sample:
         """Decode the window and paint the shapes that touch it."""
@@ -181,9 +187,9 @@ class GeoJson(Format):
         unnamed = _class_of_unnamed(class_map)
 
         def class_name(shape: FeatureOf) -> str | None:
-            label = class_of(shape.properties, self.class_property, shape.where) or unnamed
+            label = self._label(shape) or unnamed
             # A card of a single class takes precedence over a property that nobody asked for.
-            is_known = label in class_map.names or not self._is_guess
+            is_known = label in (*class_map.names, IGNORE_LABEL) or not self._is_guess
             return class_label(label if is_known else unnamed, class_map)
 
         shapes = layer.shapes_in((row, column, height, width), class_name)
