@@ -41,6 +41,9 @@ TOLERATED = 0.01
 """Largest share of pixels that may differ: the smoothed edges of a mask, whose class is a choice of
 its reader."""
 
+NOISE = 8.0
+"""Colors nearer than this to a more frequent one are noise around it."""
+
 OUTCOMES = ("right", "command", "asked", "refused", "wrong")
 
 _ARGUMENT = re.compile(r"`([a-z_]+)=('[^`]*')`")
@@ -176,9 +179,10 @@ def _pixels(dataset: Dataset, record: Any, expected: dict[str, Any]) -> str:
     codes = np.array([_code(one["stored"]) for one in expected["classes"]] or [[-1] * 3])
     if (codes < 0).any():  # the meaning of the values is not known: a class is one value
         values, classes = np.unique(stored.reshape(-1, 3), axis=0, return_inverse=True)
-        # Of smoothed masks, only the frequent values can be compared.
-        frequent = np.bincount(classes.ravel()) > TOLERATED * ids.size
-        keep = frequent[classes.ravel()]
+        # Of smoothed masks, only the frequent values can be compared, and of JPEG-like ones not
+        # those beside a more frequent one.
+        counts = np.bincount(classes.ravel())
+        keep = np.isin(classes.ravel(), _apart(values.astype(np.int64), counts, ids.size))
         labels = classes.ravel()[keep]
         return _one_to_one(ids.ravel()[keep], labels) if len(values) > 1 else ""
     pixels = stored.reshape(-1, 3).astype(np.int64)
@@ -187,6 +191,16 @@ def _pixels(dataset: Dataset, record: Any, expected: dict[str, Any]) -> str:
     distance = np.stack([((pixels - code) ** 2).sum(1) for code in codes])
     labels = distance.argmin(0)
     return _one_to_one(ids.ravel(), labels) or _names(dataset, ids.ravel(), labels, expected)
+
+
+def _apart(values: npt.NDArray[Any], counts: npt.NDArray[Any], num_pixels: int) -> list[int]:
+    """Return the indices of frequent values that are far from each other."""
+    chosen: list[int] = []
+    for index in np.argsort(-counts).tolist():
+        distances = [float(np.linalg.norm(values[index] - values[other])) for other in chosen]
+        if counts[index] > TOLERATED * num_pixels and min(distances, default=np.inf) > NOISE:
+            chosen.append(index)
+    return chosen
 
 
 def _names(

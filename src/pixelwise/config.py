@@ -91,25 +91,29 @@ class DataRecipe(Section):
     Attributes:
         path: A folder, a dataset card, or ``digits``.
         format: The label format; ``None`` means that it is detected.
-        split: Shares for a folder without splits; ``None`` means the card's, else 70/15/15.
+        split: Shares for a folder without splits; ``None``: those of the card, else 70/15/15.
         split_seed: Random seed of the split.
-        ignore: Stored mask values that are ignored, besides those of the format or the card.
+        ignore: Stored values that are ignored, besides those of the format or the card.
         label_mode: ``multiclass`` or ``multilabel``, for formats that support both.
-        unexpected: What to do with other values, see :data:`pixelwise.classes.Unexpected`.
-        class_property: Property with the class of a shape; ``None``: that of the card, or found.
-        max_bad_annotations: Largest share of annotations left out; ``None``: of the card, or 0.05.
+        unexpected: What to do with stored values that are neither a class nor ignored: ``error``
+            raises, ``nearest`` uses the nearest class, ``ignore`` ignores the pixels.
         images: Template of the images, such as ``images/{name}.*``; ``None`` looks for them.
         masks: Template of their masks, such as ``masks/{name}_mask.png``.
         unlabeled: ``error``, ``skip`` or ``background``: what becomes of images without a mask.
         resize_masks: ``nearest`` resizes masks of another size than their images.
+        class_property: Property with the class of a shape; ``None``: that of the card, or found.
+        max_bad_annotations: Largest share of annotations left out; ``None``: of the card, or 0.05.
         scale: Factor by which images are resized for the model; logits are resized back.
-        normalization: By the ``dataset`` (mean, standard deviation) or by the ``range`` of values.
-        resize: ``[HEIGHT, WIDTH]`` in pixels, which may distort images; without distortion
-            ``{shortest_side: PIXELS}`` or ``{letterbox: [HEIGHT, WIDTH]}``; ``None``: none.
-        bands: Selected bands, counted from 1; ``None`` means those of the card, else all.
+        normalization: ``dataset`` subtracts the mean and divides by the standard deviation of the
+            training images, per channel; ``range`` divides by the largest value of the bit depth.
+        resize: ``[HEIGHT, WIDTH]`` in pixels for all images, which may change their aspect ratio;
+            ``{shortest_side: PIXELS}`` or ``{letterbox: [HEIGHT, WIDTH]}`` without distortion;
+            ``None`` keeps the size and trains on crops. Logits are resized back.
+        bands: Selected bands, counted from 1; ``None`` means those of the dataset card, else all.
         denoise: ``median`` (3 x 3) removes single wrong pixels, ``nl-means`` removes grain.
         white_balance: ``gray-world`` gives all bands of an image the same mean.
-        contrast: Per image: ``stretch`` to the full range, ``stretch-bands`` by band, or ``clahe``.
+        contrast: Per image: ``stretch`` stretches its values to the full range, ``stretch-bands``
+            those of each band, as is common for satellite images; ``clahe`` equalizes locally.
     """
 
     path: str | None = None
@@ -119,12 +123,12 @@ class DataRecipe(Section):
     ignore: tuple[int, ...] = ()
     label_mode: LabelMode | None = None
     unexpected: Unexpected | None = None
-    class_property: str | None = None
-    max_bad_annotations: Share | None = None
     images: str | None = None
     masks: str | None = None
     unlabeled: Unlabeled | None = None
     resize_masks: Resampling | None = None
+    class_property: str | None = None
+    max_bad_annotations: Share | None = None
     scale: Annotated[float, Field(gt=0, le=1)] | None = None
     normalization: Literal["dataset", "range"] = "dataset"
     resize: Resize | None = None

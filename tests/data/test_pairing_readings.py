@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from pixelwise.data.dataset import open_dataset
-from pixelwise.data.pairing.templates import Template, pair_by_templates, strippings
 from pixelwise.doctor import check_data
 from pixelwise.doctor.suggested_card import write_card
 from pixelwise.errors import ConfigError, DataError, FormatError, LayoutError, MaskError
+from pixelwise.pairing.templates import Template, pair_by_templates, strippings
 
 
 @pytest.fixture

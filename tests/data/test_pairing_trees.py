@@ -9,13 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pixelwise.data.pairing.readings import find_readings
-from pixelwise.data.pairing.tree import list_tree
+from pixelwise.pairing.readings import find_readings
+from pixelwise.pairing.tree import list_tree
 
 IMAGE_AFFIXES = ("", "", "_image", "_img", "-rgb", "_sat", "image_", "IMG", "photo-")
 MASK_AFFIXES = ("", "_mask", "-mask", "--av", "_GT", "_label", "mask_", "gt", "_L", "_seg_v2")
 IMAGE_FOLDERS = ("images", "Images", "JPEG", "original_images", "data/img", "x-ray", "")
-MASK_FOLDERS = ("masks", "Masks", "labels_png", "data/gt", "SegmentationClass", "truth", "")
+MASK_FOLDERS = ("masks", "Masks", "labels_png", "data/gt", "SegmentationClass", "gt", "")
 DEEPER = ("", "{part}", "{split}", "a/{part}")
 DECOYS = ("thumbs", "preview", "overlay", "system", "annotator", "unlabeled")
 

@@ -116,8 +116,8 @@ def main() -> None:
 
         # A file name may contain a line break; only a question has lines on purpose.
         lines = str(error).split("\n") if isinstance(error, LayoutError) else [str(error)]
-        text = "\n".join(" ".join(in_options(line).split()) for line in lines)
-        write_error(f"error: {printable(text)}\n")
+        text = "\n".join(printable(" ".join(in_options(line).split())) for line in lines)
+        write_error(f"error: {text}\n")
         sys.exit(1)
     except (KeyboardInterrupt, Interrupted) as error:
         write_error(f"{str(error) or 'interrupted'}\n")

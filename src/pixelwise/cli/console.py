@@ -8,10 +8,11 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pixelwise.cli.pairing_options import one_of
 from pixelwise.cli.streams import write_error
 from pixelwise.cli.wording import in_options
 from pixelwise.text import amount, printable
@@ -19,7 +20,7 @@ from pixelwise.text import amount, printable
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pixelwise.classes import Resampling, Unexpected, Unlabeled
+    from pixelwise.classes import Unexpected
     from pixelwise.data.splits.plans import SplitPlan
     from pixelwise.metrics.intervals import Interval
     from pixelwise.metrics.metrics import Metrics
@@ -64,37 +65,6 @@ MaxBadAnnotations = Annotated[
         help="Share of the annotations that may be left out because they cannot be used, such as "
         "boxes among polygons. [default: 0.05]",
         metavar="SHARE",
-    ),
-]
-ImagesTemplate = Annotated[
-    str | None,
-    typer.Option(
-        "--images",
-        help="Template of the images, such as 'images/{name}.*', if they are not found; with "
-        "--masks.",
-        metavar="TEMPLATE",
-    ),
-]
-MasksTemplate = Annotated[
-    str | None,
-    typer.Option(
-        "--masks",
-        help="Template of their masks, such as 'masks/{name}_mask.png'.",
-        metavar="TEMPLATE",
-    ),
-]
-UnlabeledImages = Annotated[
-    str | None,
-    typer.Option(
-        "--unlabeled",
-        help="What to do with images without a mask: error, skip or background. [default: error]",
-    ),
-]
-ResizedMasks = Annotated[
-    str | None,
-    typer.Option(
-        "--resize-masks",
-        help="Resize masks of another size than their images: nearest. [default: an error]",
     ),
 ]
 Imports = Annotated[
@@ -367,36 +337,8 @@ def parse_bands(text: str) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
-Choice = TypeVar("Choice", bound=str)
-
-
 def unexpected_rule(text: str | None) -> Unexpected | None:
     """Parse the value of ``--unexpected``."""
     from pixelwise.classes import UNEXPECTED
 
-    return _one_of(UNEXPECTED, "--unexpected", text)
-
-
-def unlabeled_rule(text: str | None) -> Unlabeled | None:
-    """Parse the value of ``--unlabeled``."""
-    from pixelwise.classes import UNLABELED
-
-    return _one_of(UNLABELED, "--unlabeled", text)
-
-
-def resampling(text: str | None) -> Resampling | None:
-    """Parse the value of ``--resize-masks``."""
-    from pixelwise.classes import RESAMPLINGS
-
-    return _one_of(RESAMPLINGS, "--resize-masks", text)
-
-
-def _one_of(known: Sequence[Choice], option: str, text: str | None) -> Choice | None:
-    from pixelwise.errors import UnknownNameError
-
-    for choice in known:
-        if choice == text:
-            return choice
-    if text is None:
-        return None
-    raise UnknownNameError(option, text, known)
+    return one_of(UNEXPECTED, "--unexpected", text)

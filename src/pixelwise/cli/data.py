@@ -15,23 +15,24 @@ from pixelwise.cli.console import (
     DataPath,
     FormatName,
     IgnoredValues,
-    ImagesTemplate,
     Imports,
-    MasksTemplate,
     MaxBadAnnotations,
-    ResizedMasks,
     UnexpectedValues,
-    UnlabeledImages,
     import_first,
     note,
     plain_console,
     print_json,
     print_split,
     progress_bar,
-    resampling,
     say,
     unexpected_rule,
-    unlabeled_rule,
+)
+from pixelwise.cli.pairing_options import (
+    ImagesTemplate,
+    MasksTemplate,
+    ResizedMasks,
+    UnlabeledImages,
+    pairing_options,
 )
 from pixelwise.text import amount
 
@@ -143,12 +144,12 @@ def convert(
     format: FormatName = None,  # noqa: A002  the option is called --format
     ignore: IgnoredValues = None,
     unexpected: UnexpectedValues = None,
-    class_property: ClassProperty = None,
-    max_bad_annotations: MaxBadAnnotations = None,
     images: ImagesTemplate = None,
     masks: MasksTemplate = None,
     unlabeled: UnlabeledImages = None,
     resize_masks: ResizedMasks = None,
+    class_property: ClassProperty = None,
+    max_bad_annotations: MaxBadAnnotations = None,
     imports: Imports = None,
 ) -> None:
     """Convert a data set to another format; pixels, classes and splits stay the same."""
@@ -163,12 +164,9 @@ def convert(
         format=format,
         ignore=ignore or (),
         unexpected=unexpected_rule(unexpected),
+        **pairing_options(images, masks, unlabeled, resize_masks),
         class_property=class_property,
         max_bad_annotations=max_bad_annotations,
-        images=images,
-        masks=masks,
-        unlabeled=unlabeled_rule(unlabeled),
-        resize_masks=resampling(resize_masks),
     )
     for line in dataset.notes:
         note(line)
@@ -218,12 +216,12 @@ def split(
     format: FormatName = None,  # noqa: A002  the option is called --format
     ignore: IgnoredValues = None,
     unexpected: UnexpectedValues = None,
-    class_property: ClassProperty = None,
-    max_bad_annotations: MaxBadAnnotations = None,
     images: ImagesTemplate = None,
     masks: MasksTemplate = None,
     unlabeled: UnlabeledImages = None,
     resize_masks: ResizedMasks = None,
+    class_property: ClassProperty = None,
+    max_bad_annotations: MaxBadAnnotations = None,
     imports: Imports = None,
     as_json: AsJson = False,
 ) -> None:
@@ -241,10 +239,7 @@ def split(
         unexpected=unexpected_rule(unexpected),
         class_property=class_property,
         max_bad_annotations=max_bad_annotations,
-        images=images,
-        masks=masks,
-        unlabeled=unlabeled_rule(unlabeled),
-        resize_masks=resampling(resize_masks),
+        **pairing_options(images, masks, unlabeled, resize_masks),
     )
     with progress_bar("reading images") as on_progress:
         plan = plan_split(
@@ -286,12 +281,12 @@ def check(
     format: FormatName = None,  # noqa: A002  the option is called --format
     ignore: IgnoredValues = None,
     unexpected: UnexpectedValues = None,
-    class_property: ClassProperty = None,
-    max_bad_annotations: MaxBadAnnotations = None,
     images: ImagesTemplate = None,
     masks: MasksTemplate = None,
     unlabeled: UnlabeledImages = None,
     resize_masks: ResizedMasks = None,
+    class_property: ClassProperty = None,
+    max_bad_annotations: MaxBadAnnotations = None,
     imports: Imports = None,
     as_json: AsJson = False,
 ) -> None:
@@ -312,12 +307,9 @@ def check(
             format=format,
             ignore=ignore or (),
             unexpected=unexpected_rule(unexpected),
+            **pairing_options(images, masks, unlabeled, resize_masks),
             class_property=class_property,
             max_bad_annotations=max_bad_annotations,
-            images=images,
-            masks=masks,
-            unlabeled=unlabeled_rule(unlabeled),
-            resize_masks=resampling(resize_masks),
             split=split,
             on_progress=on_progress,
         )
@@ -359,12 +351,12 @@ def show(
     format: FormatName = None,  # noqa: A002  the option is called --format
     ignore: IgnoredValues = None,
     unexpected: UnexpectedValues = None,
-    class_property: ClassProperty = None,
-    max_bad_annotations: MaxBadAnnotations = None,
     images: ImagesTemplate = None,
     masks: MasksTemplate = None,
     unlabeled: UnlabeledImages = None,
     resize_masks: ResizedMasks = None,
+    class_property: ClassProperty = None,
+    max_bad_annotations: MaxBadAnnotations = None,
     imports: Imports = None,
 ) -> None:
     """Draw samples with their masks, next to augmented versions as used in training.
@@ -385,12 +377,9 @@ def show(
             format=format,
             ignore=ignore or (),
             unexpected=unexpected_rule(unexpected),
+            **pairing_options(images, masks, unlabeled, resize_masks),
             class_property=class_property,
             max_bad_annotations=max_bad_annotations,
-            images=images,
-            masks=masks,
-            unlabeled=unlabeled_rule(unlabeled),
-            resize_masks=resampling(resize_masks),
             recipe=recipe,
             overrides=overrides or (),
             listener=listener,

@@ -23,11 +23,11 @@ from pixelwise.comparison.counts import Entry, count_entry, with_evaluated_class
 from pixelwise.comparison.schedule import Plan, budget_in_words, differences, train_or_resume
 from pixelwise.config import Recipe, load_recipe, with_values
 from pixelwise.data.dataset import Dataset, open_as_in, require_drawn
-from pixelwise.data.sample import spread
 from pixelwise.devices import choose_device
 from pixelwise.errors import ConfigError, TrainingError
 from pixelwise.files import as_path, require_outside, write_text
 from pixelwise.imports import import_modules
+from pixelwise.io.counting import spread
 from pixelwise.metrics.formulas import Counts, iou, mean_iou
 from pixelwise.metrics.intervals import bootstrap
 from pixelwise.metrics.metrics import constant_prediction

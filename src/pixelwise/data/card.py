@@ -21,7 +21,8 @@ from pixelwise.classes import (
     numbered_names,
 )
 from pixelwise.config import AugmentationRecipe, Bands, Share
-from pixelwise.data.split_assignment import SplitName
+from pixelwise.data.sample import Record
+from pixelwise.data.split_assignment import SplitName, named_splits
 from pixelwise.errors import ConfigError
 from pixelwise.label_modes import mode_of
 from pixelwise.schemas import read_yaml, validated
@@ -57,13 +58,13 @@ class DatasetCard(BaseModel):
         ignore_colors: Colors of ignored pixels, for color masks.
         label_mode: ``multiclass`` or ``multilabel``, for formats that can be read in both modes.
         unexpected: What to do with values that are neither a class nor ignored.
-        class_property: The property that gives the class of a shape.
-        max_bad_annotations: Largest share of annotations that cannot be used and are left out.
         images: Template of the images, such as ``images/{name}.*``, for formats with one mask file
             per image.
         masks: Template of their masks, such as ``masks/{name}_mask.png``.
         unlabeled: What becomes of images without a mask: ``error``, ``skip`` or ``background``.
         resize_masks: ``nearest`` resizes masks of another size than their images.
+        class_property: The property that gives the class of a shape.
+        max_bad_annotations: Largest share of annotations that cannot be used and are left out.
         split: Shares, for a folder without splits.
         splits: The names of the images in train, val and test, which take precedence over the
             folder; written by ``pixelwise data split``, so that a split never changes.
@@ -81,12 +82,12 @@ class DatasetCard(BaseModel):
     ignore_colors: list[Color] | None = None
     label_mode: LabelMode | None = None
     unexpected: Unexpected | None = None
-    class_property: str | None = None
-    max_bad_annotations: Share | None = None
     images: str | None = None
     masks: str | None = None
     unlabeled: Unlabeled | None = None
     resize_masks: Resampling | None = None
+    class_property: str | None = None
+    max_bad_annotations: Share | None = None
     split: str | None = None
     augmentation: AugmentationRecipe | None = None
     bands: Bands | None = None
@@ -188,3 +189,12 @@ def find_card(path: Path) -> tuple[DatasetCard, Path | None, Path]:
     if not folder.is_dir():
         raise ConfigError(f"{file}: path must be a folder. Got {card.path}. Fix the card")
     return card, file, folder
+
+
+def split_as_named(
+    records: list[Record], card: DatasetCard, card_file: Path | None
+) -> tuple[list[Record], str]:
+    """Return the records with the splits of the card, if any, and the source of the splits."""
+    if card.splits is None:
+        return records, "the folder"
+    return named_splits(records, card.splits, str(card_file)), "the card"

@@ -15,25 +15,25 @@ from pixelwise.config import DEFAULT_SPLIT, AugmentationRecipe, DataRecipe
 from pixelwise.data.bad_annotations import require_few
 from pixelwise.data.cache.cache_keys import content_of
 from pixelwise.data.cache.disk import DiskCache, open_cache
-from pixelwise.data.card import DatasetCard, find_card
+from pixelwise.data.card import DatasetCard, find_card, split_as_named
 from pixelwise.data.digits import write_digits
 from pixelwise.data.formats import Format, detect_format, mistakes_named
-from pixelwise.data.masks.smoothed import count_stored, smoothed_classes
+from pixelwise.data.found_classes import classes_found, with_ignored
 from pixelwise.data.own_format import checked_load
-from pixelwise.data.problems import is_collecting, raise_together, report_problem
-from pixelwise.data.sample import Record, Sample, spread
+from pixelwise.data.problems import is_collecting, raise_together
+from pixelwise.data.sample import Record, Sample
 from pixelwise.data.split import Split
 from pixelwise.data.split_assignment import (
     SPLITS,
     assign_splits,
     check_part,
-    named_splits,
     parse_split,
+    require_different_names,
 )
-from pixelwise.errors import ConfigError, DataError, FormatError, MaskError, PixelwiseError
+from pixelwise.errors import ConfigError, DataError, FormatError, PixelwiseError
 from pixelwise.files import as_path
+from pixelwise.io.counting import spread
 from pixelwise.label_modes import mode_of
-from pixelwise.schemas import validated
 from pixelwise.text import amount, listed, several
 
 BUILT_IN = Path("digits")
@@ -189,11 +189,11 @@ def open_dataset(
     ignore: Sequence[int] = (),
     label_mode: LabelMode | None = None,
     unexpected: Unexpected | None = None,
-    class_property: str | None = None,
     images: str | None = None,
     masks: str | None = None,
     unlabeled: Unlabeled | None = None,
     resize_masks: Resampling | None = None,
+    class_property: str | None = None,
     split: str | None = None,
     split_seed: int = 0,
     max_bad_annotations: float | None = None,
@@ -210,16 +210,12 @@ def open_dataset(
         label_mode: For formats that can be read as multiclass and as multilabel masks.
         unexpected: What to do with values that are neither a class nor ignored; ``None`` uses the
             card's choice, else such values are an error.
-        class_property: The property that gives the class of a shape, for formats whose shapes have
-            properties; ``none`` makes all one class, ``None`` uses that of the card or finds it.
-        images: Template of the images, such as ``images/{name}.*``, for a folder with one mask file
-            per image; given together with ``masks``. ``None`` uses that of the card, else it is
-            looked for.
-        masks: Template of their masks, such as ``masks/{name}_mask.png``.
-        unlabeled: What becomes of images without a mask: ``error``, ``skip`` leaves them out, and
-            ``background`` takes all their pixels for the first class.
-        resize_masks: ``nearest`` resizes masks of another size than their images; ``None`` refuses
-            them.
+        images: Template of the images, such as ``images/{name}.*``; ``None`` looks for it.
+        masks: Template of their masks, such as ``masks/{name}_mask.png``; given with ``images``.
+        unlabeled: ``error``, ``skip`` or ``background``: what becomes of images without a mask.
+        resize_masks: ``nearest`` resizes masks of another size than their images.
+        class_property: The property that gives the class of a shape; ``none`` makes all one class,
+            ``None`` uses that of the card or finds it.
         split: ``TRAIN/VAL/TEST`` or ``TRAIN/TEST`` shares for a folder without splits; ``None``
             uses those of the card, else 70/15/15.
         split_seed: Seed of that split.
@@ -247,20 +243,18 @@ def open_dataset(
             format or card.format,
             label_mode=label_mode or card.label_mode,
             unexpected=unexpected or card.unexpected,
-            class_property=class_property or card.class_property,
             images=images or card.images,
             masks=masks or card.masks,
             unlabeled=unlabeled or card.unlabeled,
             resize_masks=resize_masks or card.resize_masks,
+            class_property=class_property or card.class_property,
         )
         with raise_together(), mistakes_named(found, "records", folder):
             records = found.records(folder)
-            _require_different_names(folder, records)
-            given_share = (
-                card.max_bad_annotations if max_bad_annotations is None else max_bad_annotations
-            )
+            require_different_names(folder, records)
+            share = card.max_bad_annotations if max_bad_annotations is None else max_bad_annotations
             count = found.annotations(spread(records, MAX_COUNTED))
-            require_few(count, folder, given_share)
+            require_few(count, folder, share)
     except OSError as error:
         raise DataError(
             f"{folder} must be readable. Got: {error.strerror} ({error.filename}). "
@@ -280,11 +274,11 @@ def open_dataset(
     if class_map is None:
         rule = unexpected or card.unexpected
         with mistakes_named(found, "class_map", folder):
-            class_map, smoothed_notes = _classes_found(found, folder, records, ignored_values, rule)
+            class_map, smoothed_notes = classes_found(found, folder, records, ignored_values, rule)
     if ignored_values:
         class_map = with_ignored(class_map, ignored_values)
     shares = split or card.split or DEFAULT_SPLIT
-    records, origin = _split_as_named(records, card, card_file)
+    records, origin = split_as_named(records, card, card_file)
     assigned, split_notes = assign_splits(records, shares, split_seed, origin)
     given = {record.split for record in records}
     has_own = given != {None}
@@ -319,43 +313,13 @@ def open_dataset(
         _augmentation(card, found),
         card.bands,
         kept,
-        given_share,
+        share,
     )
 
 
 def _unused_shares(split: str | None, origin: str) -> list[str]:
     unused = f"the shares {split} are not used, as {origin} gives the splits"
     return [] if split is None else [unused]
-
-
-def _classes_found(
-    found: Format,
-    folder: Path,
-    records: Sequence[Record],
-    ignored_values: tuple[int, ...],
-    rule: Unexpected | None,
-) -> tuple[ClassMap, list[str]]:
-    """Return the classes of a folder without a card, and notes on smoothed masks.
-
-    Masks whose values are no classes but have clear modes get these as classes, and without a
-    ``rule`` for other values, ``found`` is set to take the nearest class.
-
-    Raises:
-        MaskError: It is not clear what the classes are, or other values are an error by ``rule``.
-    """
-    # Images without a mask, which are background, say nothing about the classes.
-    records = [record for record in records if record.masks] or records
-    try:
-        return found.class_map(folder, records, ignored_values), []
-    except MaskError:
-        smoothed = None
-        if found.takes_templates and rule != "error" and not ignored_values:
-            in_color = found.stores_colors
-            smoothed = smoothed_classes(count_stored(records, in_color=in_color), in_color=in_color)
-        if smoothed is None:
-            raise
-        found.unexpected = rule or "nearest"
-        return smoothed.class_map, [smoothed.in_words(found.unexpected)]
 
 
 def _augmentation(card: DatasetCard, found: Format) -> AugmentationRecipe:
@@ -384,11 +348,11 @@ def open_as_in(recipe: DataRecipe, *, cache: bool = True) -> Dataset:
         ignore=recipe.ignore,
         label_mode=recipe.label_mode,
         unexpected=recipe.unexpected,
-        class_property=recipe.class_property,
         images=recipe.images,
         masks=recipe.masks,
         unlabeled=recipe.unlabeled,
         resize_masks=recipe.resize_masks,
+        class_property=recipe.class_property,
         split=recipe.split,
         split_seed=recipe.split_seed,
         max_bad_annotations=recipe.max_bad_annotations,
@@ -434,41 +398,3 @@ def require_drawn(dataset: Dataset, shares: str | None) -> None:
             f"`split` must be left out for {dataset.path}, which gives its own splits: {found}. "
             f"Got {shares}. To draw others, make a split file with `pixelwise data split`"
         )
-
-
-def _split_as_named(
-    records: list[Record], card: DatasetCard, card_file: Path | None
-) -> tuple[list[Record], str]:
-    """Return the records with the splits of the card, if any, and the source of the splits."""
-    if card.splits is None:
-        return records, "the folder"
-    return named_splits(records, card.splits, str(card_file)), "the card"
-
-
-def _require_different_names(folder: Path, records: Sequence[Record]) -> None:
-    """Refuse duplicate names: such an image could be in two splits at once."""
-    for name, count in Counter(record.name for record in records).items():
-        if count > 1:
-            error = FormatError(
-                f"{folder} must contain every image once. Got {name} {count} times. "
-                "Remove it from all lists but one"
-            )
-            report_problem("listed-twice", error, *(r.image for r in records if r.name == name))
-
-
-def with_ignored(class_map: ClassMap, ignored_values: tuple[int, ...]) -> ClassMap:
-    """Return the class map with further ignored values, without classes stored as one of them.
-
-    ``--ignore 11`` on masks with the values 0 to 11 leaves the classes 0 to 10.
-    """
-    keep = [index for index, value in enumerate(class_map.values) if value not in ignored_values]
-    if not keep:
-        raise ConfigError(f"`ignore` must leave at least one class. Got {list(ignored_values)}")
-    content = {
-        "names": [class_map.names[index] for index in keep],
-        "colors": [class_map.colors[index] for index in keep],
-        "values": [class_map.values[index] for index in keep],
-        "ignore": list(dict.fromkeys((*class_map.ignore, *ignored_values))),
-        "ignore_colors": class_map.ignore_colors,
-    }
-    return validated(ClassMap, content, "`ignore`")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from pixelwise.classes import LabelMode
 from pixelwise.errors import MaskError
@@ -17,14 +16,6 @@ from pixelwise.label_modes import mode_of
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-Item = TypeVar("Item")
-
-
-def spread(items: Sequence[Item], count: int) -> list[Item]:
-    """Return at most ``count`` evenly spaced items, including the first and the last."""
-    last, steps = len(items) - 1, max(1, min(count, len(items)) - 1)
-    return [items[round(step * last / steps)] for step in range(min(count, len(items)))]
 
 
 @dataclass(frozen=True)

@@ -298,3 +298,14 @@ def sequence_of(name: str) -> str:
 def _counts(records: Sequence[Record]) -> str:
     counts = Counter(record.split for record in records)
     return ", ".join(f"{counts[name]} {name}" for name in SPLITS if counts[name])
+
+
+def require_different_names(folder: Path, records: Sequence[Record]) -> None:
+    """Refuse duplicate names: such an image could be in two splits at once."""
+    for name, count in Counter(record.name for record in records).items():
+        if count > 1:
+            error = FormatError(
+                f"{folder} must contain every image once. Got {name} {count} times. "
+                "Remove it from all lists but one"
+            )
+            report_problem("listed-twice", error, *(r.image for r in records if r.name == name))

@@ -9,7 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pixelwise.classes import ClassMap, LabelMode, Resampling, Unexpected, Unlabeled
+from pixelwise.classes import (
+    BACKGROUND_NAMES,
+    ClassMap,
+    LabelMode,
+    Resampling,
+    Unexpected,
+    Unlabeled,
+)
 from pixelwise.data.cache.memory_cache import MemoryCache
 from pixelwise.data.card import find_card
 from pixelwise.data.dataset import Dataset, open_dataset
@@ -116,11 +123,11 @@ def check_data(
     ignore: Sequence[int] = (),
     label_mode: LabelMode | None = None,
     unexpected: Unexpected | None = None,
-    class_property: str | None = None,
     images: str | None = None,
     masks: str | None = None,
     unlabeled: Unlabeled | None = None,
     resize_masks: Resampling | None = None,
+    class_property: str | None = None,
     split: str | None = None,
     split_seed: int = 0,
     max_bad_annotations: float | None = None,
@@ -137,11 +144,11 @@ def check_data(
         ignore: Stored values that are ignored.
         label_mode: For formats that can be read in both modes.
         unexpected: What to do with values that are neither a class nor ignored.
-        class_property: The property that gives the class of a shape.
         images: Template of the images.
         masks: Template of their masks.
         unlabeled: What becomes of images without a mask.
         resize_masks: How masks of another size than their images are resized.
+        class_property: The property that gives the class of a shape.
         split: Shares, for a folder without splits.
         split_seed: Seed of that split.
         max_bad_annotations: Largest share of annotations that may be left out.
@@ -153,9 +160,9 @@ def check_data(
     """
     options: dict[str, Any] = {
         "format": format, "ignore": ignore, "label_mode": label_mode, "unexpected": unexpected,
-        "class_property": class_property, "max_bad_annotations": max_bad_annotations,
         "images": images, "masks": masks, "unlabeled": unlabeled, "resize_masks": resize_masks,
-        "split": split, "split_seed": split_seed,
+        "class_property": class_property, "split": split, "split_seed": split_seed,
+        "max_bad_annotations": max_bad_annotations,
     }  # fmt: skip
     path = as_path(path, "data")
     with collect_problems() as log:
@@ -219,7 +226,9 @@ def _better_guess(path: Path, dataset: Dataset) -> ClassMap | None:
     in_color = _is_in_color(dataset)
     is_found = in_color or dataset.format.name == "grayscale-masks"
     count = dataset.class_map.num_classes
-    if not is_found or count <= FEW or find_card(path)[0].classes:
+    others = set(dataset.class_map.names) - set(BACKGROUND_NAMES)
+    is_named = any(not name.startswith(("#", "gray-")) for name in others)  # by a table
+    if not is_found or is_named or count <= FEW or find_card(path)[0].classes:
         return None
     guess = guess_class_map(dataset.records, in_color=in_color)
     return guess if guess and guess.num_classes <= count - FEW else None

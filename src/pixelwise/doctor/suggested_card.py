@@ -56,7 +56,6 @@ def write_card(examination: Examination, target: Path) -> None:
         path=Path(folder).as_posix(),
         format=dataset.format.name,
         label_mode=dataset.label_mode,
-        class_property=dataset.format.class_property,
         max_bad_annotations=dataset.max_bad_annotations,
         split=dataset.drawn_split,
         **{**dataset.format.card_entries(), **({"unexpected": unexpected} if unexpected else {})},

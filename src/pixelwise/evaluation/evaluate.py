@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from pixelwise.classes import IGNORE_INDEX, ClassMap, Unexpected
-from pixelwise.data.dataset import Dataset, open_dataset, with_ignored
+from pixelwise.data.dataset import Dataset, open_dataset
+from pixelwise.data.found_classes import with_ignored
 from pixelwise.data.sample import Sample
 from pixelwise.data.split_assignment import check_part
 from pixelwise.errors import DataError

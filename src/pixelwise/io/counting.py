@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
+Item = TypeVar("Item")
 
 BLOCK_PX = 2**18
 """Pixels are processed in blocks of rows with about this many pixels, which limits the memory for
@@ -16,6 +19,12 @@ SMALL_TYPES = (np.dtype(np.uint8), np.dtype(np.uint16))
 
 Codes = npt.NDArray[np.integer[Any]]
 """Stored numbers or colors of a mask, of any integer type."""
+
+
+def spread(items: Sequence[Item], count: int) -> list[Item]:
+    """Return at most ``count`` evenly spaced items, including the first and the last."""
+    last, steps = len(items) - 1, max(1, min(count, len(items)) - 1)
+    return [items[round(step * last / steps)] for step in range(min(count, len(items)))]
 
 
 def blocks(pixels: npt.NDArray[Any]) -> list[slice]:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from pixelwise.config import TrainingRecipe
-from pixelwise.data.sample import Sample, spread
+from pixelwise.data.sample import Sample
 from pixelwise.devices import Machine
 from pixelwise.errors import DataError, TrainingError
 from pixelwise.evaluation.evaluate import evaluate_samples
+from pixelwise.io.counting import spread
 from pixelwise.models import count_gmacs
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.text import amount

@@ -96,13 +96,13 @@ class Format(ABC):
     """Whether shapes have properties of any name, one of which gives the class."""
     is_seen_from_above: ClassVar[bool] = False
     """Whether images are maps, which have no preferred orientation."""
-    decoder_version: ClassVar[int | None] = None
-    """For formats outside pixelwise: a number lets decoded samples be cached on disk. Increase it
-    when :meth:`load` changes, so that those cached before are not used."""
     takes_templates: ClassVar[bool] = False
     """Whether the format has one mask file per image, so that templates can pair them."""
     stores_colors: ClassVar[bool] = False
     """Whether each class is a color of the masks, and not a number."""
+    decoder_version: ClassVar[int | None] = None
+    """For formats outside pixelwise: a number lets decoded samples be cached on disk. Increase it
+    when :meth:`load` changes, so that those cached before are not used."""
 
     def __init__(
         self,
@@ -167,6 +167,12 @@ class Format(ABC):
             MaskError: The mask does not match the image or the class map.
         """
 
+    def card_entries(self) -> dict[str, Any]:
+        """Return the entries of a card that give this format its options, but the label mode."""
+        entries = {"unexpected": None if self.unexpected == "error" else self.unexpected,
+                   "class_property": self.class_property}  # fmt: skip
+        return {key: value for key, value in entries.items() if value is not None}
+
     def sample(self, record: Record, class_map: ClassMap) -> Sample:
         """Decode one image and its mask, in which pixels without data in a raster are ignored.
 
@@ -193,10 +199,6 @@ class Format(ABC):
         """Return what else was found and chosen in the files of some records, for the user."""
         del records
         return []
-
-    def card_entries(self) -> dict[str, Any]:
-        """Return the entries of a card that give this format its options, but the label mode."""
-        return {} if self.unexpected == "error" else {"unexpected": self.unexpected}
 
     @property
     def has_writer(self) -> bool:

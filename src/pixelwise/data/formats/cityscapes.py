@@ -23,9 +23,10 @@ from pixelwise.data.pairing import (
     subfolders,
 )
 from pixelwise.data.problems import report_problem
-from pixelwise.data.sample import Record, Sample, check_same_size, spread
+from pixelwise.data.sample import Record, Sample, check_same_size
 from pixelwise.data.writing import stem_of, write_image, write_mask
 from pixelwise.errors import FormatError
+from pixelwise.io.counting import spread
 from pixelwise.io.images import read_image, read_mask_values
 
 IMAGES = "leftImg8bit"

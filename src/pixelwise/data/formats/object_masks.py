@@ -24,10 +24,11 @@ from pixelwise.data.pairing import (
     subfolders,
 )
 from pixelwise.data.problems import report_problem
-from pixelwise.data.sample import Record, Sample, check_same_size, spread
+from pixelwise.data.sample import Record, Sample, check_same_size
 from pixelwise.data.writing import stem_of, write_image, write_mask
 from pixelwise.errors import FormatError
 from pixelwise.io.arrays import Array
+from pixelwise.io.counting import spread
 from pixelwise.io.images import MASK_SUFFIXES, read_image, read_mask_values
 from pixelwise.io.sparse_png import read_object_rows
 

@@ -21,7 +21,7 @@ MAX_FOLDERS = 50
 MAX_TABLES = 100
 """Files and folders beyond these are not searched."""
 
-NAMING_WORDS = ("class", "label", "categor", "palette", "color", "colour")
+NAMING_WORDS = ("class", "label", "categor", "palette", "colo")
 """A table of numbers and names has one of these in its file name; any list of numbers would fit."""
 
 MIN_PARSED = 0.8
@@ -153,7 +153,7 @@ def _colors_in_json(path: Path) -> dict[int, str]:
 
 def _named_entry(entry: Mapping[str, Any]) -> tuple[str, Any]:
     name = next((entry[key] for key in ("name", "label", "class", "title") if key in entry), "")
-    color = next((entry[key] for key in ("color", "rgb", "colour") if key in entry), None)
+    color = next((entry[key] for key in ("color", "rgb") if key in entry), None)
     return str(name), color
 
 

@@ -14,9 +14,9 @@ from PIL import Image
 from pixelwise.classes import IGNORE_INDEX, MAX_CLASSES, ClassMap, Color, numbered_names
 from pixelwise.data.masks.color_tables import find_color_table
 from pixelwise.data.pairing import end_inside, folder_pairs, image_files, list_files, listed_entries
-from pixelwise.data.sample import Record, spread
+from pixelwise.data.sample import Record
 from pixelwise.errors import DataError, MaskError
-from pixelwise.io.counting import Codes, commonest
+from pixelwise.io.counting import Codes, commonest, spread
 from pixelwise.io.file_state import FileState, state_of
 from pixelwise.io.images import (
     MASK_SUFFIXES,

@@ -1,17 +1,13 @@
-"""Finds the images and masks of a folder, and pairs them.
+"""Pairs the images and masks of a folder.
 
-``folders`` holds the layouts that are known by their folder names; the other modules find the pairs
-of any other folder: ``tree`` lists it once, ``families`` finds sets of files with the same names,
-``contents`` tells masks from images by their pixels, ``readings`` decides, and ``questions`` asks
-where nothing is certain. What is decided is a pair of ``templates``, which can also be given.
+``folders`` holds the layouts that are known by their folder names, and ``opening`` makes records of
+what :mod:`pixelwise.pairing` finds in any other folder.
 """
 
 from pixelwise.data.pairing.folders import (
     ANNOTATION_SUFFIXES,
     IMAGE_FOLDERS,
     MASK_FOLDERS,
-    MAX_DEPTH,
-    SPLIT_FOLDERS,
     by_stem,
     end_inside,
     folder_pairs,
@@ -27,6 +23,7 @@ from pixelwise.data.pairing.folders import (
     stems,
     subfolders,
 )
+from pixelwise.pairing.split_names import MAX_DEPTH, SPLIT_FOLDERS
 
 __all__ = [
     "ANNOTATION_SUFFIXES",

@@ -10,26 +10,13 @@ from pixelwise.data.problems import report_problem
 from pixelwise.data.sample import Record
 from pixelwise.errors import DataError, FormatError
 from pixelwise.io.images import IMAGE_SUFFIXES, MASK_SUFFIXES
-
-SPLIT_FOLDERS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
-"""Folder names that indicate a split, and the split."""
+from pixelwise.pairing.split_names import MAX_DEPTH, SPLIT_FOLDERS
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "JPEGImages")
 """Names of image folders, the most likely first."""
 
 MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "annot", "SegmentationClass")
 """Names of mask folders, the most likely first."""
-
-MAX_DEPTH = 64
-"""Largest depth of nested folders in a path."""
 
 ANNOTATION_SUFFIXES = ("annot", "_annot", "_labels", "_label", "_masks", "_mask")
 """Suffixes of mask folders beside an image folder, such as ``trainannot`` beside ``train``."""

@@ -8,14 +8,14 @@ from pathlib import Path, PurePosixPath
 
 from pixelwise.classes import Unlabeled
 from pixelwise.data.pairing.folders import is_lossless, subfolders
-from pixelwise.data.pairing.listings import Listing, find_listing
-from pixelwise.data.pairing.questions import question
-from pixelwise.data.pairing.readings import Found, Reading, find_readings
-from pixelwise.data.pairing.templates import Pairs, Template, pair_by_templates
-from pixelwise.data.pairing.tree import FileTree, kind_of, list_tree
 from pixelwise.data.problems import report_problem
 from pixelwise.data.sample import Record
 from pixelwise.errors import FormatError, LayoutError
+from pixelwise.pairing.listings import Listing, find_listing
+from pixelwise.pairing.questions import question
+from pixelwise.pairing.readings import Found, Reading, find_readings
+from pixelwise.pairing.templates import Pairs, Template, pair_by_templates
+from pixelwise.pairing.tree import FileTree, kind_of, list_tree
 from pixelwise.text import amount, listed
 
 MAX_FOLDERS = 30

@@ -76,7 +76,6 @@ def _card(dataset: Dataset, source: DatasetCard, out: Path) -> DatasetCard:
         path=path.as_posix(),
         format=dataset.format.name,
         label_mode=dataset.label_mode,
-        class_property=dataset.format.class_property,
         max_bad_annotations=dataset.max_bad_annotations,
         split=None,
         **dataset.format.card_entries(),

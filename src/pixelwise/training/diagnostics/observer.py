@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from pixelwise.data.batches import Batch
-from pixelwise.data.sample import Sample, spread
+from pixelwise.data.sample import Sample
 from pixelwise.data.splits.near_duplicates import MAX_DISTANCE, perceptual_hash
+from pixelwise.io.counting import spread
 from pixelwise.label_modes import mode_of
 from pixelwise.losses.constant import constant_loss
 from pixelwise.metrics.metrics import Metrics

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from pixelwise.data.pairing.contents import Looker
-from pixelwise.data.pairing.folders import SPLIT_FOLDERS
-from pixelwise.data.pairing.roles import is_derived, role_of
-from pixelwise.data.pairing.templates import Pair
-from pixelwise.data.pairing.tree import FileTree
+from pixelwise.pairing.contents import Looker
+from pixelwise.pairing.roles import is_derived, role_of
+from pixelwise.pairing.split_names import SPLIT_FOLDERS
+from pixelwise.pairing.templates import Pair
+from pixelwise.pairing.tree import FileTree
 
 LIST_SUFFIXES = (".txt", ".csv", ".tsv")
 MAX_LISTS = 40

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from pixelwise.data.pairing.folders import MAX_DEPTH
 from pixelwise.io.images import IMAGE_SUFFIXES
+from pixelwise.pairing.split_names import MAX_DEPTH
 
 SYSTEM_FOLDERS = frozenset({"__macosx", "@eadir", "$recycle.bin"})
 """Folders, in lower case, that systems create beside the data; hidden ones are skipped too."""

@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from pixelwise.data.pairing.readings import Found, Reading
-from pixelwise.data.pairing.tree import FileTree
+from pixelwise.pairing.readings import Found, Reading
+from pixelwise.pairing.tree import FileTree
 from pixelwise.text import listed
 
 MAX_FILES = 6

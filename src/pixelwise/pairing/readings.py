@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from pixelwise.data.pairing.contents import FamilyContent, Looker
-from pixelwise.data.pairing.families import Candidate, find_candidates
-from pixelwise.data.pairing.roles import is_derived, role_of
-from pixelwise.data.pairing.templates import Pairs, Template, pair_by_templates
-from pixelwise.data.pairing.tree import FileTree
-from pixelwise.data.sample import spread
 from pixelwise.errors import DataError
+from pixelwise.io.counting import spread
 from pixelwise.io.images import read_image
+from pixelwise.pairing.contents import FamilyContent, Looker
+from pixelwise.pairing.families import Candidate, find_candidates
+from pixelwise.pairing.roles import is_derived, role_of
+from pixelwise.pairing.templates import Pairs, Template, pair_by_templates
+from pixelwise.pairing.tree import FileTree
 
 MAX_CANDIDATES = 100
 """Number of candidates that are looked at, the largest first."""

@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from pixelwise.data.sample import spread
 from pixelwise.errors import DataError
+from pixelwise.io.counting import spread
 from pixelwise.io.images import read_image
 from pixelwise.io.modes import ValueCounts, clear_modes
 

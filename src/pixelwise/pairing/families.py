@@ -13,8 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pixelwise.data.pairing.folders import SPLIT_FOLDERS
-from pixelwise.data.pairing.templates import (
+from pixelwise.io.counting import spread
+from pixelwise.pairing.split_names import SPLIT_FOLDERS
+from pixelwise.pairing.templates import (
     ANY_ENDING,
     FOLDER,
     NAME,
@@ -23,7 +24,6 @@ from pixelwise.data.pairing.templates import (
     as_read,
     strippings,
 )
-from pixelwise.data.sample import spread
 
 MAX_SIBLINGS = 40
 """Folders beside each other that may have different roles; of more, each holds a part of the data,

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from pixelwise.data.pairing.folders import SPLIT_FOLDERS
 from pixelwise.errors import ConfigError
 from pixelwise.io.images import IMAGE_SUFFIXES
+from pixelwise.pairing.split_names import SPLIT_FOLDERS
 
 NAME, FOLDER, SUBFOLDER, SPLIT = "{name}", "{folder}", "{subfolder}", "{split}"
 
