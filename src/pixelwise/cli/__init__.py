@@ -137,7 +137,7 @@ def _run() -> None:
     quick = {"--help": overview, "-h": overview, "--version": version_line}
     if len(sys.argv) == 2 and sys.argv[1] in quick:
         sys.stdout.write(f"{quick[sys.argv[1]]()}\n")
-        return
+        sys.exit(0)
     from pixelwise.cli.application import app
 
     warnings.showwarning = _show_warning
