@@ -1,11 +1,14 @@
 """The README and the docs: their links, their length, and the layers that they print."""
 
+import dataclasses
 import re
 import tomllib
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+
+from pixelwise.metrics.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -57,3 +60,10 @@ def test_the_architecture_page_has_the_layers_of_import_linter():
     (layers,) = (entry["layers"] for entry in contracts["contracts"] if entry["type"] == "layers")
     block = "\n".join(layer.replace("pixelwise.", "") for layer in layers)
     assert f"```text\n{block}\n```" in (ROOT / "docs" / "architecture.md").read_text("utf-8")
+
+
+def test_the_python_page_lists_every_field_of_metrics():
+    text = (ROOT / "docs" / "python.md").read_text("utf-8")
+    rows = "".join(line for line in text.splitlines() if line.startswith("| `"))
+    names = [field.name for field in dataclasses.fields(Metrics)]
+    assert [name for name in names if f"`{name}`" not in rows] == []
