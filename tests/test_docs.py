@@ -1,5 +1,6 @@
 """The README and the docs: their links, their length, and the layers that they print."""
 
+import dataclasses
 import importlib.util
 import re
 import tomllib
@@ -13,6 +14,7 @@ from pixelwise import train
 from pixelwise.cli import OPTIONS, VERBS
 from pixelwise.cli.application import app
 from pixelwise.config import Recipe
+from pixelwise.metrics.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -118,3 +120,10 @@ def test_the_plan_in_the_docs_has_every_line_of_a_plan(tmp_path, make_index_data
     lines = train(data, recipe=recipe, dry_run=True).plan.lines()
     begins = [line.split(":")[0].split(" ")[0] for line in lines if not line[0].isdigit()]
     assert [begin for begin in begins if f"\n  {begin}" not in printed] == []
+
+
+def test_the_python_page_lists_every_field_of_metrics():
+    text = (ROOT / "docs" / "python.md").read_text("utf-8")
+    rows = "".join(line for line in text.splitlines() if line.startswith("| `"))
+    names = [field.name for field in dataclasses.fields(Metrics)]
+    assert [name for name in names if f"`{name}`" not in rows] == []

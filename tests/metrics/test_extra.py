@@ -2,6 +2,8 @@
 
 import csv
 import json
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -102,8 +104,22 @@ def test_a_training_makes_new_metrics_each_time(own_registry):
         copy.add(None, None, None)
         assert (copy.count, used.count) == (6, 5)
         assert figures_of([fixed]) == {"fixed_value": 1}
-    with pytest.raises(UnknownNameError):
-        registered_names(["kera"])
+
+
+def test_the_module_of_a_metric_is_imported_before_its_name_is_looked_up(
+    own_registry, tmp_path, make_index_dataset, run_cli, monkeypatch
+):
+    (tmp_path / "late_metric.py").write_text(
+        "import pixelwise\nfrom test_extra import Doubles\n"
+        "pixelwise.register_metric('late')(Doubles)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(sys.modules, "test_extra", sys.modules[__name__])
+    data = make_index_dataset(tmp_path / "data", num_images=10)
+    words = ("train", data, "--dry-run", "--model", "stacked-fcn", "--epochs", 1, "--metric")
+    assert run_cli(*words, "late", "--import", "late_metric")[0] == 0
+    assert "metric must be a known name" in run_cli(*words, "kera")[2]
 
 
 def test_own_metrics_are_in_history_metrics_and_report_of_a_training(
@@ -141,7 +157,7 @@ def test_a_resumed_run_takes_its_own_metrics_again_and_no_others(
     with pytest.raises(UnknownNameError, match=r"metric must be a known name\. Got 'Doubles'"):
         train(out=tmp_path / "run", resume=True)
     train(out=tmp_path / "run", resume=True, metrics=[Doubles])
-    with pytest.raises(ConfigError, match=r"must keep its recipe.*Got metrics"):
+    with pytest.raises(ConfigError, match=r"must keep its recipe.*Got `metrics`"):
         train(out=tmp_path / "run", resume=True, metrics=["keras"])
 
 
@@ -170,3 +186,11 @@ def test_a_metric_without_a_value_is_named_and_others_keep_theirs(
         assert "counted images 2.0000" in out
     assert json.loads(run_cli(*given, "--json")[1])["undefined"] == ["nothing"]
     assert "undefined" not in evaluate(model, data, "all").to_json()
+
+
+def test_every_additional_metric_of_pixelwise_is_documented():
+    known = extra_metrics.names()
+    names = [name for name in known if extra_metrics.is_own(extra_metrics.builder(name))]
+    text = (Path(__file__).parents[2] / "docs" / "lab.md").read_text("utf-8")
+    assert names == ["keras"]
+    assert "--metric keras" in text

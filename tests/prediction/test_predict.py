@@ -171,3 +171,4 @@ def test_dots_in_a_name_are_kept(tmp_path, predictor):
     save_image(tmp_path / "in" / "tile.002.png")
     done = predict(predictor, [tmp_path / "in"], tmp_path / "out")
     assert [path.name for path in done.written] == ["tile.001.png", "tile.002.png"]
+    assert repr(done) == "Predictions(2 files written, 0 failed)"

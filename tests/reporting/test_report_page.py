@@ -279,7 +279,7 @@ def test_a_good_result_is_called_so_with_its_numbers():
     assert words[0].startswith("The result is very good: mean IoU 1.000")
     assert "2 images, pixel accuracy 100.0%" in words[0]
     assert "only 2 images" in words[1]
-    assert any("weakest class is" in one and "IoU 1.000" in one for one in words)
+    assert "All classes have IoU 1.000." in words
 
 
 def test_a_bad_result_names_the_worst_class_and_what_it_is_taken_for():
@@ -408,6 +408,21 @@ def test_details_of_fewer_images_are_told_first(tmp_path):
         changed = dataclasses.replace(metrics, detail=detail)
         assert any(told in sentence for sentence in caveats(changed)) is is_said
         assert any(told in sentence for sentence in verdict(changed)) is is_said
+
+
+def test_the_verdict_names_every_class_with_the_lowest_iou():
+    metrics = metrics_of([scene(0), scene(1)])
+    first, second, *rest = metrics.per_class
+    rest = [dataclasses.replace(row, iou=None) for row in rest]
+    for iou, words in ((0.9, "The weakest class is"), (0.99, None)):
+        rows = (dataclasses.replace(first, iou=iou), dataclasses.replace(second, iou=0.99), *rest)
+        found = verdict(dataclasses.replace(metrics, per_class=rows))
+        assert any(one.startswith(words or "All classes have IoU 0.990.") for one in found)
+    third = dataclasses.replace(rest[0], iou=1.0)
+    rows = (*rows[:2], third, *rest[1:])
+    found = verdict(dataclasses.replace(metrics, per_class=rows))
+    names = f"{first.name}, {second.name}"
+    assert f"The weakest classes are {names}, each with IoU 0.990." in found
 
 
 def test_the_verdict_names_no_weakest_class_for_masks_of_one_class():

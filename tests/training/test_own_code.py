@@ -186,3 +186,15 @@ def test_evaluate_says_which_modules_the_run_imported(
             assert err.rstrip().endswith("The run of the model had --import my_format")
         with pytest.raises(PixelwiseError, match=r"had `imports=\['my_format'\]`"):
             evaluate(model, unknown)
+
+
+def test_the_plan_names_the_sizes_of_images_that_differ(tmp_path, make_index_dataset, data):
+    folder = tmp_path / "data"
+    for split, size in (("train", (20, 24)), ("other/train", (28, 26))):
+        make_index_dataset(folder / split, num_images=2, size=size)
+    for path in sorted((folder / "other").rglob("*.png")):
+        path.rename(folder / "train" / path.parent.name / f"large-{path.name}")
+    make_index_dataset(folder / "val", num_images=2)
+    line = "image sizes differ, from 20 x 24 to 28 x 26: crops have one size"
+    assert line in planned(folder).lines()
+    assert not any("sizes differ" in line for line in planned(data).lines())

@@ -14,6 +14,10 @@ its article's recipe; differences are listed below its figures, and "3 of 30" ep
 the recipe's 30 epochs were trained. Figures refer to the validation split. Seconds cover training
 and validation on the named device; "-" marks figures that an article does not state. All sources
 are in the [bibliography](#bibliography).
+
+The metric `keras` (`evaluate --metric keras`) adds recall, precision and binary accuracy of soft
+masks as that framework computes them: every target above 0 is positive. It counts multilabel masks
+only.
 """
 
 

@@ -124,16 +124,18 @@ def registered_names(sources: Iterable[MetricSource]) -> tuple[str, ...]:
     Classes, functions and objects are registered for this process; a copy of an object is made each
     time, so that it counts from its present state.
 
+    Names are not looked up, as the modules that register them may not be imported yet.
+
     Raises:
-        UnknownNameError: One of the names is not registered.
         ConfigError: One of the others is no metric.
     """
     names = []
     for source in several(sources):
-        name = _created(source).name
         if isinstance(source, str):
-            name = source
-        elif not inspect.isclass(source) and _is_metric(source):
+            names.append(source)
+            continue
+        name = _created(source).name
+        if not inspect.isclass(source) and _is_metric(source):
             extra_metrics.register(name)(partial(copy.deepcopy, source))
         elif callable(source):
             extra_metrics.register(name)(source)

@@ -31,7 +31,7 @@ from pixelwise.prediction.parity import Note
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.prediction.whole_images import predict_whole, too_large
 from pixelwise.prediction.writers import SaveKind, save_kind
-from pixelwise.text import several
+from pixelwise.text import amount, several
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,10 @@ class Predictions:
 
     written: tuple[Path, ...]
     failed: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        written = amount(len(self.written), "file")
+        return f"Predictions({written} written, {len(self.failed)} failed)"
 
 
 @overload

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pixelwise.classes import ClassMap, Color
-from pixelwise.data.sample import Sample
+from pixelwise.data.sample import Sample, spread
 from pixelwise.io.arrays import UInt8Array
 from pixelwise.label_modes import mode_of
 from pixelwise.metrics.conventions import convention_names
@@ -35,6 +36,9 @@ REPORT_NAME = "report.html"
 
 NUM_SHOTS = 3
 """Number of images shown from each of the worst, median and best."""
+
+NUM_MEASURED = 9
+"""Number of images whose median size stands for all."""
 
 MAX_MATRIX = 40
 """The confusion matrix is left out for more classes: it would be unreadable."""
@@ -141,7 +145,7 @@ def write_report(
         measures=_measures(detail),
         objects=detail.objects,
         like=[(name, detail.like[name], words) for name, words in convention_names().items()],
-        facts=_facts(metrics, predictor, run, command),
+        facts=_facts(metrics, predictor, run, command, _cost_size(predictor, detail, load)),
         recipe=run.recipe,
     )
 
@@ -286,7 +290,11 @@ def error_map(sample: Sample, probabilities: np.ndarray) -> UInt8Array:
 
 
 def _facts(
-    metrics: Metrics, predictor: Predictor, run: RunFacts, command: Sequence[str]
+    metrics: Metrics,
+    predictor: Predictor,
+    run: RunFacts,
+    command: Sequence[str],
+    cost_size: tuple[int, int],
 ) -> list[tuple[str, list[tuple[str, str]]]]:
     card, model = predictor.card, predictor.model
     arguments = ", ".join(f"{key}={value}" for key, value in card.arguments.items())
@@ -294,7 +302,7 @@ def _facts(
     facts = [
         ("architecture", f"{card.architecture}" + (f" ({arguments})" if arguments else "")),
         ("parameters", f"{parameters:,}"),
-        *_compute(model, card.training_size),
+        *_compute(model, cost_size),
         ("images", _preprocessing(card)),
         ("versions", ", ".join(f"{name} {version}" for name, version in card.versions.items())),
     ]
@@ -311,6 +319,22 @@ def _facts(
         ("Model", facts),
         *([("How this page was made", how)] if how else []),
     ]
+
+
+def _cost_size(
+    predictor: Predictor, detail: Details, load: Callable[[str], Sample]
+) -> tuple[int, int]:
+    """Return the height and width for which the cost is counted: a crop of the training, if any.
+
+    For a network that pixelwise did not train, the median of some images at working size.
+    """
+    card = predictor.card
+    if card.data.images is not None or not detail.per_image:
+        return card.training_size
+    shapes = [load(row.name).image.shape for row in spread(detail.per_image, NUM_MEASURED)]
+    sizes = [card.preprocessing.fitted_size(height, width) for height, width, _ in shapes]
+    height, width = (int(statistics.median(sides)) for sides in zip(*sizes, strict=True))
+    return min(height, card.training_size[0]), min(width, card.training_size[1])
 
 
 def _compute(model: SegmentationModel, size: tuple[int, int]) -> list[tuple[str, str]]:

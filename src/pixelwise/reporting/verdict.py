@@ -9,7 +9,7 @@ import numpy as np
 
 from pixelwise.metrics.details import Details
 from pixelwise.metrics.metrics import ClassMetrics, Metrics
-from pixelwise.text import amount
+from pixelwise.text import amount, listed
 
 LEVELS = ((0.85, "very good"), (0.7, "good"), (0.5, "fair"), (0.3, "weak"), (0.0, "poor"))
 """Lowest mean IoU (of two classes, the lower IoU) for each word. The words give a first
@@ -19,6 +19,9 @@ NUM_WITH_BACKGROUND = 2
 RARE_SHARE = 0.01
 WEAK_IOU = 0.5
 BORDER_GAP = 0.2
+MAX_NAMES = 5
+"""Number of classes that are named in a sentence."""
+
 FEW_IMAGES = 20
 """With fewer images than this, the intervals are rough."""
 
@@ -94,7 +97,14 @@ def _classes(metrics: Metrics) -> Iterator[str]:
     weakest = min(shown, key=lambda entry: entry.iou or 0.0)
     pixels = sum(entry.pixels for entry in shown)
     if (weakest.iou or 0.0) >= WEAK_IOU:
-        yield f"The weakest class is {weakest.name} with IoU {weakest.iou:.3f}."
+        alike = [one.name for one in shown if f"{one.iou:.3f}" == f"{weakest.iou:.3f}"]
+        if len(alike) == len(shown):
+            yield f"All classes have IoU {weakest.iou:.3f}."
+        elif len(alike) > 1:
+            names = listed(alike, MAX_NAMES)
+            yield f"The weakest classes are {names}, each with IoU {weakest.iou:.3f}."
+        else:
+            yield f"The weakest class is {weakest.name} with IoU {weakest.iou:.3f}."
         return
     reasons = []
     if weakest.pixels < RARE_SHARE * pixels:

@@ -179,7 +179,7 @@ def plan(
         listener(
             Message("notes on the data (for details, run: pixelwise data check)", check.lines())
         )
-    reasons += _describe_ignored(dataset, measured)
+    reasons += [*_describe_sizes(measured), *_describe_ignored(dataset, measured)]
     if recipe.training.metrics:
         try_metrics(
             create_metrics(recipe.training.metrics),
@@ -232,6 +232,18 @@ def _filled(recipe: Recipe, facts: Facts, steps: Sequence[Step]) -> tuple[Recipe
         recipe, more = _with(recipe, step(recipe, facts))
         reasons += more
     return recipe, reasons
+
+
+def _describe_sizes(measured: Measured) -> list[str]:
+    """Name the smallest and the largest image, if sizes differ."""
+    statistics = measured.statistics
+    sizes = sorted(
+        zip(statistics.heights, statistics.widths, strict=True), key=lambda size: size[0] * size[1]
+    )
+    if sizes[0] == sizes[-1]:
+        return []
+    smallest, largest = (f"{height} x {width}" for height, width in (sizes[0], sizes[-1]))
+    return [f"image sizes differ, from {smallest} to {largest}: crops have one size"]
 
 
 def _describe_ignored(dataset: Dataset, measured: Measured) -> list[str]:
