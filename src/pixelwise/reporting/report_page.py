@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from pixelwise.classes import ClassMap, Color
-from pixelwise.data.sample import Sample, spread
+from pixelwise.data.sample import Sample
 from pixelwise.io.arrays import UInt8Array
+from pixelwise.io.counting import spread
 from pixelwise.label_modes import mode_of
 from pixelwise.metrics.conventions import convention_names
 from pixelwise.metrics.details import Details, ImageMetrics
