@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pixelwise.data.problems import report_problem
 from pixelwise.errors import ConfigError, FormatError
-from pixelwise.text import listed
+from pixelwise.text import listed, rounded
 
 MAX_BAD_SHARE = 0.05
 """Largest share of annotations that are left out unless the user allows more."""
@@ -99,7 +99,7 @@ def require_few(count: AnnotationCount, folder: Path, most: float | None) -> Non
     files = list(dict.fromkeys(bad.file for bad in count.bad))
     more = f" and {len(files) - 1:,} more" if len(files) > 1 else ""
     error = FormatError(
-        f"{folder} must have at most {100 * most:.3g} % of annotations that cannot be used. Got "
+        f"{folder} must have at most {rounded(100 * most)} % of annotations that cannot be used. Got "
         f"{len(count.bad):,} of {count.total:,} in {files[0].name}{more}: {_by_kind(count.bad)}. "
         f"Export the labels again as segmentation, or {fix}"
     )
