@@ -26,7 +26,11 @@ from pixelwise.label_modes import mode_of
 from pixelwise.registry import Builder, Registry
 
 formats: Registry[Format] = Registry(
-    "format", "pixelwise.data.formats", group="pixelwise.formats", is_open=True
+    "format",
+    "pixelwise.data.formats",
+    hint="List them with: pixelwise data formats",
+    group="pixelwise.formats",
+    is_open=True,
 )
 
 
