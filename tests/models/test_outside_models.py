@@ -17,8 +17,9 @@ from pixelwise.config import Recipe
 from pixelwise.errors import ConfigError, UnknownNameError
 from pixelwise.models import create_model, list_models, register_model, summarize_models
 from pixelwise.models.base import models
-from pixelwise.models.creation import adopted, build_model, check_model, given_name
+from pixelwise.models.creation import adopted, build_model, given_name
 from pixelwise.models.lookup import find_builder, short_name
+from pixelwise.models.outline import check_model
 from pixelwise.models.tracing import trace_program
 
 

@@ -21,6 +21,15 @@ def data(tmp_path, make_index_dataset):
     return make_index_dataset(tmp_path / "data", num_images=4, splits=("train", "val"))
 
 
+@pytest.fixture
+def default_signals():
+    """The ending signals do what they usually do, also where ``nohup`` has one ignored."""
+    before = {signum: signal.signal(signum, signal.SIG_DFL) for signum in ENDING_SIGNALS}
+    yield
+    for signum, handler in before.items():
+        signal.signal(signum, handler)
+
+
 def stopped(data, out, listener):
     """Train until the listener interrupts, and return the message about it."""
     said = []
@@ -98,6 +107,7 @@ def test_the_second_control_c_interrupts_immediately():
             os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.mark.usefixtures("default_signals")
 @pytest.mark.parametrize("signum", ENDING_SIGNALS)
 def test_a_signal_that_ends_the_process_saves_like_control_c(data, tmp_path, signum):
     before = signal.getsignal(signum)
@@ -126,6 +136,7 @@ def test_an_ignored_signal_stays_ignored(monkeypatch):
         signal.signal(signal.SIGHUP, before)
 
 
+@pytest.mark.usefixtures("default_signals")
 @pytest.mark.parametrize("signum", ENDING_SIGNALS)
 def test_the_command_line_exits_with_the_number_of_the_signal(data, tmp_path, signum):
     command = [

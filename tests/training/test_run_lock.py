@@ -72,6 +72,8 @@ with run_lock(Path({str(run)!r})), written_aside(Path({str(run / "model.safetens
     with run_lock(run):
         pass
     assert {path.name for path in run.iterdir() if path.name.startswith(".")} == {LOCK_NAME}
+    train(out=run, resume=True)
+    assert not list(run.rglob(".*"))  # a finished run needs no lock
 
 
 @pytest.fixture

@@ -93,7 +93,7 @@ def test_history_has_one_row_per_epoch_and_the_best_is_what_was_kept(whole_run):
 
 
 def test_a_metric_that_is_undefined_at_first_has_its_column(tmp_path, monkeypatch):
-    names = iter([(), ("own",), ("own",)])
+    names = iter([(), (), ("own",), ("own",)])  # the first: it is tried before the training
 
     class Late:
         name = "own"

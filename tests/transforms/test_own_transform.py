@@ -109,7 +109,7 @@ def test_the_generators_are_restored_after_an_error_too():
         torch.rand(3)
         raise RuntimeError("own error")
 
-    with pytest.raises(RuntimeError, match="own error"):
+    with pytest.raises(ConfigError, match="own error"):
         transformed(sample_of(), fail, "multiclass", rng())
     assert torch.equal(torch.get_rng_state(), before)
 

@@ -99,9 +99,9 @@ def require_few(count: AnnotationCount, folder: Path, most: float | None) -> Non
     files = list(dict.fromkeys(bad.file for bad in count.bad))
     more = f" and {len(files) - 1:,} more" if len(files) > 1 else ""
     error = FormatError(
-        f"{folder} must have at most {rounded(100 * most)} % of annotations that cannot be used. Got "
-        f"{len(count.bad):,} of {count.total:,} in {files[0].name}{more}: {_by_kind(count.bad)}. "
-        f"Export the labels again as segmentation, or {fix}"
+        f"{folder} must have at most {rounded(100 * most)} % of annotations that cannot be used. "
+        f"Got {len(count.bad):,} of {count.total:,} in {files[0].name}{more}: "
+        f"{_by_kind(count.bad)}. Export the labels again as segmentation, or {fix}"
     )
     report_problem("too-many-bad-annotations", error, files[0])
 

@@ -12,8 +12,8 @@ from pixelwise.models.adapter import AdaptedModel
 from pixelwise.models.base import SegmentationModel as SegmentationModel
 from pixelwise.models.base import models
 from pixelwise.models.creation import create_model as create_model
-from pixelwise.models.creation import outlined
 from pixelwise.models.creation import register_model as register_model
+from pixelwise.models.outline import outlined
 
 
 def list_models() -> list[str]:

@@ -128,11 +128,11 @@ def build_model(
         if count < 1:
             raise ConfigError(f"{what} must be at least 1. Got {count}")
     if isinstance(model, nn.Module):
-        return _copied(model, num_classes, in_channels, arguments)
-    return _built(model, num_classes, in_channels, arguments, is_fresh=is_fresh)
+        return copied(model, num_classes, in_channels, arguments)
+    return build_named(model, num_classes, in_channels, arguments, is_fresh=is_fresh)
 
 
-def _built(
+def build_named(
     model: str | type[nn.Module],
     num_classes: int | None,
     in_channels: int | None,
@@ -314,7 +314,7 @@ def _is_rebuildable(model: SegmentationModel, cls: type[nn.Module]) -> bool:
         return False
 
 
-def _copied(
+def copied(
     model: nn.Module, num_classes: int, in_channels: int | None, arguments: Mapping[str, Any]
 ) -> SegmentationModel:
     """Return a copy of an instance, after a check of its channels."""
@@ -338,55 +338,3 @@ def _copied(
             )
         twin.fit_to(num_classes, in_channels)
     return twin
-
-
-def outlined(
-    model: str | type[nn.Module],
-    num_classes: int | None,
-    in_channels: int | None,
-    arguments: Mapping[str, Any],
-) -> SegmentationModel:
-    """Build a model to look at its shapes, without pretrained weights.
-
-    A model of pixelwise is built on the meta device, which allocates no weights. One from outside
-    may look at values, so it is built on the CPU and tried there.
-
-    Args:
-        model: A name or a class.
-        num_classes: Number of classes; ``None`` if it is not known yet.
-        in_channels: Channels of the images; ``None`` if they are not known yet.
-        arguments: Further arguments of the architecture.
-
-    Raises:
-        PixelwiseError: See :func:`create_model`.
-    """
-    is_own = models.is_own(find_builder(model) if isinstance(model, str) else model)
-    with torch.random.fork_rng(devices=[]), torch.device("meta" if is_own else "cpu"):
-        return _built(model, num_classes, in_channels, arguments, is_fresh=False)
-
-
-def check_model(
-    model: Architecture, arguments: Mapping[str, Any], num_classes: int | None = None
-) -> None:
-    """Check that a model can be built and maps images to logits of the same size.
-
-    Args:
-        model: See :func:`create_model`.
-        arguments: Further arguments of the architecture.
-        num_classes: Number of classes; ``None`` if it is not known yet.
-
-    Raises:
-        PixelwiseError: See :func:`create_model`.
-    """
-    if isinstance(model, nn.Module):
-        known = adopted(model)
-        _copied(known, num_classes or known.num_classes, None, arguments)
-        return
-    built = outlined(model, num_classes, None, arguments)
-    if built.defined_in is not None and not isinstance(built, AdaptedModel):
-        # A class derived from ours: it pads images itself, so every size must work.
-        try_out(
-            built, f"model {built.name!r}", (1,),
-            num_classes=getattr(built, "num_classes", num_classes),
-            in_channels=getattr(built, "in_channels", None),
-        )  # fmt: skip

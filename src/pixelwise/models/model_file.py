@@ -25,8 +25,9 @@ from pixelwise.classes import ClassMap, LabelMode
 from pixelwise.errors import ConfigError, ModelFileError
 from pixelwise.files import as_path, written_aside
 from pixelwise.models.base import SegmentationModel
-from pixelwise.models.creation import GivenModel, build_model, outlined
+from pixelwise.models.creation import GivenModel, build_model
 from pixelwise.models.lookup import find_builder
+from pixelwise.models.outline import outlined
 from pixelwise.transforms.preprocessing import Preprocessing
 
 METADATA_KEY = "pixelwise"
@@ -318,6 +319,8 @@ def _read_card(description: str, path: Path) -> ModelCard:
             )
         content.pop(CHECKSUM_KEY, None)
         return ModelCard.model_validate(content)
+    except ModelFileError:
+        raise
     except (ValueError, AttributeError, TypeError, ArithmeticError, RecursionError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelFileError(

@@ -7,7 +7,7 @@ from pixelwise.devices import choose_device
 from pixelwise.errors import ConfigError
 from pixelwise.losses.expression import check_loss, takes_class_weights
 from pixelwise.metrics.extra import create_metrics
-from pixelwise.models.creation import check_model
+from pixelwise.models.outline import check_model
 from pixelwise.training.inputs import check_working_size
 from pixelwise.training.optimizers import optimizers
 from pixelwise.training.own_parts import NO_OWN_PARTS, OwnParts

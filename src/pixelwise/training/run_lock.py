@@ -17,7 +17,7 @@ from pixelwise.errors import ConfigError, OutputError, PixelwiseWarning
 from pixelwise.files import remove_leftovers, write_text
 
 LOCK_NAME = ".lock"
-"""Stays in the folder; whoever has it locked owns the folder."""
+"""Whoever has it locked owns the folder. It stays there until the run is finished."""
 
 OWNER_NAME = ".owner.json"
 """Says who that is, for messages."""
@@ -69,7 +69,7 @@ def is_locked(folder: Path) -> bool:
 
 
 def remove_lock(folder: Path) -> None:
-    """Remove the lock of a folder that will not hold a run after all."""
+    """Remove the lock of a folder in which its owner writes nothing any more."""
     for name in (OWNER_NAME, LOCK_NAME):
         (folder / name).unlink(missing_ok=True)
 

@@ -37,7 +37,7 @@ from pixelwise.training.run_folder import (
     new_run_folder,
     other_data,
 )
-from pixelwise.training.run_lock import run_lock
+from pixelwise.training.run_lock import remove_lock, run_lock
 from pixelwise.training.warm_start import model_in
 from pixelwise.transforms.own_transform import OwnTransform, check_transform, transform_name
 
@@ -220,11 +220,14 @@ def train(
             if run and is_finished(trainer):
                 lines = (f"{run} has all its files; they stay as they are",)
                 listener(Message("the run is finished, so there is nothing to resume", lines))
+                remove_lock(run)
                 return evaluate_again(ready, trainer)
         started_run = RunStarted(trainer.folder, ready.recipe.to_yaml(), resume)
         with _telling_of(started_run, listener), _fitting_into_memory(ready):
             trainer.run()
-            return finish(ready, trainer, machine, listener)
+            outcome = finish(ready, trainer, machine, listener)
+        remove_lock(trainer.folder)  # nothing is written any more
+        return outcome
 
 
 @contextmanager
