@@ -17,7 +17,7 @@ from pixelwise.errors import ConfigError, OutputError, PixelwiseWarning
 from pixelwise.files import remove_leftovers, write_text
 
 LOCK_NAME = ".lock"
-"""Whoever has it locked owns the folder. It stays there until the run is finished."""
+"""Whoever has it locked owns the folder. A process that is killed leaves it there."""
 
 OWNER_NAME = ".owner.json"
 """Says who that is, for messages."""
@@ -35,6 +35,7 @@ def run_lock(folder: Path) -> Iterator[None]:
     Raises:
         ConfigError: Another process owns it.
     """
+    was_locked = is_locked(folder)
     lock = filelock.FileLock(folder / LOCK_NAME, timeout=0)
     try:
         lock.acquire()
@@ -58,6 +59,10 @@ def run_lock(folder: Path) -> Iterator[None]:
         with suppress(OutputError):  # it is only for messages
             write_text(folder / OWNER_NAME, json.dumps(owner) + "\n")
         yield
+    except BaseException:
+        if not was_locked:  # the folder is left as it was found
+            remove_lock(folder)
+        raise
     finally:
         (folder / OWNER_NAME).unlink(missing_ok=True)
         lock.release()
