@@ -19,7 +19,7 @@ from pixelwise.data.card import DatasetCard, find_card, split_as_named
 from pixelwise.data.digits import write_digits
 from pixelwise.data.formats import Format, detect_format, mistakes_named
 from pixelwise.data.found_classes import classes_found, with_ignored
-from pixelwise.data.own_format import checked_load
+from pixelwise.data.own_format import checked_sample
 from pixelwise.data.problems import is_collecting, raise_together
 from pixelwise.data.sample import Record, Sample
 from pixelwise.data.split import Split
@@ -30,7 +30,7 @@ from pixelwise.data.split_assignment import (
     parse_split,
     require_different_names,
 )
-from pixelwise.errors import ConfigError, DataError, FormatError, PixelwiseError
+from pixelwise.errors import ConfigError, DataError, FormatError
 from pixelwise.files import as_path
 from pixelwise.io.counting import spread
 from pixelwise.label_modes import mode_of
@@ -141,18 +141,10 @@ class Dataset:
         Raises:
             DataError: A file cannot be read, or the mask does not match the image.
         """
-        return checked_load(self._load, record, self.format, self.class_map)
-
-    def _load(self, record: Record) -> Sample:
         # A data check must decode the files, as cached samples had no problems.
         if self.cache is None or is_collecting():
-            return self.format.sample(record, self.class_map)
-        try:
-            return self.cache.load(record, self.format, self.class_map)
-        except PixelwiseError:
-            raise
-        except (AttributeError, TypeError, ValueError):  # no sample, or one that cannot be kept
-            return self.format.sample(record, self.class_map)
+            return checked_sample(record, self.format, self.class_map)
+        return self.cache.load(record, self.format, self.class_map)
 
     @property
     def state(self) -> str:

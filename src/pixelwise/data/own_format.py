@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from pixelwise.classes import IGNORE_INDEX, ClassMap
@@ -14,13 +12,10 @@ from pixelwise.io.images import LARGEST_VALUE
 from pixelwise.label_modes import mode_of
 
 
-def checked_load(
-    load: Callable[[Record], Sample], record: Record, found: Format, class_map: ClassMap
-) -> Sample:
-    """Load a sample, and check it if the format is not pixelwise's own.
+def checked_sample(record: Record, found: Format, class_map: ClassMap) -> Sample:
+    """Decode a sample, and check it if the format is not pixelwise's own.
 
     Args:
-        load: Loads the sample of a record.
         record: The record.
         found: The format that decodes it.
         class_map: The classes.
@@ -30,9 +25,9 @@ def checked_load(
         MaskError: Its mask does not match the image or the class map.
     """
     if formats.is_own(type(found)):  # its errors are complete, and tests check its samples
-        return load(record)
+        return found.sample(record, class_map)
     try:
-        sample = load(record)
+        sample = found.sample(record, class_map)
     except DataError as error:
         if record.image.name in str(error):
             raise

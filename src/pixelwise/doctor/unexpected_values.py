@@ -11,7 +11,7 @@ from scipy.ndimage import binary_dilation
 
 from pixelwise.classes import Unexpected
 from pixelwise.data.dataset import Dataset
-from pixelwise.data.own_format import checked_load
+from pixelwise.data.own_format import checked_sample
 from pixelwise.data.sample import Record, Sample
 from pixelwise.doctor.findings import Observation, shrink_marks
 from pixelwise.errors import DataError, PixelwiseError
@@ -59,8 +59,7 @@ def find_unexpected(dataset: Dataset, record: Record) -> tuple[Sample, Observati
 def _load_with(dataset: Dataset, record: Record, rule: Unexpected) -> Sample:
     changed = copy.copy(dataset.format)
     changed.unexpected = rule
-    classes = dataset.class_map
-    return checked_load(lambda one: changed.load(one, classes), record, changed, classes)
+    return checked_sample(record, changed, dataset.class_map)
 
 
 def _describe(

@@ -11,6 +11,7 @@ from pixelwise.data.cache.cache_folder import CacheFolder
 from pixelwise.data.cache.cache_keys import Stamp, content_key, is_cacheable, method_of, stamp
 from pixelwise.data.cache.packing import pack, unpack
 from pixelwise.data.formats import Format
+from pixelwise.data.own_format import checked_sample
 from pixelwise.data.sample import Record, Sample
 from pixelwise.files import OFF, users_cache
 
@@ -78,25 +79,25 @@ class DiskCache:
             DataError: Raised by the format; a sample that cannot be decoded is not kept.
         """
         if not is_cacheable(found):
-            return found.sample(record, class_map)
+            return checked_sample(record, found, class_map)
         method = method_of(found, class_map)
         try:
             before = stamp(record, method)
             known = self._read_link(before)
             if known == _NOT_KEPT:
-                return found.sample(record, class_map)
+                return checked_sample(record, found, class_map)
             sample = self._read_sample(known.decode(), record) if known else None
             if sample is not None:
                 return sample
             key = content_key(record, method, self._data_folder)
         except OSError:
-            return found.sample(record, class_map)  # raises the error of the file
+            return checked_sample(record, found, class_map)  # raises the error of the file
         sample = self._read_sample(key, record)
         if sample is not None:
             self._write_link(before, key.encode())
             return sample
         started = time.perf_counter()
-        sample = found.sample(record, class_map)
+        sample = checked_sample(record, found, class_map)
         took_s = time.perf_counter() - started
         if self._is_unchanged(record, method, before, key):
             self._keep(before, key, sample, took_s)

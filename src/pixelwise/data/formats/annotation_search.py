@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from pixelwise.data.formats.annotation_files import NUM_EXAMPLES
 from pixelwise.data.pairing import SPLIT_FOLDERS
+from pixelwise.data.problems import report_problem
+from pixelwise.data.sample import Record
 from pixelwise.errors import FormatError
 from pixelwise.io.images import IMAGE_SUFFIXES
 
@@ -91,6 +94,46 @@ def _is_split(word: str) -> bool:
     return word in SPLIT_FOLDERS
 
 
+def split_of_file(path: Path, folder: Path) -> str | None:
+    """Return the split in the name of an annotation file, else in the nearest of its folders."""
+    parents = reversed(path.relative_to(folder).parts[:-1])
+    return split_in_words(path.stem) or split_in_folders(parents)
+
+
+def records_of_file(
+    path: Path,
+    names: Mapping[str, str],
+    find: Callable[[str], tuple[Path, ...]],
+    finder: ImageFinder,
+    split: str | None,
+) -> list[Record]:
+    """Return a record for each image that an annotation file names.
+
+    If the file is of no split, the folders of the images give the splits, if all have one. An image
+    that is not found is reported as a problem.
+
+    Args:
+        path: The annotation file.
+        names: The name of each image as the file writes it, by its key in the file.
+        find: Returns the image of a key, and the files of its labels.
+        finder: The images of the data set.
+        split: The split of the file, if known.
+    """
+    records = []
+    for key, shown in names.items():
+        try:
+            image, *masks = find(key)
+        except FormatError as error:
+            report_problem("listed-file-missing", error, path, name=shown[:80])
+            continue
+        name = image.relative_to(finder.folder).with_suffix("").as_posix()
+        records.append(Record(name, image, tuple(masks), split, entry=key))
+    splits = [finder.split_of(record.image) for record in records] if split is None else [None]
+    if None in splits:
+        return records
+    return [replace(record, split=own) for record, own in zip(records, splits, strict=True)]
+
+
 class ImageFinder:
     """Finds image files below a folder by the end of a path.
 
@@ -99,7 +142,7 @@ class ImageFinder:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._by_name: dict[str, list[Path]] = defaultdict(list)
         for path in files_below(folder, IMAGE_SUFFIXES):
             self._by_name[path.name].append(path)
@@ -130,14 +173,14 @@ class ImageFinder:
         candidates = self._by_name.get(parts[-1], []) if parts else []
         if not candidates:
             raise FormatError(
-                f"{origin} must name images below {self._folder}. Got {entry[:200]!r}, which does "
+                f"{origin} must name images below {self.folder}. Got {entry[:200]!r}, which does "
                 "not exist. Add it, or remove it from the annotations"
             )
         lengths = [self._common_parts(path, parts) for path in candidates]
         best = [
             path for path, length in zip(candidates, lengths, strict=True) if length == max(lengths)
         ]
-        for start in (origin.parent, self._folder):
+        for start in (origin.parent, self.folder):
             if len(best) > 1 and (direct := Path(os.path.normpath(start.joinpath(*parts)))) in best:
                 best = [direct]
         if len(best) > 1 and num_bytes is not None:
@@ -153,11 +196,11 @@ class ImageFinder:
 
     def split_of(self, path: Path) -> str | None:
         """Return the split in the folder names of an image."""
-        return split_in_folders(path.relative_to(self._folder).parts[:-1])
+        return split_in_folders(path.relative_to(self.folder).parts[:-1])
 
     def _common_parts(self, path: Path, parts: Sequence[str]) -> int:
         """Count the parts at the end of the path that equal those at the end of an entry."""
-        inside = path.relative_to(self._folder).parts
+        inside = path.relative_to(self.folder).parts
         length = 0
         for own, wanted in zip(reversed(inside), reversed(parts), strict=False):
             if own != wanted:

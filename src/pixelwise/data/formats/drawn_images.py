@@ -14,7 +14,12 @@ from pixelwise.classes import ClassMap, Color, LabelMode
 from pixelwise.data.bad_annotations import AnnotationCount, BadAnnotation, added
 from pixelwise.data.formats import NO, Confidence, Format
 from pixelwise.data.formats.annotation_files import class_label, labeled_class_map
-from pixelwise.data.formats.annotation_search import ImageFinder, split_in_folders, split_in_words
+from pixelwise.data.formats.annotation_search import (
+    ImageFinder,
+    records_of_file,
+    split_in_folders,
+    split_of_file,
+)
 from pixelwise.data.formats.class_properties import (
     Properties,
     chosen_property,
@@ -151,29 +156,20 @@ class DrawnFormat(Format):
         return sorted(records, key=lambda record: record.name)
 
     def _records_of(self, path: Path, folder: Path, finder: ImageFinder) -> list[Record]:
-        parents = reversed(path.relative_to(folder).parts[:-1])
-        split = None if self.is_one_per_image else split_in_words(path.stem)
-        split = split or split_in_folders(parents)
         try:
             images = self.read(path).images
         except DataError as error:
             report_problem("unreadable-labels", error, path)
             return []
-        records = []
-        for key, image in images.items():
-            try:
-                file = self.find(image, path, finder, split)
-            except FormatError as error:
-                report_problem("listed-file-missing", error, path, name=image.name[:80])
-                continue
-            name = file.relative_to(folder).with_suffix("").as_posix()
-            records.append(Record(name, file, (path,), split, entry=key))
-        if split is None:
-            splits = [finder.split_of(record.image) for record in records]
-            if None not in splits:
-                pairs = zip(records, splits, strict=True)
-                return [dataclasses.replace(record, split=own) for record, own in pairs]
-        return records
+        if self.is_one_per_image:  # a word of the image's own name is no split
+            split = split_in_folders(reversed(path.relative_to(folder).parts[:-1]))
+        else:
+            split = split_of_file(path, folder)
+        names = {key: image.name for key, image in images.items()}
+        return records_of_file(
+            path, names, lambda key: (self.find(images[key], path, finder, split), path),
+            finder, split,
+        )  # fmt: skip
 
     def _without_copies(self, records: Sequence[Record]) -> list[Record]:
         """Return the records without those of files that repeat others, such as saved projects."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,7 +14,7 @@ from pixelwise.classes import ClassMap, LabelMode
 from pixelwise.data.bad_annotations import AnnotationCount, added
 from pixelwise.data.formats import NO, Confidence, Format, MaskContent, formats
 from pixelwise.data.formats.annotation_files import NUM_EXAMPLES
-from pixelwise.data.formats.annotation_search import ImageFinder, split_in_folders, split_in_words
+from pixelwise.data.formats.annotation_search import ImageFinder, records_of_file, split_of_file
 from pixelwise.data.formats.coco.coco_file import CocoAnnotation, CocoRuns, read_coco
 from pixelwise.data.formats.coco.coco_panoptic import is_panoptic
 from pixelwise.data.formats.coco.rle import decode_runs, pack_region, unpack_counts
@@ -205,29 +204,16 @@ def _is_list_of_coco(key: str, value: bytes) -> bool:
 
 def _records_of(path: Path, folder: Path, finder: ImageFinder) -> list[Record]:
     """Return the images of one annotation file, with the split in its name or folders."""
-    split = split_in_words(path.stem) or split_in_folders(
-        reversed(path.relative_to(folder).parts[:-1])
-    )
-    records = []
     try:
         images = read_coco(path).images
     except DataError as error:
         report_problem("unreadable-labels", error, path)
         return []
-    for key, entry in images.items():
-        try:
-            image = finder.find(entry.file_name, path, split)
-        except FormatError as error:
-            report_problem("listed-file-missing", error, path, name=entry.file_name[:80])
-            continue
-        name = image.relative_to(folder).with_suffix("").as_posix()
-        records.append(Record(name, image, (path,), split, entry=key))
-    if split is None:
-        splits = [finder.split_of(record.image) for record in records]
-        if None not in splits:
-            pairs = zip(records, splits, strict=True)
-            return [replace(record, split=own) for record, own in pairs]
-    return records
+    split = split_of_file(path, folder)
+    names = {key: entry.file_name for key, entry in images.items()}
+    return records_of_file(
+        path, names, lambda key: (finder.find(names[key], path, split), path), finder, split
+    )
 
 
 def _files_of(records: Sequence[Record]) -> list[Path]:

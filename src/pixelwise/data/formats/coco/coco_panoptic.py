@@ -22,8 +22,8 @@ from pixelwise.data.formats.annotation_files import (
 from pixelwise.data.formats.annotation_search import (
     ImageFinder,
     files_of_tool,
-    split_in_folders,
-    split_in_words,
+    records_of_file,
+    split_of_file,
 )
 from pixelwise.data.problems import report_problem
 from pixelwise.data.sample import Record, Sample, check_same_size
@@ -184,25 +184,21 @@ def _files(folder: Path) -> list[Path]:
 
 def _records_of(path: Path, folder: Path, finder: ImageFinder) -> list[Record]:
     """Return the images of one file, with the split in its name or folders."""
-    parents = reversed(path.relative_to(folder).parts[:-1])
-    split = split_in_words(path.stem) or split_in_folders(parents)
     try:
         content = _read(path)
     except DataError as error:
         report_problem("unreadable-labels", error, path)
         return []
+    split = split_of_file(path, folder)
     pictures = path.with_suffix("").name
-    records = []
-    for name, annotation in content.annotations.items():
-        try:
-            image = finder.find(content.images[str(annotation.image_id)], path, split)
-            mask = finder.find(f"{pictures}/{name}", path, split)
-        except FormatError as error:
-            report_problem("listed-file-missing", error, path, name=name[:80])
-            continue
-        record = image.relative_to(folder).with_suffix("").as_posix()
-        records.append(Record(record, image, (path, mask), split, entry=name))
-    return records
+
+    def find(name: str) -> tuple[Path, ...]:
+        image = content.images[str(content.annotations[name].image_id)]
+        mask = finder.find(f"{pictures}/{name}", path, split)
+        return finder.find(image, path, split), path, mask
+
+    names = {name: name for name in content.annotations}
+    return records_of_file(path, names, find, finder, split)
 
 
 @kept_while_unchanged

@@ -86,24 +86,26 @@ def read_cvat(path: Path) -> CvatFile:
     labels: list[CvatLabel] = []
     images: dict[str, CvatImage] = {}
     try:
-        for _, element in iterparse(path, events=("end",)):
-            if element.tag == "meta":
-                labels = _labels_of(element)
-            elif element.tag == "image":
-                entry = _image_entry(element, path)
-                if images.setdefault(f"{entry.subset}/{entry.name}", entry) is not entry:
+        # Opened here, because the parser leaves its file open after an error.
+        with path.open("rb") as file:
+            for _, element in iterparse(file, events=("end",)):
+                if element.tag == "meta":
+                    labels = _labels_of(element)
+                elif element.tag == "image":
+                    entry = _image_entry(element, path)
+                    if images.setdefault(f"{entry.subset}/{entry.name}", entry) is not entry:
+                        raise FormatError(
+                            f"{path} must contain every image once. Got {entry.name!r} twice. "
+                            "Export it again"
+                        )
+                elif element.tag == "track":
                     raise FormatError(
-                        f"{path} must contain every image once. Got {entry.name!r} twice. "
-                        "Export it again"
+                        f"{path} must be from CVAT for images. Got tracks, as from CVAT for video. "
+                        "Export the task as 'CVAT for images 1.1'"
                     )
-            elif element.tag == "track":
-                raise FormatError(
-                    f"{path} must be from CVAT for images. Got tracks, as from CVAT for video. "
-                    "Export the task as 'CVAT for images 1.1'"
-                )
-            else:
-                continue
-            element.clear()  # avoids keeping the masks of thousands of images twice in memory
+                else:
+                    continue
+                element.clear()  # avoids keeping the masks of thousands of images twice in memory
     except FormatError:
         raise
     except DefusedXmlException as error:
