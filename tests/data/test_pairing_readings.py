@@ -122,6 +122,20 @@ def test_what_is_plainly_no_ground_truth_is_set_aside_and_said(tmp_path, photo, 
     assert f"3 in {folder}/" in dataset.notes[0]
 
 
+def test_a_question_says_why_a_reading_that_it_offers_was_set_aside(tmp_path, photo, mask):
+    for number in range(3):
+        photo(f"images/{number}.png")
+        for folder in ("2GT", "3GT"):
+            mask(f"{folder}/{number}.png")
+        mask(f"small/{number}.png", size=(20, 20))
+    with pytest.raises(FormatError) as question:
+        open_dataset(tmp_path, cache=False)
+    offered = [line for line in str(question.value).splitlines() if " `masks=" in line]
+    asides = [line.partition("; set aside: ")[2] for line in offered]
+    assert sorted(asides) == ["", "", "masks of another size"]
+    assert "Got 2 sets of masks" in str(question.value)
+
+
 def test_a_field_of_view_is_no_mask_of_classes(tmp_path, photo, mask):
     circle = np.hypot(*(np.mgrid[:24, :24] - 12)) < 10
     for number in range(4):

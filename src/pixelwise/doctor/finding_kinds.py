@@ -32,7 +32,7 @@ CATALOG: Mapping[str, Kind] = {
     "unknown-layout": Kind(
         "refused",
         "The folder cannot be read as labeled images",
-        "Arrange the files as one of the known formats, or name the format with `format`",
+        "Do what the message proposes, or name the format with `format`",
     ),
     "unreadable-labels": Kind(
         "refused",

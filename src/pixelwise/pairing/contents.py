@@ -15,6 +15,7 @@ from pixelwise.errors import DataError
 from pixelwise.io.counting import spread
 from pixelwise.io.images import read_image
 from pixelwise.io.modes import ValueCounts, clear_modes
+from pixelwise.text import amount
 
 NUM_LOOKED_AT = 6
 """Files of a family that are opened, spread over all of them."""
@@ -88,7 +89,7 @@ class FamilyContent:
         more = ", ..." if len(values) > 4 else ""
         smoothed = ", smoothed" if self.kind == "smoothed" else ""
         what = "value" if self._is_gray else "color"
-        return f"{len(values)} {what}{'' if len(values) == 1 else 's'} ({shown}{more}){smoothed}"
+        return f"{amount(len(values), what)} ({shown}{more}){smoothed}"
 
     @property
     def _is_gray(self) -> bool:

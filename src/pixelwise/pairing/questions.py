@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pixelwise.pairing.readings import Found, Reading
 from pixelwise.pairing.tree import FileTree
-from pixelwise.text import listed
+from pixelwise.text import amount, listed
 
 MAX_FILES = 6
 """Up to this many files are named; of more, the kinds are counted."""
@@ -32,7 +32,9 @@ def question(tree: FileTree, found: Found, subfolders: Sequence[Path] = ()) -> s
         subfolders: Folders inside that a label format knows.
     """
     root = tree.root
-    readings = [*found.readings, *(reading for reading, _ in found.set_aside)][:MAX_READINGS]
+    readings = [(reading, "") for reading in found.readings]
+    readings += [(reading, f"; set aside: {why}") for reading, why in found.set_aside]
+    readings = readings[:MAX_READINGS]
     if found.readings:
         lines = [_heading(root, found.readings)]
     else:
@@ -40,7 +42,7 @@ def question(tree: FileTree, found: Found, subfolders: Sequence[Path] = ()) -> s
         few = len(files) <= MAX_FILES
         contents = listed(files if few else tree.kinds, MAX_FILES + 1) or "nothing"
         lines = [f"{root} must contain images with masks. Got {contents}"]
-    lines += [f"  {command(root, reading)}  # {_described(reading)}" for reading in readings]
+    lines += [f"  {command(root, one)}  # {_described(one)}{aside}" for one, aside in readings]
     lines += [f"  {_check(folder)}  # a data set of its own" for folder in subfolders]
     if readings or subfolders:
         lines.append("Copy the command that is right; `write='dataset.yaml'` keeps it as a card.")
@@ -95,5 +97,4 @@ def _names(templates: Iterable[str]) -> list[str]:
 
 
 def _described(reading: Reading) -> str:
-    count = len(reading.pairs.pairs)
-    return f"{count:,} pair{'' if count == 1 else 's'}, masks of {reading.held.in_words}"
+    return f"{amount(len(reading.pairs.pairs), 'pair')}, masks of {reading.held.in_words}"

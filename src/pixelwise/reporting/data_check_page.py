@@ -20,6 +20,7 @@ from pixelwise.io.images import read_image
 from pixelwise.prediction.writers import overlay_picture, viewable
 from pixelwise.reporting.html import data_uri, shrunk, write_page
 from pixelwise.reporting.plots import color_ground_truth
+from pixelwise.text import amount
 
 THUMBNAIL_PX = 320
 MAX_DETAILS = 200
@@ -139,7 +140,7 @@ def _samples(examination: Examination, seed: int) -> list[tuple[Picture, Picture
 
 def _size(image: np.ndarray) -> str:
     height, width, channels = image.shape
-    return f"{width} x {height}, {channels} channel{'s' if channels > 1 else ''}, {image.dtype}"
+    return f"{width} x {height}, {amount(channels, 'channel')}, {image.dtype}"
 
 
 def _thumbnail(pixels: UInt8Array) -> Image.Image:
