@@ -127,3 +127,12 @@ def test_the_python_page_lists_every_field_of_metrics():
     rows = "".join(line for line in text.splitlines() if line.startswith("| `"))
     names = [field.name for field in dataclasses.fields(Metrics)]
     assert [name for name in names if f"`{name}`" not in rows] == []
+
+
+def test_every_module_that_the_architecture_page_lists_exists():
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    tree = page.partition("```text\n")[2].partition("```")[0]
+    listed = set(re.findall(r"\b(\w+\.py)\b", tree))
+    there = {path.name for path in (ROOT / "src").rglob("*.py")}
+    assert len(listed) > 100
+    assert listed - there == set()
