@@ -59,6 +59,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("table", choices=TABLES)
     parser.add_argument("data", nargs="*", help="of " + ", ".join(DATA_SETS))
+    parser.add_argument("--only", action="append", help="an alternative; may be repeated")
     parser.add_argument("--out", type=Path, default=Path("runs/alternatives"))
     options = parser.parse_args()
     table = TABLES[options.table]
@@ -66,6 +67,8 @@ def main() -> None:
     trials = [(name, 0) for name in table] + [(default, seed) for seed in MORE_SEEDS]
     for data in options.data or DATA_SETS:
         for number, (name, seed) in enumerate(trials):
+            if options.only and name not in options.only:
+                continue
             run = options.out / f"{options.table}-{data}-{number}"
             row = {"data": data, "alternative": name, "seed": seed}
             words = (*table[name], "--seed", str(seed))
