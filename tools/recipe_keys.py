@@ -1,6 +1,7 @@
 """Writes docs/recipes.md: every key of a recipe, with its default and its meaning.
 
-The keys, defaults and meanings are those of ``src/pixelwise/config.py``; ``tests/test_docs.py``
+The keys, defaults and meanings are those of ``src/pixelwise/config.py`` and, for the label reading,
+of ``src/pixelwise/label_options.py``; ``tests/test_docs.py``
 checks that the page is up to date. Run it after a change there:
 ``python tools/recipe_keys.py``.
 """
@@ -19,17 +20,26 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "recipes.md"
 HEAD = """\
 # Recipe keys
 
-All keys of a recipe, from the docstrings of `src/pixelwise/config.py`; `tools/recipe_keys.py`
-writes this page. A default of *open* means that the value is chosen from the data and the machine,
-and printed with its reason, or that the step is left out, as described.
+All keys of a recipe, from the docstrings of `src/pixelwise/config.py` and `label_options.py`;
+`tools/recipe_keys.py` writes this page. A default of *open* means that the value is chosen from the
+data and the machine, and printed with its reason, or that the step is left out, as described.
 [Training](training.md#the-recipe) explains how recipes, options and `--set` work together.
 """
 
 
 def meanings(model: type) -> dict[str, str]:
-    """Return the descriptions of the attributes in a Google-style docstring, in one line each."""
-    text = (inspect.getdoc(model) or "").partition("Attributes:\n")[2]
-    entries = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", text, re.MULTILINE)
+    """Return the descriptions of the attributes in Google-style docstrings, in one line each.
+
+    Those of the classes that a model is derived from are included.
+    """
+    texts = [inspect.cleandoc(vars(one).get("__doc__") or "") for one in reversed(model.__mro__)]
+    entries = [
+        entry
+        for text in texts
+        for entry in re.findall(
+            r"^    (\w+): (.*(?:\n        .*)*)", text.partition("Attributes:\n")[2], re.MULTILINE
+        )
+    ]
     return {
         name: " ".join(words.split()).replace("``None``", "*open*").replace("``", "`")
         for name, words in entries

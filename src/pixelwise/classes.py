@@ -30,6 +30,8 @@ RESAMPLINGS: tuple[Resampling, ...] = get_args(Resampling)
 
 UNEXPECTED: tuple[Unexpected, ...] = get_args(Unexpected)
 
+LABEL_MODES: tuple[LabelMode, ...] = get_args(LabelMode)
+
 IGNORE_INDEX = 255
 """The class id of ignored pixels in all masks in memory; losses and metrics skip them."""
 
@@ -38,6 +40,8 @@ HALF = 128
 
 MAX_CLASSES = 255
 """Class ids are uint8 and 255 is ignored, so ids run from 0 to 254."""
+
+_GRAY = "gray-"
 
 BACKGROUND_NAMES = ("background", "_background_")
 """Names of the class of pixels that no labeled shape covers."""
@@ -118,8 +122,8 @@ class ClassMap(CheckedModel):
 
     @property
     def is_unnamed(self) -> bool:
-        """Whether the classes have only generated names: numbers or colors."""
-        return self.is_numbered or any(name.startswith("#") for name in self.names)
+        """Whether the classes have only generated names: numbers, colors or gray levels."""
+        return self.is_numbered or any(name.startswith(("#", _GRAY)) for name in self.names)
 
     @property
     def background(self) -> int | None:
@@ -140,6 +144,11 @@ class ClassMap(CheckedModel):
     def num_classes(self) -> int:
         """Number of classes; ignored pixels belong to no class."""
         return len(self.names)
+
+
+def gray_name(level: int) -> str:
+    """Return the name of a class that is known by its gray level only."""
+    return f"{_GRAY}{level}" if level else BACKGROUND_NAMES[0]
 
 
 def numbered_names(count: int) -> tuple[str, ...]:

@@ -21,14 +21,13 @@ from pydantic import (
     model_validator,
 )
 
-from pixelwise.classes import LabelMode, Resampling, Unexpected, Unlabeled
 from pixelwise.errors import ConfigError
 from pixelwise.files import as_path
-from pixelwise.schemas import Section, read_yaml, validated
+from pixelwise.label_options import LabelOptions, Located
+from pixelwise.schemas import Section, Share, read_yaml, validated
 from pixelwise.text import several
 
 Positive = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0, lt=1)]
 Weight = Annotated[float, Field(gt=0)]
 Strength = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Size = tuple[Positive, Positive]
@@ -85,24 +84,13 @@ Resize = Annotated[
 """A resize of images to a working size."""
 
 
-class DataRecipe(Section):
-    """The training data.
+class DataRecipe(LabelOptions, Located):
+    """The training data, and how its labels are read: with the options of :class:`LabelOptions`.
 
     Attributes:
         path: A folder, a dataset card, or ``digits``.
-        format: The label format; ``None`` means that it is detected.
         split: Shares for a folder without splits; ``None``: those of the card, else 70/15/15.
         split_seed: Random seed of the split.
-        ignore: Stored values that are ignored, besides those of the format or the card.
-        label_mode: ``multiclass`` or ``multilabel``, for formats that support both.
-        unexpected: What to do with stored values that are neither a class nor ignored: ``error``
-            raises, ``nearest`` uses the nearest class, ``ignore`` ignores the pixels.
-        images: Template of the images, such as ``images/{name}.*``; ``None`` looks for them.
-        masks: Template of their masks, such as ``masks/{name}_mask.png``.
-        unlabeled: ``error``, ``skip`` or ``background``: what becomes of images without a mask.
-        resize_masks: ``nearest`` resizes masks of another size than their images.
-        class_property: Property with the class of a shape; ``None``: that of the card, or found.
-        max_bad_annotations: Largest share of annotations left out; ``None``: of the card, or 0.05.
         scale: Factor by which images are resized for the model; logits are resized back.
         normalization: ``dataset`` subtracts the mean and divides by the standard deviation of the
             training images, per channel; ``range`` divides by the largest value of the bit depth.
@@ -116,19 +104,8 @@ class DataRecipe(Section):
             those of each band, as is common for satellite images; ``clahe`` equalizes locally.
     """
 
-    path: str | None = None
-    format: str | None = None
     split: str | None = None
     split_seed: Annotated[int, Field(ge=0)] = 0
-    ignore: tuple[int, ...] = ()
-    label_mode: LabelMode | None = None
-    unexpected: Unexpected | None = None
-    images: str | None = None
-    masks: str | None = None
-    unlabeled: Unlabeled | None = None
-    resize_masks: Resampling | None = None
-    class_property: str | None = None
-    max_bad_annotations: Share | None = None
     scale: Annotated[float, Field(gt=0, le=1)] | None = None
     normalization: Literal["dataset", "range"] = "dataset"
     resize: Resize | None = None

@@ -67,26 +67,6 @@ def listed(names: Sequence[str], most: int) -> str:
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
-def label_words(
-    ignore: Sequence[int],
-    unexpected: str | None,
-    label_format: str | None,
-    class_property: str | None = None,
-    max_bad_annotations: float | None = None,
-) -> tuple[str, ...]:
-    """Return the command-line options that determine how labels are read."""
-    words = [word for value in ignore for word in ("--ignore", str(value))]
-    for option, given in (
-        ("--unexpected", unexpected),
-        ("--format", label_format),
-        ("--class-property", class_property),
-        ("--max-bad-annotations", max_bad_annotations),
-    ):
-        if given is not None:
-            words += [option, str(given)]
-    return tuple(words)
-
-
 def import_words(imports: Iterable[str], defined_in: str | None) -> tuple[str, ...]:
     """Return the command-line options that import modules first.
 

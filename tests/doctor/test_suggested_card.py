@@ -40,10 +40,17 @@ def test_the_card_gives_the_same_classes_back(tmp_path):
     assert "in 6 images" in text
 
 
-def test_what_was_refused_can_be_read_with_the_card(smoothed, tmp_path):
+def test_the_check_reads_smoothed_masks_as_the_opening_does(smoothed):
     examination = check_data(smoothed)
+    assert [one.kind for one in examination.findings] == [
+        "unexpected-decided", "black-and-white-masks"
+    ]  # fmt: skip
+    assert examination.dataset.class_map == open_dataset(smoothed).class_map
+
+
+def test_what_was_refused_can_be_read_with_the_card(smoothed, tmp_path):
+    examination = check_data(smoothed, unexpected="error")
     assert examination.is_refused
-    assert examination.is_guessed
     card_file = tmp_path / "card.yaml"
     write_card(examination, card_file)
     card, _, _ = find_card(card_file)
@@ -71,7 +78,7 @@ def test_no_card_is_written_of_an_unknown_layout(tmp_path):
 
 
 def test_the_command_exits_with_1_where_something_is_refused(smoothed, tmp_path, run_cli):
-    code, out, _ = run_cli("data", "check", smoothed)
+    code, out, _ = run_cli("data", "check", smoothed, "--unexpected", "error")
     assert code == 1
     assert "[anti-aliased-masks]" in out
     code, out, _ = run_cli("data", "check", make_clean(tmp_path / "good"))
@@ -81,7 +88,8 @@ def test_the_command_exits_with_1_where_something_is_refused(smoothed, tmp_path,
 
 def test_json_is_one_document(smoothed, tmp_path, run_cli):
     code, out, _ = run_cli(
-        "data", "check", smoothed, "--json", "--report", tmp_path / "page.html",
+        "data", "check", smoothed, "--unexpected", "error", "--json",
+        "--report", tmp_path / "page.html",
         "--write", tmp_path / "card.yaml",
     )  # fmt: skip
     content = json.loads(out)

@@ -10,16 +10,13 @@ import typer
 from pixelwise.cli.console import (
     AsJson,
     DataPath,
-    FormatName,
-    IgnoredValues,
     Imports,
-    UnexpectedValues,
     plain_console,
     print_json,
     say,
-    unexpected_rule,
 )
 from pixelwise.cli.progress import listening
+from pixelwise.cli.reading_options import Labels, takes_label_options
 from pixelwise.cli.wording import in_options
 from pixelwise.text import rounded
 
@@ -27,6 +24,7 @@ if TYPE_CHECKING:
     from pixelwise.reporting.comparison_page import Comparison
 
 
+@takes_label_options
 def command(
     data: DataPath,
     models: Annotated[
@@ -55,9 +53,8 @@ def command(
         str | None,
         typer.Option(help="70/15/15 (train/val/test) or 70/30 (train/test).", metavar="SHARES"),
     ] = None,
-    ignore: IgnoredValues = None,
-    unexpected: UnexpectedValues = None,
-    format: FormatName = None,  # noqa: A002  the option is called --format
+    *,
+    labels: Labels,
     overrides: Annotated[
         list[str] | None,
         typer.Option(
@@ -91,9 +88,7 @@ def command(
             seeds=seeds,
             out=out,
             split=split,
-            ignore=ignore or (),
-            unexpected=unexpected_rule(unexpected),
-            format=format,
+            **labels,
             overrides=overrides or (),
             imports=imports or (),
             device=device,

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pixelwise.cli.pairing_options import one_of
 from pixelwise.cli.streams import write_error
 from pixelwise.cli.wording import in_options
 from pixelwise.text import amount, printable
@@ -20,7 +19,6 @@ from pixelwise.text import amount, printable
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pixelwise.classes import Unexpected
     from pixelwise.data.splits.plans import SplitPlan
     from pixelwise.metrics.intervals import Interval
     from pixelwise.metrics.metrics import Metrics
@@ -30,43 +28,6 @@ AsJson = Annotated[
 ]
 DeviceName = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 DataPath = Annotated[str, typer.Argument(help="A folder, a dataset card, or 'digits'.")]
-FormatName = Annotated[
-    str | None,
-    typer.Option(
-        "--format",
-        help="The label format, if it is not detected; see: pixelwise data formats.",
-    ),
-]
-IgnoredValues = Annotated[
-    list[int] | None,
-    typer.Option("--ignore", help="A mask value that is ignored; may be repeated."),
-]
-UnexpectedValues = Annotated[
-    str | None,
-    typer.Option(
-        "--unexpected",
-        help="What to do with mask values that are neither a class nor ignored: error, nearest "
-        "(class) or ignore. [default: error]",
-    ),
-]
-ClassProperty = Annotated[
-    str | None,
-    typer.Option(
-        "--class-property",
-        help="The property of shapes that gives their class, such as landuse or "
-        "classification.name; none: all are one class. [default: it is found]",
-        metavar="NAME",
-    ),
-]
-MaxBadAnnotations = Annotated[
-    float | None,
-    typer.Option(
-        "--max-bad-annotations",
-        help="Share of the annotations that may be left out because they cannot be used, such as "
-        "boxes among polygons. [default: 0.05]",
-        metavar="SHARE",
-    ),
-]
 Imports = Annotated[
     list[str] | None,
     typer.Option(
@@ -335,10 +296,3 @@ def parse_bands(text: str) -> tuple[int, ...]:
             f"--bands must be band numbers starting at 1, such as 4,3,2. Got {text!r}"
         )
     return tuple(map(int, parts))
-
-
-def unexpected_rule(text: str | None) -> Unexpected | None:
-    """Parse the value of ``--unexpected``."""
-    from pixelwise.classes import UNEXPECTED
-
-    return one_of(UNEXPECTED, "--unexpected", text)

@@ -11,13 +11,8 @@ import typer
 
 from pixelwise.cli.console import (
     AsJson,
-    ClassProperty,
     DataPath,
-    FormatName,
-    IgnoredValues,
     Imports,
-    MaxBadAnnotations,
-    UnexpectedValues,
     import_first,
     note,
     plain_console,
@@ -25,15 +20,8 @@ from pixelwise.cli.console import (
     print_split,
     progress_bar,
     say,
-    unexpected_rule,
 )
-from pixelwise.cli.pairing_options import (
-    ImagesTemplate,
-    MasksTemplate,
-    ResizedMasks,
-    UnlabeledImages,
-    pairing_options,
-)
+from pixelwise.cli.reading_options import Labels, takes_label_options
 from pixelwise.text import amount
 
 app = typer.Typer(help="Create and inspect data sets.", no_args_is_help=True)
@@ -132,6 +120,7 @@ def formats_(imports: Imports = None, as_json: AsJson = False) -> None:
 
 
 @app.command("convert")
+@takes_label_options
 def convert(
     data: DataPath,
     out: Annotated[Path, typer.Argument(help="Folder to create.", show_default=False)],
@@ -141,15 +130,8 @@ def convert(
             "--to", help="Format to write; see: pixelwise data formats.", show_default=False
         ),
     ],
-    format: FormatName = None,  # noqa: A002  the option is called --format
-    ignore: IgnoredValues = None,
-    unexpected: UnexpectedValues = None,
-    images: ImagesTemplate = None,
-    masks: MasksTemplate = None,
-    unlabeled: UnlabeledImages = None,
-    resize_masks: ResizedMasks = None,
-    class_property: ClassProperty = None,
-    max_bad_annotations: MaxBadAnnotations = None,
+    *,
+    labels: Labels,
     imports: Imports = None,
 ) -> None:
     """Convert a data set to another format; pixels, classes and splits stay the same."""
@@ -161,12 +143,7 @@ def convert(
     formats.create(to)  # an unknown name is refused before anything is read
     dataset = open_dataset(
         data,
-        format=format,
-        ignore=ignore or (),
-        unexpected=unexpected_rule(unexpected),
-        **pairing_options(images, masks, unlabeled, resize_masks),
-        class_property=class_property,
-        max_bad_annotations=max_bad_annotations,
+        **labels,
     )
     for line in dataset.notes:
         note(line)
@@ -177,6 +154,7 @@ def convert(
 
 
 @app.command("split")
+@takes_label_options
 def split(
     data: DataPath,
     out: Annotated[Path, typer.Option("--out", help="Dataset card to write.", show_default=False)],
@@ -213,15 +191,8 @@ def split(
         bool, typer.Option("--redraw", help="Also draw the folder's own test images again.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Random seed of the draw.", min=0)] = 0,
-    format: FormatName = None,  # noqa: A002  the option is called --format
-    ignore: IgnoredValues = None,
-    unexpected: UnexpectedValues = None,
-    images: ImagesTemplate = None,
-    masks: MasksTemplate = None,
-    unlabeled: UnlabeledImages = None,
-    resize_masks: ResizedMasks = None,
-    class_property: ClassProperty = None,
-    max_bad_annotations: MaxBadAnnotations = None,
+    *,
+    labels: Labels,
     imports: Imports = None,
     as_json: AsJson = False,
 ) -> None:
@@ -234,12 +205,7 @@ def split(
     require_new(out, folds)
     dataset = open_dataset(
         data,
-        format=format,
-        ignore=ignore or (),
-        unexpected=unexpected_rule(unexpected),
-        class_property=class_property,
-        max_bad_annotations=max_bad_annotations,
-        **pairing_options(images, masks, unlabeled, resize_masks),
+        **labels,
     )
     with progress_bar("reading images") as on_progress:
         plan = plan_split(
@@ -264,6 +230,7 @@ def split(
 
 
 @app.command("check")
+@takes_label_options
 def check(
     data: DataPath,
     write: Annotated[
@@ -278,15 +245,8 @@ def check(
         str | None,
         typer.Option(help="Split fractions, for a folder without splits.", metavar="SHARES"),
     ] = None,
-    format: FormatName = None,  # noqa: A002  the option is called --format
-    ignore: IgnoredValues = None,
-    unexpected: UnexpectedValues = None,
-    images: ImagesTemplate = None,
-    masks: MasksTemplate = None,
-    unlabeled: UnlabeledImages = None,
-    resize_masks: ResizedMasks = None,
-    class_property: ClassProperty = None,
-    max_bad_annotations: MaxBadAnnotations = None,
+    *,
+    labels: Labels,
     imports: Imports = None,
     as_json: AsJson = False,
 ) -> None:
@@ -304,12 +264,7 @@ def check(
     with progress_bar("reading images") as on_progress:
         examination = check_data(
             data,
-            format=format,
-            ignore=ignore or (),
-            unexpected=unexpected_rule(unexpected),
-            **pairing_options(images, masks, unlabeled, resize_masks),
-            class_property=class_property,
-            max_bad_annotations=max_bad_annotations,
+            **labels,
             split=split,
             on_progress=on_progress,
         )
@@ -332,6 +287,7 @@ def check(
 
 
 @app.command("show")
+@takes_label_options
 def show(
     data: DataPath,
     out: Annotated[
@@ -348,15 +304,8 @@ def show(
             "--set", help="Override the recipe; may be repeated.", metavar="SECTION.KEY=VALUE"
         ),
     ] = None,
-    format: FormatName = None,  # noqa: A002  the option is called --format
-    ignore: IgnoredValues = None,
-    unexpected: UnexpectedValues = None,
-    images: ImagesTemplate = None,
-    masks: MasksTemplate = None,
-    unlabeled: UnlabeledImages = None,
-    resize_masks: ResizedMasks = None,
-    class_property: ClassProperty = None,
-    max_bad_annotations: MaxBadAnnotations = None,
+    *,
+    labels: Labels,
     imports: Imports = None,
 ) -> None:
     """Draw samples with their masks, next to augmented versions as used in training.
@@ -374,12 +323,7 @@ def show(
             split=split,
             num=num,
             seed=seed,
-            format=format,
-            ignore=ignore or (),
-            unexpected=unexpected_rule(unexpected),
-            **pairing_options(images, masks, unlabeled, resize_masks),
-            class_property=class_property,
-            max_bad_annotations=max_bad_annotations,
+            **labels,
             recipe=recipe,
             overrides=overrides or (),
             listener=listener,

@@ -9,15 +9,10 @@ import typer
 
 from pixelwise.cli.console import (
     AsJson,
-    ClassProperty,
     DataPath,
     DeviceName,
-    FormatName,
-    IgnoredValues,
     Imports,
-    MaxBadAnnotations,
     ModelPath,
-    UnexpectedValues,
     figures_like,
     import_first,
     note,
@@ -26,11 +21,12 @@ from pixelwise.cli.console import (
     print_metrics,
     progress_bar,
     require_convention,
-    unexpected_rule,
 )
-from pixelwise.text import import_words, label_words
+from pixelwise.cli.reading_options import Labels, takes_label_options
+from pixelwise.text import import_words
 
 
+@takes_label_options
 def command(
     model: ModelPath,
     data: DataPath,
@@ -41,11 +37,8 @@ def command(
             "without splits]"
         ),
     ] = None,
-    ignore: IgnoredValues = None,
-    unexpected: UnexpectedValues = None,
-    class_property: ClassProperty = None,
-    max_bad_annotations: MaxBadAnnotations = None,
-    format: FormatName = None,  # noqa: A002  the option is called --format
+    *,
+    labels: Labels,
     like: Annotated[
         str | None,
         typer.Option(help="Mean IoU as another library computes it; 'all' lists all of them."),
@@ -74,6 +67,7 @@ def command(
     from pixelwise.devices import choose_device
     from pixelwise.evaluation.evaluate import evaluate, open_for_model
     from pixelwise.files import require_file
+    from pixelwise.label_options import label_options
     from pixelwise.metrics.extra import create_metrics
     from pixelwise.prediction.loading import imports_named, load_model
     from pixelwise.reporting.model_report import write_model_report
@@ -92,11 +86,7 @@ def command(
             predictor,
             data,
             split=split,
-            ignore=ignore or (),
-            unexpected=unexpected_rule(unexpected),
-            class_property=class_property,
-            max_bad_annotations=max_bad_annotations,
-            format=format,
+            **labels,
         )
     for line in dataset.notes:
         note(line)
@@ -112,9 +102,9 @@ def command(
         )
     if report is not None:
         # So that the commands shown on the page repeat this evaluation.
-        labels = label_words(ignore or (), unexpected, format, class_property, max_bad_annotations)
+        options = label_options(**labels).words()
         first = import_words(imports or (), predictor.card.defined_in)
-        words = (str(model), data, "--split", chosen, *labels, *first)
+        words = (str(model), data, "--split", chosen, *options, *first)
         write_model_report(report, found, predictor, dataset, chosen, words)
         note(f"report: {report}")
     if as_json:

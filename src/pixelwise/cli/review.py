@@ -11,24 +11,19 @@ import typer
 
 from pixelwise.cli.console import (
     AsJson,
-    ClassProperty,
     DataPath,
     DeviceName,
-    FormatName,
-    IgnoredValues,
     Imports,
-    MaxBadAnnotations,
     ModelPath,
-    UnexpectedValues,
     import_first,
     note,
     plain_console,
     print_json,
     progress_bar,
     say,
-    unexpected_rule,
 )
 from pixelwise.cli.progress import listening
+from pixelwise.cli.reading_options import Labels, takes_label_options
 from pixelwise.text import amount
 
 if TYPE_CHECKING:
@@ -40,6 +35,7 @@ MAX_LINES = 10
 """Maximum number of regions printed; the page and ``--json`` list all."""
 
 
+@takes_label_options
 def command(
     model: ModelPath,
     data: DataPath,
@@ -65,11 +61,8 @@ def command(
     save: Annotated[
         str | None, typer.Option(help="labelme: also write files for that tool.")
     ] = None,
-    ignore: IgnoredValues = None,
-    unexpected: UnexpectedValues = None,
-    class_property: ClassProperty = None,
-    max_bad_annotations: MaxBadAnnotations = None,
-    format: FormatName = None,  # noqa: A002  the option is called --format
+    *,
+    labels: Labels,
     device: DeviceName = "auto",
     imports: Imports = None,
     as_json: AsJson = False,
@@ -102,11 +95,7 @@ def command(
         predictor,
         data,
         split="all",
-        ignore=ignore or (),
-        unexpected=unexpected_rule(unexpected),
-        class_property=class_property,
-        max_bad_annotations=max_bad_annotations,
-        format=format,
+        **labels,
     )
     for line in dataset.notes:
         note(line)

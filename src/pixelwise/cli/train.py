@@ -11,26 +11,22 @@ import typer
 from pixelwise.cli import COMMAND
 from pixelwise.cli.console import (
     AsJson,
-    ClassProperty,
-    FormatName,
-    IgnoredValues,
     Imports,
-    MaxBadAnnotations,
-    UnexpectedValues,
     parse_bands,
     parse_size,
     print_json,
     print_metrics,
     say,
-    unexpected_rule,
 )
 from pixelwise.cli.progress import listening
+from pixelwise.cli.reading_options import Labels, takes_label_options
 from pixelwise.text import NOTHING_YET, amount, import_words
 
 if TYPE_CHECKING:
     from pixelwise.training.finish import Outcome
 
 
+@takes_label_options
 def command(
     data: Annotated[
         str | None,
@@ -70,15 +66,12 @@ def command(
         str | None,
         typer.Option(help="70/15/15 (train/val/test) or 70/30 (train/test).", metavar="SHARES"),
     ] = None,
-    ignore: IgnoredValues = None,
-    unexpected: UnexpectedValues = None,
-    class_property: ClassProperty = None,
-    max_bad_annotations: MaxBadAnnotations = None,
     bands: Annotated[
         str | None,
         typer.Option(help="Bands to train on, numbered from 1. [default: all]", metavar="4,3,2"),
     ] = None,
-    format: FormatName = None,  # noqa: A002  the option is called --format
+    *,
+    labels: Labels,
     recipe: Annotated[Path | None, typer.Option(help="A YAML recipe to start from.")] = None,
     overrides: Annotated[
         list[str] | None,
@@ -142,12 +135,8 @@ def command(
             batch_size=batch_size,
             size=parse_size(size) if size else None,
             split=split,
-            ignore=ignore or (),
-            unexpected=unexpected_rule(unexpected),
-            class_property=class_property,
-            max_bad_annotations=max_bad_annotations,
             bands=parse_bands(bands) if bands else None,
-            format=format,
+            **labels,
             recipe=recipe,
             overrides=overrides or (),
             imports=imports or (),

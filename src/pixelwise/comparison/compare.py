@@ -12,12 +12,11 @@ import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
 
-from pixelwise.classes import Unexpected
 from pixelwise.comparison.candidates import Candidate, parse_candidates
 from pixelwise.comparison.counts import Entry, count_entry, with_evaluated_classes
 from pixelwise.comparison.schedule import Plan, budget_in_words, differences, train_or_resume
@@ -28,6 +27,7 @@ from pixelwise.errors import ConfigError, TrainingError
 from pixelwise.files import as_path, require_outside, write_text
 from pixelwise.imports import import_modules
 from pixelwise.io.counting import spread
+from pixelwise.label_options import LabelArguments, LabelOptions, label_options
 from pixelwise.metrics.formulas import Counts, iou, mean_iou
 from pixelwise.metrics.intervals import bootstrap
 from pixelwise.metrics.metrics import constant_prediction
@@ -45,10 +45,7 @@ from pixelwise.training.run_folder import METRICS_NAME, read_history, recipe_in
 PAGE_NAME = "comparison.html"
 RESULT_NAME = "comparison.json"
 
-OPENED = {
-    "path", "format", "ignore", "label_mode", "unexpected", "class_property",
-    "max_bad_annotations", "split", "split_seed",
-}  # fmt: skip
+OPENED = {"path", *LabelOptions.model_fields, "split", "split_seed"}
 """Entries of a recipe's data that determine the images and masks; the same for all models."""
 
 NUM_TIMED = 8
@@ -67,13 +64,11 @@ def compare(
     seeds: int = 1,
     out: Path | str | None = None,
     split: str | None = None,
-    ignore: Sequence[int] = (),
-    unexpected: Unexpected | None = None,
-    format: str | None = None,  # noqa: A002  the word that the command line and the card use
     overrides: Sequence[str] = (),
     imports: Sequence[str] = (),
     device: str | None = None,
     listener: Listener = ignore_events,
+    **labels: Unpack[LabelArguments],
 ) -> Comparison:
     """Train models under one budget, with the same splits and batches, and rank them.
 
@@ -92,15 +87,13 @@ def compare(
         out: The comparison's folder; ``None`` means ``runs/compare-DATA``. A comparison that is
             already there is continued; further models may be added.
         split: ``TRAIN/VAL/TEST`` or ``TRAIN/TEST`` shares for a folder without splits.
-        ignore: Additional stored mask values that are ignored.
-        unexpected: What to do with stored values that are neither a class nor ignored.
-        format: The label format, if it is not detected.
         overrides: ``section.key=value`` for all models without their own recipe; entries on reading
             and splitting the data and on the device apply to all models.
         imports: Modules to import first, as ``--import`` on the command line; the runs' recipes
             list them.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``; ``None`` means the device of the overrides.
         listener: Called with each event.
+        labels: The options of :class:`~pixelwise.label_options.LabelOptions`.
 
     Returns:
         The ranking; the folder holds it as ``comparison.html`` and ``comparison.json``.
@@ -123,9 +116,7 @@ def compare(
     opened = base.data.model_copy(
         update={
             "path": str(as_path(data, "data")),
-            "format": format or base.data.format,
-            "ignore": (*base.data.ignore, *several(ignore)),
-            "unexpected": unexpected or base.data.unexpected,
+            **dict(label_options(**labels).completed_by(base.data).options()),
             "split": split or base.data.split,
         }
     )

@@ -14,17 +14,15 @@ from pixelwise.classes import (
     ClassMap,
     Color,
     LabelMode,
-    Resampling,
     StoredValue,
-    Unexpected,
-    Unlabeled,
     numbered_names,
 )
-from pixelwise.config import AugmentationRecipe, Bands, Share
+from pixelwise.config import AugmentationRecipe, Bands
 from pixelwise.data.sample import Record
 from pixelwise.data.split_assignment import SplitName, named_splits
 from pixelwise.errors import ConfigError
 from pixelwise.label_modes import mode_of
+from pixelwise.label_options import LabelOptions, Located
 from pixelwise.schemas import read_yaml, validated
 
 CARD_NAME = "dataset.yaml"
@@ -47,24 +45,14 @@ class ClassEntry(BaseModel):
     value: StoredValue | None = None
 
 
-class DatasetCard(BaseModel):
-    """The content of a card; every entry is optional.
+class DatasetCard(LabelOptions, Located):
+    """The content of a card, all of it optional; see also :class:`LabelOptions`.
 
     Attributes:
         path: The folder of the data, relative to the card; by default the folder of the card.
-        format: The label format.
+        ignore: Stored values that are ignored; by default 255, unless it is a class.
         classes: Names, or entries with name, color and value, in the order of their ids.
-        ignore: Stored values that are ignored.
         ignore_colors: Colors of ignored pixels, for color masks.
-        label_mode: ``multiclass`` or ``multilabel``, for formats that can be read in both modes.
-        unexpected: What to do with values that are neither a class nor ignored.
-        images: Template of the images, such as ``images/{name}.*``, for formats with one mask file
-            per image.
-        masks: Template of their masks, such as ``masks/{name}_mask.png``.
-        unlabeled: What becomes of images without a mask: ``error``, ``skip`` or ``background``.
-        resize_masks: ``nearest`` resizes masks of another size than their images.
-        class_property: The property that gives the class of a shape.
-        max_bad_annotations: Largest share of annotations that cannot be used and are left out.
         split: Shares, for a folder without splits.
         splits: The names of the images in train, val and test, which take precedence over the
             folder; written by ``pixelwise data split``, so that a split never changes.
@@ -73,21 +61,8 @@ class DatasetCard(BaseModel):
             model keeps the bands that it was trained on.
     """
 
-    model_config = ConfigDict(extra="forbid")
-
-    path: str | None = None
-    format: str | None = None
     classes: list[str | ClassEntry] | None = None
-    ignore: list[StoredValue] | None = None
     ignore_colors: list[Color] | None = None
-    label_mode: LabelMode | None = None
-    unexpected: Unexpected | None = None
-    images: str | None = None
-    masks: str | None = None
-    unlabeled: Unlabeled | None = None
-    resize_masks: Resampling | None = None
-    class_property: str | None = None
-    max_bad_annotations: Share | None = None
     split: str | None = None
     augmentation: AugmentationRecipe | None = None
     bands: Bands | None = None
@@ -163,7 +138,7 @@ def card_of(class_map: ClassMap, **entries: Any) -> DatasetCard:
     has_ignored = label_mode is None or mode_of(label_mode).holds_ids
     return DatasetCard(
         classes=classes,
-        ignore=list(class_map.ignore) if has_ignored else None,
+        ignore=class_map.ignore if has_ignored else None,
         ignore_colors=list(class_map.ignore_colors) or None,
         **entries,
     )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, Unpack
 
-from pixelwise.classes import ClassMap, LabelMode, Resampling, Unexpected, Unlabeled
+from pixelwise.classes import ClassMap, LabelMode
 from pixelwise.config import DEFAULT_SPLIT, AugmentationRecipe, DataRecipe
 from pixelwise.data.bad_annotations import require_few
 from pixelwise.data.cache.cache_keys import content_of
@@ -34,7 +35,8 @@ from pixelwise.errors import ConfigError, DataError, FormatError
 from pixelwise.files import as_path
 from pixelwise.io.counting import spread
 from pixelwise.label_modes import mode_of
-from pixelwise.text import amount, listed, several
+from pixelwise.label_options import LabelArguments, LabelOptions, label_options
+from pixelwise.text import amount, listed
 
 BUILT_IN = Path("digits")
 """The data set that needs no files: it is generated locally."""
@@ -177,50 +179,31 @@ class Dataset:
 def open_dataset(
     path: Path | str,
     *,
-    format: str | None = None,  # noqa: A002  the name used by the command line and the card
-    ignore: Sequence[int] = (),
-    label_mode: LabelMode | None = None,
-    unexpected: Unexpected | None = None,
-    images: str | None = None,
-    masks: str | None = None,
-    unlabeled: Unlabeled | None = None,
-    resize_masks: Resampling | None = None,
-    class_property: str | None = None,
     split: str | None = None,
     split_seed: int = 0,
-    max_bad_annotations: float | None = None,
     class_map: ClassMap | None = None,
     cache: bool = True,
+    **labels: Unpack[LabelArguments],
 ) -> Dataset:
     """Open a folder of labeled images.
 
     Args:
         path: A folder, a dataset card (``dataset.yaml``), or ``digits``: pictures of handwritten
             digits, which are generated in the folder ``digits`` if it does not exist.
-        format: The label format; ``None`` detects it and reports the reason.
-        ignore: Stored mask values to ignore, in addition to those of the format or the card.
-        label_mode: For formats that can be read as multiclass and as multilabel masks.
-        unexpected: What to do with values that are neither a class nor ignored; ``None`` uses the
-            card's choice, else such values are an error.
-        images: Template of the images, such as ``images/{name}.*``; ``None`` looks for it.
-        masks: Template of their masks, such as ``masks/{name}_mask.png``; given with ``images``.
-        unlabeled: ``error``, ``skip`` or ``background``: what becomes of images without a mask.
-        resize_masks: ``nearest`` resizes masks of another size than their images.
-        class_property: The property that gives the class of a shape; ``none`` makes all one class,
-            ``None`` uses that of the card or finds it.
         split: ``TRAIN/VAL/TEST`` or ``TRAIN/TEST`` shares for a folder without splits; ``None``
             uses those of the card, else 70/15/15.
         split_seed: Seed of that split.
-        max_bad_annotations: Largest share of annotations that cannot be used and are left out, 0
-            to below 1; ``None`` uses that of the card, else 0.05.
         class_map: The classes, which take precedence over the card; ``None`` if unknown.
         cache: Cache samples that are slow to decode on disk, see ``PIXELWISE_CACHE``.
+        labels: ``format``, ``ignore``, ``label_mode``, ``images``, ``masks`` and the other options
+            of :class:`~pixelwise.label_options.LabelOptions`, which take precedence over the card.
 
     Raises:
         DataError: The folder does not exist, or contains no labeled images.
         FormatError: Its layout is unknown or ambiguous, or images and masks do not match.
-        ConfigError: The card is invalid.
+        ConfigError: The card or an option is invalid.
     """
+    given_options = label_options(**labels)
     parse_split(split or DEFAULT_SPLIT)  # raised now instead of after the files are listed
     path = as_path(path, "data")
     made = []
@@ -229,24 +212,14 @@ def open_dataset(
     if not path.exists():
         raise DataError(f"`data` must be a folder or a dataset card. {path} does not exist")
     card, card_file, folder = find_card(path)
+    options = given_options.completed_by(card)
     try:
-        found, reason = detect_format(
-            folder,
-            format or card.format,
-            label_mode=label_mode or card.label_mode,
-            unexpected=unexpected or card.unexpected,
-            images=images or card.images,
-            masks=masks or card.masks,
-            unlabeled=unlabeled or card.unlabeled,
-            resize_masks=resize_masks or card.resize_masks,
-            class_property=class_property or card.class_property,
-        )
+        found, reason = detect_format(folder, options.format, **_of_format(options))
         with raise_together(), mistakes_named(found, "records", folder):
             records = found.records(folder)
             require_different_names(folder, records)
-            share = card.max_bad_annotations if max_bad_annotations is None else max_bad_annotations
             count = found.annotations(spread(records, MAX_COUNTED))
-            require_few(count, folder, share)
+            require_few(count, folder, options.max_bad_annotations)
     except OSError as error:
         raise DataError(
             f"{folder} must be readable. Got: {error.strerror} ({error.filename}). "
@@ -256,7 +229,7 @@ def open_dataset(
         raise FormatError(f"{folder} must contain labeled images. Got none. Check the path")
     if class_map is None and card_file:
         class_map = card.class_map(card_file)
-    ignored_values = tuple(dict.fromkeys((*(card.ignore or ()), *several(ignore))))
+    ignored_values = options.ignore or ()
     if ignored_values and not mode_of(found.label_mode).holds_ids:
         raise ConfigError(
             f"ignore must be left out for {found.label_mode} masks ({found.name}), which have no "
@@ -264,9 +237,10 @@ def open_dataset(
         )
     smoothed_notes: list[str] = []
     if class_map is None:
-        rule = unexpected or card.unexpected
         with mistakes_named(found, "class_map", folder):
-            class_map, smoothed_notes = classes_found(found, folder, records, ignored_values, rule)
+            class_map, smoothed_notes = classes_found(
+                found, folder, records, ignored_values, options.unexpected
+            )
     if ignored_values:
         class_map = with_ignored(class_map, ignored_values)
     shares = split or card.split or DEFAULT_SPLIT
@@ -305,8 +279,13 @@ def open_dataset(
         _augmentation(card, found),
         card.bands,
         kept,
-        share,
+        options.max_bad_annotations,
     )
+
+
+def _of_format(options: LabelOptions) -> dict[str, Any]:
+    """Return the options that formats take; the others concern the data set as a whole."""
+    return options.model_dump(exclude={"format", "ignore", "max_bad_annotations"})
 
 
 def _unused_shares(split: str | None, origin: str) -> list[str]:
@@ -336,19 +315,10 @@ def open_as_in(recipe: DataRecipe, *, cache: bool = True) -> Dataset:
         raise ConfigError("`data` must be a folder of labeled images, or a dataset card. Got none")
     return open_dataset(
         recipe.path,
-        format=recipe.format,
-        ignore=recipe.ignore,
-        label_mode=recipe.label_mode,
-        unexpected=recipe.unexpected,
-        images=recipe.images,
-        masks=recipe.masks,
-        unlabeled=recipe.unlabeled,
-        resize_masks=recipe.resize_masks,
-        class_property=recipe.class_property,
         split=recipe.split,
         split_seed=recipe.split_seed,
-        max_bad_annotations=recipe.max_bad_annotations,
         cache=cache,
+        **recipe.arguments(),
     )
 
 

@@ -7,10 +7,14 @@ from pathlib import Path
 
 from pixelwise.classes import ClassMap, Unexpected
 from pixelwise.data.formats import Format
-from pixelwise.data.masks.smoothed import count_stored, smoothed_classes
+from pixelwise.data.masks.smoothed import Smoothed, count_stored, smoothed_classes
 from pixelwise.data.sample import Record
 from pixelwise.errors import ConfigError, MaskError
+from pixelwise.io.images import MASK_SUFFIXES
 from pixelwise.schemas import validated
+
+MIN_NOISE = 4
+"""Fewer values that are no classes are mistakes in single masks, and not noise."""
 
 
 def classes_found(
@@ -23,24 +27,43 @@ def classes_found(
     """Return the classes of a folder without a card, and notes on smoothed masks.
 
     Masks whose values are no classes but have clear modes get these as classes, and without a
-    ``rule`` for other values, ``found`` is set to take the nearest class.
+    ``rule`` for other values, ``found`` is set to take the nearest class. So do masks with few
+    values that nothing names, if most of the values are noise around the modes.
 
     Raises:
         MaskError: It is not clear what the classes are, or other values are an error by ``rule``.
     """
     # Images without a mask, which are background, say nothing about the classes.
     records = [record for record in records if record.masks] or records
+    may_be_smoothed = found.takes_templates and not ignored_values
     try:
-        return found.class_map(folder, records, ignored_values), []
+        read = found.class_map(folder, records, ignored_values)
     except MaskError:
-        smoothed = None
-        if found.takes_templates and rule != "error" and not ignored_values:
-            in_color = found.stores_colors
-            smoothed = smoothed_classes(count_stored(records, in_color=in_color), in_color=in_color)
+        smoothed = _smoothed(found, records) if may_be_smoothed and rule != "error" else None
         if smoothed is None:
             raise
-        found.unexpected = rule or "nearest"
-        return smoothed.class_map, [smoothed.in_words(found.unexpected)]
+    else:
+        least = 1 if _has_lossy_masks(records) else MIN_NOISE
+        is_unnamed = read.is_unnamed and not read.is_numbered
+        may_be_noise = may_be_smoothed and is_unnamed and read.num_classes > least
+        smoothed = _smoothed(found, records) if may_be_noise else None
+        if smoothed is None or smoothed.class_map.num_classes > read.num_classes - least:
+            return read, []
+        if rule == "error":
+            return smoothed.class_map, []  # the first value between the classes is refused
+    found.unexpected = rule or "nearest"
+    return smoothed.class_map, [smoothed.in_words(found.unexpected)]
+
+
+def _has_lossy_masks(records: Sequence[Record]) -> bool:
+    return any(
+        path.suffix.lower() not in MASK_SUFFIXES for record in records for path in record.masks
+    )
+
+
+def _smoothed(found: Format, records: Sequence[Record]) -> Smoothed | None:
+    in_color = found.stores_colors
+    return smoothed_classes(count_stored(records, in_color=in_color), in_color=in_color)
 
 
 def with_ignored(class_map: ClassMap, ignored_values: tuple[int, ...]) -> ClassMap:

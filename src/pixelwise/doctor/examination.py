@@ -7,15 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from pixelwise.classes import (
-    BACKGROUND_NAMES,
     ClassMap,
-    LabelMode,
-    Resampling,
-    Unexpected,
-    Unlabeled,
 )
 from pixelwise.data.cache.memory_cache import MemoryCache
 from pixelwise.data.card import find_card
@@ -45,12 +40,13 @@ from pixelwise.doctor.shape_checks import (
     look_at_shapes,
 )
 from pixelwise.doctor.split_checks import look_across_splits
-from pixelwise.doctor.unexpected_values import FEW, find_unexpected
+from pixelwise.doctor.unexpected_values import find_unexpected
 from pixelwise.doctor.value_checks import look_at_values, mixed_storage
 from pixelwise.errors import DataError, FormatError, MaskError, PixelwiseError
 from pixelwise.files import as_path
 from pixelwise.io.arrays import Array
 from pixelwise.io.images import MASK_SUFFIXES, read_image, read_mask_colors, read_mask_values
+from pixelwise.label_options import LabelArguments
 from pixelwise.text import amount
 
 _UNKNOWN = "(unknown)"
@@ -119,19 +115,10 @@ class _Look:
 def check_data(
     path: Path | str,
     *,
-    format: str | None = None,  # noqa: A002  the name used by the command line and the card
-    ignore: Sequence[int] = (),
-    label_mode: LabelMode | None = None,
-    unexpected: Unexpected | None = None,
-    images: str | None = None,
-    masks: str | None = None,
-    unlabeled: Unlabeled | None = None,
-    resize_masks: Resampling | None = None,
-    class_property: str | None = None,
     split: str | None = None,
     split_seed: int = 0,
-    max_bad_annotations: float | None = None,
     on_progress: Callable[[int, int], None] | None = None,
+    **labels: Unpack[LabelArguments],
 ) -> Examination:
     """Read every image and mask of a folder and report their problems.
 
@@ -139,31 +126,17 @@ def check_data(
     figures of each are kept.
 
     Args:
-        path: As for :func:`pixelwise.open_dataset`, like the other options.
-        format: The label format.
-        ignore: Stored values that are ignored.
-        label_mode: For formats that can be read in both modes.
-        unexpected: What to do with values that are neither a class nor ignored.
-        images: Template of the images.
-        masks: Template of their masks.
-        unlabeled: What becomes of images without a mask.
-        resize_masks: How masks of another size than their images are resized.
-        class_property: The property that gives the class of a shape.
+        path: As for :func:`pixelwise.open_dataset`.
         split: Shares, for a folder without splits.
         split_seed: Seed of that split.
-        max_bad_annotations: Largest share of annotations that may be left out.
         on_progress: Called with the number of checked images and the total number.
+        labels: The options of :class:`~pixelwise.label_options.LabelOptions`.
 
     Raises:
         DataError: The path does not exist.
         ConfigError: The card or an option is wrong.
     """
-    options: dict[str, Any] = {
-        "format": format, "ignore": ignore, "label_mode": label_mode, "unexpected": unexpected,
-        "images": images, "masks": masks, "unlabeled": unlabeled, "resize_masks": resize_masks,
-        "class_property": class_property, "split": split, "split_seed": split_seed,
-        "max_bad_annotations": max_bad_annotations,
-    }  # fmt: skip
+    options: dict[str, Any] = {**labels, "split": split, "split_seed": split_seed}
     path = as_path(path, "data")
     with collect_problems() as log:
         dataset, is_guessed, complaints = _open(path, options, log)
@@ -191,11 +164,7 @@ def _open(
 ) -> tuple[Dataset | None, bool, list[Finding]]:
     """Open the data set; also return whether its classes are a guess, and why opening failed."""
     try:
-        dataset = open_dataset(path, **options)
-        guess = _better_guess(path, dataset)
-        if guess is None:
-            return dataset, False, []
-        return dataclasses.replace(dataset, class_map=guess), True, []
+        return open_dataset(path, **options), False, []
     except DataError as error:
         if not path.exists():
             raise
@@ -217,26 +186,9 @@ def _open(
     return dataset, False, [make_finding(kind, [str(reason)])]
 
 
-def _better_guess(path: Path, dataset: Dataset) -> ClassMap | None:
-    """Return a guess with fewer classes, if the classes are unnamed and most values are noise.
-
-    Smoothed masks with few gray levels or colors can be read without error, but every level then
-    becomes a class.
-    """
-    in_color = _is_in_color(dataset)
-    is_found = in_color or dataset.format.name == "grayscale-masks"
-    count = dataset.class_map.num_classes
-    others = set(dataset.class_map.names) - set(BACKGROUND_NAMES)
-    is_named = any(not name.startswith(("#", "gray-")) for name in others)  # by a table
-    if not is_found or is_named or count <= FEW or find_card(path)[0].classes:
-        return None
-    guess = guess_class_map(dataset.records, in_color=in_color)
-    return guess if guess and guess.num_classes <= count - FEW else None
-
-
 def _is_known_layout(path: Path, options: dict[str, Any]) -> bool:
     try:
-        detect_format(path if path.is_dir() else path.parent, options["format"])
+        detect_format(path if path.is_dir() else path.parent, options.get("format"))
     except FormatError:
         return False
     return True
@@ -268,7 +220,7 @@ def _classes_of_readable(dataset: Dataset, options: dict[str, Any]) -> tuple[Cla
     if not readable:
         return _NO_CLASSES, False
     try:
-        return dataset.format.class_map(dataset.path, readable, options["ignore"]), False
+        return dataset.format.class_map(dataset.path, readable, options.get("ignore") or ()), False
     except PixelwiseError:
         guess = guess_class_map(readable, in_color=in_color)
         return guess or _NO_CLASSES, guess is not None

@@ -7,21 +7,22 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import torch
 
-from pixelwise.classes import IGNORE_INDEX, ClassMap, Unexpected
+from pixelwise.classes import IGNORE_INDEX, ClassMap
 from pixelwise.data.dataset import Dataset, open_dataset
 from pixelwise.data.found_classes import with_ignored
 from pixelwise.data.sample import Sample
 from pixelwise.data.split_assignment import check_part
-from pixelwise.errors import DataError
+from pixelwise.errors import ConfigError, DataError
 from pixelwise.evaluation.details_counting import DetailsCounting
 from pixelwise.evaluation.headline_counts import COUNTING
 from pixelwise.evaluation.image_details import Image
 from pixelwise.io.arrays import Array, UInt8Array
 from pixelwise.io.parallel import in_parallel
+from pixelwise.label_options import LabelArguments, label_options
 from pixelwise.metrics.extra import ExtraMetric, MetricSource, create_metrics, figures_of, update
 from pixelwise.metrics.metrics import Metrics, summarize
 from pixelwise.prediction.loading import as_predictor, imports_named
@@ -102,11 +103,7 @@ def open_for_model(
     data: Path | str,
     *,
     split: str | None = None,
-    ignore: Sequence[int] = (),
-    unexpected: Unexpected | None = None,
-    class_property: str | None = None,
-    max_bad_annotations: float | None = None,
-    format: str | None = None,  # noqa: A002  the word that the command line and the card use
+    **labels: Unpack[LabelArguments],
 ) -> tuple[Dataset, str]:
     """Open a data set for the evaluation of a model, and choose the split.
 
@@ -118,11 +115,8 @@ def open_for_model(
         data: A folder, a dataset card, or ``digits``.
         split: ``train``, ``val``, ``test`` or ``all``. ``None`` means the test images if there are
             any, otherwise the validation images; for a folder of new images, all of them.
-        ignore: Additional stored mask values that are ignored.
-        unexpected: What to do with stored values that are neither a class nor ignored.
-        class_property: The property that gives the class of a shape, if it is not found.
-        max_bad_annotations: Largest share of annotations that cannot be used and are left out.
-        format: The label format, if it is not detected.
+        labels: The options of :class:`~pixelwise.label_options.LabelOptions`. The default of
+            ``label_mode`` is that of the model.
 
     Returns:
         The data set, read with the model's classes, and the split.
@@ -132,16 +126,7 @@ def open_for_model(
     """
     check_part(split)
     trained = predictor.card.data
-    open_as = partial(
-        open_dataset,
-        data,
-        format=format,
-        ignore=ignore,
-        unexpected=unexpected,
-        class_property=class_property,
-        max_bad_annotations=max_bad_annotations,
-        split_seed=trained.split_seed,
-    )
+    open_as = partial(open_dataset, data, split_seed=trained.split_seed, **labels)
     dataset = open_as()
     if trained.split and dataset.drawn_split not in (None, trained.split):
         open_as = partial(open_as, split=trained.split)
@@ -165,7 +150,10 @@ def _default_split(predictor: Predictor, dataset: Dataset) -> str:
 
 
 def open_as_given(
-    predictor: Predictor, data: Dataset | Path | str, split: str | None = None, **labels: Any
+    predictor: Predictor,
+    data: Dataset | Path | str,
+    split: str | None = None,
+    **labels: Unpack[LabelArguments],
 ) -> tuple[Dataset, str]:
     """Return a data set that is given by its path or opened, and the split to evaluate.
 
@@ -173,14 +161,21 @@ def open_as_given(
         predictor: The model.
         data: A folder, a dataset card, or an opened data set.
         split: As for :func:`evaluate`.
-        labels: ``ignore``, ``unexpected`` and ``format`` of :func:`open_for_model`, for a path.
+        labels: As for :func:`open_for_model`, for a path.
 
     Raises:
+        ConfigError: Label options are given for an opened data set.
         DataError: It cannot be opened, does not fit the model, or is split differently than in
             training.
     """
     if not isinstance(data, Dataset):
         return open_for_model(predictor, data, split=split, **labels)
+    unused = [key for key, value in label_options(**labels).options() if value is not None]
+    if unused:
+        raise ConfigError(
+            f"`{unused[0]}` must be left out for a data set that is open, whose labels are read as "
+            "it was opened. Give it to `open_dataset`, or give the path of the data set"
+        )
     dataset = fit_to_model(predictor, data)
     _require_same_draw(predictor, dataset)
     return dataset, split or _default_split(predictor, dataset)
@@ -195,6 +190,7 @@ def evaluate(
     metrics: Sequence[MetricSource] = (),
     device: str = "auto",
     on_progress: Callable[[int, int], None] | None = None,
+    **labels: Unpack[LabelArguments],
 ) -> Metrics:
     """Evaluate a model on one split of a data set.
 
@@ -211,6 +207,8 @@ def evaluate(
             :class:`~pixelwise.metrics.extra.ExtraMetric`, or such an object, not yet updated.
         device: The device of a model that is given by its path.
         on_progress: Called with the number of evaluated images and the total number.
+        labels: How the labels of a path are read; see
+            :class:`~pixelwise.label_options.LabelOptions`.
 
     Returns:
         The metrics with their 95 % intervals; ``seen_in_training`` is the number of images
@@ -223,7 +221,7 @@ def evaluate(
     with imports_named(model):
         extra = create_metrics(metrics)
         predictor = as_predictor(model, device)
-        dataset, chosen = open_as_given(predictor, data, split)
+        dataset, chosen = open_as_given(predictor, data, split, **labels)
     records = dataset.split(chosen)
     found = _evaluated(
         predictor,

@@ -6,11 +6,12 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from pixelwise.config import Positive, Share
+from pixelwise.config import Positive
 from pixelwise.models.base import SegmentationModel, models
 from pixelwise.models.blocks import Activation, Normalization, convolution, glorot_uniform
 from pixelwise.models.receptive_field import seen_px
 from pixelwise.models.stacked_fcn import hidden_convolutions
+from pixelwise.schemas import Share
 
 POOL_AFTER = (2, 4)
 """2 x 2 max pooling follows the 2nd and the 4th convolution."""

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from pixelwise.config import Share
 from pixelwise.errors import ConfigError
 from pixelwise.models.base import SegmentationModel, models
 from pixelwise.models.blocks import (
@@ -23,6 +22,7 @@ from pixelwise.models.encoders import (
     TorchvisionEncoder,
     fetch_torchvision_weights,
 )
+from pixelwise.schemas import Share
 
 STRIDES = (8, 16, 32)
 """Strides of the encoder's feature maps, finest first."""

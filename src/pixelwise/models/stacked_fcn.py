@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from pixelwise.config import Positive, Share
+from pixelwise.config import Positive
 from pixelwise.models.base import SegmentationModel, models
 from pixelwise.models.blocks import (
     Activation,
@@ -17,6 +17,7 @@ from pixelwise.models.blocks import (
     glorot_uniform,
 )
 from pixelwise.models.receptive_field import seen_px
+from pixelwise.schemas import Share
 
 HIDDEN = 10
 """Number of convolutions before the last one. The first and the last of them have ``filters``

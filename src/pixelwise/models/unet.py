@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from pixelwise.config import Positive, Share
+from pixelwise.config import Positive
 from pixelwise.models.base import SegmentationModel, models
 from pixelwise.models.blocks import (
     Activation,
@@ -26,6 +26,7 @@ from pixelwise.models.blocks import (
     transposed_convolution,
 )
 from pixelwise.models.receptive_field import seen_px
+from pixelwise.schemas import Share
 
 
 class UShape(SegmentationModel):

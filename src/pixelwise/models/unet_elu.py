@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from pixelwise.config import Positive, Share
+from pixelwise.config import Positive
 from pixelwise.models.base import models
 from pixelwise.models.blocks import (
     Activation,
@@ -23,6 +23,7 @@ from pixelwise.models.blocks import (
     he_normal,
 )
 from pixelwise.models.unet import UShape, filters_by_level, up_sampling
+from pixelwise.schemas import Share
 
 
 def dropout_of_level(level: int, depth: int, dropout: float) -> float:

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from pixelwise.config import Positive, Share
+from pixelwise.config import Positive
 from pixelwise.models.base import models
 from pixelwise.models.blocks import (
     Depth,
@@ -22,6 +22,7 @@ from pixelwise.models.blocks import (
     transposed_convolution,
 )
 from pixelwise.models.unet import UShape, filters_by_level
+from pixelwise.schemas import Share
 
 Stem = Literal[1, 2, 4]
 """Factor by which the stem reduces the image size."""

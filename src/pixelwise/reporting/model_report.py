@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
-from pixelwise.classes import Unexpected
 from pixelwise.data.dataset import Dataset
 from pixelwise.evaluation.evaluate import evaluate, open_as_given
+from pixelwise.label_options import LabelArguments, label_options
 from pixelwise.metrics.extra import MetricSource
 from pixelwise.metrics.metrics import Metrics
 from pixelwise.prediction.loading import as_predictor
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.reporting.report_page import REPORT_NAME, RunFacts, write_report
-from pixelwise.text import import_words, label_words
+from pixelwise.text import import_words
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,9 @@ def report_model(
     *,
     out: Path | str = REPORT_NAME,
     metrics: Sequence[MetricSource] = (),
-    ignore: Sequence[int] = (),
-    unexpected: Unexpected | None = None,
-    format: str | None = None,  # noqa: A002  the word that the command line and the card use
     device: str = "auto",
     on_progress: Callable[[int, int], None] | None = None,
+    **labels: Unpack[LabelArguments],
 ) -> Report:
     """Evaluate a model in detail and write its report page, as ``evaluate --report`` does.
 
@@ -53,25 +52,22 @@ def report_model(
         split: ``train``, ``val``, ``test`` or ``all``; ``None`` chooses as :func:`evaluate` does.
         out: The HTML file.
         metrics: Additional metrics; see :func:`evaluate`.
-        ignore: Additional stored mask values that are ignored, if ``data`` is a path.
-        unexpected: What to do with stored values that are neither a class nor ignored, if ``data``
-            is a path.
-        format: The label format, if ``data`` is a path and it is not detected.
         device: The device of a model that is given by its path.
         on_progress: Called with the number of evaluated images and the total number.
+        labels: How the labels of a path are read; see
+            :class:`~pixelwise.label_options.LabelOptions`.
 
     Raises:
         PixelwiseError: The model or the data cannot be used, or the page cannot be written.
     """
     predictor = as_predictor(model, device)
-    labels = {"ignore": ignore, "unexpected": unexpected, "format": format}
     dataset, chosen = open_as_given(predictor, data, split, **labels)
     found = evaluate(
         predictor, dataset, chosen, detailed=True, metrics=metrics, on_progress=on_progress
     )
     words: tuple[str, ...] = ()
     if not isinstance(model, Predictor) and not isinstance(data, Dataset):
-        options = label_words(ignore, unexpected, format)
+        options = label_options(**labels).words()
         first = import_words((), predictor.card.defined_in)
         words = (str(model), str(data), "--split", chosen, *options, *first)
     page = write_model_report(Path(out), found, predictor, dataset, chosen, words)

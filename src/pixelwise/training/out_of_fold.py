@@ -84,7 +84,7 @@ def train_folds(
     # The card of each fold defines how the data is read; the recipe may be for other data.
     recipe.data.format, recipe.data.split = dataset.format.name, None
     recipe.data.label_mode, recipe.data.unexpected = dataset.label_mode, dataset.format.unexpected
-    recipe.data.ignore = ()
+    recipe.data.ignore = None
     listener = each_once(listener)
     cards = write_cards(plan, dataset, data, out / CARD_NAME)
     folds = []

@@ -6,11 +6,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
-from pixelwise.classes import Resampling, Unexpected, Unlabeled
 from pixelwise.config import Recipe, load_recipe, with_values
 from pixelwise.data.batches import Batch, Chance, random_for
 from pixelwise.data.dataset import Dataset, open_dataset
@@ -21,6 +20,7 @@ from pixelwise.files import require_file, require_outside
 from pixelwise.imports import import_modules
 from pixelwise.io.arrays import Array
 from pixelwise.io.images import LARGEST_VALUE
+from pixelwise.label_options import LabelArguments, label_options
 from pixelwise.reporting.samples import SampleRow, draw_samples
 from pixelwise.training.defaults import Facts, apply, choose_augmentation, choose_crop
 from pixelwise.training.events import Listener, Message, ignore_events
@@ -63,19 +63,11 @@ def show_data(
     split: str = "train",
     num: int = 6,
     seed: int = 0,
-    format: str | None = None,  # noqa: A002  the word that the command line and the card use
-    ignore: Sequence[int] = (),
-    unexpected: Unexpected | None = None,
-    images: str | None = None,
-    masks: str | None = None,
-    unlabeled: Unlabeled | None = None,
-    resize_masks: Resampling | None = None,
-    class_property: str | None = None,
-    max_bad_annotations: float | None = None,
     recipe: Path | str | Recipe | Mapping[str, Any] | None = None,
     overrides: Sequence[str] = (),
     augmentation: OwnTransform | None = None,
     listener: Listener = ignore_events,
+    **labels: Unpack[LabelArguments],
 ) -> Path:
     """Draw samples with their masks, next to augmented versions.
 
@@ -85,20 +77,13 @@ def show_data(
         split: Split of the samples: ``train``, ``val`` or ``test``.
         num: Number of randomly chosen samples, at least 1.
         seed: Random seed of the choice and the augmentation.
-        format: The label format, if it is not detected.
-        ignore: Additional stored mask values that are ignored.
-        unexpected: What to do with stored values that are neither a class nor ignored.
-        images: Template of the images, see :func:`pixelwise.open_dataset`.
-        masks: Template of their masks.
-        unlabeled: What becomes of images without a mask.
-        resize_masks: How masks of another size than their images are resized.
-        class_property: The property that gives the class of a shape, if it is not found.
-        max_bad_annotations: Largest share of annotations that cannot be used and are left out.
         recipe: A YAML file, a recipe or its content to start from; open entries are chosen as in
             training.
         overrides: ``section.key=value``, as ``--set`` on the command line.
         augmentation: A callable that augments the crops, as in ``train``.
         listener: Called with the reading progress and the choices.
+        labels: The options of :class:`~pixelwise.label_options.LabelOptions`, which take precedence
+            over the recipe.
 
     Returns:
         The file written.
@@ -111,22 +96,12 @@ def show_data(
     import_modules(chosen.imports)
     check_transform(chosen.augmentation.transform, augmentation)
     _check_split(split)
+    options = label_options(**labels).completed_by(chosen.data)
     dataset = open_dataset(
         data,
-        format=format or chosen.data.format,
-        ignore=(*chosen.data.ignore, *ignore),
-        label_mode=chosen.data.label_mode,
-        unexpected=unexpected or chosen.data.unexpected,
-        images=images or chosen.data.images,
-        masks=masks or chosen.data.masks,
-        unlabeled=unlabeled or chosen.data.unlabeled,
-        resize_masks=resize_masks or chosen.data.resize_masks,
         split=chosen.data.split,
         split_seed=chosen.data.split_seed,
-        class_property=class_property or chosen.data.class_property,
-        max_bad_annotations=(
-            chosen.data.max_bad_annotations if max_bad_annotations is None else max_bad_annotations
-        ),
+        **options.arguments(),
     )
     path = Path(out or f"samples-{dataset.path.resolve().name}.png")
     require_file(path)

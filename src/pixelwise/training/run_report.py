@@ -12,7 +12,7 @@ from pixelwise.metrics.metrics import Metrics
 from pixelwise.models.model_file import load_card
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.reporting.report_page import REPORT_NAME, RunFacts, write_report
-from pixelwise.text import import_words, label_words
+from pixelwise.text import import_words
 from pixelwise.training.events import WarningRaised
 from pixelwise.training.run_folder import RECIPE_NAME, load_notes, read_history
 
@@ -71,13 +71,7 @@ def write_run_report(
         command=("pixelwise", "train", "--recipe", str(folder / RECIPE_NAME)),
         review_command=(
             *("pixelwise", "review", str(folder), str(data.path)),
-            *label_words(
-                data.ignore,
-                data.unexpected,
-                data.format,
-                data.class_property,
-                data.max_bad_annotations,
-            ),
+            *data.words(),
             *import_words(recipe.imports, card.defined_in),
         ),
     )

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
-from pixelwise.classes import Unexpected
 from pixelwise.config import Recipe, load_recipe, with_values
 from pixelwise.data.dataset import Dataset, open_as_in, open_unwritten, require_drawn
 from pixelwise.devices import Machine, is_out_of_memory, processor_for_training
 from pixelwise.errors import ConfigError, DataError, ModelFileError, PixelwiseError, TrainingError
 from pixelwise.files import as_path, require_outside, write_text
 from pixelwise.imports import import_modules
+from pixelwise.label_options import LabelArguments, label_options
 from pixelwise.losses.base import Loss
 from pixelwise.losses.expression import name_of_loss
 from pixelwise.metrics.extra import MetricSource, registered_names
@@ -58,12 +58,7 @@ def train(
     batch_size: int | None = None,
     size: tuple[int, int] | None = None,
     split: str | None = None,
-    ignore: Sequence[int] = (),
-    unexpected: Unexpected | None = None,
-    class_property: str | None = None,
-    max_bad_annotations: float | None = None,
     bands: Sequence[int] | None = None,
-    format: str | None = None,  # noqa: A002  the word that the command line and the card use
     recipe: Path | str | Recipe | Mapping[str, Any] | None = None,
     overrides: Sequence[str] = (),
     imports: Sequence[str] = (),
@@ -76,6 +71,7 @@ def train(
     metrics: Sequence[MetricSource] = (),
     loggers: Sequence[LoggerSource] = (),
     listener: Listener = ignore_events,
+    **labels: Unpack[LabelArguments],
 ) -> Outcome:
     """Train a model on a folder of labeled images.
 
@@ -101,13 +97,7 @@ def train(
         batch_size: Number of images per step.
         size: Height and width in pixels of the crops.
         split: ``TRAIN/VAL/TEST`` or ``TRAIN/TEST`` shares for a folder without splits.
-        ignore: Additional stored mask values that are ignored.
-        unexpected: What to do with stored values that are neither a class nor ignored; the default
-            is that of the card, else ``error``.
-        class_property: The property that gives the class of a shape, if it is not found.
-        max_bad_annotations: Largest share of annotations that cannot be used and are left out.
         bands: Bands of the images to train on, counted from 1, such as ``(4, 3, 2)``.
-        format: The label format, if it is not detected.
         recipe: A YAML file, a recipe or its content as a mapping to start from; the arguments here
             override it.
         overrides: ``section.key=value``, as ``--set`` on the command line.
@@ -128,6 +118,8 @@ def train(
         loggers: ``tensorboard``, ``mlflow``, ``wandb`` or another registered name; a callable that
             takes each event; or a class of such callables.
         listener: Called with each event; see :mod:`pixelwise.training.events`.
+        labels: ``format``, ``ignore``, ``images``, ``masks`` and the other options of
+            :class:`~pixelwise.label_options.LabelOptions`.
 
     Returns:
         The run's folder, with ``recipe.yaml``, ``model.safetensors``, ``last.ckpt``,
@@ -149,11 +141,7 @@ def train(
     given = {
         "data.path": None if data is None else str(as_path(data, "data")),
         "data.split": split,
-        "data.format": format,
-        "data.ignore": several(ignore) or None,
-        "data.unexpected": unexpected,
-        "data.class_property": class_property,
-        "data.max_bad_annotations": max_bad_annotations,
+        **{f"data.{key}": value for key, value in label_options(**labels).options()},
         "data.bands": None if bands is None else several(bands),
         "model.name": name,
         "model.start_from": None if start_from is None else str(as_path(start_from, "start_from")),

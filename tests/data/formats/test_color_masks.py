@@ -210,14 +210,17 @@ def test_numbers_among_color_masks_are_the_colors_that_are_seen(tmp_path, save_p
     assert masks == [[[1, 0]], [[0, 1]], [[0, 0]]]
 
 
-def test_jpeg_masks_are_read_once_a_card_names_the_colors(tmp_path, save_pair):
+def test_jpeg_masks_get_the_nearest_color_unless_that_is_refused(tmp_path, save_pair):
     shape = np.kron([[0, 1], [2, 0]], np.ones((16, 16), int))
     path = save_pair(tmp_path, "a", np.array([BLACK, RED, GREEN])[shape])
     with Image.open(path) as picture:
         picture.save(path.with_suffix(".jpg"), quality=90, subsampling=0)
     path.unlink()
     with pytest.raises(DataError, match=r"a\.jpg must be a lossless mask"):
-        open_dataset(tmp_path)
+        open_dataset(tmp_path, unexpected="error")
+    dataset = open_dataset(tmp_path)
+    assert dataset.class_map.num_classes == 3
+    assert len(np.unique(mask_of(dataset)[shape == 1])) == 1
     write_card(tmp_path, unexpected="nearest")
     dataset = open_dataset(tmp_path)
     assert dataset.format.name == "color-masks"

@@ -177,14 +177,20 @@ def test_a_format_that_is_asked_for_wins(tmp_path, save_pair):
     assert asked.class_map.names == ("background", "foreground")
 
 
-def test_jpeg_masks_are_read_once_it_is_said_what_becomes_of_unexpected_values(tmp_path, save_pair):
+@pytest.mark.parametrize("quality", [30, 75, 100])
+def test_jpeg_masks_get_the_nearest_clear_value_unless_that_is_refused(
+    tmp_path, save_pair, quality
+):
     shape = np.kron([[0, 255], [255, 0]], np.ones((8, 8)))
     path = save_pair(tmp_path, "a", shape)
     with Image.open(path) as picture:
-        picture.save(path.with_suffix(".jpg"), quality=30)
+        picture.save(path.with_suffix(".jpg"), quality=quality)
     path.unlink()
     with pytest.raises(DataError, match=r"a\.jpg must be a lossless mask"):
-        open_dataset(tmp_path)
+        open_dataset(tmp_path, unexpected="error")
+    dataset = open_dataset(tmp_path)
+    assert dataset.class_map.names == ("background", "foreground")
+    np.testing.assert_array_equal(mask_of(dataset), shape > 0)
     card = {"classes": ["ground", {"name": "house", "value": 255}], "unexpected": "nearest"}
     (tmp_path / "dataset.yaml").write_text(yaml.safe_dump(card))
     dataset = open_dataset(tmp_path)

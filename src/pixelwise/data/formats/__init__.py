@@ -83,7 +83,8 @@ class Format(ABC):
 
     Args:
         label_mode: The label mode to read, if the format supports both; ``None`` uses its first.
-        unexpected: What to do with values that are neither a class nor ignored.
+        unexpected: What to do with values that are neither a class nor ignored; ``None`` refuses
+            them too, but lets a format of mask files read smoothed masks.
         class_property: The property that gives the class of a shape, with dots between levels;
             ``none`` makes all shapes one class, ``None`` lets the format find it.
 
@@ -111,7 +112,7 @@ class Format(ABC):
     def __init__(
         self,
         label_mode: LabelMode | None = None,
-        unexpected: Unexpected = "error",
+        unexpected: Unexpected | None = None,
         class_property: str | None = None,
     ) -> None:
         if label_mode not in (None, *self.label_modes):
@@ -126,7 +127,8 @@ class Format(ABC):
             )
         self.class_property = class_property
         self.label_mode: LabelMode = label_mode or self.label_modes[0]
-        self.unexpected: Unexpected = unexpected
+        self.unexpected: Unexpected = unexpected or "error"
+        self.is_strict = unexpected == "error"
 
     @abstractmethod
     def detect(self, folder: Path) -> Confidence:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from pixelwise.classes import ClassMap, LabelMode
 from pixelwise.data.formats import NO, Confidence, Format, MaskContent, formats
-from pixelwise.data.masks.kinds import look_at_masks
+from pixelwise.data.masks.kinds import Look, look_at_masks
 from pixelwise.data.pairing import (
     IMAGE_FOLDERS,
     MASK_FOLDERS,
@@ -31,6 +31,10 @@ from pixelwise.errors import FormatError
 from pixelwise.files import file_names
 from pixelwise.io.arrays import UInt8Array
 from pixelwise.io.images import read_grayscale_mask, read_image
+from pixelwise.text import listed
+
+LEAST_WHITE = 64
+"""Masks whose largest value is smaller and that hold several values store class ids."""
 
 
 @formats.register("class-masks")
@@ -42,7 +46,7 @@ class ClassMasks(Format):
     layout: ClassVar[str] = "images/NAME.* + masks/CLASS/NAME.png"
 
     def detect(self, folder: Path) -> Confidence:
-        """Certain if a mask folder contains one folder per class."""
+        """Certain if a mask folder contains one folder per class, in which masks are members."""
         for root in split_folders(folder).values():
             images, masks = named_folder(root, IMAGE_FOLDERS), named_folder(root, MASK_FOLDERS)
             if images and masks and image_files(images) and subfolders(masks):
@@ -50,8 +54,12 @@ class ClassMasks(Format):
                     path.name in ("train", "val", "test") for path in subfolders(masks)
                 ):
                     continue
-                classes = ", ".join(path.name for path in subfolders(masks)[:4])
-                return Confidence(0.9, f"a mask folder per class: {classes}")
+                classes = subfolders(masks)
+                look = look_at_masks([path for one in classes for path in image_files(one)])
+                if look is None or not _are_members(look):
+                    continue
+                names = listed([path.name for path in classes], 4)
+                return Confidence(0.9, f"a mask folder per class: {names}")
         return NO
 
     def records(self, folder: Path) -> list[Record]:
@@ -139,6 +147,16 @@ class ClassMasks(Format):
             write_image(home / IMAGE_FOLDERS[0], record, sample)
             for name, plane in zip(class_map.names, sample.mask, strict=True):
                 write_mask(home / MASK_FOLDERS[0] / name / stem_of(record), plane)
+
+
+def _are_members(look: Look) -> bool:
+    """Whether masks say how much each pixel belongs to one class, instead of naming a class.
+
+    Such masks hold 0 and one value, or levels up to white; several small values are class ids.
+    """
+    levels = look.values - {0}
+    are_ids = look.kind == "index" and len(levels) > 1 and max(levels) < LEAST_WHITE
+    return look.kind != "color" and not are_ids
 
 
 def _largest_in(folders: tuple[Path, ...]) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from pixelwise.classes import BACKGROUND_NAMES, ClassMap
+from pixelwise.classes import ClassMap, gray_name
 from pixelwise.data.formats import MaskContent, formats
 from pixelwise.data.formats.mask_folders import MaskFolders, value_refusal
 from pixelwise.data.masks.class_tables import names_of_colors
@@ -55,7 +55,7 @@ class GrayscaleMasks(MaskFolders):
             return ClassMap.build(names, values=levels, ignore=())
         if {*levels} <= {0, 255}:
             return black_and_white()
-        names = [f"gray-{level}" if level else BACKGROUND_NAMES[0] for level in levels]
+        names = [gray_name(level) for level in levels]
         return ClassMap.build(names, values=levels, ignore=())
 
     def stored(self, class_map: ClassMap) -> ClassMap:

@@ -47,13 +47,13 @@ class MaskFolders(Format):
     kind: ClassVar[MaskKind]
     """Kind of the masks."""
     takes_lossy: ClassVar[bool] = False
-    """Whether masks in lossy formats are accepted, if there is a rule for unexpected values."""
+    """Whether masks in lossy formats are read, unless unexpected values are refused by choice."""
     takes_templates: ClassVar[bool] = True
 
     def __init__(
         self,
         label_mode: LabelMode | None = None,
-        unexpected: Unexpected = "error",
+        unexpected: Unexpected | None = None,
         class_property: str | None = None,
         *,
         images: str | None = None,
@@ -123,7 +123,7 @@ class MaskFolders(Format):
 
     def records(self, folder: Path) -> list[Record]:
         """Pair images and masks by templates, by exact stem, or as given in list files."""
-        takes_lossy = self.takes_lossy and self.unexpected != "error"
+        takes_lossy = self.takes_lossy and not self.is_strict
         if self.images is not None and self.masks is not None:
             return records_by_templates(
                 folder, self.images, self.masks, self.unlabeled, takes_lossy=takes_lossy

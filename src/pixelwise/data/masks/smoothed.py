@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pixelwise.classes import BACKGROUND_NAMES, ClassMap, Unexpected, color_of
+from pixelwise.classes import BACKGROUND_NAMES, ClassMap, Unexpected, color_of, gray_name
 from pixelwise.data.masks.coding import hex_of
 from pixelwise.data.masks.kinds import black_and_white
 from pixelwise.data.sample import Record
@@ -89,5 +89,5 @@ def class_map_of(codes: Sequence[int], *, in_color: bool) -> ClassMap:
         return ClassMap.build(names, colors=colors)
     if list(codes) == [0, 255]:
         return black_and_white()
-    names = [f"gray-{code}" if code else BACKGROUND_NAMES[0] for code in codes]
+    names = [gray_name(code) for code in codes]
     return ClassMap.build(names, values=codes, ignore=() if 255 in codes else (255,))
