@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,6 +31,7 @@ from pixelwise.data.split_assignment import (
     parse_split,
     require_different_names,
 )
+from pixelwise.data.split_lists import splits_of_lists
 from pixelwise.errors import ConfigError, DataError, FormatError
 from pixelwise.files import as_path
 from pixelwise.io.counting import spread
@@ -230,11 +231,7 @@ def open_dataset(
     if class_map is None and card_file:
         class_map = card.class_map(card_file)
     ignored_values = options.ignore or ()
-    if ignored_values and not mode_of(found.label_mode).holds_ids:
-        raise ConfigError(
-            f"ignore must be left out for {found.label_mode} masks ({found.name}), which have no "
-            f"ignore value. Got {list(ignored_values)} for {folder}"
-        )
+    _require_ids(found, folder, ignored_values)
     smoothed_notes: list[str] = []
     if class_map is None:
         with mistakes_named(found, "class_map", folder):
@@ -245,6 +242,8 @@ def open_dataset(
         class_map = with_ignored(class_map, ignored_values)
     shares = split or card.split or DEFAULT_SPLIT
     records, origin = split_as_named(records, card, card_file)
+    if split is None and card.split is None:
+        records, origin = splits_of_lists(folder, records) or (records, origin)
     assigned, split_notes = assign_splits(records, shares, split_seed, origin)
     given = {record.split for record in records}
     has_own = given != {None}
@@ -286,6 +285,15 @@ def open_dataset(
 def _of_format(options: LabelOptions) -> dict[str, Any]:
     """Return the options that formats take; the others concern the data set as a whole."""
     return options.model_dump(exclude={"format", "ignore", "max_bad_annotations"})
+
+
+def _require_ids(found: Format, folder: Path, ignored_values: Sequence[int]) -> None:
+    """Check that masks store ids if some of them are to be ignored."""
+    if ignored_values and not mode_of(found.label_mode).holds_ids:
+        raise ConfigError(
+            f"ignore must be left out for {found.label_mode} masks ({found.name}), which have no "
+            f"ignore value. Got {list(ignored_values)} for {folder}"
+        )
 
 
 def _unused_shares(split: str | None, origin: str) -> list[str]:

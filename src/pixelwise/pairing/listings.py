@@ -113,7 +113,7 @@ class _Entry(NamedTuple):
 def _entries(
     rows: Rows, columns: tuple[int, int], path: str, resolve: _Resolver
 ) -> Iterator[_Entry]:
-    split = SPLIT_FOLDERS.get(_split_word(path))
+    split = SPLIT_FOLDERS.get(split_word(path))
     for number, cells in rows:
         image, mask = (cells[column] if column < len(cells) else "" for column in columns)
         image_path, mask_path = resolve(image, path), resolve(mask, path)
@@ -130,7 +130,7 @@ def _list_files(tree: FileTree) -> list[str]:
     return [path for path in ordered if (tree.root / path).stat().st_size <= MAX_BYTES]
 
 
-def _split_word(path: str) -> str:
+def split_word(path: str) -> str:
     """Return the first word of a list's name: ``train`` of ``train_dataset.csv``."""
     stem = PurePosixPath(path).stem.lower()
     return next((word for word in stem.replace("-", "_").split("_") if word in SPLIT_FOLDERS), "")

@@ -53,8 +53,7 @@ class Reading:
     @property
     def in_words(self) -> str:
         """The reading for the user: ``paired 60 of 60: images/{name}.jpg with ...``."""
-        count, num_images = len(self.pairs.pairs), self.pairs.num_images
-        return f"paired {count:,} of {num_images:,}: {self.images} with {self.masks}"
+        return self.pairs.in_words(self.images, self.masks)
 
 
 @dataclass(frozen=True)
@@ -147,7 +146,9 @@ def _without_parts(readings: Sequence[Reading]) -> list[Reading]:
     kept: list[Reading] = []
     covered: list[set[str]] = []
     for reading in sorted(readings, key=lambda one: (not one.is_sure, -len(one.pairs.pairs))):
-        files = {path for pair in reading.pairs.pairs for path in (pair.image, pair.mask)}
+        files = {
+            path for pair in reading.pairs.pairs for path in (pair.image, pair.mask, *pair.further)
+        }
         if not any(len(files) < len(larger) and files <= larger for larger in covered):
             kept.append(reading)
             covered.append(files)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from pixelwise.errors import ConfigError
 from pixelwise.io.images import IMAGE_SUFFIXES
 from pixelwise.pairing.split_names import SPLIT_FOLDERS
+from pixelwise.text import amount
 
 NAME, FOLDER, SUBFOLDER, SPLIT = "{name}", "{folder}", "{subfolder}", "{split}"
 
@@ -90,11 +91,13 @@ class Pair:
         image: The image.
         mask: Its mask.
         split: The split that the templates give.
+        further: Further masks of the image, which are named after the first one and numbered.
     """
 
     image: str
     mask: str
     split: str | None = None
+    further: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,13 @@ class Pairs:
     def num_images(self) -> int:
         """Number of images, with and without a mask."""
         return len(self.pairs) + len(self.unlabeled)
+
+    def in_words(self, images: str, masks: str) -> str:
+        """Return what two templates pair: ``paired 60 of 60: images/{name}.jpg with ...``."""
+        joined = sum(bool(pair.further) for pair in self.pairs)
+        several = f"; {amount(joined, 'image')} with several masks, which are joined"
+        said = f"paired {len(self.pairs):,} of {self.num_images:,}: {images} with {masks}"
+        return said + (several if joined else "")
 
 
 def pair_by_templates(paths: Iterable[str], images: Template, masks: Template) -> Pairs:
@@ -156,6 +166,7 @@ def pair_by_templates(paths: Iterable[str], images: Template, masks: Template) -
         else:
             pairs.append(Pair(files[0][0], mask_list[0], files[0][1]))
     lonely = {key: files for key, files in found_images.items() if key not in partner}
+    pairs = _with_further(pairs, lonely)
     companions = _companions(lonely, partner)
     unlabeled = [entry for key, files in lonely.items() if key not in companions for entry in files]
     taken = set(partner.values())
@@ -166,6 +177,29 @@ def pair_by_templates(paths: Iterable[str], images: Template, masks: Template) -
         tuple(sorted(repeated)),
         tuple(sorted(path for key in companions for path, _ in lonely[key])),
     )
+
+
+_NUMBERED = re.compile(r"(.+?)[ _.-]*\(?[0-9]{1,3}\)?")
+
+
+def _with_further(
+    pairs: Sequence[Pair], lonely: dict[Key, list[tuple[str, str | None]]]
+) -> list[Pair]:
+    """Return the pairs with the numbered masks among the lonely images, which are taken out.
+
+    ``benign (4)_mask_1.png`` is such a mask beside ``benign (4)_mask.png``: it fits a template of
+    images that is no more than ``{name}.png``.
+    """
+    owners = {pair.mask.rpartition(".")[0]: number for number, pair in enumerate(pairs)}
+    further: defaultdict[int, list[str]] = defaultdict(list)
+    for key, files in list(lonely.items()):
+        numbered = _NUMBERED.fullmatch(files[0][0].rpartition(".")[0])
+        if numbered and numbered[1] in owners:
+            further[owners[numbered[1]]] += [path for path, _ in lonely.pop(key)]
+    return [
+        replace(pair, further=tuple(sorted(further[number]))) if number in further else pair
+        for number, pair in enumerate(pairs)
+    ]
 
 
 def _key(values: Mapping[str, str], shared: Sequence[str]) -> Key:
@@ -214,7 +248,7 @@ def _companions(lonely: Iterable[Key], partner: Iterable[Key]) -> set[Key]:
     }
 
 
-_TOKEN = re.compile(r"[0-9]+|[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^0-9A-Za-z]+")
+_TOKEN = re.compile(r"[0-9]+|[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[()\[\]]|[^0-9A-Za-z()\[\]]+")
 MAX_TOKENS = 9
 """Largest number of words, numbers and separators in an affix."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -32,6 +32,7 @@ from pixelwise.data.pairing import (
 from pixelwise.data.pairing.opening import listed_pairs, records_by_templates
 from pixelwise.data.sample import Record, Sample, check_same_size
 from pixelwise.data.writing import stem_of, write_image
+from pixelwise.errors import MaskError
 from pixelwise.io.arrays import UInt8Array
 from pixelwise.io.images import read_image, read_mask_values
 
@@ -151,12 +152,14 @@ class MaskFolders(Format):
         if not record.masks:  # an unlabeled image that is taken for background
             mask = np.zeros(image.shape[:2], np.uint8)
             return Sample(record.name, image, mask, "multiclass")
-        (mask_path,) = record.masks
-        mask = self._read_mask(mask_path, class_map)
-        if self.resize_masks and mask.shape != image.shape[:2]:
-            mask = nearest_resized(mask, image.shape[0], image.shape[1])
-        check_same_size(record.image, image, mask_path, mask)
-        return Sample(record.name, image, mask, "multiclass")
+        masks = []
+        for mask_path in record.masks:
+            mask = self._read_mask(mask_path, class_map)
+            if self.resize_masks and mask.shape != image.shape[:2]:
+                mask = nearest_resized(mask, image.shape[0], image.shape[1])
+            check_same_size(record.image, image, mask_path, mask)
+            masks.append(mask)
+        return Sample(record.name, image, joined(masks, class_map, record), "multiclass")
 
     def _read_mask(self, path: Path, class_map: ClassMap) -> UInt8Array:
         return to_class_ids(read_mask_values(path), class_map, path, self.unexpected)
@@ -173,6 +176,35 @@ class MaskFolders(Format):
     @abstractmethod
     def _write_mask(self, target: Path, mask: UInt8Array, class_map: ClassMap) -> None:
         """Write a mask to a path without suffix."""
+
+
+def joined(masks: Sequence[UInt8Array], class_map: ClassMap, record: Record) -> UInt8Array:
+    """Return one mask of several of an image: each pixel has the class that one of them gives.
+
+    Args:
+        masks: uint8 (H, W), at least one.
+        class_map: The classes, with a background if there are several masks.
+        record: Their record, for messages.
+
+    Raises:
+        MaskError: There is no background, or a pixel has different classes in two masks.
+    """
+    result = masks[0]
+    background = class_map.class_without_objects
+    for path, mask in zip(record.masks[1:], masks[1:], strict=True):
+        if background is None:
+            raise MaskError(
+                f"{record.image} must have one mask, because no class is background. Got "
+                f"{len(record.masks)}, among them {path.name}. Join them, or remove the others"
+            )
+        is_more = mask != background
+        if (is_more & (result != background) & (result != mask)).any():
+            raise MaskError(
+                f"{path} must have the classes of {record.masks[0].name} where both have one. Got "
+                f"other classes for some pixels of {record.image.name}. Join the masks by hand"
+            )
+        result = np.where(is_more, mask, result)
+    return result
 
 
 def nearest_resized(mask: UInt8Array, height: int, width: int) -> UInt8Array:

@@ -199,7 +199,7 @@ def _palette_levels(path: Path, picture: Image.Image) -> list[int]:
 
 
 def values_in(records: Sequence[Record]) -> set[int]:
-    """Return every number that any of the masks stores.
+    """Return every number that any of the masks stores, also where an image has several.
 
     Raises:
         DataError: A mask cannot be read.
@@ -218,7 +218,7 @@ def colors_in(records: Sequence[Record]) -> set[int]:
 
 def _codes_in(records: Sequence[Record], read: Callable[[Path], Codes], most: int) -> set[int]:
     def codes_of(index: int) -> set[int]:
-        return set(commonest(read(records[index].masks[0]), most))
+        return {code for path in records[index].masks for code in commonest(read(path), most)}
 
     found: set[int] = set()
     for codes in in_parallel(codes_of, len(records)):

@@ -88,10 +88,9 @@ def pairing_by_templates(folder: Path, images: str, masks: str) -> Pairing:
             f"{amount(len(pairs.unlabeled), 'image')}, {amount(len(pairs.orphans), 'mask')}. "
             f"There is {listed(tree.kinds, len(tree.kinds)) or 'nothing'}. Fix `images` or `masks`"
         )
-    reason = f"paired {len(pairs.pairs):,} of {pairs.num_images:,}: {images} with {masks}"
     return Pairing(
         tuple(folder / pair.mask for pair in pairs.pairs),
-        reason + _left(tree, pairs),
+        pairs.in_words(images, masks) + _left(tree, pairs),
         images,
         masks,
     )
@@ -108,7 +107,7 @@ def _of_reading(folder: Path, reading: Reading, tree: FileTree, found: Found) ->
 
 def _left(tree: FileTree, pairs: Pairs) -> str:
     """Name the pictures that are neither images nor masks."""
-    used = {path for pair in pairs.pairs for path in (pair.image, pair.mask)}
+    used = {path for pair in pairs.pairs for path in (pair.image, pair.mask, *pair.further)}
     used |= {path for path, _ in pairs.unlabeled} | {*pairs.orphans, *pairs.repeated}
     left: dict[str, int] = {}
     for path in tree.pictures:
@@ -159,7 +158,12 @@ def records_by_templates(
         report_problem("mask-without-image", error, folder / path)
     lonely = [(path, split) for path, split in pairs.unlabeled if split != "test"]
     records = [
-        _record(folder, pair.image, (folder / pair.mask,), pair.split)
+        _record(
+            folder,
+            pair.image,
+            tuple(folder / mask for mask in (pair.mask, *pair.further)),
+            pair.split,
+        )
         for pair in pairs.pairs
         if takes_lossy or is_lossless(folder / pair.mask)
     ]
