@@ -11,8 +11,9 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
-from pixelwise.pairing.matching import MIN_SHARE, Families, File, Folder, Match, infixed, matches_of
+from pixelwise.pairing.matching import Families, File, Folder, Match, infixed, matches_of
 from pixelwise.pairing.split_names import SPLIT_FOLDERS
 from pixelwise.pairing.templates import (
     ANY_ENDING,
@@ -154,11 +155,8 @@ def _candidates_of(
             if is_same_folder and other_ending < ending:
                 continue
             is_same_family = is_same_folder and ending == other_ending
-            matches = list(matches_of(ours, theirs, is_same_family=is_same_family))
-            least = MIN_SHARE * min(len(ours.files), len(theirs.files))
-            if max((len(match.pairs) for match in matches), default=0) < least:
-                matches += infixed(ours, theirs)
-            for match in matches:
+            matches = matches_of(ours, theirs, is_same_family=is_same_family)
+            for match in chain(matches, infixed(ours, theirs)):
                 yield Candidate(
                     _template(match, 0, rule.first, ending),
                     _template(match, 1, rule.second, other_ending),

@@ -101,8 +101,9 @@ class Format(ABC):
     """Whether shapes have properties of any name, one of which gives the class."""
     is_seen_from_above: ClassVar[bool] = False
     """Whether images are maps, which have no preferred orientation."""
-    takes_templates: ClassVar[bool] = False
-    """Whether the format has one mask file per image, so that templates can pair them."""
+    takes: ClassVar[frozenset[str]] = frozenset()
+    """Options of the label reading that only some formats take: ``images`` and ``masks`` if the
+    format has one mask file per image, ``unlabeled`` and ``resize_masks``."""
     stores_colors: ClassVar[bool] = False
     """Whether each class is a color of the masks, and not a number."""
     decoder_version: ClassVar[int | None] = None
@@ -205,6 +206,11 @@ class Format(ABC):
         """Return what else was found and chosen in the files of some records, for the user."""
         del records
         return []
+
+    @property
+    def takes_templates(self) -> bool:
+        """Whether the format has one mask file per image, so that templates can pair them."""
+        return "images" in self.takes
 
     @property
     def has_writer(self) -> bool:
@@ -338,8 +344,7 @@ def detect_format(folder: Path, name: str | None = None, **options: Any) -> tupl
     return _create(best.name, given), sure.reason
 
 
-TEMPLATE_OPTIONS = ("images", "masks", "unlabeled", "resize_masks")
-"""Options of the formats that have one mask file per image."""
+_OF_MASK_FILES = frozenset({"images", "masks", "unlabeled", "resize_masks"})
 
 
 def _check_templates(given: Mapping[str, Any]) -> None:
@@ -352,14 +357,13 @@ def _check_templates(given: Mapping[str, Any]) -> None:
 
 
 def _create(name: str, given: Mapping[str, Any]) -> Format:
-    """Make a format; options of templates are refused by the formats that do not take them."""
-    if not formats.create(name).takes_templates:
-        wrong = [key for key in TEMPLATE_OPTIONS if key in given]
-        if wrong:
-            raise ConfigError(
-                f"`{wrong[0]}` must be left out for {name}, which does not have one mask file per "
-                f"image. Got {given[wrong[0]]!r}"
-            )
+    """Make a format; options of mask files are refused by the formats that do not take them."""
+    wrong = [key for key in sorted(_OF_MASK_FILES - formats.create(name).takes) if key in given]
+    if wrong:
+        raise ConfigError(
+            f"`{wrong[0]}` must be left out for {name}, which does not have one mask file per "
+            f"image. Got {given[wrong[0]]!r}"
+        )
     return formats.create(name, **given)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image
 
-from pixelwise.classes import ClassMap, LabelMode
+from pixelwise.classes import ClassMap, LabelMode, Unexpected, Unlabeled
 from pixelwise.data.formats import NO, Confidence, Format, MaskContent, formats
 from pixelwise.data.masks.kinds import Look, look_at_masks
 from pixelwise.data.pairing import (
@@ -23,6 +23,7 @@ from pixelwise.data.pairing import (
     require_masks,
     split_folders,
     subfolders,
+    without_affix,
 )
 from pixelwise.data.problems import report_problem
 from pixelwise.data.sample import Record, Sample, check_same_size
@@ -44,6 +45,27 @@ class ClassMasks(Format):
     name: ClassVar[str] = "class-masks"
     label_modes: ClassVar[tuple[LabelMode, ...]] = ("multilabel",)
     layout: ClassVar[str] = "images/NAME.* + masks/CLASS/NAME.png"
+    takes: ClassVar[frozenset[str]] = frozenset({"unlabeled"})
+
+    def __init__(
+        self,
+        label_mode: LabelMode | None = None,
+        unexpected: Unexpected | None = None,
+        class_property: str | None = None,
+        *,
+        unlabeled: Unlabeled = "error",
+    ) -> None:
+        """Make the format.
+
+        Args:
+            label_mode: See :class:`Format`.
+            unexpected: See :class:`Format`.
+            class_property: Refused; see :class:`Format`.
+            unlabeled: What becomes of images that lack the mask of a class: with ``background``,
+                the class is absent.
+        """
+        super().__init__(label_mode, unexpected, class_property)
+        self.unlabeled: Unlabeled = unlabeled
 
     def detect(self, folder: Path) -> Confidence:
         """Certain if a mask folder contains one folder per class, in which masks are members."""
@@ -81,21 +103,20 @@ class ClassMasks(Format):
                     "Every split needs the same folders"
                 )
             expected = names
-            planes = [by_stem(mask_files(path), "mask") for path in classes]
             pictures = by_stem(image_files(images), "image")
+            planes = [
+                without_affix(by_stem(mask_files(path), "mask"), pictures) for path in classes
+            ]
             for stem, image in sorted(pictures.items()):
                 lacking = [
                     path for path, plane in zip(classes, planes, strict=True) if stem not in plane
                 ]
-                if lacking:
-                    error = FormatError(
-                        f"{image} must have a mask {lacking[0] / stem}.png. There is none. "
-                        "Add it (black if the class is absent)"
-                    )
-                    report_problem("image-without-mask", error, image)
+                if lacking and self.unlabeled != "background":
+                    self._report_lacking(image, lacking[0])
                     continue
                 name = image.relative_to(folder).with_suffix("").as_posix()
-                records.append(Record(name, image, tuple(plane[stem] for plane in planes), split))
+                there = tuple(plane[stem] for plane in planes if stem in plane)
+                records.append(Record(name, image, there, split))
             for path, plane in zip(classes, planes, strict=True):
                 for orphan in sorted(set(plane) - set(pictures)):
                     error = FormatError(
@@ -105,6 +126,20 @@ class ClassMasks(Format):
                     report_problem("mask-without-image", error, plane[orphan])
         return sorted(records, key=lambda record: record.name)
 
+    def _report_lacking(self, image: Path, masks: Path) -> None:
+        if self.unlabeled == "skip":
+            return
+        error = FormatError(
+            f"{image} must have a mask of class {masks.name} in {masks}. There is none. Add it "
+            "(black if the class is absent), or choose `unlabeled='background'`"
+        )
+        report_problem("image-without-mask", error, image)
+
+    def card_entries(self) -> dict[str, Any]:
+        """Return what becomes of images that lack the mask of a class."""
+        said = {} if self.unlabeled == "error" else {"unlabeled": self.unlabeled}
+        return {**super().card_entries(), **said}
+
     def class_map(
         self,
         folder: Path,  # noqa: ARG002
@@ -112,7 +147,8 @@ class ClassMasks(Format):
         ignore: Sequence[int] = (),  # noqa: ARG002
     ) -> ClassMap:
         """Return one class per mask folder, in alphabetical order."""
-        return ClassMap.build([path.parent.name for path in records[0].masks])
+        names = {path.parent.name for record in records for path in record.masks}
+        return ClassMap.build(sorted(names))
 
     def load(self, record: Record, class_map: ClassMap) -> Sample:
         """Decode the image and stack its masks in the order of the class map."""
@@ -121,6 +157,9 @@ class ClassMasks(Format):
         folders = tuple(path.parent for path in record.masks)
         planes = []
         for name in class_map.names:
+            if name not in by_class and self.unlabeled == "background":
+                planes.append(np.zeros(image.shape[:2], np.uint8))
+                continue
             if name not in by_class:
                 raise FormatError(
                     f"{record.image} must have a mask of class {name!r}. Got masks of "

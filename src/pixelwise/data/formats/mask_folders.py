@@ -49,7 +49,7 @@ class MaskFolders(Format):
     """Kind of the masks."""
     takes_lossy: ClassVar[bool] = False
     """Whether masks in lossy formats are read, unless unexpected values are refused by choice."""
-    takes_templates: ClassVar[bool] = True
+    takes: ClassVar[frozenset[str]] = frozenset({"images", "masks", "unlabeled", "resize_masks"})
 
     def __init__(
         self,

@@ -22,6 +22,7 @@ from pixelwise.data.pairing.folders import (
     split_folders,
     stems,
     subfolders,
+    without_affix,
 )
 from pixelwise.pairing.split_names import MAX_DEPTH, SPLIT_FOLDERS
 
@@ -45,4 +46,5 @@ __all__ = [
     "split_folders",
     "stems",
     "subfolders",
+    "without_affix",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from pixelwise.data.problems import report_problem
@@ -11,6 +11,7 @@ from pixelwise.data.sample import Record
 from pixelwise.errors import DataError, FormatError
 from pixelwise.io.images import IMAGE_SUFFIXES, MASK_SUFFIXES
 from pixelwise.pairing.split_names import MAX_DEPTH, SPLIT_FOLDERS
+from pixelwise.pairing.templates import strippings
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "JPEGImages")
 """Names of image folders, the most likely first."""
@@ -155,6 +156,27 @@ def by_stem(files: Sequence[Path], what: str) -> dict[str, Path]:
             report_problem("paired-twice", error, found[path.stem], path)
         found[path.stem] = path
     return found
+
+
+def without_affix(masks: Mapping[str, Path], stems: Collection[str]) -> Mapping[str, Path]:
+    """Return masks by their stems without an affix that all of them have, if images lack it.
+
+    Args:
+        masks: The masks of a folder, by stem, such as ``IDRiD_01_MA``.
+        stems: The stems of the images, such as ``IDRiD_01``.
+    """
+    least = len(masks) / 2
+    if not masks or sum(stem in stems for stem in masks) >= least:
+        return masks
+    for start, _, end in strippings(next(iter(masks))):
+        named = {
+            stem[len(start) : len(stem) - len(end)]: path
+            for stem, path in masks.items()
+            if stem.startswith(start) and stem.endswith(end)
+        }
+        if len(named) == len(masks) and sum(stem in stems for stem in named) >= least:
+            return named
+    return masks
 
 
 def pair_by_stem(
