@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import shutil
@@ -12,14 +13,19 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from pixelwise.errors import ConfigError, OutputError
+from pixelwise.text import portable, shortened
 
 LOCATION_VARIABLE = "PIXELWISE_CACHE"
 """Environment variable with the folder of the cache, or ``off`` to disable it."""
 
 OFF = f"{LOCATION_VARIABLE}=off"
 """The setting that disables the cache."""
+
+MAX_SHOWN = 120
+"""Number of characters of a wrong path that a message repeats."""
 
 _UMASK_LOCK = threading.Lock()
 
@@ -32,13 +38,46 @@ def as_path(value: object, argument: str) -> Path:
         argument: Its name, for the message.
 
     Raises:
-        ConfigError: It is something else.
+        ConfigError: It is something else, or no file system could hold a file of this name.
     """
     if isinstance(value, str | Path):
-        return Path(value)
+        return _possible(Path(value), argument)
     inside = getattr(value, "path", None)  # of an open data set, for one
     advice = f". Give its path, {inside}" if isinstance(inside, Path) else ""
     raise ConfigError(f"`{argument}` must be a path. Got {type(value).__name__}{advice}")
+
+
+def _possible(path: Path, argument: str) -> Path:
+    """Return a path that the system can look up, whether or not it exists."""
+    try:
+        os.lstat(path)
+    except ValueError as error:  # a zero byte, or a surrogate that stands for no byte
+        raise ConfigError(
+            f"`{argument}` must be a path. Got {shortened(ascii(str(path)), MAX_SHOWN)}. "
+            "Give the name of a file or folder"
+        ) from error
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise ConfigError(
+                f"`{argument}` must be a path that the file system can hold. Got "
+                f"{shortened(str(path), MAX_SHOWN)}. Give a shorter one"
+            ) from error
+    return path
+
+
+@contextmanager
+def utf8_path(path: Path) -> Iterator[str]:
+    """Yield a path of a file to read for libraries that take only UTF-8.
+
+    Raises:
+        OSError: The file cannot be opened.
+    """
+    name = str(path)
+    if portable(name) == name:
+        yield name
+        return
+    with path.open("rb") as file:
+        yield f"/dev/fd/{file.fileno()}"
 
 
 def require_outside(out: Path, folder: Path, what: str) -> None:
@@ -140,9 +179,22 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def write_text(target: Path, text: str) -> None:
-    """Write a UTF-8 text file atomically."""
+    """Write a UTF-8 text file atomically; what is not Unicode is escaped."""
     with written_aside(target) as aside:
-        aside.write_text(text, encoding="utf-8")
+        aside.write_text(portable(text), encoding="utf-8")
+
+
+def write_json(target: Path, content: Any) -> None:
+    """Write plain data as a JSON file atomically; what is not Unicode is escaped."""
+    write_text(target, json.dumps(_portable(content), indent=2) + "\n")
+
+
+def _portable(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {_portable(key): _portable(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_portable(entry) for entry in content]
+    return portable(content) if isinstance(content, str) else content
 
 
 @contextmanager

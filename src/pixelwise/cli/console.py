@@ -14,7 +14,7 @@ import typer
 
 from pixelwise.cli.streams import write_error
 from pixelwise.cli.wording import in_options
-from pixelwise.text import amount, printable
+from pixelwise.text import amount, portable, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -65,8 +65,11 @@ def note(line: str) -> None:
 
 
 def print_json(content: Any) -> None:
-    """Print the JSON document of ``--json``; NaN and infinite values become null."""
-    typer.echo(json.dumps(_without_nan(content), indent=2, allow_nan=False))
+    """Print the JSON document of ``--json``.
+
+    NaN and infinite values become null, and names that are not Unicode are escaped.
+    """
+    typer.echo(json.dumps(_as_json(content), indent=2, allow_nan=False))
 
 
 def plain_console(**options: Any) -> Console:
@@ -91,11 +94,13 @@ def plain_console(**options: Any) -> Console:
     return PlainConsole(markup=False, emoji=False, highlight=False, **options)
 
 
-def _without_nan(content: Any) -> Any:
+def _as_json(content: Any) -> Any:
     if isinstance(content, dict):
-        return {key: _without_nan(value) for key, value in content.items()}
+        return {key: _as_json(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
-        return [_without_nan(value) for value in content]
+        return [_as_json(value) for value in content]
+    if isinstance(content, str):
+        return portable(content)
     return None if isinstance(content, float) and not math.isfinite(content) else content
 
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from pixelwise.classes import ClassMap, LabelMode
 from pixelwise.errors import ConfigError, ModelFileError
-from pixelwise.files import as_path, written_aside
+from pixelwise.files import as_path, utf8_path, written_aside
 from pixelwise.models.base import SegmentationModel
 from pixelwise.models.creation import GivenModel, build_model
 from pixelwise.models.lookup import find_builder
@@ -218,10 +218,10 @@ def _read(path: Path, *, with_weights: bool = True) -> tuple[str, dict[str, Tens
     """Return the description of a model file as text, and its weights."""
     weights = {}
     try:
-        with safetensors.safe_open(path, framework="pt") as opened:
+        with utf8_path(path) as name, safetensors.safe_open(name, framework="pt") as opened:
             description: str | None = (opened.metadata() or {}).get(METADATA_KEY)
-            for name in opened.keys() if with_weights else ():
-                weights[name] = opened.get_tensor(name)
+            for key in opened.keys() if with_weights else ():
+                weights[key] = opened.get_tensor(key)
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise ModelFileError(
             f"{path} must be a complete safetensors file. It is truncated or of another type "

@@ -12,7 +12,7 @@ from typing import overload
 
 from pixelwise.devices import is_out_of_memory
 from pixelwise.errors import ConfigError, DataError
-from pixelwise.files import make_folder
+from pixelwise.files import as_path, make_folder
 from pixelwise.io.image_rows import LayoutError
 from pixelwise.io.images import IMAGE_SUFFIXES
 from pixelwise.prediction.image_folders import images_to_predict
@@ -149,7 +149,7 @@ def predict(
         if out is None:
             results = predict_in_memory(predictor, entries, on_progress)
             return results[0] if is_single else results
-        out = Path(out)
+        out = as_path(out, "out")
         folders = {kind: out / kind if len(kinds) > 1 else out for kind in kinds}
         in_memory = [entry for entry in entries if is_in_memory(entry)]
         if in_memory:
@@ -163,7 +163,7 @@ def predict(
         wrong = [entry for entry in entries if not isinstance(entry, Path | str)]
         if wrong:
             raise wrong_input(wrong[0])
-        paths = [Path(entry) for entry in entries]  # type: ignore[arg-type]
+        paths = [as_path(entry, "inputs") for entry in entries]
         jobs = _jobs(paths, out, (out, *folders.values()), note)
         make_folder(out)
         return _predict_all(predictor, jobs, out, folders, on_progress)

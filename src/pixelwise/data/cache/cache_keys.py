@@ -134,5 +134,5 @@ def _version(package: str) -> str:
 def _hash(parts: Iterable[str]) -> str:
     digest = hashlib.sha256()
     for part in parts:
-        digest.update(f"{len(part)} {part}".encode())
+        digest.update(f"{len(part)} {part}".encode(errors="surrogatepass"))
     return digest.hexdigest()
