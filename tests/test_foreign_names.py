@@ -171,6 +171,20 @@ def test_folders_whose_names_are_not_utf8_hold_data_and_runs(data, tmp_path, run
     assert run_cli("train", "--resume", "--out", folder / "run")[0] == 0
 
 
+@pytest.mark.parametrize("letter", ["x", "é"])
+def test_data_whose_names_are_as_long_as_they_can_be(data, tmp_path, run_cli, letter):
+    for path in data.rglob("*.png"):
+        stem = letter * ((251 - len(path.stem)) // len(letter.encode()))
+        path.rename(path.with_name(f"{stem}{path.stem}.png"))
+    report = ("--report", tmp_path / "check.html")
+    assert run_cli("data", "check", data, *report)[0] == 0
+    code, _, err = run_cli("train", data, "--out", tmp_path / "run", *FAST)
+    assert code == 0, err
+    assert run_cli("review", tmp_path / "run", data, "--out", tmp_path / "review")[0] == 0
+    code, _, err = run_cli("data", "convert", data, tmp_path / "out", "--to", "labelme")
+    assert code == 0, err
+
+
 def test_one_form_for_all_names_that_are_no_text():
     assert portable(RAW) == printable(RAW) == SHOWN
     assert portable("\ud83d") == printable("\ud83d") == "\\ud83d"

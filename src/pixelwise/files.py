@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -23,6 +24,12 @@ LOCATION_VARIABLE = "PIXELWISE_CACHE"
 
 OFF = f"{LOCATION_VARIABLE}=off"
 """The setting that disables the cache."""
+
+MAX_NAME_BYTES = 255
+"""Longest name of a file on the usual file systems."""
+
+MAX_PART_BYTES = 200
+"""Longest part of a file name that is made from another name, before what is put around it."""
 
 MAX_SHOWN = 120
 """Number of characters of a wrong path that a message repeats."""
@@ -142,7 +149,7 @@ def written_aside(target: Path, *, is_scratch: bool = False) -> Iterator[Path]:
     make_folder(target.parent)
     try:
         handle, name = tempfile.mkstemp(
-            dir=target.parent, prefix=f".{target.stem}-", suffix=target.suffix
+            dir=target.parent, prefix=_prefix_of(target.stem), suffix=target.suffix
         )
     except OSError as error:
         raise _output_error(target, error) from error
@@ -159,6 +166,28 @@ def written_aside(target: Path, *, is_scratch: bool = False) -> Iterator[Path]:
         raise _output_error(target, error) from error
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _prefix_of(name: str) -> str:
+    """Return the beginning of the temporary name of a file, whose whole name may be too long."""
+    return f".{within(name, MAX_PART_BYTES)}-"
+
+
+def within(name: str, most_bytes: int) -> str:
+    """Return a file name of at most ``most_bytes`` bytes: of a longer one, its beginning and hash.
+
+    Args:
+        name: The name, without a folder.
+        most_bytes: At least 16.
+    """
+    whole = os.fsencode(name)
+    if len(whole) <= most_bytes:
+        return name
+    ending = f"~{hashlib.sha256(whole).hexdigest()[:8]}"
+    start = name[:most_bytes]
+    while len(os.fsencode(start)) > most_bytes - len(ending):
+        start = start[:-1]
+    return f"{start}{ending}"
 
 
 _LEFTOVER = re.compile(r"\..+-[a-z0-9_]{8}(\.[a-z]+)?")
@@ -224,7 +253,7 @@ def folder_written_aside(target: Path) -> Iterator[Path]:
     parent = target.absolute().parent
     make_folder(parent)
     try:
-        aside = Path(tempfile.mkdtemp(dir=parent, prefix=f".{target.name}-"))
+        aside = Path(tempfile.mkdtemp(dir=parent, prefix=_prefix_of(target.name)))
     except OSError as error:
         raise _output_error(target, error) from error
     try:
@@ -243,7 +272,8 @@ def file_names(names: Sequence[str]) -> list[str]:
     """Turn names into distinct parts of file names that are valid on every file system."""
     parts: list[str] = []
     for name in names:
-        plain = part = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "unnamed"
+        plain = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "unnamed"
+        plain = part = within(plain, MAX_PART_BYTES)
         number = 1
         while part.lower() in map(str.lower, parts):
             number += 1

@@ -18,7 +18,6 @@ import safetensors
 import safetensors.torch
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import from_json
 from torch import Tensor, nn
 
 from pixelwise.classes import ClassMap, LabelMode
@@ -28,6 +27,7 @@ from pixelwise.models.base import SegmentationModel
 from pixelwise.models.creation import GivenModel, build_model
 from pixelwise.models.lookup import find_builder
 from pixelwise.models.outline import outlined
+from pixelwise.schemas import parse_json
 from pixelwise.transforms.preprocessing import Preprocessing
 
 METADATA_KEY = "pixelwise"
@@ -42,6 +42,9 @@ FILE_VERSION = 3
 
 MAX_DESCRIPTION = 2**26
 """Maximum length of a card in characters; it lists the training images, 100,000 in about 10 MB."""
+
+MAX_DESCRIPTION_ENTRIES = 2**22
+"""Maximum number of entries of a card."""
 
 MAX_ARGUMENT = 1024
 """Whole numbers among the arguments of an architecture are at most this, or the largest side of the
@@ -304,7 +307,7 @@ def _whole_numbers(value: Any) -> Iterator[int]:
 
 def _read_card(description: str, path: Path) -> ModelCard:
     try:
-        content = from_json(description)
+        content = parse_json(description, MAX_DESCRIPTION_ENTRIES)
         version = content.get("version", 0)
         if version > FILE_VERSION:
             raise ModelFileError(
