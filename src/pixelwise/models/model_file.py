@@ -163,9 +163,9 @@ def load_model_file(
         ModelFileError: The file is missing, truncated, of another type, or from a newer pixelwise,
             or its architecture is not known here.
     """
-    path = _file_at(path)
-    description, weights = _read(path)
-    card = _read_card(description, path)
+    path = model_file_at(path)
+    description, weights = read_parts(path)
+    card = parse_card(description, path)
     _check_content(path, description, weights)
     if model is None and card.defined_in is not None:
         try:
@@ -202,12 +202,12 @@ def load_card(path: Path | str) -> ModelCard:
     Raises:
         ModelFileError: The file is missing, truncated, of another type, or from a newer pixelwise.
     """
-    path = _file_at(path)
-    description, _ = _read(path, with_weights=False)
-    return _read_card(description, path)
+    path = model_file_at(path)
+    description, _ = read_parts(path, with_weights=False)
+    return parse_card(description, path)
 
 
-def _file_at(path: Path | str) -> Path:
+def model_file_at(path: Path | str) -> Path:
     """Return the model file at a path, which may be the folder of a run."""
     path = as_path(path, "model")
     if path.is_dir() and (path / MODEL_NAME).is_file():
@@ -217,8 +217,12 @@ def _file_at(path: Path | str) -> Path:
     return path
 
 
-def _read(path: Path, *, with_weights: bool = True) -> tuple[str, dict[str, Tensor]]:
-    """Return the description of a model file as text, and its weights."""
+def read_parts(path: Path, *, with_weights: bool = True) -> tuple[str, dict[str, Tensor]]:
+    """Return the description of a model file as text, and its weights; neither is checked.
+
+    Raises:
+        ModelFileError: The file is missing, truncated or of another type.
+    """
     weights = {}
     try:
         with utf8_path(path) as name, safetensors.safe_open(name, framework="pt") as opened:
@@ -245,8 +249,7 @@ def _check_content(path: Path, description: str, weights: Mapping[str, Tensor]) 
     Raises:
         ModelFileError: The content is not what was written, or a weight is not finite.
     """
-    body = description.rpartition(f',"{CHECKSUM_KEY}":')[0] + "}"
-    if description != _with_checksum(body, weights):
+    if not has_right_checksum(description, weights):
         raise ModelFileError(
             f"{path} must be as pixelwise wrote it. Its checksum differs: the file was damaged or "
             "edited. Copy it again, or train again"
@@ -257,6 +260,12 @@ def _check_content(path: Path, description: str, weights: Mapping[str, Tensor]) 
                 f"{path} must contain finite weights. {name} has values that are not: the training "
                 "diverged. Train again, with a lower learning rate"
             )
+
+
+def has_right_checksum(description: str, weights: Mapping[str, Tensor]) -> bool:
+    """Whether description and weights are what :func:`save_model_file` wrote."""
+    body = description.rpartition(f',"{CHECKSUM_KEY}":')[0] + "}"
+    return description == _with_checksum(body, weights)
 
 
 def _with_checksum(description: str, weights: Mapping[str, Tensor]) -> str:
@@ -305,7 +314,12 @@ def _whole_numbers(value: Any) -> Iterator[int]:
         yield value
 
 
-def _read_card(description: str, path: Path) -> ModelCard:
+def parse_card(description: str, path: Path) -> ModelCard:
+    """Return the card in the description of a model file.
+
+    Raises:
+        ModelFileError: It is no valid card, or that of another version.
+    """
     try:
         content = parse_json(description, MAX_DESCRIPTION_ENTRIES)
         version = content.get("version", 0)
