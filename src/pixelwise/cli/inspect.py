@@ -13,9 +13,7 @@ from pixelwise.cli.console import AsJson, print_json, say
 def command(
     file: Annotated[
         Path,
-        typer.Argument(
-            help="A model file, checkpoint, dataset card, recipe or run folder."
-        ),
+        typer.Argument(help="A model file, checkpoint, dataset card, recipe or run folder."),
     ],
     as_json: AsJson = False,
 ) -> None:
