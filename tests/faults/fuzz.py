@@ -3,8 +3,8 @@
     python tests/faults/fuzz.py --executions 20000 --minutes 30
 
 Every target runs in a process of its own with 2 GiB of memory beyond what it starts with and 5
-seconds of computing for each input. A process that dies or hangs is a finding, and another one goes
-on behind that input. ``--only TARGET --seed S --first N --executions 1`` repeats a finding.
+seconds of computing for each input. A process that dies or hangs is a finding, and another one
+continues behind that input. ``--only TARGET --seed S --first N --executions 1`` repeats a finding.
 """
 
 import argparse
