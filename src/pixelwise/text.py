@@ -56,6 +56,15 @@ def _escaped(found: re.Match[str]) -> str:
     return f"%{code - 0xDC00:02X}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
 
 
+def whole_number(text: str) -> int | None:
+    """Return the number of up to 18 digits that foreign text is; ``None`` for any other text.
+
+    ``str.isdigit`` also knows digits that ``int`` does not, such as a superscript 2, and ``int``
+    refuses thousands of digits.
+    """
+    return int(text) if re.fullmatch("[0-9]{1,18}", text) else None
+
+
 def shortened(text: str, most: int) -> str:
     """Return a text of at most about ``most`` characters; of a longer one, both ends and length."""
     if len(text) <= most:

@@ -17,6 +17,7 @@ from pixelwise.config import Recipe
 from pixelwise.data.card import CARD_NAME, DatasetCard
 from pixelwise.errors import ConfigError, ModelFileError, in_one_line
 from pixelwise.files import as_path
+from pixelwise.io.quiet import quietly
 from pixelwise.models.model_file import (
     MODEL_NAME,
     ModelCard,
@@ -143,7 +144,8 @@ def _of_checkpoint(path: Path) -> Inspection:
     content = path.read_bytes()
     try:
         # weights_only: only tensors and plain data are unpickled, so no code is executed.
-        loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        with quietly:  # torch warns about damaged files
+            loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         progress = bounded(dict(loaded["progress"]), MOST_ENTRIES)
         facts = {
             "epoch": progress["epoch"],
