@@ -72,7 +72,7 @@ def _images_below(folder: Path, out: Path) -> tuple[list[Path], int]:
     """
     found: dict[Path, Path] = {}
     num_again = 0
-    seen = {out.resolve()}
+    seen = {out.resolve()} - {folder.resolve()}
     waiting, linked = [folder], list[Path]()
     while waiting or linked:
         place = waiting.pop() if waiting else linked.pop(0)  # links last
