@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIXELWISE := $(BIN)/pixelwise
 
-.PHONY: run test test-instruction-sets check fix bench bench-guard lab wheel clean
+.PHONY: run test test-instruction-sets check fix audit faults bench bench-guard lab wheel clean
 .DEFAULT_GOAL := run
 
 # The stamp is as old as the last install: a change of the requirements installs again.
@@ -43,6 +43,18 @@ check: $(VENV)/installed  ## lint, format, types, layers
 fix: $(VENV)/installed  ## what lint and format can fix by themselves
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Not a part of check: it needs the network. pip-audit stays out of the environment that it audits.
+audit: $(VENV)/installed  ## known vulnerabilities of the pinned packages; says so if the database cannot be reached
+	$(PYTHON) -m venv $(VENV)/audit
+	$(VENV)/audit/bin/python -m pip install --quiet pip-audit
+	$(VENV)/audit/bin/python tools/audit.py
+
+EXECUTIONS ?= 20000
+MINUTES ?= 30
+
+faults: $(VENV)/installed  ## damages files at random until EXECUTIONS or MINUTES; fails where anything but a pixelwise error comes out
+	OMP_NUM_THREADS=1 $(BIN)/python tests/faults/fuzz.py --executions $(EXECUTIONS) --minutes $(MINUTES)
 
 bench: $(VENV)/installed  ## the figures of the table in docs/results.md
 	$(BIN)/python benchmarks/results.py

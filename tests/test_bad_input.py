@@ -361,7 +361,7 @@ def test_a_run_is_never_written_over_and_a_cut_checkpoint_is_named(refused, run_
     checkpoint = run / "last.ckpt"
     checkpoint.write_bytes(before["last.ckpt"][: len(before["last.ckpt"]) // 2])
     line = refused("train", "--resume", "--out", run)
-    assert f"{checkpoint} must be the checkpoint of this run" in line
+    assert f"{checkpoint} must be as pixelwise wrote it" in line
     after = tree(run)
     assert {name: after[name] for name in after if name != "last.ckpt"} == {
         name: before[name] for name in before if name != "last.ckpt"

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from pixelwise.text import amount, listed, rounded
+from pixelwise.text import amount, listed, rounded, whole_number
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,16 @@ def test_large_numbers_are_written_in_full():
 )
 def test_names_beyond_the_most_become_dots(names, words):
     assert listed(names, 2) == words
+
+
+@pytest.mark.parametrize(
+    "text", ["", "-1", "1.5", " 1", "\u00b2", "\u0663", "1" * 19, "9" * 5000, "0x1"]
+)
+def test_what_is_no_small_whole_number_is_none(text):
+    assert whole_number(text) is None
+
+
+def test_whole_numbers_are_read():
+    assert whole_number("0") == 0
+    assert whole_number("007") == 7
+    assert whole_number("9" * 18) == 10**18 - 1

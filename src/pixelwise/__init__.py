@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from pixelwise.prediction.predict import predict as predict
     from pixelwise.prediction.predictor import Predictor as Predictor
     from pixelwise.reporting.model_report import report_model as report_model
+    from pixelwise.training.inspection import Inspection as Inspection
+    from pixelwise.training.inspection import inspect as inspect
     from pixelwise.training.loggers.base import register_logger as register_logger
     from pixelwise.training.preview import show_data as show_data
     from pixelwise.training.train import train as train
@@ -65,6 +67,7 @@ _load, __dir__, __all__ = lazy_loader.attach(
         "metrics.extra": ["register_metric"],
         "metrics.metrics": ["Metrics"],
         "reporting.model_report": ["report_model"],
+        "training.inspection": ["Inspection", "inspect"],
         "training.loggers.base": ["register_logger"],
         "training.preview": ["show_data"],
         "training.train": ["train"],

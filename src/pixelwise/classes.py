@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import colorsys
+from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Literal, Self, get_args
 
 from pydantic import ConfigDict, Field, model_validator
 
 from pixelwise.schemas import CheckedModel
+from pixelwise.text import shortened
 
 LabelMode = Literal["multiclass", "multilabel"]
 """``multiclass``: one class per pixel (softmax). ``multilabel``: one sigmoid per class."""
@@ -42,6 +44,8 @@ MAX_CLASSES = 255
 """Class ids are uint8 and 255 is ignored, so ids run from 0 to 254."""
 
 _GRAY = "gray-"
+MAX_NAME = 200
+"""Maximum length of the name of a class; it becomes a part of file names and of legends."""
 
 BACKGROUND_NAMES = ("background", "_background_")
 """Names of the class of pixels that no labeled shape covers."""
@@ -66,7 +70,7 @@ class ClassMap(CheckedModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    names: tuple[str, ...] = Field(min_length=1, max_length=MAX_CLASSES)
+    names: tuple[str, ...]
     colors: tuple[Color, ...]
     values: tuple[StoredValue, ...]
     ignore: tuple[StoredValue, ...] = (IGNORE_INDEX,)
@@ -97,11 +101,10 @@ class ClassMap(CheckedModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        for what in ("names", "values"):
-            entries = getattr(self, what)
-            repeated = sorted({str(entry) for entry in entries if entries.count(entry) > 1})
-            if repeated:
-                raise ValueError(f"class {what} must be unique. Got {', '.join(repeated)} twice")
+        check_class_names(self.names)
+        repeated = repeated_entries(self.values)
+        if repeated:
+            raise ValueError(f"class values must be unique. Got {', '.join(repeated)} twice")
         if not len(self.names) == len(self.colors) == len(self.values):
             raise ValueError(
                 f"names, colors and values must have equal lengths. Got {len(self.names)}, "
@@ -149,6 +152,33 @@ class ClassMap(CheckedModel):
 def gray_name(level: int) -> str:
     """Return the name of a class that is known by its gray level only."""
     return f"{_GRAY}{level}" if level else BACKGROUND_NAMES[0]
+
+
+def check_class_names(names: Sequence[str]) -> None:
+    """Check the names of all classes, wherever they come from.
+
+    Raises:
+        ValueError: There are none or too many, or one is empty, repeated, too long or not Unicode.
+    """
+    if not 1 <= len(names) <= MAX_CLASSES:
+        raise ValueError(f"there must be 1 to {MAX_CLASSES} classes. Got {len(names):,}")
+    for index, name in enumerate(names):
+        if not name.strip():
+            raise ValueError(f"class names must not be empty. Got {name[:20]!r} for class {index}")
+        if len(name) > MAX_NAME:
+            raise ValueError(
+                f"class names must have at most {MAX_NAME} characters. Got {shortened(name, 40)}"
+            )
+        if any("\ud800" <= char <= "\udfff" for char in name):
+            raise ValueError(f"class names must be Unicode text. Got {name!a}")
+    repeated = repeated_entries(names)
+    if repeated:
+        raise ValueError(f"class names must be unique. Got {', '.join(repeated)} twice")
+
+
+def repeated_entries(entries: Sequence[str | int]) -> list[str]:
+    """Return the entries that occur more than once, sorted, as text."""
+    return sorted(str(entry) for entry, count in Counter(entries).items() if count > 1)
 
 
 def numbered_names(count: int) -> tuple[str, ...]:

@@ -81,7 +81,8 @@ class UnknownNameError(ConfigError):
         hint: str | None = None,
         may_be_own: bool = False,
     ) -> None:
-        parts = [f"{kind} must be a known name. Got {name!r}."]
+        shown = repr(name) if len(str(name)) <= MAX_REASON else f"{str(name)[:MAX_REASON]!r}..."
+        parts = [f"{kind} must be a known name. Got {shown}."]
         cutoff = 0.8 if may_be_own else 0.6
         close = difflib.get_close_matches(str(name), list(known), n=1, cutoff=cutoff)
         if close:

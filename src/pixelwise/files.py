@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import hashlib
+import json
 import os
 import re
 import shutil
@@ -12,14 +14,25 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from pixelwise.errors import ConfigError, OutputError
+from pixelwise.text import portable, shortened
 
 LOCATION_VARIABLE = "PIXELWISE_CACHE"
 """Environment variable with the folder of the cache, or ``off`` to disable it."""
 
 OFF = f"{LOCATION_VARIABLE}=off"
 """The setting that disables the cache."""
+
+MAX_NAME_BYTES = 255
+"""Longest name of a file on the usual file systems."""
+
+MAX_PART_BYTES = 200
+"""Longest part of a file name that is made from another name, before what is put around it."""
+
+MAX_SHOWN = 120
+"""Number of characters of a wrong path that a message repeats."""
 
 _UMASK_LOCK = threading.Lock()
 
@@ -32,13 +45,46 @@ def as_path(value: object, argument: str) -> Path:
         argument: Its name, for the message.
 
     Raises:
-        ConfigError: It is something else.
+        ConfigError: It is something else, or no file system could hold a file of this name.
     """
     if isinstance(value, str | Path):
-        return Path(value)
+        return _possible(Path(value), argument)
     inside = getattr(value, "path", None)  # of an open data set, for one
     advice = f". Give its path, {inside}" if isinstance(inside, Path) else ""
     raise ConfigError(f"`{argument}` must be a path. Got {type(value).__name__}{advice}")
+
+
+def _possible(path: Path, argument: str) -> Path:
+    """Return a path that the system can look up, whether or not it exists."""
+    try:
+        os.lstat(path)
+    except ValueError as error:  # a zero byte, or a surrogate that stands for no byte
+        raise ConfigError(
+            f"`{argument}` must be a path. Got {shortened(ascii(str(path)), MAX_SHOWN)}. "
+            "Give the name of a file or folder"
+        ) from error
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise ConfigError(
+                f"`{argument}` must be a path that the file system can hold. Got "
+                f"{shortened(str(path), MAX_SHOWN)}. Give a shorter one"
+            ) from error
+    return path
+
+
+@contextmanager
+def utf8_path(path: Path) -> Iterator[str]:
+    """Yield a path of a file to read for libraries that take only UTF-8.
+
+    Raises:
+        OSError: The file cannot be opened.
+    """
+    name = str(path)
+    if portable(name) == name:
+        yield name
+        return
+    with path.open("rb") as file:
+        yield f"/dev/fd/{file.fileno()}"
 
 
 def require_outside(out: Path, folder: Path, what: str) -> None:
@@ -103,7 +149,7 @@ def written_aside(target: Path, *, is_scratch: bool = False) -> Iterator[Path]:
     make_folder(target.parent)
     try:
         handle, name = tempfile.mkstemp(
-            dir=target.parent, prefix=f".{target.stem}-", suffix=target.suffix
+            dir=target.parent, prefix=_prefix_of(target.stem), suffix=target.suffix
         )
     except OSError as error:
         raise _output_error(target, error) from error
@@ -120,6 +166,28 @@ def written_aside(target: Path, *, is_scratch: bool = False) -> Iterator[Path]:
         raise _output_error(target, error) from error
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _prefix_of(name: str) -> str:
+    """Return the beginning of the temporary name of a file, whose whole name may be too long."""
+    return f".{within(name, MAX_PART_BYTES)}-"
+
+
+def within(name: str, most_bytes: int) -> str:
+    """Return a file name of at most ``most_bytes`` bytes: of a longer one, its beginning and hash.
+
+    Args:
+        name: The name, without a folder.
+        most_bytes: At least 16.
+    """
+    whole = os.fsencode(name)
+    if len(whole) <= most_bytes:
+        return name
+    ending = f"~{hashlib.sha256(whole).hexdigest()[:8]}"
+    start = name[:most_bytes]
+    while len(os.fsencode(start)) > most_bytes - len(ending):
+        start = start[:-1]
+    return f"{start}{ending}"
 
 
 _LEFTOVER = re.compile(r"\..+-[a-z0-9_]{8}(\.[a-z]+)?")
@@ -140,9 +208,22 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def write_text(target: Path, text: str) -> None:
-    """Write a UTF-8 text file atomically."""
+    """Write a UTF-8 text file atomically; what is not Unicode is escaped."""
     with written_aside(target) as aside:
-        aside.write_text(text, encoding="utf-8")
+        aside.write_text(portable(text), encoding="utf-8")
+
+
+def write_json(target: Path, content: Any) -> None:
+    """Write plain data as a JSON file atomically; what is not Unicode is escaped."""
+    write_text(target, json.dumps(_portable(content), indent=2) + "\n")
+
+
+def _portable(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {_portable(key): _portable(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_portable(entry) for entry in content]
+    return portable(content) if isinstance(content, str) else content
 
 
 @contextmanager
@@ -172,7 +253,7 @@ def folder_written_aside(target: Path) -> Iterator[Path]:
     parent = target.absolute().parent
     make_folder(parent)
     try:
-        aside = Path(tempfile.mkdtemp(dir=parent, prefix=f".{target.name}-"))
+        aside = Path(tempfile.mkdtemp(dir=parent, prefix=_prefix_of(target.name)))
     except OSError as error:
         raise _output_error(target, error) from error
     try:
@@ -191,7 +272,8 @@ def file_names(names: Sequence[str]) -> list[str]:
     """Turn names into distinct parts of file names that are valid on every file system."""
     parts: list[str] = []
     for name in names:
-        plain = part = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "unnamed"
+        plain = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "unnamed"
+        plain = part = within(plain, MAX_PART_BYTES)
         number = 1
         while part.lower() in map(str.lower, parts):
             number += 1

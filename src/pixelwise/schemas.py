@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import from_json
 
 from pixelwise.errors import ConfigError
 
@@ -26,6 +27,41 @@ MAX_YAML_BYTES = 1024**2
 
 MAX_YAML_ENTRIES = 200_000
 """Maximum number of entries with expanded aliases; a few lines can expand to billions."""
+
+MAX_DEPTH = 50
+"""Maximum depth of lists and mappings inside each other, in YAML and JSON."""
+
+
+def parse_json(text: str, most_entries: int) -> Any:
+    """Parse JSON that another program may have written.
+
+    Args:
+        text: The text, whose length the caller has checked.
+        most_entries: Maximum number of entries.
+
+    Raises:
+        ValueError: It is no JSON, nested too deeply, or has too many entries.
+    """
+    return bounded(from_json(text), most_entries)
+
+
+def bounded(content: Any, most_entries: int) -> Any:
+    """Return plain data that is neither nested too deeply nor has too many entries.
+
+    Raises:
+        ValueError: It is or has.
+    """
+    level, num_entries = [content], 0
+    for _ in range(MAX_DEPTH):
+        num_entries += len(level)
+        if num_entries > most_entries:
+            raise ValueError(f"more than {most_entries:,} entries")
+        held = (entry.values() if isinstance(entry, dict) else entry for entry in level
+                if isinstance(entry, dict | list | tuple | set))  # fmt: skip
+        level = [*chain.from_iterable(held)]
+        if not level:
+            return content
+    raise ValueError(f"more than {MAX_DEPTH} lists and mappings inside each other")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -66,7 +102,7 @@ def _parse_yaml(text: str) -> Any:
         num_entries = _num_entries(node, {})
         if num_entries > MAX_YAML_ENTRIES:
             raise ValueError(f"more than {MAX_YAML_ENTRIES:,} entries with expanded aliases")
-        return loader.construct_document(node)
+        return bounded(loader.construct_document(node), MAX_YAML_ENTRIES)
     finally:
         loader.dispose()
 

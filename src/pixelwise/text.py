@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
@@ -22,19 +23,53 @@ KEPT = "\n\t\u200c\u200d"
 """Of these, line breaks, tabs, and the joiners of Persian and Indic scripts are harmless."""
 
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+"""What is no Unicode: Python reads a byte of a file name that is not UTF-8 as U+DC00 + byte."""
+
+
 def printable(text: str) -> str:
     r"""Return foreign text, such as a file name, so that a terminal, page or picture shows it.
 
-    Control characters, controls of the writing direction and what is not Unicode become escapes
-    such as ``\x1b``: they could move the cursor or hide part of a name.
+    Control characters and controls of the writing direction become escapes such as ``\x1b``: they
+    could move the cursor or hide part of a name. What is not Unicode: see :func:`portable`.
     """
     if text.isprintable():  # nearly all text, and the pictures in a page
         return text
     return "".join(
         char if char in KEPT or unicodedata.category(char) not in NOT_PRINTABLE
-        else char.encode("unicode_escape", "surrogatepass").decode("ascii")
-        for char in text
+        else char.encode("unicode_escape").decode("ascii")
+        for char in portable(text)
     )  # fmt: skip
+
+
+def portable(text: str) -> str:
+    r"""Return foreign text so that it can be written as UTF-8, into JSON, CSV, YAML or HTML.
+
+    A byte of a file name that is not UTF-8 becomes ``%FF``, as in an address of the web; any other
+    half of a surrogate pair becomes an escape such as ``\ud83d``.
+    """
+    return _SURROGATE.sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    code = ord(found.group())
+    return f"%{code - 0xDC00:02X}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+
+
+def whole_number(text: str) -> int | None:
+    """Return the number of up to 18 digits that foreign text is; ``None`` for any other text.
+
+    ``str.isdigit`` also knows digits that ``int`` does not, such as a superscript 2, and ``int``
+    refuses thousands of digits.
+    """
+    return int(text) if re.fullmatch("[0-9]{1,18}", text) else None
+
+
+def shortened(text: str, most: int) -> str:
+    """Return a text of at most about ``most`` characters; of a longer one, both ends and length."""
+    if len(text) <= most:
+        return text
+    return f"{text[: most // 2]}...{text[-(most // 2) :]} ({len(text):,} characters)"
 
 
 def amount(number: float, noun: str) -> str:

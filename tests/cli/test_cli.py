@@ -15,9 +15,10 @@ import pixelwise.evaluation.evaluate
 from pixelwise.classes import ClassMap, numbered_names
 from pixelwise.cli import console, main
 from pixelwise.cli.application import app
+from pixelwise.cli.console import parse_bands, parse_size
 from pixelwise.cli.progress import _step_texts
 from pixelwise.data.dataset import open_dataset
-from pixelwise.errors import ModelFileError
+from pixelwise.errors import ConfigError, ModelFileError
 from pixelwise.evaluation.evaluate import evaluate
 from pixelwise.models import create_model, list_models
 from pixelwise.models.model_file import ModelCard, Preprocessing, TrainingData, save_model_file
@@ -447,3 +448,12 @@ def test_training_on_a_terminal_draws_its_bar_and_prints_each_epoch(tmp_path, mo
     shown = capsys.readouterr()
     assert "epoch 2/2: loss" in shown.err
     assert "mean IoU" in shown.out
+
+
+@pytest.mark.parametrize("text", ["\u00b2x\u00b2", "9" * 5000 + "x1", "0x4", "4"])
+def test_a_size_or_bands_that_are_no_numbers_are_an_error_in_one_line(text):
+    with pytest.raises(ConfigError, match=r"--size must be HxW") as refusal:
+        parse_size(text)
+    assert len(str(refusal.value)) < 200
+    with pytest.raises(ConfigError, match=r"--bands must be band numbers"):
+        parse_bands(text.replace("4", "0"))

@@ -13,6 +13,7 @@ import zlib
 from contextlib import suppress
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -315,6 +316,13 @@ def tiff(tags, *, tail=b"", **options):
     return bytes(content)
 
 
+def gif(width, height):
+    """A GIF of 16 x 16 whose headers, of the screen and of the picture, say another size."""
+    content = bytearray(sized("GIF", b"GIF", 6, "<HH", width, height))
+    struct.pack_into("<HH", content, content.rindex(b"\x2c\0\0\0\0") + 5, width, height)
+    return bytes(content)
+
+
 def array_file(shape, num_bytes=100):
     header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", 118) + header.encode() + b"\0" * num_bytes
@@ -323,6 +331,8 @@ def array_file(shape, num_bytes=100):
 def bombs():
     """Small files that stand for gigabytes, by name."""
     zeros = zlib.compress(b"\0" * 200_000_000, 9)
+    standard = imagecodecs.zstd_encode(b"\0" * 200_000_000)
+    lzma = imagecodecs.lzma_encode(b"\0" * 50_000_000, level=1)
     jpeg = tiff({}, compression="jpeg")
     frame = jpeg.index(b"\xff\xc0") + 5
     aliases = "".join(
@@ -348,6 +358,16 @@ def bombs():
         "truncated.tif": tiff({256: 25_000, 257: 25_000, 278: 25_000}),
         "strip.tif": tiff({279: 2**31 - 1}),
         "deflated.tif": tiff({273: "END", 279: len(zeros)}, tail=zeros, compression="zlib"),
+        "zstd.tif": tiff({273: "END", 279: len(standard)}, tail=standard, compression="zstd"),
+        "lzma.tif": tiff({273: "END", 279: len(lzma)}, tail=lzma, compression="lzma"),
+        **{
+            f"truncated-{compression}.tif": tiff(
+                {256: 25_000, 257: 25_000, 278: 25_000}, compression=compression
+            )
+            for compression in ("zlib", "zstd", "lzma", "lzw")
+        },
+        "truncated.jpg": sized("JPEG", b"\xff\xc0", 5, ">HH", 25_000, 25_000),
+        "truncated.gif": gif(25_000, 25_000),
         "clear.png": png(40_000, 40_000, color=6),
         "tile.tif": jpeg[:frame] + struct.pack(">HH", 30_000, 30_000) + jpeg[frame + 4 :],
         "huge.npy": array_file((10**6, 10**6)),
@@ -395,7 +415,7 @@ for finding in examination.findings:
         print(*(path.stem for path in finding.files), sep="\\n")
 """
 
-UNHARMED = ("pixels.png", "strip.tif")
+UNHARMED = ("pixels.png", "strip.tif", "lzma.tif")
 """What their headers promise is there, and the rest is never unpacked."""
 
 

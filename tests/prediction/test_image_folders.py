@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+from PIL import Image
 
 import pixelwise
 from pixelwise.data.formats import formats
@@ -49,3 +50,71 @@ def test_a_folder_of_images_alone_is_taken_whole(data, tmp_path):
 
 def test_the_folder_of_masks_itself_can_be_predicted(data, tmp_path):
     assert len(images_to_predict(data / "masks", tmp_path / "out", None)) == 4
+
+
+def picture(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (16, 16)).save(path)
+
+
+def test_links_in_circles_give_each_image_once(tmp_path):
+    folder = tmp_path / "photos"
+    for name in ("a/1.png", "a/b/2.png", "a/b/c/3.png"):
+        picture(folder / name)
+    for number, place in enumerate(("a", "a/b", "a/b/c")):
+        for target in ("a", "a/b", "a/b/c", "."):
+            (folder / place / f"0-{number}-{target.replace('/', '')}x").symlink_to(folder / target)
+    found = images_to_predict(folder, tmp_path / "out", None)
+    assert names(found, folder) == ["a/1.png", "a/b/2.png", "a/b/c/3.png"]
+
+
+def test_a_file_that_links_lead_to_is_found_once_and_that_is_said(tmp_path):
+    picture(tmp_path / "photos/b/1.png")
+    picture(tmp_path / "elsewhere/2.png")
+    for link, target in (
+        ("photos/a.png", "photos/b/1.png"),
+        ("photos/c.png", "elsewhere/2.png"),
+        ("photos/d.png", "elsewhere/2.png"),
+        ("photos/0", "elsewhere"),
+        ("photos/broken.png", "nowhere.png"),
+    ):
+        (tmp_path / link).symlink_to(tmp_path / target)
+    said = []
+    found = images_to_predict(tmp_path / "photos", tmp_path / "out", said.append)
+    assert len(found) == 2
+    assert len({path.resolve() for path in found}) == 2
+    assert len(said) == 1
+    assert said[0].startswith("3 links in ")
+
+
+def test_links_to_folders_elsewhere_are_followed_once(tmp_path):
+    picture(tmp_path / "elsewhere/1.png")
+    (tmp_path / "photos").mkdir()
+    for link in ("a", "b"):
+        (tmp_path / "photos" / link).symlink_to(tmp_path / "elsewhere")
+    found = images_to_predict(tmp_path / "photos", tmp_path / "out", None)
+    assert names(found, tmp_path / "photos") == ["a/1.png"]
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "道"])
+def test_results_of_long_names_have_shorter_names_that_differ(
+    tmp_path, letter, make_model_file, run_cli
+):
+    room = 255 - len(".png")
+    stems = [letter * (room // len(letter.encode())), "y" * 246]
+    stems += [f"{stems[0][:-1]}a", "short"]
+    for stem in stems:
+        picture(tmp_path / "photos" / f"{stem}.png")
+    model = make_model_file(tmp_path / "model.safetensors")
+    out = tmp_path / "out"
+    kinds = ("--save", "overlay", "--save", "index", "--save", "binary")
+    code, _, err = run_cli("predict", model, tmp_path / "photos", "--out", out, *kinds)
+    assert code == 0, err
+    assert err.count("too long for its results") == 3
+    written = [path.name for path in (out / "overlay").iterdir()]
+    assert len(set(written)) == 4
+    assert "short_overlay.png" in written
+    assert all(len(name.encode()) <= 255 for name in written)
+    again, _, _ = run_cli("predict", model, tmp_path / "photos", "--out", out, *kinds)
+    assert again == 0
+    assert sorted(path.name for path in (out / "overlay").iterdir()) == sorted(written)

@@ -1,12 +1,14 @@
 import json
 import math
 import os
+import random
 import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from pixelwise.errors import ConfigError, DataError, ModelFileError, TrainingErr
 from pixelwise.metrics.extra import extra_metrics
 from pixelwise.prediction.loading import load_model
 from pixelwise.training import loop
+from pixelwise.training.checkpoint import read_checkpoint
 from pixelwise.training.diagnostics.observer import Observer
 from pixelwise.training.events import EpochEnded, Message, StepEnded
 from pixelwise.training.run_folder import read_history
@@ -348,6 +351,25 @@ def test_a_cut_checkpoint_is_refused_by_name(tmp_path):
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     with pytest.raises(ModelFileError, match=r"last\.ckpt"):
         train(out=tmp_path / "run", resume=True)
+
+
+def test_every_flipped_bit_of_a_checkpoint_is_noticed_and_named(tmp_path):
+    data = write_shapes(tmp_path / "data")
+    train(data, out=tmp_path / "run", model="stacked-fcn", epochs=1)
+    checkpoint = tmp_path / "run" / "last.ckpt"
+    content = checkpoint.read_bytes()
+    rng = random.Random(0)
+    for place in (0, len(content) - 1, len(content) - 100, *rng.choices(range(len(content)), k=30)):
+        changed = bytearray(content)
+        changed[place] ^= 1 << rng.randrange(8)
+        checkpoint.write_bytes(changed)
+        with pytest.raises(ModelFileError, match=r"last\.ckpt must be as pixelwise wrote it"):
+            read_checkpoint(checkpoint)
+    with pytest.raises(ModelFileError, match=r"last\.ckpt must be as pixelwise wrote it"):
+        train(out=tmp_path / "run", resume=True)
+    checkpoint.write_bytes(content)
+    assert zipfile.ZipFile(checkpoint).comment.startswith(b"sha256:")
+    train(out=tmp_path / "run", resume=True)
 
 
 def test_small_images_of_mixed_sizes_are_learned(tmp_path):

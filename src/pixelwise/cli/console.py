@@ -14,7 +14,7 @@ import typer
 
 from pixelwise.cli.streams import write_error
 from pixelwise.cli.wording import in_options
-from pixelwise.text import amount, printable
+from pixelwise.text import amount, portable, printable, shortened, whole_number
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -65,8 +65,11 @@ def note(line: str) -> None:
 
 
 def print_json(content: Any) -> None:
-    """Print the JSON document of ``--json``; NaN and infinite values become null."""
-    typer.echo(json.dumps(_without_nan(content), indent=2, allow_nan=False))
+    """Print the JSON document of ``--json``.
+
+    NaN and infinite values become null, and names that are not Unicode are escaped.
+    """
+    typer.echo(json.dumps(_as_json(content), indent=2, allow_nan=False))
 
 
 def plain_console(**options: Any) -> Console:
@@ -91,11 +94,13 @@ def plain_console(**options: Any) -> Console:
     return PlainConsole(markup=False, emoji=False, highlight=False, **options)
 
 
-def _without_nan(content: Any) -> Any:
+def _as_json(content: Any) -> Any:
     if isinstance(content, dict):
-        return {key: _without_nan(value) for key, value in content.items()}
+        return {key: _as_json(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
-        return [_without_nan(value) for value in content]
+        return [_as_json(value) for value in content]
+    if isinstance(content, str):
+        return portable(content)
     return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
@@ -280,19 +285,21 @@ def parse_size(text: str) -> tuple[int, int]:
     """Parse ``HxW`` into (height, width)."""
     from pixelwise.errors import ConfigError
 
-    height, _, width = text.lower().partition("x")
-    if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
-        raise ConfigError(f"--size must be HxW in pixels, such as 256x256. Got {text!r}")
-    return int(height), int(width)
+    height, width = (whole_number(side) for side in text.lower().partition("x")[::2])
+    if not (height and width):
+        shown = shortened(text, 80)
+        raise ConfigError(f"--size must be HxW in pixels, such as 256x256. Got {shown!r}")
+    return height, width
 
 
 def parse_bands(text: str) -> tuple[int, ...]:
     """Parse ``4,3,2`` into band numbers."""
     from pixelwise.errors import ConfigError
 
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() and int(part) for part in parts):
+    bands = [whole_number(part.strip()) or 0 for part in text.split(",")]
+    if not all(bands):
         raise ConfigError(
-            f"--bands must be band numbers starting at 1, such as 4,3,2. Got {text!r}"
+            "--bands must be band numbers starting at 1, such as 4,3,2. "
+            f"Got {shortened(text, 80)!r}"
         )
-    return tuple(map(int, parts))
+    return tuple(bands)

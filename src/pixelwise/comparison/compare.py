@@ -6,7 +6,6 @@ the comparison: finished runs are kept, interrupted runs continue.
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections import Counter
@@ -24,7 +23,7 @@ from pixelwise.config import Recipe, load_recipe, with_values
 from pixelwise.data.dataset import Dataset, open_as_in, require_drawn
 from pixelwise.devices import choose_device
 from pixelwise.errors import ConfigError, TrainingError
-from pixelwise.files import as_path, require_outside, write_text
+from pixelwise.files import as_path, require_outside, write_json
 from pixelwise.imports import import_modules
 from pixelwise.io.counting import spread
 from pixelwise.label_options import LabelArguments, LabelOptions, label_options
@@ -125,7 +124,7 @@ def compare(
     dataset = open_as_in(opened)
     require_drawn(dataset, split)
     dataset.split("val")
-    folder = Path(out) if out else Path("runs") / f"compare-{dataset.path.resolve().name}"
+    folder = as_path(out, "out") if out else Path("runs") / f"compare-{dataset.path.resolve().name}"
     _require_outside(folder, dataset, candidates)
     given: dict[str, dict[str, Any]] = {
         "data": opened.model_dump(include=OPENED),
@@ -276,7 +275,7 @@ def _finish(
     shown = spread(records, NUM_SHOTS)
     histories = {model.name: [read_history(Path(run)) for run in model.runs] for model in models}
     write_ranking(comparison, predictors, [dataset.load(record) for record in shown], histories)
-    write_text(folder / RESULT_NAME, json.dumps(comparison.to_json(), indent=2) + "\n")
+    write_json(folder / RESULT_NAME, comparison.to_json())
     return comparison
 
 

@@ -74,7 +74,7 @@ def report_run(
         dataset,
         recipe,
         lambda name: dataset.load(records[name]),
-        path=Path(out) if out else None,
+        path=as_path(out, "out") if out else None,
         notes=changed,
     )
     return Report(page, metrics, (*dataset.notes, *changed))
@@ -120,7 +120,7 @@ def report_runs(
     return compare_runs(
         folders,
         dataset,
-        Path(out) if out else Path("runs") / f"report-{dataset.path.resolve().name}",
+        as_path(out, "out") if out else Path("runs") / f"report-{dataset.path.resolve().name}",
         budget=_budget(recipes),
         device=device,
         listener=listener,

@@ -15,12 +15,13 @@ from pixelwise.classes import (
     Color,
     LabelMode,
     StoredValue,
-    numbered_names,
+    distinct_colors,
 )
 from pixelwise.config import AugmentationRecipe, Bands
 from pixelwise.data.sample import Record
 from pixelwise.data.split_assignment import SplitName, named_splits
 from pixelwise.errors import ConfigError
+from pixelwise.files import as_path
 from pixelwise.label_modes import mode_of
 from pixelwise.label_options import LabelOptions, Located
 from pixelwise.schemas import read_yaml, validated
@@ -95,7 +96,7 @@ class DatasetCard(LabelOptions, Located):
         entries = [
             ClassEntry(name=entry) if isinstance(entry, str) else entry for entry in self.classes
         ]
-        fallback = ClassMap.build(numbered_names(len(entries)))
+        fallback = distinct_colors(len(entries))
         values = [
             index if entry.value is None else entry.value for index, entry in enumerate(entries)
         ]
@@ -105,8 +106,7 @@ class DatasetCard(LabelOptions, Located):
             {
                 "names": [entry.name for entry in entries],
                 "colors": [
-                    entry.color or color
-                    for entry, color in zip(entries, fallback.colors, strict=True)
+                    entry.color or color for entry, color in zip(entries, fallback, strict=True)
                 ],
                 "values": values,
                 "ignore": usual if self.ignore is None else self.ignore,
@@ -160,7 +160,10 @@ def find_card(path: Path) -> tuple[DatasetCard, Path | None, Path]:
     if not file.is_file():
         return DatasetCard(), None, path
     card = validated(DatasetCard, read_yaml(file), str(file))
-    folder = file.parent / (card.path or "")
+    try:
+        folder = as_path(file.parent / (card.path or ""), "path")
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}") from error
     if not folder.is_dir():
         raise ConfigError(f"{file}: path must be a folder. Got {card.path}. Fix the card")
     return card, file, folder

@@ -160,7 +160,7 @@ class Dataset:
         for record in self.records:
             parts = (record.name, record.split, record.window, record.entry)
             files = [content_of(path) for path in (record.image, *record.masks)]
-            digest.update(f"{parts}{files}\0".encode())
+            digest.update(f"{parts}{files}\0".encode(errors="surrogatepass"))
         return digest.hexdigest()[:16]
 
     @property
@@ -173,7 +173,8 @@ class Dataset:
         for record in self.records:
             digest.update(f"{record.name}\0".encode())
             for path in (record.image, *record.masks):
-                digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
+                described = f"{path.name}\0{path.stat().st_size}\0"
+                digest.update(described.encode(errors="surrogatepass"))
         return digest.hexdigest()[:16]
 
 

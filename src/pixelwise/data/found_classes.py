@@ -32,12 +32,15 @@ def classes_found(
 
     Raises:
         MaskError: It is not clear what the classes are, or other values are an error by ``rule``.
+        ConfigError: The names of the classes are not valid.
     """
     # Images without a mask, which are background, say nothing about the classes.
     records = [record for record in records if record.masks] or records
     may_be_smoothed = found.takes_templates and not ignored_values
     try:
         read = found.class_map(folder, records, ignored_values)
+    except ConfigError as error:  # the names in a file are not valid
+        raise ConfigError(f"{folder}: {error}") from error
     except MaskError:
         smoothed = _smoothed(found, records) if may_be_smoothed and rule != "error" else None
         if smoothed is None:

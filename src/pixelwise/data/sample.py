@@ -13,6 +13,7 @@ from pixelwise.io.arrays import Array, UInt8Array
 from pixelwise.io.file_state import content_hash
 from pixelwise.io.images import is_rotated
 from pixelwise.label_modes import mode_of
+from pixelwise.text import portable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +24,8 @@ class Record:
     """A labeled image on disk, not decoded.
 
     Attributes:
-        name: Unique name within its data set, such as ``"train/0001"``.
+        name: Unique name within its data set, such as ``"train/0001"``; always Unicode, also if
+            that of the file is not, see :func:`pixelwise.text.portable`.
         image: The image file.
         masks: The mask files: one for all classes, one per object, or one per class.
         split: ``"train"``, ``"val"`` or ``"test"`` if the folder specifies it.
@@ -38,6 +40,9 @@ class Record:
     split: str | None = None
     window: tuple[int, int, int, int] | None = None
     entry: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", portable(self.name))
 
     @property
     def key(self) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 from pixelwise.errors import DataError
 from pixelwise.io.arrays import Array, BoolArray
 from pixelwise.io.images import TIFF_SUFFIXES, decoding, npy_header, with_channels
-from pixelwise.io.limits import require_honest_tiles, single_page
+from pixelwise.io.limits import require_all_tiles, require_honest_tiles, single_page
 from pixelwise.io.tiff import alpha_samples, nodata_of, shown_pixels, tiff_orientation, where_nodata
 
 if TYPE_CHECKING:
@@ -229,6 +229,7 @@ def _tiff_rows(path: Path, file: tifffile.TiffFile) -> ImageRows:
             f"{path} must be one upright image to be read in parts. Got the axes {page.axes} and "
             f"the orientation {tiff_orientation(file)}. Save it again, upright"
         )
+    require_all_tiles(path, file, page)
     tags = (page.tags.get(code) for code in GEOREFERENCE_TAGS)
     georeference = tuple(
         (tag.code, int(tag.dtype), tag.count, tag.value, True) for tag in tags if tag is not None

@@ -24,6 +24,7 @@ from pixelwise.io.limits import (
 from pixelwise.io.pillow_pixels import orientation_of, pillow_pixels, raw_mode_of, upright
 from pixelwise.io.quiet import quietly
 from pixelwise.io.tiff import nodata_of, shown_pixels, tiff_orientation, where_nodata
+from pixelwise.text import amount
 
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".npy"}
@@ -84,7 +85,7 @@ def read_mask_values(path: Path) -> Array:
     values = _one_plane(values, path)
     if values.dtype.kind == "f":
         with np.errstate(invalid="ignore"):  # values beyond int64 are detected below
-            whole = np.nan_to_num(values, nan=0, posinf=0, neginf=0).astype(np.int64)
+            whole = values.astype(np.int64)
         if (whole != values).any():
             unknown = values[whole != values].flat[0]
             raise MaskError(
@@ -172,11 +173,17 @@ def read_mask_colors(path: Path) -> npt.NDArray[np.int32]:
 
 
 def _one_plane(values: Array, path: Path) -> Array:
-    """Return the values of a mask as (H, W); several equal channels become one."""
+    """Return the finite values of a mask as (H, W); several equal channels become one."""
     if values.ndim not in (2, 3) or values.dtype.kind not in "biuf":
         raise MaskError(
             f"{path} must contain one class id per pixel. Got {values.dtype} of the shape "
             f"{values.shape}. Save the mask as integers (H, W)"
+        )
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        unknown = values[~np.isfinite(values)]
+        raise MaskError(
+            f"{path} must contain one class id per pixel. Got {unknown[0]} in "
+            f"{amount(unknown.size, 'pixel')}. Save the mask as integers (H, W)"
         )
     if values.ndim == 3:
         first = values[..., :1]

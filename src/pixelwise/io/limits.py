@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageMode, UnidentifiedImageError
 
 from pixelwise.errors import DataError
+from pixelwise.text import amount
 
 if TYPE_CHECKING:
     import tifffile
@@ -38,6 +40,12 @@ PICTURES_IN_TIFF = frozenset({6, 7, 33003, 33004, 33005, 33007, 34712, 34892, 34
 ``TILE_FORMATS``."""
 
 TILE_FORMATS = ("JPEG", "JPEG2000", "PNG", "WEBP")
+
+PIXEL_TAGS = frozenset({*range(254, 280), 284, 292, 293, 317, *range(320, 326), 338, 339, 347, 530})
+"""TIFF tags that determine the pixels: size, type, compression, prediction, colors and places."""
+
+PIXELS_PER_BYTE = 512
+"""A JPEG has at least one bit for each block of 8 x 8 pixels."""
 
 TILE_PX = 4096
 """Number of pixels by which a tile may extend beyond its image."""
@@ -77,6 +85,13 @@ def require_decodable_picture(path: Path, picture: Image.Image, is_deep: bool) -
     mode = ImageMode.getmode("RGB" if picture.mode == "P" else picture.mode)
     num_bytes = len(mode.bands) * np.dtype(mode.typestr).itemsize * (1 + is_deep)
     require_decodable(path, (picture.height, picture.width), num_bytes)
+    room = path.stat().st_size * PIXELS_PER_BYTE
+    if picture.format in ("JPEG", "MPO") and picture.height * picture.width > room:
+        raise DataError(
+            f"{path} must be a readable image. Its header promises {picture.width} x "
+            f"{picture.height} pixels, which its {path.stat().st_size:,} bytes cannot hold. "
+            "Restore or remove it"
+        )
     # Phones and drones store further views after the first one of a JPEG; only the first is used.
     if picture.format != "MPO" and getattr(picture, "is_animated", False):
         raise DataError(
@@ -111,8 +126,53 @@ def require_decodable_tiff(path: Path, file: tifffile.TiffFile) -> tifffile.Tiff
     page = single_page(path, file)
     num_bytes = np.dtype(page.dtype).itemsize * (3 if page.colormap is not None else 1)
     require_decodable(path, page.shape, num_bytes)
+    require_all_tiles(path, file, page)
     require_honest_tiles(path, file, page)
     return page
+
+
+def require_all_tiles(path: Path, file: tifffile.TiffFile, page: tifffile.TiffPage) -> None:
+    """Refuse a TIFF that lacks tiles or strips, which its decoder would fill with zeros.
+
+    A tile of zero bytes is none that is missing: it is not stored because it holds no data.
+
+    Raises:
+        DataError: The header cannot be read or lists too few of them, or the file ends before the
+            last one does.
+    """
+    unread = sorted(_stored_tags(file, page) & PIXEL_TAGS - {tag.code for tag in page.tags})
+    if unread:
+        raise DataError(
+            f"{path} must be a readable image. The tag {unread[0]} of its header is damaged. "
+            "Restore or remove it"
+        )
+    wanted, listed = math.prod(page.chunked), len(page.dataoffsets)
+    is_raw = page.compression == 1
+    if listed < wanted and not (is_raw and sum(page.databytecounts) >= page.nbytes):
+        raise DataError(
+            f"{path} must be a readable image. Its header promises {page.imagewidth} x "
+            f"{page.imagelength} pixels in {amount(wanted, 'part')} and lists {listed:,}. "
+            "Restore or remove it"
+        )
+    ends = map(sum, zip(page.dataoffsets, page.databytecounts, strict=False))
+    end = 0 if is_raw else max(ends, default=0)  # raw pixels are counted by the decoder
+    if end > file.filehandle.size:
+        raise DataError(
+            f"{path} must be a readable image. It is truncated: "
+            f"{end - file.filehandle.size:,} bytes are missing. Restore or remove it"
+        )
+
+
+def _stored_tags(file: tifffile.TiffFile, page: tifffile.TiffPage) -> set[int]:
+    """Return the codes of the tags of a page, also of those that tifffile left out as damaged."""
+    layout = file.tiff
+    file.filehandle.seek(page.offset)
+    (count,) = struct.unpack(layout.tagnoformat, file.filehandle.read(layout.tagnosize))
+    content = file.filehandle.read(count * layout.tagsize)
+    if len(content) < count * layout.tagsize:
+        raise ValueError("the list of tags is cut")
+    codes = struct.iter_unpack(f"{layout.byteorder}H{layout.tagsize - 2}x", content)
+    return {code for (code,) in codes}
 
 
 def require_honest_tiles(path: Path, file: tifffile.TiffFile, page: tifffile.TiffPage) -> None:

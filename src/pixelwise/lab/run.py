@@ -14,7 +14,7 @@ from pixelwise.data.dataset import open_as_in
 from pixelwise.devices import choose_device
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.evaluation.evaluate import evaluate
-from pixelwise.files import free_folder, write_text
+from pixelwise.files import free_folder, write_json
 from pixelwise.lab.catalog import MEASURES, load_entry
 from pixelwise.metrics.metrics import Metrics
 from pixelwise.models import count_gmacs
@@ -160,7 +160,7 @@ def run_entry(
         folder=str(folder),
         cited=tuple(work.cited_as for work in entry.works),
     )
-    write_text(folder / RESULT_NAME, json.dumps(asdict(result), indent=2) + "\n")
+    write_json(folder / RESULT_NAME, asdict(result))
     return result
 
 

@@ -18,16 +18,16 @@ import safetensors
 import safetensors.torch
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import from_json
 from torch import Tensor, nn
 
 from pixelwise.classes import ClassMap, LabelMode
 from pixelwise.errors import ConfigError, ModelFileError
-from pixelwise.files import as_path, written_aside
+from pixelwise.files import as_path, utf8_path, written_aside
 from pixelwise.models.base import SegmentationModel
 from pixelwise.models.creation import GivenModel, build_model
 from pixelwise.models.lookup import find_builder
 from pixelwise.models.outline import outlined
+from pixelwise.schemas import parse_json
 from pixelwise.transforms.preprocessing import Preprocessing
 
 METADATA_KEY = "pixelwise"
@@ -42,6 +42,9 @@ FILE_VERSION = 3
 
 MAX_DESCRIPTION = 2**26
 """Maximum length of a card in characters; it lists the training images, 100,000 in about 10 MB."""
+
+MAX_DESCRIPTION_ENTRIES = 2**22
+"""Maximum number of entries of a card."""
 
 MAX_ARGUMENT = 1024
 """Whole numbers among the arguments of an architecture are at most this, or the largest side of the
@@ -160,9 +163,9 @@ def load_model_file(
         ModelFileError: The file is missing, truncated, of another type, or from a newer pixelwise,
             or its architecture is not known here.
     """
-    path = _file_at(path)
-    description, weights = _read(path)
-    card = _read_card(description, path)
+    path = model_file_at(path)
+    description, weights = read_parts(path)
+    card = parse_card(description, path)
     _check_content(path, description, weights)
     if model is None and card.defined_in is not None:
         try:
@@ -199,12 +202,12 @@ def load_card(path: Path | str) -> ModelCard:
     Raises:
         ModelFileError: The file is missing, truncated, of another type, or from a newer pixelwise.
     """
-    path = _file_at(path)
-    description, _ = _read(path, with_weights=False)
-    return _read_card(description, path)
+    path = model_file_at(path)
+    description, _ = read_parts(path, with_weights=False)
+    return parse_card(description, path)
 
 
-def _file_at(path: Path | str) -> Path:
+def model_file_at(path: Path | str) -> Path:
     """Return the model file at a path, which may be the folder of a run."""
     path = as_path(path, "model")
     if path.is_dir() and (path / MODEL_NAME).is_file():
@@ -214,14 +217,18 @@ def _file_at(path: Path | str) -> Path:
     return path
 
 
-def _read(path: Path, *, with_weights: bool = True) -> tuple[str, dict[str, Tensor]]:
-    """Return the description of a model file as text, and its weights."""
+def read_parts(path: Path, *, with_weights: bool = True) -> tuple[str, dict[str, Tensor]]:
+    """Return the description of a model file as text, and its weights; neither is checked.
+
+    Raises:
+        ModelFileError: The file is missing, truncated or of another type.
+    """
     weights = {}
     try:
-        with safetensors.safe_open(path, framework="pt") as opened:
+        with utf8_path(path) as name, safetensors.safe_open(name, framework="pt") as opened:
             description: str | None = (opened.metadata() or {}).get(METADATA_KEY)
-            for name in opened.keys() if with_weights else ():
-                weights[name] = opened.get_tensor(name)
+            for key in opened.keys() if with_weights else ():
+                weights[key] = opened.get_tensor(key)
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise ModelFileError(
             f"{path} must be a complete safetensors file. It is truncated or of another type "
@@ -242,8 +249,7 @@ def _check_content(path: Path, description: str, weights: Mapping[str, Tensor]) 
     Raises:
         ModelFileError: The content is not what was written, or a weight is not finite.
     """
-    body = description.rpartition(f',"{CHECKSUM_KEY}":')[0] + "}"
-    if description != _with_checksum(body, weights):
+    if not has_right_checksum(description, weights):
         raise ModelFileError(
             f"{path} must be as pixelwise wrote it. Its checksum differs: the file was damaged or "
             "edited. Copy it again, or train again"
@@ -254,6 +260,12 @@ def _check_content(path: Path, description: str, weights: Mapping[str, Tensor]) 
                 f"{path} must contain finite weights. {name} has values that are not: the training "
                 "diverged. Train again, with a lower learning rate"
             )
+
+
+def has_right_checksum(description: str, weights: Mapping[str, Tensor]) -> bool:
+    """Whether description and weights are what :func:`save_model_file` wrote."""
+    body = description.rpartition(f',"{CHECKSUM_KEY}":')[0] + "}"
+    return description == _with_checksum(body, weights)
 
 
 def _with_checksum(description: str, weights: Mapping[str, Tensor]) -> str:
@@ -302,9 +314,14 @@ def _whole_numbers(value: Any) -> Iterator[int]:
         yield value
 
 
-def _read_card(description: str, path: Path) -> ModelCard:
+def parse_card(description: str, path: Path) -> ModelCard:
+    """Return the card in the description of a model file.
+
+    Raises:
+        ModelFileError: It is no valid card, or that of another version.
+    """
     try:
-        content = from_json(description)
+        content = parse_json(description, MAX_DESCRIPTION_ENTRIES)
         version = content.get("version", 0)
         if version > FILE_VERSION:
             raise ModelFileError(

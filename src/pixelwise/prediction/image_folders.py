@@ -24,7 +24,10 @@ def images_to_predict(folder: Path, out: Path, note: Note | None) -> list[Path]:
         out: The folder of the results, which is left out.
         note: Called with a message if masks are left out.
     """
-    found = _images_below(folder, out)
+    found, num_again = _images_below(folder, out)
+    if note and num_again:
+        links = amount(num_again, "link")
+        note(f"{links} in {folder} to images that are predicted anyway: left out")
     images, masks, format_name = _of_data_set(folder)
     places = {image.resolve().parent for image in images}
     kept = [
@@ -58,10 +61,29 @@ def _of_data_set(folder: Path) -> tuple[list[Path], set[Path], str]:
     return [record.image for record in records], masks, data.name
 
 
-def _images_below(folder: Path, out: Path) -> list[Path]:
-    """Find images recursively, except in the output folder and in hidden folders."""
-    found = image_files(folder)
-    for inner in sorted(path for path in folder.iterdir() if path.is_dir()):
-        if not inner.name.startswith(".") and inner.resolve() != out.resolve():
-            found += _images_below(inner, out)
-    return found
+def _images_below(folder: Path, out: Path) -> tuple[list[Path], int]:
+    """Find images recursively, except in the output folder and in hidden folders.
+
+    A folder or file that links lead to repeatedly is searched and found once, under its own name if
+    that is inside the folder.
+
+    Returns:
+        The images, sorted, and the number of further links to them.
+    """
+    found: dict[Path, Path] = {}
+    num_again = 0
+    seen = {out.resolve()} - {folder.resolve()}
+    waiting, linked = [folder], list[Path]()
+    while waiting or linked:
+        place = waiting.pop() if waiting else linked.pop(0)  # links last
+        true_place = place.resolve()
+        if true_place in seen:
+            continue
+        seen.add(true_place)
+        for path in sorted(image_files(place), key=Path.is_symlink):
+            num_again += path.resolve() in found
+            found.setdefault(path.resolve(), path)
+        for inner in sorted(path for path in place.iterdir() if path.is_dir()):
+            if not inner.name.startswith("."):
+                (linked if inner.is_symlink() else waiting).append(inner)
+    return sorted(found.values()), num_again

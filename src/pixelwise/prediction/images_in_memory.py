@@ -13,6 +13,7 @@ from PIL import Image
 
 from pixelwise.classes import ClassMap
 from pixelwise.errors import ConfigError, DataError
+from pixelwise.files import as_path
 from pixelwise.io.arrays import Array
 from pixelwise.io.images import read_image
 from pixelwise.io.pillow_pixels import array_of_picture
@@ -134,7 +135,7 @@ def _array(entry: OneInput) -> Array:
         return entry[..., None] if entry.ndim == 2 else entry
     if not isinstance(entry, Path | str):
         raise wrong_input(entry)
-    path = Path(entry)
+    path = as_path(entry, "inputs")
     if path.is_dir():
         raise ConfigError(
             f"`out` must be a folder for the results, as the input {path} is a folder. Got none"

@@ -12,7 +12,7 @@ from typing import overload
 
 from pixelwise.devices import is_out_of_memory
 from pixelwise.errors import ConfigError, DataError
-from pixelwise.files import make_folder
+from pixelwise.files import MAX_NAME_BYTES, as_path, make_folder, within
 from pixelwise.io.image_rows import LayoutError
 from pixelwise.io.images import IMAGE_SUFFIXES
 from pixelwise.prediction.image_folders import images_to_predict
@@ -30,7 +30,7 @@ from pixelwise.prediction.loading import as_predictor
 from pixelwise.prediction.parity import Note
 from pixelwise.prediction.predictor import Predictor
 from pixelwise.prediction.whole_images import predict_whole, too_large
-from pixelwise.prediction.writers import SaveKind, save_kind
+from pixelwise.prediction.writers import SaveKind, longest_ending, save_kind
 from pixelwise.text import amount, several
 
 
@@ -149,7 +149,7 @@ def predict(
         if out is None:
             results = predict_in_memory(predictor, entries, on_progress)
             return results[0] if is_single else results
-        out = Path(out)
+        out = as_path(out, "out")
         folders = {kind: out / kind if len(kinds) > 1 else out for kind in kinds}
         in_memory = [entry for entry in entries if is_in_memory(entry)]
         if in_memory:
@@ -163,8 +163,9 @@ def predict(
         wrong = [entry for entry in entries if not isinstance(entry, Path | str)]
         if wrong:
             raise wrong_input(wrong[0])
-        paths = [Path(entry) for entry in entries]  # type: ignore[arg-type]
-        jobs = _jobs(paths, out, (out, *folders.values()), note)
+        paths = [as_path(entry, "inputs") for entry in entries]
+        room = MAX_NAME_BYTES - longest_ending(kinds, predictor.card.class_map)
+        jobs = _jobs(paths, out, (out, *folders.values()), room, note)
         make_folder(out)
         return _predict_all(predictor, jobs, out, folders, on_progress)
 
@@ -227,12 +228,12 @@ def _predict_large(
 
 
 def _jobs(
-    inputs: Sequence[Path], out: Path, folders: Sequence[Path], note: Note | None
+    inputs: Sequence[Path], out: Path, folders: Sequence[Path], room: int, note: Note | None
 ) -> dict[str, Path]:
     """Map the stem of each result, relative to the output folders, to its image.
 
     Images in one folder whose names differ only in the suffix keep it: ``a.jpg.png``,
-    ``a.png.png``.
+    ``a.png.png``. A name of more than ``room`` bytes is shortened, as results have longer names.
     """
     jobs: dict[str, Path] = {}
     for entry in inputs:
@@ -251,7 +252,10 @@ def _jobs(
         alike = Counter(relative.with_suffix("") for relative, _ in found)
         for relative, path in found:
             bare = relative.with_suffix("")
-            stem = (relative if alike[bare] > 1 else bare).as_posix()
+            named = relative if alike[bare] > 1 else bare
+            stem = named.with_name(within(named.name, room)).as_posix()
+            if note and stem != named.as_posix():
+                note(f"the name of {path} is too long for its results, which are called {stem}")
             if stem in jobs:
                 raise ConfigError(
                     f"results must not overwrite each other. {jobs[stem]} and {path} would both be "

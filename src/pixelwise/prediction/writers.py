@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -35,6 +36,14 @@ def save_kind(name: str) -> SaveKind:
         if kind == name:
             return kind
     raise UnknownNameError("`save`", name, SAVE_KINDS)
+
+
+def longest_ending(kinds: Iterable[SaveKind], class_map: ClassMap) -> int:
+    """Return how many bytes longer than the stem the name of a result can be."""
+    part = max(len(os.fsencode(f"_{part}")) for part in file_names(class_map.names))
+    lengths = {"index": 0, "overlay": len("_overlay"), "binary": part, "probabilities": part}
+    # The folder of the partial results of a large image is called .STEM.partial.
+    return max(len("..partial"), *(lengths[kind] + len(".png") for kind in kinds))
 
 
 def write_prediction(

@@ -9,6 +9,7 @@ from typing import Unpack
 
 from pixelwise.data.dataset import Dataset
 from pixelwise.evaluation.evaluate import evaluate, open_as_given
+from pixelwise.files import as_path
 from pixelwise.label_options import LabelArguments, label_options
 from pixelwise.metrics.extra import MetricSource
 from pixelwise.metrics.metrics import Metrics
@@ -70,7 +71,7 @@ def report_model(
         options = label_options(**labels).words()
         first = import_words((), predictor.card.defined_in)
         words = (str(model), str(data), "--split", chosen, *options, *first)
-    page = write_model_report(Path(out), found, predictor, dataset, chosen, words)
+    page = write_model_report(as_path(out, "out"), found, predictor, dataset, chosen, words)
     return Report(page, found, dataset.notes)
 
 

@@ -23,6 +23,7 @@ from pixelwise.prediction.writers import viewable
 from pixelwise.reporting.data_check_page import MARK_COLOR
 from pixelwise.reporting.html import data_uri, write_page
 from pixelwise.reporting.plots import color_ground_truth
+from pixelwise.text import portable
 
 PAGE_NAME, TABLE_NAME = "review.html", "review.csv"
 
@@ -159,7 +160,16 @@ def write_review_table(
         rows.writerow(COLUMNS)
         for rank, one in enumerate(suspects, start=1):
             measured = (one.area_px, f"{one.confidence:.4f}", f"{one.score:.4f}")
-            rows.writerow((rank, one.name, *one.box, *one.answers, *measured, image_of(one.name)))
+            rows.writerow(
+                (
+                    rank,
+                    one.name,
+                    *one.box,
+                    *one.answers,
+                    *measured,
+                    portable(str(image_of(one.name))),
+                )
+            )
 
 
 def _entry(rank: int, suspect: Suspect, layers: Sequence[tuple[str, UInt8Array]]) -> SuspectPicture:

@@ -5,7 +5,9 @@ It needs no generator states: random numbers are seeded at every step by seed, e
 
 from __future__ import annotations
 
+import hashlib
 import io
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +19,11 @@ from pixelwise.errors import ModelFileError
 from pixelwise.files import written_aside
 
 CHECKPOINT_NAME = "last.ckpt"
+
+_COMMENT_BYTES = len("sha256:") + 64
+"""Length of the checksum, the comment of the ZIP archive that torch writes."""
+
+_NO_COMMENT = b"\0\0"  # the length of the comment, which ends an archive without one
 
 
 @dataclass
@@ -77,7 +84,7 @@ def save_checkpoint(folder: Path, parts: Mapping[str, Stateful], progress: Progr
         buffer,
     )
     with written_aside(folder / CHECKPOINT_NAME) as aside:
-        aside.write_bytes(buffer.getbuffer())
+        aside.write_bytes(_with_checksum(buffer.getvalue()))
 
 
 def load_checkpoint(folder: Path, parts: Mapping[str, Stateful]) -> Progress:
@@ -97,14 +104,45 @@ def load_checkpoint(folder: Path, parts: Mapping[str, Stateful]) -> Progress:
             "Restore it, or start a new run"
         )
     try:
-        # weights_only: only tensors and plain data are unpickled, so no code is executed.
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = read_checkpoint(path)
         for name, part in parts.items():
             part.load_state_dict(content[name])
         return Progress(**content["progress"])
+    except ModelFileError:
+        raise
     except Exception as error:  # torch raises many types of errors for unreadable files
         reason = " ".join(str(error).split())[:200]
         raise ModelFileError(
             f"{path} must be the checkpoint of this run. It cannot be used: {reason}. "
             "Start the run again in another folder"
         ) from error
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Return the content of a checkpoint: the states of the parts, and ``"progress"``.
+
+    Raises:
+        ModelFileError: It is damaged, or of an earlier pixelwise.
+        Exception: It is no checkpoint; torch raises many types of errors.
+    """
+    content = path.read_bytes()
+    if not has_right_checksum(content):
+        raise ModelFileError(
+            f"{path} must be as pixelwise wrote it. Its checksum is missing or differs: the file "
+            "was damaged, or an earlier pixelwise wrote it. Restore it, or start a new run"
+        )
+    # weights_only: only tensors and plain data are unpickled, so no code is executed.
+    loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    return dict(loaded)
+
+
+def has_right_checksum(content: bytes) -> bool:
+    """Whether the content of a checkpoint is what :func:`save_checkpoint` wrote."""
+    start = len(content) - _COMMENT_BYTES
+    return start > 0 and content == _with_checksum(content[: start - 2] + _NO_COMMENT)
+
+
+def _with_checksum(archive: bytes) -> bytes:
+    """Return a ZIP archive without a comment with one: its own hash."""
+    comment = f"sha256:{hashlib.sha256(archive).hexdigest()}".encode()
+    return archive[: -len(_NO_COMMENT)] + struct.pack("<H", len(comment)) + comment

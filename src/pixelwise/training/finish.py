@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import time
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from pathlib import Path
 from pixelwise.devices import Machine
 from pixelwise.errors import TrainingError
 from pixelwise.evaluation.evaluate import evaluate_samples
-from pixelwise.files import file_names, write_text
+from pixelwise.files import file_names, write_json
 from pixelwise.io.counting import spread
 from pixelwise.metrics.extra import create_metrics
 from pixelwise.metrics.metrics import Metrics
@@ -99,7 +98,7 @@ def finish(plan: Plan, trainer: Trainer, machine: Machine, listener: Listener) -
     machine.keep(key, round(time.perf_counter() - began, 1))
     # Written last: a run with this file is finished.
     content = {"split": "val", **metrics.to_json()}
-    write_text(folder / METRICS_NAME, json.dumps(content, indent=2) + "\n")
+    write_json(folder / METRICS_NAME, content)
     listener(FilesWritten((folder / REPORT_NAME, folder / CURVES_NAME, *pictures)))
     return _outcome(plan, trainer, metrics)
 

@@ -15,7 +15,15 @@ from pixelwise.config import RECIPE_NAME as RECIPE_NAME
 from pixelwise.config import Recipe, load_recipe
 from pixelwise.data.dataset import Dataset
 from pixelwise.errors import ConfigError, ModelFileError
-from pixelwise.files import as_path, file_names, free_folder, make_folder, write_text, writing
+from pixelwise.files import (
+    as_path,
+    file_names,
+    free_folder,
+    make_folder,
+    write_json,
+    write_text,
+    writing,
+)
 from pixelwise.models.lookup import short_name
 from pixelwise.models.model_file import MODEL_NAME, ModelCard
 from pixelwise.text import amount, listed
@@ -64,7 +72,7 @@ def save_notes(folder: Path, notes: Notes) -> None:
     Raises:
         OutputError: They cannot be written.
     """
-    write_text(folder / NOTES_NAME, json.dumps(asdict(notes), indent=2) + "\n")
+    write_json(folder / NOTES_NAME, asdict(notes))
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pixelwise.errors import ConfigError, ModelFileError
+from pixelwise.files import as_path, utf8_path
 from pixelwise.models import create_model
 from pixelwise.models.base import SegmentationModel
 from pixelwise.models.lookup import INSTANCE
@@ -77,7 +78,7 @@ def read_weights(path: Path | str) -> tuple[Path, dict[str, Tensor]]:
     Raises:
         ModelFileError: The file is missing, damaged, of another type or holds no tensors.
     """
-    path = Path(path)
+    path = as_path(path, "start_from")
     if (path / MODEL_NAME).is_file():
         path = path / MODEL_NAME
     if not path.is_file():
@@ -86,7 +87,8 @@ def read_weights(path: Path | str) -> tuple[Path, dict[str, Tensor]]:
         if path.suffix in PICKLED:
             content = torch.load(path, map_location="cpu", weights_only=True)
         else:
-            content = safetensors.torch.load_file(path)
+            with utf8_path(path) as name:
+                content = safetensors.torch.load_file(name)
     except Exception as error:  # torch raises many types of errors for unreadable files
         reason = " ".join(str(error).split())[:200]
         raise ModelFileError(

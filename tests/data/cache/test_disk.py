@@ -440,13 +440,25 @@ def test_a_damaged_link_is_made_again(folder, kept_in, monkeypatch, content):
     assert not names
 
 
+@pytest.mark.parametrize("suffix", [".sample", ".link"])
+def test_swapped_files_are_noticed(folder, kept_in, suffix):
+    first = load_all(folder)
+    files = sorted(kept_in.glob(f"*{suffix}"))
+    contents = [path.read_bytes() for path in files]
+    assert len(set(contents)) == 3
+    for path, content in zip(files, [*contents[1:], contents[0]], strict=True):
+        path.write_bytes(content)
+    assert all(map(is_equal, first, load_all(folder)))
+    assert [path.read_bytes() for path in files] == contents  # made again
+
+
 def test_nothing_is_pickled(folder, kept_in, monkeypatch):
     for name in ("loads", "load", "Unpickler", "dumps"):
         monkeypatch.setattr(pickle, name, lambda *_: pytest.fail("pickle was used"))
     load_all(folder)
     load_all(folder)
     for path in kept_in.glob("*.sample"):
-        assert path.read_bytes().startswith(b"pixelwise sample\n")
+        assert path.read_bytes().startswith(b"pixelwise sample 2\n")
 
 
 def test_two_writers_at_once_leave_whole_files(folder, kept_in, monkeypatch):
@@ -690,16 +702,17 @@ def test_every_field_of_a_sample_is_kept():
 
 def test_arrays_that_cannot_be_packed_are_left():
     image, mask = np.zeros((2, 3, 1), np.float64), np.zeros((2, 3), np.uint8)
-    assert pack(Sample("a", image, mask, "multiclass")) is None
-    assert pack(Sample("a", np.zeros((0, 3, 1), np.uint8), mask, "multiclass")) is None
+    assert pack(Sample("a", image, mask, "multiclass"), "k") is None
+    assert pack(Sample("a", np.zeros((0, 3, 1), np.uint8), mask, "multiclass"), "k") is None
 
 
 def test_a_packed_sample_takes_the_name_it_is_read_for():
     rng = np.random.default_rng(0)
     image = rng.integers(0, 255, (5, 4, 3), np.uint8)[::-1]  # not in one piece
     mask = rng.integers(0, 2, (2, 5, 4), np.uint8)
-    packed = pack(Sample("a", image, mask, "multilabel"))
-    assert is_equal(unpack(packed, "b"), Sample("b", image, mask, "multilabel"))
+    packed = pack(Sample("a", image, mask, "multilabel"), "k")
+    assert is_equal(unpack(packed, "b", "k"), Sample("b", image, mask, "multilabel"))
+    assert unpack(packed, "b", "another") is None
 
 
 def test_a_stamp_needs_every_file(tmp_path):

@@ -18,7 +18,7 @@ HASHED_BYTES = 64 * 1024**2
 """Larger files are identified by path, size and time only: reading a scene of gigabytes to hash it
 would take longer than decoding one of its windows."""
 
-DECODER_VERSION = 2
+DECODER_VERSION = 3
 """Part of every key. Increase it with every change that alters or refuses images or masks that were
 decoded before: in the readers of ``io/``, in ``data/masks`` and in ``data/formats``. Renaming,
 comments and optimizations do not need a new version."""
@@ -134,5 +134,5 @@ def _version(package: str) -> str:
 def _hash(parts: Iterable[str]) -> str:
     digest = hashlib.sha256()
     for part in parts:
-        digest.update(f"{len(part)} {part}".encode())
+        digest.update(f"{len(part)} {part}".encode(errors="surrogatepass"))
     return digest.hexdigest()

@@ -47,8 +47,8 @@ class DiskCache:
     the same as TIFF without compression     3.4        0.1   0.6   0.14
     ====================================  ======  =========  ====  =====
 
-    Several objects and processes can share a folder. Every sample is verified when it is read, and
-    damaged ones are decoded again.
+    Several objects and processes can share a folder. Every sample is verified when it is read.
+    Damaged ones, and files that were renamed or swapped, are decoded again.
 
     Args:
         files: The folder of the cache.
@@ -119,22 +119,22 @@ class DiskCache:
             if before.num_bytes > _LINK_WORTH_BYTES:
                 self._write_link(before, _NOT_KEPT)
             return
-        packed = pack(sample)
+        packed = pack(sample, key)
         if packed is not None and self.files.write(key + _SAMPLE, packed):
             self._write_link(before, key.encode())
 
     def _read_sample(self, key: str, record: Record) -> Sample | None:
         packed = self.files.read(key + _SAMPLE)
-        return None if packed is None else unpack(packed, record.name)
+        return None if packed is None else unpack(packed, record.name, key)
 
     def _read_link(self, files: Stamp) -> bytes | None:
-        target = self.files.read(files.key + _LINK)
-        is_sound = target is not None and (target == _NOT_KEPT or _KEY.fullmatch(target))
+        own, _, target = (self.files.read(files.key + _LINK) or b"").partition(b" ")
+        is_sound = own == files.key.encode() and (target == _NOT_KEPT or _KEY.fullmatch(target))
         return target if is_sound else None
 
     def _write_link(self, files: Stamp, target: bytes) -> None:
         if files.is_settled:
-            self.files.write(files.key + _LINK, target)
+            self.files.write(files.key + _LINK, files.key.encode() + b" " + target)
 
 
 def open_cache(data_folder: Path) -> DiskCache | None:

@@ -18,7 +18,7 @@ import numpy as np
 from pixelwise.data.sample import Sample
 from pixelwise.io.arrays import Array
 
-_MAGIC = b"pixelwise sample\n"
+_MAGIC = b"pixelwise sample 2\n"
 _LENGTHS = struct.Struct("<II")  # checksum of everything after it, length of the description
 _MAX_ARRAY_BYTES = 0x7E000000  # limit of LZ4 for one call
 _LZ4_MAX_RATIO = 255
@@ -26,15 +26,19 @@ _LZ4_MAX_RATIO = 255
 _DTYPES = frozenset({"|u1", "<u2", "<f4"})
 
 
-def pack(sample: Sample) -> bytes | None:
+def pack(sample: Sample, key: str) -> bytes | None:
     """Serialize a sample without its name, which depends on the record.
+
+    Args:
+        sample: The sample.
+        key: What the sample was decoded from; see :func:`unpack`.
 
     Returns:
         The bytes; ``None`` if an array has more than 2 GB or an unknown type.
     """
     import imagecodecs
 
-    described: dict[str, Any] = {"label_mode": sample.label_mode}
+    described: dict[str, Any] = {"key": key, "label_mode": sample.label_mode}
     parts: list[bytes] = []
     for name, array in (("image", sample.image), ("mask", sample.mask)):
         if array.dtype.str not in _DTYPES or not 0 < array.nbytes <= _MAX_ARRAY_BYTES:
@@ -46,15 +50,16 @@ def pack(sample: Sample) -> bytes | None:
     return _MAGIC + struct.pack("<I", zlib.crc32(content)) + content
 
 
-def unpack(packed: bytes, name: str) -> Sample | None:
+def unpack(packed: bytes, name: str, key: str) -> Sample | None:
     """Deserialize a sample; its arrays are new, contiguous and writable.
 
     Args:
         packed: The result of :func:`pack`.
         name: The name of the record.
+        key: The key with which the sample was packed.
 
     Returns:
-        The sample; ``None`` if the bytes are damaged or of another kind.
+        The sample; ``None`` if the bytes are damaged, of another kind or of another sample.
     """
     content = memoryview(packed)[len(_MAGIC) + 4 :]
     if len(content) < 4 or not packed.startswith(_MAGIC):
@@ -64,6 +69,8 @@ def unpack(packed: bytes, name: str) -> Sample | None:
         return None
     try:
         described = json.loads(bytes(content[4 : 4 + length]))
+        if described["key"] != key:  # someone renamed or swapped files of the cache
+            return None
         start = 4 + length
         arrays = []
         for part in ("image", "mask"):

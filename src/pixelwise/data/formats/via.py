@@ -26,6 +26,7 @@ from pixelwise.data.formats.drawn_images import (
 from pixelwise.data.formats.shapes import Ring, Shape
 from pixelwise.errors import FormatError
 from pixelwise.io.file_state import kept_while_unchanged
+from pixelwise.text import whole_number
 
 METADATA = "_via_img_metadata"
 """The key of the images in a saved project; exported annotations have them at the top level."""
@@ -126,7 +127,7 @@ def _rows(path: Path) -> Mapping[str, _Image]:
             name, size = cells["filename"], cells["file_size"] or ""
             image = images.setdefault(
                 f"{name}{size}",
-                _Image(filename=name, size=int(size) if size.isdigit() else None, regions=[]),
+                _Image(filename=name, size=whole_number(size), regions=[]),
             )
             shape = _cell(cells["region_shape_attributes"], path, number)
             attributes = _cell(cells["region_attributes"], path, number)

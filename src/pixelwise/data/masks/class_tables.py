@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pixelwise.classes import Color, color_code
+from pixelwise.text import whole_number
 
 TABLE_SUFFIXES = (".txt", ".csv", ".json", ".names")
 MAX_TABLE_BYTES = 100_000
@@ -103,19 +104,20 @@ def _colors_in_text(path: Path) -> dict[int, str]:
     lines, found = _lines(path), {}
     for line in lines:
         words = [word.strip(_QUOTES) for word in _SEPARATORS.split(line) if word.strip(_QUOTES)]
-        levels = [index for index, word in enumerate(words) if word.isdigit()]
+        numbers = [whole_number(word) for word in words]
+        levels = [index for index, number in enumerate(numbers) if number is not None]
         triples = [
             index
             for index in levels
             if {index, index + 1, index + 2} <= set(levels)
-            and all(int(word) <= 255 for word in words[index : index + 3])
+            and all((number or 0) <= 255 for number in numbers[index : index + 3])
         ]
         if triples:
             start = triples[-1]
             name = " ".join([*words[: min(levels)], *words[start + 3 :]])
-            color: Color = (int(words[start]), int(words[start + 1]), int(words[start + 2]))
+            red, green, blue = (number or 0 for number in numbers[start : start + 3])
             if name:
-                found[color_code(color)] = name
+                found[color_code((red, green, blue))] = name
     return found if len(found) >= MIN_PARSED * (len(lines) - 1) else {}
 
 
@@ -124,8 +126,9 @@ def _values_in_text(path: Path) -> dict[int, str]:
     lines, found = _lines(path), {}
     for line in lines:
         parts = re.split(r"\s*[,;:\t=]\s*|\s+", line, maxsplit=1)
-        if len(parts) == 2 and parts[0].isdigit() and not parts[1][:1].isdigit() and parts[1]:
-            found[int(parts[0])] = parts[1].strip(_QUOTES)
+        value = whole_number(parts[0])
+        if len(parts) == 2 and value is not None and parts[1] and not parts[1][0].isdigit():
+            found[value] = parts[1].strip(_QUOTES)
     return found if len(found) >= MIN_PARSED * (len(lines) - 1) else {}
 
 
