@@ -7,9 +7,12 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from pixelwise.io.images import IMAGE_SUFFIXES
+from pixelwise.errors import DataError, MissingExtraError
+from pixelwise.io.containers import arrays_in
+from pixelwise.io.images import IMAGE_SUFFIXES, UNREADABLE
+from pixelwise.io.members import ARRAY_ENDINGS, VOLUME_ENDINGS, split_ending
 from pixelwise.pairing.split_names import MAX_DEPTH
 
 SYSTEM_FOLDERS = frozenset({"__macosx", "@eadir", "$recycle.bin"})
@@ -26,12 +29,15 @@ class FileTree:
     Attributes:
         root: The folder.
         pictures: Relative paths, with ``/``, of all files with the suffix of an image, sorted.
+            A file of named arrays stands there with each of its arrays, as ``7.mat/mask``.
         others: The same for all other files.
+        refused: Files that look like pictures and cannot be read, and why.
     """
 
     root: Path
     pictures: tuple[str, ...]
     others: tuple[str, ...]
+    refused: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def kinds(self) -> tuple[str, ...]:
@@ -48,16 +54,38 @@ def list_tree(root: Path) -> FileTree:
     """List a folder; hidden files and the folders of the system are left out."""
     pictures: list[str] = []
     others: list[str] = []
-    endings = tuple(IMAGE_SUFFIXES)
+    refused: list[tuple[str, str]] = []
+    endings = (*IMAGE_SUFFIXES, *VOLUME_ENDINGS)
     for path in _files(root):
-        (pictures if path.lower().endswith(endings) else others).append(path)
-    return FileTree(root, tuple(sorted(pictures)), tuple(sorted(others)))
+        lower = path.lower()
+        if lower.endswith(ARRAY_ENDINGS):
+            names, reason = _arrays(root / path)
+            pictures += [f"{path}/{name}" for name in names]
+            if not names:
+                others.append(path)
+                refused.append((path, reason))
+        elif lower.endswith(endings):
+            pictures.append(path)
+        else:
+            others.append(path)
+            reason = next((text for end, text in UNREADABLE.items() if lower.endswith(end)), "")
+            refused += [(path, reason)] if reason else []
+    return FileTree(root, tuple(sorted(pictures)), tuple(sorted(others)), tuple(sorted(refused)))
+
+
+def _arrays(file: Path) -> tuple[tuple[str, ...], str]:
+    """Return the names of the arrays in a file, or why there are none."""
+    try:
+        found = arrays_in(file)
+    except (DataError, MissingExtraError) as error:  # it may be no part of the data set at all
+        return (), str(error)
+    return (found.names, found.refused) if found else ((), "")
 
 
 def kind_of(path: str) -> tuple[str, str]:
     """Return the folder of a relative path and its ending in lower case."""
-    folder, _, name = path.rpartition("/")
-    return folder, "".join(PurePosixPath(name).suffixes[-1:]).lower()
+    stem, ending = split_ending(path)
+    return stem.rpartition("/")[0], ending.lower()
 
 
 def _files(root: Path) -> Iterator[str]:

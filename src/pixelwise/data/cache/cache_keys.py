@@ -18,16 +18,21 @@ HASHED_BYTES = 64 * 1024**2
 """Larger files are identified by path, size and time only: reading a scene of gigabytes to hash it
 would take longer than decoding one of its windows."""
 
-DECODER_VERSION = 2
+DECODER_VERSION = 3
 """Part of every key. Increase it with every change that alters or refuses images or masks that were
 decoded before: in the readers of ``io/``, in ``data/masks`` and in ``data/formats``. Renaming,
 comments and optimizations do not need a new version."""
 
-_DECODERS = ("imagecodecs", "numpy", "pillow", "rasterio", "tifffile", "torchvision")
+_DECODERS = (
+    "h5py", "imagecodecs", "nibabel", "numpy", "pillow", "pydicom", "rasterio", "scipy", "tifffile",
+    "torchvision",
+)  # fmt: skip
 _BESIDE_NAME = (".aux.xml", ".msk", ".ovr", ".aux")  # files that GDAL reads along with NAME.tif
 _BESIDE_STEM = (".tfw", ".tifw", ".wld", ".tab", ".aux", ".rpb", "_rpc.txt")
 _BESIDE_STEM_ANY_CASE = (*_BESIDE_STEM, *map(str.upper, _BESIDE_STEM))
-_NOT_DECODED = frozenset({"image", "masks", "split"})  # hashed separately, or without influence
+_NOT_DECODED = frozenset(
+    {"group", "image", "masks", "split"}
+)  # hashed separately, or without influence
 
 
 @dataclass(frozen=True)
