@@ -29,11 +29,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-import nibabel
 from measuring import DATA, print_table
 from pixelwise.data.dataset import Dataset, open_dataset
 from pixelwise.errors import PixelwiseError

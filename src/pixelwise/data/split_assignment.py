@@ -220,8 +220,9 @@ def group_keys(records: Sequence[Record], group_by: str) -> list[str]:
     Args:
         records: The images.
         group_by: ``parent``: the folder of the image. ``scene``: the image file, which is the same
-            for all windows of one large image and all slices of one volume. Otherwise a regular expression that is searched for
-            in the name; its first group, or the whole match, is the key.
+            for all windows of one large image and all slices of one volume. Otherwise a regular
+            expression that is searched for in the name; its first group, or the whole match, is
+            the key.
 
     Raises:
         ConfigError: The regular expression is invalid or does not match a name.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +14,10 @@ from PIL import Image
 from pixelwise.errors import DataError, MaskError
 from pixelwise.io.arrays import Array, BoolArray, UInt8Array
 from pixelwise.io.containers import read_member
-from pixelwise.io.containers.tiff_pages import is_banded, page_of, stack_of
+from pixelwise.io.containers.tiff_pages import is_banded, read_bands, stack_of
 from pixelwise.io.decoding import decoding
 from pixelwise.io.limits import (
     PILLOW_FORMATS,
-    require_decodable,
     require_decodable_picture,
     require_decodable_tiff,
 )
@@ -26,8 +26,11 @@ from pixelwise.io.npy import read_npy
 from pixelwise.io.pillow_pixels import orientation_of, pillow_pixels, raw_mode_of, upright
 from pixelwise.io.tiff import nodata_of, shown_pixels, tiff_orientation, where_nodata
 
+if TYPE_CHECKING:
+    import tifffile
+
 IMAGE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".npy"}
+    {".png", ".jpg", ".jpeg", ".jp2", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".npy"}
 )
 """Suffixes of image files, in lower case; files are matched in any case."""
 
@@ -57,7 +60,8 @@ def read_image(path: Path) -> Array:
     TIFF that are not declared as alpha are kept.
 
     Args:
-        path: PNG, JPEG, BMP, WebP, GIF, TIFF or ``.npy``.
+        path: PNG, JPEG, JPEG 2000, BMP, WebP, GIF, TIFF or ``.npy``, or the path of a picture
+            inside a file, see :mod:`pixelwise.io.members`.
 
     Returns:
         (H, W, C); uint8, uint16 or float32.
@@ -280,12 +284,19 @@ def _read_tiff(path: Path, *, as_stored: bool) -> Array:
     import tifffile
 
     with tifffile.TiffFile(path) as file:
-        stack = stack_of(file) if len(file.pages) > 1 else None
-        if stack is not None and is_banded(stack):
-            return page_of(path, file, stack, 0, as_stored=as_stored)
-        page = require_decodable_tiff(path, file)
-        pixels = shown_pixels(page, page.asarray(), as_stored=as_stored)
+        _, pixels = _only_picture(path, file, as_stored=as_stored)
         return upright(pixels, tiff_orientation(file))
+
+
+def _only_picture(
+    path: Path, file: tifffile.TiffFile, *, as_stored: bool
+) -> tuple[tifffile.TiffPage, Array]:
+    """Return the picture of a TIFF of one page, or of one page for each band, and its page."""
+    stack = stack_of(file) if len(file.pages) > 1 else None
+    if stack is not None and is_banded(stack):
+        return stack.keyframe, read_bands(path, file, stack, as_stored=as_stored)
+    page = require_decodable_tiff(path, file)
+    return page, shown_pixels(page, page.asarray(), as_stored=as_stored)
 
 
 def read_nodata(path: Path) -> BoolArray | None:
@@ -302,10 +313,9 @@ def read_nodata(path: Path) -> BoolArray | None:
     import tifffile
 
     with decoding(path), tifffile.TiffFile(path) as file:
-        page = require_decodable_tiff(path, file)
-        if nodata_of(page) is None:
+        if nodata_of(file.pages[0].aspage()) is None:
             return None
-        nothing = where_nodata(page, shown_pixels(page, page.asarray(), as_stored=True))
+        nothing = where_nodata(*_only_picture(path, file, as_stored=True))
         return None if nothing is None else np.asarray(upright(nothing, tiff_orientation(file)))
 
 

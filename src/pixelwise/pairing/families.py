@@ -184,11 +184,14 @@ def _files(
     parent, split = None, ""
     for path in paths:
         stem, ending = split_ending(path)
-        at = stem.rfind("/") + 1
+        at, inner = stem.rfind("/") + 1, ""
+        if "/" in ending:  # arrays of different splits in one file
+            inner = _split_in(ending)
+            ending = "/".join(_with_split(ending))
         if with_split and path[:at] != parent:  # the files of a folder follow each other
             parent = path[:at]
             split = _split_in(parent)
-        yield File(above, split, below, stem[at:], ending, path)
+        yield File(above, split or inner, below, stem[at:], ending, path)
 
 
 def _split_in(folder: str) -> str:

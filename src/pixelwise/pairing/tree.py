@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -55,13 +55,13 @@ def list_tree(root: Path) -> FileTree:
     pictures: list[str] = []
     others: list[str] = []
     refused: list[tuple[str, str]] = []
+    arrays: dict[str, tuple[str, ...]] = {}
     endings = (*IMAGE_SUFFIXES, *VOLUME_ENDINGS)
     for path in _files(root):
         lower = path.lower()
         if lower.endswith(ARRAY_ENDINGS):
-            names, reason = _arrays(root / path)
-            pictures += [f"{path}/{name}" for name in names]
-            if not names:
+            arrays[path], reason = _arrays(root / path)
+            if not arrays[path]:
                 others.append(path)
                 refused.append((path, reason))
         elif lower.endswith(endings):
@@ -70,7 +70,16 @@ def list_tree(root: Path) -> FileTree:
             others.append(path)
             reason = next((text for end, text in UNREADABLE.items() if lower.endswith(end)), "")
             refused += [(path, reason)] if reason else []
+    pictures += _named(arrays)
     return FileTree(root, tuple(sorted(pictures)), tuple(sorted(others)), tuple(sorted(refused)))
+
+
+def _named(arrays: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Yield the arrays of some files; the file alone if each holds one with a name of its own."""
+    names = Counter(name for inside in arrays.values() for name in inside)
+    is_varied = len(names) > 1 and max(names.values(), default=0) == 1
+    for path, inside in arrays.items():
+        yield from [path] if is_varied and len(inside) == 1 else [f"{path}/{one}" for one in inside]
 
 
 def _arrays(file: Path) -> tuple[tuple[str, ...], str]:

@@ -17,8 +17,8 @@ from pixelwise.data.pairing import end_inside, folder_pairs, image_files, list_f
 from pixelwise.data.sample import Record
 from pixelwise.errors import DataError, MaskError
 from pixelwise.io.counting import Codes, commonest, spread
-from pixelwise.io.file_state import FileState, state_of
 from pixelwise.io.decoding import decoding
+from pixelwise.io.file_state import FileState, state_of
 from pixelwise.io.images import (
     is_exact,
     is_inside,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pixelwise.classes import Unlabeled
 from pixelwise.data.pairing.folders import is_lossless, subfolders
-from pixelwise.data.pairing.sections import some_pictures, with_sections
+from pixelwise.data.pairing.sections import some_pictures
 from pixelwise.data.problems import report_problem
 from pixelwise.data.sample import Record
 from pixelwise.errors import FormatError, LayoutError
@@ -218,4 +218,7 @@ def _unlabeled_records(
 
 
 def _record(folder: Path, image: str, masks: tuple[Path, ...], split: str | None) -> Record:
-    return Record(split_ending(image)[0], folder / image, masks, split)
+    name, ending = split_ending(image)
+    if split and "/" in ending:  # arrays of several splits in one file
+        name += f"_{split}"
+    return Record(name, folder / image, masks, split)

@@ -53,31 +53,28 @@ def with_sections(records: Sequence[Record], folder: Path) -> list[Record]:
         try:
             found.append(_sections(record, folder))
         except DataError as error:
-            report_problem("unlike-parts", error, *record.masks, record.image)
-    stacks = [inside for inside in found if inside[0].image != file_of(inside[0].image)]
+            report_problem("unlike-parts", error, record.image, *record.masks)
+    stacks = [some for some in found if some[0].image != file_of(some[0].image)]
     are_samples = len(stacks) < MIN_GROUPS
-    for inside in stacks:
+    for stack in stacks:
         # One or two arrays hold whole data sets; of more, each holds the pictures of one case.
-        if are_samples and _is_of_arrays(inside):
-            inside[:] = [replace(record, group=None) for record in inside]
-    return [record for inside in _split_by_names(found) for record in inside]
+        if are_samples and _is_of_arrays(stack):
+            stack[:] = [replace(record, group=None) for record in stack]
+    return [record for stack in _split_by_names(found) for record in stack]
 
 
 def _split_by_names(found: list[list[Record]]) -> list[list[Record]]:
     """Return the records with the splits that the names of all arrays tell, as ``X_train.npy``."""
-    if any(record.split for inside in found for record in inside):
+    if any(record.split for some in found for record in some):
         return found
     splits = [
-        next(
-            (SPLIT_FOLDERS[word] for word in _words(inside[0].image) if word in SPLIT_FOLDERS), None
-        )
-        for inside in found
+        next(filter(None, map(SPLIT_FOLDERS.get, _words(some[0].image))), None) for some in found
     ]
     if not all(splits) or not all(map(_is_of_arrays, found)):
         return found
     return [
-        [replace(record, split=split) for record in inside]
-        for inside, split in zip(found, splits, strict=True)
+        [replace(record, split=split) for record in some]
+        for some, split in zip(found, splits, strict=True)
     ]
 
 
@@ -85,8 +82,8 @@ def _words(picture: Path) -> list[str]:
     return [word.lower() for word in re.findall("[A-Za-z]+", name_of(picture))]
 
 
-def _is_of_arrays(inside: Sequence[Record]) -> bool:
-    return len(inside) > 1 and ending_of(inside[0].image) in (".npy", *ARRAY_ENDINGS)
+def _is_of_arrays(stack: Sequence[Record]) -> bool:
+    return len(stack) > 1 and ending_of(stack[0].image) in (".npy", *ARRAY_ENDINGS)
 
 
 def some_pictures(folder: Path, pairs: Sequence[Pair]) -> tuple[Path, ...]:
@@ -144,6 +141,12 @@ def _require_alike(image: Path, layout: Layout | None, mask: Path, other: Layout
     Raises:
         FormatError: They do not.
     """
+    if other and len(other.shape) == 3 and other.shape[2] not in (1, 3):
+        raise FormatError(
+            f"{mask} must hold one class id per pixel. Got {other.shape[2]} masks in an array of "
+            f"the shape {other.shape}, as of one class or one annotator each. Save one of them, "
+            "or the classes as one array (H, W)"
+        )
     ours, theirs = (one.sections if one else () for one in (layout, other))
     if ours != theirs:
         raise FormatError(

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from pixelwise.errors import DataError
 from pixelwise.io.arrays import Array
 
 MAX_SECTIONS = 100_000
@@ -95,10 +94,10 @@ def sections(letter: str, count: int) -> tuple[str, ...]:
     """Return the names of several pictures, such as ``z007``, which sort in their order.
 
     Raises:
-        DataError: There are too many.
+        ValueError: There are too many.
     """
     if count > MAX_SECTIONS:
-        raise DataError(f"a file must hold at most {MAX_SECTIONS:,} pictures. Got {count:,}")
+        raise ValueError(f"its header announces {count:,} pictures")
     width = max(3, len(str(count - 1)))
     return tuple(f"{letter}{number:0{width}}" for number in range(count))
 

@@ -20,7 +20,7 @@ MATLAB_CLASS = "MATLAB_class"
 
 
 class Hdf5(NamedArrays):
-    """The data sets of an HDF5 file, in all of its groups; links to other files are not followed."""
+    """The data sets of an HDF5 file, in all groups; links to other files are not followed."""
 
     endings: ClassVar[tuple[str, ...]] = (".h5", ".hdf5")
 

@@ -59,6 +59,11 @@ class NamedArrays(Container):
         ]
         return Arrays(tuple(sorted(names)), "" if names else self.refusal(file))
 
+    def _only(self, file: Path) -> str:
+        """Return the name of the only array that can hold pictures; empty if there are several."""
+        found = self.arrays(file)
+        return found.names[0] if found and len(found.names) == 1 else ""
+
     def layout(self, file: Path, array: str) -> Layout | None:
         """Return how an array holds pictures.
 
@@ -66,6 +71,7 @@ class NamedArrays(Container):
             DataError: The file has no such array.
         """
         shapes = self.shapes(file)
+        array = array or self._only(file)
         if array not in shapes:
             raise DataError(
                 f"{file} must hold an array {array!r}. Got {', '.join(shapes) or 'none'}. "
@@ -77,9 +83,10 @@ class NamedArrays(Container):
         """Read an array or one picture of it, whose name follows that of the array."""
         del as_stored
         shapes = self.shapes(file)
-        name, section = member, ""
+        name, section = member or self._only(file), ""
         if name not in shapes:
             name, _, section = member.rpartition("/")
+            name = name or self._only(file)
         if name not in shapes:
             raise ValueError(f"there is no array {member!r}")
         return self.picture(file, name, section)

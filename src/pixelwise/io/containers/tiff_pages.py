@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
-from pixelwise.errors import DataError
 from pixelwise.io.arrays import Array
 from pixelwise.io.containers.base import Container, Layout, index_in, sections
 from pixelwise.io.limits import require_decodable, require_honest_tiles
@@ -29,31 +29,38 @@ class TiffPages(Container):
     is_plain: ClassVar[bool] = True
 
     def layout(self, file: Path, array: str) -> Layout | None:
-        """Return the pages; ``None`` for a file of one page, whose further pages are reduced."""
+        """Return the pages; ``None`` for a file of one page, whose further pages are reduced.
+
+        Pages that the file calls channels are bands of one picture, unless its image or mask holds
+        as many pictures: programs call the slices of a volume channels too.
+        """
         del array
         if not has_more_pages(file):
             return None
         import tifffile
 
         with tifffile.TiffFile(file) as tiff:
-            series = stack_of(tiff)
-            if series is None:
+            stack = stack_of(tiff)
+            if stack is None:
                 return None
-            size, num_pages = _divided(series)
-            return Layout(size, sections("p", num_pages)) if num_pages > 1 else None
+            numbers = _planes(stack)
+            bands = (*_size(stack), numbers.shape[1]) if numbers.shape[1] > 1 else _size(stack)
+            if len(numbers) > 1:
+                return Layout(bands, sections("p", len(numbers)))
+            return Layout(bands, as_stack=Layout(_size(stack), sections("p", numbers.size)))
 
     def read(self, file: Path, member: str, *, as_stored: bool) -> Array:
         """Read one page, with its bands."""
         import tifffile
 
         with tifffile.TiffFile(file) as tiff:
-            series = stack_of(tiff)
-            if series is None:
+            stack = stack_of(tiff)
+            if stack is None:
                 raise ValueError("the file has one page")
-            _, num_pages = _divided(series)
-            return page_of(
-                file, tiff, series, index_in(member, "p", num_pages), as_stored=as_stored
-            )
+            numbers = _planes(stack)
+            pages = numbers if len(numbers) > 1 else numbers.reshape(-1, 1)
+            chosen = pages[index_in(member, "p", len(pages))].tolist()
+            return _joined(file, tiff, stack, chosen, as_stored=as_stored)
 
 
 def has_more_pages(file: Path) -> bool:
@@ -87,74 +94,58 @@ def stack_of(tiff: tifffile.TiffFile) -> Any:
     return series[0] if math.prod(series[0].shape) > math.prod(series[0].keyframe.shape) else None
 
 
-def _divided(series: Any) -> tuple[tuple[int, ...], int]:
-    """Return the shape of a picture, (H, W) or (H, W, C), and the number of pictures."""
-    lengths = dict(zip(series.axes, series.shape, strict=True))
-    num_pages = math.prod(length for axis, length in lengths.items() if axis not in "YXSC")
-    bands = lengths.get(BANDS, 1) * lengths.get("S", 1)
-    size = (lengths["Y"], lengths["X"])
-    return (size if bands == 1 else (*size, bands)), num_pages
+def _size(stack: Any) -> tuple[int, ...]:
+    """Return the shape of a page: (H, W), or (H, W, S) of several samples."""
+    lengths = dict(zip(stack.axes, stack.shape, strict=True))
+    samples = lengths.get("S", 1)
+    return (lengths["Y"], lengths["X"], *([samples] if samples > 1 else []))
 
 
-def is_banded(series: Any) -> bool:
+def _planes(stack: Any) -> npt.NDArray[np.intp]:
+    """Return the numbers of the pages of each picture, (number of pictures, bands)."""
+    leading = [axis for axis in stack.axes if axis not in "YXS"]
+    lengths = stack.shape[: len(leading)]
+    numbers = np.arange(math.prod(lengths)).reshape(lengths)
+    if BANDS not in leading:
+        return numbers.reshape(-1, 1)
+    at = leading.index(BANDS)
+    return np.moveaxis(numbers, at, -1).reshape(-1, lengths[at])
+
+
+def is_banded(stack: Any) -> bool:
     """Whether the pages are the bands of one picture, as the file says (CYX)."""
-    return BANDS in series.axes and _divided(series)[1] == 1
+    return len(_planes(stack)) == 1
 
 
-def page_of(
-    file: Path, tiff: tifffile.TiffFile, series: Any, index: int, *, as_stored: bool
-) -> Array:
-    """Read one picture of a stack.
+def read_bands(file: Path, tiff: tifffile.TiffFile, stack: Any, *, as_stored: bool) -> Array:
+    """Read the pages of a file as the bands of one picture.
 
     Args:
         file: The file, for messages.
         tiff: The open file.
-        series: Its pages.
-        index: The number of the picture.
+        stack: Its pages.
         as_stored: See :func:`pixelwise.io.tiff.shown_pixels`.
 
     Returns:
-        (H, W) or (H, W, C).
+        (H, W, C).
 
     Raises:
         DataError: The picture is too large, or compressed in a way that is not supported.
     """
-    keyframe = series.keyframe
-    size, _ = _divided(series)
-    require_decodable(
-        file, size, np.dtype(series.dtype).itemsize * (3 if keyframe.colormap is not None else 1)
-    )
-    leading = [axis for axis in series.axes if axis not in "YXS"]
-    numbers = np.arange(math.prod(series.shape[: len(leading)])).reshape(
-        series.shape[: len(leading)]
-    )
-    if BANDS in leading:
-        numbers = np.moveaxis(numbers, leading.index(BANDS), -1).reshape(
-            -1, series.shape[leading.index(BANDS)]
-        )
-    else:
-        numbers = numbers.reshape(-1, 1)
-    planes = [
-        _plane(file, tiff, series, int(number), as_stored=as_stored) for number in numbers[index]
-    ]
+    return _joined(file, tiff, stack, _planes(stack)[0].tolist(), as_stored=as_stored)
+
+
+def _joined(
+    file: Path, tiff: tifffile.TiffFile, stack: Any, numbers: list[int], *, as_stored: bool
+) -> Array:
+    num_colors = 3 if stack.keyframe.colormap is not None else 1
+    shape = (*stack.keyframe.shape, len(numbers), num_colors)
+    require_decodable(file, shape, np.dtype(stack.dtype).itemsize)
+    planes = []
+    for number in numbers:
+        page = stack.pages[number]
+        require_honest_tiles(file, tiff, page)
+        planes.append(shown_pixels(stack.keyframe, page.asarray(), as_stored=as_stored))
     if len(planes) == 1:
         return planes[0]
     return np.concatenate([one if one.ndim == 3 else one[..., None] for one in planes], -1)
-
-
-def _plane(
-    file: Path, tiff: tifffile.TiffFile, series: Any, number: int, *, as_stored: bool
-) -> Array:
-    keyframe = series.keyframe
-    shape = tuple(keyframe.shape)
-    if len(series.pages) > number and series.pages[number] is not None:
-        page = series.pages[number]
-        require_honest_tiles(file, tiff, page.aspage())
-        pixels = page.asarray()
-    elif series.dataoffset is not None:  # ImageJ writes one page for a stack of more than 4 GB
-        dtype = np.dtype(series.dtype).newbyteorder(tiff.byteorder)
-        start = series.dataoffset + number * math.prod(shape) * dtype.itemsize
-        pixels = np.array(np.memmap(file, dtype, "r", start, shape))
-    else:
-        raise DataError(f"{file} must contain the page {number + 1}. It does not. Restore the file")
-    return shown_pixels(keyframe, pixels.reshape(shape), as_stored=as_stored)
