@@ -144,8 +144,14 @@ class ImageFinder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._by_name: dict[str, list[Path]] = defaultdict(list)
+        self._by_stem: dict[str, list[Path]] = defaultdict(list)
         for path in files_below(folder, IMAGE_SUFFIXES):
             self._by_name[path.name].append(path)
+            self._by_stem[path.stem].append(path)
+
+    def alike(self, name: str, *, is_stem: bool) -> list[Path]:
+        """Return the image files of a name, or of a name without its ending, in any folder."""
+        return list((self._by_stem if is_stem else self._by_name).get(name, ()))
 
     def find(
         self,
