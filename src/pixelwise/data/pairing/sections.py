@@ -11,6 +11,7 @@ from pixelwise.data.problems import report_problem
 from pixelwise.data.sample import Record
 from pixelwise.errors import DataError, FormatError
 from pixelwise.io.containers import Layout, as_pair, inside, layout_of, pictures_in
+from pixelwise.io.containers.dicom import DICOM_ENDING, dicom_header
 from pixelwise.io.counting import spread
 from pixelwise.io.images import is_inside
 from pixelwise.io.members import ARRAY_ENDINGS, STACK_ENDINGS, ending_of, file_of, name_of
@@ -120,7 +121,8 @@ def _sections(record: Record, folder: Path) -> list[Record]:
         _require_alike(record.image, image, path, mask)
     pictures = inside(record.image, image)
     if pictures == [record.image]:
-        return [record]
+        is_slice = ending_of(record.image) == DICOM_ENDING
+        return [replace(record, group=_patient_of(record.image)) if is_slice else record]
     parts = [inside(path, mask) for path, mask in zip(record.masks, masks, strict=True)]
     group = _group_of(record.image, folder)
     return [
@@ -164,6 +166,11 @@ def _require_alike(image: Path, layout: Layout | None, mask: Path, other: Layout
 
 def _counted(sections: tuple[str, ...]) -> str:
     return f"{len(sections)} ({sections[0]} to {sections[-1]})" if sections else "one picture"
+
+
+def _patient_of(image: Path) -> str:
+    """Return the patient of a slice, or else its folder."""
+    return dicom_header(image).patient or image.parent.as_posix()
 
 
 def _group_of(image: Path, folder: Path) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pixelwise.io.arrays import Array
 from pixelwise.io.containers.base import Arrays, Container, Layout, as_pair
+from pixelwise.io.containers.dicom import Dicom
 from pixelwise.io.containers.hdf5 import Hdf5
 from pixelwise.io.containers.matlab import Matlab
 from pixelwise.io.containers.nifti import Nifti
@@ -33,7 +34,7 @@ __all__ = [
 
 _READERS = {
     ending: reader
-    for reader in (Hdf5(), Matlab(), Nifti(), NpyStack(), Npz(), TiffPages())
+    for reader in (Dicom(), Hdf5(), Matlab(), Nifti(), NpyStack(), Npz(), TiffPages())
     for ending in reader.endings
 }
 
