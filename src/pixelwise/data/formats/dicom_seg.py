@@ -46,7 +46,7 @@ class DicomSeg(Format):
         try:
             headers = _headers(folder)
         except MissingExtraError:
-            # A stray file beside other pictures does not matter.
+            # A single file beside other pictures does not matter.
             if next(files_below(folder, IMAGE_SUFFIXES), None) is None:
                 raise
             return NO
