@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -175,9 +175,14 @@ def _content_of(pixels: npt.NDArray[np.generic]) -> Content:
     return Content(kind, (height, width), tuple(modes), len(counts), is_gray)
 
 
+def _are_whole(pixels: npt.NDArray[Any]) -> bool:
+    """Whether no number has a fraction, as labels in a file of floats."""
+    return bool((pixels == np.round(pixels)).all())
+
+
 def _codes(pixels: npt.NDArray[np.generic]) -> tuple[npt.NDArray[np.int64], bool]:
     """Return pixels as numbers, and whether they are gray."""
-    if pixels.dtype.kind == "f" and (pixels != np.round(pixels)).any():
+    if pixels.dtype.kind == "f" and not _are_whole(pixels):
         pixels = np.nan_to_num(pixels.astype(np.float64) * 1000)  # fractions differ too
     values = pixels.astype(np.int64)
     first = values[..., :1]

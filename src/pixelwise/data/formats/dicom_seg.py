@@ -75,11 +75,11 @@ class DicomSeg(Format):
                 continue
             found = [uid for uid in sources if uid in by_instance]
             if not found:
-                error = FormatError(
+                lacking = FormatError(
                     f"{path} must label slices in {folder}. Got references to {len(sources)} "
                     "images, of which none is there. Add the series"
                 )
-                report_problem("mask-without-image", error, path)
+                report_problem("mask-without-image", lacking, path)
             for uid in found:
                 labels[by_instance[uid]].append(path / uid)
         return sorted(

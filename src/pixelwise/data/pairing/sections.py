@@ -45,9 +45,9 @@ def with_sections(records: Sequence[Record], folder: Path) -> list[Record]:
     """
     paths = [path for record in records for path in (record.image, *record.masks)]
     if not any(map(is_inside, paths)):
-        stacks = [path for path in paths if ending_of(path) in STACK_ENDINGS]
+        may_be = [path for path in paths if ending_of(path) in STACK_ENDINGS]
         # Thousands of single pictures are not opened just to see that each is single.
-        if not any(map(_may_be_stack, spread(stacks, NUM_LOOKED_AT))):
+        if not any(map(_may_be_stack, spread(may_be, NUM_LOOKED_AT))):
             return list(records)
     found: list[list[Record]] = []
     for record in records:

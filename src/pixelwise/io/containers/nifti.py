@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -39,21 +40,19 @@ class Nifti(Container):
             DataError: The file does not hold a volume.
         """
         del array
-        volume = _open(file)
+        volume = _nibabel().load(file)
         shape = _shape(file, volume)
         if len(shape) == 2:
             return Layout(shape)
-        import nibabel
-
         axis = _axis(shape, volume.header.get_zooms()[:3])
         size = tuple(length for at, length in enumerate(shape) if at != axis)
-        codes = "".join(code or "?" for code in nibabel.aff2axcodes(volume.affine))
+        codes = "".join(code or "?" for code in _nibabel().aff2axcodes(volume.affine))
         return Layout(size, sections(AXES[axis], shape[axis]), orientation=codes, volume=shape)
 
     def read(self, file: Path, member: str, *, as_stored: bool) -> Array:
         """Read a slice, with the scale and the offset of the header applied."""
         del as_stored
-        volume = _open(file)
+        volume = _nibabel().load(file)
         shape = _shape(file, volume)
         place: list[Any] = [slice(None)] * len(volume.shape)
         if member:
@@ -80,12 +79,11 @@ class Nifti(Container):
         return pixels.reshape(*pixels.shape[:2], *bands)
 
 
-def _open(file: Path) -> Any:
+def _nibabel() -> Any:
     try:
-        import nibabel
+        return importlib.import_module("nibabel")
     except ImportError as error:
         raise MissingExtraError("nibabel", "medical", "reading NIfTI") from error
-    return nibabel.load(file)
 
 
 def _shape(file: Path, volume: Any) -> tuple[int, ...]:
