@@ -86,6 +86,12 @@ def test_one_volume_is_divided_and_says_so(tmp_path):
     assert any("which is divided" in note for note in dataset.notes)
 
 
+def test_of_two_volumes_one_is_for_validation(tmp_path):
+    dataset = open_dataset(make_volumes(tmp_path, count=2))
+    splits = {file_of(record.image).name: record.split for record in dataset.records}
+    assert sorted(splits.values()) == ["train", "val"]
+
+
 def test_the_cache_and_the_key_tell_slices_apart(volumes):
     dataset = open_dataset(volumes, cache=True)
     assert len({record.key for record in dataset.records}) == len(dataset.records)
@@ -268,6 +274,22 @@ def test_a_variable_named_after_its_file_is_found(tmp_path):
         scipy.io.savemat(folder / f"{number}.mat", {f"mask_of_{number}": MASKS[number]})
     dataset = open_dataset(folder)
     assert (dataset.load(dataset.records[3]).mask == MASKS[3]).all()
+
+
+def test_a_file_with_an_array_for_each_image_is_refused_at_once(tmp_path):
+    with h5py.File(tmp_path / "all.h5", "w") as file:
+        for number in range(300):
+            file[f"images/{number}"], file[f"masks/{number}"] = IMAGES[0], MASKS[0]
+    with pytest.raises(LayoutError, match=r"all\.h5 cannot be read: it holds 600 arrays\. Save"):
+        open_dataset(tmp_path)
+
+
+def test_pages_without_a_mask_each_are_refused(tmp_path):
+    for number in range(4):
+        tifffile.imwrite(tmp_path / f"{number}_image.tif", IMAGES[:5, ..., 0])
+        Image.fromarray(MASKS[number]).save(tmp_path / f"{number}_mask.png")
+    with pytest.raises(FormatError, match=r"Got one picture for 5 \(p000 to p004\)\. Save a mask"):
+        open_dataset(tmp_path)
 
 
 def test_heic_pictures_are_refused_by_name(tmp_path):

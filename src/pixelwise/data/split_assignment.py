@@ -180,6 +180,8 @@ def draw_splits(
         max(round(count * share), 1) if share > 0 and count >= sum(wanted) else 0
         for share in shares[1:]
     )
+    if count == 2 < len(records) and shares[1] > 0:  # two volumes: one of them for validation
+        num_val, num_test = 1, 0
     while num_val + num_test >= count > 1:  # keep at least one training image
         num_val, num_test = (
             (num_val - 1, num_test) if num_val > num_test else (num_val, num_test - 1)

@@ -18,6 +18,9 @@ from pixelwise.pairing.split_names import MAX_DEPTH
 SYSTEM_FOLDERS = frozenset({"__macosx", "@eadir", "$recycle.bin"})
 """Folders, in lower case, that systems create beside the data; hidden ones are skipped too."""
 
+MAX_NAMES = 40
+"""Largest number of different names of arrays in the files of a folder."""
+
 MAX_KINDS = 6
 """Number of kinds of files that a message describes."""
 
@@ -70,16 +73,28 @@ def list_tree(root: Path) -> FileTree:
             others.append(path)
             reason = next((text for end, text in UNREADABLE.items() if lower.endswith(end)), "")
             refused += [(path, reason)] if reason else []
-    pictures += _named(arrays)
+    inside, unlike = _named(arrays)
+    pictures += inside
+    others += unlike
+    refused += [(path, "its arrays have other names than those of other files") for path in unlike]
     return FileTree(root, tuple(sorted(pictures)), tuple(sorted(others)), tuple(sorted(refused)))
 
 
-def _named(arrays: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """Yield the arrays of some files; the file alone if each holds one with a name of its own."""
+def _named(arrays: Mapping[str, Sequence[str]]) -> tuple[list[str], list[str]]:
+    """Return the arrays of some files, and files whose arrays cannot be told apart by names.
+
+    If every file holds one array with a name of its own, the file alone stands for its array.
+    """
     names = Counter(name for inside in arrays.values() for name in inside)
-    is_varied = len(names) > 1 and max(names.values(), default=0) == 1
-    for path, inside in arrays.items():
-        yield from [path] if is_varied and len(inside) == 1 else [f"{path}/{one}" for one in inside]
+    if (
+        len(names) > 1
+        and set(names.values()) == {1}
+        and all(len(one) < 2 for one in arrays.values())
+    ):
+        return [path for path, inside in arrays.items() if inside], []
+    if len(names) > MAX_NAMES:
+        return [], [path for path, inside in arrays.items() if inside]
+    return [f"{path}/{name}" for path, inside in arrays.items() for name in inside], []
 
 
 def _arrays(file: Path) -> tuple[tuple[str, ...], str]:

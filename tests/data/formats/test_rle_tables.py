@@ -115,6 +115,14 @@ def test_real_masks_come_back_from_their_table(tmp_path, test_data):
         assert (stored[found] == mask).all()
 
 
+def test_images_without_a_row_are_left_out_and_counted(tmp_path):
+    masks = blobs(8)
+    rows = [(f"im{at}.jpg", encoded(mask > 0)) for at, mask in enumerate(masks[:6])]
+    dataset = open_dataset(write(tmp_path, rows, ("ImageId", "EncodedPixels"), masks))
+    assert len(dataset.records) == 6
+    assert "images without a row are left out: 2 of 8" in dataset.notes
+
+
 def test_runs_along_the_rows_are_refused(tmp_path):
     masks = blobs(8)
     rows = [(f"im{at}.jpg", encoded(mask > 0, "C")) for at, mask in enumerate(masks)]

@@ -26,6 +26,7 @@ from pixelwise.data.formats.drawn_images import (
 )
 from pixelwise.data.formats.polygon_text.polygon_lists import MAX_FIELD
 from pixelwise.data.formats.shapes import Shape
+from pixelwise.data.pairing import image_files
 from pixelwise.data.sample import Record
 from pixelwise.errors import DataError, FormatError, MaskError
 from pixelwise.io.arrays import BoolArray
@@ -148,6 +149,16 @@ class RleTables(DrawnFormat):
                 "Use the masks in picture files, or convert the runs"
             )
         return records
+
+    def remarks(self, records: Sequence[Record]) -> list[str]:
+        """Say also how many images beside the listed ones have no row."""
+        listed = {record.image for record in records}
+        beside = [
+            path for place in {image.parent for image in listed} for path in image_files(place)
+        ]
+        count = sum(path not in listed for path in beside)
+        left = [f"images without a row are left out: {count:,} of {len(beside):,}"] if count else []
+        return [*super().remarks(records), *left]
 
 
 def _outline(region: BoolArray) -> int:

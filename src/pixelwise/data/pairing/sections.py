@@ -151,9 +151,12 @@ def _require_alike(image: Path, layout: Layout | None, mask: Path, other: Layout
         )
     ours, theirs = (one.sections if one else () for one in (layout, other))
     if ours != theirs:
+        advice = "Export the mask again"
+        if not theirs:
+            advice = "Save a mask for each picture, or the pictures as bands of one"
         raise FormatError(
             f"{mask} must hold as many pictures as its image {name_of(image)}, across the same "
-            f"axis. Got {_counted(theirs)} for {_counted(ours)}. Export the mask again"
+            f"axis. Got {_counted(theirs)} for {_counted(ours)}. {advice}"
         )
     directions = [one.orientation if one else "" for one in (layout, other)]
     if all(directions) and directions[0] != directions[1]:

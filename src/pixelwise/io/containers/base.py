@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -125,7 +124,7 @@ def layout_of_array(shape: Sequence[int]) -> Layout | None:
         return None
     if len(shape) == 4:
         return Layout(shape[1:], sections("n", shape[0]))
-    if len(shape) == 2 or math.prod(shape[:1]) > MAX_SECTIONS:
+    if len(shape) == 2 or shape[0] > MAX_SECTIONS:
         return Layout(shape)
     return Layout(shape, as_stack=Layout(shape[1:], sections("n", shape[0])))
 

@@ -11,7 +11,7 @@ from pixelwise.io.arrays import Array
 from pixelwise.io.containers.base import Layout, index_in, sections
 from pixelwise.io.containers.hdf5 import MATLAB_CLASS, data_sets, opened, read_part
 from pixelwise.io.containers.kept import kept_array
-from pixelwise.io.containers.named import NamedArrays, Shapes
+from pixelwise.io.containers.named import NamedArrays, Shapes, known
 from pixelwise.io.limits import require_decodable
 
 TYPES = {"double": "float64", "single": "float32", "logical": "bool"} | {
@@ -75,7 +75,7 @@ class Matlab(NamedArrays):
                 data = content[name]
                 index = index_in(section, "n", len(data)) if section else None
                 return read_part(file, data, index).T
-        shape, dtype = self.shapes(file)[name]
+        shape, dtype = known(self, file)[name]
         require_decodable(file, shape, dtype.itemsize)
         values = kept_array(file, name, lambda: _load(file, name))
         return values[..., index_in(section, "n", shape[-1])] if section else values

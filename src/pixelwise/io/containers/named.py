@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,9 +19,13 @@ from pixelwise.io.containers.base import (
     is_numeric,
     layout_of_array,
 )
+from pixelwise.io.file_state import FileState, state_of
 
 MIN_SIDE_PX = 8
 """Arrays that are shorter along two axes are no pictures, but coordinates or tables of classes."""
+
+MAX_ARRAYS = 24
+"""A file of more arrays has one for each image, and not one for each purpose."""
 
 Shapes = Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]
 
@@ -43,7 +48,8 @@ class NamedArrays(Container):
     def refusal(self, file: Path) -> str:
         """Return what a file holds instead of arrays of numbers, as part of a sentence."""
         found = ", ".join(
-            f"{name} {dtype} {shape}" for name, (shape, dtype) in self.shapes(file).items()
+            f"{name} {dtype} {shape}"
+            for name, (shape, dtype) in list(known(self, file).items())[:3]
         )
         return f"it holds no array of pixels, but {found or 'nothing'}"
 
@@ -51,12 +57,18 @@ class NamedArrays(Container):
         """Return the arrays that can hold pictures."""
         names = [
             name
-            for name, (shape, dtype) in self.shapes(file).items()
+            for name, (shape, dtype) in known(self, file).items()
             if _is_plain(name)
             and is_numeric(dtype)
             and self.layout_of(shape)
             and sum(length >= MIN_SIDE_PX for length in shape) >= 2
         ]
+        if len(names) > MAX_ARRAYS:
+            reason = (
+                f"it holds {len(names):,} arrays. Save the images as one array (N, H, W) or "
+                "(N, H, W, C), and the masks as another"
+            )
+            return Arrays((), reason)
         return Arrays(tuple(sorted(names)), "" if names else self.refusal(file))
 
     def _only(self, file: Path) -> str:
@@ -70,7 +82,7 @@ class NamedArrays(Container):
         Raises:
             DataError: The file has no such array.
         """
-        shapes = self.shapes(file)
+        shapes = known(self, file)
         array = array or self._only(file)
         if array not in shapes:
             raise DataError(
@@ -82,7 +94,7 @@ class NamedArrays(Container):
     def read(self, file: Path, member: str, *, as_stored: bool) -> Array:
         """Read an array or one picture of it, whose name follows that of the array."""
         del as_stored
-        shapes = self.shapes(file)
+        shapes = known(self, file)
         name, section = member or self._only(file), ""
         if name not in shapes:
             name, _, section = member.rpartition("/")
@@ -90,6 +102,16 @@ class NamedArrays(Container):
         if name not in shapes:
             raise ValueError(f"there is no array {member!r}")
         return self.picture(file, name, section)
+
+
+def known(reader: NamedArrays, file: Path) -> Shapes:
+    """Return shape and type of each array of a file, which is looked into once."""
+    return _known(reader, file, state_of(file))
+
+
+@lru_cache(maxsize=1024)
+def _known(reader: NamedArrays, file: Path, state: FileState) -> Shapes:  # noqa: ARG001
+    return reader.shapes(file)
 
 
 def _is_plain(name: str) -> bool:
