@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -36,6 +37,7 @@ from PIL import Image
 from measuring import DATA, print_table
 from pixelwise.data.dataset import Dataset, open_dataset
 from pixelwise.errors import PixelwiseError
+from pixelwise.io.members import file_of
 
 TOLERATED = 0.01
 """Largest share of pixels that may differ: the smoothed edges of a mask, whose class is a choice of
@@ -45,6 +47,8 @@ NOISE = 8.0
 """Colors nearer than this to a more frequent one are noise around it."""
 
 OUTCOMES = ("right", "command", "asked", "refused", "wrong")
+
+VOLUMES = (".nii", ".nii.gz")
 
 _ARGUMENT = re.compile(r"`([a-z_]+)=('[^`]*')`")
 _GENERIC = re.compile(r"class[ -]\d|gray-|#|\?$|background$|foreground$", re.IGNORECASE)
@@ -156,13 +160,17 @@ def compare(dataset: Dataset, folder: Path, expected: dict[str, Any]) -> str:
         return f"{classes} classes instead of {count}" if count not in (0, classes) else ""
     wanted = {(folder / image).resolve(): (folder / mask).resolve()
               for image, mask in expected["pairs"]}  # fmt: skip
-    found = {one.image.resolve(): tuple(mask.resolve() for mask in one.masks) for one in records}
+    found = {file_of(one.image).resolve(): tuple(file_of(mask).resolve() for mask in one.masks)
+             for one in records}  # fmt: skip
     if found.keys() != wanted.keys():
         missing, further = wanted.keys() - found.keys(), found.keys() - wanted.keys()
         return f"{len(missing)} images missing, {len(further)} too many"
     for image, masks in found.items():
         if masks != (wanted[image],):
             return f"{image.name} with {', '.join(mask.name for mask in masks)}"
+        slices = [one for one in records if file_of(one.image).resolve() == image]
+        if image.name.endswith(VOLUMES) and len(slices) not in nibabel.load(image).shape:
+            return f"{len(slices)} slices of {image.name}"
     for record in records:
         difference = _pixels(dataset, record, expected)
         if difference:
@@ -241,6 +249,10 @@ def _is_said(stored: Any) -> bool:
 
 def _stored(path: Path) -> npt.NDArray[np.uint8]:
     """Read a mask as RGB, independently of pixelwise."""
+    if path.parent.name.endswith(VOLUMES):
+        voxels = nibabel.load(path.parent).get_fdata()
+        plane = np.take(voxels, int(path.name[1:]), axis="xyz".index(path.name[0]))
+        return np.repeat(plane.astype(np.uint8)[..., None], 3, 2)
     picture = Image.open(path)
     if picture.mode == "1":
         return np.repeat(np.asarray(picture).astype(np.uint8)[..., None], 3, 2)

@@ -370,7 +370,7 @@ def test_every_kind_of_finding_has_a_test_and_an_advice():
         "unknown-layout", "unreadable-labels", "listed-twice", "listed-file-missing",
         "label-refused", "mixed-mask-storage", "split-not-given", "self-intersecting-polygons",
         "polygons-outside-image", "no-images-to-compare", "too-few-bands", "bad-annotations",
-        "too-many-bad-annotations", "hidden-shapes",
+        "too-many-bad-annotations", "hidden-shapes", "unlike-parts",
     }  # fmt: skip
     assert set(DAMAGES) | elsewhere == set(CATALOG)
     for kind in CATALOG.values():

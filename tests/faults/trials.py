@@ -70,7 +70,8 @@ VERBS: dict[str, Verb] = {
         ("predict", "{run}", "{images}", "--out", "{out}/masks", "--save", "overlay"),
         exact=("masks",),
     ),
-    "convert": Verb(("data", "convert", "{data}", "{out}/copy", "--to", "class-masks"), exact=("copy",)),
+    "convert": Verb(("data", "convert", "{data}", "{out}/copy", "--to", "class-masks"),
+                    exact=("copy",)),
     "split": Verb(("data", "split", "{data}", "--redraw", "--out", "{out}/card.yaml"),
                   exact=("card.yaml",)),
     "check": Verb(("data", "check", "{data}", "--report", "{out}/page.html", "--write",
@@ -127,9 +128,7 @@ def build_injector(folder: Path) -> Path | None:
         return None
     library = folder / "injector.so"
     source = HERE / "injector.c"
-    subprocess.run(
-        [compiler, "-shared", "-fPIC", "-O2", "-o", library, source, "-ldl"], check=True
-    )
+    subprocess.run([compiler, "-shared", "-fPIC", "-O2", "-o", library, source, "-ldl"], check=True)
     return library
 
 
@@ -157,7 +156,6 @@ class Bench:
         import scipy.ndimage  # noqa: F401
         import torch
 
-        import pixelwise.cli.application
         from pixelwise.comparison import compare  # noqa: F401
         from pixelwise.doctor import check_data  # noqa: F401
         from pixelwise.reporting import model_report  # noqa: F401
@@ -232,7 +230,7 @@ class Bench:
             if fault is not None and self._injector is not None:
                 kind, number, error, is_once = fault
                 self._injector.faults_arm(
-                    kind.encode(), ctypes.c_long(number), error, int(is_once), str(out).encode()
+                    kind.encode(), ctypes.c_long(number), error, int(is_once), f"{out}/".encode()
                 )
             main()
             code = 0

@@ -2,6 +2,8 @@
 
 import shutil
 
+import nibabel
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -118,3 +120,46 @@ def test_results_of_long_names_have_shorter_names_that_differ(
     again, _, _ = run_cli("predict", model, tmp_path / "photos", "--out", out, *kinds)
     assert again == 0
     assert sorted(path.name for path in (out / "overlay").iterdir()) == sorted(written)
+
+
+def save_volume(path, slices=3):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    voxels = np.random.default_rng(0).integers(0, 255, (24, 32, slices), np.uint8)
+    nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), path)
+    return voxels
+
+
+def test_the_slices_of_volumes_are_predicted(tmp_path, make_model_file, run_cli):
+    voxels = save_volume(tmp_path / "new" / "case.nii.gz")
+    model = make_model_file(tmp_path / "model.safetensors", in_channels=1)
+    written = [f"case_z00{number}.png" for number in range(3)]
+    for given in (tmp_path / "new", tmp_path / "new" / "case.nii.gz"):
+        out = tmp_path / f"out-{given.name}"
+        code, _, _ = run_cli("predict", model, given, "--out", out)
+        assert code == 0
+        assert names(out.rglob("*.png"), out) == written
+    classes = pixelwise.predict(model, voxels[:, :, 1]).class_ids
+    assert (np.asarray(Image.open(out / "case_z001.png")) == classes).all()
+
+
+def test_of_a_data_set_of_stacks_only_the_images_are_predicted(tmp_path):
+    stack = np.random.default_rng(0).integers(0, 255, (9, 24, 32), np.uint8)
+    np.save(tmp_path / "images.npy", stack)
+    np.save(tmp_path / "masks.npy", stack // 128)
+    found = images_to_predict(tmp_path, tmp_path / "results", None)
+    assert names(found, tmp_path) == [f"images.npy/n00{number}" for number in range(9)]
+    np.savez(tmp_path / "all.npz", images=stack, masks=stack // 128)
+    (tmp_path / "images.npy").unlink()
+    (tmp_path / "masks.npy").unlink()
+    found = images_to_predict(tmp_path, tmp_path / "results", None)
+    assert names(found, tmp_path) == [f"all.npz/images/n00{number}" for number in range(9)]
+
+
+def test_a_damaged_volume_fails_alone(tmp_path, make_model_file, run_cli):
+    save_volume(tmp_path / "new" / "a.nii.gz")
+    (tmp_path / "new" / "b.nii.gz").write_bytes(b"broken")
+    model = make_model_file(tmp_path / "model.safetensors", in_channels=1)
+    code, _, err = run_cli("predict", model, tmp_path / "new", "--out", tmp_path / "out")
+    assert code == 1
+    assert "b.nii.gz" in err
+    assert len(list((tmp_path / "out").rglob("*.png"))) == 3

@@ -17,8 +17,8 @@ from large_scenes import (
 )
 
 from pixelwise.errors import OutputError
+from pixelwise.io.decoding import decoding
 from pixelwise.io.image_rows import ImageRows
-from pixelwise.io.images import decoding
 from pixelwise.prediction import partial_files
 from pixelwise.prediction.predict import predict
 from pixelwise.prediction.predictor import Predictor

@@ -35,6 +35,8 @@ from pixelwise.data.split_lists import splits_of_lists
 from pixelwise.errors import ConfigError, DataError, FormatError
 from pixelwise.files import as_path
 from pixelwise.io.counting import spread
+from pixelwise.io.file_state import state_of
+from pixelwise.io.members import name_of
 from pixelwise.label_modes import mode_of
 from pixelwise.label_options import LabelArguments, LabelOptions, label_options
 from pixelwise.text import amount, listed
@@ -173,7 +175,7 @@ class Dataset:
         for record in self.records:
             digest.update(f"{record.name}\0".encode())
             for path in (record.image, *record.masks):
-                described = f"{path.name}\0{path.stat().st_size}\0"
+                described = f"{name_of(path)}\0{state_of(path).num_bytes}\0"
                 digest.update(described.encode(errors="surrogatepass"))
         return digest.hexdigest()[:16]
 

@@ -10,7 +10,7 @@ from pixelwise.data.formats import Format
 from pixelwise.data.masks.smoothed import Smoothed, count_stored, smoothed_classes
 from pixelwise.data.sample import Record
 from pixelwise.errors import ConfigError, MaskError
-from pixelwise.io.images import MASK_SUFFIXES
+from pixelwise.io.images import is_exact
 from pixelwise.schemas import validated
 
 MIN_NOISE = 4
@@ -59,9 +59,7 @@ def classes_found(
 
 
 def _has_lossy_masks(records: Sequence[Record]) -> bool:
-    return any(
-        path.suffix.lower() not in MASK_SUFFIXES for record in records for path in record.masks
-    )
+    return any(not is_exact(path) for record in records for path in record.masks)
 
 
 def _smoothed(found: Format, records: Sequence[Record]) -> Smoothed | None:

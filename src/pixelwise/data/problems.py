@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pixelwise.errors import DataError, PixelwiseError
+from pixelwise.io.members import name_of
 from pixelwise.text import amount, listed
 
 MAX_POLYGONS = 10_000
@@ -141,7 +142,7 @@ def _joined(problems: Sequence[FileProblem]) -> DataError:
 
 
 def _name_of(problem: FileProblem) -> str:
-    return problem.name or (problem.files[-1].name if problem.files else problem.kind)
+    return problem.name or (name_of(problem.files[-1]) if problem.files else problem.kind)
 
 
 def report_problem(kind: str, error: DataError, *files: Path, name: str | None = None) -> None:

@@ -12,6 +12,7 @@ from pixelwise.errors import MaskError
 from pixelwise.io.arrays import Array, UInt8Array
 from pixelwise.io.file_state import content_hash
 from pixelwise.io.images import is_rotated
+from pixelwise.io.members import name_of
 from pixelwise.label_modes import mode_of
 from pixelwise.text import portable
 
@@ -26,12 +27,14 @@ class Record:
     Attributes:
         name: Unique name within its data set, such as ``"train/0001"``; always Unicode, also if
             that of the file is not, see :func:`pixelwise.text.portable`.
-        image: The image file.
+        image: The image file, or the path of a picture inside a file, see
+            :mod:`pixelwise.io.members`.
         masks: The mask files: one for all classes, one per object, or one per class.
         split: ``"train"``, ``"val"`` or ``"test"`` if the folder specifies it.
         window: Part of the image file, as (row, column, height, width) in pixels; ``None`` is the
             whole image.
         entry: Name of the image in an annotation file of many images.
+        group: What a random split keeps together, such as a volume or all volumes of a subject.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Record:
     split: str | None = None
     window: tuple[int, int, int, int] | None = None
     entry: str | None = None
+    group: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", portable(self.name))
@@ -122,6 +126,6 @@ def check_stated_size(
             "Save the image upright (without EXIF rotation), or draw the mask on the upright one"
         )
     raise MaskError(
-        f"{mask_path} must be as large as its image {image_path.name}, {width} x {height}. "
+        f"{mask_path} must be as large as its image {name_of(image_path)}, {width} x {height}. "
         f"Got {mask_width} x {mask_height}. {cause}"
     )

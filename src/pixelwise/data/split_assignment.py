@@ -14,6 +14,7 @@ from pixelwise.data.pairing import IMAGE_FOLDERS, SPLIT_FOLDERS
 from pixelwise.data.problems import report_problem
 from pixelwise.data.sample import Record
 from pixelwise.errors import ConfigError, DataError, FormatError
+from pixelwise.io.members import file_of
 
 SplitName = Literal["train", "val", "test"]
 """Name of a split."""
@@ -128,7 +129,13 @@ def assign_splits(
     given = Counter(record.split for record in ordered)
     if set(given) == {None}:
         drawn = draw_splits(ordered, shares, seed)
-        return drawn, [f"splits drawn with seed {seed} from {split}: {_counts(drawn)}"]
+        notes = [f"splits drawn with seed {seed} from {split}: {_counts(drawn)}"]
+        if len(ordered) > 1 and len({record.group or record.name for record in ordered}) == 1:
+            notes.append(
+                f"all images are {in_words(ordered)}, {ordered[0].group}, which is divided: "
+                "metrics on neighboring slices come out too high"
+            )
+        return drawn, notes
     unsaid = [record for record in ordered if record.split is None]
     if unsaid:
         error = FormatError(
@@ -158,7 +165,7 @@ def draw_splits(
     """Draw a split for each record; every requested split gets an image if there are enough.
 
     Args:
-        records: Sorted by name; those of a scene stay together, see :func:`scene_groups`.
+        records: Sorted by name; those of a scene or volume stay together, see :func:`scene_groups`.
         shares: Shares of train, val and test.
         seed: Seed of the draw.
 
@@ -173,6 +180,8 @@ def draw_splits(
         max(round(count * share), 1) if share > 0 and count >= sum(wanted) else 0
         for share in shares[1:]
     )
+    if count == 2 < len(records) and shares[1] > 0:  # two volumes: one of them for validation
+        num_val, num_test = 1, 0
     while num_val + num_test >= count > 1:  # keep at least one training image
         num_val, num_test = (
             (num_val - 1, num_test) if num_val > num_test else (num_val, num_test - 1)
@@ -186,15 +195,21 @@ def draw_splits(
 
 
 def scene_groups(records: Sequence[Record]) -> list[list[int]]:
-    """Return the indices of the windows of each raster; splitting neighbors inflates metrics.
+    """Return the indices of the windows of each raster, and of the slices of each volume.
 
-    A single raster has to be split, so it is not a group.
+    Splitting neighbors inflates metrics. A single raster or volume has to be split, so it is not a
+    group.
     """
-    windows: dict[Path, list[int]] = defaultdict(list)
+    parts: dict[str, list[int]] = defaultdict(list)
     for index, record in enumerate(records):
-        if record.window:
-            windows[record.image].append(index)
-    return list(windows.values()) if len(windows) > 1 else []
+        if record.window or record.group:
+            parts[record.group or str(record.image)].append(index)
+    return list(parts.values()) if len(parts) > 1 else []
+
+
+def in_words(records: Sequence[Record]) -> str:
+    """Return what :func:`scene_groups` keeps together: ``windows of one raster``."""
+    return "slices of one volume or subject" if records[0].group else "windows of one raster"
 
 
 GROUPINGS = ("parent", "scene")
@@ -207,16 +222,17 @@ def group_keys(records: Sequence[Record], group_by: str) -> list[str]:
     Args:
         records: The images.
         group_by: ``parent``: the folder of the image. ``scene``: the image file, which is the same
-            for all windows of one large image. Otherwise a regular expression that is searched for
-            in the name; its first group, or the whole match, is the key.
+            for all windows of one large image and all slices of one volume. Otherwise a regular
+            expression that is searched for in the name; its first group, or the whole match, is
+            the key.
 
     Raises:
         ConfigError: The regular expression is invalid or does not match a name.
     """
     if group_by == "parent":
-        return [record.image.parent.as_posix() for record in records]
+        return [file_of(record.image).parent.as_posix() for record in records]
     if group_by == "scene":
-        return [record.image.as_posix() for record in records]
+        return [record.group or record.image.as_posix() for record in records]
     try:
         pattern = re.compile(group_by)
     except (re.error, OverflowError, RecursionError) as error:

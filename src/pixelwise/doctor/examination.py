@@ -45,7 +45,7 @@ from pixelwise.doctor.value_checks import look_at_values, mixed_storage
 from pixelwise.errors import DataError, FormatError, MaskError, PixelwiseError
 from pixelwise.files import as_path
 from pixelwise.io.arrays import Array
-from pixelwise.io.images import MASK_SUFFIXES, read_image, read_mask_colors, read_mask_values
+from pixelwise.io.images import is_exact, read_image, read_mask_colors, read_mask_values
 from pixelwise.label_options import LabelArguments
 from pixelwise.text import amount
 
@@ -199,9 +199,7 @@ def _is_in_color(dataset: Dataset) -> bool:
 
 
 def _picture_masks(records: Sequence[Record]) -> list[Path]:
-    return [
-        path for record in records for path in record.masks if path.suffix.lower() in MASK_SUFFIXES
-    ]
+    return [path for record in records for path in record.masks if is_exact(path)]
 
 
 def _classes_of_readable(dataset: Dataset, options: dict[str, Any]) -> tuple[ClassMap, bool]:

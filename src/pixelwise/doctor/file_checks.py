@@ -14,7 +14,8 @@ from pixelwise.doctor.findings import Observation
 from pixelwise.doctor.unexpected_values import stored_values
 from pixelwise.errors import DataError, PixelwiseError
 from pixelwise.io.arrays import Array
-from pixelwise.io.images import MASK_SUFFIXES, TIFF_SUFFIXES, decoding, is_rotated, read_image
+from pixelwise.io.decoding import decoding
+from pixelwise.io.images import MASK_SUFFIXES, TIFF_SUFFIXES, is_exact, is_rotated, read_image
 from pixelwise.io.limits import PILLOW_FORMATS, require_decodable_picture
 from pixelwise.text import amount
 
@@ -64,7 +65,7 @@ def diagnose(
         return [Observation("corrupt-image", record.image, _shortened(str(error), (record.image,)))]
     found = []
     for path in record.masks:
-        if path.suffix.lower() in MASK_SUFFIXES:
+        if is_exact(path):
             found += _wrong_mask(record, path, image, in_color=in_color)
     shown = record.masks[0] if record.masks else record.image
     detail = _shortened(str(error), (shown,))

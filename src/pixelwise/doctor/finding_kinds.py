@@ -64,6 +64,11 @@ CATALOG: Mapping[str, Kind] = {
         "Images or masks of which exactly one file is expected",
         "Keep one file for each",
     ),
+    "unlike-parts": Kind(
+        "refused",
+        "Volumes or stacks that cannot be read, or that do not correspond to their masks",
+        "Export the mask on the grid of its image, or remove both",
+    ),
     "listed-twice": Kind(
         "refused",
         "Images that are listed more than once",

@@ -15,6 +15,7 @@ from pixelwise.data.splits.near_duplicates import perceptual_hash
 from pixelwise.doctor.findings import Finding, Observation, make_finding
 from pixelwise.io.arrays import Array
 from pixelwise.io.images import LARGEST_VALUE, is_rotated
+from pixelwise.io.members import name_of
 from pixelwise.text import amount
 
 EVERY = 4
@@ -131,7 +132,7 @@ def _mixture(kind: str, groups: dict[str, list[Path]], unit: str) -> Finding:
     return make_finding(
         kind,
         [
-            f"{name}{unit}: {amount(len(files), 'image')}, such as {files[0].name}"
+            f"{name}{unit}: {amount(len(files), 'image')}, such as {name_of(files[0])}"
             for name, files in ordered
         ],
         [path for _, files in ordered[:-1] for path in files],

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, TypeVarTuple
 
 from pixelwise.errors import DataError
+from pixelwise.io.members import file_of, split_member
 
 Item = TypeVar("Item")
 Others = TypeVarTuple("Others")
@@ -47,23 +48,27 @@ class FileState(NamedTuple):
 
 
 def state_of(path: Path) -> FileState:
-    """Return the current state of a file.
+    """Return the current state of a file, or of the file that holds a picture.
 
     Raises:
         OSError: The file does not exist.
     """
-    status = path.stat()
+    status = file_of(path).stat()
     return FileState(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
 def content_hash(path: Path) -> str:
     """Return the SHA-256 of a file's content in hexadecimal; unchanged files are read once.
 
+    The hash of a picture inside a file is that of the file and of its place there.
+
     Raises:
         OSError: The file cannot be read.
     """
-    state = state_of(path)
-    return _remembered_hash(path, state) if state.is_settled else _hash(path)
+    file, member = split_member(path)
+    state = state_of(file)
+    digest = _remembered_hash(file, state) if state.is_settled else _hash(file)
+    return hashlib.sha256(f"{digest}/{member}".encode()).hexdigest() if member else digest
 
 
 @lru_cache(maxsize=32_768)  # about 10 MB

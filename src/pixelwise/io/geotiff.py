@@ -22,7 +22,8 @@ import numpy.typing as npt
 
 from pixelwise.errors import DataError, FormatError, MissingExtraError
 from pixelwise.io.arrays import Array, BoolArray
-from pixelwise.io.images import decoding, is_rotated, with_channels
+from pixelwise.io.decoding import decoding
+from pixelwise.io.images import is_rotated, with_channels
 from pixelwise.io.limits import require_decodable
 from pixelwise.io.quiet import quietly
 from pixelwise.io.tiff import white_of

@@ -17,8 +17,10 @@ import numpy as np
 
 from pixelwise.errors import DataError
 from pixelwise.io.arrays import Array, BoolArray
-from pixelwise.io.images import TIFF_SUFFIXES, decoding, npy_header, with_channels
+from pixelwise.io.decoding import decoding
+from pixelwise.io.images import TIFF_SUFFIXES, with_channels
 from pixelwise.io.limits import require_all_tiles, require_honest_tiles, single_page
+from pixelwise.io.npy import npy_header
 from pixelwise.io.tiff import alpha_samples, nodata_of, shown_pixels, tiff_orientation, where_nodata
 
 if TYPE_CHECKING:

@@ -3,36 +3,44 @@
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, TypeGuard
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pixelwise.errors import DataError, MaskError, PixelwiseError
+from pixelwise.errors import DataError, MaskError
 from pixelwise.io.arrays import Array, BoolArray, UInt8Array
+from pixelwise.io.containers import read_member
+from pixelwise.io.containers.tiff_pages import is_banded, read_bands, stack_of
+from pixelwise.io.decoding import decoding
 from pixelwise.io.limits import (
     PILLOW_FORMATS,
-    require_decodable,
     require_decodable_picture,
     require_decodable_tiff,
 )
+from pixelwise.io.members import CONTAINER_ENDINGS, ending_of, split_member
+from pixelwise.io.npy import read_npy
 from pixelwise.io.pillow_pixels import orientation_of, pillow_pixels, raw_mode_of, upright
-from pixelwise.io.quiet import quietly
 from pixelwise.io.tiff import nodata_of, shown_pixels, tiff_orientation, where_nodata
 from pixelwise.text import amount
 
+if TYPE_CHECKING:
+    import tifffile
+
 IMAGE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".npy"}
+    {".png", ".jpg", ".jpeg", ".jp2", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".npy"}
 )
 """Suffixes of image files, in lower case; files are matched in any case."""
 
 MASK_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff", ".gif", ".npy"})
 """Suffixes of lossless formats; JPEG alters values, so it cannot hold a mask."""
+
+_HEIC = "it is a HEIC picture, which needs a codec that pixelwise does not bring. Convert it to PNG"
+UNREADABLE = {".heic": _HEIC, ".heif": _HEIC}
+"""Endings of pictures that are not read, in lower case, and why, as a sentence without a stop."""
 
 TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
 
@@ -53,7 +61,8 @@ def read_image(path: Path) -> Array:
     TIFF that are not declared as alpha are kept.
 
     Args:
-        path: PNG, JPEG, BMP, WebP, GIF, TIFF or ``.npy``.
+        path: PNG, JPEG, JPEG 2000, BMP, WebP, GIF, TIFF or ``.npy``, or the path of a picture
+            inside a file, see :mod:`pixelwise.io.members`.
 
     Returns:
         (H, W, C); uint8, uint16 or float32.
@@ -198,7 +207,7 @@ def _one_plane(values: Array, path: Path) -> Array:
 
 def is_rotated(path: Path) -> bool:
     """Whether the EXIF orientation of the file requires a rotation or a flip."""
-    if path.suffix.lower() == ".npy":
+    if path.suffix.lower() == ".npy" or is_inside(path):
         return False
     if is_tiff(path):
         import tifffile
@@ -207,6 +216,17 @@ def is_rotated(path: Path) -> bool:
             return tiff_orientation(file) != 1
     with Image.open(path, formats=PILLOW_FORMATS) as picture:
         return orientation_of(picture) != 1
+
+
+def is_inside(path: Path) -> bool:
+    """Whether a picture is part of a file, or a file of its own that is no plain picture."""
+    file, member = split_member(path)
+    return bool(member) or ending_of(file) in CONTAINER_ENDINGS
+
+
+def is_exact(path: Path) -> bool:
+    """Whether the file of a picture keeps the values of a mask, by its ending."""
+    return ending_of(path) in MASK_SUFFIXES or is_inside(path)
 
 
 def is_tiff(path: Path) -> bool:
@@ -219,47 +239,6 @@ def is_tiff(path: Path) -> bool:
         return file.read(4) in _TIFF_STARTS
 
 
-def is_of_the_system(error: BaseException | None) -> TypeGuard[OSError]:
-    """Whether reading failed because of the disk, the network or a permission, not the content.
-
-    Decoders also raise ``OSError`` for truncated files, but without an error number.
-    """
-    return isinstance(error, OSError) and error.errno is not None
-
-
-@contextmanager
-def decoding(path: Path) -> Iterator[None]:
-    """Turn any exception of a decoder into a one-line ``DataError`` that names the file.
-
-    Warnings of the decoder are hidden.
-
-    Raises:
-        DataError: The file is missing, empty, too large or of another kind. Errors of pixelwise
-            raised inside the block are passed on.
-    """
-    try:
-        if path.stat().st_size == 0:
-            raise DataError(f"{path} must be an image. It has zero bytes. Restore or remove it")
-        with quietly:  # decoders warn about metadata that is not used here
-            yield
-    except PixelwiseError:
-        raise
-    except FileNotFoundError as error:
-        raise DataError(f"{path} must exist. It does not. Check the path") from error
-    except MemoryError as error:
-        raise DataError(f"{path} does not fit into memory. Cut it into tiles first") from error
-    except Exception as error:  # decoders raise OSError, SyntaxError, struct.error and others
-        if is_of_the_system(error):
-            raise DataError(
-                f"{path} must be readable. The system reports: {error.strerror}. Try again"
-            ) from error
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(
-            f"{path} must be a readable image. It is truncated or of another kind "
-            f"({reason[:120]}). Restore or remove it"
-        ) from error
-
-
 def _read_pixels(path: Path, *, as_stored: bool) -> Array:
     """Return the pixels of a file, upright, at full depth and without alpha.
 
@@ -268,8 +247,11 @@ def _read_pixels(path: Path, *, as_stored: bool) -> Array:
         as_stored: Return the indices of palette images instead of their colors, and the stored
             numbers of images with 1, 2 or 4 bits instead of levels up to 255.
     """
+    inside = read_member(path, as_stored=as_stored)
+    if inside is not None:
+        return inside
     if path.suffix.lower() == ".npy":
-        return _read_npy(path)
+        return read_npy(path)
     if is_tiff(path):
         return _read_tiff(path, as_stored=as_stored)
     with Image.open(path, formats=PILLOW_FORMATS) as picture:
@@ -305,46 +287,23 @@ def _read_deep_png(path: Path) -> Array:
     return np.asarray(pixels[..., :-1] if has_alpha else pixels)
 
 
-def npy_header(path: Path, file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Read the header of a ``.npy`` file: shape, whether it is in Fortran order, and dtype.
-
-    The file is positioned at the first pixel afterwards.
-
-    Raises:
-        DataError: The version of the format is not supported.
-        ValueError: The file is not in the ``.npy`` format.
-    """
-    version = np.lib.format.read_magic(file)
-    if version not in ((1, 0), (2, 0)):
-        raise DataError(f"{path} must be of .npy version 1 or 2. Got {version}. Save it again")
-    read_header = (
-        np.lib.format.read_array_header_1_0
-        if version == (1, 0)
-        else np.lib.format.read_array_header_2_0
-    )
-    shape, is_by_column, dtype = read_header(file)
-    return shape, is_by_column, dtype
-
-
-def _read_npy(path: Path) -> Array:
-    with path.open("rb") as file:
-        shape, _, dtype = npy_header(path, file)
-        require_decodable(path, shape, dtype.itemsize)
-        # numpy allocates the size in the header before it checks the size of the file.
-        num_missing = math.prod(shape) * dtype.itemsize - (path.stat().st_size - file.tell())
-        if num_missing > 0:
-            raise ValueError(f"{num_missing:,} bytes are missing")
-        file.seek(0)
-        return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
-
-
 def _read_tiff(path: Path, *, as_stored: bool) -> Array:
     import tifffile
 
     with tifffile.TiffFile(path) as file:
-        page = require_decodable_tiff(path, file)
-        pixels = shown_pixels(page, page.asarray(), as_stored=as_stored)
+        _, pixels = _only_picture(path, file, as_stored=as_stored)
         return upright(pixels, tiff_orientation(file))
+
+
+def _only_picture(
+    path: Path, file: tifffile.TiffFile, *, as_stored: bool
+) -> tuple[tifffile.TiffPage, Array]:
+    """Return the picture of a TIFF of one page, or of one page for each band, and its page."""
+    stack = stack_of(file) if len(file.pages) > 1 else None
+    if stack is not None and is_banded(stack):
+        return stack.keyframe, read_bands(path, file, stack, as_stored=as_stored)
+    page = require_decodable_tiff(path, file)
+    return page, shown_pixels(page, page.asarray(), as_stored=as_stored)
 
 
 def read_nodata(path: Path) -> BoolArray | None:
@@ -361,10 +320,9 @@ def read_nodata(path: Path) -> BoolArray | None:
     import tifffile
 
     with decoding(path), tifffile.TiffFile(path) as file:
-        page = require_decodable_tiff(path, file)
-        if nodata_of(page) is None:
+        if nodata_of(file.pages[0].aspage()) is None:
             return None
-        nothing = where_nodata(page, shown_pixels(page, page.asarray(), as_stored=True))
+        nothing = where_nodata(*_only_picture(path, file, as_stored=True))
         return None if nothing is None else np.asarray(upright(nothing, tiff_orientation(file)))
 
 

@@ -27,7 +27,7 @@ MAX_TIFF_PAGES = 64
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow's limit counts pixels; the limit here counts bytes
 
-PILLOW_FORMATS = ("PNG", "JPEG", "BMP", "DIB", "WEBP", "GIF")
+PILLOW_FORMATS = ("PNG", "JPEG", "JPEG2000", "BMP", "DIB", "WEBP", "GIF")
 """Formats that Pillow may detect, whatever the suffix of the file; Pillow supports many more, some
 of which run other programs."""
 

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from pixelwise.errors import DataError
+from pixelwise.io.containers import pictures_in
 from pixelwise.io.counting import spread
 from pixelwise.io.images import read_image
 from pixelwise.io.modes import ValueCounts, clear_modes
@@ -19,6 +20,9 @@ from pixelwise.text import amount
 
 NUM_LOOKED_AT = 6
 """Files of a family that are opened, spread over all of them."""
+
+NUM_SECTIONS = 4
+"""Pictures that are looked at in each file that holds several."""
 
 MAX_PIXELS = 1_000_000
 """Larger pictures are thinned out to about this many pixels before they are counted."""
@@ -105,28 +109,53 @@ class Looker:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._known: dict[str, Content | None] = {}
+        self._known: dict[Path, Content | None] = {}
 
-    def look_at_all(self, paths: Sequence[str]) -> FamilyContent:
-        """Return what a family holds, from some of its files."""
-        contents = {
-            path: content
-            for path in spread(paths, NUM_LOOKED_AT)
-            if (content := self.look_at(path)) is not None
-        }
+    def look_at_all(
+        self, paths: Sequence[str], beside: Sequence[str] | None = None
+    ) -> FamilyContent:
+        """Return what a family holds, from some of its files.
+
+        Args:
+            paths: The files.
+            beside: The partner of each file, see :func:`pixelwise.io.containers.pictures_in`.
+        """
+        contents = {}
+        for path, other in spread(list(zip(paths, beside or paths, strict=True)), NUM_LOOKED_AT):
+            inside = self._pictures(path, other)
+            quarter = len(inside) // 4  # the ends of a volume may be blank
+            for picture in spread(inside[quarter : len(inside) - quarter], NUM_SECTIONS):
+                content = self._look_at(picture)
+                if content is not None:
+                    contents[picture.relative_to(self._root).as_posix()] = content
         kinds = Counter(content.kind for content in contents.values())
         if 2 * kinds["many"] >= max(1, len(contents)):
             return FamilyContent("many", contents)
         return FamilyContent("smoothed" if kinds["smoothed"] else "few", contents)
 
-    def look_at(self, path: str) -> Content | None:
-        """Return what a picture holds; ``None`` if it cannot be read."""
-        if path not in self._known:
+    def look_at(self, path: str, beside: str | None = None) -> Content | None:
+        """Return what the picture in the middle of a file holds; ``None`` if it cannot be read."""
+        picture = self.picture(path, beside)
+        return self._look_at(picture) if picture else None
+
+    def picture(self, path: str, beside: str | None = None) -> Path | None:
+        """Return the only picture of a file, or the one in its middle; ``None`` if it has none."""
+        inside = self._pictures(path, beside)
+        return inside[len(inside) // 2] if inside else None
+
+    def _pictures(self, path: str, beside: str | None) -> list[Path]:
+        try:
+            return pictures_in(self._root / path, self._root / beside if beside else None)
+        except (DataError, OSError):
+            return []
+
+    def _look_at(self, picture: Path) -> Content | None:
+        if picture not in self._known:
             try:
-                self._known[path] = _content_of(read_image(self._root / path))
+                self._known[picture] = _content_of(read_image(picture))
             except (DataError, OSError):
-                self._known[path] = None
-        return self._known[path]
+                self._known[picture] = None
+        return self._known[picture]
 
 
 def _content_of(pixels: npt.NDArray[np.generic]) -> Content:
@@ -146,9 +175,14 @@ def _content_of(pixels: npt.NDArray[np.generic]) -> Content:
     return Content(kind, (height, width), tuple(modes), len(counts), is_gray)
 
 
+def _are_whole(pixels: npt.NDArray[Any]) -> bool:
+    """Whether no number has a fraction, as labels in a file of floats."""
+    return bool((pixels == np.round(pixels)).all())
+
+
 def _codes(pixels: npt.NDArray[np.generic]) -> tuple[npt.NDArray[np.int64], bool]:
     """Return pixels as numbers, and whether they are gray."""
-    if pixels.dtype.kind == "f":
+    if pixels.dtype.kind == "f" and not _are_whole(pixels):
         pixels = np.nan_to_num(pixels.astype(np.float64) * 1000)  # fractions differ too
     values = pixels.astype(np.int64)
     first = values[..., :1]

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+from pixelwise.io.members import split_ending
 from pixelwise.pairing.matching import Families, File, Folder, Match, infixed, matches_of
 from pixelwise.pairing.split_names import SPLIT_FOLDERS
 from pixelwise.pairing.templates import (
@@ -60,7 +61,7 @@ def find_candidates(paths: Sequence[str]) -> list[Candidate]:
     """Return the pairs of families among some relative paths, the largest first."""
     in_folder: defaultdict[str, list[str]] = defaultdict(list)
     for path in paths:
-        in_folder[path.rpartition("/")[0]].append(path)
+        in_folder[split_ending(path)[0].rpartition("/")[0]].append(path)
     by_folder: defaultdict[Folder, list[str]] = defaultdict(list)
     for folder, inside in in_folder.items():
         by_folder[_with_split(folder)] += inside
@@ -182,11 +183,15 @@ def _files(
     above, below = folder[:start], "/".join(folder[start + len(role) :])
     parent, split = None, ""
     for path in paths:
-        at, dot = path.rfind("/") + 1, path.rfind(".")
+        stem, ending = split_ending(path)
+        at, inner = stem.rfind("/") + 1, ""
+        if "/" in ending:  # arrays of different splits in one file
+            inner = _split_in(ending)
+            ending = "/".join(_with_split(ending))
         if with_split and path[:at] != parent:  # the files of a folder follow each other
             parent = path[:at]
             split = _split_in(parent)
-        yield File(above, split, below, path[at:dot], path[dot:], path)
+        yield File(above, split or inner, below, stem[at:], ending, path)
 
 
 def _split_in(folder: str) -> str:

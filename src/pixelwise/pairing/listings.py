@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from pixelwise.io.members import split_ending
 from pixelwise.pairing.contents import Looker
 from pixelwise.pairing.roles import is_derived, role_of
 from pixelwise.pairing.split_names import SPLIT_FOLDERS
@@ -141,6 +142,13 @@ class _Resolver:
 
     def __init__(self, pictures: Sequence[str]) -> None:
         self._pictures = set(pictures)
+        # A list names the file of an array, and not the array in it.
+        files: dict[str, list[str]] = {}
+        for picture in pictures:
+            stem, ending = split_ending(picture)
+            if "/" in ending:
+                files.setdefault(stem + ending.partition("/")[0], []).append(picture)
+        self._only = {file: arrays[0] for file, arrays in files.items() if len(arrays) == 1}
 
     def __call__(self, entry: str, list_path: str) -> str | None:
         entry = entry.strip().strip("\"'").split("?")[0].replace("\\", "/")
@@ -151,6 +159,7 @@ class _Resolver:
         for start in range(len(parts)):
             end = "/".join(parts[start:])
             for candidate in (end, *(str(place / end) for place in (home, *home.parents))):
+                candidate = self._only.get(candidate, candidate)
                 if candidate in self._pictures:
                     return candidate
         return self._below(parts)

@@ -41,7 +41,7 @@ def question(tree: FileTree, found: Found, subfolders: Sequence[Path] = ()) -> s
         files = (*tree.pictures, *tree.others)
         few = len(files) <= MAX_FILES
         contents = listed(files if few else tree.kinds, MAX_FILES + 1) or "nothing"
-        lines = [f"{root} must contain images with masks. Got {contents}"]
+        lines = [f"{root} must contain images with masks. Got {contents}", *_refused(tree)]
     lines += [f"  {command(root, one)}  # {_described(one)}{aside}" for one, aside in readings]
     lines += [f"  {_check(folder)}  # a data set of its own" for folder in subfolders]
     if readings or subfolders:
@@ -51,7 +51,18 @@ def question(tree: FileTree, found: Found, subfolders: Sequence[Path] = ()) -> s
         f"arrange the files as one of the layouts: pixelwise data formats, or {PAGE}"
     )
     # A refusal without a command is one line, as all others.
-    return (". " if len(lines) == 2 else "\n").join(lines)
+    is_short = not (readings or subfolders)
+    return (". " if is_short else "\n").join(lines)
+
+
+def _refused(tree: FileTree) -> list[str]:
+    """Say which file looks like a picture and cannot be read, and why."""
+    if not tree.refused:
+        return []
+    path, reason = tree.refused[0]
+    others = len(tree.refused) - 1
+    also = f", nor can {amount(others, 'other file')}" if others else ""
+    return [f"{path} cannot be read{also}: {reason}"]
 
 
 def command(root: Path, reading: Reading) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from pixelwise.io.images import read_image
 from pixelwise.pairing.contents import FamilyContent, Looker
 from pixelwise.pairing.families import Candidate, find_candidates
 from pixelwise.pairing.roles import is_derived, role_of
+from pixelwise.pairing.single_files import single_files
 from pixelwise.pairing.templates import Pairs, Template, pair_by_templates
 from pixelwise.pairing.tree import FileTree
 
@@ -81,16 +81,18 @@ def find_readings(tree: FileTree) -> Found:
     """Return how the pictures of a folder can be read as images and masks."""
     looker = Looker(tree.root)
     readings: list[Reading] = []
-    for candidate in find_candidates(tree.pictures)[:MAX_CANDIDATES]:
+    candidates = find_candidates(tree.pictures) or single_files(tree.pictures)
+    for candidate in candidates[:MAX_CANDIDATES]:
         reading = _as_reading(candidate, tree, looker)
         if reading is not None:
             readings.append(reading)
-    return _decide(tree.root, _without_parts(_oriented(readings)))
+    return _decide(looker, _without_parts(_oriented(readings)))
 
 
 def _as_reading(candidate: Candidate, tree: FileTree, looker: Looker) -> Reading | None:
     """Return a candidate with its roles; ``None`` if neither side holds masks."""
-    sides = tuple(looker.look_at_all([pair[side] for pair in candidate.pairs]) for side in (0, 1))
+    files = [[pair[side] for pair in candidate.pairs] for side in (0, 1)]
+    sides = tuple(looker.look_at_all(files[side], files[1 - side]) for side in (0, 1))
     names = (candidate.first, candidate.second)
     mask_side, is_sure = _mask_side(sides, names)
     if mask_side is None:
@@ -124,7 +126,8 @@ def _different_sizes(
 ) -> tuple[tuple[int, int], tuple[int, int]] | None:
     """Return width and height of the first image and mask of some that differ in size."""
     for pair in spread(pairs.pairs, 6):
-        image, mask = looker.look_at(pair.image), looker.look_at(pair.mask)
+        image = looker.look_at(pair.image, pair.mask)
+        mask = looker.look_at(pair.mask, pair.image)
         if image and mask and image.size != mask.size:
             return image.size[::-1], mask.size[::-1]
     return None
@@ -155,7 +158,7 @@ def _without_parts(readings: Sequence[Reading]) -> list[Reading]:
     return kept
 
 
-def _decide(root: Path, readings: list[Reading]) -> Found:
+def _decide(looker: Looker, readings: list[Reading]) -> Found:
     """Choose where all other readings are plainly none, else keep all of them."""
     set_aside: list[tuple[Reading, str]] = []
 
@@ -173,7 +176,7 @@ def _decide(root: Path, readings: list[Reading]) -> Found:
             "made from other pictures, by its name",
         )
     if len(readings) > 1:
-        is_view = [_is_field_of_view(root, reading) for reading in readings]
+        is_view = [_is_field_of_view(looker, reading) for reading in readings]
         keep([not view for view in is_view], FIELD_OF_VIEW)
     return Found(tuple(sorted(readings, key=_likelihood)), tuple(set_aside))
 
@@ -206,14 +209,17 @@ def _likelihood(reading: Reading) -> tuple[object, ...]:
     )
 
 
-def _is_field_of_view(root: Path, reading: Reading) -> bool:
+def _is_field_of_view(looker: Looker, reading: Reading) -> bool:
     """Whether the masks of different images are nearly the same."""
     if len(reading.held.values) > 2:
         return False
     planes = []
     for pair in spread(reading.pairs.pairs, NUM_OVERLAPPED):
         try:
-            pixels = read_image(root / pair.mask)[..., 0]
+            picture = looker.picture(pair.mask, pair.image)
+            if picture is None:
+                continue
+            pixels = read_image(picture)[..., 0]
         except DataError:
             continue
         planes.append(pixels > pixels.max(initial=0) / 2)

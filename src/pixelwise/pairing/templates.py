@@ -10,6 +10,7 @@ from functools import cached_property
 
 from pixelwise.errors import ConfigError
 from pixelwise.io.images import IMAGE_SUFFIXES
+from pixelwise.io.members import CONTAINER_ENDINGS, STACK_ENDINGS, VOLUME_ENDINGS, split_ending
 from pixelwise.pairing.split_names import SPLIT_FOLDERS
 from pixelwise.text import amount
 
@@ -37,7 +38,8 @@ class Template:
 
     ``{name}`` stands for what image and mask have in common, which may include folders;
     ``{split}`` for the name of a split; ``{folder}`` and any other variable for further parts that
-    they have in common. ``.*`` at the end stands for the ending of any image.
+    they have in common. ``.*`` at the end stands for the ending of any image. The path of one file
+    that holds all images, such as ``images.npy``, needs no variable.
 
     Attributes:
         text: The pattern.
@@ -47,11 +49,19 @@ class Template:
 
     def __post_init__(self) -> None:
         names = [found[1] for found in _VARIABLE.finditer(self.text)]
+        if self._is_one_stack and not names:
+            return
         if "name" not in names or len(set(names)) < len(names):
             raise ConfigError(
                 f"a template must contain {NAME} once and no other variable twice, such as "
                 f"images/{NAME}.png. Got {self.text!r}"
             )
+
+    @property
+    def _is_one_stack(self) -> bool:
+        """Whether it may be the path of one file that holds all images, or all masks."""
+        ending = split_ending(self.text)[1].lower()
+        return ending.startswith((*CONTAINER_ENDINGS, *STACK_ENDINGS))
 
     @cached_property
     def variables(self) -> frozenset[str]:
@@ -74,7 +84,8 @@ class Template:
             start = found.end()
         parts.append(re.escape(text[start:]))
         if has_any_ending:
-            parts.append(f"(?i:{'|'.join(re.escape(ending) for ending in sorted(IMAGE_SUFFIXES))})")
+            endings = sorted({*IMAGE_SUFFIXES, *VOLUME_ENDINGS})
+            parts.append(f"(?i:{'|'.join(map(re.escape, endings))})")
         return re.compile("".join(parts))
 
     def match(self, path: str) -> dict[str, str] | None:
@@ -147,14 +158,14 @@ def pair_by_templates(paths: Iterable[str], images: Template, masks: Template) -
     found_masks: defaultdict[Key, list[str]] = defaultdict(list)
     for path in paths:
         as_image, as_mask = images.match(path), masks.match(path)
-        if as_image and as_mask:
+        if as_image is not None and as_mask is not None:
             if masks.num_fixed >= images.num_fixed:
                 as_image = None
             else:
                 as_mask = None
-        if as_mask:
+        if as_mask is not None:
             found_masks[_key(as_mask, shared)].append(path)
-        if as_image:
+        if as_image is not None:
             found_images[_key(as_image, shared)].append((path, _split_of(as_image)))
     partner = {key: key for key in found_images if key in found_masks}
     partner |= _as_read(found_images.keys() - partner.keys(), found_masks.keys() - partner.keys())

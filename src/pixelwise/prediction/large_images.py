@@ -19,6 +19,7 @@ from pixelwise.classes import IGNORE_INDEX
 from pixelwise.errors import DataError
 from pixelwise.files import write_text
 from pixelwise.io.arrays import Array
+from pixelwise.io.decoding import is_of_the_system
 from pixelwise.io.image_rows import (
     ImageRows,
     LayoutError,
@@ -28,7 +29,6 @@ from pixelwise.io.image_rows import (
     size_in_header,
     world_file,
 )
-from pixelwise.io.images import is_of_the_system
 from pixelwise.label_modes import mode_of
 from pixelwise.models.model_file import ModelCard, current_versions
 from pixelwise.prediction.partial_files import TILE_PX, Layer, PartialFiles

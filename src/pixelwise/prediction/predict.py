@@ -14,8 +14,9 @@ from pixelwise.devices import is_out_of_memory
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.files import MAX_NAME_BYTES, as_path, make_folder, within
 from pixelwise.io.image_rows import LayoutError
-from pixelwise.io.images import IMAGE_SUFFIXES
-from pixelwise.prediction.image_folders import images_to_predict
+from pixelwise.io.images import IMAGE_SUFFIXES, is_inside
+from pixelwise.io.members import ending_of, file_of, split_ending, split_member
+from pixelwise.prediction.image_folders import images_to_predict, pictures_of
 from pixelwise.prediction.images_in_memory import (
     Inputs,
     OneInput,
@@ -240,19 +241,20 @@ def _jobs(
         if entry.is_dir():
             images = images_to_predict(entry, out, note)
             found = [(path.relative_to(entry), path) for path in images]
-        elif entry.is_file():
-            if entry.suffix.lower() not in IMAGE_SUFFIXES:
+        elif file_of(entry).is_file():
+            if ending_of(entry) not in IMAGE_SUFFIXES and not is_inside(entry):
                 raise DataError(
                     f"{entry} must be an image ({', '.join(sorted(IMAGE_SUFFIXES))}). "
                     f"Got {entry.suffix or 'no suffix'}. Leave it out"
                 )
-            found = [(Path(entry.name), entry)]
+            home = file_of(entry).parent
+            found = [(path.relative_to(home), path) for path in pictures_of(entry)]
         else:
             raise DataError(f"{entry} must be an image or a folder. It does not exist")
-        alike = Counter(relative.with_suffix("") for relative, _ in found)
+        alike = Counter(_bare(relative, path) for relative, path in found)
         for relative, path in found:
-            bare = relative.with_suffix("")
-            named = relative if alike[bare] > 1 else bare
+            bare = _bare(relative, path)
+            named = relative if alike[bare] > 1 else Path(bare)
             stem = named.with_name(within(named.name, room)).as_posix()
             if note and stem != named.as_posix():
                 note(f"the name of {path} is too long for its results, which are called {stem}")
@@ -261,7 +263,9 @@ def _jobs(
                     f"results must not overwrite each other. {jobs[stem]} and {path} would both be "
                     f"written to {folders[0] / stem}.png. Predict them into two folders"
                 )
-            if path.resolve().parent in [(folder / stem).parent.resolve() for folder in folders]:
+            if file_of(path).resolve().parent in [
+                (folder / stem).parent.resolve() for folder in folders
+            ]:
                 raise ConfigError(
                     f"`out` must not contain the inputs. {path} is inside it and could be "
                     "overwritten. "
@@ -274,3 +278,10 @@ def _jobs(
             f"`inputs` must contain at least one image. Got none in {seen}. Check the path"
         )
     return jobs
+
+
+def _bare(relative: Path, path: Path) -> str:
+    """Return the path of a picture without its ending; of one inside a file, with its place."""
+    member = split_member(path)[1]
+    whole = relative.as_posix().removesuffix(f"/{member}") if member else relative.as_posix()
+    return "_".join([split_ending(whole)[0], *(member.split("/") if member else [])])

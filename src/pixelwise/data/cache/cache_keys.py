@@ -23,11 +23,16 @@ DECODER_VERSION = 3
 decoded before: in the readers of ``io/``, in ``data/masks`` and in ``data/formats``. Renaming,
 comments and optimizations do not need a new version."""
 
-_DECODERS = ("imagecodecs", "numpy", "pillow", "rasterio", "tifffile", "torchvision")
+_DECODERS = (
+    "h5py", "imagecodecs", "nibabel", "numpy", "pillow", "pydicom", "rasterio", "scipy", "tifffile",
+    "torchvision",
+)  # fmt: skip
 _BESIDE_NAME = (".aux.xml", ".msk", ".ovr", ".aux")  # files that GDAL reads along with NAME.tif
 _BESIDE_STEM = (".tfw", ".tifw", ".wld", ".tab", ".aux", ".rpb", "_rpc.txt")
 _BESIDE_STEM_ANY_CASE = (*_BESIDE_STEM, *map(str.upper, _BESIDE_STEM))
-_NOT_DECODED = frozenset({"image", "masks", "split"})  # hashed separately, or without influence
+_NOT_DECODED = frozenset(
+    {"group", "image", "masks", "split"}
+)  # hashed separately, or without influence
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from pixelwise.data.pairing import (
     stems,
 )
 from pixelwise.data.pairing.opening import listed_pairs, records_by_templates
+from pixelwise.data.pairing.sections import with_sections
 from pixelwise.data.sample import Record, Sample, check_same_size
 from pixelwise.data.writing import stem_of, write_image
 from pixelwise.errors import MaskError
@@ -123,7 +124,13 @@ class MaskFolders(Format):
         return {**super().card_entries(), **said}
 
     def records(self, folder: Path) -> list[Record]:
-        """Pair images and masks by templates, by exact stem, or as given in list files."""
+        """Pair images and masks by templates, by exact stem, or as given in list files.
+
+        A file of several pictures, such as a volume or a stack, gives a record for each.
+        """
+        return with_sections(self._whole_files(folder), folder)
+
+    def _whole_files(self, folder: Path) -> list[Record]:
         takes_lossy = self.takes_lossy and not self.is_strict
         if self.images is not None and self.masks is not None:
             return records_by_templates(

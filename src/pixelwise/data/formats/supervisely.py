@@ -30,8 +30,8 @@ from pixelwise.data.formats.drawn_images import (
 )
 from pixelwise.data.formats.shapes import Ring, Shape
 from pixelwise.errors import FormatError, MaskError
+from pixelwise.io.decoding import decoding
 from pixelwise.io.file_state import kept_while_unchanged
-from pixelwise.io.images import decoding
 
 META = "meta.json"
 """File with the classes of the project, in its folder."""

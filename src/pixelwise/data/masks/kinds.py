@@ -17,11 +17,13 @@ from pixelwise.data.pairing import end_inside, folder_pairs, image_files, list_f
 from pixelwise.data.sample import Record
 from pixelwise.errors import DataError, MaskError
 from pixelwise.io.counting import Codes, commonest, spread
+from pixelwise.io.decoding import decoding
 from pixelwise.io.file_state import FileState, state_of
 from pixelwise.io.images import (
-    MASK_SUFFIXES,
-    decoding,
+    is_exact,
+    is_inside,
     is_tiff,
+    read_image,
     read_mask_colors,
     read_mask_values,
 )
@@ -100,7 +102,7 @@ def look_at_masks(files: Sequence[Path], *, has_table: bool = False) -> Look | N
         files: Mask files.
         has_table: Whether the folder has a color table, so that black and white are colors too.
     """
-    lossless = [path for path in files if path.suffix.lower() in MASK_SUFFIXES]
+    lossless = [path for path in files if is_exact(path)]
     seen: list[_Seen] = []
     for path in spread(lossless or files, MAX_LOOKED_AT):
         if sum(file.num_pixels for file in seen) > MAX_PIXELS_LOOKED_AT:
@@ -158,6 +160,8 @@ def mask_storage(path: Path) -> MaskStorage:
     Raises:
         DataError: The file cannot be read.
     """
+    if is_inside(path):
+        return "colors" if read_image(path).shape[-1] >= 3 else "numbers"
     with decoding(path):
         if path.suffix.lower() == ".npy":
             shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
@@ -185,7 +189,7 @@ def read_palette(path: Path) -> tuple[Color, ...]:
         DataError: The file cannot be read.
     """
     with decoding(path):
-        if path.suffix.lower() == ".npy" or is_tiff(path):
+        if path.suffix.lower() == ".npy" or is_inside(path) or is_tiff(path):
             return ()
     with decoding(path), Image.open(path, formats=PILLOW_FORMATS) as picture:
         levels = _palette_levels(path, picture) if picture.mode == "P" else []

@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 from pixelwise.data.problems import report_problem
 from pixelwise.data.sample import Record
 from pixelwise.errors import DataError, FormatError
-from pixelwise.io.images import IMAGE_SUFFIXES, MASK_SUFFIXES
+from pixelwise.io.images import IMAGE_SUFFIXES, MASK_SUFFIXES, is_exact
+from pixelwise.io.members import ending_of, is_container
 from pixelwise.pairing.split_names import MAX_DEPTH, SPLIT_FOLDERS
 from pixelwise.pairing.templates import strippings
 
@@ -68,11 +69,11 @@ def is_lossless(mask: Path) -> bool:
     Raises:
         DataError: It has a lossy format, outside a data check.
     """
-    if mask.suffix.lower() in MASK_SUFFIXES:
+    if is_exact(mask):
         return True
     error = DataError(
         f"{mask} must be a lossless mask ({', '.join(sorted(MASK_SUFFIXES))}). "
-        f"Got {mask.suffix}, which alters values. Export the masks as PNG"
+        f"Got {ending_of(mask)}, which alters values. Export the masks as PNG"
     )
     report_problem("lossy-mask-file", error, mask)
     return False
@@ -228,7 +229,22 @@ def _nearest(stem: str, masks: dict[str, Path]) -> str:
 
 
 def folder_pairs(folder: Path) -> list[tuple[Path, Path, str | None]]:
-    """Return (image folder, mask folder, split) for each pair of folders, in any known layout."""
+    """Return (image folder, mask folder, split) for each pair of folders, in any known layout.
+
+    Folders of volumes or of arrays are left out: they are paired as those of any other name.
+    """
+    pairs = _named_pairs(folder)
+    return [pair for pair in pairs if not any(map(_holds_containers, pair[:2]))]
+
+
+def _holds_containers(folder: Path) -> bool:
+    """Whether files of a folder hold several pictures each, and none is a plain picture."""
+    return not any(_image_names(folder)) and any(
+        is_container(entry.name) for entry in folder.iterdir()
+    )
+
+
+def _named_pairs(folder: Path) -> list[tuple[Path, Path, str | None]]:
     pairs = [
         (candidate, annotations, SPLIT_FOLDERS.get(candidate.name.lower()))
         for candidate in subfolders(folder)

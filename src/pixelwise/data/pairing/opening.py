@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from pixelwise.classes import Unlabeled
 from pixelwise.data.pairing.folders import is_lossless, subfolders
+from pixelwise.data.pairing.sections import some_pictures
 from pixelwise.data.problems import report_problem
 from pixelwise.data.sample import Record
 from pixelwise.errors import FormatError, LayoutError
+from pixelwise.io.members import split_ending
 from pixelwise.pairing.listings import Listing, find_listing
 from pixelwise.pairing.questions import question
 from pixelwise.pairing.readings import Found, Reading, find_readings
@@ -55,7 +57,7 @@ def find_pairing(folder: Path, *, is_known: Callable[[Path], bool] = lambda _: F
     tree = list_tree(folder)
     listing = find_listing(tree)
     if listing is not None:
-        return Pairing(tuple(folder / pair.mask for pair in listing.pairs), listing.in_words)
+        return Pairing(some_pictures(folder, listing.pairs), listing.in_words)
     found = find_readings(tree)
     if found.only is None:
         inside = [] if found.readings else [path for path in _inside(folder) if is_known(path)]
@@ -89,7 +91,7 @@ def pairing_by_templates(folder: Path, images: str, masks: str) -> Pairing:
             f"There is {listed(tree.kinds, len(tree.kinds)) or 'nothing'}. Fix `images` or `masks`"
         )
     return Pairing(
-        tuple(folder / pair.mask for pair in pairs.pairs),
+        some_pictures(folder, pairs.pairs),
         pairs.in_words(images, masks) + _left(tree, pairs),
         images,
         masks,
@@ -101,7 +103,7 @@ def _of_reading(folder: Path, reading: Reading, tree: FileTree, found: Found) ->
     for other, why in found.set_aside:
         template = other.masks if other.masks != reading.masks else other.images
         reason += f"; not {template} ({why})"
-    masks = tuple(folder / pair.mask for pair in reading.pairs.pairs)
+    masks = some_pictures(folder, reading.pairs.pairs)
     return Pairing(masks, reason, reading.images, reading.masks)
 
 
@@ -216,4 +218,7 @@ def _unlabeled_records(
 
 
 def _record(folder: Path, image: str, masks: tuple[Path, ...], split: str | None) -> Record:
-    return Record(PurePosixPath(image).with_suffix("").as_posix(), folder / image, masks, split)
+    name, ending = split_ending(image)
+    if split and "/" in ending:  # arrays of several splits in one file
+        name += f"_{split}"
+    return Record(name, folder / image, masks, split)

@@ -16,6 +16,7 @@ from pixelwise.data.split_assignment import (
     SplitName,
     draw_splits,
     group_keys,
+    in_words,
     joined_groups,
     parse_split,
     scene_groups,
@@ -75,7 +76,8 @@ def plan_split(
     """Divide a data set; every image is decoded once.
 
     Test images of the folder stay test images, together with related images; all others are drawn
-    again. The windows of one raster are related if there are several rasters. If no other images
+    again. The windows of one raster are related if there are several rasters, and
+    so are the slices of one volume. If no other images
     are related and ``stratify`` is off, the draw is the same as the default of training.
 
     Args:
@@ -101,7 +103,9 @@ def plan_split(
     linked, notes = _grouped_by(records, group_by)
     scenes = scene_groups(records)
     if scenes:
-        notes.append(f"the windows of one raster kept together: {len(scenes)} rasters")
+        what = in_words([records[index] for index in scenes[0]])
+        kinds = "rasters" if "raster" in what else "groups"
+        notes.append(f"the {what} kept together: {len(scenes)} {kinds}")
     hashes, presence = _look_at(dataset, on_progress)
     if keep_duplicates:
         duplicates = near_duplicate_groups(hashes)

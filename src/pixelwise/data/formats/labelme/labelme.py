@@ -38,7 +38,8 @@ from pixelwise.data.sample import Record, Sample, check_stated_size
 from pixelwise.data.writing import stem_of, write_image
 from pixelwise.errors import DataError, FormatError, MaskError
 from pixelwise.io.arrays import BoolArray, UInt8Array
-from pixelwise.io.images import IMAGE_SUFFIXES, decoding, read_image
+from pixelwise.io.decoding import decoding
+from pixelwise.io.images import IMAGE_SUFFIXES, read_image
 from pixelwise.label_modes import mode_of
 
 VERSION = "5.5.0"

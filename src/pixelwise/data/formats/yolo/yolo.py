@@ -60,7 +60,7 @@ IMAGES, LABELS = "images", "labels"
 MAX_SHOWN = 4
 """Number of folders that a remark names."""
 
-WRITTEN_SUFFIXES = IMAGE_SUFFIXES - {".gif", ".npy"}
+WRITTEN_SUFFIXES = IMAGE_SUFFIXES - {".gif", ".jp2", ".npy"}
 """Suffixes of image files that Ultralytics can read."""
 
 
