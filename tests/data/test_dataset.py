@@ -106,7 +106,7 @@ def test_a_wrong_card_is_refused_in_one_line(tmp_path, make_index_dataset, card,
 
 def test_an_ignore_value_that_no_mask_can_store_is_refused(tmp_path, make_index_dataset):
     make_index_dataset(tmp_path)
-    with pytest.raises(ConfigError, match=r"`ignore`: ignore.*Got 1000"):
+    with pytest.raises(ConfigError, match=r"label options: ignore.*Got 1000"):
         open_dataset(tmp_path, ignore=(10**20,))
 
 
