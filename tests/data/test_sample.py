@@ -402,14 +402,14 @@ def test_reading_in_threads_does_not_change_warning_filters(tmp_path, monkeypatc
         np.save(tmp_path / f"{name}.npy", GRAY)
     inside = {name: threading.Event() for name in "ab"}
     leave = {name: threading.Event() for name in "ab"}
-    original = reading_module._read_npy
+    original = reading_module.read_npy
 
     def slow(path):
         inside[path.stem].set()
         assert leave[path.stem].wait(10)
         return original(path)
 
-    monkeypatch.setattr(reading_module, "_read_npy", slow)
+    monkeypatch.setattr(reading_module, "read_npy", slow)
     before = list(warnings.filters)
     threads = {
         name: threading.Thread(target=read_image, args=(tmp_path / f"{name}.npy",)) for name in "ab"
