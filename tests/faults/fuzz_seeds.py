@@ -99,7 +99,23 @@ def _via(folder: Path) -> None:
     tests.save_json(folder / "via.json", tests.metadata(tests.entry(image, *shapes)))
 
 
+def _dicom_seg(folder: Path) -> None:
+    tests = neighbor("data/formats/test_dicom.py")
+    voxels, labels = tests.organs(0)
+    slices = tests.save_series(folder / "ct", voxels)
+    tests.save_segmentation(folder / "seg.dcm", slices, labels, ["liver", "spleen"])
+
+
+def _rle_table(folder: Path) -> None:
+    tests = neighbor("data/formats/test_rle_tables.py")
+    masks = tests.blobs(4)
+    rows = [(f"im{at}.jpg", 1, tests.encoded(mask == 1)) for at, mask in enumerate(masks)]
+    tests.write(folder, rows, ("ImageId", "ClassId", "EncodedPixels"), masks)
+
+
 _READ_ONLY = {
+    "dicom-seg": _dicom_seg,
+    "rle-table": _rle_table,
     "coco-panoptic": _coco_panoptic,
     "label-studio": _label_studio,
     "label-studio-masks": _label_studio_masks,

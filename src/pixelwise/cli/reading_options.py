@@ -91,9 +91,9 @@ def takes_label_options(command: Callable[..., None]) -> Callable[..., None]:
         kept = parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
         parameters += _parameters() if parameter.name == "labels" else [kept]
 
-    def with_labels(**arguments: Any) -> None:
-        labels = _checked({name: arguments.pop(name) for name in OPTIONS})
-        command(**arguments, labels=labels)
+    def with_labels(*given: Any, **arguments: Any) -> None:
+        labels = _checked({name: arguments.pop(name, None) for name in OPTIONS})
+        command(*given, **arguments, labels=labels)
 
     with_labels.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     with_labels.__annotations__ = {one.name: one.annotation for one in parameters}

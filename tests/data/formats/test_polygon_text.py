@@ -308,7 +308,6 @@ def test_a_hole_is_written_behind_its_polygon_in_one_list(tmp_path):
         (("background", "a [b]"), False, "brackets or line breaks"),
         (("background", "a\nb"), False, "brackets or line breaks"),
         (("background", " b"), False, "brackets or line breaks"),
-        (("background", ""), False, "brackets or line breaks"),
     ],
 )
 def test_what_text_cannot_hold_is_refused(tmp_path, names, ignored, match):
