@@ -41,7 +41,7 @@ def test_the_temperature_is_the_one_that_the_model_file_holds(told, temperature)
         ({"ignore": [11, 12]}, ("--ignore", "11", "--ignore", "12")),
         (
             {"unexpected": "nearest", "format": "index-masks"},
-            ("--unexpected", "nearest", "--format", "index-masks"),
+            ("--format", "index-masks", "--unexpected", "nearest"),
         ),
     ],
 )

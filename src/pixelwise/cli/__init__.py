@@ -33,7 +33,7 @@ VERBS = {
     "compare": "Train models under one budget and rank them on one page.",
     "report": "Rewrite the report of a run, or compare several runs.",
     "review": "Find likely label errors.",
-    "inspect": "Show what a model file, checkpoint, dataset card or recipe says.",
+    "inspect": "Show what a model, card or recipe file says.",
     "models": "List the models with their parameters and compute.",
     "lab": "Train published systems with their own recipes.",
 }
