@@ -53,8 +53,13 @@ audit: $(VENV)/installed  ## known vulnerabilities of the pinned packages; says 
 EXECUTIONS ?= 20000
 MINUTES ?= 30
 
-faults: $(VENV)/installed  ## damages files at random until EXECUTIONS or MINUTES; fails where anything but a pixelwise error comes out
+MOMENTS ?= 200
+CALLS ?= 12
+
+faults: $(VENV)/installed  ## damages files (EXECUTIONS, MINUTES), kills commands (MOMENTS), makes system calls fail (CALLS of each kind)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/faults/fuzz.py --executions $(EXECUTIONS) --minutes $(MINUTES)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/faults/run_faults.py kills --moments $(MOMENTS) --folder /tmp --folder /dev/shm
+	OMP_NUM_THREADS=1 $(BIN)/python tests/faults/run_faults.py calls --each $(CALLS)
 
 bench: $(VENV)/installed  ## the figures of the table in docs/results.md
 	$(BIN)/python benchmarks/results.py

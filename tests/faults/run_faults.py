@@ -20,16 +20,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from trials import (
-    CALLS,
-    LIBRARY_VARIABLE,
-    VERBS,
-    Bench,
-    Judge,
-    Tally,
-    build_injector,
-    spread_over,
-)
+from judging import Judge, Tally, spread_over
+from trials import CALLS, LIBRARY_VARIABLE, VERBS, Bench, build_injector
 
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
 """Errors that stay, as on a full, broken or forbidden disk."""

@@ -11,6 +11,7 @@ import pixelwise
 from pixelwise.classes import ClassMap
 from pixelwise.errors import ModelFileError, PixelwiseError
 from pixelwise.models import model_file
+from pixelwise.training import run_folder
 
 NAMES = ("road", "car \x1b[31m")
 
@@ -18,7 +19,7 @@ NAMES = ("road", "car \x1b[31m")
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, make_index_dataset):
     folder = tmp_path_factory.mktemp("inspected")
-    data = make_index_dataset(folder / "data", num_images=8)
+    data = make_index_dataset(folder / "data", num_images=24)
     pixelwise.train(data, model="stacked-fcn", epochs=2, size=(8, 8), out=folder / "run")
     return folder / "run"
 
@@ -45,7 +46,9 @@ def test_a_model_file_is_shown(run):
     assert facts["classes"] == list(card.class_map.names)
     assert facts["training"]["images"] == len(card.data.images)
     assert facts["metrics"]["mean_iou"] == card.metrics["mean_iou"]
-    assert facts["metrics"]["intervals"] == card.metrics["intervals"]
+    told = json.loads((run / "metrics.json").read_text())["intervals"]
+    assert facts["metrics"]["intervals"]["mean_iou"] == told["mean_iou"]
+    assert told["mean_iou"]["low"] < told["mean_iou"]["high"]
     assert facts["bands"] == 3
     assert facts["weights"]["bytes"] == 4 * facts["weights"]["numbers"] > 0
     assert facts["bytes"] == (run / "model.safetensors").stat().st_size
@@ -56,6 +59,8 @@ def test_a_checkpoint_is_shown(run):
     found = pixelwise.inspect(run / "last.ckpt")
     assert (found.kind, found.is_intact) == ("checkpoint", True)
     assert found.facts["is_done"] is True
+    best = [row["epoch"] for row in run_folder.read_history(run) if row["is_best"]]
+    assert found.facts["best_epoch"] == best[-1]
     assert found.facts["weights"]["numbers"] > 0
     json.dumps(found.to_json())
 

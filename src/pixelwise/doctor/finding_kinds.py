@@ -262,7 +262,7 @@ CATALOG: Mapping[str, Kind] = {
     # Worth knowing.
     "unexpected-decided": Kind(
         "notable",
-        "Masks with values that are not classes, handled as the card specifies",
+        "Masks with values that are not classes, which get the nearest class or are ignored",
         "Check the marked pixels",
     ),
     "black-and-white-masks": Kind(

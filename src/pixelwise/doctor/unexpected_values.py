@@ -11,6 +11,7 @@ from scipy.ndimage import binary_dilation
 
 from pixelwise.classes import Unexpected
 from pixelwise.data.dataset import Dataset
+from pixelwise.data.found_classes import MIN_NOISE
 from pixelwise.data.own_format import checked_sample
 from pixelwise.data.sample import Record, Sample
 from pixelwise.doctor.findings import Observation, shrink_marks
@@ -19,9 +20,6 @@ from pixelwise.io.arrays import Array, BoolArray, UInt8Array
 from pixelwise.io.images import read_image, read_mask_values
 from pixelwise.label_modes import mode_of
 from pixelwise.text import amount
-
-FEW = 4
-"""Fewer unexpected values than this are single values and not noise."""
 
 SOLID_SHARE = 0.5
 """In drawn regions, at least this share of unexpected values equal those to the right and below."""
@@ -74,7 +72,7 @@ def _describe(
         )
         distinct = len(levels)
         classes = nearest[unexpected][first]
-        worst = np.argsort(-counts, kind="stable")[:FEW]
+        worst = np.argsort(-counts, kind="stable")[:MIN_NOISE]
         named = ": " + ", ".join(
             f"{_value(levels[i])} ({counts[i]:,}, nearest {dataset.class_map.names[classes[i]]})"
             for i in worst.tolist()
@@ -99,7 +97,7 @@ def _kind_of(
         is_white = bool((stored[unexpected] == 255).all())
         if is_white and not (stored == 1).any():
             return "white-is-no-class"
-    if distinct < FEW or (stored is not None and _is_solid(stored, unexpected)):
+    if distinct < MIN_NOISE or (stored is not None and _is_solid(stored, unexpected)):
         return "unexpected-values"
     near_border = binary_dilation(_borders(nearest), iterations=FRINGE_PX - 1)
     is_fringe = near_border[unexpected].mean() >= FRINGE_SHARE

@@ -59,7 +59,7 @@ def name_of(path: Path) -> str:
 def ending_of(path: Path) -> str:
     """Return the ending of the file that holds a picture, in lower case: ``.png``, ``.nii.gz``."""
     name = file_of(path).name.lower()
-    return next(filter(name.endswith, (".nii.gz",)), Path(name).suffix)
+    return ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix
 
 
 def split_ending(path: str) -> tuple[str, str]:

@@ -131,9 +131,17 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             f"{path} must be as pixelwise wrote it. Its checksum is missing or differs: the file "
             "was damaged, or an earlier pixelwise wrote it. Restore it, or start a new run"
         )
-    # weights_only: only tensors and plain data are unpickled, so no code is executed.
-    loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    return dict(loaded)
+    return unpacked(content)
+
+
+def unpacked(content: bytes) -> dict[str, Any]:
+    """Return what the bytes of a checkpoint hold, right or wrong; no code of them is executed.
+
+    Raises:
+        Exception: They are no checkpoint; torch raises many types of errors.
+    """
+    # weights_only: only tensors and plain data are unpickled.
+    return dict(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
 
 
 def has_right_checksum(content: bytes) -> bool:

@@ -80,9 +80,10 @@ def finish(plan: Plan, trainer: Trainer, machine: Machine, listener: Listener) -
     metrics = _evaluated(plan, trainer, predictor)
     assert metrics.detail is not None
     temperature = metrics.detail.temperature
-    save_model_file(
-        folder / MODEL_NAME, model, card.model_copy(update={"temperature": temperature})
-    )
+    # The kept epoch was evaluated without intervals, which take too long after each epoch.
+    known = {**(card.metrics or {}), "intervals": metrics.to_json()["intervals"]}
+    card = card.model_copy(update={"temperature": temperature, "metrics": known})
+    save_model_file(folder / MODEL_NAME, model, card)
     began = time.perf_counter()
     places = {record.name: place for place, record in enumerate(plan.dataset.split("val"))}
     write_run_report(

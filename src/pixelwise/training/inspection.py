@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from pixelwise.classes import ClassMap
@@ -143,16 +141,15 @@ def _of_model_file(path: Path) -> Inspection:
 def _of_checkpoint(path: Path) -> Inspection:
     content = path.read_bytes()
     try:
-        # weights_only: only tensors and plain data are unpickled, so no code is executed.
         with quietly:  # torch warns about damaged files
-            loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            loaded = checkpoint.unpacked(content)
         progress = bounded(dict(loaded["progress"]), MOST_ENTRIES)
         facts = {
             "epoch": progress["epoch"],
             "step": progress["step"],
             "is_done": progress["is_done"],
             "training_seconds": progress["elapsed_s"],
-            "best_epoch": progress["best_epoch"],
+            "best_epoch": _counted_from_one(progress["best_epoch"]),
             "last_epoch": progress["history"][-1] if progress["history"] else None,
             "data": progress["data"],
             "weights": _sizes(dict(_tensors(loaded["model"]))),
@@ -165,6 +162,11 @@ def _of_checkpoint(path: Path) -> Inspection:
         ) from error
     is_intact = checkpoint.has_right_checksum(content)
     return Inspection(path, "checkpoint", len(content), is_intact, facts)
+
+
+def _counted_from_one(epoch: int | None) -> int | None:
+    """Return the number of an epoch as everything that people read has it."""
+    return None if epoch is None else epoch + 1
 
 
 def _of_yaml(path: Path) -> Inspection:
