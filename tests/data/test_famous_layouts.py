@@ -148,6 +148,18 @@ def test_a_class_without_a_mask_is_absent_if_that_is_said(tmp_path, photo, mask)
     assert not sample.mask[1].any()
 
 
+def test_folders_of_pictures_beside_a_known_layout_are_named(tmp_path, photo, mask):
+    for number in range(6):
+        for end in ("", "_t", "_v"):
+            photo(f"image{end}/{number}.png")
+            mask(f"mask{end}/{number}.png")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "about.txt").write_text("no picture")
+    dataset = open_dataset(tmp_path, cache=False)
+    assert len(dataset.records) == 6
+    assert dataset.notes[0].endswith("; not used: image_t/, image_v/, mask_t/, mask_v/")
+
+
 TREES = {
     "two words before the split": ("{s}_imgs/{s}/{n}.png", "{s}_mask/{s}/{n}.png"),
     "the split in a word": ("{s}_set/images/{n}.jpg", "{s}_set/annotations/{n}.png"),

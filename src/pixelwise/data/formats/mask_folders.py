@@ -28,6 +28,7 @@ from pixelwise.data.pairing import (
     listed_records,
     pair_by_stem,
     stems,
+    unused_folders,
 )
 from pixelwise.data.pairing.opening import listed_pairs, records_by_templates
 from pixelwise.data.pairing.sections import with_sections
@@ -97,7 +98,9 @@ class MaskFolders(Format):
         )
         if look is None:
             return Confidence(0.3, f"{seen}, where masks should be")
-        return Confidence(0.8, f"image and mask files in {seen}")
+        unused = unused_folders(folder, [path for pair in pairs for path in pair[:2]])
+        left = f"; not used: {', '.join(f'{name}/' for name in unused)}" if unused else ""
+        return Confidence(0.8, f"image and mask files in {seen}{left}")
 
     def holds(self, look: Look) -> bool:
         """Whether masks are of this format's kind."""

@@ -22,6 +22,7 @@ from pixelwise.data.pairing.folders import (
     split_folders,
     stems,
     subfolders,
+    unused_folders,
     without_affix,
 )
 from pixelwise.pairing.split_names import MAX_DEPTH, SPLIT_FOLDERS
@@ -46,5 +47,6 @@ __all__ = [
     "split_folders",
     "stems",
     "subfolders",
+    "unused_folders",
     "without_affix",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from pixelwise.data.problems import report_problem
@@ -120,6 +120,21 @@ def named_folder(folder: Path, names: Sequence[str]) -> Path | None:
         if (folder / name).is_dir():
             return folder / name
     return None
+
+
+def unused_folders(folder: Path, used: Iterable[Path]) -> list[str]:
+    """Return the names of folders of pictures beside those that are used.
+
+    Args:
+        folder: The data set.
+        used: Folders in it, at any depth.
+    """
+    known = {path.relative_to(folder).parts[0] for path in used if path != folder}
+    return [
+        path.name
+        for path in subfolders(folder)
+        if path.name not in known and next(_image_names(path), None) is not None
+    ]
 
 
 def require_masks(unmasked: Mapping[str, Path]) -> None:
