@@ -1,12 +1,21 @@
 import errno
 import os
+import shutil
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from pixelwise.errors import DataError, OutputError
-from pixelwise.files import folder_written_aside, make_folder, write_text, written_aside
+from pixelwise.files import (
+    folder_written_aside,
+    make_folder,
+    remove_leftovers,
+    write_text,
+    written_aside,
+)
 
 
 def names_in(folder):
@@ -137,3 +146,36 @@ def test_a_folder_that_holds_something_is_never_replaced(tmp_path):
 def test_an_output_error_from_inside_keeps_its_own_message(tmp_path):
     with pytest.raises(OutputError, match="the inner one"), written_aside(tmp_path / "out"):
         raise OutputError("the inner one")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders cannot be locked there")
+def test_the_next_process_removes_what_a_killed_one_left_of_a_folder(tmp_path):
+    code = (
+        "import os, signal, sys; from pathlib import Path; "
+        "from pixelwise.files import folder_written_aside\n"
+        "with folder_written_aside(Path(sys.argv[1])) as aside:\n"
+        "    (aside / 'part').write_text('x'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path / "out"], check=False)
+    assert len(list(tmp_path.iterdir())) == 1
+    (tmp_path / ".out-of-mine").mkdir()
+    with folder_written_aside(tmp_path / "out") as aside:
+        (aside / "all").write_text("x")
+    assert {path.name for path in tmp_path.iterdir()} == {"out", ".out-of-mine"}
+
+
+def test_a_folder_that_a_living_process_writes_is_not_removed(tmp_path):
+    with folder_written_aside(tmp_path / "one") as first:
+        (first / "a").write_text("x")
+        with folder_written_aside(tmp_path / "one") as second:
+            assert first != second
+            assert (first / "a").is_file()
+        shutil.rmtree(tmp_path / "one")
+
+
+def test_leftovers_below_a_folder_are_removed_too(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / ".val-abcdefgh.png").write_bytes(b"")
+    (tmp_path / "pictures" / "val.png").write_bytes(b"")
+    remove_leftovers(tmp_path)
+    assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["val.png"]

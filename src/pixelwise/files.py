@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -195,12 +196,15 @@ _LEFTOVER = re.compile(r"\..+-[a-z0-9_]{8}(\.[a-z]+)?")
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files and folders that killed processes left in a folder.
+    """Remove the temporary files and folders that killed processes left in a folder or below it.
 
     Call it only where no other process writes.
     """
     for path in folder.iterdir():
-        if _LEFTOVER.fullmatch(path.name):
+        is_folder = path.is_dir() and not path.is_symlink()
+        if is_folder and not _LEFTOVER.fullmatch(path.name):
+            remove_leftovers(path)
+        elif _LEFTOVER.fullmatch(path.name):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             else:
@@ -243,6 +247,8 @@ def writing(target: Path) -> Iterator[None]:
 def folder_written_aside(target: Path) -> Iterator[Path]:
     """Yield a temporary folder beside ``target`` that is renamed to ``target`` on success.
 
+    What a killed process left of the same folder is removed.
+
     Raises:
         OutputError: ``target`` is not empty, the disk is full, or its folder is not writable.
     """
@@ -253,9 +259,11 @@ def folder_written_aside(target: Path) -> Iterator[Path]:
     parent = target.absolute().parent
     make_folder(parent)
     try:
+        _remove_abandoned(parent, _prefix_of(target.name))
         aside = Path(tempfile.mkdtemp(dir=parent, prefix=_prefix_of(target.name)))
     except OSError as error:
         raise _output_error(target, error) from error
+    handle = _claim(aside)
     try:
         yield aside
         aside.chmod(0o777 & ~_umask())
@@ -266,6 +274,37 @@ def folder_written_aside(target: Path) -> Iterator[Path]:
         raise _output_error(target, error) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+        if handle is not None:
+            os.close(handle)
+
+
+def _remove_abandoned(parent: Path, prefix: str) -> None:
+    """Remove the temporary folders of a target that no living process writes."""
+    for path in parent.glob(f"{glob.escape(prefix)}*"):
+        is_left = _LEFTOVER.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
+        handle = _claim(path) if is_left else None
+        if handle is not None:
+            shutil.rmtree(path, ignore_errors=True)
+            os.close(handle)
+
+
+def _claim(folder: Path) -> int | None:
+    """Lock a folder until its handle is closed or the process ends, even by a kill.
+
+    Returns:
+        The handle; ``None`` if another process holds it, or the system cannot lock folders.
+    """
+    if sys.platform == "win32":
+        return None
+    import fcntl
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
 
 
 def file_names(names: Sequence[str]) -> list[str]:
