@@ -9,13 +9,8 @@ from pathlib import Path
 import pytest
 
 from pixelwise.errors import DataError, OutputError
-from pixelwise.files import (
-    folder_written_aside,
-    make_folder,
-    remove_leftovers,
-    write_text,
-    written_aside,
-)
+from pixelwise.files import folder_written_aside, make_folder, write_text, written_aside
+from pixelwise.leftovers import remove_leftovers
 
 
 def names_in(folder):
@@ -148,20 +143,52 @@ def test_an_output_error_from_inside_keeps_its_own_message(tmp_path):
         raise OutputError("the inner one")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="folders cannot be locked there")
-def test_the_next_process_removes_what_a_killed_one_left_of_a_folder(tmp_path):
-    code = (
-        "import os, signal, sys; from pathlib import Path; "
-        "from pixelwise.files import folder_written_aside\n"
-        "with folder_written_aside(Path(sys.argv[1])) as aside:\n"
-        "    (aside / 'part').write_text('x'); os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    subprocess.run([sys.executable, "-c", code, tmp_path / "out"], check=False)
-    assert len(list(tmp_path.iterdir())) == 1
-    (tmp_path / ".out-of-mine").mkdir()
-    with folder_written_aside(tmp_path / "out") as aside:
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from pixelwise.files import folder_written_aside, written_aside
+
+with written_aside(Path(sys.argv[1]) / "card.yaml") as aside:
+    aside.write_text("x")
+    with folder_written_aside(Path(sys.argv[1]) / "out") as folder:
+        (folder / "part").write_text("x")
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def write_file(folder):
+    write_text(folder / "other.yaml", "x")
+    return "other.yaml"
+
+
+def write_folder(folder):
+    with folder_written_aside(folder / "out") as aside:
         (aside / "all").write_text("x")
-    assert {path.name for path in tmp_path.iterdir()} == {"out", ".out-of-mine"}
+    return "out"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders cannot be locked there")
+@pytest.mark.parametrize("write", [write_file, write_folder])
+def test_the_next_process_removes_what_a_killed_one_left_in_a_folder(tmp_path, write):
+    subprocess.run([sys.executable, "-c", KILLED, tmp_path], check=False)
+    assert len(list(tmp_path.iterdir())) == 2
+    (tmp_path / ".out-of-mine").mkdir()
+    (tmp_path / ".card-settings.yaml").write_text("mine")
+    written = write(tmp_path)
+    assert names_in(tmp_path) == sorted([written, ".out-of-mine", ".card-settings.yaml"])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files cannot be locked there")
+def test_a_file_that_a_living_process_writes_is_not_removed(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from pixelwise.files import write_text; "
+        "write_text(Path(sys.argv[1]) / 'b.txt', 'b')"
+    )
+    with written_aside(tmp_path / "a.txt") as aside:
+        aside.write_text("a")
+        subprocess.run([sys.executable, "-c", code, tmp_path], check=True)
+        assert aside.is_file()
+    assert names_in(tmp_path) == ["a.txt", "b.txt"]
 
 
 def test_a_folder_that_a_living_process_writes_is_not_removed(tmp_path):
@@ -175,7 +202,7 @@ def test_a_folder_that_a_living_process_writes_is_not_removed(tmp_path):
 
 def test_leftovers_below_a_folder_are_removed_too(tmp_path):
     (tmp_path / "pictures").mkdir()
-    (tmp_path / "pictures" / ".val-abcdefgh.png").write_bytes(b"")
+    (tmp_path / "pictures" / ".val.part-abcdefgh.png").write_bytes(b"")
     (tmp_path / "pictures" / "val.png").write_bytes(b"")
     remove_leftovers(tmp_path)
     assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["val.png"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import glob
 import hashlib
 import json
 import os
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pixelwise.errors import ConfigError, OutputError
+from pixelwise.leftovers import claimed, release, remove_abandoned, temporary_prefix
 from pixelwise.text import portable, shortened
 
 LOCATION_VARIABLE = "PIXELWISE_CACHE"
@@ -134,7 +134,7 @@ def written_aside(target: Path, *, is_scratch: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside ``target`` that is renamed to ``target`` on success.
 
     Other processes see the old file or the new one, never a part of it. After an error or a kill,
-    the old file is unchanged.
+    the old file is unchanged. What killed processes left in the folder is removed.
 
     Args:
         target: The file to write; its folder is created if it is missing.
@@ -149,13 +149,10 @@ def written_aside(target: Path, *, is_scratch: bool = False) -> Iterator[Path]:
     """
     make_folder(target.parent)
     try:
-        handle, name = tempfile.mkstemp(
-            dir=target.parent, prefix=_prefix_of(target.stem), suffix=target.suffix
-        )
+        remove_abandoned(target.parent)
+        aside, claim = claimed(lambda: _new_file_beside(target))
     except OSError as error:
         raise _output_error(target, error) from error
-    os.close(handle)
-    aside = Path(name)
     try:
         yield aside
         if not is_scratch:
@@ -167,11 +164,14 @@ def written_aside(target: Path, *, is_scratch: bool = False) -> Iterator[Path]:
         raise _output_error(target, error) from error
     finally:
         aside.unlink(missing_ok=True)
+        release(claim)
 
 
-def _prefix_of(name: str) -> str:
-    """Return the beginning of the temporary name of a file, whose whole name may be too long."""
-    return f".{within(name, MAX_PART_BYTES)}-"
+def _new_file_beside(target: Path) -> Path:
+    prefix = temporary_prefix(within(target.stem, MAX_PART_BYTES))
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=prefix, suffix=target.suffix)
+    os.close(handle)
+    return Path(name)
 
 
 def within(name: str, most_bytes: int) -> str:
@@ -189,26 +189,6 @@ def within(name: str, most_bytes: int) -> str:
     while len(os.fsencode(start)) > most_bytes - len(ending):
         start = start[:-1]
     return f"{start}{ending}"
-
-
-_LEFTOVER = re.compile(r"\..+-[a-z0-9_]{8}(\.[a-z]+)?")
-"""The names that :mod:`tempfile` gives to files written aside."""
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files and folders that killed processes left in a folder or below it.
-
-    Call it only where no other process writes.
-    """
-    for path in folder.iterdir():
-        is_folder = path.is_dir() and not path.is_symlink()
-        if is_folder and not _LEFTOVER.fullmatch(path.name):
-            remove_leftovers(path)
-        elif _LEFTOVER.fullmatch(path.name):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
 
 
 def write_text(target: Path, text: str) -> None:
@@ -247,7 +227,7 @@ def writing(target: Path) -> Iterator[None]:
 def folder_written_aside(target: Path) -> Iterator[Path]:
     """Yield a temporary folder beside ``target`` that is renamed to ``target`` on success.
 
-    What a killed process left of the same folder is removed.
+    What killed processes left beside it is removed.
 
     Raises:
         OutputError: ``target`` is not empty, the disk is full, or its folder is not writable.
@@ -258,12 +238,14 @@ def folder_written_aside(target: Path) -> Iterator[Path]:
         )
     parent = target.absolute().parent
     make_folder(parent)
+    prefix = temporary_prefix(within(target.name, MAX_PART_BYTES))
     try:
-        _remove_abandoned(parent, _prefix_of(target.name))
-        aside = Path(tempfile.mkdtemp(dir=parent, prefix=_prefix_of(target.name)))
+        remove_abandoned(parent)
+        aside, claim = claimed(
+            lambda: Path(tempfile.mkdtemp(dir=parent, prefix=prefix))
+        )
     except OSError as error:
         raise _output_error(target, error) from error
-    handle = _claim(aside)
     try:
         yield aside
         aside.chmod(0o777 & ~_umask())
@@ -274,37 +256,7 @@ def folder_written_aside(target: Path) -> Iterator[Path]:
         raise _output_error(target, error) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-        if handle is not None:
-            os.close(handle)
-
-
-def _remove_abandoned(parent: Path, prefix: str) -> None:
-    """Remove the temporary folders of a target that no living process writes."""
-    for path in parent.glob(f"{glob.escape(prefix)}*"):
-        is_left = _LEFTOVER.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
-        handle = _claim(path) if is_left else None
-        if handle is not None:
-            shutil.rmtree(path, ignore_errors=True)
-            os.close(handle)
-
-
-def _claim(folder: Path) -> int | None:
-    """Lock a folder until its handle is closed or the process ends, even by a kill.
-
-    Returns:
-        The handle; ``None`` if another process holds it, or the system cannot lock folders.
-    """
-    if sys.platform == "win32":
-        return None
-    import fcntl
-
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(handle)
-        return None
-    return handle
+        release(claim)
 
 
 def file_names(names: Sequence[str]) -> list[str]:

@@ -14,7 +14,8 @@ from pathlib import Path
 import filelock
 
 from pixelwise.errors import ConfigError, OutputError, PixelwiseWarning
-from pixelwise.files import remove_leftovers, write_text
+from pixelwise.files import write_text
+from pixelwise.leftovers import remove_leftovers
 
 LOCK_NAME = ".lock"
 """Whoever has it locked owns the folder. A process that is killed leaves it there."""
