@@ -116,9 +116,20 @@ def check_stated_size(
     Raises:
         MaskError: The sizes differ; the message mentions an EXIF rotation if that is the cause.
     """
-    if image.shape[:2] == mask_size:
+    check_sizes(image_path, (image.shape[0], image.shape[1]), mask_path, mask_size)
+
+
+def check_sizes(
+    image_path: Path, size: tuple[int, int], mask_path: Path, mask_size: tuple[int, int]
+) -> None:
+    """Refuse labels of another size than their image, both height and width.
+
+    Raises:
+        MaskError: The sizes differ; the message mentions an EXIF rotation if that is the cause.
+    """
+    if size == mask_size:
         return
-    (height, width), (mask_height, mask_width) = image.shape[:2], mask_size
+    (height, width), (mask_height, mask_width) = size, mask_size
     cause = "Export the mask again at the image's size"
     if (mask_height, mask_width) == (width, height) and is_rotated(image_path):
         cause = (

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -53,13 +54,17 @@ from pixelwise.data.sample import Record, Sample
 from pixelwise.data.writing import stem_of
 from pixelwise.errors import DataError, FormatError
 from pixelwise.files import write_text
-from pixelwise.io.arrays import Array, BoolArray
-from pixelwise.io.geotiff import WINDOW_PX, Grid, Window, read_grid, read_window, write_raster
+from pixelwise.io.arrays import Array, BoolArray, UInt8Array
+from pixelwise.io.geotiff import Grid, has_data_at, read_grid, read_window, write_raster
+from pixelwise.io.image_windows import image_size, in_window
 from pixelwise.io.images import TIFF_SUFFIXES, read_image
 from pixelwise.label_modes import mode_of
 
 FIRST_FEATURE = re.compile(rb'\[\s*\{\s*"(type|geometry|properties|id|bbox)"')
 """The beginning of the features in a FeatureCollection."""
+
+DATA_PROBES = 24
+"""Number of rows and of columns at whose crossings a shrunk mask looks for missing data."""
 
 IGNORED_IN_QUPATH = "Ignore*"
 """QuPath's own class of regions that are ignored."""
@@ -79,15 +84,16 @@ class GeoJson(Format):
     given by a property, see :mod:`pixelwise.data.formats.class_properties`; without any, it is
     foreground, or the only class besides background in a dataset card.
 
-    A raster of more than 1024 pixels a side is divided into windows, one record each. Pixels
-    without data are ignored. Instead of GeoTIFFs, images of any other kind may have GeoJSON files
-    of their names with shapes in pixels, as QuPath exports them.
+    Pixels without data are ignored. Instead of GeoTIFFs, images of any other kind may have GeoJSON
+    files of their names with shapes in pixels, as QuPath exports them.
     """
 
     name: ClassVar[str] = "geojson"
     label_modes = ("multiclass", "multilabel")
     has_properties: ClassVar[bool] = True
     is_seen_from_above: ClassVar[bool] = True
+    reads_windows: ClassVar[bool] = True
+    ignores_nodata: ClassVar[bool] = True
     layout: ClassVar[str] = (
         "NAME.tif + NAME.geojson, images/NAME.tif + labels/NAME.geojson, or *.tif + one GeoJSON"
     )
@@ -103,13 +109,12 @@ class GeoJson(Format):
                 masks = named_folder(home, MASK_FOLDERS)
                 return Confidence(
                     0.5 if masks and image_files(masks) else 0.9,
-                    f"GeoTIFF, and shapes in {(home / '*').relative_to(folder)}{kind}; scenes of "
-                    f"more than {WINDOW_PX} pixels a side are read in windows",
+                    f"GeoTIFF, and shapes in {(home / '*').relative_to(folder)}{kind}",
                 )
         return NO
 
     def records(self, folder: Path) -> list[Record]:
-        """Return one record per raster, or per window of a large raster."""
+        """Return one record per raster."""
         places = _places(folder)
         labeled = {split for split, _, _ in places}
         require_masks(
@@ -122,20 +127,16 @@ class GeoJson(Format):
         records = []
         for split, rasters, layers in places:
             for raster, layer in _pairs(rasters, layers):
-                windows: list[Window | None] = [None]
                 try:
                     if _is_tiff(raster):
                         grid = read_grid(raster)
-                        windows = grid.windows()
                         if len(layers) == 1:
                             place_layer(layer, raster, grid)  # cached for all windows
                 except DataError as error:
                     report_problem("corrupt-image", error, raster)
                     continue
                 name = raster.relative_to(folder).with_suffix("").as_posix()
-                for window in windows:
-                    part = f"/r{window[0]:05d}_c{window[1]:05d}" if window else ""
-                    records.append(Record(f"{name}{part}", raster, (layer,), split, window))
+                records.append(Record(name, raster, (layer,), split))
         shapes = _shapes(records)
         if records and not shapes and any(map(_num_without_area, _layers_of(records))):
             raise FormatError(
@@ -183,7 +184,39 @@ class GeoJson(Format):
         (path,) = record.masks
         image, has_data, grid = _read(record)
         layer = place_layer(path, record.image, grid)
-        row, column, height, width = record.window or (0, 0, *image.shape[:2])
+        window = record.window or (0, 0, *image.shape[:2])
+        shapes = layer.shapes_in(window, self._namer(class_map))
+        mask = paint_shapes(shapes, window[2:], class_map, self.label_mode, path)
+        mode_of(self.label_mode).ignore(mask, ~has_data)
+        return Sample(record.name, image, mask, self.label_mode)
+
+    def shrunk_mask(self, record: Record, class_map: ClassMap, step: int) -> UInt8Array:
+        """Paint the shapes at a smaller size; missing data is looked for at some pixels only."""
+        (path,) = record.masks
+        grid = _grid(record)
+        layer = place_layer(path, record.image, grid)
+        whole = (0, 0, grid.height, grid.width)
+        shapes = (
+            # The center of a pixel of the result is that of the pixel that it stands for.
+            dataclasses.replace(
+                shape, rings=tuple((ring - 0.5) / step + 0.5 for ring in shape.rings)
+            )
+            for shape in layer.shapes_in(whole, self._namer(class_map))
+        )
+        size = -(-grid.height // step), -(-grid.width // step)
+        mask = paint_shapes(shapes, size, class_map, self.label_mode, path)
+        if _is_tiff(record.image):
+            rows, columns = (_spread(side, DATA_PROBES) for side in (grid.height, grid.width))
+            has_data = has_data_at(record.image, rows, columns)
+            nearest = np.ix_(*(
+                np.abs(np.arange(count)[:, None] * step - np.array(probed)).argmin(1)
+                for count, probed in zip(size, (rows, columns), strict=True)
+            ))  # fmt: skip
+            mode_of(self.label_mode).ignore(mask, ~has_data[nearest])
+        return mask
+
+    def _namer(self, class_map: ClassMap) -> Callable[[FeatureOf], str | None]:
+        """Return a function that names the class of a feature; ``None`` means ignored."""
         unnamed = _class_of_unnamed(class_map)
 
         def class_name(shape: FeatureOf) -> str | None:
@@ -192,10 +225,7 @@ class GeoJson(Format):
             is_known = label in (*class_map.names, IGNORE_LABEL) or not self._is_guess
             return class_label(label if is_known else unnamed, class_map)
 
-        shapes = layer.shapes_in((row, column, height, width), class_name)
-        mask = paint_shapes(shapes, (height, width), class_map, self.label_mode, path)
-        mode_of(self.label_mode).ignore(mask, ~has_data)
-        return Sample(record.name, image, mask, self.label_mode)
+        return class_name
 
     def refusal(self, content: MaskContent) -> str | None:
         """Refuse soft masks, and class names that are special labels."""
@@ -247,11 +277,22 @@ def _is_tiff(image: Path) -> bool:
 def _read(record: Record) -> tuple[Array, BoolArray, Grid]:
     """Return the image of a record, where it has data, and the grid of the whole file."""
     if _is_tiff(record.image):
-        return *read_window(record.image, record.window), read_grid(record.image)
-    image = read_image(record.image)
-    height, width = image.shape[:2]
-    no_place = Grid(height, width, None, (1, 0, 0, 0, 1, 0))
-    return image, np.ones((height, width), np.bool_), no_place
+        return *read_window(record.image, record.window), _grid(record)
+    image = read_image(record.image, in_window(record.window))
+    return image, np.ones(image.shape[:2], np.bool_), _grid(record)
+
+
+def _grid(record: Record) -> Grid:
+    """Return the grid of the image of a record; pictures of other kinds have pixels only."""
+    if _is_tiff(record.image):
+        return read_grid(record.image)
+    return Grid(*image_size(record.image), None, (1, 0, 0, 0, 1, 0))
+
+
+def _spread(side: int, most: int) -> list[int]:
+    """Return the centers of at most so many even parts of a side."""
+    count = min(side, most)
+    return [(2 * number + 1) * side // (2 * count) for number in range(count)]
 
 
 def _places(

@@ -15,9 +15,9 @@ from pixelwise.data.formats.annotation_files import checked, read_json
 from pixelwise.data.formats.class_properties import STANDARD, Properties
 from pixelwise.data.formats.shapes import Ring, Shape, trace_regions
 from pixelwise.errors import FormatError
-from pixelwise.io.arrays import BoolArray
+from pixelwise.io.arrays import BoolArray, Window
 from pixelwise.io.file_state import kept_while_unchanged
-from pixelwise.io.geotiff import LONGITUDE_LATITUDE, Grid, Points, Window, known_crs, transformed
+from pixelwise.io.geotiff import LONGITUDE_LATITUDE, Grid, Points, known_crs, transformed
 
 GEOJSON_SUFFIXES = (".geojson", ".json")
 """A ``.json`` file must begin like a FeatureCollection, a Feature or a list of them to be used."""

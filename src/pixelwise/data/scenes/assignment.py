@@ -1,0 +1,203 @@
+"""Assigns images to splits: scenes in windows, and single scenes in spatial blocks."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from pixelwise.classes import ClassMap
+from pixelwise.data.formats import Format
+from pixelwise.data.problems import collect_problems
+from pixelwise.data.sample import Record
+from pixelwise.data.scenes.blocks import ClassSums, Layout, divide
+from pixelwise.data.scenes.cutting import cut
+from pixelwise.data.scenes.rule import Size, WindowRule
+from pixelwise.data.split_assignment import (
+    SPLITS,
+    VAL_SHARE,
+    assign_splits,
+    parse_split,
+)
+from pixelwise.errors import PixelwiseError
+from pixelwise.label_modes import mode_of
+from pixelwise.text import amount, listed, rounded
+
+MAP_PX = 512
+"""Largest side of the shrunk mask by which the classes are balanced."""
+
+
+class Assigned(NamedTuple):
+    """Records with their splits.
+
+    Attributes:
+        records: Sorted by name.
+        notes: What was done, as text for the user.
+    """
+
+    records: tuple[Record, ...]
+    notes: list[str]
+
+
+def assign(
+    records: Sequence[Record],
+    found: Format,
+    class_map: ClassMap,
+    rule: WindowRule,
+    shares: str,
+    seed: int,
+    origin: str,
+) -> Assigned:
+    """Assign every image its split, and cut scenes into windows.
+
+    Several scenes are split as wholes. If there are fewer images than splits to draw, each scene is
+    divided into spatial blocks with gaps between them.
+
+    Args:
+        records: The records of the folder, with the splits that it gives.
+        found: The format that reads them.
+        class_map: The classes.
+        rule: What the card says about windows.
+        shares: Shares as :func:`~pixelwise.data.split_assignment.parse_split` reads them.
+        seed: Seed of the draw.
+        origin: The source of existing splits, for the notes.
+
+    Raises:
+        FormatError: Only some records have a split.
+    """
+    wanted, inside = _to_draw(records, parse_split(shares))
+    num_parts = sum(share > 0 for share in wanted)
+    is_map = found.is_seen_from_above
+    if inside and len(inside) < num_parts:
+        scenes = rule.scenes(inside, is_map=is_map, num_parts=num_parts)
+        if any(map(rule.can_divide, scenes.values())):
+            divided = _in_blocks(inside, scenes, found, class_map, rule, wanted, seed)
+            others = [record for record in records if record not in inside]
+            rest = _cut_whole(others, rule.scenes(others, is_map=is_map, num_parts=0), rule, [])
+            return Assigned(_by_name(divided.records + rest.records), divided.notes + rest.notes)
+    whole, notes = assign_splits(records, shares, seed, origin)
+    # Also where the folder gives the splits, a large image is read in windows.
+    return _cut_whole(whole, rule.scenes(whole, is_map=is_map, num_parts=0), rule, notes)
+
+
+def _by_name(records: Iterable[Record]) -> tuple[Record, ...]:
+    return tuple(sorted(records, key=lambda record: record.name))
+
+
+def _to_draw(
+    records: Sequence[Record], shares: tuple[float, float, float]
+) -> tuple[tuple[float, float, float], list[Record]]:
+    """Return the shares to draw, and the records to draw them from; none if nothing is drawn."""
+    given = {record.split for record in records}
+    if given == {None}:
+        return shares, sorted(records, key=lambda record: record.name)
+    if None not in given and "train" in given and "val" not in given:
+        inside = [record for record in records if record.split == "train"]
+        return (1 - VAL_SHARE, VAL_SHARE, 0.0), sorted(inside, key=lambda record: record.name)
+    return shares, []
+
+
+def _cut_whole(
+    records: Sequence[Record], sizes: Mapping[int, Size], rule: WindowRule, notes: list[str]
+) -> Assigned:
+    """Cut scenes whose splits are known; their windows cover every pixel."""
+    if not sizes:
+        return Assigned(tuple(records), notes)
+    side_px = rule.window_px(list(sizes.values()))
+    made: list[Record] = []
+    for number, record in enumerate(records):
+        parts = (
+            cut(record, (0, 0, *sizes[number]), side_px, record.split) if number in sizes else []
+        )
+        made += parts if len(parts) > 1 else [record]
+    num_windows = sum(record.window is not None for record in made)
+    line = (
+        f"{_scenes(list(sizes.values()))} read as {amount(num_windows, 'window')} of about "
+        f"{side_px} x {side_px}: {_counts(made)}; every scene is in one split"
+    )
+    return Assigned(_by_name(made), [*notes, line])
+
+
+def _in_blocks(
+    records: Sequence[Record],
+    scenes: Mapping[int, Size],
+    found: Format,
+    class_map: ClassMap,
+    rule: WindowRule,
+    shares: tuple[float, float, float],
+    seed: int,
+) -> Assigned:
+    """Divide the scenes into blocks; smaller images become training images."""
+    side_px = rule.window_px(list(scenes.values()))
+    made: list[Record] = []
+    lost_px = 0.0
+    notes = []
+    for number, record in enumerate(records):
+        size = scenes.get(number)
+        layout = size and lay_out(record, size, found, class_map, rule, shares, seed)
+        if not layout:
+            made.append(dataclasses.replace(record, split="train"))
+            notes.append(f"{record.name} is too small for blocks, and is a training image")
+            continue
+        lost_px += layout.lost_share * math.prod(layout.size)
+        for split, areas in layout.areas.items():
+            for area in areas:
+                made += cut(record, area, side_px, split)
+    num_windows = sum(record.window is not None for record in made)
+    lost = lost_px / sum(map(math.prod, scenes.values()))
+    notes.insert(
+        0,
+        f"{_scenes(list(scenes.values()))} read as {amount(num_windows, 'window')} of about "
+        f"{side_px} x {side_px}: {_counts(made)}, in spatial blocks drawn with seed {seed}, with "
+        f"gaps of {amount(rule.gap, 'pixel')} ({rounded(100 * lost, 2)} % of the pixels are in no "
+        "split)",
+    )
+    return Assigned(_by_name(made), notes)
+
+
+def lay_out(
+    record: Record,
+    size: Size,
+    found: Format,
+    class_map: ClassMap,
+    rule: WindowRule,
+    shares: Sequence[float],
+    seed: int,
+) -> Layout | None:
+    """Divide one scene into blocks that balance its classes.
+
+    Returns:
+        The division; ``None`` if the scene is too small for the gaps.
+    """
+    sums = class_sums(record, size, found, class_map)
+    return divide(size, shares, rule.gap, f"{seed} {record.name}", sums)
+
+
+def class_sums(record: Record, size: Size, found: Format, class_map: ClassMap) -> ClassSums | None:
+    """Return where the classes of a scene are; ``None`` if its mask cannot be read."""
+    step = -(-max(size) // MAP_PX)
+    try:
+        with collect_problems():  # what is wrong is reported when the windows are read
+            mask = found.shrunk_mask(record, class_map, step)
+    except PixelwiseError:
+        return None
+    mode = mode_of(found.label_mode)
+    planes = [plane for plane in mode.planes(mask, class_map.num_classes) if plane.any()]
+    return ClassSums(np.stack([*planes, ~mode.ignored(mask)]), step)
+
+
+def _scenes(sizes: Sequence[Size]) -> str:
+    """Describe some scenes: ``1 scene of 900 x 900 pixels is``."""
+    kinds = Counter(sizes)
+    told = [f"{width} x {height}" for height, width in kinds]
+    verb = "is" if len(sizes) == 1 else "are"
+    return f"{amount(len(sizes), 'scene')} of {listed(told, 3)} pixels {verb}"
+
+
+def _counts(records: Sequence[Record]) -> str:
+    counts = Counter(record.split for record in records)
+    return ", ".join(f"{split} {counts[split]}" for split in SPLITS if counts[split])
