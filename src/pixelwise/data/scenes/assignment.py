@@ -75,7 +75,7 @@ def assign(
     if inside and len(inside) < num_parts:
         scenes = rule.scenes(inside, is_map=is_map, num_parts=num_parts)
         if any(map(rule.can_divide, scenes.values())):
-            divided = _in_blocks(inside, scenes, found, class_map, rule, wanted, seed)
+            divided = divide_scenes(inside, scenes, found, class_map, rule, wanted, seed)
             others = [record for record in records if record not in inside]
             rest = _cut_whole(others, rule.scenes(others, is_map=is_map, num_parts=0), rule, [])
             return Assigned(_by_name(divided.records + rest.records), divided.notes + rest.notes)
@@ -122,7 +122,7 @@ def _cut_whole(
     return Assigned(_by_name(made), [*notes, line])
 
 
-def _in_blocks(
+def divide_scenes(
     records: Sequence[Record],
     scenes: Mapping[int, Size],
     found: Format,
@@ -131,7 +131,17 @@ def _in_blocks(
     shares: tuple[float, float, float],
     seed: int,
 ) -> Assigned:
-    """Divide the scenes into blocks; smaller images become training images."""
+    """Divide scenes into spatial blocks and these into windows; others become training images.
+
+    Args:
+        records: The records of whole images.
+        scenes: The heights and widths of those that are scenes, by their number.
+        found: The format that reads them.
+        class_map: The classes.
+        rule: What the card says about windows.
+        shares: Shares of train, val and test.
+        seed: Seed of the draw.
+    """
     side_px = rule.window_px(list(scenes.values()))
     made: list[Record] = []
     lost_px = 0.0
