@@ -123,8 +123,7 @@ def check_data(
 ) -> Examination:
     """Read every image and mask of a folder and report their problems.
 
-    A damaged file does not stop the check. Only a few images are in memory at a time, and only
-    figures of each are kept.
+    A damaged file does not stop the check. Only a few images are in memory at a time.
 
     Args:
         path: As for :func:`pixelwise.open_dataset`.
@@ -228,7 +227,7 @@ def _classes_of_readable(dataset: Dataset, options: dict[str, Any]) -> tuple[Cla
 
 
 def _look(dataset: Dataset, record: Record, *, with_files: bool) -> _Look:
-    """Decode one record and collect its observations; what concerns files, once for each file."""
+    """Decode one record and collect its observations, and those of its files if asked."""
     found = alpha_in_mask(record) if with_files else []
     sample, image = None, None
     shapes: ShapeCounts = {}
@@ -252,8 +251,8 @@ def _look(dataset: Dataset, record: Record, *, with_files: bool) -> _Look:
     if sample is not None:
         mask_facts, seen = look_at_mask(record, sample, dataset.class_map)
         found += seen
-    found = [dataclasses.replace(seen, window=record.window) for seen in found]
-    return _Look(record, found, image_facts, mask_facts, shapes, is_usable)
+    placed = [dataclasses.replace(seen, window=record.window) for seen in found]
+    return _Look(record, placed, image_facts, mask_facts, shapes, is_usable)
 
 
 def _load(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ import numpy.typing as npt
 from pixelwise.errors import DataError, FormatError, MissingExtraError
 from pixelwise.io.arrays import Array, BoolArray, Window
 from pixelwise.io.decoding import decoding
+from pixelwise.io.file_state import kept_while_unchanged
 from pixelwise.io.images import is_rotated, with_channels
 from pixelwise.io.limits import require_decodable
 from pixelwise.io.quiet import quietly
@@ -29,6 +30,12 @@ from pixelwise.io.tiff import white_of
 
 MAX_SIDE_PX = 500_000
 """Largest height and width of a raster; a header with a larger size is considered damaged."""
+
+GRID_BYTES = 10_000
+"""About the memory of a grid."""
+
+NUM_PROBES = 24
+"""Number of rows and of columns at whose crossings a scene is probed for missing data."""
 
 Points = npt.NDArray[np.float64]
 """float64 (P, 2) of (x, y)."""
@@ -97,8 +104,8 @@ class Grid:
         return Grid(height, width, self.crs, (a, b, corner[0], d, e, corner[1]))
 
 
-def read_grid(path: Path) -> Grid:
-    """Read the header of a GeoTIFF.
+def _read_grid(path: Path) -> Grid:
+    """Read the header of a GeoTIFF; it is kept while the file is unchanged.
 
     Raises:
         DataError: The file is not a TIFF, is damaged or rotated, has several pages, is
@@ -129,6 +136,9 @@ def read_grid(path: Path) -> Grid:
         # Reading a window decodes every block that it touches, and a block is decoded whole.
         require_decodable(path, (*raster.block_shapes[0], raster.count), _itemsize(raster))
         return Grid(raster.height, raster.width, raster.crs, tuple(raster.transform)[:6])
+
+
+read_grid = kept_while_unchanged(_read_grid, size_of=lambda _: GRID_BYTES)
 
 
 def read_window(path: Path, window: Window | None) -> tuple[Array, BoolArray]:
@@ -175,26 +185,41 @@ def read_window(path: Path, window: Window | None) -> tuple[Array, BoolArray]:
         return np.require(pixels, requirements=["C", "W"]), is_valid
 
 
-def has_data_at(path: Path, rows: Sequence[int], columns: Sequence[int]) -> BoolArray:
-    """Return where a GeoTIFF has data, at the crossings of some rows and columns: bool (R, C).
+def shrunk_has_data(path: Path, grid: Grid, step: int) -> BoolArray:
+    """Return about where a GeoTIFF has data: bool (h, w), for every ``step``-th pixel.
+
+    A large file is probed at a few pixels, and each pixel of the result is the nearest of them.
 
     Raises:
         DataError: The file cannot be read.
     """
     rasterio = _rasterio()
-    found = np.ones((len(rows), len(columns)), np.bool_)
+    sides = grid.height, grid.width
+    shape = tuple(-(-side // step) for side in sides)
+    probed = [
+        [(2 * number + 1) * side // (2 * count) for number in range(count)]
+        for side, count in ((side, min(side, NUM_PROBES)) for side in sides)
+    ]
     with _opened(path) as raster:
         is_float = np.dtype(raster.dtypes[0]).kind == "f"
         if raster.mask_flag_enums[0] == [rasterio.enums.MaskFlags.all_valid] and not is_float:
-            return found
-        for at, row in enumerate(rows):
-            for across, column in enumerate(columns):
-                pixel = rasterio.windows.Window(column, row, 1, 1)
-                is_valid = raster.dataset_mask(window=pixel)[0, 0] > 0
-                found[at, across] = is_valid and not (
-                    is_float and np.isnan(raster.read(window=pixel)).all()
-                )
-    return found
+            return np.ones(shape, np.bool_)
+        found = np.zeros([len(side) for side in probed], np.bool_)
+        for at, across in np.ndindex(*found.shape):
+            pixel = rasterio.windows.Window(probed[1][across], probed[0][at], 1, 1)
+            is_nan = is_float and np.isnan(raster.read(window=pixel)).all()
+            found[at, across] = raster.dataset_mask(window=pixel)[0, 0] > 0 and not is_nan
+    nearest = [
+        np.abs(np.arange(length)[:, None] * step - np.array(side)).argmin(1)
+        for length, side in zip(shape, probed, strict=True)
+    ]
+    return np.asarray(found[np.ix_(*nearest)])
+
+
+def is_same_crs(one: Any, other: Any) -> bool:
+    """Whether two names or rasterio objects mean the same reference system."""
+    first, second = (_rasterio().crs.CRS.from_user_input(crs) for crs in (one, other))
+    return bool(first == second)
 
 
 def write_raster(path: Path, pixels: Array, grid: Grid | None) -> None:

@@ -109,10 +109,9 @@ class Format(ABC):
     stores_colors: ClassVar[bool] = False
     """Whether each class is a color of the masks, and not a number."""
     reads_windows: ClassVar[bool] = False
-    """Whether :meth:`load` decodes only the window of a record, if it has one. Otherwise, the whole
-    image is loaded, kept while its windows are read, and cut."""
+    """Whether :meth:`load` reads the windows of records. Otherwise, it reads the whole image."""
     ignores_nodata: ClassVar[bool] = False
-    """Whether :meth:`load` ignores the pixels without data of a raster by itself."""
+    """Whether :meth:`load` itself ignores pixels without data."""
     decoder_version: ClassVar[int | None] = None
     """For formats outside pixelwise: a number lets decoded samples be cached on disk. Increase it
     when :meth:`load` changes, so that those cached before are not used."""
@@ -203,16 +202,7 @@ class Format(ABC):
         return sample
 
     def shrunk_mask(self, record: Record, class_map: ClassMap, step: int) -> UInt8Array:
-        """Return every ``step``-th pixel of the mask of a whole image, to see what lies where.
-
-        Args:
-            record: The record of a whole image.
-            class_map: The classes.
-            step: Distance of the pixels.
-
-        Returns:
-            As the mask of a sample, ``mask[..., ::step, ::step]``, up to the shapes and the missing
-            data that lie between two such pixels.
+        """Return about ``mask[..., ::step, ::step]`` of a whole image, to see what lies where.
 
         Raises:
             DataError: As :meth:`load`.

@@ -117,9 +117,52 @@ def divide(
         if strips is None:
             return None
         best = _Grid.of(size, strips, gap)
-    areas = {split: blocks for split, blocks in best.blocks.items() if blocks}
     train = tuple(_rectangles(best.rows, best.columns, best.owner == 0, min(MIN_SIDE_PX, *size)))
-    return Layout(size, {"train": train, **areas}) if train else None
+    if not train:
+        return None
+    return Layout(size, _grown({"train": train, **best.blocks}, size, gap))
+
+
+def _grown(
+    areas: Mapping[SplitName, tuple[Window, ...]], size: tuple[int, int], gap: int
+) -> dict[SplitName, tuple[Window, ...]]:
+    """Let the blocks of val and test grow into strips that are too narrow for training."""
+    placed = [(split, area) for split in areas for area in areas[split]]
+    for number, (split, area) in enumerate(placed):
+        if split == "train":
+            continue
+        others = [placed[at] for at in range(len(placed)) if at != number]
+        for side in range(4):
+            for more in range(MIN_SIDE_PX, 0, -1):
+                larger = _extended(area, side, more)
+                is_inside = _widened(larger, 0, size) == larger
+                if is_inside and _is_free(split, larger, others, gap):
+                    area = larger
+                    break
+        placed[number] = split, area
+    return {
+        split: tuple(area for name, area in placed if name == split)
+        for split in areas
+        if areas[split]
+    }
+
+
+def _extended(area: Window, side: int, more: int) -> Window:
+    """Return a rectangle moved out at one side: top, left, bottom or right."""
+    top, left, height, width = area
+    return (
+        (top - more, left, height + more, width),
+        (top, left - more, height, width + more),
+        (top, left, height + more, width),
+        (top, left, height, width + more),
+    )[side]
+
+
+def _is_free(
+    split: SplitName, area: Window, others: Sequence[tuple[SplitName, Window]], gap: int
+) -> bool:
+    """Whether a rectangle is a gap away from other splits, and overlaps nothing of its own."""
+    return all(distance(area, other) >= (gap if name != split else 0) for name, other in others)
 
 
 Blocks = dict[SplitName, tuple[Window, ...]]
@@ -162,7 +205,7 @@ def _place(
             for rest in (size[0] - height, size[1] - width)
         )
         block = (top, left, height, width)
-        if all(distance(block, other) >= (gap if name != split else 0) for name, other in placed):
+        if _is_free(split, block, placed, gap):
             return block
     return None
 

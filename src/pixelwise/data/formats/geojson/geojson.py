@@ -35,6 +35,7 @@ from pixelwise.data.formats.geojson.geojson_layers import (
     FeatureOf,
     feature_collection,
     place_layer,
+    placement_remarks,
     read_layer,
 )
 from pixelwise.data.formats.json_keys import has_entry
@@ -55,16 +56,13 @@ from pixelwise.data.writing import stem_of
 from pixelwise.errors import DataError, FormatError
 from pixelwise.files import write_text
 from pixelwise.io.arrays import Array, BoolArray, UInt8Array
-from pixelwise.io.geotiff import Grid, has_data_at, read_grid, read_window, write_raster
+from pixelwise.io.geotiff import Grid, read_grid, read_window, shrunk_has_data, write_raster
 from pixelwise.io.image_windows import image_size, in_window
 from pixelwise.io.images import TIFF_SUFFIXES, read_image
 from pixelwise.label_modes import mode_of
 
 FIRST_FEATURE = re.compile(rb'\[\s*\{\s*"(type|geometry|properties|id|bbox)"')
 """The beginning of the features in a FeatureCollection."""
-
-DATA_PROBES = 24
-"""Number of rows and of columns at whose crossings a shrunk mask looks for missing data."""
 
 IGNORED_IN_QUPATH = "Ignore*"
 """QuPath's own class of regions that are ignored."""
@@ -161,12 +159,15 @@ class GeoJson(Format):
         return labeled_class_map(sorted(labels), self.label_mode, folder)
 
     def remarks(self, records: Sequence[Record]) -> list[str]:
-        """Say which property gives the classes, and what has no area."""
+        """Say which property gives the classes, what has no area, and where the shapes lie."""
         labels = sorted({label or FOREGROUND for label in self._labels(records)})
         said = chosen_property(self.class_property, _shapes(records), labels, FOREGROUND)
         count = sum(map(_num_without_area, _layers_of(records)))
         lost = f"points and lines are left out, which have no area: {count:,}" if count else None
-        return [line for line in (said, lost) if line]
+        places = [
+            (record.image, path, _grid(record)) for record in records for path in record.masks
+        ]
+        return [*(line for line in (said, lost) if line), *placement_remarks(places)]
 
     def _labels(self, records: Sequence[Record]) -> set[str | None]:
         """Return the classes of all shapes; ``None`` for shapes without one."""
@@ -206,13 +207,7 @@ class GeoJson(Format):
         size = -(-grid.height // step), -(-grid.width // step)
         mask = paint_shapes(shapes, size, class_map, self.label_mode, path)
         if _is_tiff(record.image):
-            rows, columns = (_spread(side, DATA_PROBES) for side in (grid.height, grid.width))
-            has_data = has_data_at(record.image, rows, columns)
-            nearest = np.ix_(*(
-                np.abs(np.arange(count)[:, None] * step - np.array(probed)).argmin(1)
-                for count, probed in zip(size, (rows, columns), strict=True)
-            ))  # fmt: skip
-            mode_of(self.label_mode).ignore(mask, ~has_data[nearest])
+            mode_of(self.label_mode).ignore(mask, ~shrunk_has_data(record.image, grid, step))
         return mask
 
     def _namer(self, class_map: ClassMap) -> Callable[[FeatureOf], str | None]:
@@ -287,12 +282,6 @@ def _grid(record: Record) -> Grid:
     if _is_tiff(record.image):
         return read_grid(record.image)
     return Grid(*image_size(record.image), None, (1, 0, 0, 0, 1, 0))
-
-
-def _spread(side: int, most: int) -> list[int]:
-    """Return the centers of at most so many even parts of a side."""
-    count = min(side, most)
-    return [(2 * number + 1) * side // (2 * count) for number in range(count)]
 
 
 def _places(
