@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
 import random
@@ -24,7 +25,7 @@ MIN_BLOCK_GAPS = 4
 """A split gets a further block only if the side of each is at least this many gaps."""
 
 MIN_SIDE_PX = 64
-"""Narrower parts of the training area are left out, unless the scene itself is narrower."""
+"""Narrower parts of the training area are left out, unless the scene itself is narrow."""
 
 TRIES = 20
 """Number of places that are tried for one block."""
@@ -117,7 +118,8 @@ def divide(
         if strips is None:
             return None
         best = _Grid.of(size, strips, gap)
-    train = tuple(_rectangles(best.rows, best.columns, best.owner == 0, min(MIN_SIDE_PX, *size)))
+    least_px = min(MIN_SIDE_PX, max(1, min(size) // 4))
+    train = tuple(_rectangles(best.rows, best.columns, best.owner == 0, least_px))
     if not train:
         return None
     return Layout(size, _grown({"train": train, **best.blocks}, size, gap))
@@ -133,12 +135,13 @@ def _grown(
             continue
         others = [placed[at] for at in range(len(placed)) if at != number]
         for side in range(4):
-            for more in range(MIN_SIDE_PX, 0, -1):
-                larger = _extended(area, side, more)
-                is_inside = _widened(larger, 0, size) == larger
-                if is_inside and _is_free(split, larger, others, gap):
-                    area = larger
-                    break
+            steps = range(1, MIN_SIDE_PX + 1)
+            fits = [_extended(area, side, more) for more in steps]
+            # What is too large stays too large, so that a binary search finds the last one.
+            count = bisect.bisect_left(
+                fits, True, key=lambda one: not _fits(split, one, others, size, gap)
+            )
+            area = fits[count - 1] if count else area
         placed[number] = split, area
     return {
         split: tuple(area for name, area in placed if name == split)
@@ -156,6 +159,16 @@ def _extended(area: Window, side: int, more: int) -> Window:
         (top, left, height + more, width),
         (top, left, height, width + more),
     )[side]
+
+
+def _fits(
+    split: SplitName,
+    area: Window,
+    others: Sequence[tuple[SplitName, Window]],
+    size: tuple[int, int],
+    gap: int,
+) -> bool:
+    return _widened(area, 0, size) == area and _is_free(split, area, others, gap)
 
 
 def _is_free(

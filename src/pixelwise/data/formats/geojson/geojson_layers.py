@@ -240,9 +240,8 @@ def placement_remarks(places: Sequence[tuple[Path, Path, Grid]]) -> list[str]:
             for (source, target), names in reprojected.items()
         ),
         *(
-            f"{path.name}: {len(beyond):,} of "
-            f"{amount(len({shape.where for shape in read_layer(path).shapes}), 'shape')} lie "
-            "outside of the scene and are not used"
+            f"{amount(len(beyond), 'shape')} of {path.name} outside of the scene, not used (of "
+            f"{len({shape.where for shape in read_layer(path).shapes}):,})"
             for path, beyond in outside.items()
             if beyond
         ),
