@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -196,14 +195,7 @@ class GeoJson(Format):
         (path,) = record.masks
         grid = _grid(record)
         layer = place_layer(path, record.image, grid)
-        whole = (0, 0, grid.height, grid.width)
-        shapes = (
-            # The center of a pixel of the result is that of the pixel that it stands for.
-            dataclasses.replace(
-                shape, rings=tuple((ring - 0.5) / step + 0.5 for ring in shape.rings)
-            )
-            for shape in layer.shapes_in(whole, self._namer(class_map))
-        )
+        shapes = layer.shrunk_shapes(grid, step, self._namer(class_map))
         size = -(-grid.height // step), -(-grid.width // step)
         mask = paint_shapes(shapes, size, class_map, self.label_mode, path)
         if _is_tiff(record.image):
