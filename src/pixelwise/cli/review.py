@@ -147,7 +147,7 @@ def _by_model(
 
     records = records_to_review(predictor, dataset, split)
     seen = trained_on(predictor)
-    num_seen = sum(record.key in seen for record in records)
+    num_seen = sum(record in seen for record in records)
     left = len(dataset.records) - len(records)
     notes = [f"{amount(len(records), 'image')} reviewed"]
     if split is None and left:

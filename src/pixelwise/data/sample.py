@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,11 +49,14 @@ class Record:
 
     @property
     def key(self) -> str:
-        """A hash of the image's content, independent of its name."""
-        digest = content_hash(self.image)
-        if self.window is not None:
-            digest = hashlib.sha256(f"{digest}{self.window}".encode()).hexdigest()
-        return digest[:12]
+        """A hash of the image's content, independent of its name, and the place of its window."""
+        place = [] if self.window is None else map(str, self.window)
+        return " ".join([image_key(self), *place])
+
+
+def image_key(record: Record) -> str:
+    """Return a hash of the content of a record's image file."""
+    return content_hash(record.image)[:12]
 
 
 @dataclass(frozen=True)

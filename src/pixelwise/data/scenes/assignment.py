@@ -16,7 +16,7 @@ from pixelwise.data.problems import collect_problems
 from pixelwise.data.sample import Record
 from pixelwise.data.scenes.blocks import ClassSums, Layout, divide
 from pixelwise.data.scenes.cutting import cut
-from pixelwise.data.scenes.rule import Size, WindowRule
+from pixelwise.data.scenes.rule import MIN_GAPS, Size, WindowRule
 from pixelwise.data.split_assignment import (
     SPLITS,
     VAL_SHARE,
@@ -72,16 +72,26 @@ def assign(
     wanted, inside = _to_draw(records, parse_split(shares))
     num_parts = sum(share > 0 for share in wanted)
     is_map = found.is_seen_from_above
+    notes: list[str] = []
     if inside and len(inside) < num_parts:
-        scenes = rule.scenes(inside, is_map=is_map, num_parts=num_parts)
-        if any(map(rule.can_divide, scenes.values())):
+        scenes = rule.to_divide(inside)
+        if any(map(rule.has_room, scenes.values())):
             divided = divide_scenes(inside, scenes, found, class_map, rule, wanted, seed)
             others = [record for record in records if record not in inside]
-            rest = _cut_whole(others, rule.scenes(others, is_map=is_map, num_parts=0), rule, [])
+            rest = _cut_whole(others, rule.to_cut(others, is_map=is_map), rule, [])
             return Assigned(_by_name(divided.records + rest.records), divided.notes + rest.notes)
-    whole, notes = assign_splits(records, shares, seed, origin)
+        notes = [_no_room(inside[number], size, rule) for number, size in scenes.items()]
+    whole, drawn = assign_splits(records, shares, seed, origin)
     # Also where the folder gives the splits, a large image is read in windows.
-    return _cut_whole(whole, rule.scenes(whole, is_map=is_map, num_parts=0), rule, notes)
+    return _cut_whole(whole, rule.to_cut(whole, is_map=is_map), rule, drawn + notes)
+
+
+def _no_room(record: Record, size: Size, rule: WindowRule) -> str:
+    return (
+        f"{record.name}, {size[1]} x {size[0]} pixels, has no room for blocks with gaps of "
+        f"{amount(rule.gap, 'pixel')}: its shorter side would have to be {MIN_GAPS} times as long. "
+        "Set a smaller gap in dataset.yaml"
+    )
 
 
 def _by_name(records: Iterable[Record]) -> tuple[Record, ...]:
@@ -105,19 +115,20 @@ def _cut_whole(
     records: Sequence[Record], sizes: Mapping[int, Size], rule: WindowRule, notes: list[str]
 ) -> Assigned:
     """Cut scenes whose splits are known; their windows cover every pixel."""
-    if not sizes:
-        return Assigned(tuple(records), notes)
     side_px = rule.window_px(list(sizes.values()))
     made: list[Record] = []
+    scenes: list[Size] = []
     for number, record in enumerate(records):
-        parts = (
-            cut(record, (0, 0, *sizes[number]), side_px, record.split) if number in sizes else []
-        )
+        area = (0, 0, *sizes[number]) if number in sizes else None
+        parts = cut(record, area, side_px, record.split) if area else []
         made += parts if len(parts) > 1 else [record]
+        scenes += [sizes[number]] if len(parts) > 1 else []
+    if not scenes:
+        return Assigned(tuple(records), notes)
     num_windows = sum(record.window is not None for record in made)
     line = (
-        f"{_scenes(list(sizes.values()))} read as {amount(num_windows, 'window')} of about "
-        f"{side_px} x {side_px}: {_counts(made)}; every scene is in one split"
+        f"{_scenes(scenes)} read as {amount(num_windows, 'window')} of about {side_px} x "
+        f"{side_px}: {_counts(made)}; every scene is in one split"
     )
     return Assigned(_by_name(made), [*notes, line])
 
@@ -146,22 +157,28 @@ def divide_scenes(
     made: list[Record] = []
     lost_px = 0.0
     notes = []
+    divided: list[Size] = []
     for number, record in enumerate(records):
         size = scenes.get(number)
-        layout = size and lay_out(record, size, found, class_map, rule, shares, seed)
+        layout = None
+        if size and rule.has_room(size):
+            layout = lay_out(record, size, found, class_map, rule, shares, seed)
         if not layout:
             made.append(dataclasses.replace(record, split="train"))
             notes.append(f"{record.name} is too small for blocks, and is a training image")
             continue
+        divided.append(layout.size)
         lost_px += layout.lost_share * math.prod(layout.size)
         for split, areas in layout.areas.items():
             for area in areas:
                 made += cut(record, area, side_px, split)
+    if not divided:
+        return Assigned(_by_name(made), notes)
     num_windows = sum(record.window is not None for record in made)
-    lost = lost_px / sum(map(math.prod, scenes.values()))
+    lost = lost_px / sum(map(math.prod, divided))
     notes.insert(
         0,
-        f"{_scenes(list(scenes.values()))} read as {amount(num_windows, 'window')} of about "
+        f"{_scenes(divided)} read as {amount(num_windows, 'window')} of about "
         f"{side_px} x {side_px}: {_counts(made)}, in spatial blocks drawn with seed {seed}, with "
         f"gaps of {amount(rule.gap, 'pixel')} ({rounded(100 * lost, 2)} % of the pixels are in no "
         "split)",

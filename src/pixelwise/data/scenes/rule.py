@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,7 +35,7 @@ FEW_IMAGES = 16
 """In a folder of more images than this, only GeoTIFFs with shapes are scenes."""
 
 MIN_BLOCKS_PX = 2**19
-"""An image of fewer pixels is not divided into blocks."""
+"""An image of fewer pixels is not divided into blocks, unless the card says so."""
 
 MIN_GAPS = 4
 """An image is divided into blocks if its shorter side is at least this many gaps."""
@@ -57,10 +58,9 @@ class WindowRule:
     side: int | Literal["off"] | None = None
     gap: int = GAP_PX
 
-    def can_divide(self, size: Size) -> bool:
+    def has_room(self, size: Size) -> bool:
         """Whether an image has room for blocks with gaps."""
-        is_large = math.prod(size) >= MIN_BLOCKS_PX or self.side is not None
-        return is_large and min(size) >= MIN_GAPS * self.gap
+        return min(size) >= MIN_GAPS * self.gap
 
     def window_px(self, sizes: Sequence[Size]) -> int:
         """Return about the side of the windows of some scenes."""
@@ -68,50 +68,63 @@ class WindowRule:
             return self.side
         return WINDOW_PX[sum(map(math.prod, sizes)) > SMALL_SCENE_PX]
 
-    def scenes(self, records: Sequence[Record], *, is_map: bool, num_parts: int) -> dict[int, Size]:
-        """Return the numbers of the records that are scenes, with their heights and widths.
+    def to_divide(self, records: Sequence[Record]) -> dict[int, Size]:
+        """Return which images are large enough to be divided into blocks, if they are too few.
 
-        The images of a folder are scenes if the card says so; if they are fewer than the parts
-        that have to be drawn from them and have room for blocks; if they are GeoTIFFs with shapes
-        with a side of more than ``MAP_SIDE_PX``; or if they are at most ``FEW_IMAGES`` and have
-        ``LARGE_PX`` or more.
+        Args:
+            records: Whole images.
+
+        Returns:
+            Height and width of each by the number of its record.
+        """
+        if self._is_off(records):
+            return {}
+        return {
+            number: size
+            for number, size in _sizes(records).items()
+            if self.side is not None or math.prod(size) >= MIN_BLOCKS_PX
+        }
+
+    def to_cut(self, records: Sequence[Record], *, is_map: bool) -> dict[int, Size]:
+        """Return which images are read in windows although there are enough of them.
+
+        These are the images with a side longer than the card says. If it says nothing, they are
+        GeoTIFFs with shapes that have a side of more than ``MAP_SIDE_PX``, and images of
+        ``LARGE_PX`` or more where there are at most ``FEW_IMAGES``.
 
         Args:
             records: Whole images.
             is_map: Whether they are maps with shapes.
-            num_parts: Number of splits to draw from them; 0 if the folder gives the splits.
+
+        Returns:
+            Height and width of each by the number of its record.
         """
-        if self.side == "off" or any(record.window for record in records):
-            return {}
-        lacks_images = 0 < len(records) < num_parts
+        are_few = len(records) <= FEW_IMAGES
         is_map = is_map and any(map(_is_tiff, records))
-        if not (lacks_images or is_map or self.side or len(records) <= FEW_IMAGES):
+        if self._is_off(records) or not (self.side or are_few or is_map):
             return {}
-        sizes = {
-            number: size
-            for number, record in enumerate(records)
-            if (size := _size(record)) is not None
-        }
-        if lacks_images and any(map(self.can_divide, sizes.values())):
-            return {number: size for number, size in sizes.items() if self.can_divide(size)}
+        sizes = _sizes(records)
         if isinstance(self.side, int):
             return {number: size for number, size in sizes.items() if max(size) > self.side}
-        few = len(records) <= FEW_IMAGES
         return {
             number: size
             for number, size in sizes.items()
-            if (few and math.prod(size) >= LARGE_PX)
+            if (are_few and math.prod(size) >= LARGE_PX)
             or (is_map and _is_tiff(records[number]) and max(size) > MAP_SIDE_PX)
         }
+
+    def _is_off(self, records: Sequence[Record]) -> bool:
+        return self.side == "off" or any(record.window for record in records)
+
+
+def _sizes(records: Sequence[Record]) -> dict[int, Size]:
+    """Return the sizes of the images that can be read; the others are reported later."""
+    found = {}
+    for number, record in enumerate(records):
+        with suppress(DataError):
+            found[number] = image_size(record.image)
+    return found
 
 
 def _is_tiff(record: Record) -> bool:
     return record.image.suffix.lower() in TIFF_SUFFIXES
-
-
-def _size(record: Record) -> Size | None:
-    """Return the size of an image; ``None`` if it cannot be read, which is reported later."""
-    try:
-        return image_size(record.image)
-    except DataError:
-        return None
