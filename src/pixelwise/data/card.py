@@ -19,13 +19,13 @@ from pixelwise.classes import (
 )
 from pixelwise.config import AugmentationRecipe, Bands
 from pixelwise.data.sample import Record
-from pixelwise.data.scenes.cutting import named_windows
-from pixelwise.data.scenes.rule import GAP_PX, MAX_GAP_PX, MAX_SIDE_PX, MIN_SIDE_PX, WindowRule
+from pixelwise.data.scene_windows import named_windows
 from pixelwise.data.split_assignment import SplitName, named_splits
 from pixelwise.errors import ConfigError
 from pixelwise.files import as_path
 from pixelwise.label_modes import mode_of
 from pixelwise.label_options import LabelOptions, Located
+from pixelwise.scenes.window_rule import GAP_PX, MAX_GAP_PX, MAX_SIDE_PX, MIN_SIDE_PX, WindowRule
 from pixelwise.schemas import read_yaml, validated
 
 CARD_NAME = "dataset.yaml"

@@ -23,8 +23,7 @@ from pixelwise.data.found_classes import classes_found, with_ignored
 from pixelwise.data.own_format import checked_sample
 from pixelwise.data.problems import is_collecting, raise_together
 from pixelwise.data.sample import Record, Sample
-from pixelwise.data.scenes.assignment import assign
-from pixelwise.data.scenes.rule import WindowRule
+from pixelwise.data.scene_assignment import assign
 from pixelwise.data.split import Split
 from pixelwise.data.split_assignment import (
     SPLITS,
@@ -40,6 +39,7 @@ from pixelwise.io.file_state import state_of
 from pixelwise.io.members import name_of
 from pixelwise.label_modes import mode_of
 from pixelwise.label_options import LabelArguments, LabelOptions, label_options
+from pixelwise.scenes.window_rule import WindowRule
 from pixelwise.text import amount, listed
 
 BUILT_IN = Path("digits")

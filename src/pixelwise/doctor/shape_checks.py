@@ -9,7 +9,7 @@ from typing import NamedTuple
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.problems import PaintedShape
 from pixelwise.data.sample import Record
-from pixelwise.data.scenes.cutting import whole_records
+from pixelwise.data.scene_windows import whole_records
 from pixelwise.doctor.findings import Observation
 from pixelwise.errors import DataError
 from pixelwise.text import listed

@@ -154,7 +154,9 @@ class Pieces:
         page = self._page
         num_across = -(-page.imagewidth // page.tilewidth) if page.is_tiled else 1
         first_column = tiles.start * page.tilewidth if page.is_tiled else 0
-        end = min(page.imagewidth, tiles.stop * page.tilewidth if page.is_tiled else math.inf)
+        end = int(page.imagewidth)
+        if page.is_tiled:
+            end = min(end, tiles.stop * int(page.tilewidth))
         num_down = -(-page.imagelength // self._piece_height)
         planes = page.samplesperpixel if is_planar(page) else 1
         chosen = [
@@ -165,7 +167,7 @@ class Pieces:
         height = min(self._piece_height, page.imagelength - number * self._piece_height)
         samples = page.samplesperpixel // planes
         shape = (planes, height, end - first_column, samples)
-        pixels = np.full(shape, page.nodata, page.dtype)
+        pixels = np.full(shape, page.nodata, np.dtype(page.dtype))
         options = {}
         if page.compression in JPEG_COMPRESSIONS:
             options = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}

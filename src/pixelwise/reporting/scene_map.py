@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from pixelwise.classes import Color
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.sample import Record
-from pixelwise.data.scenes.cutting import scene_name
+from pixelwise.data.scene_windows import scene_name
 from pixelwise.data.split_assignment import SPLITS
 from pixelwise.errors import DataError
 from pixelwise.files import file_names, written_aside

@@ -63,6 +63,13 @@ def write_raw_tiff(folder, name, image, mask):
     save_tiff(folder / f"masks/{name}.tif", mask[..., None])
 
 
+def write_planar_tiff(folder, name, image, mask):
+    path = folder / f"images/{name}.tif"
+    tifffile.imwrite(path, np.moveaxis(image, -1, 0), photometric="rgb", planarconfig="separate",
+                     tile=(48, 64), compression="lzw", predictor=True)  # fmt: skip
+    save_tiff(folder / f"masks/{name}.tif", mask[..., None], tile=(16, 16), compression="zlib")
+
+
 def write_tiff_and_png(folder, name, image, mask):
     save_tiff(folder / f"images/{name}.tif", image, photometric="rgb", tile=(32, 48))
     Image.fromarray(mask).save(folder / f"masks/{name}.png")
@@ -109,6 +116,7 @@ WRITERS = {
     "png": write_png,
     "tiff": write_tiff,
     "raw tiff": write_raw_tiff,
+    "planar tiff": write_planar_tiff,
     "tiff and png": write_tiff_and_png,
     "npy": write_npy,
     "color": write_colors,

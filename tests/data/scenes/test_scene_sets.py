@@ -10,10 +10,10 @@ from PIL import Image
 from scene_files import CARD, SIZE, box_on_map, write_map, write_scene, write_small_map
 
 from pixelwise.data.dataset import open_dataset
-from pixelwise.data.scenes.rule import LARGE_PX, MIN_BLOCKS_PX, WindowRule
 from pixelwise.data.splits.plans import plan_split
 from pixelwise.data.splits.split_cards import write_cards
 from pixelwise.errors import ConfigError, DataError
+from pixelwise.scenes.window_rule import LARGE_PX, MIN_BLOCKS_PX, WindowRule
 
 
 @pytest.fixture
@@ -64,23 +64,22 @@ def test_no_header_is_read_in_a_folder_of_many_images(tmp_path, monkeypatch):
     def refuse(_):
         raise AssertionError("a header was read")
 
-    monkeypatch.setattr("pixelwise.data.scenes.rule.image_size", refuse)
+    monkeypatch.setattr("pixelwise.scenes.window_rule.image_size", refuse)
     assert len(open_dataset(tmp_path).records) == 20
 
 
 def test_few_images_are_scenes_if_one_is_larger_than_a_photograph(tmp_path):
-    records = open_dataset(write_scene(tmp_path, "png")).records * 3
+    images = [tmp_path / "a.png"] * 3
     sizes = [(100, 100), (100, LARGE_PX // 100 + 1), (3000, 4000)]
 
-    def found(records):
-        rule = WindowRule()
-        return set(rule.to_cut(records, is_map=False))
+    def found(images):
+        return set(WindowRule().to_cut(images, is_map=False))
 
     with pytest.MonkeyPatch.context() as patch:
         answers = iter(sizes)
-        patch.setattr("pixelwise.data.scenes.rule.image_size", lambda _: next(answers))
-        assert found(records) == {1}
-    assert found(records * 10) == set()
+        patch.setattr("pixelwise.scenes.window_rule.image_size", lambda _: next(answers))
+        assert found(images) == {1}
+    assert found(images * 10) == set()
 
 
 def test_two_scenes_are_both_divided(tmp_path):

@@ -9,7 +9,7 @@ from scene_files import CARD, SIZE, WRITERS, write_map, write_scene, write_small
 
 from pixelwise.data.convert import convert_data
 from pixelwise.data.dataset import open_dataset
-from pixelwise.data.scenes.cutting import whole_records
+from pixelwise.data.scene_windows import whole_records
 from pixelwise.data.seen_images import SeenImages
 from pixelwise.errors import DataError, MaskError
 from pixelwise.io import image_windows
@@ -69,7 +69,7 @@ def test_a_window_of_a_map_with_missing_data_is_a_part_of_it(map_folder):
         assert any((sample.mask != 255).any() for sample in dataset.samples(split))
 
 
-@pytest.mark.parametrize("kind", ["tiff", "raw tiff", "npy"])
+@pytest.mark.parametrize("kind", ["tiff", "planar tiff", "raw tiff", "npy"])
 def test_files_that_allow_it_are_read_in_parts(tmp_path, kind, monkeypatch):
     dataset = opened(write_scene(tmp_path, kind))
 

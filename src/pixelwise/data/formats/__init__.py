@@ -187,11 +187,7 @@ class Format(ABC):
         return {key: value for key, value in entries.items() if value is not None}
 
     def sample(self, record: Record, class_map: ClassMap) -> Sample:
-        """Decode one image and its mask, in which pixels without data in a raster are ignored.
-
-        Raises:
-            DataError: As :meth:`load`.
-        """
+        """Decode as :meth:`load`, also a window, and ignore the pixels without data of a raster."""
         if record.window is not None and not self.reads_windows:
             return part_of_sample(record, self, class_map)
         sample = self.load(record, class_map)
@@ -202,11 +198,7 @@ class Format(ABC):
         return sample
 
     def shrunk_mask(self, record: Record, class_map: ClassMap, step: int) -> UInt8Array:
-        """Return about ``mask[..., ::step, ::step]`` of a whole image, to see what lies where.
-
-        Raises:
-            DataError: As :meth:`load`.
-        """
+        """Return about ``mask[..., ::step, ::step]`` of a whole image; errors as :meth:`load`."""
         return whole_sample(record, self, class_map).mask[..., ::step, ::step]
 
     def annotations(self, records: Sequence[Record]) -> AnnotationCount:

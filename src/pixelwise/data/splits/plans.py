@@ -13,7 +13,6 @@ from pixelwise.config import DEFAULT_SPLIT
 from pixelwise.data.cache.memory_cache import MemoryCache
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.sample import Record
-from pixelwise.data.scenes.fold_blocks import BlockPlan, plan_blocks, windows_named
 from pixelwise.data.split_assignment import (
     SPLITS,
     SplitName,
@@ -24,6 +23,7 @@ from pixelwise.data.split_assignment import (
     parse_split,
     scene_groups,
 )
+from pixelwise.data.splits.fold_blocks import BlockPlan, plan_blocks, windows_named
 from pixelwise.data.splits.near_duplicates import (
     groups_of_equal,
     near_duplicate_groups,

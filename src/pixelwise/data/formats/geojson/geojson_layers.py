@@ -129,7 +129,7 @@ class Layer:
         """
         # The center of a pixel of the mask is that of the pixel of the scene that it stands for.
         boxes = (self.boxes - 0.5) / step + 0.5
-        is_small = (boxes[:, 2:] - boxes[:, :2] < 2).all(1).tolist()
+        is_small = ((boxes[:, 2:] - boxes[:, :2]).max(1, initial=0) < 2).tolist()
         centers = np.floor((boxes[:, :2] + boxes[:, 2:]) / 2).astype(int)[:, ::-1].tolist()
         left, top, right, bottom = self.boxes.T
         is_near = (left < grid.width) & (right > 0) & (top < grid.height) & (bottom > 0)

@@ -14,9 +14,7 @@ from pixelwise.classes import ClassMap
 from pixelwise.data.formats import Format
 from pixelwise.data.problems import collect_problems
 from pixelwise.data.sample import Record
-from pixelwise.data.scenes.blocks import ClassSums, Layout, divide
-from pixelwise.data.scenes.cutting import cut
-from pixelwise.data.scenes.rule import MIN_GAPS, Size, WindowRule
+from pixelwise.data.scene_windows import cut
 from pixelwise.data.split_assignment import (
     SPLITS,
     VAL_SHARE,
@@ -25,6 +23,8 @@ from pixelwise.data.split_assignment import (
 )
 from pixelwise.errors import PixelwiseError
 from pixelwise.label_modes import mode_of
+from pixelwise.scenes.spatial_blocks import ClassSums, Layout, divide
+from pixelwise.scenes.window_rule import MIN_GAPS, Size, WindowRule
 from pixelwise.text import amount, listed, rounded
 
 MAP_PX = 512
@@ -71,19 +71,20 @@ def assign(
     """
     wanted, inside = _to_draw(records, parse_split(shares))
     num_parts = sum(share > 0 for share in wanted)
-    is_map = found.is_seen_from_above
     notes: list[str] = []
+    if any(record.window for record in records):  # the format or the card has cut them
+        return Assigned(*assign_splits(records, shares, seed, origin))
     if inside and len(inside) < num_parts:
-        scenes = rule.to_divide(inside)
+        scenes = rule.to_divide([record.image for record in inside])
         if any(map(rule.has_room, scenes.values())):
             divided = divide_scenes(inside, scenes, found, class_map, rule, wanted, seed)
             others = [record for record in records if record not in inside]
-            rest = _cut_whole(others, rule.to_cut(others, is_map=is_map), rule, [])
+            rest = _cut_whole(others, found, rule, [])
             return Assigned(_by_name(divided.records + rest.records), divided.notes + rest.notes)
         notes = [_no_room(inside[number], size, rule) for number, size in scenes.items()]
     whole, drawn = assign_splits(records, shares, seed, origin)
     # Also where the folder gives the splits, a large image is read in windows.
-    return _cut_whole(whole, rule.to_cut(whole, is_map=is_map), rule, drawn + notes)
+    return _cut_whole(whole, found, rule, drawn + notes)
 
 
 def _no_room(record: Record, size: Size, rule: WindowRule) -> str:
@@ -112,9 +113,11 @@ def _to_draw(
 
 
 def _cut_whole(
-    records: Sequence[Record], sizes: Mapping[int, Size], rule: WindowRule, notes: list[str]
+    records: Sequence[Record], found: Format, rule: WindowRule, notes: list[str]
 ) -> Assigned:
     """Cut scenes whose splits are known; their windows cover every pixel."""
+    images = [record.image for record in records]
+    sizes = rule.to_cut(images, is_map=found.is_seen_from_above)
     side_px = rule.window_px(list(sizes.values()))
     made: list[Record] = []
     scenes: list[Size] = []
@@ -169,7 +172,7 @@ def divide_scenes(
             continue
         divided.append(layout.size)
         lost_px += layout.lost_share * math.prod(layout.size)
-        for split, areas in layout.areas.items():
+        for split, areas in zip(SPLITS, layout.areas, strict=True):
             for area in areas:
                 made += cut(record, area, side_px, split)
     if not divided:

@@ -6,13 +6,12 @@ import bisect
 import itertools
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from pixelwise.data.split_assignment import SPLITS, SplitName
 from pixelwise.io.arrays import BoolArray, Window
 
 NUM_ARRANGEMENTS = 256
@@ -36,6 +35,12 @@ ASPECTS = (0.5, 0.75, 1.0, 4 / 3, 2.0)
 LOST_WEIGHT = 2.0
 """Weight of the share of the scene that is lost, relative to the balance of the classes."""
 
+TRAIN = 0
+"""The number of the training split; val is 1 and test 2."""
+
+Area = tuple[int, Window]
+"""The number of a split and one of its rectangles."""
+
 Edges = npt.NDArray[np.int64]
 
 
@@ -45,17 +50,17 @@ class Layout:
 
     Attributes:
         size: Height and width of the scene.
-        areas: The rectangles of each split; none of them overlap, and rectangles of different
-            splits are at least a gap apart.
+        areas: The rectangles of train, val and test; none of them overlap, and rectangles of
+            different splits are at least a gap apart.
     """
 
     size: tuple[int, int]
-    areas: Mapping[SplitName, tuple[Window, ...]]
+    areas: tuple[tuple[Window, ...], tuple[Window, ...], tuple[Window, ...]]
 
     @property
     def lost_share(self) -> float:
         """Share of the pixels of the scene that are in no split."""
-        used = sum(area[2] * area[3] for areas in self.areas.values() for area in areas)
+        used = sum(area[2] * area[3] for areas in self.areas for area in areas)
         return 1 - used / math.prod(self.size)
 
 
@@ -122,32 +127,29 @@ def divide(
     train = tuple(_rectangles(best.rows, best.columns, best.owner == 0, least_px))
     if not train:
         return None
-    return Layout(size, _grown({"train": train, **best.blocks}, size, gap))
+    placed = _grown([*((TRAIN, area) for area in train), *best.blocks], size, gap)
+    train, val, test = (
+        tuple(area for part, area in placed if part == wanted) for wanted in range(len(shares))
+    )
+    return Layout(size, (train, val, test))
 
 
-def _grown(
-    areas: Mapping[SplitName, tuple[Window, ...]], size: tuple[int, int], gap: int
-) -> dict[SplitName, tuple[Window, ...]]:
+def _grown(areas: Sequence[Area], size: tuple[int, int], gap: int) -> list[Area]:
     """Let the blocks of val and test grow into strips that are too narrow for training."""
-    placed = [(split, area) for split in areas for area in areas[split]]
-    for number, (split, area) in enumerate(placed):
-        if split == "train":
+    placed = list(areas)
+    for number, (part, area) in enumerate(placed):
+        if part == TRAIN:
             continue
         others = [placed[at] for at in range(len(placed)) if at != number]
         for side in range(4):
-            steps = range(1, MIN_SIDE_PX + 1)
-            fits = [_extended(area, side, more) for more in steps]
+            fits = [_extended(area, side, more) for more in range(1, MIN_SIDE_PX + 1)]
             # What is too large stays too large, so that a binary search finds the last one.
             count = bisect.bisect_left(
-                fits, True, key=lambda one: not _fits(split, one, others, size, gap)
+                [not _fits(part, one, others, size, gap) for one in fits], True
             )
             area = fits[count - 1] if count else area
-        placed[number] = split, area
-    return {
-        split: tuple(area for name, area in placed if name == split)
-        for split in areas
-        if areas[split]
-    }
+        placed[number] = part, area
+    return placed
 
 
 def _extended(area: Window, side: int, more: int) -> Window:
@@ -161,51 +163,41 @@ def _extended(area: Window, side: int, more: int) -> Window:
     )[side]
 
 
-def _fits(
-    split: SplitName,
-    area: Window,
-    others: Sequence[tuple[SplitName, Window]],
-    size: tuple[int, int],
-    gap: int,
-) -> bool:
-    return _widened(area, 0, size) == area and _is_free(split, area, others, gap)
+def _fits(part: int, area: Window, others: Sequence[Area], size: tuple[int, int], gap: int) -> bool:
+    return _widened(area, 0, size) == area and _is_free(part, area, others, gap)
 
 
-def _is_free(
-    split: SplitName, area: Window, others: Sequence[tuple[SplitName, Window]], gap: int
-) -> bool:
+def _is_free(part: int, area: Window, others: Sequence[Area], gap: int) -> bool:
     """Whether a rectangle is a gap away from other splits, and overlaps nothing of its own."""
-    return all(distance(area, other) >= (gap if name != split else 0) for name, other in others)
-
-
-Blocks = dict[SplitName, tuple[Window, ...]]
-"""The rectangles of val and test."""
+    return all(distance(area, other) >= (gap if owner != part else 0) for owner, other in others)
 
 
 def _draw_blocks(
     size: tuple[int, int], shares: Sequence[float], gap: int, draw: random.Random
-) -> Blocks | None:
+) -> list[Area] | None:
     """Draw the blocks of val and test; ``None`` if there was no room for one of them."""
-    placed: list[tuple[SplitName, Window]] = []
-    for split, share in zip(SPLITS[1:], shares[1:], strict=True):
+    placed: list[Area] = []
+    for part, share in enumerate(shares):
+        if part == TRAIN or share <= 0:
+            continue
         # The gaps take some of the scene, of which every split loses its share.
         pixels = share * math.prod(size) * 0.93
         most = int(pixels / (MIN_BLOCK_GAPS * max(gap, 1)) ** 2)
         count = max(1, min(MAX_BLOCKS, most))
-        for _ in range(count if share > 0 else 0):
-            block = _place(split, pixels / count, size, gap, placed, draw)
+        for _ in range(count):
+            block = _place(part, pixels / count, size, gap, placed, draw)
             if block is None:
                 return None
-            placed.append((split, block))
-    return {split: tuple(block for name, block in placed if name == split) for split in SPLITS[1:]}
+            placed.append((part, block))
+    return placed
 
 
 def _place(
-    split: SplitName,
+    part: int,
     pixels: float,
     size: tuple[int, int],
     gap: int,
-    placed: Sequence[tuple[SplitName, Window]],
+    placed: Sequence[Area],
     draw: random.Random,
 ) -> Window | None:
     """Draw a free place for a block of some pixels, often at an edge, where gaps cost less."""
@@ -218,7 +210,7 @@ def _place(
             for rest in (size[0] - height, size[1] - width)
         )
         block = (top, left, height, width)
-        if _is_free(split, block, placed, gap):
+        if _is_free(part, block, placed, gap):
             return block
     return None
 
@@ -232,21 +224,21 @@ def distance(one: Window, other: Window) -> int:
     return max(*gaps, -1)
 
 
-def _strips(size: tuple[int, int], shares: Sequence[float], gap: int) -> Blocks | None:
+def _strips(size: tuple[int, int], shares: Sequence[float], gap: int) -> list[Area] | None:
     """Return blocks as wide as the scene, one beside the other, for scenes that are narrow."""
     axis = 0 if size[0] >= size[1] else 1
-    wanted = [share for share in shares[1:] if share > 0]
-    room = size[axis] - gap * len(wanted)
-    lengths = [int(room * share) for share in shares[1:]]
-    if min(room - sum(lengths), *(length for length in lengths if length), room) < 1:
+    parts = [part for part, share in enumerate(shares) if part != TRAIN and share > 0]
+    room = size[axis] - gap * len(parts)
+    lengths = [int(room * shares[part]) for part in parts]
+    if min(room - sum(lengths), *lengths) < 1:
         return None
-    blocks: Blocks = {}
+    blocks: list[Area] = []
     end = size[axis]
-    for split, length in zip(SPLITS[1:], lengths, strict=True):
+    for part, length in zip(parts, lengths, strict=True):
         start = end - length
         block = (start, 0, length, size[1]) if axis == 0 else (0, start, size[0], length)
-        blocks[split] = (block,) if length else ()
-        end = start - gap if length else end
+        blocks.append((part, block))
+        end = start - gap
     return blocks
 
 
@@ -264,14 +256,13 @@ class _Grid:
     rows: Edges
     columns: Edges
     owner: npt.NDArray[np.int8]
-    blocks: Blocks
+    blocks: Sequence[Area]
 
     @classmethod
-    def of(cls, size: tuple[int, int], blocks: Blocks, gap: int) -> _Grid:
+    def of(cls, size: tuple[int, int], blocks: Sequence[Area], gap: int) -> _Grid:
         """Cut a scene along the edges of some blocks."""
-        inner = [(SPLITS.index(split), block) for split in blocks for block in blocks[split]]
-        outer = [_widened(block, gap, size) for _, block in inner]
-        every = [block for _, block in inner] + outer
+        outer = [_widened(block, gap, size) for _, block in blocks]
+        every = [block for _, block in blocks] + outer
         rows, columns = (
             np.unique([0, size[axis], *itertools.chain.from_iterable(
                 (block[axis], block[axis] + block[axis + 2]) for block in every
@@ -279,7 +270,7 @@ class _Grid:
             for axis in (0, 1)
         )  # fmt: skip
         owner = np.zeros((len(rows) - 1, len(columns) - 1), np.int8)
-        for index, block in [*((-1, block) for block in outer), *inner]:
+        for index, block in [*((-1, block) for block in outer), *blocks]:
             owner[_place_in(rows, columns, block)] = index
         return cls(rows, columns, owner, blocks)
 

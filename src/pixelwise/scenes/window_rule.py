@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-from pixelwise.data.sample import Record
 from pixelwise.errors import DataError
 from pixelwise.io.image_windows import image_size
 from pixelwise.io.images import TIFF_SUFFIXES
@@ -41,7 +41,7 @@ MIN_GAPS = 4
 """An image is divided into blocks if its shorter side is at least this many gaps."""
 
 WINDOW_PX, SMALL_SCENE_PX = (256, 512), 2**22
-"""About the side of a window, up to so many pixels in all scenes, and beyond: small scenes
+"""About the side of a window, up to this number of pixels in all scenes, and beyond: small scenes
 need small windows for a batch, and in large ones the network sees more around each pixel."""
 
 
@@ -68,24 +68,21 @@ class WindowRule:
             return self.side
         return WINDOW_PX[sum(map(math.prod, sizes)) > SMALL_SCENE_PX]
 
-    def to_divide(self, records: Sequence[Record]) -> dict[int, Size]:
+    def to_divide(self, images: Sequence[Path]) -> dict[int, Size]:
         """Return which images are large enough to be divided into blocks, if they are too few.
 
-        Args:
-            records: Whole images.
-
         Returns:
-            Height and width of each by the number of its record.
+            Height and width of each by its number.
         """
-        if self._is_off(records):
+        if self.side == "off":
             return {}
         return {
             number: size
-            for number, size in _sizes(records).items()
+            for number, size in _sizes(images).items()
             if self.side is not None or math.prod(size) >= MIN_BLOCKS_PX
         }
 
-    def to_cut(self, records: Sequence[Record], *, is_map: bool) -> dict[int, Size]:
+    def to_cut(self, images: Sequence[Path], *, is_map: bool) -> dict[int, Size]:
         """Return which images are read in windows although there are enough of them.
 
         These are the images with a side longer than the card says. If it says nothing, they are
@@ -93,38 +90,35 @@ class WindowRule:
         ``LARGE_PX`` or more where there are at most ``FEW_IMAGES``.
 
         Args:
-            records: Whole images.
+            images: The image files.
             is_map: Whether they are maps with shapes.
 
         Returns:
-            Height and width of each by the number of its record.
+            Height and width of each by its number.
         """
-        are_few = len(records) <= FEW_IMAGES
-        is_map = is_map and any(map(_is_tiff, records))
-        if self._is_off(records) or not (self.side or are_few or is_map):
+        are_few = len(images) <= FEW_IMAGES
+        is_map = is_map and any(map(_is_tiff, images))
+        if self.side == "off" or not (self.side or are_few or is_map):
             return {}
-        sizes = _sizes(records)
+        sizes = _sizes(images)
         if isinstance(self.side, int):
             return {number: size for number, size in sizes.items() if max(size) > self.side}
         return {
             number: size
             for number, size in sizes.items()
             if (are_few and math.prod(size) >= LARGE_PX)
-            or (is_map and _is_tiff(records[number]) and max(size) > MAP_SIDE_PX)
+            or (is_map and _is_tiff(images[number]) and max(size) > MAP_SIDE_PX)
         }
 
-    def _is_off(self, records: Sequence[Record]) -> bool:
-        return self.side == "off" or any(record.window for record in records)
 
-
-def _sizes(records: Sequence[Record]) -> dict[int, Size]:
+def _sizes(images: Sequence[Path]) -> dict[int, Size]:
     """Return the sizes of the images that can be read; the others are reported later."""
     found = {}
-    for number, record in enumerate(records):
+    for number, path in enumerate(images):
         with suppress(DataError):
-            found[number] = image_size(record.image)
+            found[number] = image_size(path)
     return found
 
 
-def _is_tiff(record: Record) -> bool:
-    return record.image.suffix.lower() in TIFF_SUFFIXES
+def _is_tiff(path: Path) -> bool:
+    return path.suffix.lower() in TIFF_SUFFIXES

@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.sample import Record
-from pixelwise.data.scenes.assignment import divide_scenes
-from pixelwise.data.scenes.cutting import cut, named_windows, whole_records
-from pixelwise.data.scenes.rule import Size
+from pixelwise.data.scene_assignment import divide_scenes
+from pixelwise.data.scene_windows import cut, named_windows, whole_records
 from pixelwise.errors import ConfigError
 from pixelwise.io.arrays import Window
 from pixelwise.io.image_windows import image_size
+from pixelwise.scenes.window_rule import Size
 from pixelwise.text import amount
 
 BLOCKS_PER_FOLD = 4

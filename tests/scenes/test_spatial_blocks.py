@@ -8,11 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import distance_transform_cdt
 
-from pixelwise.data.scenes.blocks import ClassSums, divide
-from pixelwise.data.scenes.fold_blocks import fold_cells
-from pixelwise.data.split_assignment import SPLITS
+from pixelwise.data.splits.fold_blocks import fold_cells
 from pixelwise.errors import ConfigError
 from pixelwise.io.image_windows import even_windows
+from pixelwise.scenes.spatial_blocks import ClassSums, divide
 
 SHARES = st.sampled_from([(0.7, 0.15, 0.15), (0.85, 0.15, 0.0), (0.6, 0.1, 0.3), (0.5, 0.5, 0.0)])
 SIDES = st.integers(100, 500)
@@ -45,41 +44,38 @@ def pixels_between(owner, one, other):
 def test_windows_cover_each_split_once_and_keep_the_gap(height, width, gap, shares, seed):
     size = height, width
     layout = divide(size, shares, gap, seed)
-    assert set(layout.areas) == {
-        split for split, share in zip(SPLITS, shares, strict=True) if share
-    }
-    windows = {
-        split: [
+    assert [bool(areas) for areas in layout.areas] == [share > 0 for share in shares]
+    windows = [
+        [
             (area[0] + top, area[1] + left, rows, columns)
             for area in areas
             for top, left, rows, columns in even_windows(area[2:], 60)
         ]
-        for split, areas in layout.areas.items()
-    }
-    owner, times = painted(size, layout.areas.values())
+        for areas in layout.areas
+    ]
+    owner, times = painted(size, layout.areas)
     assert times.max() == 1
-    of_windows, times_by_windows = painted(size, windows.values())
+    of_windows, times_by_windows = painted(size, windows)
     np.testing.assert_array_equal(of_windows, owner)
     np.testing.assert_array_equal(times_by_windows, times)
     assert layout.lost_share == pytest.approx((owner < 0).mean())
-    for one, other in itertools.combinations(range(len(layout.areas)), 2):
+    there = [number for number, areas in enumerate(layout.areas) if areas]
+    for one, other in itertools.combinations(there, 2):
         assert pixels_between(owner, one, other) >= gap
     assert divide(size, shares, gap, seed) == layout
 
 
 def test_shares_are_met_where_gaps_are_small():
     layout = divide((4000, 6000), (0.7, 0.15, 0.15), 32, 0)
-    used = {
-        split: sum(area[2] * area[3] for area in areas) for split, areas in layout.areas.items()
-    }
-    for split, share in zip(SPLITS, (0.7, 0.15, 0.15), strict=True):
-        assert used[split] / sum(used.values()) == pytest.approx(share, abs=0.02)
+    used = [sum(area[2] * area[3] for area in areas) for areas in layout.areas]
+    for pixels, share in zip(used, (0.7, 0.15, 0.15), strict=True):
+        assert pixels / sum(used) == pytest.approx(share, abs=0.02)
     assert layout.lost_share < 0.05
-    assert len(layout.areas["val"]) > 1
+    assert len(layout.areas[1]) > 1
 
 
 def test_other_seeds_give_other_blocks():
-    layouts = [divide((1000, 1000), (0.7, 0.15, 0.15), 20, seed).areas["val"] for seed in range(5)]
+    layouts = [divide((1000, 1000), (0.7, 0.15, 0.15), 20, seed).areas[1] for seed in range(5)]
     assert len(set(layouts)) > 1
 
 
@@ -90,7 +86,7 @@ def test_a_rare_class_is_in_every_split():
     for seed in range(5):
         layout = divide((1000, 1000), (0.7, 0.15, 0.15), 40, seed, ClassSums(planes, 4))
         whole = planes[1].repeat(4, 0).repeat(4, 1)
-        for areas in layout.areas.values():
+        for areas in layout.areas:
             assert sum(
                 whole[top : top + height, left : left + width].sum()
                 for top, left, height, width in areas
@@ -111,7 +107,7 @@ def test_a_scene_without_room_is_not_divided():
 
 def test_a_narrow_scene_is_cut_across():
     layout = divide((40, 2000), (0.7, 0.15, 0.15), 50, 0)
-    assert {area[2] for areas in layout.areas.values() for area in areas} == {40}
+    assert {area[2] for areas in layout.areas for area in areas} == {40}
 
 
 @settings(max_examples=30, deadline=None)

@@ -1,1 +1,0 @@
-"""Large scenes as data sets: windows that are cut on reading, in spatial blocks."""
