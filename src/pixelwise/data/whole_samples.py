@@ -11,6 +11,7 @@ import numpy as np
 from pixelwise.classes import ClassMap
 from pixelwise.data.sample import Record, Sample
 from pixelwise.io.file_state import FileState, kept_while_unchanged, state_of
+from pixelwise.io.members import file_of
 
 
 class Decoder(Protocol):
@@ -26,7 +27,7 @@ def whole_sample(record: Record, decoder: Decoder, class_map: ClassMap) -> Sampl
     Raises:
         DataError: A file cannot be read.
     """
-    states = tuple(state_of(path) for path in record.masks if path.exists())
+    states = tuple(state_of(path) for path in record.masks if file_of(path).exists())
     return _kept(record.image, record, decoder, class_map, states)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -11,21 +13,21 @@ from PIL import Image
 
 from pixelwise.errors import DataError
 from pixelwise.io.arrays import Array, BoolArray, Window
+from pixelwise.io.decoding import decoding
 from pixelwise.io.file_state import kept_while_unchanged
 from pixelwise.io.image_rows import ImageRows, open_rows
 from pixelwise.io.images import (
     TIFF_SUFFIXES,
     PixelReader,
-    decoding,
+    is_inside,
     is_tiff,
-    npy_header,
     read_nodata,
     whole_pixels,
     with_channels,
 )
 from pixelwise.io.limits import PILLOW_FORMATS
+from pixelwise.io.npy import npy_header
 from pixelwise.io.pillow_pixels import orientation_of
-from pixelwise.io.stored_pixels import LayoutError
 from pixelwise.io.tiff import tiff_orientation
 
 ROWS_AT_ONCE = 512
@@ -42,13 +44,10 @@ def in_window(window: Window | None) -> PixelReader | None:
         return None
 
     def read(path: Path, *, as_stored: bool) -> Array:
-        if _may_have_parts(path):
-            try:
-                with open_rows(path) as rows:
-                    _require_inside(path, window, (rows.height, rows.width))
-                    return rows.part(window, as_stored=as_stored)
-            except LayoutError:
-                pass  # such a file is small enough to be decoded, or says why it is not
+        with _rows_of(path) as rows:
+            if rows is not None:
+                _require_inside(path, window, (rows.height, rows.width))
+                return rows.part(window, as_stored=as_stored)
         pixels = _decoded(path, as_stored)
         _require_inside(path, window, (pixels.shape[0], pixels.shape[1]))
         return cut_out(pixels, window)
@@ -60,12 +59,11 @@ def nodata_in(path: Path, window: Window | None) -> BoolArray | None:
     """Return where a part of a TIFF has no data; see :func:`~pixelwise.io.images.read_nodata`."""
     if window is None or path.suffix.lower() not in TIFF_SUFFIXES:
         return read_nodata(path) if window is None else None
-    try:
-        with open_rows(path) as rows:
+    with _rows_of(path) as rows:
+        if rows is not None:
             return rows.nodata(window)
-    except LayoutError:
-        nothing = read_nodata(path)
-        return None if nothing is None else cut_out(nothing, window)
+    nothing = read_nodata(path)
+    return None if nothing is None else cut_out(nothing, window)
 
 
 def even_windows(size: tuple[int, int], side_px: int) -> list[Window]:
@@ -101,11 +99,14 @@ def cut_out(pixels: Array, window: Window) -> Array:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Return the height and width of an image, upright, from its header.
+    """Return the height and width of an image, upright, from its header if it is a plain picture.
 
     Raises:
         DataError: The file cannot be read.
     """
+    if is_inside(path):
+        pixels = _decoded(path, True)
+        return pixels.shape[0], pixels.shape[1]
     with decoding(path):
         if path.suffix.lower() == ".npy":
             with path.open("rb") as file:
@@ -132,12 +133,9 @@ def shrunk_image(path: Path, step: int) -> Array:
     Raises:
         DataError: The file cannot be read.
     """
-    if _may_have_parts(path):
-        try:
-            with open_rows(path) as rows:
-                return _every(rows, step)
-        except LayoutError:
-            pass
+    with _rows_of(path) as rows:
+        if rows is not None:
+            return _every(rows, step)
     pixels = _decoded(path, False)[::step, ::step]
     return np.ascontiguousarray(with_channels(pixels, path))
 
@@ -151,8 +149,18 @@ def _every(rows: ImageRows, step: int) -> Array:
     return np.concatenate(parts)
 
 
-def _may_have_parts(path: Path) -> bool:
-    return path.suffix.lower() == ".npy" or is_tiff(path)
+@contextmanager
+def _rows_of(path: Path) -> Iterator[ImageRows | None]:
+    """Open a file that can be read in parts; ``None`` for others, which are read as a whole."""
+    with ExitStack() as stack:
+        rows = None
+        if not is_inside(path):
+            with decoding(path):
+                may_have_parts = path.suffix.lower() == ".npy" or is_tiff(path)
+            if may_have_parts:
+                with suppress(DataError):  # reading it as a whole works, or says why it does not
+                    rows = stack.enter_context(open_rows(path))
+        yield rows
 
 
 def _decode(path: Path, as_stored: bool) -> Array:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pixelwise.errors import DataError
 from pixelwise.io.image_windows import image_size
-from pixelwise.io.images import TIFF_SUFFIXES
+from pixelwise.io.images import TIFF_SUFFIXES, is_inside
 
 Size = tuple[int, int]
 
@@ -78,7 +78,7 @@ class WindowRule:
             return {}
         return {
             number: size
-            for number, size in _sizes(images).items()
+            for number, size in self._sizes(images).items()
             if self.side is not None or math.prod(size) >= MIN_BLOCKS_PX
         }
 
@@ -100,7 +100,7 @@ class WindowRule:
         is_map = is_map and any(map(_is_tiff, images))
         if self.side == "off" or not (self.side or are_few or is_map):
             return {}
-        sizes = _sizes(images)
+        sizes = self._sizes(images)
         if isinstance(self.side, int):
             return {number: size for number, size in sizes.items() if max(size) > self.side}
         return {
@@ -110,14 +110,18 @@ class WindowRule:
             or (is_map and _is_tiff(images[number]) and max(size) > MAP_SIDE_PX)
         }
 
+    def _sizes(self, images: Sequence[Path]) -> dict[int, Size]:
+        """Return the sizes of the images that can be read; the others are reported later.
 
-def _sizes(images: Sequence[Path]) -> dict[int, Size]:
-    """Return the sizes of the images that can be read; the others are reported later."""
-    found = {}
-    for number, path in enumerate(images):
-        with suppress(DataError):
-            found[number] = image_size(path)
-    return found
+        Slices of volumes, which have no header of their own, are only looked at if the card asks
+        for windows.
+        """
+        found = {}
+        for number, path in enumerate(images):
+            if self.side is not None or not is_inside(path):
+                with suppress(DataError):
+                    found[number] = image_size(path)
+        return found
 
 
 def _is_tiff(path: Path) -> bool:
