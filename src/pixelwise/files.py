@@ -241,9 +241,7 @@ def folder_written_aside(target: Path) -> Iterator[Path]:
     prefix = temporary_prefix(within(target.name, MAX_PART_BYTES))
     try:
         remove_abandoned(parent)
-        aside, claim = claimed(
-            lambda: Path(tempfile.mkdtemp(dir=parent, prefix=prefix))
-        )
+        aside, claim = claimed(lambda: Path(tempfile.mkdtemp(dir=parent, prefix=prefix)))
     except OSError as error:
         raise _output_error(target, error) from error
     try:

@@ -236,7 +236,7 @@ def test_pixels_without_alpha_are_ignored_where_the_image_lies_on_the_earth(tmp_
 
 @pytest.mark.parametrize("kind", ["model", "one compressed strip", "rotated", "columns"])
 def test_what_needs_the_whole_image_is_still_predicted_where_it_fits(tmp_path, monkeypatch, kind):
-    monkeypatch.setattr("pixelwise.io.image_rows.MAX_PIECE_BYTES", 10_000)
+    monkeypatch.setattr("pixelwise.io.stored_pixels.MAX_PIECE_BYTES", 10_000)
     predictor = predictor_for(contrast="clahe") if kind == "model" else predictor_for()
     options = {"one compressed strip": {"compression": "zlib", "rowsperstrip": SIZE[0]}}
     options["rotated"] = {"tile": (16, 16), "extratags": [(274, 3, 1, 6, True)]}

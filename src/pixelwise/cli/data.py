@@ -277,8 +277,10 @@ def check(
     if report:
         from pixelwise.reporting.data_check_page import write_data_check_page
 
-        write_data_check_page(examination, report)
-        note(f"page: {report}")
+        page, *maps = write_data_check_page(examination, report)
+        note(f"page: {page}")
+        for path in maps:
+            note(f"map: {path}")
     if write:
         write_card(examination, write)
         note(f"card: {write}")

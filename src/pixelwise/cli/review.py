@@ -112,7 +112,7 @@ def command(
         suspects, notes = _by_model(predictor, dataset, split, top, unreviewed)
     else:
         notes = [f"{folds} models were trained; each reviewed the images it was not trained on"]
-        suspects = _by_folds(
+        suspects, dataset = _by_folds(
             model, data, dataset, split, top, folds, minutes, out, device, unreviewed
         )
     notes += unreviewed
@@ -147,7 +147,7 @@ def _by_model(
 
     records = records_to_review(predictor, dataset, split)
     seen = trained_on(predictor)
-    num_seen = sum(record.key in seen for record in records)
+    num_seen = sum(record in seen for record in records)
     left = len(dataset.records) - len(records)
     notes = [f"{amount(len(records), 'image')} reviewed"]
     if split is None and left:
@@ -182,10 +182,11 @@ def _by_folds(
     out: Path,
     device: str,
     unreviewed: list[str],
-) -> list[Suspect]:
+) -> tuple[list[Suspect], Dataset]:
     """Find suspects with models that were trained without the images (out of fold).
 
-    What could not be reviewed is added to ``unreviewed``.
+    What could not be reviewed is added to ``unreviewed``. The data set is returned as it was
+    divided.
     """
     from pixelwise.data.splits.plans import plan_split
     from pixelwise.data.splits.split_cards import require_new
@@ -201,16 +202,18 @@ def _by_folds(
         plan = plan_split(dataset, folds=folds, redraw=True, on_progress=on_progress)
     for line in plan.notes:
         note(line)
+    dataset = plan.applied_to(dataset)
     keep_freed_memory()
     with listening() as listener:
         trained = train_folds(
             dataset, data, plan, recipe, home, minutes=minutes, device=device, listener=listener
         )
     with progress_bar("reviewing") as on_progress:
-        return review_folds(
+        found = review_folds(
             dataset, trained,
             split=split, top=top, device=device, on_progress=on_progress, note=unreviewed.append,
         )  # fmt: skip
+    return found, dataset
 
 
 def _write(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
@@ -19,11 +19,13 @@ from pixelwise.classes import (
 )
 from pixelwise.config import AugmentationRecipe, Bands
 from pixelwise.data.sample import Record
+from pixelwise.data.scene_windows import named_windows
 from pixelwise.data.split_assignment import SplitName, named_splits
 from pixelwise.errors import ConfigError
 from pixelwise.files import as_path
 from pixelwise.label_modes import mode_of
 from pixelwise.label_options import LabelOptions, Located
+from pixelwise.scenes.window_rule import GAP_PX, MAX_GAP_PX, MAX_SIDE_PX, MIN_SIDE_PX, WindowRule
 from pixelwise.schemas import read_yaml, validated
 
 CARD_NAME = "dataset.yaml"
@@ -55,6 +57,9 @@ class DatasetCard(LabelOptions, Located):
         classes: Names, or entries with name, color and value, in the order of their ids.
         ignore_colors: Colors of ignored pixels, for color masks.
         split: Shares, for a folder without splits.
+        windows: About the side of the windows in which larger images are read; ``off`` reads
+            all images as a whole. By default, the number and size of the images decide.
+        gap: Pixels between blocks of different splits, if one scene is divided.
         splits: The names of the images in train, val and test, which take precedence over the
             folder; written by ``pixelwise data split``, so that a split never changes.
         augmentation: Allowed augmentation; the default of every training run on this data.
@@ -67,7 +72,32 @@ class DatasetCard(LabelOptions, Located):
     split: str | None = None
     augmentation: AugmentationRecipe | None = None
     bands: Bands | None = None
+    windows: int | Literal["off"] | None = None
+    gap: int | None = None
     splits: dict[SplitName, list[str]] | None = None
+
+    @field_validator("windows", mode="before")
+    @classmethod
+    def _check_windows(cls, windows: Any) -> Any:
+        """Accept a number of pixels, or ``off``, which YAML reads as False."""
+        if windows is False or windows == "off":
+            return "off"
+        is_side = type(windows) is int and MIN_SIDE_PX <= windows <= MAX_SIDE_PX
+        if windows is not None and not is_side:
+            raise ValueError(f"must be {MIN_SIDE_PX} to {MAX_SIDE_PX} pixels, or off")
+        return windows
+
+    @field_validator("gap")
+    @classmethod
+    def _check_gap(cls, gap: int | None) -> int | None:
+        if gap is not None and not 0 <= gap <= MAX_GAP_PX:
+            raise ValueError(f"must be 0 to {MAX_GAP_PX} pixels")
+        return gap
+
+    @property
+    def window_rule(self) -> WindowRule:
+        """What the card says about windows."""
+        return WindowRule(self.windows, GAP_PX if self.gap is None else self.gap)
 
     @field_validator("splits", mode="before")
     @classmethod
@@ -175,4 +205,5 @@ def split_as_named(
     """Return the records with the splits of the card, if any, and the source of the splits."""
     if card.splits is None:
         return records, "the folder"
+    records = named_windows(records, card.splits)
     return named_splits(records, card.splits, str(card_file)), "the card"

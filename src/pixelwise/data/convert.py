@@ -64,11 +64,14 @@ def convert_data(
 
     class_map = target.stored(dataset.class_map)
     varied = dataset.augmentation
+    # Windows become images of their own, which must not be cut again.
+    is_final = dataset.window_rule.side == "off" or any(record.window for record in records)
     card = card_of(
         class_map,
         format=to,
         label_mode=dataset.label_mode,
         bands=dataset.bands,
+        windows="off" if is_final else None,
         augmentation=varied if varied.model_dump(exclude_none=True) else None,
     )
     out = as_path(out, "out")

@@ -23,10 +23,10 @@ from pixelwise.data.found_classes import classes_found, with_ignored
 from pixelwise.data.own_format import checked_sample
 from pixelwise.data.problems import is_collecting, raise_together
 from pixelwise.data.sample import Record, Sample
+from pixelwise.data.scene_assignment import assign
 from pixelwise.data.split import Split
 from pixelwise.data.split_assignment import (
     SPLITS,
-    assign_splits,
     check_part,
     parse_split,
     require_different_names,
@@ -39,6 +39,7 @@ from pixelwise.io.file_state import state_of
 from pixelwise.io.members import name_of
 from pixelwise.label_modes import mode_of
 from pixelwise.label_options import LabelArguments, LabelOptions, label_options
+from pixelwise.scenes.window_rule import WindowRule
 from pixelwise.text import amount, listed
 
 BUILT_IN = Path("digits")
@@ -73,6 +74,7 @@ class Dataset:
         bands: The bands that its card selects, counted from 1; :meth:`load` returns all bands.
         cache: The cache on disk for decoded samples; ``None`` decodes every time.
         max_bad_annotations: The share of annotations that may be left out, if it was given.
+        window_rule: How large images are read in windows, from its card.
     """
 
     path: Path
@@ -87,6 +89,7 @@ class Dataset:
     bands: tuple[int, ...] | None = None
     cache: DiskCache | None = field(default=None, repr=False, compare=False)
     max_bad_annotations: float | None = field(default=None, repr=False)
+    window_rule: WindowRule = field(default=WindowRule(), repr=False)
 
     @property
     def label_mode(self) -> LabelMode:
@@ -247,14 +250,15 @@ def open_dataset(
     records, origin = split_as_named(records, card, card_file)
     if split is None and card.split is None:
         records, origin = splits_of_lists(folder, records) or (records, origin)
-    assigned, split_notes = assign_splits(records, shares, split_seed, origin)
+    rule = card.window_rule
+    assigned, split_notes = assign(records, found, class_map, rule, shares, split_seed, origin)
     given = {record.split for record in records}
     has_own = given != {None}
     notes = [
         *([f"dataset card {card_file}"] if card_file else []),
         *made,
         f"format {found.name}: {reason}",
-        f"{amount(len(assigned), 'image')}, "
+        f"{amount(len({record.image for record in assigned}), 'image')}, "
         f"{amount(class_map.num_classes, f'{found.label_mode} class')}: "
         + listed(class_map.names, 12)
         + (f"; {NAMELESS}" if class_map.is_unnamed else ""),
@@ -282,6 +286,7 @@ def open_dataset(
         card.bands,
         kept,
         options.max_bad_annotations,
+        rule,
     )
 
 

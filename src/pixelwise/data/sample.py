@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,11 +49,14 @@ class Record:
 
     @property
     def key(self) -> str:
-        """A hash of the image's content, independent of its name."""
-        digest = content_hash(self.image)
-        if self.window is not None:
-            digest = hashlib.sha256(f"{digest}{self.window}".encode()).hexdigest()
-        return digest[:12]
+        """A hash of the image's content, independent of its name, and the place of its window."""
+        place = [] if self.window is None else map(str, self.window)
+        return " ".join([image_key(self), *place])
+
+
+def image_key(record: Record) -> str:
+    """Return a hash of the content of a record's image file."""
+    return content_hash(record.image)[:12]
 
 
 @dataclass(frozen=True)
@@ -116,9 +118,20 @@ def check_stated_size(
     Raises:
         MaskError: The sizes differ; the message mentions an EXIF rotation if that is the cause.
     """
-    if image.shape[:2] == mask_size:
+    check_sizes(image_path, (image.shape[0], image.shape[1]), mask_path, mask_size)
+
+
+def check_sizes(
+    image_path: Path, size: tuple[int, int], mask_path: Path, mask_size: tuple[int, int]
+) -> None:
+    """Refuse labels of another size than their image, both height and width.
+
+    Raises:
+        MaskError: The sizes differ; the message mentions an EXIF rotation if that is the cause.
+    """
+    if size == mask_size:
         return
-    (height, width), (mask_height, mask_width) = image.shape[:2], mask_size
+    (height, width), (mask_height, mask_width) = size, mask_size
     cause = "Export the mask again at the image's size"
     if (mask_height, mask_width) == (width, height) and is_rotated(image_path):
         cause = (

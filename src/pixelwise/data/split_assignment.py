@@ -278,7 +278,7 @@ def joined_groups(count: int, linked: Iterable[Sequence[int]]) -> list[list[int]
 
 
 _GRID = re.compile(
-    r"(?:^|[-_. ]+)(?:(?:r|row|y)[-_]?\d+[-_. ]*(?:c|col|x)[-_]?\d+"
+    r"(?:^|[-_. ]+)(?:(?:r|row|y)[-_]?\d+[-_. ]*(?:c|col|x)[-_]?\d+(?:_h\d+_w\d+)?"
     r"|(?:c|col|x)[-_]?\d+[-_. ]*(?:r|row|y)[-_]?\d+)$",
     re.IGNORECASE,
 )

@@ -45,6 +45,7 @@ from pixelwise.doctor.value_checks import look_at_values, mixed_storage
 from pixelwise.errors import DataError, FormatError, MaskError, PixelwiseError
 from pixelwise.files import as_path
 from pixelwise.io.arrays import Array
+from pixelwise.io.image_windows import in_window
 from pixelwise.io.images import is_exact, read_image, read_mask_colors, read_mask_values
 from pixelwise.label_options import LabelArguments
 from pixelwise.text import amount
@@ -122,8 +123,7 @@ def check_data(
 ) -> Examination:
     """Read every image and mask of a folder and report their problems.
 
-    A damaged file does not stop the check. Only a few images are in memory at a time, and only
-    figures of each are kept.
+    A damaged file does not stop the check. Only a few images are in memory at a time.
 
     Args:
         path: As for :func:`pixelwise.open_dataset`.
@@ -146,12 +146,14 @@ def check_data(
         found = by_harm([*complaints, *tally.findings()])
         return Examination(path, found, None, False, {}, (), {}, ())
     tally.add(bad_annotations(dataset))
-    looks = MemoryCache(
-        lambda index: _look(dataset, dataset.records[index]),
-        len(dataset.records),
-        size_of=lambda _: 1,
-        budget_bytes=0,
-    )
+    records = dataset.records
+    first = {record.image: record for record in reversed(records)}
+
+    def look_at(index: int) -> _Look:
+        record = records[index]
+        return _look(dataset, record, with_files=first[record.image] is record)
+
+    looks = MemoryCache(look_at, len(records), size_of=lambda _: 1, budget_bytes=0)
     seen = []
     for look in looks.in_parallel(on_progress):
         tally.add(look.observations)
@@ -224,9 +226,9 @@ def _classes_of_readable(dataset: Dataset, options: dict[str, Any]) -> tuple[Cla
         return guess or _NO_CLASSES, guess is not None
 
 
-def _look(dataset: Dataset, record: Record) -> _Look:
-    """Decode one record and collect its observations."""
-    found = alpha_in_mask(record)
+def _look(dataset: Dataset, record: Record, *, with_files: bool) -> _Look:
+    """Decode one record and collect its observations, and those of its files if asked."""
+    found = alpha_in_mask(record) if with_files else []
     sample, image = None, None
     shapes: ShapeCounts = {}
     is_usable = False
@@ -244,12 +246,13 @@ def _look(dataset: Dataset, record: Record) -> _Look:
         shapes = count_shapes(log.shapes)
     image_facts = mask_facts = None
     if image is not None:
-        image_facts, seen = look_at_image(record.image, image)
+        image_facts, seen = look_at_image(record.image, image, with_file=with_files)
         found += seen
     if sample is not None:
         mask_facts, seen = look_at_mask(record, sample, dataset.class_map)
         found += seen
-    return _Look(record, found, image_facts, mask_facts, shapes, is_usable)
+    placed = [dataclasses.replace(seen, window=record.window) for seen in found]
+    return _Look(record, placed, image_facts, mask_facts, shapes, is_usable)
 
 
 def _load(
@@ -273,10 +276,8 @@ def _load(
 
 
 def _image_of(record: Record, found: list[Observation]) -> Array | None:
-    if record.window is not None:  # part of a scene that may be larger than memory
-        return None
     try:
-        return read_image(record.image)
+        return read_image(record.image, in_window(record.window))
     except DataError as error:
         found += diagnose(record, error, None)
         return None

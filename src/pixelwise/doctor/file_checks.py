@@ -15,6 +15,7 @@ from pixelwise.doctor.unexpected_values import stored_values
 from pixelwise.errors import DataError, PixelwiseError
 from pixelwise.io.arrays import Array
 from pixelwise.io.decoding import decoding
+from pixelwise.io.image_windows import image_size
 from pixelwise.io.images import MASK_SUFFIXES, TIFF_SUFFIXES, is_exact, is_rotated, read_image
 from pixelwise.io.limits import PILLOW_FORMATS, require_decodable_picture
 from pixelwise.text import amount
@@ -78,7 +79,8 @@ def _wrong_mask(record: Record, path: Path, image: Array, *, in_color: bool) -> 
     except DataError as error:
         detail = _shortened(str(error), (path,))
         return [Observation("corrupt-mask", path, detail, image=record.image)]
-    (height, width), (mask_height, mask_width) = image.shape[:2], pixels.shape[:2]
+    height, width = image.shape[:2] if record.window is None else image_size(record.image)
+    mask_height, mask_width = pixels.shape[:2]
     if (height, width) != (mask_height, mask_width):
         is_turned = (height, width) == (mask_width, mask_height)
         detail = f"{mask_width} x {mask_height}, its image {width} x {height}"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pixelwise.doctor.finding_kinds import CATALOG, SEVERITIES, Severity
-from pixelwise.io.arrays import BoolArray
+from pixelwise.io.arrays import BoolArray, Window
 
 MAX_EXAMPLES = 6
 """Number of example images kept for a finding."""
@@ -29,11 +29,13 @@ class Example:
         image: The image file.
         caption: The caption of the image.
         marks: The affected pixels, bool (h, w), at most ``MARKS_PX`` a side; ``None`` for none.
+        window: The part of the image file; ``None`` for all of it.
     """
 
     image: Path
     caption: str
     marks: BoolArray | None = field(default=None, repr=False)
+    window: Window | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Observation:
         count: Extent of the problem in the unit of its kind: pixels, polygons or objects.
         image: The image to show; ``None`` if there is none.
         marks: The affected pixels, bool (h, w).
+        window: The affected part of the files; ``None`` for all of them.
     """
 
     kind: str
@@ -55,6 +58,7 @@ class Observation:
     count: int = 1
     image: Path | None = None
     marks: BoolArray | None = field(default=None, repr=False)
+    window: Window | None = None
 
 
 @dataclass(frozen=True)
@@ -103,18 +107,19 @@ class Tally:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._lines: defaultdict[str, list[tuple[int, Path, str]]] = defaultdict(list)
+        self._lines: defaultdict[str, list[tuple[int, Path, str, str]]] = defaultdict(list)
         self._pictures: defaultdict[str, list[tuple[int, int, Example]]] = defaultdict(list)
 
     def add(self, observations: Iterable[Observation]) -> None:
         """Add the observations of one image."""
         for seen in observations:
             lines = self._lines[seen.kind]
-            lines.append((seen.count, seen.file, seen.detail))
+            line = self.line(seen.file, seen.detail, seen.window)
+            lines.append((seen.count, seen.file, seen.detail, line))
             if seen.image is None:
                 continue
             # Among equals the first one wins: its negated position is larger.
-            example = Example(seen.image, self.line(seen.file, seen.detail), seen.marks)
+            example = Example(seen.image, line, seen.marks, seen.window)
             entry = (seen.count, -len(lines), example)
             pictures = self._pictures[seen.kind]
             if len(pictures) < MAX_EXAMPLES:
@@ -122,29 +127,31 @@ class Tally:
             else:
                 heapq.heappushpop(pictures, entry)
 
-    def say(self, path: Path) -> str:
-        """Return a path as it is displayed."""
+    def say(self, path: Path, window: Window | None = None) -> str:
+        """Return a path, and the place of a window in it, as they are displayed."""
         try:
-            return path.relative_to(self._root).as_posix()
+            said = path.relative_to(self._root).as_posix()
         except ValueError:
-            return str(path)
+            said = str(path)
+        return f"{said} at row {window[0]}, column {window[1]}" if window else said
 
-    def line(self, file: Path, detail: str) -> str:
-        """Return the line for a file."""
-        return f"{self.say(file)}: {detail}" if detail else self.say(file)
+    def line(self, file: Path, detail: str, window: Window | None = None) -> str:
+        """Return the line for a file, or for a window of it."""
+        said = self.say(file, window)
+        return f"{said}: {detail}" if detail else said
 
     def findings(self) -> list[Finding]:
         """Return one finding per observed kind."""
         return [self._finding(kind) for kind in self._lines]
 
     def _finding(self, kind: str) -> Finding:
-        lines = sorted(self._lines[kind], key=lambda line: (-line[0], line[1]))
+        lines = sorted(self._lines[kind], key=lambda line: (-line[0], *line[1:]))
         pictures = sorted(self._pictures[kind], key=lambda entry: entry[:2], reverse=True)
         return make_finding(
             kind,
-            [self.line(file, detail) for _, file, detail in lines],
-            [file for _, file, _ in lines],
-            counts={"amount": sum(count for count, _, _ in lines)},
+            [line for *_, line in lines],
+            [file for _, file, *_ in lines],
+            counts={"amount": sum(count for count, *_ in lines)},
             examples=[example for _, _, example in pictures],
         )
 

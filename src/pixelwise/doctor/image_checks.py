@@ -47,12 +47,15 @@ class ImageFacts:
     is_constant: bool
 
 
-def look_at_image(path: Path, image: Array) -> tuple[ImageFacts, list[Observation]]:
+def look_at_image(
+    path: Path, image: Array, *, with_file: bool = True
+) -> tuple[ImageFacts, list[Observation]]:
     """Check one image.
 
     Args:
         path: Its file.
         image: (H, W, C).
+        with_file: Look at the file too, and not only at these pixels.
     """
     found = []
     is_constant = bool((image == image[:1, :1]).all())
@@ -66,7 +69,7 @@ def look_at_image(path: Path, image: Array) -> tuple[ImageFacts, list[Observatio
         elif not (image % 257).any():
             detail = "stretched from 8 bits: every value is a multiple of 257"
             found.append(Observation("eight-bits-in-sixteen", path, detail, image=path))
-    if _has_exif(path) and is_rotated(path):
+    if with_file and _has_exif(path) and is_rotated(path):
         found.append(Observation("exif-rotation", path, image=path))
     facts = ImageFacts(
         str(image.dtype),
@@ -106,6 +109,7 @@ def almost_black(images: Sequence[tuple[Record, ImageFacts]]) -> list[Observatio
             record.image,
             f"99.5 % of its pixels are at most {facts.peak:g} of {brightest[facts.dtype]:g}",
             image=record.image,
+            window=record.window,
         )
         for record, facts in images
         if not facts.is_constant and facts.peak < NEAR_BLACK * brightest[facts.dtype]

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.problems import PaintedShape
 from pixelwise.data.sample import Record
+from pixelwise.data.scene_windows import whole_records
 from pixelwise.doctor.findings import Observation
 from pixelwise.errors import DataError
 from pixelwise.text import listed
@@ -40,7 +41,7 @@ ShapeCounts = Mapping[str, ShapeCount]
 def bad_annotations(dataset: Dataset) -> list[Observation]:
     """List all annotations of a data set that are left out."""
     try:
-        count = dataset.format.annotations(dataset.records)
+        count = dataset.format.annotations(whole_records(dataset.records))
     except DataError:  # loading the images reports the file
         return []
     return [Observation("bad-annotations", bad.file, str(bad)) for bad in count.bad]

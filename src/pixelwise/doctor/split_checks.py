@@ -25,7 +25,12 @@ def look_across_splits(images: Sequence[Looked], tally: Tally) -> list[Finding]:
         tally: Formats the paths.
     """
     records = [record for record, _, _ in images]
-    same = groups_of_equal([facts.content for _, facts, _ in images])
+    # Blank windows of a scene are no copies of each other.
+    same = [
+        group
+        for group in groups_of_equal([facts.content for _, facts, _ in images])
+        if not all(images[index][1].is_constant and records[index].window for index in group)
+    ]
     found = [
         *_groups("duplicates-across-splits", _across(same, records), records, tally),
         *_groups(
@@ -74,12 +79,16 @@ def _groups(
     groups = sorted(groups, key=lambda group: (-len(group), group[0]))
     lines = []
     for group in groups:
-        names = [tally.say(records[index].image) for index in group]
+        names = [_said(records[index], tally) for index in group]
         splits = [records[index].split for index in group]
         told = [f"{name} ({split})" for name, split in zip(names, splits, strict=True)]
         lines.append(_listed(told))
     examples = [
-        Example(records[index].image, f"group {number}: {tally.say(records[index].image)}")
+        Example(
+            records[index].image,
+            f"group {number}: {_said(records[index], tally)}",
+            window=records[index].window,
+        )
         for number, group in enumerate(groups[:3], start=1)
         for index in _one_of_each(group, records)
     ]
@@ -95,6 +104,10 @@ def _groups(
     ]
 
 
+def _said(record: Record, tally: Tally) -> str:
+    return tally.say(record.image, record.window)
+
+
 def _one_of_each(group: list[int], records: Sequence[Record]) -> list[int]:
     """Return two images of a group, from different splits if possible."""
     first = group[0]
@@ -103,6 +116,8 @@ def _one_of_each(group: list[int], records: Sequence[Record]) -> list[int]:
 
 
 def _sequences(records: Sequence[Record]) -> list[Finding]:
+    # The windows of one scene are either in one split or in blocks with gaps.
+    records = [record for record in records if record.window is None]
     names = [sequence_of(record.name) for record in records]
     groups = groups_of_equal(names)
     # If all names begin alike, that part was added by a tool and does not name a sequence.

@@ -16,7 +16,8 @@ from pixelwise.data.own_format import checked_sample
 from pixelwise.data.sample import Record, Sample
 from pixelwise.doctor.findings import Observation, shrink_marks
 from pixelwise.errors import DataError, PixelwiseError
-from pixelwise.io.arrays import Array, BoolArray, UInt8Array
+from pixelwise.io.arrays import Array, BoolArray, UInt8Array, Window
+from pixelwise.io.image_windows import in_window
 from pixelwise.io.images import read_image, read_mask_values
 from pixelwise.label_modes import mode_of
 from pixelwise.text import amount
@@ -63,7 +64,7 @@ def _load_with(dataset: Dataset, record: Record, rule: Unexpected) -> Sample:
 def _describe(
     dataset: Dataset, record: Record, nearest: UInt8Array, unexpected: BoolArray
 ) -> Observation:
-    stored = stored_values(record.masks[0], nearest.shape)
+    stored = stored_values(record.masks[0], nearest.shape, record.window)
     total = int(unexpected.sum())
     named, distinct = "", 1
     if stored is not None:
@@ -124,13 +125,14 @@ def _borders(mask: UInt8Array) -> BoolArray:
     return borders
 
 
-def stored_values(path: Path, shape: tuple[int, ...]) -> Array | None:
+def stored_values(path: Path, shape: tuple[int, ...], window: Window | None = None) -> Array | None:
     """Read a mask image: values (H, W) or colors (H, W, C); ``None`` for other files."""
+    part = in_window(window)
     try:
-        stored: Array = read_mask_values(path)
+        stored: Array = read_mask_values(path, part)
     except DataError:
         try:
-            stored = read_image(path)
+            stored = read_image(path, part)
         except DataError:
             return None
     return stored if stored.shape[:2] == shape else None

@@ -15,6 +15,7 @@ from pixelwise.classes import IGNORE_INDEX, ClassMap
 from pixelwise.data.dataset import Dataset, open_dataset
 from pixelwise.data.found_classes import with_ignored
 from pixelwise.data.sample import Sample
+from pixelwise.data.seen_images import SeenImages
 from pixelwise.data.split_assignment import check_part
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.evaluation.details_counting import DetailsCounting
@@ -233,21 +234,23 @@ def evaluate(
         on_progress=on_progress,
     )
     seen = trained_on(predictor)
-    num_seen: int | None = sum(record.key in seen for record in records)
+    num_seen: int | None = sum(record in seen for record in records)
     if predictor.card.data.images is None:
         num_seen = None
     selected_by = predictor.card.data.selected_by
-    keys = [record.key for record in records]
-    num_selected_on = None if selected_by is None else len(set(selected_by).intersection(keys))
+    num_selected_on = None
+    if selected_by is not None:
+        chosen_by = SeenImages(selected_by)
+        num_selected_on = len({record.key for record in records if record in chosen_by})
     return dataclasses.replace(found, seen_in_training=num_seen, selected_on=num_selected_on)
 
 
-def trained_on(predictor: Predictor) -> frozenset[str]:
-    """Return the keys of the records that a model was trained on, even if they were renamed.
+def trained_on(predictor: Predictor) -> SeenImages:
+    """Return the images that a model was trained on, even if they were renamed.
 
     Empty if they are unknown.
     """
-    return frozenset(predictor.card.data.images or ())
+    return SeenImages(predictor.card.data.images or ())
 
 
 def _require_same_draw(predictor: Predictor, dataset: Dataset) -> None:

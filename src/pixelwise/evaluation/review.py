@@ -104,7 +104,7 @@ def records_to_review(
     records = sorted(dataset.split(split or "all"), key=lambda record: record.name)
     if split is None:
         seen = trained_on(predictor)
-        records = [record for record in records if record.key not in seen]
+        records = [record for record in records if record not in seen]
     if not records:
         raise DataError(
             f"{dataset.path} must contain images that the model was not trained on. It was trained "

@@ -85,10 +85,12 @@ class _Kept(NamedTuple):
     state: FileState
     was_settled: bool
     item: Any
+    num_bytes: int
 
 
 def kept_while_unchanged(
     read: Callable[[Path, *Others], Item],
+    size_of: Callable[[Item], int] | None = None,
 ) -> Callable[[Path, *Others], Item]:
     """Make a function that reads files remember its results while the files are unchanged.
 
@@ -99,6 +101,7 @@ def kept_while_unchanged(
     Args:
         read: Reads a file. Its result is shared and must not be modified; its further arguments
             must be hashable.
+        size_of: Returns the size of a result in bytes, which counts in place of that of its file.
 
     Returns:
         The caching function. It raises ``DataError`` if the file does not exist, and otherwise
@@ -119,8 +122,10 @@ def kept_while_unchanged(
                     f"{path} must be readable. Got: {error.strerror}. Check it"
                 ) from error
             if found is None or found.state != state or not found.was_settled:
-                found = _Kept(state, state.is_settled, read(path, *others))
-                _forget_oldest(kept, KEPT_BYTES - state.num_bytes)
+                made = read(path, *others)
+                num_bytes = state.num_bytes if size_of is None else size_of(made)
+                found = _Kept(state, state.is_settled, made, num_bytes)
+                _forget_oldest(kept, KEPT_BYTES - num_bytes)
             kept[key] = found
             item: Item = found.item
             return item
@@ -130,8 +135,8 @@ def kept_while_unchanged(
 
 def _forget_oldest(kept: dict[tuple[Any, ...], _Kept], room_bytes: int) -> None:
     """Drop the least recently used results until the remaining files fit."""
-    taken = sum(each.state.num_bytes for each in kept.values())
+    taken = sum(each.num_bytes for each in kept.values())
     for key in list(kept):
         if taken <= room_bytes:
             return
-        taken -= kept.pop(key).state.num_bytes
+        taken -= kept.pop(key).num_bytes

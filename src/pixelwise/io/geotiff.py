@@ -7,7 +7,6 @@ may be larger than memory, so pixels are only read in windows.
 from __future__ import annotations
 
 import importlib
-import itertools
 import math
 import re
 from collections.abc import Iterator
@@ -21,22 +20,22 @@ import numpy as np
 import numpy.typing as npt
 
 from pixelwise.errors import DataError, FormatError, MissingExtraError
-from pixelwise.io.arrays import Array, BoolArray
+from pixelwise.io.arrays import Array, BoolArray, Window
 from pixelwise.io.decoding import decoding
+from pixelwise.io.file_state import kept_while_unchanged
 from pixelwise.io.images import is_rotated, with_channels
 from pixelwise.io.limits import require_decodable
 from pixelwise.io.quiet import quietly
 from pixelwise.io.tiff import white_of
 
-WINDOW_PX = 1024
-"""A raster with a longer side is read as windows of at most this height and width."""
+MAX_SIDE_PX = 500_000
+"""Largest height and width of a raster; a header with a larger size is considered damaged."""
 
-MAX_WINDOWS = 250_000
-"""Largest number of windows of one raster, which is 500,000 pixels a side; a header with a larger
-size is considered damaged."""
+GRID_BYTES = 10_000
+"""About the memory of a grid."""
 
-Window = tuple[int, int, int, int]
-"""Row and column of the first pixel, height and width."""
+NUM_PROBES = 24
+"""Number of rows and of columns at whose crossings a scene is probed for missing data."""
 
 Points = npt.NDArray[np.float64]
 """float64 (P, 2) of (x, y)."""
@@ -95,20 +94,6 @@ class Grid:
         x, y = points.T - np.array([[c], [f]])
         return np.stack([e * x - b * y, a * y - d * x], 1) / (a * e - b * d)
 
-    def windows(self) -> list[Window | None]:
-        """Return the windows to read it in, row by row; ``[None]`` if it is read as a whole.
-
-        There are as few windows as ``WINDOW_PX`` allows, and their sizes differ by at most one
-        pixel: a narrow strip at the edge would count as much in training as any other image.
-        """
-        if max(self.height, self.width) <= WINDOW_PX:
-            return [None]
-        return [
-            (row, column, height, width)
-            for row, height in _parts(self.height)
-            for column, width in _parts(self.width)
-        ]
-
     def part(self, window: Window | None) -> Grid:
         """Return the grid of one of its windows."""
         if window is None:
@@ -119,15 +104,8 @@ class Grid:
         return Grid(height, width, self.crs, (a, b, corner[0], d, e, corner[1]))
 
 
-def _parts(side: int) -> list[tuple[int, int]]:
-    """Split a side into as few equal parts as ``WINDOW_PX`` allows: start and length of each."""
-    count = math.ceil(side / WINDOW_PX)
-    edges = [side * number // count for number in range(count + 1)]
-    return [(start, stop - start) for start, stop in itertools.pairwise(edges)]
-
-
-def read_grid(path: Path) -> Grid:
-    """Read the header of a GeoTIFF.
+def _read_grid(path: Path) -> Grid:
+    """Read the header of a GeoTIFF; it is kept while the file is unchanged.
 
     Raises:
         DataError: The file is not a TIFF, is damaged or rotated, has several pages, is
@@ -150,14 +128,17 @@ def read_grid(path: Path) -> Grid:
                 f"{path} must map its pixels to an area. Got {tuple(raster.transform)[:6]}. "
                 "Fix its georeference"
             )
-        if math.ceil(raster.height / WINDOW_PX) * math.ceil(raster.width / WINDOW_PX) > MAX_WINDOWS:
+        if max(raster.height, raster.width) > MAX_SIDE_PX:
             raise DataError(
-                f"{path} must be at most {MAX_WINDOWS:,} windows of {WINDOW_PX} pixels a side. "
-                f"Got {raster.width} x {raster.height} pixels. Restore it, or cut it into parts"
+                f"{path} must have at most {MAX_SIDE_PX:,} pixels a side. "
+                f"Got {raster.width} x {raster.height}. Restore it, or cut it into parts"
             )
         # Reading a window decodes every block that it touches, and a block is decoded whole.
         require_decodable(path, (*raster.block_shapes[0], raster.count), _itemsize(raster))
         return Grid(raster.height, raster.width, raster.crs, tuple(raster.transform)[:6])
+
+
+read_grid = kept_while_unchanged(_read_grid, size_of=lambda _: GRID_BYTES)
 
 
 def read_window(path: Path, window: Window | None) -> tuple[Array, BoolArray]:
@@ -202,6 +183,43 @@ def read_window(path: Path, window: Window | None) -> tuple[Array, BoolArray]:
             stored[:, ~is_valid] = 0
         pixels = with_channels(np.moveaxis(stored, 0, -1), path)
         return np.require(pixels, requirements=["C", "W"]), is_valid
+
+
+def shrunk_has_data(path: Path, grid: Grid, step: int) -> BoolArray:
+    """Return about where a GeoTIFF has data: bool (h, w), for every ``step``-th pixel.
+
+    A large file is probed at a few pixels, and each pixel of the result is the nearest of them.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    rasterio = _rasterio()
+    sides = grid.height, grid.width
+    shape = tuple(-(-side // step) for side in sides)
+    probed = [
+        [(2 * number + 1) * side // (2 * count) for number in range(count)]
+        for side, count in ((side, min(side, NUM_PROBES)) for side in sides)
+    ]
+    with _opened(path) as raster:
+        is_float = np.dtype(raster.dtypes[0]).kind == "f"
+        if raster.mask_flag_enums[0] == [rasterio.enums.MaskFlags.all_valid] and not is_float:
+            return np.ones(shape, np.bool_)
+        found = np.zeros([len(side) for side in probed], np.bool_)
+        for at, across in np.ndindex(*found.shape):
+            pixel = rasterio.windows.Window(probed[1][across], probed[0][at], 1, 1)
+            is_nan = is_float and np.isnan(raster.read(window=pixel)).all()
+            found[at, across] = raster.dataset_mask(window=pixel)[0, 0] > 0 and not is_nan
+    nearest = [
+        np.abs(np.arange(length)[:, None] * step - np.array(side)).argmin(1)
+        for length, side in zip(shape, probed, strict=True)
+    ]
+    return np.asarray(found[np.ix_(*nearest)])
+
+
+def is_same_crs(one: Any, other: Any) -> bool:
+    """Whether two names or rasterio objects mean the same reference system."""
+    first, second = (_rasterio().crs.CRS.from_user_input(crs) for crs in (one, other))
+    return bool(first == second)
 
 
 def write_raster(path: Path, pixels: Array, grid: Grid | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -54,7 +54,20 @@ LARGEST_VALUE = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
 """Largest value of each image type; float images are expected to range from 0 to 1."""
 
 
-def read_image(path: Path) -> Array:
+class PixelReader(Protocol):
+    """Decodes a file, or a part of it: upright, at full depth and without alpha."""
+
+    def __call__(self, path: Path, *, as_stored: bool) -> Array:
+        """Return the pixels, (H, W) or (H, W, C).
+
+        Args:
+            path: The file.
+            as_stored: Return the indices of palette images instead of their colors, and the stored
+                numbers of images with 1, 2 or 4 bits instead of levels up to 255.
+        """
+
+
+def read_image(path: Path, reader: PixelReader | None = None) -> Array:
     """Read an image file at full bit depth, without alpha and with EXIF rotation applied.
 
     Alpha describes how an image is displayed and not what it shows, so it is dropped. Bands of a
@@ -63,6 +76,7 @@ def read_image(path: Path) -> Array:
     Args:
         path: PNG, JPEG, JPEG 2000, BMP, WebP, GIF, TIFF or ``.npy``, or the path of a picture
             inside a file, see :mod:`pixelwise.io.members`.
+        reader: Decodes a part of the file; ``None`` decodes all of it, as in the other functions.
 
     Returns:
         (H, W, C); uint8, uint16 or float32.
@@ -71,12 +85,12 @@ def read_image(path: Path) -> Array:
         DataError: The file is missing, empty, truncated or not an image.
     """
     with decoding(path):
-        pixels = with_channels(_read_pixels(path, as_stored=False), path)
+        pixels = with_channels((reader or whole_pixels)(path, as_stored=False), path)
         # Copied here once, so that tensors can share the memory afterwards.
         return np.require(pixels, requirements=["C", "W"])
 
 
-def read_mask_values(path: Path) -> Array:
+def read_mask_values(path: Path, reader: PixelReader | None = None) -> Array:
     """Read the integers that a mask file stores.
 
     Palette images give their indices, not their colors.
@@ -90,7 +104,7 @@ def read_mask_values(path: Path) -> Array:
         DataError: The file cannot be read.
     """
     with decoding(path):
-        values = _read_pixels(path, as_stored=True)
+        values = (reader or whole_pixels)(path, as_stored=True)
     values = _one_plane(values, path)
     if values.dtype.kind == "f":
         with np.errstate(invalid="ignore"):  # values beyond int64 are detected below
@@ -129,7 +143,7 @@ def read_grayscale_mask(path: Path, largest_beside: Callable[[], int] | None = N
         DataError: The file cannot be read.
     """
     with decoding(path):
-        values = _one_plane(_read_pixels(path, as_stored=False), path)
+        values = _one_plane(whole_pixels(path, as_stored=False), path)
     if values.dtype == np.bool_:
         return values.astype(np.uint8) * np.uint8(255)
     largest = int(values.max(initial=0))
@@ -152,7 +166,7 @@ def read_grayscale_mask(path: Path, largest_beside: Callable[[], int] | None = N
     )
 
 
-def read_mask_colors(path: Path) -> npt.NDArray[np.int32]:
+def read_mask_colors(path: Path, reader: PixelReader | None = None) -> npt.NDArray[np.int32]:
     """Read the displayed colors of a mask file; alpha is dropped.
 
     Returns:
@@ -164,7 +178,7 @@ def read_mask_colors(path: Path) -> npt.NDArray[np.int32]:
         DataError: The file cannot be read.
     """
     with decoding(path):
-        pixels = _read_pixels(path, as_stored=False)
+        pixels = (reader or whole_pixels)(path, as_stored=False)
     if pixels.dtype == np.bool_:
         pixels = pixels.astype(np.uint8) * np.uint8(255)
     if pixels.ndim == 2 or pixels.shape[2:] == (1,):
@@ -239,14 +253,8 @@ def is_tiff(path: Path) -> bool:
         return file.read(4) in _TIFF_STARTS
 
 
-def _read_pixels(path: Path, *, as_stored: bool) -> Array:
-    """Return the pixels of a file, upright, at full depth and without alpha.
-
-    Args:
-        path: The file.
-        as_stored: Return the indices of palette images instead of their colors, and the stored
-            numbers of images with 1, 2 or 4 bits instead of levels up to 255.
-    """
+def whole_pixels(path: Path, *, as_stored: bool) -> Array:
+    """Decode a whole file; see :class:`PixelReader`."""
     inside = read_member(path, as_stored=as_stored)
     if inside is not None:
         return inside

@@ -22,13 +22,13 @@ from pixelwise.io.arrays import Array
 from pixelwise.io.decoding import is_of_the_system
 from pixelwise.io.image_rows import (
     ImageRows,
-    LayoutError,
     Rows,
     SlidingRows,
     open_rows,
     size_in_header,
     world_file,
 )
+from pixelwise.io.stored_pixels import LayoutError
 from pixelwise.label_modes import mode_of
 from pixelwise.models.model_file import ModelCard, current_versions
 from pixelwise.prediction.partial_files import TILE_PX, Layer, PartialFiles

@@ -13,9 +13,9 @@ from typing import overload
 from pixelwise.devices import is_out_of_memory
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.files import MAX_NAME_BYTES, as_path, make_folder, within
-from pixelwise.io.image_rows import LayoutError
 from pixelwise.io.images import IMAGE_SUFFIXES, is_inside
 from pixelwise.io.members import ending_of, file_of, split_ending, split_member
+from pixelwise.io.stored_pixels import LayoutError
 from pixelwise.prediction.image_folders import images_to_predict, pictures_of
 from pixelwise.prediction.images_in_memory import (
     Inputs,

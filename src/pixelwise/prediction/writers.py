@@ -200,7 +200,11 @@ def overlay_picture(
 
 
 def with_legend(
-    picture: Image.Image, entries: Sequence[tuple[str, Color]], *, caption: str = ""
+    picture: Image.Image,
+    entries: Sequence[tuple[str, Color]],
+    *,
+    caption: str = "",
+    text_px: int | None = None,
 ) -> Image.Image:
     """Add a legend below a picture, wrapped to the picture's width (at least 240 pixels).
 
@@ -208,8 +212,9 @@ def with_legend(
         picture: RGB picture.
         entries: Names and colors.
         caption: Line of text below the legend.
+        text_px: Height of the text; ``None`` adapts it to the picture.
     """
-    size = max(12, round(min(picture.size) / 40))
+    size = text_px or max(12, round(min(picture.size) / 40))
     font = ImageFont.load_default(size)
     width = max(picture.width, 240)
     swatch, gap, line = size, size // 2, round(size * 1.6)

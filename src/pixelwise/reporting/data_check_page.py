@@ -16,10 +16,12 @@ from pixelwise.doctor.findings import MAX_EXAMPLES, Example, Finding
 from pixelwise.doctor.mask_checks import STRIDE_PX
 from pixelwise.errors import PixelwiseError
 from pixelwise.io.arrays import UInt8Array
+from pixelwise.io.image_windows import in_window
 from pixelwise.io.images import read_image
 from pixelwise.prediction.writers import overlay_picture, viewable
 from pixelwise.reporting.html import data_uri, shrunk, write_page
 from pixelwise.reporting.plots import color_ground_truth
+from pixelwise.reporting.scene_map import scene_maps, write_scene_maps
 from pixelwise.text import amount
 
 THUMBNAIL_PX = 320
@@ -55,17 +57,21 @@ class Picture:
     caption: str
 
 
-def write_data_check_page(examination: Examination, path: Path, *, seed: int = 0) -> None:
-    """Write the page of a data check.
+def write_data_check_page(examination: Examination, path: Path, *, seed: int = 0) -> list[Path]:
+    """Write the page of a data check, and the maps of scenes as pictures beside it.
 
     Args:
         examination: The findings; the images must still be at their paths.
         path: The HTML file.
         seed: Random seed for the choice of samples.
 
+    Returns:
+        The page and the pictures.
+
     Raises:
-        OutputError: The file cannot be written.
+        OutputError: A file cannot be written.
     """
+    maps = scene_maps(examination.dataset) if examination.dataset else []
     write_page(
         path,
         "doctor.html",
@@ -80,9 +86,11 @@ def write_data_check_page(examination: Examination, path: Path, *, seed: int = 0
         ],
         pictures={one.kind: _pictures(one) for one in examination.findings},
         samples=_samples(examination, seed),
+        maps=[Picture(data_uri(one.picture, lossless=True), one.name) for one in maps],
         max_details=MAX_DETAILS,
         stride_px=STRIDE_PX,
     )
+    return [path, *write_scene_maps(maps, path)]
 
 
 def _pictures(finding: Finding) -> list[Picture]:
@@ -93,7 +101,7 @@ def _marked(example: Example) -> Picture:
     """Return the image of an example with its pixels marked."""
     caption = _middle_cut(example.caption)
     try:
-        image = viewable(read_image(example.image))
+        image = viewable(read_image(example.image, in_window(example.window)))
     except PixelwiseError:
         return Picture(None, caption)
     small = _thumbnail(image)

@@ -93,6 +93,7 @@ def buildings(test_data, tmp_path):
     folder.mkdir()
     for name in ("sample_geotiff.tif", "geotiff_labels.geojson"):
         shutil.copyfile(test_data / "buildings" / name, folder / name)
+    (folder / "dataset.yaml").write_text("windows: off")
     return folder
 
 
@@ -596,13 +597,17 @@ def test_json_of_other_tools_is_no_geojson(tmp_path, text):
 
 @pytest.fixture
 def large(tmp_path):
-    """A scene of 2 x 2 windows with a shape across them, and its mask."""
+    """A scene of 2 x 2 windows with a shape across them and two small scenes, and its mask."""
     scene(tmp_path / "in/city.tif", (1100, 1030), bands=2, tiled=True, compress="deflate")
     layer = shapes(
         tmp_path / "in/city.geojson",
         polygon([(100, 100), (1029, 300), (1010.3, 1090), (200, 1050.2)]),
         box(1000, 1000, 1029, 1050),
     )
+    for name in ("town", "village"):
+        scene(tmp_path / f"in/{name}.tif", bands=2)
+        shapes(tmp_path / f"in/{name}.geojson")
+    (tmp_path / "in/dataset.yaml").write_text("windows: 512")
     return tmp_path / "in", rasterized(tmp_path / "in/city.tif", layer)
 
 
@@ -610,19 +615,22 @@ def test_the_windows_of_a_large_scene_are_parts_of_the_whole(large):
     folder, expected = large
     dataset, masks = masks_of(folder)
     assert [record.name for record in dataset.records] == [
-        "city/r00000_c00000", "city/r00000_c00515", "city/r00550_c00000", "city/r00550_c00515",
+        "city/r00000_c00000_h550_w515", "city/r00000_c00515_h550_w515",
+        "city/r00550_c00000_h550_w515", "city/r00550_c00515_h550_w515", "town", "village",
     ]  # fmt: skip
     image = read_image(folder / "city.tif")
     whole = np.full(expected.shape, 99, np.uint8)
-    for record in dataset.records:
+    windows = [record for record in dataset.records if record.window]
+    for record in windows:
         row, column, height, width = record.window
         place = np.s_[row : row + height, column : column + width]
         whole[place] = masks[record.name]
         np.testing.assert_array_equal(dataset.load(record).image, image[place])
     np.testing.assert_array_equal(whole, expected)
-    assert len({record.key for record in dataset.records}) == 4
-    bare = dataclasses.replace(dataset.records[0], window=None)
-    assert bare.key not in {record.key for record in dataset.records}
+    assert len({record.key for record in windows}) == 4
+    bare = dataclasses.replace(windows[0], window=None)
+    assert bare.key not in {record.key for record in windows}
+    assert len({record.split for record in windows}) == 1
 
 
 @pytest.mark.parametrize("to", ["geojson", "index-masks"])
@@ -631,13 +639,14 @@ def test_the_windows_of_a_large_scene_are_written_as_pictures_of_their_own(large
     dataset = open_dataset(folder)
     convert_data(dataset, tmp_path / "out", to)
     again = open_dataset(tmp_path / "out")
-    assert len(again.records) == 4
-    masks = [again.load(record).mask for record in again.records]
+    cut = [record for record in again.records if "city" in record.name]
+    assert (len(cut), len(again.records)) == (4, 6)
+    masks = [again.load(record).mask for record in cut]
     assert sum(int((mask == 1).sum()) for mask in masks) == expected.sum()
     assert sum(mask.size for mask in masks) == expected.size
     if to == "geojson":
         extents = set()
-        for record in again.records:
+        for record in cut:
             with rasterio.open(record.image) as raster:
                 assert raster.crs == UTM
                 extents.add(tuple(raster.bounds))

@@ -241,6 +241,7 @@ def test_a_peers_building_mask_is_black_and_white(test_data, tmp_path, save_pixe
     save_pixels(tmp_path / "images/a.png", np.zeros(stored.shape))
     (tmp_path / "masks").mkdir()
     (tmp_path / "masks/a.tif").write_bytes(source.read_bytes())
+    (tmp_path / "dataset.yaml").write_text("windows: off")
     dataset = open_dataset(tmp_path)
     assert dataset.format.name == "grayscale-masks"
     assert int(mask_of(dataset).sum()) == 117_996

@@ -20,8 +20,10 @@ from pixelwise.data.pairing.opening import (
     pairing_by_templates,
 )
 from pixelwise.data.sample import Record, Sample
+from pixelwise.data.whole_samples import part_of_sample, whole_sample
 from pixelwise.errors import ConfigError, FormatError, PixelwiseError, in_one_line
-from pixelwise.io.images import read_nodata
+from pixelwise.io.arrays import UInt8Array
+from pixelwise.io.image_windows import nodata_in
 from pixelwise.label_modes import mode_of
 from pixelwise.registry import Builder, Registry
 
@@ -106,6 +108,10 @@ class Format(ABC):
     format has one mask file per image, ``unlabeled`` and ``resize_masks``."""
     stores_colors: ClassVar[bool] = False
     """Whether each class is a color of the masks, and not a number."""
+    reads_windows: ClassVar[bool] = False
+    """Whether :meth:`load` reads the windows of records. Otherwise, it reads the whole image."""
+    ignores_nodata: ClassVar[bool] = False
+    """Whether :meth:`load` itself ignores pixels without data."""
     decoder_version: ClassVar[int | None] = None
     """For formats outside pixelwise: a number lets decoded samples be cached on disk. Increase it
     when :meth:`load` changes, so that those cached before are not used."""
@@ -181,18 +187,19 @@ class Format(ABC):
         return {key: value for key, value in entries.items() if value is not None}
 
     def sample(self, record: Record, class_map: ClassMap) -> Sample:
-        """Decode one image and its mask, in which pixels without data in a raster are ignored.
-
-        Raises:
-            DataError: As :meth:`load`.
-        """
+        """Decode as :meth:`load`, also a window, and ignore the pixels without data of a raster."""
+        if record.window is not None and not self.reads_windows:
+            return part_of_sample(record, self, class_map)
         sample = self.load(record, class_map)
-        # A window is a part of a raster; the format that reads it knows where it has data.
-        nothing = read_nodata(record.image) if record.window is None else None
+        nothing = None if self.ignores_nodata else nodata_in(record.image, record.window)
         if nothing is not None and nothing.any():
             sample = replace(sample, mask=sample.mask.copy())
             mode_of(sample.label_mode).ignore(sample.mask, nothing)
         return sample
+
+    def shrunk_mask(self, record: Record, class_map: ClassMap, step: int) -> UInt8Array:
+        """Return about ``mask[..., ::step, ::step]`` of a whole image; errors as :meth:`load`."""
+        return whole_sample(record, self, class_map).mask[..., ::step, ::step]
 
     def annotations(self, records: Sequence[Record]) -> AnnotationCount:
         """Count the annotations of some records, and list those that :meth:`load` leaves out.

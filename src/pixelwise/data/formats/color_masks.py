@@ -28,7 +28,7 @@ from pixelwise.data.sample import Record, Sample
 from pixelwise.data.writing import write_pixels
 from pixelwise.errors import ConfigError, MaskError
 from pixelwise.io.arrays import UInt8Array
-from pixelwise.io.images import read_mask_colors
+from pixelwise.io.images import PixelReader, read_mask_colors
 
 MAX_COLORS = 64
 """More unnamed colors than this are assumed to come from anti-aliased edges or JPEG."""
@@ -90,8 +90,9 @@ class ColorMasks(MaskFolders):
             return "no color means ignored (ignore_colors in dataset.yaml)"
         return super().refusal(content)
 
-    def _read_mask(self, path: Path, class_map: ClassMap) -> UInt8Array:
-        return colors_to_class_ids(read_mask_colors(path), class_map, path, self.unexpected)
+    def _read_mask(self, path: Path, class_map: ClassMap, reader: PixelReader | None) -> UInt8Array:
+        codes = read_mask_colors(path, reader)
+        return colors_to_class_ids(codes, class_map, path, self.unexpected)
 
     def _write(
         self, folder: Path, samples: Iterator[tuple[Record, Sample]], class_map: ClassMap

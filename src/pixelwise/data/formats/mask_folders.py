@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -32,11 +33,15 @@ from pixelwise.data.pairing import (
 )
 from pixelwise.data.pairing.opening import listed_pairs, records_by_templates
 from pixelwise.data.pairing.sections import with_sections
-from pixelwise.data.sample import Record, Sample, check_same_size
+from pixelwise.data.sample import Record, Sample, check_same_size, check_sizes
 from pixelwise.data.writing import stem_of, write_image
 from pixelwise.errors import MaskError
 from pixelwise.io.arrays import UInt8Array
-from pixelwise.io.images import read_image, read_mask_values
+from pixelwise.io.image_windows import cut_out, image_size, in_window
+from pixelwise.io.images import PixelReader, read_image, read_mask_values
+
+STRIP_STEPS = 16
+"""Number of rows that a strip adds to a shrunk mask."""
 
 
 class MaskFolders(Format):
@@ -52,6 +57,7 @@ class MaskFolders(Format):
     takes_lossy: ClassVar[bool] = False
     """Whether masks in lossy formats are read, unless unexpected values are refused by choice."""
     takes: ClassVar[frozenset[str]] = frozenset({"images", "masks", "unlabeled", "resize_masks"})
+    reads_windows: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -157,22 +163,54 @@ class MaskFolders(Format):
         return sorted(records, key=lambda record: record.name)
 
     def load(self, record: Record, class_map: ClassMap) -> Sample:
-        """Decode image and mask."""
-        image = read_image(record.image)
+        """Decode image and mask, or the parts of both that are in the window."""
+        part = in_window(record.window)
+        image = read_image(record.image, part)
         if not record.masks:  # an unlabeled image that is taken for background
             mask = np.zeros(image.shape[:2], np.uint8)
             return Sample(record.name, image, mask, "multiclass")
+        if record.window is not None:
+            return Sample(record.name, image, self._mask_in_window(record, class_map), "multiclass")
         masks = []
         for mask_path in record.masks:
-            mask = self._read_mask(mask_path, class_map)
+            mask = self._read_mask(mask_path, class_map, None)
             if self.resize_masks and mask.shape != image.shape[:2]:
                 mask = nearest_resized(mask, image.shape[0], image.shape[1])
             check_same_size(record.image, image, mask_path, mask)
             masks.append(mask)
         return Sample(record.name, image, joined(masks, class_map, record), "multiclass")
 
-    def _read_mask(self, path: Path, class_map: ClassMap) -> UInt8Array:
-        return to_class_ids(read_mask_values(path), class_map, path, self.unexpected)
+    def shrunk_mask(self, record: Record, class_map: ClassMap, step: int) -> UInt8Array:
+        """Read the mask in strips, and not the image."""
+        height, width = image_size(record.image)
+        if not record.masks:
+            return np.zeros((-(-height // step), -(-width // step)), np.uint8)
+        strips = [
+            dataclasses.replace(
+                record, window=(top, 0, min(STRIP_STEPS * step, height - top), width)
+            )
+            for top in range(0, height, STRIP_STEPS * step)
+        ]
+        parts = [self._mask_in_window(strip, class_map)[::step, ::step] for strip in strips]
+        return np.concatenate(parts)
+
+    def _mask_in_window(self, record: Record, class_map: ClassMap) -> UInt8Array:
+        """Return the mask of a window, after checking the sizes of the whole masks."""
+        assert record.window is not None
+        size = image_size(record.image)
+        masks = []
+        for mask_path in record.masks:
+            if self.resize_masks and image_size(mask_path) != size:
+                whole = nearest_resized(self._read_mask(mask_path, class_map, None), *size)
+                masks.append(np.ascontiguousarray(cut_out(whole, record.window)))
+                continue
+            check_sizes(record.image, size, mask_path, image_size(mask_path))
+            masks.append(self._read_mask(mask_path, class_map, in_window(record.window)))
+        return joined(masks, class_map, record)
+
+    def _read_mask(self, path: Path, class_map: ClassMap, reader: PixelReader | None) -> UInt8Array:
+        values = read_mask_values(path, reader)
+        return to_class_ids(values, class_map, path, self.unexpected)
 
     def _write(
         self, folder: Path, samples: Iterator[tuple[Record, Sample]], class_map: ClassMap

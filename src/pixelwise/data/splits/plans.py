@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -21,6 +23,7 @@ from pixelwise.data.split_assignment import (
     parse_split,
     scene_groups,
 )
+from pixelwise.data.splits.fold_blocks import BlockPlan, plan_blocks, windows_named
 from pixelwise.data.splits.near_duplicates import (
     groups_of_equal,
     near_duplicate_groups,
@@ -60,6 +63,11 @@ class SplitPlan:
     divisions: tuple[Mapping[SplitName, Part], ...]
     notes: tuple[str, ...]
 
+    def applied_to(self, dataset: Dataset) -> Dataset:
+        """Return the data set with the records that are divided: windows of other blocks."""
+        names = [name for part in self.divisions[0].values() for name in part.names]
+        return dataclasses.replace(dataset, records=tuple(windows_named(dataset, names)))
+
 
 def plan_split(
     dataset: Dataset,
@@ -76,8 +84,9 @@ def plan_split(
     """Divide a data set; every image is decoded once.
 
     Test images of the folder stay test images, together with related images; all others are drawn
-    again. The windows of one raster are related if there are several rasters, and
-    so are the slices of one volume. If no other images
+    again. The windows of one scene are related, and so are the slices of one volume. If there are
+    fewer scenes than parts, they are divided into spatial blocks with gaps, see
+    :meth:`SplitPlan.applied_to`. If no other images
     are related and ``stratify`` is off, the draw is the same as the default of training.
 
     Args:
@@ -99,6 +108,13 @@ def plan_split(
         DataError: A file cannot be read.
     """
     wanted = _checked(shares or dataset.drawn_split or DEFAULT_SPLIT, folds)
+    if (blocks := plan_blocks(dataset, wanted, folds, seed, redraw=redraw)) is not None:
+        if group_by is not None:
+            raise ConfigError(
+                f"group_by must be left out for {dataset.path}, whose scenes are divided into "
+                f"spatial blocks. Got {group_by!r}"
+            )
+        return _plan_of_blocks(dataset, blocks, folds, stratify, seed, on_progress)
     records = dataset.records
     linked, notes = _grouped_by(records, group_by)
     scenes = scene_groups(records)
@@ -135,6 +151,34 @@ def plan_split(
         for names in named
     ]
     notes += _absence_notes(divisions, dataset.class_map.names, presence)
+    return SplitPlan(tuple(divisions), tuple(notes))
+
+
+def _plan_of_blocks(
+    dataset: Dataset,
+    blocks: BlockPlan,
+    folds: int | None,
+    stratify: bool,
+    seed: int,
+    on_progress: Callable[[int, int], None] | None,
+) -> SplitPlan:
+    """Divide few scenes by their blocks; similar windows of one scene are no duplicates."""
+    dataset = dataclasses.replace(dataset, records=blocks.records)
+    _, presence = _look_at(dataset, on_progress)
+    if folds is None:
+        by_split: dict[SplitName, list[int]] = {}
+        for index, record in enumerate(blocks.records):
+            by_split.setdefault(cast("SplitName", record.split), []).append(index)
+        labeled = [[(group, split) for split, group in by_split.items()]]
+    else:
+        parts = deal(blocks.groups, (1 / folds,) * folds, seed, presence if stratify else None)
+        labeled = [
+            list(zip(blocks.groups, _of_fold(parts, fold), strict=True)) for fold in range(folds)
+        ]
+        tests = [index for index, record in enumerate(blocks.records) if record.split == "test"]
+        labeled = [[*groups, (tests, "test")] for groups in labeled]
+    divisions = [_parts(groups, blocks.records, presence) for groups in labeled]
+    notes = [*blocks.notes, *_absence_notes(divisions, dataset.class_map.names, presence)]
     return SplitPlan(tuple(divisions), tuple(notes))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -34,6 +34,7 @@ from pixelwise.data.formats.geojson.geojson_layers import (
     FeatureOf,
     feature_collection,
     place_layer,
+    placement_remarks,
     read_layer,
 )
 from pixelwise.data.formats.json_keys import has_entry
@@ -53,8 +54,9 @@ from pixelwise.data.sample import Record, Sample
 from pixelwise.data.writing import stem_of
 from pixelwise.errors import DataError, FormatError
 from pixelwise.files import write_text
-from pixelwise.io.arrays import Array, BoolArray
-from pixelwise.io.geotiff import WINDOW_PX, Grid, Window, read_grid, read_window, write_raster
+from pixelwise.io.arrays import Array, BoolArray, UInt8Array
+from pixelwise.io.geotiff import Grid, read_grid, read_window, shrunk_has_data, write_raster
+from pixelwise.io.image_windows import image_size, in_window
 from pixelwise.io.images import TIFF_SUFFIXES, read_image
 from pixelwise.label_modes import mode_of
 
@@ -79,15 +81,16 @@ class GeoJson(Format):
     given by a property, see :mod:`pixelwise.data.formats.class_properties`; without any, it is
     foreground, or the only class besides background in a dataset card.
 
-    A raster of more than 1024 pixels a side is divided into windows, one record each. Pixels
-    without data are ignored. Instead of GeoTIFFs, images of any other kind may have GeoJSON files
-    of their names with shapes in pixels, as QuPath exports them.
+    Pixels without data are ignored. Instead of GeoTIFFs, images of any other kind may have GeoJSON
+    files of their names with shapes in pixels, as QuPath exports them.
     """
 
     name: ClassVar[str] = "geojson"
     label_modes = ("multiclass", "multilabel")
     has_properties: ClassVar[bool] = True
     is_seen_from_above: ClassVar[bool] = True
+    reads_windows: ClassVar[bool] = True
+    ignores_nodata: ClassVar[bool] = True
     layout: ClassVar[str] = (
         "NAME.tif + NAME.geojson, images/NAME.tif + labels/NAME.geojson, or *.tif + one GeoJSON"
     )
@@ -103,13 +106,12 @@ class GeoJson(Format):
                 masks = named_folder(home, MASK_FOLDERS)
                 return Confidence(
                     0.5 if masks and image_files(masks) else 0.9,
-                    f"GeoTIFF, and shapes in {(home / '*').relative_to(folder)}{kind}; scenes of "
-                    f"more than {WINDOW_PX} pixels a side are read in windows",
+                    f"GeoTIFF, and shapes in {(home / '*').relative_to(folder)}{kind}",
                 )
         return NO
 
     def records(self, folder: Path) -> list[Record]:
-        """Return one record per raster, or per window of a large raster."""
+        """Return one record per raster."""
         places = _places(folder)
         labeled = {split for split, _, _ in places}
         require_masks(
@@ -122,20 +124,16 @@ class GeoJson(Format):
         records = []
         for split, rasters, layers in places:
             for raster, layer in _pairs(rasters, layers):
-                windows: list[Window | None] = [None]
                 try:
                     if _is_tiff(raster):
                         grid = read_grid(raster)
-                        windows = grid.windows()
                         if len(layers) == 1:
                             place_layer(layer, raster, grid)  # cached for all windows
                 except DataError as error:
                     report_problem("corrupt-image", error, raster)
                     continue
                 name = raster.relative_to(folder).with_suffix("").as_posix()
-                for window in windows:
-                    part = f"/r{window[0]:05d}_c{window[1]:05d}" if window else ""
-                    records.append(Record(f"{name}{part}", raster, (layer,), split, window))
+                records.append(Record(name, raster, (layer,), split))
         shapes = _shapes(records)
         if records and not shapes and any(map(_num_without_area, _layers_of(records))):
             raise FormatError(
@@ -160,12 +158,15 @@ class GeoJson(Format):
         return labeled_class_map(sorted(labels), self.label_mode, folder)
 
     def remarks(self, records: Sequence[Record]) -> list[str]:
-        """Say which property gives the classes, and what has no area."""
+        """Say which property gives the classes, what has no area, and where the shapes lie."""
         labels = sorted({label or FOREGROUND for label in self._labels(records)})
         said = chosen_property(self.class_property, _shapes(records), labels, FOREGROUND)
         count = sum(map(_num_without_area, _layers_of(records)))
         lost = f"points and lines are left out, which have no area: {count:,}" if count else None
-        return [line for line in (said, lost) if line]
+        places = [
+            (record.image, path, _grid(record)) for record in records for path in record.masks
+        ]
+        return [*(line for line in (said, lost) if line), *placement_remarks(places)]
 
     def _labels(self, records: Sequence[Record]) -> set[str | None]:
         """Return the classes of all shapes; ``None`` for shapes without one."""
@@ -183,7 +184,26 @@ class GeoJson(Format):
         (path,) = record.masks
         image, has_data, grid = _read(record)
         layer = place_layer(path, record.image, grid)
-        row, column, height, width = record.window or (0, 0, *image.shape[:2])
+        window = record.window or (0, 0, *image.shape[:2])
+        shapes = layer.shapes_in(window, self._namer(class_map))
+        mask = paint_shapes(shapes, window[2:], class_map, self.label_mode, path)
+        mode_of(self.label_mode).ignore(mask, ~has_data)
+        return Sample(record.name, image, mask, self.label_mode)
+
+    def shrunk_mask(self, record: Record, class_map: ClassMap, step: int) -> UInt8Array:
+        """Paint the shapes at a smaller size; missing data is looked for at some pixels only."""
+        (path,) = record.masks
+        grid = _grid(record)
+        layer = place_layer(path, record.image, grid)
+        shapes = layer.shrunk_shapes(grid, step, self._namer(class_map))
+        size = -(-grid.height // step), -(-grid.width // step)
+        mask = paint_shapes(shapes, size, class_map, self.label_mode, path)
+        if _is_tiff(record.image):
+            mode_of(self.label_mode).ignore(mask, ~shrunk_has_data(record.image, grid, step))
+        return mask
+
+    def _namer(self, class_map: ClassMap) -> Callable[[FeatureOf], str | None]:
+        """Return a function that names the class of a feature; ``None`` means ignored."""
         unnamed = _class_of_unnamed(class_map)
 
         def class_name(shape: FeatureOf) -> str | None:
@@ -192,10 +212,7 @@ class GeoJson(Format):
             is_known = label in (*class_map.names, IGNORE_LABEL) or not self._is_guess
             return class_label(label if is_known else unnamed, class_map)
 
-        shapes = layer.shapes_in((row, column, height, width), class_name)
-        mask = paint_shapes(shapes, (height, width), class_map, self.label_mode, path)
-        mode_of(self.label_mode).ignore(mask, ~has_data)
-        return Sample(record.name, image, mask, self.label_mode)
+        return class_name
 
     def refusal(self, content: MaskContent) -> str | None:
         """Refuse soft masks, and class names that are special labels."""
@@ -247,11 +264,16 @@ def _is_tiff(image: Path) -> bool:
 def _read(record: Record) -> tuple[Array, BoolArray, Grid]:
     """Return the image of a record, where it has data, and the grid of the whole file."""
     if _is_tiff(record.image):
-        return *read_window(record.image, record.window), read_grid(record.image)
-    image = read_image(record.image)
-    height, width = image.shape[:2]
-    no_place = Grid(height, width, None, (1, 0, 0, 0, 1, 0))
-    return image, np.ones((height, width), np.bool_), no_place
+        return *read_window(record.image, record.window), _grid(record)
+    image = read_image(record.image, in_window(record.window))
+    return image, np.ones(image.shape[:2], np.bool_), _grid(record)
+
+
+def _grid(record: Record) -> Grid:
+    """Return the grid of the image of a record; pictures of other kinds have pixels only."""
+    if _is_tiff(record.image):
+        return read_grid(record.image)
+    return Grid(*image_size(record.image), None, (1, 0, 0, 0, 1, 0))
 
 
 def _places(

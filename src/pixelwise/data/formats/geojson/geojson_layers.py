@@ -15,9 +15,17 @@ from pixelwise.data.formats.annotation_files import checked, read_json
 from pixelwise.data.formats.class_properties import STANDARD, Properties
 from pixelwise.data.formats.shapes import Ring, Shape, trace_regions
 from pixelwise.errors import FormatError
-from pixelwise.io.arrays import BoolArray
+from pixelwise.io.arrays import BoolArray, Window
 from pixelwise.io.file_state import kept_while_unchanged
-from pixelwise.io.geotiff import LONGITUDE_LATITUDE, Grid, Points, Window, known_crs, transformed
+from pixelwise.io.geotiff import (
+    LONGITUDE_LATITUDE,
+    Grid,
+    Points,
+    is_same_crs,
+    known_crs,
+    transformed,
+)
+from pixelwise.text import amount, listed
 
 GEOJSON_SUFFIXES = (".geojson", ".json")
 """A ``.json`` file must begin like a FeatureCollection, a Feature or a list of them to be used."""
@@ -27,6 +35,9 @@ FOREGROUND = "foreground"
 
 MAX_GEOJSON_BYTES = 512 * 1024**2
 """Size limit of a file; its parsed objects take about five times as much memory."""
+
+MAX_NAMES = 4
+"""Number of scenes that a remark names."""
 
 AREAS = ("Polygon", "MultiPolygon", "GeometryCollection")
 
@@ -108,6 +119,31 @@ class Layer:
         for index in np.flatnonzero(near).tolist():
             rings = tuple(ring - (column, row) for ring in self.polygons[index])
             yield Shape(class_name(self.shapes[index]), rings)
+
+    def shrunk_shapes(
+        self, grid: Grid, step: int, class_name: Callable[[FeatureOf], str | None]
+    ) -> Iterator[Shape]:
+        """Return the shapes of a placed layer for a mask of every ``step``-th pixel of the scene.
+
+        Shapes of less than two such pixels become one pixel, which takes a fiftieth of the time.
+        """
+        # The center of a pixel of the mask is that of the pixel of the scene that it stands for.
+        boxes = (self.boxes - 0.5) / step + 0.5
+        is_small = ((boxes[:, 2:] - boxes[:, :2]).max(1, initial=0) < 2).tolist()
+        centers = np.floor((boxes[:, :2] + boxes[:, 2:]) / 2).astype(int)[:, ::-1].tolist()
+        left, top, right, bottom = self.boxes.T
+        is_near = (left < grid.width) & (right > 0) & (top < grid.height) & (bottom > 0)
+        for index in np.flatnonzero(is_near).tolist():
+            label = class_name(self.shapes[index])
+            if is_small[index]:
+                row, column = centers[index]
+                yield Shape(label, bitmap=ONE_PIXEL, corner=(row, column))
+            else:
+                rings = tuple((ring - 0.5) / step + 0.5 for ring in self.polygons[index])
+                yield Shape(label, rings)
+
+
+ONE_PIXEL = np.ones((1, 1), np.bool_)
 
 
 @kept_while_unchanged
@@ -198,6 +234,44 @@ def place_layer(path: Path, raster: Path, grid: Grid) -> Layer:
     if not _touches(found, grid):
         raise FormatError(_elsewhere(path, layer, raster, grid))
     return found
+
+
+def placement_remarks(places: Sequence[tuple[Path, Path, Grid]]) -> list[str]:
+    """Say which shapes are reprojected, which lie outside, and which scenes have none.
+
+    Args:
+        places: Raster, GeoJSON and grid of each scene.
+    """
+    reprojected: dict[tuple[str, str], list[str]] = {}
+    empty = []
+    outside: dict[Path, set[str]] = {}
+    for raster, path, grid in places:
+        layer = read_layer(path)
+        placed = place_layer(path, raster, grid)
+        left, top, right, bottom = placed.boxes.T
+        is_near = (left < grid.width) & (right > 0) & (top < grid.height) & (bottom > 0)
+        touching = {placed.shapes[index].where for index in np.flatnonzero(is_near).tolist()}
+        beyond = {shape.where for shape in layer.shapes} - touching
+        outside[path] = outside.get(path, beyond) & beyond
+        if not touching:
+            empty.append(raster.name)
+        source = layer.crs or LONGITUDE_LATITUDE
+        if layer.polygons and grid.crs is not None and not is_same_crs(source, grid.crs):
+            target = grid.crs_name or "the reference system of the scene"
+            reprojected.setdefault((source, target), []).append(raster.name)
+    return [
+        *(
+            f"shapes in {source} are reprojected to {target}: {listed(names, MAX_NAMES)}"
+            for (source, target), names in reprojected.items()
+        ),
+        *(
+            f"{amount(len(beyond), 'shape')} of {path.name} outside of the scene, not used (of "
+            f"{len({shape.where for shape in read_layer(path).shapes}):,})"
+            for path, beyond in outside.items()
+            if beyond
+        ),
+        *([f"no shapes, so that all is background: {listed(empty, MAX_NAMES)}"] if empty else []),
+    ]
 
 
 def _touches(layer: Layer, grid: Grid) -> bool:
