@@ -68,7 +68,7 @@ with run_lock(Path({str(run)!r})), written_aside(Path({str(run / "model.safetens
             pass
         child.send_signal(signal.SIGKILL)
     before = {path.name for path in run.iterdir()}
-    assert any(name.startswith(".model-") for name in before)
+    assert any(name.startswith(".model.part-") for name in before)
     with run_lock(run):
         pass
     assert {path.name for path in run.iterdir() if path.name.startswith(".")} == {LOCK_NAME}
