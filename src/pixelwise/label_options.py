@@ -16,6 +16,8 @@ class LabelOptions(Section):
     Attributes:
         format: The label format; ``None`` detects it and reports the reason.
         ignore: Stored mask values that are ignored, besides those of the format and the card.
+        ignore_mask: Template of pictures that are 0 where the pixels of their images are ignored,
+            such as ``fov/{name}.png``, which show a field of view.
         label_mode: ``multiclass`` or ``multilabel``, for formats that can be read in both modes.
         unexpected: What to do with stored values that are neither a class nor ignored: ``error``
             (the default) raises, ``nearest`` uses the nearest class, ``ignore`` ignores the pixels.
@@ -33,6 +35,7 @@ class LabelOptions(Section):
 
     format: str | None = None
     ignore: tuple[StoredValue, ...] | None = None
+    ignore_mask: str | None = None
     label_mode: LabelMode | None = None
     unexpected: Unexpected | None = None
     images: str | None = None
@@ -74,6 +77,7 @@ class LabelArguments(TypedDict, total=False):
 
     format: str | None
     ignore: Iterable[int] | None
+    ignore_mask: str | None
     label_mode: LabelMode | None
     unexpected: Unexpected | None
     images: str | None

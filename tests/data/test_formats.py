@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from pixelwise.data.dataset import open_dataset
-from pixelwise.data.formats import detect_format
+from pixelwise.data.detection import detect_format
 from pixelwise.data.formats.class_masks import make_class_mask_folders, write_class_masks
 from pixelwise.errors import ConfigError, DataError, FormatError, MaskError, UnknownNameError
 

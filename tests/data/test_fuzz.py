@@ -23,7 +23,8 @@ from PIL import Image
 
 from pixelwise.classes import ClassMap
 from pixelwise.data.card import CARD_NAME, card_of, find_card
-from pixelwise.data.formats import MaskContent, detect_format, formats
+from pixelwise.data.detection import detect_format
+from pixelwise.data.formats import MaskContent, formats
 from pixelwise.data.formats.camvid import CAMVID
 from pixelwise.data.sample import Record, Sample
 from pixelwise.errors import PixelwiseError

@@ -12,7 +12,8 @@ from PIL import Image
 from pixelwise.classes import IGNORE_INDEX, ClassMap
 from pixelwise.data.convert import convert_data
 from pixelwise.data.dataset import open_dataset
-from pixelwise.data.formats import MaskContent, detect_format, formats
+from pixelwise.data.detection import detect_format
+from pixelwise.data.formats import MaskContent, formats
 from pixelwise.data.sample import Record, Sample
 from pixelwise.errors import FormatError
 

@@ -22,6 +22,14 @@ OPTIONS: dict[str, Any] = {
         list[int] | None,
         typer.Option(help="A mask value that is ignored; may be repeated."),
     ],
+    "ignore_mask": Annotated[
+        str | None,
+        typer.Option(
+            help="Template of pictures that are 0 where pixels are ignored, such as "
+            "'fov/{name}.png' for a field of view.",
+            metavar="TEMPLATE",
+        ),
+    ],
     "label_mode": Annotated[
         str | None,
         typer.Option(

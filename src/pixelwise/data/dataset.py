@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,9 +17,11 @@ from pixelwise.data.bad_annotations import require_few
 from pixelwise.data.cache.cache_keys import content_of
 from pixelwise.data.cache.disk import DiskCache, open_cache
 from pixelwise.data.card import DatasetCard, find_card, split_as_named
+from pixelwise.data.detection import detect_format
 from pixelwise.data.digits import write_digits
-from pixelwise.data.formats import Format, detect_format, mistakes_named
+from pixelwise.data.formats import Format, mistakes_named
 from pixelwise.data.found_classes import classes_found, with_ignored
+from pixelwise.data.ignore_masks import with_ignore_masks
 from pixelwise.data.own_format import checked_sample
 from pixelwise.data.problems import is_collecting, raise_together
 from pixelwise.data.sample import Record, Sample
@@ -164,7 +166,7 @@ class Dataset:
         digest = hashlib.sha256(self.class_map.model_dump_json().encode())
         for record in self.records:
             parts = (record.name, record.split, record.window, record.entry)
-            files = [content_of(path) for path in (record.image, *record.masks)]
+            files = [content_of(path) for path in record.files]
             digest.update(f"{parts}{files}\0".encode(errors="surrogatepass"))
         return digest.hexdigest()[:16]
 
@@ -177,7 +179,7 @@ class Dataset:
         digest = hashlib.sha256()
         for record in self.records:
             digest.update(f"{record.name}\0".encode())
-            for path in (record.image, *record.masks):
+            for path in record.files:
                 described = f"{name_of(path)}\0{state_of(path).num_bytes}\0"
                 digest.update(described.encode(errors="surrogatepass"))
         return digest.hexdigest()[:16]
@@ -223,7 +225,7 @@ def open_dataset(
     try:
         found, reason = detect_format(folder, options.format, **_of_format(options))
         with raise_together(), mistakes_named(found, "records", folder):
-            records = found.records(folder)
+            records = _records(found, folder, options.ignore_mask)
             require_different_names(folder, records)
             count = found.annotations(spread(records, MAX_COUNTED))
             require_few(count, folder, options.max_bad_annotations)
@@ -237,7 +239,7 @@ def open_dataset(
     if class_map is None and card_file:
         class_map = card.class_map(card_file)
     ignored_values = options.ignore or ()
-    _require_ids(found, folder, ignored_values)
+    _require_ids(found, folder, "ignore", list(ignored_values))
     smoothed_notes: list[str] = []
     if class_map is None:
         with mistakes_named(found, "class_map", folder):
@@ -291,16 +293,22 @@ def open_dataset(
 
 
 def _of_format(options: LabelOptions) -> dict[str, Any]:
-    """Return the options that formats take; the others concern the data set as a whole."""
+    """Return the options of the detection; the others concern the data set as a whole."""
     return options.model_dump(exclude={"format", "ignore", "max_bad_annotations"})
 
 
-def _require_ids(found: Format, folder: Path, ignored_values: Sequence[int]) -> None:
-    """Check that masks store ids if some of them are to be ignored."""
-    if ignored_values and not mode_of(found.label_mode).holds_ids:
+def _records(found: Format, folder: Path, ignore_mask: str | None) -> list[Record]:
+    _require_ids(found, folder, "ignore_mask", ignore_mask)
+    records = found.records(folder)
+    return records if ignore_mask is None else with_ignore_masks(folder, records, ignore_mask)
+
+
+def _require_ids(found: Format, folder: Path, argument: str, value: object) -> None:
+    """Check that masks store ids, so that pixels can be ignored, if an argument asks for that."""
+    if value and not mode_of(found.label_mode).holds_ids:
         raise ConfigError(
-            f"ignore must be left out for {found.label_mode} masks ({found.name}), which have no "
-            f"ignore value. Got {list(ignored_values)} for {folder}"
+            f"`{argument}` must be left out for {found.label_mode} masks ({found.name}), which "
+            f"have no ignore value. Got {value} for {folder}"
         )
 
 

@@ -34,6 +34,7 @@ class Record:
             whole image.
         entry: Name of the image in an annotation file of many images.
         group: What a random split keeps together, such as a volume or all volumes of a subject.
+        ignore_mask: A picture that is 0 where pixels are ignored, such as a field of view.
     """
 
     name: str
@@ -43,9 +44,16 @@ class Record:
     window: tuple[int, int, int, int] | None = None
     entry: str | None = None
     group: str | None = None
+    ignore_mask: Path | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", portable(self.name))
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Its image, its masks and its ignore mask."""
+        ignoring = () if self.ignore_mask is None else (self.ignore_mask,)
+        return (self.image, *self.masks, *ignoring)
 
     @property
     def key(self) -> str:

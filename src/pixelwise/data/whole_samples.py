@@ -27,7 +27,7 @@ def whole_sample(record: Record, decoder: Decoder, class_map: ClassMap) -> Sampl
     Raises:
         DataError: A file cannot be read.
     """
-    states = tuple(state_of(path) for path in record.masks if file_of(path).exists())
+    states = tuple(state_of(path) for path in record.files[1:] if file_of(path).exists())
     return _kept(record.image, record, decoder, class_map, states)
 
 
@@ -39,7 +39,7 @@ def part_of_sample(record: Record, decoder: Decoder, class_map: ClassMap) -> Sam
     """
     assert record.window is not None
     # The name and the split of a window would make every window a sample of its own.
-    source = Record("", record.image, record.masks, entry=record.entry)
+    source = dataclasses.replace(record, name="", split=None, window=None, group=None)
     whole = whole_sample(source, decoder, class_map)
     top, left, height, width = record.window
     place = slice(top, top + height), slice(left, left + width)

@@ -15,7 +15,7 @@ from pixelwise.classes import (
 from pixelwise.data.cache.memory_cache import MemoryCache
 from pixelwise.data.card import find_card
 from pixelwise.data.dataset import Dataset, open_dataset
-from pixelwise.data.formats import detect_format
+from pixelwise.data.detection import detect_format
 from pixelwise.data.problems import ProblemLog, collect_problems
 from pixelwise.data.sample import Record, Sample
 from pixelwise.data.split_assignment import SPLITS

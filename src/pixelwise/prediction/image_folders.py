@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pixelwise.data.card import find_card
-from pixelwise.data.formats import detect_format
+from pixelwise.data.detection import detect_format
 from pixelwise.data.pairing import image_files
 from pixelwise.data.problems import collect_problems
 from pixelwise.errors import DataError, PixelwiseError
@@ -85,7 +85,7 @@ def _of_data_set(folder: Path) -> tuple[list[Path], set[Path], str]:
             records = data.records(root)
     except (PixelwiseError, OSError):
         return [], set(), ""
-    masks = {file_of(mask).resolve() for record in records for mask in record.masks}
+    masks = {file_of(path).resolve() for record in records for path in record.files[1:]}
     return [record.image for record in records], masks, data.name
 
 

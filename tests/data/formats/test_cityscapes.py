@@ -7,7 +7,8 @@ from hypothesis.extra.numpy import arrays
 
 from pixelwise.classes import ClassMap
 from pixelwise.data.dataset import open_dataset
-from pixelwise.data.formats import MaskContent, detect_format, formats
+from pixelwise.data.detection import detect_format
+from pixelwise.data.formats import MaskContent, formats
 from pixelwise.data.formats.cityscapes import CLASSES
 from pixelwise.data.sample import Record, Sample
 from pixelwise.errors import FormatError, MaskError

@@ -10,7 +10,7 @@ from shapely import affinity
 
 from pixelwise.classes import ClassMap
 from pixelwise.data.dataset import open_dataset
-from pixelwise.data.formats import detect_format
+from pixelwise.data.detection import detect_format
 from pixelwise.data.formats.cvat.cvat import Cvat
 from pixelwise.data.sample import Record, Sample
 from pixelwise.errors import DataError, FormatError, MaskError

@@ -17,7 +17,8 @@ from PIL import Image
 from pixelwise.classes import ClassMap
 from pixelwise.data.convert import convert_data
 from pixelwise.data.dataset import open_dataset
-from pixelwise.data.formats import detect_format, formats
+from pixelwise.data.detection import detect_format
+from pixelwise.data.formats import formats
 from pixelwise.data.problems import collect_problems
 from pixelwise.errors import ConfigError, DataError, FormatError, MaskError
 from pixelwise.io.images import read_image

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from pixelwise.classes import ClassMap
 from pixelwise.data.dataset import open_dataset
-from pixelwise.data.formats import detect_format
+from pixelwise.data.detection import detect_format
 from pixelwise.data.formats.labelme import labelme_shapes
 from pixelwise.data.formats.labelme.labelme import Labelme
 from pixelwise.data.formats.labelme.labelme_shapes import paint_labelme

@@ -7,7 +7,7 @@ from PIL import Image
 
 from pixelwise.classes import ClassMap
 from pixelwise.data.dataset import open_dataset
-from pixelwise.data.formats import detect_format
+from pixelwise.data.detection import detect_format
 from pixelwise.data.formats.polygon_text.polygon_lists import _rows
 from pixelwise.data.formats.polygon_text.polygon_text import PolygonText
 from pixelwise.data.sample import Record, Sample

@@ -10,7 +10,7 @@ from PIL import Image
 
 from pixelwise.classes import ClassMap
 from pixelwise.data.dataset import open_dataset
-from pixelwise.data.formats import detect_format
+from pixelwise.data.detection import detect_format
 from pixelwise.data.formats.via import Via
 from pixelwise.errors import FormatError
 

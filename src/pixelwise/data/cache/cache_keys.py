@@ -88,8 +88,7 @@ def content_key(record: Record, method: str, data_folder: Path) -> str:
 
 def _files(record: Record) -> Iterator[Path]:
     """Yield the files of a record, and files beside a TIFF with its georeference or mask."""
-    yield record.image
-    yield from record.masks
+    yield from record.files
     if record.image.suffix.lower() in TIFF_SUFFIXES:
         beside = (record.image.with_name(record.image.name + ending) for ending in _BESIDE_NAME)
         bare = record.image.with_suffix("").name

@@ -1,9 +1,9 @@
-"""Label formats: the base class, and the detection of a folder's format."""
+"""Label formats: the base class and the registry."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,14 +11,8 @@ from typing import Any, ClassVar, Self
 
 from pixelwise.classes import ClassMap, LabelMode, Unexpected
 from pixelwise.data.bad_annotations import AnnotationCount
-from pixelwise.data.masks.color_tables import find_color_table
-from pixelwise.data.masks.kinds import Look, look_at_masks
-from pixelwise.data.pairing.opening import (
-    Pairing,
-    find_clean_pairing,
-    find_pairing,
-    pairing_by_templates,
-)
+from pixelwise.data.ignore_masks import ignoring_outside
+from pixelwise.data.masks.kinds import Look
 from pixelwise.data.sample import Record, Sample
 from pixelwise.data.whole_samples import part_of_sample, whole_sample
 from pixelwise.errors import ConfigError, FormatError, PixelwiseError, in_one_line
@@ -187,7 +181,10 @@ class Format(ABC):
         return {key: value for key, value in entries.items() if value is not None}
 
     def sample(self, record: Record, class_map: ClassMap) -> Sample:
-        """Decode as :meth:`load`, also a window, and ignore the pixels without data of a raster."""
+        """Decode as :meth:`load`, also a window, and ignore further pixels of multiclass masks.
+
+        These are the pixels without data of a raster, and those outside of an ignore mask.
+        """
         if record.window is not None and not self.reads_windows:
             return part_of_sample(record, self, class_map)
         sample = self.load(record, class_map)
@@ -195,7 +192,7 @@ class Format(ABC):
         if nothing is not None and nothing.any():
             sample = replace(sample, mask=sample.mask.copy())
             mode_of(sample.label_mode).ignore(sample.mask, nothing)
-        return sample
+        return ignoring_outside(sample, record)
 
     def shrunk_mask(self, record: Record, class_map: ClassMap, step: int) -> UInt8Array:
         """Return about ``mask[..., ::step, ::step]`` of a whole image; errors as :meth:`load`."""
@@ -308,90 +305,3 @@ def mistakes_named(found: Format, method: str, folder: Path) -> Iterator[None]:
             f"{folder} must be readable as {found.name}. `{method}` of the format {found.name!r} "
             f"raised {in_one_line(error)}. Correct the format, or the files that it reads"
         ) from error
-
-
-def detect_format(folder: Path, name: str | None = None, **options: Any) -> tuple[Format, str]:
-    """Detect the format of a folder.
-
-    Args:
-        folder: The data set.
-        name: The format, if known; ``None`` detects it.
-        options: Arguments of the format, see :class:`Format`; ``None`` stands for the default.
-
-    Returns:
-        The format and the reason as text.
-
-    Raises:
-        FormatError: No format fits, or two fit equally well.
-        ConfigError: The format does not support an option.
-    """
-    given = {key: value for key, value in options.items() if value is not None}
-    _check_templates(given)
-    if "images" in given:
-        pairing = pairing_by_templates(folder, given["images"], given["masks"])
-        return _paired(folder, pairing, name, given)
-    if name is not None:
-        return _named(folder, name, given)
-    answers = []
-    for candidate in map(formats.create, formats.names()):
-        with mistakes_named(candidate, "detect", folder):
-            answers.append((candidate, candidate.detect(folder)))
-    answers = sorted(
-        (answer for answer in answers if answer[1].score > 0), key=lambda answer: -answer[1].score
-    )
-    if not answers:
-        pairing = find_pairing(folder, is_known=_is_known)
-        return _paired(folder, pairing, None, given)
-    if len(answers) > 1 and answers[0][1].score == answers[1][1].score:
-        seen = "; ".join(f"{answer.name} ({sure.reason})" for answer, sure in answers)
-        raise FormatError(f"{folder} fits several formats: {seen}. Choose one with `format`")
-    best, sure = answers[0]
-    if best.has_other_names(folder) and (found := find_clean_pairing(folder)) is not None:
-        return _paired(folder, found, None, given)
-    return _create(best.name, given), sure.reason
-
-
-_OF_MASK_FILES = frozenset({"images", "masks", "unlabeled", "resize_masks"})
-
-
-def _check_templates(given: Mapping[str, Any]) -> None:
-    if ("images" in given) != ("masks" in given):
-        here, lacking = ("images", "masks") if "images" in given else ("masks", "images")
-        raise ConfigError(
-            f"`{lacking}` must be given with `{here}`: a template such as {lacking}/{{name}}.png. "
-            f"Got only {given[here]!r}"
-        )
-
-
-def _create(name: str, given: Mapping[str, Any]) -> Format:
-    """Make a format; options of mask files are refused by the formats that do not take them."""
-    wrong = [key for key in sorted(_OF_MASK_FILES - formats.create(name).takes) if key in given]
-    if wrong:
-        raise ConfigError(
-            f"`{wrong[0]}` must be left out for {name}, which does not have one mask file per "
-            f"image. Got {given[wrong[0]]!r}"
-        )
-    return formats.create(name, **given)
-
-
-def _named(folder: Path, name: str, given: Mapping[str, Any]) -> tuple[Format, str]:
-    """Make the format of a name; where it does not know the layout, the pairs are looked for."""
-    found = _create(name, given)
-    if not found.takes_templates or not folder.is_dir() or found.knows(folder):
-        return found, "as asked"
-    return _paired(folder, find_pairing(folder, is_known=_is_known), name, given)
-
-
-def _is_known(folder: Path) -> bool:
-    return any(formats.create(name).detect(folder).score > 0 for name in formats.names())
-
-
-def _paired(
-    folder: Path, pairing: Pairing, name: str | None, given: Mapping[str, Any]
-) -> tuple[Format, str]:
-    """Make the format for masks of this kind, with the templates of the pairing."""
-    has_table = find_color_table(folder) is not None
-    look = look_at_masks(pairing.masks, has_table=has_table) or Look("index")
-    names = [one for one in formats.names() if formats.create(one).holds(look)]
-    templates = {"images": pairing.images_template, "masks": pairing.masks_template}
-    return _create(name or names[0], {**given, **templates}), pairing.reason

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pixelwise.classes import Unlabeled
@@ -15,7 +15,7 @@ from pixelwise.errors import FormatError, LayoutError
 from pixelwise.io.members import split_ending
 from pixelwise.pairing.listings import Listing, find_listing
 from pixelwise.pairing.questions import question
-from pixelwise.pairing.readings import Found, Reading, find_readings
+from pixelwise.pairing.readings import FIELD_OF_VIEW, Found, Reading, find_readings
 from pixelwise.pairing.templates import Pairs, Template, pair_by_templates
 from pixelwise.pairing.tree import FileTree, kind_of, list_tree
 from pixelwise.text import amount, listed
@@ -44,17 +44,20 @@ class Pairing:
     masks_template: str | None = None
 
 
-def find_pairing(folder: Path, *, is_known: Callable[[Path], bool] = lambda _: False) -> Pairing:
+def find_pairing(
+    folder: Path, ignore_mask: str | None = None, *, is_known: Callable[[Path], bool]
+) -> Pairing:
     """Find the images and masks of a folder by lists, names and contents.
 
     Args:
         folder: The data set.
+        ignore_mask: Template of pictures that are neither.
         is_known: Whether a folder has a known label format, for the message.
 
     Raises:
         LayoutError: Nothing is found, or more than one reading is possible.
     """
-    tree = list_tree(folder)
+    tree = _without(list_tree(folder), ignore_mask)
     listing = find_listing(tree)
     if listing is not None:
         return Pairing(some_pictures(folder, listing.pairs), listing.in_words)
@@ -65,24 +68,40 @@ def find_pairing(folder: Path, *, is_known: Callable[[Path], bool] = lambda _: F
     return _of_reading(folder, found.only, tree, found)
 
 
-def find_clean_pairing(folder: Path) -> Pairing | None:
-    """Return the pairing of a folder if it is certain and leaves no image and no mask alone."""
-    tree = list_tree(folder)
+def _without(tree: FileTree, ignore_mask: str | None) -> FileTree:
+    """Return the files of a folder without ignore masks."""
+    if ignore_mask is None:
+        return tree
+    ours = Template(ignore_mask)
+    return replace(tree, pictures=tuple(path for path in tree.pictures if not ours.match(path)))
+
+
+def find_clean_pairing(folder: Path, ignore_mask: str | None = None) -> Pairing | None:
+    """Return the pairing of a folder if it is certain and leaves no image and no mask alone.
+
+    Raises:
+        LayoutError: More than one reading is possible.
+    """
+    tree = _without(list_tree(folder), ignore_mask)
     found = find_readings(tree)
+    if len(found.readings) > 1:
+        raise LayoutError(question(tree, found))
     reading = found.only
     if reading is None or reading.pairs.unlabeled or reading.pairs.orphans:
         return None
     return _of_reading(folder, reading, tree, found)
 
 
-def pairing_by_templates(folder: Path, images: str, masks: str) -> Pairing:
+def pairing_by_templates(
+    folder: Path, images: str, masks: str, ignore_mask: str | None = None
+) -> Pairing:
     """Return the pairing that two templates give.
 
     Raises:
         ConfigError: A template is not valid.
         FormatError: They find no pair.
     """
-    tree = list_tree(folder)
+    tree = _without(list_tree(folder), ignore_mask)
     pairs = pair_by_templates(tree.pictures, Template(images), Template(masks))
     if not pairs.pairs:
         raise FormatError(
@@ -102,7 +121,8 @@ def _of_reading(folder: Path, reading: Reading, tree: FileTree, found: Found) ->
     reason = reading.in_words + _left(tree, reading.pairs)
     for other, why in found.set_aside:
         template = other.masks if other.masks != reading.masks else other.images
-        reason += f"; not {template} ({why})"
+        way_out = f", which `ignore_mask={template!r}` uses" if why == FIELD_OF_VIEW else ""
+        reason += f"; not {template} ({why}{way_out})"
     masks = some_pictures(folder, reading.pairs.pairs)
     return Pairing(masks, reason, reading.images, reading.masks)
 
