@@ -26,9 +26,11 @@ it for background."""
 UNLABELED: tuple[Unlabeled, ...] = get_args(Unlabeled)
 
 Resampling = Literal["nearest"]
+ClassSource = Literal["folder"]
 """How masks of another size than their images are resized."""
 
 RESAMPLINGS: tuple[Resampling, ...] = get_args(Resampling)
+CLASS_SOURCES: tuple[ClassSource, ...] = get_args(ClassSource)
 
 UNEXPECTED: tuple[Unexpected, ...] = get_args(Unexpected)
 

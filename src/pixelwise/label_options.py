@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, TypedDict, Unpack, cast
 
-from pixelwise.classes import LabelMode, Resampling, StoredValue, Unexpected, Unlabeled
+from pixelwise.classes import ClassSource, LabelMode, Resampling, StoredValue, Unexpected, Unlabeled
 from pixelwise.schemas import Section, Share, validated
 from pixelwise.text import several
 
@@ -29,6 +29,8 @@ class LabelOptions(Section):
         resize_masks: ``nearest`` resizes masks of another size than their images, which are an
             error by default.
         class_property: The property that gives the class of a shape; ``none`` makes all one class.
+        class_from: ``folder`` gives the objects of masks with a background and one class the name
+            of the folder of their image as class.
         max_bad_annotations: Largest share of annotations that cannot be used and are left out, 0
             to below 1; the default is 0.05.
     """
@@ -43,6 +45,7 @@ class LabelOptions(Section):
     unlabeled: Unlabeled | None = None
     resize_masks: Resampling | None = None
     class_property: str | None = None
+    class_from: ClassSource | None = None
     max_bad_annotations: Share | None = None
 
     def completed_by(self, other: LabelOptions) -> LabelOptions:
@@ -85,6 +88,7 @@ class LabelArguments(TypedDict, total=False):
     unlabeled: Unlabeled | None
     resize_masks: Resampling | None
     class_property: str | None
+    class_from: ClassSource | None
     max_bad_annotations: float | None
 
 

@@ -79,6 +79,13 @@ OPTIONS: dict[str, Any] = {
             metavar="NAME",
         ),
     ],
+    "class_from": Annotated[
+        str | None,
+        typer.Option(
+            help="What gives the class of the objects in masks of one class: folder, the folder of "
+            "their image. [default: the masks]",
+        ),
+    ],
     "max_bad_annotations": Annotated[
         float | None,
         typer.Option(
@@ -123,7 +130,7 @@ def _checked(given: Labels) -> Labels:
     Raises:
         UnknownNameError: A choice is unknown.
     """
-    from pixelwise.classes import LABEL_MODES, RESAMPLINGS, UNEXPECTED, UNLABELED
+    from pixelwise.classes import CLASS_SOURCES, LABEL_MODES, RESAMPLINGS, UNEXPECTED, UNLABELED
     from pixelwise.errors import UnknownNameError
 
     choices: dict[str, Sequence[str]] = {
@@ -131,6 +138,7 @@ def _checked(given: Labels) -> Labels:
         "unexpected": UNEXPECTED,
         "unlabeled": UNLABELED,
         "resize_masks": RESAMPLINGS,
+        "class_from": CLASS_SOURCES,
     }
     for name, known in choices.items():
         if given[name] not in (None, *known):

@@ -20,7 +20,7 @@ from pixelwise.data.card import DatasetCard, find_card, split_as_named
 from pixelwise.data.detection import detect_format
 from pixelwise.data.digits import write_digits
 from pixelwise.data.formats import Format, mistakes_named
-from pixelwise.data.found_classes import classes_found, with_ignored
+from pixelwise.data.found_classes import classes_of, with_ignored
 from pixelwise.data.ignore_masks import with_ignore_masks
 from pixelwise.data.own_format import checked_sample
 from pixelwise.data.problems import is_collecting, raise_together
@@ -240,12 +240,8 @@ def open_dataset(
         class_map = card.class_map(card_file)
     ignored_values = options.ignore or ()
     _require_ids(found, folder, "ignore", list(ignored_values))
-    smoothed_notes: list[str] = []
-    if class_map is None:
-        with mistakes_named(found, "class_map", folder):
-            class_map, smoothed_notes = classes_found(
-                found, folder, records, ignored_values, options.unexpected
-            )
+    with mistakes_named(found, "class_map", folder):
+        class_map, smoothed_notes = classes_of(found, folder, records, class_map, options)
     if ignored_values:
         class_map = with_ignored(class_map, ignored_values)
     shares = split or card.split or DEFAULT_SPLIT

@@ -62,7 +62,7 @@ def detect_format(
     return _create(best.name, given), sure.reason
 
 
-_OF_MASK_FILES = frozenset({"images", "masks", "unlabeled", "resize_masks"})
+_OF_MASK_FILES = frozenset({"images", "masks", "unlabeled", "resize_masks", "class_from"})
 
 
 def _check_templates(given: Mapping[str, Any]) -> None:

@@ -6,18 +6,51 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pixelwise.classes import ClassMap, Unexpected
+from pixelwise.data.folder_classes import folder_class_map
 from pixelwise.data.formats import Format
 from pixelwise.data.masks.smoothed import Smoothed, count_stored, smoothed_classes
 from pixelwise.data.sample import Record
 from pixelwise.errors import ConfigError, MaskError
 from pixelwise.io.images import is_exact
+from pixelwise.label_options import LabelOptions
 from pixelwise.schemas import validated
 
 MIN_NOISE = 4
 """Fewer values that are no classes are mistakes in single masks, and not noise."""
 
 
-def classes_found(
+def classes_of(
+    found: Format,
+    folder: Path,
+    records: Sequence[Record],
+    known: ClassMap | None,
+    options: LabelOptions,
+) -> tuple[ClassMap, list[str]]:
+    """Return the classes of a folder, and notes on them.
+
+    Args:
+        found: The format; it is told how its masks store the classes that folders give.
+        folder: The data set.
+        records: Its records.
+        known: The classes that a card or a model gives.
+        options: How the labels are read.
+
+    Raises:
+        MaskError: It is not clear what the classes are.
+        ConfigError: The names of the classes are not valid.
+    """
+    if known is not None and options.class_from is None:
+        return known, []
+    read, notes = _classes_found(
+        found, folder, records, tuple(options.ignore or ()), options.unexpected
+    )
+    if options.class_from is None:
+        return read, notes
+    found.stored_classes = read
+    return folder_class_map(read, records, known, folder), notes
+
+
+def _classes_found(
     found: Format,
     folder: Path,
     records: Sequence[Record],

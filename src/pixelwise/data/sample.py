@@ -35,6 +35,7 @@ class Record:
         entry: Name of the image in an annotation file of many images.
         group: What a random split keeps together, such as a volume or all volumes of a subject.
         ignore_mask: A picture that is 0 where pixels are ignored, such as a field of view.
+        folder_class: The class of all objects in the image, if its folder gives it.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Record:
     entry: str | None = None
     group: str | None = None
     ignore_mask: Path | None = None
+    folder_class: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", portable(self.name))

@@ -130,6 +130,8 @@ class Format(ABC):
         self.label_mode: LabelMode = label_mode or self.label_modes[0]
         self.unexpected: Unexpected = unexpected or "error"
         self.is_strict = unexpected == "error"
+        self.stored_classes: ClassMap | None = None
+        """The classes of the mask files, where folders give those of the data set."""
 
     @abstractmethod
     def detect(self, folder: Path) -> Confidence:

@@ -13,11 +13,13 @@ import numpy as np
 from pixelwise.classes import (
     IGNORE_INDEX,
     ClassMap,
+    ClassSource,
     LabelMode,
     Resampling,
     Unexpected,
     Unlabeled,
 )
+from pixelwise.data.folder_classes import in_folder_class, with_folder_classes
 from pixelwise.data.formats import NO, Confidence, Format, MaskContent
 from pixelwise.data.masks.coding import to_class_ids
 from pixelwise.data.masks.kinds import Look, MaskKind, look_at_folder
@@ -56,7 +58,9 @@ class MaskFolders(Format):
     """Kind of the masks."""
     takes_lossy: ClassVar[bool] = False
     """Whether masks in lossy formats are read, unless unexpected values are refused by choice."""
-    takes: ClassVar[frozenset[str]] = frozenset({"images", "masks", "unlabeled", "resize_masks"})
+    takes: ClassVar[frozenset[str]] = frozenset(
+        {"images", "masks", "unlabeled", "resize_masks", "class_from"}
+    )
     reads_windows: ClassVar[bool] = True
 
     def __init__(
@@ -69,6 +73,7 @@ class MaskFolders(Format):
         masks: str | None = None,
         unlabeled: Unlabeled = "error",
         resize_masks: Resampling | None = None,
+        class_from: ClassSource | None = None,
     ) -> None:
         """Make the format.
 
@@ -82,11 +87,13 @@ class MaskFolders(Format):
             unlabeled: What becomes of images without a mask.
             resize_masks: How masks of another size than their images are resized; ``None`` refuses
                 them.
+            class_from: ``folder`` gives objects the name of their folder as class.
         """
         super().__init__(label_mode, unexpected, class_property)
         self.images, self.masks = images, masks
         self.unlabeled: Unlabeled = unlabeled
         self.resize_masks = resize_masks
+        self.class_from = class_from
 
     def detect(self, folder: Path) -> Confidence:
         """Certain if there are image and mask folders, or lists of pairs, with the right masks."""
@@ -128,6 +135,7 @@ class MaskFolders(Format):
             "masks": self.masks,
             "unlabeled": None if self.unlabeled == "error" else self.unlabeled,
             "resize_masks": self.resize_masks,
+            "class_from": self.class_from,
         }
         said = {key: value for key, value in entries.items() if value is not None}
         return {**super().card_entries(), **said}
@@ -137,7 +145,8 @@ class MaskFolders(Format):
 
         A file of several pictures, such as a volume or a stack, gives a record for each.
         """
-        return with_sections(self._whole_files(folder), folder)
+        records = with_sections(self._whole_files(folder), folder)
+        return records if self.class_from is None else with_folder_classes(records, folder)
 
     def _whole_files(self, folder: Path) -> list[Record]:
         takes_lossy = self.takes_lossy and not self.is_strict
@@ -171,14 +180,14 @@ class MaskFolders(Format):
             return Sample(record.name, image, mask, "multiclass")
         if record.window is not None:
             return Sample(record.name, image, self._mask_in_window(record, class_map), "multiclass")
-        masks = []
+        masks, stored = [], self.stored_classes or class_map
         for mask_path in record.masks:
-            mask = self._read_mask(mask_path, class_map, None)
+            mask = self._read_mask(mask_path, stored, None)
             if self.resize_masks and mask.shape != image.shape[:2]:
                 mask = nearest_resized(mask, image.shape[0], image.shape[1])
             check_same_size(record.image, image, mask_path, mask)
             masks.append(mask)
-        return Sample(record.name, image, joined(masks, class_map, record), "multiclass")
+        return Sample(record.name, image, self._joined(masks, class_map, record), "multiclass")
 
     def shrunk_mask(self, record: Record, class_map: ClassMap, step: int) -> UInt8Array:
         """Read the mask in strips, and not the image."""
@@ -198,19 +207,28 @@ class MaskFolders(Format):
         """Return the mask of a window, after checking the sizes of the whole masks."""
         assert record.window is not None
         size = image_size(record.image)
-        masks = []
+        masks, stored = [], self.stored_classes or class_map
         for mask_path in record.masks:
             if self.resize_masks and image_size(mask_path) != size:
-                whole = nearest_resized(self._read_mask(mask_path, class_map, None), *size)
+                whole = nearest_resized(self._read_mask(mask_path, stored, None), *size)
                 masks.append(np.ascontiguousarray(cut_out(whole, record.window)))
                 continue
             check_sizes(record.image, size, mask_path, image_size(mask_path))
-            masks.append(self._read_mask(mask_path, class_map, in_window(record.window)))
-        return joined(masks, class_map, record)
+            masks.append(self._read_mask(mask_path, stored, in_window(record.window)))
+        return self._joined(masks, class_map, record)
 
     def _read_mask(self, path: Path, class_map: ClassMap, reader: PixelReader | None) -> UInt8Array:
         values = read_mask_values(path, reader)
         return to_class_ids(values, class_map, path, self.unexpected)
+
+    def _joined(
+        self, masks: Sequence[UInt8Array], class_map: ClassMap, record: Record
+    ) -> UInt8Array:
+        """Return one mask of those of an image, with the class of its folder if that gives it."""
+        if self.stored_classes is None:
+            return joined(masks, class_map, record)
+        mask = joined(masks, self.stored_classes, record)
+        return in_folder_class(mask, record, self.stored_classes, class_map)
 
     def _write(
         self, folder: Path, samples: Iterator[tuple[Record, Sample]], class_map: ClassMap
