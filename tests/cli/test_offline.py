@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 GUARDED = """
 import os, sys
 asked = []
@@ -41,12 +43,13 @@ evaluate run digits --report evaluation.html
 predict run digits/val/images --out masks --save overlay
 review run digits --out found
 report run --out again.html
-compare digits --models unet-elu(filters=2,depth=1),segnet-basic(filters=2) --epochs 1 --out both
+compare digits --models stacked-fcn,unet-elu(filters=4,depth=2) --epochs 1 --out both
 inspect run
 lab list
 """
 
 
+@pytest.mark.slow
 def test_no_verb_opens_a_connection(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", GUARDED],
