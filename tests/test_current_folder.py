@@ -1,6 +1,8 @@
 """Processes that pixelwise starts never import a module from the current folder."""
 
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -34,3 +36,14 @@ def test_the_process_that_measures_memory_does_not(trap, make_model_file, tmp_pa
     path = make_model_file(tmp_path / "model.safetensors")
     assert peak_memory_mb(path, np.zeros((64, 64, 3), np.uint8), torch.device("cpu")) is not None
     assert not trap.exists()
+
+
+@pytest.mark.parametrize("words", ["models", "data check ../data", "train ../data", "no-verb"])
+def test_a_current_folder_that_was_deleted_is_named(tmp_path, words):
+    line = f"mkdir gone && cd gone && rmdir ../gone && '{sys.executable}' -m pixelwise {words}"
+    done = subprocess.run(
+        ["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: the current folder must exist. It was deleted")
+    assert done.stderr.count("\n") == 1

@@ -206,3 +206,37 @@ def test_leftovers_below_a_folder_are_removed_too(tmp_path):
     (tmp_path / "pictures" / "val.png").write_bytes(b"")
     remove_leftovers(tmp_path)
     assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["val.png"]
+
+
+REFUSALS = ("ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EIO", "ENODEV", "ESTALE", "EFBIG")
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+@pytest.mark.parametrize("call", ["fsync", "replace", "mkdir"])
+def test_whatever_a_disk_refuses_is_one_sentence_and_leaves_the_old_files(
+    tmp_path, monkeypatch, name, call
+):
+    code = getattr(errno, name)
+
+    def refuse(*arguments, **options):
+        raise OSError(code, os.strerror(code))
+
+    (tmp_path / "out.txt").write_text("old")
+    monkeypatch.setattr(os, call, refuse)
+    if call == "replace":
+        monkeypatch.setattr(Path, "replace", refuse)
+
+    def write_new_folder():
+        with folder_written_aside(tmp_path / "new") as aside:
+            (aside / "a").write_text("a")
+
+    uses = [write_new_folder, lambda: make_folder(tmp_path / "sub" / "folder")]
+    uses = uses if call == "mkdir" else [lambda: write_text(tmp_path / "out.txt", "new")]
+    for use in uses:
+        with pytest.raises(OutputError) as refusal:
+            use()
+        assert os.strerror(code) in str(refusal.value)
+        assert str(tmp_path) in str(refusal.value)
+        assert "\n" not in str(refusal.value)
+    assert names_in(tmp_path) == ["out.txt"]
+    assert (tmp_path / "out.txt").read_text() == "old"

@@ -152,6 +152,46 @@ def test_names_that_are_not_utf8_go_through_every_verb(not_unicode, tmp_path, ru
     assert all(SHOWN in row["image"] for row in rows)
 
 
+ODD = ("a\nb", "c'd\"e", "\U0001f600", "\u202egnp", "tab\tx", " lead", "trail ", "%s", "-x", "a\\b",
+       "<script>alert(1)<|script>", "&amp;")  # fmt: skip
+
+
+def test_names_of_every_kind_go_through_every_verb(data, tmp_path, run_cli, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for kind in ("images", "masks"):
+        files = sorted((data / kind).iterdir())
+        for number, name in enumerate(ODD):
+            shutil.copy(files[number % len(files)], data / kind / f"{name}.png")
+        for path in files:
+            path.unlink()
+
+    def run(*words):
+        code, out, err = run_cli(*words)
+        assert code == 0, (words, err)
+        return out
+
+    run("data", "check", data, "--report", "check.html")
+    run("data", "split", data, "--out", "split.yaml")
+    run("train", "split.yaml", "--out", "run", *FAST)
+    run("evaluate", "run", "split.yaml", "--split", "all", "--report", "evaluation.html")
+    run("review", "run", "split.yaml", "--split", "all", "--out", "review")
+    written = json.loads(run("predict", "run", data / "images", "--out", "out", "--json"))
+    assert len(written["written"]) == len(ODD)
+    assert {path.stem for path in (tmp_path / "out").iterdir()} == set(ODD)
+    plain = pixelwise.open_dataset(data, cache=False)
+    masks = {record.name: plain.load(record).mask for record in plain.records}
+    for target in ("coco", "yolo", "labelme", "cvat", "geojson", "voc", "polygon-text"):
+        run("data", "convert", data, f"as-{target}", "--to", target)
+        again = pixelwise.open_dataset(f"as-{target}", cache=False)
+        assert len(again.records) == len(ODD), target
+        found = [again.load(record).mask.tobytes() for record in again.records]
+        assert sorted(found) == sorted(mask.tobytes() for mask in masks.values()), target
+    for page in tmp_path.rglob("*.html"):
+        text = page.read_text("utf-8")
+        assert "<script>alert" not in text
+        assert "\u202e" not in text
+
+
 def test_a_damaged_file_whose_name_is_not_utf8_is_named(not_unicode, tmp_path, run_cli):
     (image,) = (path for path in (not_unicode / "images").iterdir() if "3" in path.name)
     image.write_bytes(b"no picture")

@@ -6,7 +6,7 @@ import pytest
 
 from pixelwise.config import load_recipe
 from pixelwise.data.card import find_card
-from pixelwise.errors import ConfigError
+from pixelwise.errors import ConfigError, PixelwiseError
 from pixelwise.schemas import MAX_DEPTH, bounded, parse_json
 
 DEEP = "[" * 60 + "1" + "]" * 60
@@ -41,3 +41,30 @@ def test_a_recipe_and_a_card_that_are_too_deep_are_refused_by_name(tmp_path, tex
             read(tmp_path / name)
         assert "\n" not in str(refusal.value)
         assert len(str(refusal.value)) < 500
+
+
+READERS = (("recipe.yaml", load_recipe), ("dataset.yaml", find_card))
+BOMB = "a0: &a0 [a]\n" + "".join(
+    f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]\n" for level in range(1, 8)
+)
+TAGS = ("python/object/apply:os.mkdir [{mark}]", "python/object/new:os.mkdir [{mark}]",
+        "python/name:os.mkdir", "python/module:os", "python/tuple [1, 2]", "own x")  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "read"), READERS)
+@pytest.mark.parametrize("key", ["names", "imports", "classes", "<<"])
+@pytest.mark.parametrize("tag", TAGS)
+def test_tags_of_yaml_are_refused_and_run_nothing(tmp_path, name, read, key, tag):
+    mark = tmp_path / "was-run"
+    (tmp_path / name).write_text(f"path: .\n{key}: !!{tag.format(mark=mark)}\n")
+    with pytest.raises(PixelwiseError, match=name.replace(".", r"\.")) as refusal:
+        read(tmp_path / name)
+    assert "\n" not in str(refusal.value)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(("name", "read"), READERS)
+def test_aliases_that_stand_for_millions_of_entries_are_refused(tmp_path, name, read):
+    (tmp_path / name).write_text(f"{BOMB}names: *a7\nclasses: *a7\n")
+    with pytest.raises(PixelwiseError, match=r"entries with expanded aliases"):
+        read(tmp_path / name)

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pixelwise.errors import ConfigError, OutputError
+from pixelwise.errors import ConfigError, OutputError, PixelwiseError
 from pixelwise.leftovers import claimed, release, remove_abandoned, temporary_prefix
 from pixelwise.text import portable, shortened
 
@@ -86,6 +86,28 @@ def utf8_path(path: Path) -> Iterator[str]:
         return
     with path.open("rb") as file:
         yield f"/dev/fd/{file.fileno()}"
+
+
+@contextmanager
+def readable(path: Path, refusal: type[PixelwiseError]) -> Iterator[None]:
+    """Turn what the system says about a file or folder inside the block into an error of pixelwise.
+
+    Args:
+        path: What is read, which may be a folder.
+        refusal: The type of the error.
+
+    Raises:
+        PixelwiseError: The system does not let this process read something.
+    """
+    try:
+        yield
+    except PixelwiseError:  # some of these are errors of the system too
+        raise
+    except OSError as error:
+        raise refusal(
+            f"{path} must be readable. Got: {error.strerror} ({error.filename}). "
+            "Change its permissions"
+        ) from error
 
 
 def require_outside(out: Path, folder: Path, what: str) -> None:

@@ -166,3 +166,26 @@ def test_what_a_card_says_of_the_images_goes_along(tmp_path, make_index_dataset)
     converted = open_dataset(tmp_path / "out")
     assert converted.bands == (3, 1)
     assert converted.augmentation.orientation == "fixed"
+
+
+TEXT_FORMATS = ("coco", "cvat", "geojson", "labelme", "polygon-text", "yolo")
+
+
+@pytest.mark.parametrize("name", TEXT_FORMATS)
+def test_a_byte_order_mark_before_labels_changes_nothing(tmp_path, make_index_dataset, name):
+    data = make_index_dataset(tmp_path / "in", num_images=3)
+    convert_data(open_dataset(data), tmp_path / name, name)
+
+    def masks():
+        dataset = open_dataset(tmp_path / name, cache=False)
+        assert dataset.format.name == name
+        return [dataset.load(record).mask.tobytes() for record in dataset.records]
+
+    plain = masks()
+    marked = 0
+    for path in (tmp_path / name).rglob("*"):
+        if path.suffix in (".json", ".geojson", ".xml", ".txt"):
+            path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+            marked += 1
+    assert marked
+    assert masks() == plain

@@ -470,3 +470,30 @@ def write_grayscale_png(path, values, bits):
         + chunk(b"IDAT", zlib.compress(rows))
         + chunk(b"IEND", b"")
     )
+
+
+def test_colors_for_printing_are_read_as_their_colors(tmp_path):
+    colors = np.repeat(np.array([[[200, 30, 40], [20, 90, 220]]], np.uint8), 8, axis=0)
+    colors = np.repeat(colors, 8, axis=1)
+    Image.fromarray(colors).convert("CMYK").save(tmp_path / "a.jpg")
+    with Image.open(tmp_path / "a.jpg") as picture:
+        assert picture.mode == "CMYK"
+    assert np.abs(read_image(tmp_path / "a.jpg").astype(int) - colors).max() < 12
+
+
+def test_a_mask_of_gray_and_alpha_is_read_as_its_gray(tmp_path):
+    ids = RNG.integers(0, 4, (5, 7), np.uint8)
+    alpha = RNG.integers(0, 256, (5, 7), np.uint8)
+    Image.fromarray(np.stack([ids, alpha], -1), "LA").save(tmp_path / "mask.png")
+    np.testing.assert_array_equal(read_mask_values(tmp_path / "mask.png"), ids)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int16"])
+@pytest.mark.parametrize("layout", ["contig", "separate"])
+@pytest.mark.parametrize("bigtiff", [True, False])
+def test_bands_of_a_tiff_keep_their_values_in_every_layout(tmp_path, dtype, layout, bigtiff):
+    bands = RNG.integers(0, 30_000, (4, 20, 21)).astype(dtype)
+    stored = bands if layout == "separate" else np.moveaxis(bands, 0, -1)
+    options = {"photometric": "minisblack", "planarconfig": layout, "bigtiff": bigtiff}
+    tifffile.imwrite(tmp_path / "a.tif", stored, **options)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), np.moveaxis(bands, 0, -1))

@@ -71,7 +71,7 @@ VERBS: dict[str, Verb] = {
     "evaluate": Verb(("evaluate", "{run}", "{data}", "--report", "{out}/page.html"),
                      whole=("page.html",)),
     "compare": Verb(
-        ("compare", "{data}", "--models", "unet-elu(filters=2,depth=1),segnet-basic(filters=2)",
+        ("compare", "{data}", "--models", "stacked-fcn,unet-elu(filters=4,depth=2)",
          "--epochs", "1", "--out", "{out}/cmp", "--set", "training.batch_size=4",
          "--set", "training.size=[32,32]", "--set", "data.scale=1"),
         whole=("cmp/comparison.html", "cmp/comparison.json"),

@@ -1,9 +1,15 @@
 """What a resumed run cannot take is named in one line, by the argument that was given."""
 
+import io
+import os
+import shutil
+
 import pytest
+import torch
 
 import pixelwise
 from pixelwise.errors import ConfigError, PixelwiseError
+from pixelwise.training import checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -100,3 +106,36 @@ def test_a_budget_that_never_ends_is_refused_before_data_is_read(
 def test_no_number_of_a_recipe_is_infinite(key, value):
     with pytest.raises(ConfigError, match=f"training.{key} must be a finite number. Got"):
         pixelwise.load_recipe(overrides=f"training.{key}={value}")
+
+
+class Trap:
+    """Unpickling it makes a folder."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.mark),)
+
+
+@pytest.mark.parametrize("place", ["progress", "model", "all"])
+@pytest.mark.parametrize("is_signed", [True, False])
+def test_code_in_a_checkpoint_is_refused_and_not_run(run, tmp_path, place, is_signed):
+    victim, mark = tmp_path / "run", tmp_path / "was-run"
+    shutil.copytree(run, victim)
+    path = victim / checkpoint.CHECKPOINT_NAME
+    content = Trap(mark)
+    if place != "all":
+        content = {**checkpoint.read_checkpoint(path), place: Trap(mark)}
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    archive = buffer.getvalue()
+    path.write_bytes(checkpoint._with_checksum(archive) if is_signed else archive)
+    (victim / "metrics.json").unlink()
+    with pytest.raises(PixelwiseError, match=r"last\.ckpt must be"):
+        pixelwise.train(out=victim, resume=True)
+    with pytest.raises(PixelwiseError, match=r"last\.ckpt must be"):
+        pixelwise.inspect(path)
+    assert not mark.exists()
+    torch.load(buffer, weights_only=buffer.seek(0))
+    assert mark.exists()  # the trap would have sprung

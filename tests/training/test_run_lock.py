@@ -1,5 +1,6 @@
 """The lock of a run folder: one process writes a run, and a killed one leaves nothing behind."""
 
+import errno
 import os
 import platform
 import shutil
@@ -10,7 +11,7 @@ import sys
 import pytest
 
 from pixelwise.config import Recipe
-from pixelwise.errors import ConfigError
+from pixelwise.errors import ConfigError, PixelwiseWarning
 from pixelwise.training import train as training
 from pixelwise.training.run_folder import claimed_run_folder
 from pixelwise.training.run_lock import LOCK_NAME, OWNER_NAME, run_lock
@@ -109,3 +110,24 @@ def test_a_recipe_of_the_user_is_not_taken_for_a_run_that_was_killed(data, tmp_p
 def test_a_dry_run_of_a_run_that_is_being_written_is_possible(run):
     with run_lock(run):
         train(out=run, resume=True, dry_run=True)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the system's call is another one there")
+@pytest.mark.parametrize("name", ["ENOLCK", "EOPNOTSUPP", "EIO"])
+def test_on_a_network_drive_without_locks_a_run_is_trained_with_a_warning(
+    data, tmp_path, monkeypatch, name
+):
+    import fcntl
+
+    def refuse(*_):
+        raise OSError(getattr(errno, name), "no locks here")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.warns(PixelwiseWarning, match="cannot be locked .*no locks here"):
+        run = train(data, out=tmp_path / "run", **SMALL).folder
+    assert (run / "report.html").is_file()
+    foreign = run / ".model.part-abcdefgh.safetensors"
+    foreign.write_bytes(b"half")
+    with pytest.warns(PixelwiseWarning, match="cannot be locked"):
+        train(out=run, resume=True)
+    assert foreign.exists()  # it may be that of a living process

@@ -19,6 +19,7 @@ from pixelwise.cli.streams import give_up, is_of_a_stream, repair_streams, write
 from pixelwise.errors import (
     ENDING_SIGNALS,
     LayoutError,
+    OutputError,
     PixelwiseError,
     PixelwiseWarning,
     Terminated,
@@ -139,10 +140,24 @@ def _run() -> None:
     if len(sys.argv) == 2 and sys.argv[1] in quick:
         sys.stdout.write(f"{quick[sys.argv[1]]()}\n")
         sys.exit(0)
+    _require_current_folder()
     from pixelwise.cli.application import app
 
     warnings.showwarning = _show_warning
     app(prog_name="pixelwise")
+
+
+def _require_current_folder() -> None:
+    """Check that the current folder exists; in one that was deleted, torch ends the process."""
+    from pathlib import Path
+
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise OutputError(
+            "the current folder must exist. It was deleted or moved away. Change to another folder "
+            "(cd) and run the command again"
+        ) from error
 
 
 def _handle_signals() -> None:

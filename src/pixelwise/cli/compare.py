@@ -11,8 +11,8 @@ from pixelwise.cli.console import (
     AsJson,
     DataPath,
     Imports,
-    plain_console,
     print_json,
+    print_table,
     say,
 )
 from pixelwise.cli.progress import listening
@@ -119,7 +119,7 @@ def _print_ranking(comparison: Comparison) -> None:
     from pixelwise.reporting.comparison_page import compared_with_best, verdict
 
     table = Table(box=None, pad_edge=False)
-    table.add_column("model", overflow="fold")
+    table.add_column("model")
     table.add_column("mean IoU", justify="right", no_wrap=True)
     table.add_column("95 %", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
@@ -137,7 +137,7 @@ def _print_ranking(comparison: Comparison) -> None:
             with_unit(model.parameters),
             "-" if memory is None else rounded(memory, 4),
         )
-    plain_console().print(table)
+    print_table(table)
     for model in comparison.models:
         if model.remarks:
             say(f"{model.name}: {'; '.join(model.remarks)}")

@@ -18,6 +18,7 @@ from pixelwise.text import amount, portable, printable, shortened, whole_number
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from pixelwise.data.splits.plans import SplitPlan
     from pixelwise.metrics.intervals import Interval
@@ -94,6 +95,26 @@ def plain_console(**options: Any) -> Console:
     return PlainConsole(markup=False, emoji=False, highlight=False, **options)
 
 
+def print_table(table: Table) -> None:
+    """Print a table with all of its text; a terminal too narrow for its words breaks its lines.
+
+    Args:
+        table: The table; a column that must not wrap keeps its longest line.
+    """
+    from rich.cells import cell_len
+
+    for column in table.columns:
+        column.overflow = "fold"
+        if column.no_wrap:
+            cells = (printable(str(cell)) for cell in (column.header, *column.cells))
+            column.min_width = max(map(cell_len, cells))
+    console = plain_console()
+    needed = console.measure(table, options=console.options.update(width=PIPED_WIDTH))
+    if console.width < needed.minimum:
+        console.width = needed.maximum
+    console.print(table)
+
+
 def _as_json(content: Any) -> Any:
     if isinstance(content, dict):
         return {key: _as_json(value) for key, value in content.items()}
@@ -168,7 +189,7 @@ def print_metrics(metrics: Metrics) -> None:
             *(_share(value) for value in (entry.dice, entry.precision, entry.recall)),
             f"{entry.pixels:,}",
         )
-    console.print(table)
+    print_table(table)
     accuracy = f"pixel accuracy {_with_interval(metrics, 'pixel_accuracy')}"
     console.print(
         f"\nmean IoU {_with_interval(metrics, 'mean_iou')} · {accuracy} · "
@@ -274,7 +295,7 @@ def print_split(plan: SplitPlan, class_names: Sequence[str]) -> None:
     for index, name in enumerate(class_names):
         shown = (part.num_showing[index] for _, part in columns)
         table.add_row(f"with {name}", *(f"{count:,}" for count in shown))
-    plain_console().print(table)
+    print_table(table)
 
 
 def _share(value: float | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -15,9 +16,9 @@ from pixelwise.cli.console import (
     Imports,
     import_first,
     note,
-    plain_console,
     print_json,
     print_split,
+    print_table,
     progress_bar,
     say,
 )
@@ -116,7 +117,7 @@ def formats_(imports: Imports = None, as_json: AsJson = False) -> None:
     table = Table("name", "layout", "labels", box=None, pad_edge=False)
     for one in known:
         table.add_row(one.name, one.layout, ", ".join(one.label_modes))
-    plain_console().print(table)
+    print_table(table)
 
 
 @app.command("convert")
@@ -226,7 +227,7 @@ def split(
     print_split(plan, dataset.class_map.names)
     for line in plan.notes:
         note(line)
-    say(f"\nnext: pixelwise train {cards[0]}")
+    say(f"\nnext: {shlex.join(('pixelwise', 'train', str(cards[0])))}")
 
 
 @app.command("check")

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pixelwise.cli.console import plain_console
+from pixelwise.cli.console import plain_console, print_table
 from pixelwise.cli.wording import in_options
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from pixelwise.doctor import Examination
 
 MAX_LINES = 5
@@ -38,11 +36,13 @@ def print_examination(examination: Examination) -> None:
             console.print(f"          ... and {more:,} more", style="dim")
         console.print(f"        → {in_options(finding.advice)}", style="dim")
     if examination.classes:
-        _print_classes(console, examination)
+        console.print()
+        _print_classes(examination)
+        console.print()
     console.print(_verdict(examination))
 
 
-def _print_classes(console: Console, examination: Examination) -> None:
+def _print_classes(examination: Examination) -> None:
     from rich.table import Table
 
     splits = list(examination.num_images)
@@ -61,9 +61,7 @@ def _print_classes(console: Console, examination: Examination) -> None:
     if any(ignored.values()):
         shares = (f"{ignored.get(split, 0.0):.2%}" for split in splits)
         table.add_row("ignored (of all)", "", *shares, *("" for _ in splits), "")
-    console.print()
-    console.print(table)
-    console.print()
+    print_table(table)
 
 
 def _verdict(examination: Examination) -> str:

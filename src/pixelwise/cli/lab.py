@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from pixelwise.cli.compare import print_comparison
-from pixelwise.cli.console import AsJson, plain_console, print_json, say
+from pixelwise.cli.console import AsJson, plain_console, print_json, print_table, say
 from pixelwise.cli.progress import listening
 from pixelwise.files import write_text
 from pixelwise.text import rounded
@@ -62,8 +62,8 @@ def list_(as_json: AsJson = False) -> None:
         what = f"{entry.title} ({'; '.join(work.cited_as for work in entry.works)})"
         what = f"{what}: {figures}" if figures else what
         table.add_row(entry.name, entry.recipe.model.name, entry.data, what)
+    print_table(table)
     console = plain_console()
-    console.print(table)
     console.print()
     works = {work.key: work for entry in entries for work in entry.works}
     for key in sorted(works):

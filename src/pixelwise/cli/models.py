@@ -12,8 +12,8 @@ from pixelwise.cli.console import (
     Imports,
     import_first,
     parse_size,
-    plain_console,
     print_json,
+    print_table,
 )
 
 
@@ -53,4 +53,4 @@ def command(
         )
     for shape in models.families():
         table.add_row(shape, "segmentation_models.pytorch", "", "", "multiclass, multilabel")
-    plain_console().print(table)
+    print_table(table)

@@ -17,8 +17,8 @@ from pixelwise.cli.console import (
     ModelPath,
     import_first,
     note,
-    plain_console,
     print_json,
+    print_table,
     progress_bar,
     say,
 )
@@ -260,7 +260,7 @@ def _print_suspects(suspects: Sequence[Suspect]) -> None:
             f"{one.confidence:.0%}",
             f"{one.score:.2f}",
         )
-    plain_console().print(table)
+    print_table(table)
     if len(suspects) > MAX_LINES:
         say(f"... and {len(suspects) - MAX_LINES} more")
     say()

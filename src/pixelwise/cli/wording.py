@@ -7,6 +7,7 @@ folder", with a value where they propose one. The command line prints ``--out`` 
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from typing import Any
 
@@ -37,7 +38,7 @@ def in_options(message: str) -> str:
 
 def _in_shell(value: str) -> str:
     """Return a value as a shell takes it; braces are quoted too, as in the docs."""
-    return f"'{value}'" if "{" in value and "'" not in value else value
+    return shlex.quote(value) if "{" in value else value
 
 
 def _options_of_command() -> dict[str, str]:

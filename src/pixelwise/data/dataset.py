@@ -35,7 +35,7 @@ from pixelwise.data.split_assignment import (
 )
 from pixelwise.data.split_lists import splits_of_lists
 from pixelwise.errors import ConfigError, DataError, FormatError
-from pixelwise.files import as_path
+from pixelwise.files import as_path, readable
 from pixelwise.io.counting import spread
 from pixelwise.io.file_state import state_of
 from pixelwise.io.members import name_of
@@ -218,22 +218,18 @@ def open_dataset(
     made = []
     if path == BUILT_IN and not path.exists():
         made = [f"made {path}/ from {write_digits(path)}"]
-    if not path.exists():
-        raise DataError(f"`data` must be a folder or a dataset card. {path} does not exist")
-    card, card_file, folder = find_card(path)
+    with readable(path, DataError):
+        if not path.exists():
+            raise DataError(f"`data` must be a folder or a dataset card. {path} does not exist")
+        card, card_file, folder = find_card(path)
     options = given_options.completed_by(card)
-    try:
+    with readable(folder, DataError):
         found, reason = detect_format(folder, options.format, **_of_format(options))
         with raise_together(), mistakes_named(found, "records", folder):
             records = _records(found, folder, options.ignore_mask)
             require_different_names(folder, records)
             count = found.annotations(spread(records, MAX_COUNTED))
             require_few(count, folder, options.max_bad_annotations)
-    except OSError as error:
-        raise DataError(
-            f"{folder} must be readable. Got: {error.strerror} ({error.filename}). "
-            "Change its permissions"
-        ) from error
     if not records:
         raise FormatError(f"{folder} must contain labeled images. Got none. Check the path")
     if class_map is None and card_file:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pixelwise.classes import LabelMode
-from pixelwise.errors import MaskError
+from pixelwise.errors import DataError, MaskError
+from pixelwise.files import readable
 from pixelwise.io.arrays import Array, UInt8Array
 from pixelwise.io.file_state import content_hash
 from pixelwise.io.images import is_rotated
@@ -65,8 +66,13 @@ class Record:
 
 
 def image_key(record: Record) -> str:
-    """Return a hash of the content of a record's image file."""
-    return content_hash(record.image)[:12]
+    """Return a hash of the content of a record's image file.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    with readable(record.image, DataError):
+        return content_hash(record.image)[:12]
 
 
 @dataclass(frozen=True)

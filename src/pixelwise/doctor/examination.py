@@ -43,7 +43,7 @@ from pixelwise.doctor.split_checks import look_across_splits
 from pixelwise.doctor.unexpected_values import find_unexpected
 from pixelwise.doctor.value_checks import look_at_values, mixed_storage
 from pixelwise.errors import DataError, FormatError, MaskError, PixelwiseError
-from pixelwise.files import as_path
+from pixelwise.files import as_path, readable
 from pixelwise.io.arrays import Array
 from pixelwise.io.image_windows import in_window
 from pixelwise.io.images import is_exact, read_image, read_mask_colors, read_mask_values
@@ -168,8 +168,9 @@ def _open(
     try:
         return open_dataset(path, **options), False, []
     except DataError as error:
-        if not path.exists():
-            raise
+        with readable(path, DataError):
+            if not path.exists():
+                raise
         reason = error
     log.problems.clear()  # the second attempt reports them again
     try:
@@ -190,7 +191,8 @@ def _open(
 
 def _is_known_layout(path: Path, options: dict[str, Any]) -> bool:
     try:
-        detect_format(path if path.is_dir() else path.parent, options.get("format"))
+        with readable(path, FormatError):
+            detect_format(path if path.is_dir() else path.parent, options.get("format"))
     except FormatError:
         return False
     return True

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from pixelwise.classes import ClassMap, LabelMode
 from pixelwise.errors import ConfigError, ModelFileError
-from pixelwise.files import as_path, utf8_path, written_aside
+from pixelwise.files import as_path, readable, utf8_path, written_aside
 from pixelwise.models.base import SegmentationModel
 from pixelwise.models.creation import GivenModel, build_model
 from pixelwise.models.lookup import find_builder
@@ -210,10 +210,11 @@ def load_card(path: Path | str) -> ModelCard:
 def model_file_at(path: Path | str) -> Path:
     """Return the model file at a path, which may be the folder of a run."""
     path = as_path(path, "model")
-    if path.is_dir() and (path / MODEL_NAME).is_file():
-        path = path / MODEL_NAME
-    if not path.is_file():
-        raise ModelFileError(f"`model` must be a model file or a run folder. {path} is neither")
+    with readable(path, ModelFileError):
+        if path.is_dir() and (path / MODEL_NAME).is_file():
+            path = path / MODEL_NAME
+        if not path.is_file():
+            raise ModelFileError(f"`model` must be a model file or a run folder. {path} is neither")
     return path
 
 
@@ -224,6 +225,8 @@ def read_parts(path: Path, *, with_weights: bool = True) -> tuple[str, dict[str,
         ModelFileError: The file is missing, truncated or of another type.
     """
     weights = {}
+    with readable(path, ModelFileError), path.open("rb"):
+        pass  # safetensors says of a file that it may not open that there is none
     try:
         with utf8_path(path) as name, safetensors.safe_open(name, framework="pt") as opened:
             description: str | None = (opened.metadata() or {}).get(METADATA_KEY)

@@ -11,6 +11,7 @@ from pixelwise.data.detection import detect_format
 from pixelwise.data.pairing import image_files
 from pixelwise.data.problems import collect_problems
 from pixelwise.errors import DataError, PixelwiseError
+from pixelwise.files import readable
 from pixelwise.io.containers import pictures_in
 from pixelwise.io.images import IMAGE_SUFFIXES
 from pixelwise.io.members import VOLUME_ENDINGS, file_of
@@ -30,8 +31,12 @@ def images_to_predict(folder: Path, out: Path, note: Note | None) -> list[Path]:
         folder: The folder.
         out: The folder of the results, which is left out.
         note: Called with a message if masks are left out.
+
+    Raises:
+        DataError: The system does not let this process read the folder.
     """
-    found, num_again = _images_below(folder, out)
+    with readable(folder, DataError):
+        found, num_again = _images_below(folder, out)
     if note and num_again:
         links = amount(num_again, "link")
         note(f"{links} in {folder} to images that are predicted anyway: left out")

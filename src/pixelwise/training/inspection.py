@@ -14,7 +14,7 @@ from pixelwise.classes import ClassMap
 from pixelwise.config import Recipe
 from pixelwise.data.card import CARD_NAME, DatasetCard
 from pixelwise.errors import ConfigError, ModelFileError, in_one_line
-from pixelwise.files import as_path
+from pixelwise.files import as_path, readable
 from pixelwise.io.quiet import quietly
 from pixelwise.models.model_file import (
     MODEL_NAME,
@@ -93,6 +93,11 @@ def inspect(path: Path | str) -> Inspection:
         ConfigError: The file is missing, or no valid card or recipe.
     """
     path = as_path(path, "file")
+    with readable(path, ModelFileError):
+        return _inspected(path)
+
+
+def _inspected(path: Path) -> Inspection:
     if path.is_dir():
         inside = (path / name for name in (MODEL_NAME, CARD_NAME))
         path = next((file for file in inside if file.is_file()), path)

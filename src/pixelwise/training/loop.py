@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import shlex
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -163,7 +164,7 @@ class Trainer:
             reached = "stopped; all progress is saved"
         else:
             reached = "stopped; nothing was trained yet"
-        again = f"continue with: pixelwise train --resume --out {self.folder}"
+        again = f"continue with: pixelwise train --resume --out {shlex.quote(str(self.folder))}"
         self.listener(Message(reached, (again,)))
         with suppress(Exception):  # they are drawn again when the run is resumed
             self._draw_curves(is_last=True)

@@ -20,6 +20,7 @@ from pixelwise.files import (
     file_names,
     free_folder,
     make_folder,
+    readable,
     write_json,
     write_text,
     writing,
@@ -184,12 +185,13 @@ def require_run(run: Path) -> Recipe:
     Raises:
         ModelFileError: It is not a run folder, or has no model yet.
     """
-    for name in (RECIPE_NAME, MODEL_NAME):
-        if not (run / name).is_file():
-            raise ModelFileError(
-                f"`run` must be a run folder. {run} contains no {name}. Give a folder written by "
-                "pixelwise train"
-            )
+    with readable(run, ModelFileError):
+        missing = next((n for n in (RECIPE_NAME, MODEL_NAME) if not (run / n).is_file()), None)
+    if missing:
+        raise ModelFileError(
+            f"`run` must be a run folder. {run} contains no {missing}. Give a folder written by "
+            "pixelwise train"
+        )
     return load_recipe(run / RECIPE_NAME)
 
 

@@ -11,7 +11,7 @@ from pixelwise.config import Recipe, load_recipe, with_values
 from pixelwise.data.dataset import Dataset, open_as_in, open_unwritten, require_drawn
 from pixelwise.devices import Machine, is_out_of_memory, processor_for_training
 from pixelwise.errors import ConfigError, DataError, ModelFileError, PixelwiseError, TrainingError
-from pixelwise.files import as_path, require_outside, write_text
+from pixelwise.files import as_path, readable, require_outside, write_text
 from pixelwise.imports import import_modules
 from pixelwise.label_options import LabelArguments, label_options
 from pixelwise.losses.base import Loss
@@ -287,10 +287,11 @@ def _run_to_resume(out: Path | str | None) -> Path:
     if out is None:
         raise ConfigError("`resume=True` needs `out`, the folder of the run to resume. Got none")
     folder = as_path(out, "out")
-    if not (folder / RECIPE_NAME).is_file():
-        raise ModelFileError(
-            f"`out` must be the folder of a run to resume. {folder} contains no {RECIPE_NAME}"
-        )
+    with readable(folder, ModelFileError):
+        if not (folder / RECIPE_NAME).is_file():
+            raise ModelFileError(
+                f"`out` must be the folder of a run to resume. {folder} contains no {RECIPE_NAME}"
+            )
     return folder
 
 

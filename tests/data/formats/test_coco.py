@@ -282,6 +282,7 @@ def test_a_damaged_region_is_refused_when_it_is_loaded(mask_of, case):
 BAD_ANNOTATIONS = {
     "a box alone": (annotation([], bbox=[1, 1, 2, 2]), "a segmentation but have none"),
     "no segmentation": (annotation(None), "a segmentation but have none"),
+    "an empty part": (annotation([[]]), "3 corners .* have 0 numbers"),
     "an unknown image": (annotation([square(1, 1, 2)], image_id=5), "image_id '5'"),
     "an unknown category": (annotation([square(1, 1, 2)], 4), "category_id 4"),
     "two corners": (annotation([[1, 1, 2, 2]]), "3 corners .* have 4 numbers"),
