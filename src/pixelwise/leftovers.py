@@ -65,11 +65,15 @@ def remove_abandoned(folder: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove all temporary files and folders in a folder or below it.
+    """Remove all temporary files and folders in a folder or below it, as far as possible.
 
     Call it only where no other process writes.
     """
-    for path in folder.iterdir():
+    try:
+        paths = list(folder.iterdir())
+    except PermissionError:
+        return
+    for path in paths:
         if _TEMPORARY.fullmatch(path.name):
             _remove(path)
         elif path.is_dir() and not path.is_symlink():
