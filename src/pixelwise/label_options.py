@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, TypedDict, Unpack, cast
 
 from pixelwise.classes import LabelMode, Resampling, StoredValue, Unexpected, Unlabeled
-from pixelwise.schemas import Section, Share, validated
+from pixelwise.schemas import Length, Section, Share, validated
 from pixelwise.text import several
 
 
@@ -27,6 +27,9 @@ class LabelOptions(Section):
         resize_masks: ``nearest`` resizes masks of another size than their images, which are an
             error by default.
         class_property: The property that gives the class of a shape; ``none`` makes all one class.
+        buffer: Half width with which the points and lines of GeoJSON are painted, in units of the
+            reference system of the raster, or in pixels for images without one; by default, they
+            are left out.
         max_bad_annotations: Largest share of annotations that cannot be used and are left out, 0
             to below 1; the default is 0.05.
     """
@@ -40,6 +43,7 @@ class LabelOptions(Section):
     unlabeled: Unlabeled | None = None
     resize_masks: Resampling | None = None
     class_property: str | None = None
+    buffer: Length | None = None
     max_bad_annotations: Share | None = None
 
     def completed_by(self, other: LabelOptions) -> LabelOptions:
@@ -81,6 +85,7 @@ class LabelArguments(TypedDict, total=False):
     unlabeled: Unlabeled | None
     resize_masks: Resampling | None
     class_property: str | None
+    buffer: float | None
     max_bad_annotations: float | None
 
 

@@ -71,6 +71,14 @@ OPTIONS: dict[str, Any] = {
             metavar="NAME",
         ),
     ],
+    "buffer": Annotated[
+        float | None,
+        typer.Option(
+            help="Paint the points and lines of GeoJSON with this half width, in units of the "
+            "raster's reference system, or pixels without one. [default: they are left out]",
+            metavar="UNITS",
+        ),
+    ],
     "max_bad_annotations": Annotated[
         float | None,
         typer.Option(
