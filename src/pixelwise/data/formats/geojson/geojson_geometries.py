@@ -91,8 +91,7 @@ def thin_parts(geometry: Geometry | None, where: str) -> Iterator[Ring]:
         found = _ring(corners if is_line else [corners], where)
         if is_line and len(found) < 2:
             raise FormatError(f"{where} must have lines of at least two points. Got one. Fix it")
-        # A line that stays at one place has no direction; it is a point.
-        yield found[:1] if (found == found[0]).all() else found
+        yield found
 
 
 def moved(
