@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIXELWISE := $(BIN)/pixelwise
 
-.PHONY: run test test-instruction-sets check fix audit faults bench bench-guard lab wheel clean
+.PHONY: run test test-instruction-sets check fix audit faults bench bench-guard lab docs-pictures wheel clean
 .DEFAULT_GOAL := run
 
 # The stamp is as old as the last install: a change of the requirements installs again.
@@ -69,6 +69,9 @@ bench-guard: $(VENV)/installed  ## ratios of speed against the stored ones; fail
 
 lab: $(VENV)/installed  ## every published system for a short while; fails where one does not learn
 	$(BIN)/python benchmarks/lab.py
+
+docs-pictures: $(VENV)/installed  ## the layouts of docs/data/layouts.md: opens each, writes its section, draws its picture
+	$(BIN)/python tools/layout_pictures.py
 
 wheel: $(VENV)/installed  ## the wheel, in dist/
 	$(BIN)/python -m build --wheel

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import re
+import sys
 import tomllib
 from pathlib import Path
 from urllib.parse import unquote
@@ -25,6 +26,7 @@ CODE = re.compile(r"`[^`\n]*`")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 MAX_README_LINES = 120
+MAX_PICTURE_BYTES = 60_000
 
 
 def relative_links(page):
@@ -68,15 +70,48 @@ def test_the_architecture_page_has_the_layers_of_import_linter():
     assert f"```text\n{block}\n```" in (ROOT / "docs" / "architecture.md").read_text("utf-8")
 
 
+def tool(name):
+    """A module of the folder ``tools``, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look themselves up there
+    spec.loader.exec_module(module)
+    return module
+
+
 def test_the_page_of_recipe_keys_is_up_to_date():
-    spec = importlib.util.spec_from_file_location("recipe_keys", ROOT / "tools/recipe_keys.py")
-    recipe_keys = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(recipe_keys)
+    recipe_keys = tool("recipe_keys")
     page = recipe_keys.page()
     assert page == recipe_keys.PAGE.read_text("utf-8"), "run: python tools/recipe_keys.py"
     for name, section in Recipe().sections().items():
         for key in section:
             assert f"| `{name}.{key}` |" in page
+
+
+def test_the_section_of_the_layouts_is_up_to_date():
+    layout_pictures = tool("layout_pictures")
+    page = layout_pictures.page()
+    assert layout_pictures.BEGIN in page
+    assert page == layout_pictures.PAGE.read_text("utf-8"), "run: make docs-pictures"
+
+
+def test_every_layout_has_a_small_picture_and_every_picture_a_layout():
+    layout_pictures = tool("layout_pictures")
+    sizes = {path.stem: path.stat().st_size for path in layout_pictures.PICTURES.iterdir()}
+    assert sizes.keys() == {layout.name for layout in layout_pictures.LAYOUTS}
+    assert max(sizes.values()) < MAX_PICTURE_BYTES
+
+
+def test_the_lines_of_each_layout_are_printed_by_data_check(tmp_path, monkeypatch, run_cli):
+    layout_pictures = tool("layout_pictures")
+    monkeypatch.chdir(tmp_path)
+    for layout in layout_pictures.LAYOUTS:
+        layout_pictures.make_folder(layout, Path(layout.folder))
+        _, printed, errors = run_cli("data", "check", layout.folder)
+        lines = layout_pictures.opened(layout).lines
+        assert lines
+        told = {line.strip() for line in (errors + printed).splitlines()}
+        assert [line for line in lines if line.strip() not in told] == []
 
 
 def commands(page):

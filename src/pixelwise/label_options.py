@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, TypedDict, Unpack, cast
 
 from pixelwise.classes import ClassSource, LabelMode, Resampling, StoredValue, Unexpected, Unlabeled
-from pixelwise.schemas import Section, Share, validated
+from pixelwise.schemas import Length, Section, Share, validated
 from pixelwise.text import several
 
 
@@ -31,6 +31,9 @@ class LabelOptions(Section):
         class_property: The property that gives the class of a shape; ``none`` makes all one class.
         class_from: ``folder`` gives the objects of masks with a background and one class the name
             of the folder of their image as class.
+        buffer: Half width with which the points and lines of GeoJSON are painted, in units of the
+            reference system of the raster, or in pixels for images without one; by default, they
+            are left out.
         max_bad_annotations: Largest share of annotations that cannot be used and are left out, 0
             to below 1; the default is 0.05.
     """
@@ -46,6 +49,7 @@ class LabelOptions(Section):
     resize_masks: Resampling | None = None
     class_property: str | None = None
     class_from: ClassSource | None = None
+    buffer: Length | None = None
     max_bad_annotations: Share | None = None
 
     def completed_by(self, other: LabelOptions) -> LabelOptions:
@@ -89,6 +93,7 @@ class LabelArguments(TypedDict, total=False):
     resize_masks: Resampling | None
     class_property: str | None
     class_from: ClassSource | None
+    buffer: float | None
     max_bad_annotations: float | None
 
 

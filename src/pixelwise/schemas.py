@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Schema = TypeVar("Schema", bound=BaseModel)
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+Length = Annotated[float, Field(gt=0)]
 
 MAX_YAML_BYTES = 1024**2
 """Maximum file size; a recipe or a card with all possible classes takes 2 % of it."""

@@ -58,6 +58,20 @@ def test_a_turned_and_sheared_grid_finds_its_pixels_again():
     np.testing.assert_allclose(grid.to_pixels(grid.to_coordinates(corners)), corners, atol=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("system", "units"),
+    [("EPSG:32616", "meters"), ("EPSG:4326", "degrees"), ("EPSG:2249", "units (US survey foot)"),
+     ('LOCAL_CS["x",UNIT["m",1]]', "units of the raster"), (None, "units of the raster")],
+)  # fmt: skip
+def test_a_grid_names_the_units_of_its_coordinates(system, units):
+    crs = None if system is None else rasterio.CRS.from_user_input(system)
+    assert Grid(4, 6, crs, (0.5, 0, 10, 0, -0.5, 20)).units == units
+
+
+def test_a_grid_without_a_place_has_pixels():
+    assert Grid(4, 6, None, (1, 0, 0, 0, 1, 0)).units == "pixels"
+
+
 def test_the_part_of_a_grid_lies_where_the_window_lies(tmp_path):
     path = write(tmp_path / "a.tif", np.zeros((1, 40, 60), np.uint8))
     part = read_grid(path).part((10, 20, 5, 7))

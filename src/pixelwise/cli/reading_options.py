@@ -86,6 +86,14 @@ OPTIONS: dict[str, Any] = {
             "their image. [default: the masks]",
         ),
     ],
+    "buffer": Annotated[
+        float | None,
+        typer.Option(
+            help="Paint the points and lines of GeoJSON with this half width, in units of the "
+            "raster's reference system, or pixels without one. [default: they are left out]",
+            metavar="UNITS",
+        ),
+    ],
     "max_bad_annotations": Annotated[
         float | None,
         typer.Option(

@@ -62,7 +62,11 @@ def detect_format(
     return _create(best.name, given), sure.reason
 
 
-_OF_MASK_FILES = frozenset({"images", "masks", "unlabeled", "resize_masks", "class_from"})
+_OF_MASK_FILES = ("images", "masks", "unlabeled", "resize_masks", "class_from")
+_NOT_TAKEN = {
+    "buffer": "in which points and lines have no half width to choose",
+    **dict.fromkeys(_OF_MASK_FILES, "which does not have one mask file per image"),
+}
 
 
 def _check_templates(given: Mapping[str, Any]) -> None:
@@ -75,12 +79,10 @@ def _check_templates(given: Mapping[str, Any]) -> None:
 
 
 def _create(name: str, given: Mapping[str, Any]) -> Format:
-    """Make a format; options of mask files are refused by the formats that do not take them."""
-    wrong = [key for key in sorted(_OF_MASK_FILES - formats.create(name).takes) if key in given]
-    if wrong:
+    """Make a format; options of some formats are refused by those that do not take them."""
+    for key in sorted(given.keys() & _NOT_TAKEN.keys() - formats.create(name).takes):
         raise ConfigError(
-            f"`{wrong[0]}` must be left out for {name}, which does not have one mask file per "
-            f"image. Got {given[wrong[0]]!r}"
+            f"`{key}` must be left out for {name}, {_NOT_TAKEN[key]}. Got {given[key]!r}"
         )
     return formats.create(name, **given)
 

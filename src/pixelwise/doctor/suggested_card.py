@@ -68,6 +68,7 @@ def write_card(examination: Examination, target: Path) -> None:
         "images": "templates of the images and of their masks; {name} is what they share",
         "unlabeled": "what becomes of images without a mask",
         "resize_masks": "masks of another size than their images are resized",
+        "buffer": "half width of points and lines, in units of the raster",
         "unexpected": reason,
         "split": f"the folder has no splits: train/val/test are drawn, seed {dataset.split_seed}",
     }

@@ -82,6 +82,18 @@ class Grid:
             None if code is None or type(self.crs).from_epsg(code) != self.crs else f"EPSG:{code}"
         )
 
+    @property
+    def units(self) -> str:
+        """The units of its coordinates in the plural: meters, degrees, pixels or others."""
+        if self.crs is None and self.to_world == (1, 0, 0, 0, 1, 0):
+            return "pixels"
+        if self.crs is None or not (self.crs.is_geographic or self.crs.is_projected):
+            return "units of the raster"
+        if self.crs.is_geographic:
+            return "degrees"
+        name, meters = self.crs.linear_units_factor
+        return "meters" if meters == 1 else f"units ({name})"
+
     def to_coordinates(self, points: Points) -> Points:
         """Convert pixel positions to coordinates; (0, 0) is the corner of the first pixel."""
         a, b, c, d, e, f = self.to_world

@@ -246,10 +246,160 @@ def test_points_and_lines_are_left_out_and_counted(tmp_path, kind):
     shapes(tmp_path / "a.geojson", box(0, 0, 9, 9), dot, mixed)
     dataset, masks = masks_of(tmp_path)
     assert masks["a"].sum() == 2 * 81
-    assert any(note.endswith("which have no area: 2") for note in dataset.notes)
+    left = "points and lines are left out, which have no area: 2; `buffer` paints them with a half "
+    assert left + "width" in dataset.notes
     shapes(tmp_path / "a.geojson", dot)
     with pytest.raises(FormatError, match=r"shapes with an area\. Got only points and lines"):
         open_dataset(tmp_path)
+
+
+def placed(corners, transform=PLACE):
+    """Pixel positions (x, y) in the raster's coordinates."""
+    x, y = np.asarray(corners, float).T
+    across, down = transform.a * x + transform.c, transform.e * y + transform.f
+    return np.stack([across, down], 1).tolist()
+
+
+def distances(points, size, transform):
+    """The distance of each pixel center from a point or a line, in the raster's coordinates."""
+    rows, columns = np.mgrid[: size[0], : size[1]] + 0.5
+    centers = np.stack([columns.ravel(), rows.ravel()], 1)
+    centers = np.reshape(placed(centers, transform), (*size, 2))
+    points = np.asarray(points, float)
+    starts, ends = (points, points) if len(points) == 1 else (points[:-1], points[1:])
+    found = np.full(size, np.inf)
+    for start, end in zip(starts, ends, strict=True):
+        along = end - start
+        length = max(along @ along, 1e-30)
+        share = np.clip((centers - start) @ along / length, 0, 1)[..., None]
+        found = np.minimum(found, np.linalg.norm(centers - start - share * along, axis=-1))
+    return found
+
+
+def assert_within(mask, distance, half_width):
+    """The mask holds what is nearer; circles are drawn by corners, so their edge may be missed."""
+    is_edge = abs(distance - half_width) < 0.003 * half_width
+    np.testing.assert_array_equal(mask[~is_edge], (distance < half_width)[~is_edge])
+    assert (mask[~is_edge] == 1).any()
+
+
+THIN = {
+    "Point": lambda lines: lines[0][0],
+    "MultiPoint": lambda lines: lines[0],
+    "LineString": lambda lines: lines[0],
+    "MultiLineString": lambda lines: lines,
+}
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("half_width", [0.8, 2.5, 7])
+@pytest.mark.parametrize("kind", THIN)
+def test_points_and_lines_are_painted_up_to_their_half_width(tmp_path, kind, half_width, seed):
+    uneven = rasterio.Affine(0.5, 0, 733601, 0, -0.8, 3725139)
+    scene(tmp_path / "a.tif", transform=uneven)
+    random = np.random.default_rng(seed)
+    lines = [placed(random.uniform((0, 0), (60, 40), (5, 2)), uneven) for _ in range(2)]
+    shapes(tmp_path / "a.geojson", {"type": kind, "coordinates": THIN[kind](lines)})
+    parts = {"Point": [lines[0][:1]], "MultiPoint": [[point] for point in lines[0]],
+             "LineString": lines[:1], "MultiLineString": lines}[kind]  # fmt: skip
+    expected = np.min([distances(part, (40, 60), uneven) for part in parts], 0)
+    assert_within(only_mask(tmp_path, buffer=half_width), expected, half_width)
+
+
+def test_a_half_width_is_in_meters_of_the_raster_where_shapes_are_in_degrees(tmp_path):
+    scene(tmp_path / "a.tif")
+    line = placed([(5, 5), (50, 9), (44, 33)])
+    degrees = rasterio.warp.transform(UTM, "EPSG:4326", *zip(*line, strict=True))
+    found = {"type": "LineString", "coordinates": np.stack(degrees, 1).tolist()}
+    shapes(tmp_path / "a.geojson", found, crs=None)
+    dataset, masks = masks_of(tmp_path, buffer=2.0)
+    assert_within(masks["a"], distances(line, (40, 60), PLACE), 2.0)
+    assert "points and lines are painted 2 meters to each side: 1" in dataset.notes
+
+
+def test_a_half_width_is_in_pixels_of_a_picture(tmp_path):
+    Image.fromarray(np.zeros((30, 50, 3), np.uint8)).save(tmp_path / "slide.png")
+    line = [(4.5, 6), (40, 12), (22, 25)]
+    shapes(tmp_path / "slide.geojson", {"type": "LineString", "coordinates": line}, crs=None)
+    dataset, masks = masks_of(tmp_path, buffer=3)
+    assert_within(masks["slide"], distances(line, (30, 50), rasterio.Affine.identity()), 3)
+    assert "points and lines are painted 3 pixels to each side: 1" in dataset.notes
+
+
+def test_lines_have_classes_and_are_painted_in_the_order_of_the_file(tmp_path):
+    scene(tmp_path / "a.tif")
+    road = {"type": "LineString", "coordinates": placed([(0, 20), (60, 20)])}
+    shapes(tmp_path / "a.geojson", (box(0, 10, 30, 30), {"class": "field"}),
+           (road, {"class": "road"}), (box(40, 10, 60, 30), {"class": "field"}))  # fmt: skip
+    dataset, masks = masks_of(tmp_path, buffer=1)  # two pixels to each side
+    assert dataset.class_map.names == ("background", "field", "road")
+    assert masks["a"][16:24, 15].tolist() == [1, 1, 2, 2, 2, 2, 1, 1]
+    assert masks["a"][16:24, 35].tolist() == [0, 0, 2, 2, 2, 2, 0, 0]
+    assert masks["a"][16:24, 50].tolist() == [1] * 8
+    assert open_dataset(tmp_path).class_map.names == ("background", "field")
+
+
+def test_the_half_width_is_kept_in_cards_and_an_option_goes_first(tmp_path, run_cli):
+    scene(tmp_path / "a.tif")
+    shapes(tmp_path / "a.geojson", {"type": "Point", "coordinates": placed([(30, 20)])[0]})
+    run_cli("data", "check", tmp_path, "--buffer", "3", "--write", tmp_path / "dataset.yaml")
+    assert "buffer: 3" in (tmp_path / "dataset.yaml").read_text()
+    kept, wider = only_mask(tmp_path).sum(), only_mask(tmp_path, buffer=6).sum()
+    assert abs(kept - np.pi * 6**2) < 6
+    assert abs(wider - np.pi * 12**2) < 12
+
+
+@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), "wide"])
+def test_a_half_width_that_is_no_length_is_refused(tmp_path, value):
+    with pytest.raises(ConfigError, match="buffer must be"):
+        open_dataset(tmp_path, buffer=value)
+
+
+def test_a_half_width_is_refused_by_formats_without_one(tmp_path, make_index_dataset):
+    data = make_index_dataset(tmp_path / "data")
+    with pytest.raises(ConfigError, match="`buffer` must be left out for index-masks, in which"):
+        open_dataset(data, buffer=2.0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "coordinates"),
+    [("Point", "text"), ("Point", [1]), ("LineString", [[1, 2]]), ("LineString", 5),
+     ("MultiPoint", 5), ("MultiLineString", [[[1, 2], [3]]]), ("LineString", [[1, 2], ["a", 3]]),
+     ("Point", [1, float("nan")])],
+)  # fmt: skip
+def test_damaged_points_and_lines_are_refused_where_they_are_painted(tmp_path, kind, coordinates):
+    scene(tmp_path / "a.tif")
+    shapes(tmp_path / "a.geojson", box(0, 0, 9, 9), {"type": kind, "coordinates": coordinates})
+    assert only_mask(tmp_path).sum() == 81
+    with pytest.raises(FormatError, match=r"a\.geojson: feature 1 must"):
+        open_dataset(tmp_path, buffer=1.0)
+
+
+def test_a_line_that_stays_at_one_place_is_a_point_and_an_empty_one_is_nothing(tmp_path):
+    scene(tmp_path / "a.tif")
+    (place,) = placed([(30, 20)])
+    still, empty = ({"type": "LineString", "coordinates": at} for at in ([place] * 3, []))
+    shapes(tmp_path / "a.geojson", still, empty)
+    assert_within(only_mask(tmp_path, buffer=4), distances([place], (40, 60), PLACE), 4)
+
+
+def test_a_line_across_windows_is_painted_in_each_as_in_the_whole(tmp_path):
+    scene(tmp_path / "a.tif", (1100, 1030), tiled=True)
+    line = placed([(30, 40), (900, 560), (200, 1000)])
+    shapes(tmp_path / "a.geojson", {"type": "LineString", "coordinates": line})
+    (tmp_path / "dataset.yaml").write_text("windows: 512\nbuffer: 9\n")
+    dataset = open_dataset(tmp_path)
+    distance = distances(line, (1100, 1030), PLACE)
+    num_inside = 0
+    for record in dataset.records:
+        row, column, height, width = record.window
+        mask = dataset.load(record).mask
+        is_edge = abs(distance - 9) < 0.03
+        place = np.s_[row : row + height, column : column + width]
+        inside = (distance < 9)[place]
+        np.testing.assert_array_equal((mask == 1)[~is_edge[place]], inside[~is_edge[place]])
+        num_inside += int(inside.any())
+    assert num_inside > 1
 
 
 def test_a_geometry_that_does_not_exist_is_refused_by_its_feature(tmp_path):

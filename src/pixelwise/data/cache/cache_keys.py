@@ -24,8 +24,8 @@ decoded before: in the readers of ``io/``, in ``data/masks`` and in ``data/forma
 comments and optimizations do not need a new version."""
 
 _DECODERS = (
-    "h5py", "imagecodecs", "nibabel", "numpy", "pillow", "pydicom", "rasterio", "scipy", "tifffile",
-    "torchvision",
+    "h5py", "imagecodecs", "nibabel", "numpy", "pillow", "pydicom", "rasterio", "scipy", "shapely",
+    "tifffile", "torchvision",
 )  # fmt: skip
 _BESIDE_NAME = (".aux.xml", ".msk", ".ovr", ".aux")  # files that GDAL reads along with NAME.tif
 _BESIDE_STEM = (".tfw", ".tifw", ".wld", ".tab", ".aux", ".rpb", "_rpc.txt")

@@ -99,7 +99,7 @@ class Format(ABC):
     """Whether images are maps, which have no preferred orientation."""
     takes: ClassVar[frozenset[str]] = frozenset()
     """Options of the label reading that only some formats take: ``images`` and ``masks`` if the
-    format has one mask file per image, ``unlabeled`` and ``resize_masks``."""
+    format has one mask file per image, ``unlabeled``, ``resize_masks`` and ``buffer``."""
     stores_colors: ClassVar[bool] = False
     """Whether each class is a color of the masks, and not a number."""
     reads_windows: ClassVar[bool] = False

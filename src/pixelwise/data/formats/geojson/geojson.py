@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from pixelwise.classes import BACKGROUND_NAMES, ClassMap
+from pixelwise.classes import BACKGROUND_NAMES, ClassMap, LabelMode, Unexpected
 from pixelwise.data.formats import NO, Confidence, Format, MaskContent, formats
 from pixelwise.data.formats.annotation_files import (
     IGNORE_LABEL,
     NUM_EXAMPLES,
-    annotation_places,
     class_label,
-    files_of_kind,
-    head_of,
     labeled_class_map,
     written_regions,
 )
@@ -32,18 +28,17 @@ from pixelwise.data.formats.geojson.geojson_layers import (
     FOREGROUND,
     GEOJSON_SUFFIXES,
     FeatureOf,
+    Layer,
     feature_collection,
     place_layer,
     placement_remarks,
     read_layer,
 )
-from pixelwise.data.formats.json_keys import has_entry
+from pixelwise.data.formats.geojson.geojson_places import scene_pairs, scene_places
 from pixelwise.data.formats.shapes import paint_shapes
 from pixelwise.data.pairing import (
-    ANNOTATION_SUFFIXES,
     IMAGE_FOLDERS,
     MASK_FOLDERS,
-    by_stem,
     image_files,
     named_folder,
     require_masks,
@@ -59,15 +54,10 @@ from pixelwise.io.geotiff import Grid, read_grid, read_window, shrunk_has_data, 
 from pixelwise.io.image_windows import image_size, in_window
 from pixelwise.io.images import TIFF_SUFFIXES, read_image
 from pixelwise.label_modes import mode_of
-
-FIRST_FEATURE = re.compile(rb'\[\s*\{\s*"(type|geometry|properties|id|bbox)"')
-"""The beginning of the features in a FeatureCollection."""
+from pixelwise.text import listed
 
 IGNORED_IN_QUPATH = "Ignore*"
 """QuPath's own class of regions that are ignored."""
-
-FEATURE_LIST = re.compile(rb'(?:\xef\xbb\xbf)?\s*\[\s*\{\s*"type"\s*:\s*"Feature"')
-"""The beginning of a file that is a bare list of features."""
 
 
 @formats.register("geojson")
@@ -79,7 +69,8 @@ class GeoJson(Format):
     reference system uses its own coordinates, or pixels if it has no georeference. A pixel belongs
     to the shape that contains its center; later shapes cover earlier ones. The class of a shape is
     given by a property, see :mod:`pixelwise.data.formats.class_properties`; without any, it is
-    foreground, or the only class besides background in a dataset card.
+    foreground, or the only class besides background in a dataset card. Points and lines are left
+    out and counted, or painted with a half width.
 
     Pixels without data are ignored. Instead of GeoTIFFs, images of any other kind may have GeoJSON
     files of their names with shapes in pixels, as QuPath exports them.
@@ -91,6 +82,7 @@ class GeoJson(Format):
     is_seen_from_above: ClassVar[bool] = True
     reads_windows: ClassVar[bool] = True
     ignores_nodata: ClassVar[bool] = True
+    takes: ClassVar[frozenset[str]] = frozenset({"buffer"})
     layout: ClassVar[str] = (
         "NAME.tif + NAME.geojson, images/NAME.tif + labels/NAME.geojson, or *.tif + one GeoJSON"
     )
@@ -98,9 +90,34 @@ class GeoJson(Format):
     _is_guess = False
     """Whether ``class_property`` was found and not given."""
 
+    def __init__(
+        self,
+        label_mode: LabelMode | None = None,
+        unexpected: Unexpected | None = None,
+        class_property: str | None = None,
+        *,
+        buffer: float | None = None,
+    ) -> None:
+        """Make the format.
+
+        Args:
+            label_mode: See :class:`Format`.
+            unexpected: See :class:`Format`.
+            class_property: See :class:`Format`.
+            buffer: Half width with which points and lines are painted, in units of the reference
+                system of the raster, or pixels without one; ``None`` leaves them out.
+        """
+        super().__init__(label_mode, unexpected, class_property)
+        self.buffer = buffer
+
+    def card_entries(self) -> dict[str, Any]:
+        """Return the entries of every format, and the half width of points and lines."""
+        said = {} if self.buffer is None else {"buffer": self.buffer}
+        return {**super().card_entries(), **said}
+
     def detect(self, folder: Path) -> Confidence:
         """Certain if GeoTIFF and GeoJSON files match, unless there are masks as well."""
-        for _, rasters, layers in _places(folder, NUM_EXAMPLES):
+        for _, rasters, layers in scene_places(folder, NUM_EXAMPLES):
             if rasters and layers:
                 home, kind = layers[0].parent, layers[0].suffix
                 masks = named_folder(home, MASK_FOLDERS)
@@ -112,7 +129,7 @@ class GeoJson(Format):
 
     def records(self, folder: Path) -> list[Record]:
         """Return one record per raster."""
-        places = _places(folder)
+        places = scene_places(folder)
         labeled = {split for split, _, _ in places}
         require_masks(
             {
@@ -123,22 +140,22 @@ class GeoJson(Format):
         )
         records = []
         for split, rasters, layers in places:
-            for raster, layer in _pairs(rasters, layers):
+            for raster, layer in scene_pairs(rasters, layers):
                 try:
                     if _is_tiff(raster):
                         grid = read_grid(raster)
                         if len(layers) == 1:
-                            place_layer(layer, raster, grid)  # cached for all windows
+                            place_layer(layer, raster, grid, self.buffer)  # cached for all windows
                 except DataError as error:
                     report_problem("corrupt-image", error, raster)
                     continue
                 name = raster.relative_to(folder).with_suffix("").as_posix()
                 records.append(Record(name, raster, (layer,), split))
-        shapes = _shapes(records)
-        if records and not shapes and any(map(_num_without_area, _layers_of(records))):
+        shapes = self._shapes(records)
+        if records and not shapes and self._num_thin(records):
             raise FormatError(
-                f"{folder} must contain shapes with an area. Got only points and lines. Buffer "
-                "them to areas"
+                f"{folder} must contain shapes with an area. Got only points and lines. Choose "
+                "their half width with `buffer`"
             )
         if self.class_property is None:
             self.class_property = find_class_property(shapes, folder)
@@ -160,19 +177,43 @@ class GeoJson(Format):
     def remarks(self, records: Sequence[Record]) -> list[str]:
         """Say which property gives the classes, what has no area, and where the shapes lie."""
         labels = sorted({label or FOREGROUND for label in self._labels(records)})
-        said = chosen_property(self.class_property, _shapes(records), labels, FOREGROUND)
-        count = sum(map(_num_without_area, _layers_of(records)))
-        lost = f"points and lines are left out, which have no area: {count:,}" if count else None
+        said = chosen_property(self.class_property, self._shapes(records), labels, FOREGROUND)
         places = [
             (record.image, path, _grid(record)) for record in records for path in record.masks
         ]
-        return [*(line for line in (said, lost) if line), *placement_remarks(places)]
+        thin = self._said_of_thin(records)
+        lines = [line for line in (said, thin) if line]
+        return lines + placement_remarks(places, self.buffer)
+
+    def _said_of_thin(self, records: Sequence[Record]) -> str | None:
+        """Say what becomes of points and lines, if there are any."""
+        count = self._num_thin(records)
+        if not count:
+            return None
+        if self.buffer is None:
+            return (
+                f"points and lines are left out, which have no area: {count:,}; `buffer` paints "
+                "them with a half width"
+            )
+        units = listed(sorted({_grid(record).units for record in records}), 3)
+        return f"points and lines are painted {self.buffer:g} {units} to each side: {count:,}"
+
+    def _layers(self, records: Sequence[Record]) -> list[Layer]:
+        """Return the GeoJSON files of some records, each once."""
+        paths = sorted({path for record in records for path in record.masks})
+        return [read_layer(path, self.buffer is not None) for path in paths]
+
+    def _num_thin(self, records: Sequence[Record]) -> int:
+        """Return the number of points and lines."""
+        return sum(layer.num_without_area for layer in self._layers(records))
+
+    def _shapes(self, records: Sequence[Record]) -> list[Properties]:
+        """Return the properties of all shapes of some records."""
+        return [shape.properties for layer in self._layers(records) for shape in layer.shapes]
 
     def _labels(self, records: Sequence[Record]) -> set[str | None]:
         """Return the classes of all shapes; ``None`` for shapes without one."""
-        return {
-            self._label(shape) for path in _layers_of(records) for shape in read_layer(path).shapes
-        }
+        return {self._label(shape) for layer in self._layers(records) for shape in layer.shapes}
 
     def _label(self, shape: FeatureOf) -> str | None:
         """Return the class of a shape; ``None`` for a shape without one."""
@@ -183,7 +224,7 @@ class GeoJson(Format):
         """Decode the window and paint the shapes that touch it."""
         (path,) = record.masks
         image, has_data, grid = _read(record)
-        layer = place_layer(path, record.image, grid)
+        layer = place_layer(path, record.image, grid, self.buffer)
         window = record.window or (0, 0, *image.shape[:2])
         shapes = layer.shapes_in(window, self._namer(class_map))
         mask = paint_shapes(shapes, window[2:], class_map, self.label_mode, path)
@@ -194,7 +235,7 @@ class GeoJson(Format):
         """Paint the shapes at a smaller size; missing data is looked for at some pixels only."""
         (path,) = record.masks
         grid = _grid(record)
-        layer = place_layer(path, record.image, grid)
+        layer = place_layer(path, record.image, grid, self.buffer)
         shapes = layer.shrunk_shapes(grid, step, self._namer(class_map))
         size = -(-grid.height // step), -(-grid.width // step)
         mask = paint_shapes(shapes, size, class_map, self.label_mode, path)
@@ -242,21 +283,6 @@ class GeoJson(Format):
             write_text(home / "labels" / f"{stem}{GEOJSON_SUFFIXES[0]}", json.dumps(content))
 
 
-def _layers_of(records: Sequence[Record]) -> list[Path]:
-    """Return the GeoJSON files of some records, each once."""
-    return sorted({path for record in records for path in record.masks})
-
-
-def _num_without_area(layer: Path) -> int:
-    return read_layer(layer).num_without_area
-
-
-def _shapes(records: Sequence[Record]) -> list[Properties]:
-    """Return the properties of all shapes of some records."""
-    layers = map(read_layer, _layers_of(records))
-    return [shape.properties for layer in layers for shape in layer.shapes]
-
-
 def _is_tiff(image: Path) -> bool:
     return image.suffix.lower() in TIFF_SUFFIXES
 
@@ -274,95 +300,6 @@ def _grid(record: Record) -> Grid:
     if _is_tiff(record.image):
         return read_grid(record.image)
     return Grid(*image_size(record.image), None, (1, 0, 0, 0, 1, 0))
-
-
-def _places(
-    folder: Path, most: int | None = None
-) -> list[tuple[str | None, list[Path], list[Path]]]:
-    """Return split, rasters and GeoJSON files of each place with a GeoJSON.
-
-    A GeoJSON beside the split folders applies to all of them. The same folders are searched as in
-    :func:`annotation_places`.
-    """
-    found = []
-    for place in annotation_places(folder, _is_geojson, most):
-        # Masks may lie beside the GeoJSON, so the image folder comes first.
-        homes = [home for home in place.images if home != place.annotations]
-        layers = _layers(place.annotations)
-        found.append((place.split, _rasters((*homes, place.annotations), layers), layers))
-    shared = [] if found else _layers(folder)
-    if shared:
-        images = named_folder(folder, IMAGE_FOLDERS) or folder
-        for split, root in split_folders(images).items():
-            rasters_there = image_files(named_folder(root, IMAGE_FOLDERS) or root, TIFF_SUFFIXES)
-            found.append((split, rasters_there, shared))
-    return found
-
-
-def _rasters(homes: Sequence[Path], layers: Sequence[Path]) -> list[Path]:
-    """Return the GeoTIFFs of the first folder with any, else other images named as the layers."""
-    found = next(filter(None, (image_files(home, TIFF_SUFFIXES) for home in homes)), [])
-    stems = {layer.stem for layer in layers}
-    for home in () if found else homes:
-        images = image_files(home)
-        if stems & {path.stem for path in images}:
-            return images
-    return found
-
-
-def _layers(folder: Path) -> list[Path]:
-    return [path for path in files_of_kind(folder, GEOJSON_SUFFIXES) if _is_geojson(path)]
-
-
-def _is_geojson(path: Path) -> bool:
-    suffix = path.suffix.lower()
-    if suffix == GEOJSON_SUFFIXES[0]:
-        return True
-    if suffix not in GEOJSON_SUFFIXES or not path.is_file():
-        return False
-    return has_entry(path, _is_mark) or FEATURE_LIST.match(head_of(path)) is not None
-
-
-def _is_mark(key: str, value: bytes) -> bool:
-    """Whether the entry is the type of features, or their list if keys are sorted."""
-    if key == "type":
-        return value.startswith((b'"FeatureCollection"', b'"Feature"'))
-    return key == "features" and FIRST_FEATURE.match(value) is not None
-
-
-def _pairs(rasters: list[Path], layers: list[Path]) -> list[tuple[Path, Path]]:
-    """Pair each raster with its GeoJSON: that of the same stem, or the only one.
-
-    A single GeoJSON named after one of several rasters is not used for the others.
-    """
-    images = by_stem(rasters, "raster")
-    for stem, raster in list(images.items()):
-        whole = next((images[base] for base in map(stem.removesuffix, ANNOTATION_SUFFIXES)
-                      if base != stem and base in images), None)  # fmt: skip
-        if whole is not None:
-            error = FormatError(
-                f"{raster} must be a scene. By its name, it is a mask of {whole.name}, whose "
-                "shapes are in the GeoJSON. Move it elsewhere"
-            )
-            report_problem("paired-twice", error, raster)
-            del images[stem]
-    if len(layers) == 1 and (len(images) == 1 or layers[0].stem not in images):
-        return [(raster, layers[0]) for raster in images.values()]
-    shapes = by_stem(layers, "GeoJSON")
-    for stem in sorted(images.keys() - shapes.keys()):
-        error = FormatError(
-            f"{images[stem]} must have a GeoJSON {layers[0].with_name(stem)}{layers[0].suffix}. "
-            "There is none. Add it (without features if there is nothing), put all shapes into "
-            "one GeoJSON, or move the raster elsewhere"
-        )
-        report_problem("image-without-mask", error, images[stem])
-    for stem in sorted(shapes.keys() - images.keys()):
-        error = FormatError(
-            f"{shapes[stem]} must have a raster {stem}.tif. There is none. Name it as its raster, "
-            "add the raster, or move the GeoJSON elsewhere"
-        )
-        report_problem("mask-without-image", error, shapes[stem])
-    return [(images[stem], shapes[stem]) for stem in sorted(images.keys() & shapes.keys())]
 
 
 def _class_of_unnamed(class_map: ClassMap) -> str:

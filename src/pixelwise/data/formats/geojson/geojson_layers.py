@@ -13,6 +13,14 @@ from pydantic import BaseModel
 
 from pixelwise.data.formats.annotation_files import checked, read_json
 from pixelwise.data.formats.class_properties import STANDARD, Properties
+from pixelwise.data.formats.geojson.geojson_geometries import (
+    Geometry,
+    moved,
+    num_without_area,
+    polygons_of,
+    thin_parts,
+    widened,
+)
 from pixelwise.data.formats.shapes import Ring, Shape, trace_regions
 from pixelwise.errors import FormatError
 from pixelwise.io.arrays import BoolArray, Window
@@ -39,21 +47,10 @@ MAX_GEOJSON_BYTES = 512 * 1024**2
 MAX_NAMES = 4
 """Number of scenes that a remark names."""
 
-AREAS = ("Polygon", "MultiPolygon", "GeometryCollection")
-
-WITHOUT_AREA = ("Point", "MultiPoint", "LineString", "MultiLineString")
-"""Geometries that are left out."""
-
-
-class _Geometry(BaseModel):
-    type: str
-    coordinates: Any = None
-    geometries: list[_Geometry] = []
-
 
 class _Feature(BaseModel):
     properties: dict[str, Any] | None = None
-    geometry: _Geometry | None = None
+    geometry: Geometry | None = None
 
 
 class _Crs(BaseModel):
@@ -88,13 +85,16 @@ class Layer:
         polygons: Rings of each polygon, float64 (P, 2) of (x, y), in that system or, after
             :func:`place_layer`, in pixels.
         boxes: float64 (N, 4), the smallest x and y and the largest x and y of each.
-        num_without_area: Number of points and lines that are left out.
+        is_thin: Which of them are points and lines, bool (N,), whose only ring are their corners;
+            after :func:`place_layer`, they are areas.
+        num_without_area: Number of points and lines, whether they are polygons here or left out.
     """
 
     crs: str | None
     shapes: list[FeatureOf] = field(repr=False)
     polygons: list[tuple[Ring, ...]] = field(repr=False)
     boxes: npt.NDArray[np.float64] = field(repr=False)
+    is_thin: npt.NDArray[np.bool_] = field(repr=False)
     num_without_area: int = 0
 
     @property
@@ -147,11 +147,15 @@ ONE_PIXEL = np.ones((1, 1), np.bool_)
 
 
 @kept_while_unchanged
-def read_layer(path: Path) -> Layer:
+def read_layer(path: Path, takes_thin: bool) -> Layer:
     """Read the polygons of a GeoJSON file; the result is kept in memory.
 
     Features without a geometry are skipped, points and lines are counted. Every polygon of a
     MultiPolygon counts separately.
+
+    Args:
+        path: The GeoJSON.
+        takes_thin: Whether points and lines are read too.
 
     Raises:
         FormatError: The file is not GeoJSON, or has an unknown reference system.
@@ -166,15 +170,19 @@ def read_layer(path: Path) -> Layer:
     crs = None
     if collection.crs is not None:
         crs = known_crs(str(collection.crs.properties.get("name")), path)
-    shapes, polygons = [], []
-    num_without_area = 0
+    shapes: list[FeatureOf] = []
+    polygons: list[tuple[Ring, ...]] = []
+    is_thin: list[bool] = []
+    count = 0
     for number, feature in enumerate(collection.features):
         of = FeatureOf(f"{path}: feature {number}", feature.properties or {})
-        num_without_area += _num_without_area(feature.geometry)
-        for rings in _polygons(feature.geometry, of.where):
-            shapes.append(of)
-            polygons.append(rings)
-    return Layer(crs, shapes, polygons, _boxes(polygons), num_without_area)
+        count += num_without_area(feature.geometry)
+        areas = list(polygons_of(feature.geometry, of.where))
+        thin = [(part,) for part in thin_parts(feature.geometry, of.where)] if takes_thin else []
+        polygons += [*areas, *thin]
+        shapes += [of] * (len(areas) + len(thin))
+        is_thin += [False] * len(areas) + [True] * len(thin)
+    return Layer(crs, shapes, polygons, _boxes(polygons), np.array(is_thin, np.bool_), count)
 
 
 def _as_collection(content: Any) -> Any:
@@ -187,7 +195,7 @@ def _as_collection(content: Any) -> Any:
 
 
 @kept_while_unchanged
-def place_layer(path: Path, raster: Path, grid: Grid) -> Layer:
+def place_layer(path: Path, raster: Path, grid: Grid, buffer: float | None) -> Layer:
     """Transform the polygons of a GeoJSON to the pixels of a raster; the result is cached.
 
     Only corners are transformed; edges are straight in the raster's system.
@@ -196,6 +204,8 @@ def place_layer(path: Path, raster: Path, grid: Grid) -> Layer:
         path: The GeoJSON.
         raster: The raster's file, for messages.
         grid: Its grid.
+        buffer: Half width of points and lines in units of the raster's system; ``None`` leaves
+            them out.
 
     Returns:
         The layer in pixels, without polygons outside the domain of the raster's system.
@@ -204,7 +214,7 @@ def place_layer(path: Path, raster: Path, grid: Grid) -> Layer:
         FormatError: The GeoJSON has a reference system but the raster has none, or the shapes do
             not touch the raster.
     """
-    layer = read_layer(path)
+    layer = read_layer(path, buffer is not None)
     if grid.crs is None and layer.crs is not None:
         raise FormatError(
             f"{raster} must name its reference system, because the shapes of {path.name} are in "
@@ -213,41 +223,43 @@ def place_layer(path: Path, raster: Path, grid: Grid) -> Layer:
         )
     if not layer.polygons:
         return layer
-    corners = np.concatenate([ring for rings in layer.polygons for ring in rings])
+    own = layer.polygons
     if grid.crs is not None:
-        corners = transformed(corners, layer.crs or LONGITUDE_LATITUDE, grid.crs)
-    ends = np.cumsum([len(ring) for rings in layer.polygons for ring in rings])
-    placed = iter(np.split(grid.to_pixels(corners), ends[:-1]))
-    shapes, polygons = [], []
-    for number, rings in enumerate(layer.polygons):
-        moved = tuple(next(placed) for _ in rings)
-        is_there = np.isfinite(np.concatenate(moved)).all(1)
+        source, target = layer.crs or LONGITUDE_LATITUDE, grid.crs
+        own = moved(own, lambda corners: transformed(corners, source, target))
+    if buffer is not None:
+        own = widened(own, layer.is_thin, buffer)
+    shapes, polygons, is_thin = [], [], []
+    for number, rings in enumerate(moved(own, grid.to_pixels)):
+        is_there = np.isfinite(np.concatenate(rings)).all(1)
         if is_there.all():
             shapes.append(layer.shapes[number])
-            polygons.append(moved)
+            polygons.append(rings)
+            is_thin.append(layer.is_thin[number])
         elif is_there.any():
             raise FormatError(
                 f"{path}: polygon {number} must lie where the reference system of {raster.name} "
                 f"({grid.crs_name}) is defined. It extends beyond. Clip it to the raster"
             )
-    found = Layer(layer.crs, shapes, polygons, _boxes(polygons))
+    found = Layer(layer.crs, shapes, polygons, _boxes(polygons), np.array(is_thin, np.bool_))
     if not _touches(found, grid):
         raise FormatError(_elsewhere(path, layer, raster, grid))
     return found
 
 
-def placement_remarks(places: Sequence[tuple[Path, Path, Grid]]) -> list[str]:
+def placement_remarks(places: Sequence[tuple[Path, Path, Grid]], buffer: float | None) -> list[str]:
     """Say which shapes are reprojected, which lie outside, and which scenes have none.
 
     Args:
         places: Raster, GeoJSON and grid of each scene.
+        buffer: Half width of points and lines, see :func:`place_layer`.
     """
     reprojected: dict[tuple[str, str], list[str]] = {}
     empty = []
     outside: dict[Path, set[str]] = {}
     for raster, path, grid in places:
-        layer = read_layer(path)
-        placed = place_layer(path, raster, grid)
+        layer = read_layer(path, buffer is not None)
+        placed = place_layer(path, raster, grid, buffer)
         left, top, right, bottom = placed.boxes.T
         is_near = (left < grid.width) & (right > 0) & (top < grid.height) & (bottom > 0)
         touching = {placed.shapes[index].where for index in np.flatnonzero(is_near).tolist()}
@@ -266,7 +278,7 @@ def placement_remarks(places: Sequence[tuple[Path, Path, Grid]]) -> list[str]:
         ),
         *(
             f"{amount(len(beyond), 'shape')} of {path.name} outside of the scene, not used (of "
-            f"{len({shape.where for shape in read_layer(path).shapes}):,})"
+            f"{len({shape.where for shape in read_layer(path, buffer is not None).shapes}):,})"
             for path, beyond in outside.items()
             if beyond
         ),
@@ -306,46 +318,6 @@ def _boxes(polygons: Sequence[tuple[Ring, ...]]) -> npt.NDArray[np.float64]:
         box[:2] = np.min([ring.min(0) for ring in rings], 0)
         box[2:] = np.max([ring.max(0) for ring in rings], 0)
     return boxes
-
-
-def _num_without_area(geometry: _Geometry | None) -> int:
-    """Count the points and lines of a geometry."""
-    if geometry is None:
-        return 0
-    inside = sum(map(_num_without_area, geometry.geometries))
-    return inside + (geometry.type in WITHOUT_AREA)
-
-
-def _polygons(geometry: _Geometry | None, where: str) -> Iterator[tuple[Ring, ...]]:
-    """Yield the non-empty polygons of a geometry."""
-    if geometry is None or geometry.type in WITHOUT_AREA:
-        return
-    if geometry.type not in AREAS:
-        raise FormatError(
-            f"{where} must be a Polygon or another geometry of GeoJSON. "
-            f"Got {geometry.type[:40]!r}. Fix or remove it"
-        )
-    for part in geometry.geometries:
-        yield from _polygons(part, where)
-    parts = [geometry.coordinates] if geometry.type == "Polygon" else geometry.coordinates or []
-    for rings in parts if isinstance(parts, list) else [parts]:
-        if not isinstance(rings, list | None):
-            raise FormatError(f"{where} must contain lists of rings. Got {str(rings)[:40]!r}")
-        found = tuple(_ring(ring, where) for ring in rings or () if ring != [])
-        if found:
-            yield found
-
-
-def _ring(corners: Any, where: str) -> Ring:
-    try:
-        ring = np.array([corner[:2] for corner in corners], np.float64)
-    except (LookupError, OverflowError, TypeError, ValueError):
-        ring = np.zeros(0)
-    if ring.ndim != 2 or ring.shape[1] != 2 or not np.isfinite(ring).all():
-        raise FormatError(
-            f"{where} must contain rings of finite (x, y). Got {str(corners)[:60]!r}. Fix it"
-        )
-    return ring
 
 
 def feature_collection(
