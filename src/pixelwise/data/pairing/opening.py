@@ -45,7 +45,10 @@ class Pairing:
 
 
 def find_pairing(
-    folder: Path, ignore_mask: str | None = None, *, is_known: Callable[[Path], bool]
+    folder: Path,
+    ignore_mask: str | None = None,
+    *,
+    is_known: Callable[[Path], bool] = lambda _: False,
 ) -> Pairing:
     """Find the images and masks of a folder by lists, names and contents.
 
