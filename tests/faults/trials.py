@@ -70,6 +70,10 @@ VERBS: dict[str, Verb] = {
                    "{out}/card.yaml"), whole=("page.html", "card.yaml")),
     "evaluate": Verb(("evaluate", "{run}", "{data}", "--report", "{out}/page.html"),
                      whole=("page.html",)),
+    "report": Verb(("report", "{run}", "--data", "{data}", "--out", "{out}/page.html"),
+                   whole=("page.html",)),
+    "review": Verb(("review", "{run}", "{data}", "--out", "{out}/review"),
+                   exact=("review/review.csv",), whole=("review/review.html",)),
     "compare": Verb(
         ("compare", "{data}", "--models", "stacked-fcn,unet-elu(filters=4,depth=2)",
          "--epochs", "1", "--out", "{out}/cmp", "--set", "training.batch_size=4",
