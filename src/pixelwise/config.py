@@ -36,6 +36,9 @@ Denoise = Literal["none", "median", "nl-means"]
 WhiteBalance = Literal["none", "gray-world"]
 Contrast = Literal["none", "stretch", "stretch-bands", "clahe"]
 
+MIN_SCALE = 0.001
+"""Smallest working scale; of an image of 10,000 pixels a side, 10 remain."""
+
 RECIPE_NAME = "recipe.yaml"
 """Name of the recipe in a run folder."""
 
@@ -106,7 +109,7 @@ class DataRecipe(LabelOptions, Located):
 
     split: str | None = None
     split_seed: Annotated[int, Field(ge=0)] = 0
-    scale: Annotated[float, Field(gt=0, le=1)] | None = None
+    scale: Annotated[float, Field(ge=MIN_SCALE, le=1)] | None = None
     normalization: Literal["dataset", "range"] = "dataset"
     resize: Resize | None = None
     bands: Bands | None = None

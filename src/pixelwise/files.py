@@ -1,4 +1,4 @@
-"""Writes files and folders atomically: to a temporary path first, then renamed."""
+"""Opens regular files only, and writes files and folders atomically: aside first, then renamed."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import json
 import os
 import re
 import shutil
+import stat
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from pixelwise.errors import ConfigError, OutputError, PixelwiseError
+from pixelwise.errors import ConfigError, DataError, OutputError, PixelwiseError
 from pixelwise.leftovers import claimed, release, remove_abandoned, temporary_prefix
 from pixelwise.text import portable, shortened
 
@@ -34,6 +35,9 @@ MAX_PART_BYTES = 200
 
 MAX_SHOWN = 120
 """Number of characters of a wrong path that a message repeats."""
+
+MAX_TEXT_BYTES = 256 * 1024**2
+"""Largest list or table of text that is read whole; a line for each of a million images fits."""
 
 _UMASK_LOCK = threading.Lock()
 
@@ -108,6 +112,46 @@ def readable(path: Path, refusal: type[PixelwiseError]) -> Iterator[None]:
             f"{path} must be readable. Got: {error.strerror} ({error.filename}). "
             "Change its permissions"
         ) from error
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading that somebody else may have made.
+
+    A pipe or a device has the name of a file too, but reading it may never end.
+
+    Raises:
+        OSError: The file cannot be opened, or is none.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    handle = os.open(path, flags)
+    try:
+        mode = os.fstat(handle).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "it is a pipe or a device", str(path))
+        return os.fdopen(handle, "rb")
+    except OSError:
+        os.close(handle)
+        raise
+
+
+def text_lines(path: Path) -> list[str]:
+    """Return the lines of a list or a table; bytes that are not UTF-8 are replaced.
+
+    Raises:
+        DataError: It cannot be read, has more than ``MAX_TEXT_BYTES``, or is no regular file.
+    """
+    try:
+        with open_regular(path) as file:
+            content = file.read(MAX_TEXT_BYTES + 1)
+        if len(content) > MAX_TEXT_BYTES:
+            raise OSError(errno.EFBIG, f"it has more than {MAX_TEXT_BYTES:,} bytes")
+    except OSError as error:
+        raise DataError(
+            f"{path} must be a readable text file. Got: {error.strerror}. Correct or remove it"
+        ) from error
+    return content.decode("utf-8-sig", errors="replace").splitlines()
 
 
 def require_outside(out: Path, folder: Path, what: str) -> None:

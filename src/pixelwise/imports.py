@@ -40,11 +40,15 @@ def import_modules(names: Iterable[str]) -> None:
 def find_imported(module: str, qualname: str) -> object | None:
     """Return a class or function of a module that is imported already; ``None`` without it.
 
+    Modules of Python's own library define no networks and no losses, and are left out.
+
     Args:
         module: Name of the module.
         qualname: Its qualified name in the module.
     """
-    found: object = sys.modules.get(module)
+    # What a file names may be called, and so it must not be a function of Python itself.
+    is_pythons = module.partition(".")[0] in sys.stdlib_module_names
+    found: object = None if is_pythons else sys.modules.get(module)
     for part in qualname.split("."):
         # Not getattr: a module with lazy attributes would import what a file names.
         found = getattr(found, "__dict__", {}).get(part)

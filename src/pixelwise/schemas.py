@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import from_json
 
 from pixelwise.errors import ConfigError
+from pixelwise.files import open_regular
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -76,7 +77,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         advice = f"Give a file, such as {inside[0]}" if inside else "Give a file"
         raise ConfigError(f"{path} must be a YAML file. It is a folder. {advice}")
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             text = file.read(MAX_YAML_BYTES + 1)
         if len(text) > MAX_YAML_BYTES:
             raise ValueError(f"more than {MAX_YAML_BYTES:,} bytes")
@@ -118,9 +119,25 @@ def _num_entries(node: yaml.Node, counted: dict[yaml.Node, float]) -> float:
         )  # infinite until computed, so that a node inside itself stays infinite
         inside = () if isinstance(node, yaml.ScalarNode) else node.value
         if isinstance(node, yaml.MappingNode):
+            _require_distinct_keys(node)
             inside = chain.from_iterable(inside)  # keys and values
         counted[node] = 1 + sum(_num_entries(entry, counted) for entry in inside)
     return counted[node]
+
+
+def _require_distinct_keys(node: yaml.MappingNode) -> None:
+    """Refuse a key that appears twice: YAML forbids it, and PyYAML drops the first entry.
+
+    Raises:
+        ValueError: There is one.
+    """
+    seen: set[tuple[str, str]] = set()
+    for key, _ in node.value:
+        if isinstance(key, yaml.ScalarNode) and not key.tag.endswith(":merge"):
+            if (key.tag, key.value) in seen:
+                line = key.start_mark.line + 1
+                raise ValueError(f"the key {key.value[:80]!r} twice, again in line {line}")
+            seen.add((key.tag, key.value))
 
 
 RULES = {

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic_core import from_json
 
 from pixelwise.comparison.candidates import Candidate
 from pixelwise.comparison.schedule import failure
@@ -114,7 +115,7 @@ def _counts(
     key = [dataset.state, status.st_size, status.st_mtime_ns]
     if kept.is_file():
         try:
-            content: dict[str, Any] = json.loads(kept.read_text("utf-8"))
+            content: dict[str, Any] = from_json(kept.read_bytes())
             if content["key"] == key and all(
                 content[part].keys() == set(splits) for part in BY_SPLIT
             ):

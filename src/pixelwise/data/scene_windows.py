@@ -8,8 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pixelwise.data.sample import Record
 from pixelwise.data.split_assignment import SplitName
+from pixelwise.errors import DataError
 from pixelwise.io.arrays import Window
 from pixelwise.io.image_windows import even_windows
+
+MAX_WINDOWS = 2**20
+"""Most windows of a scene; a header of a few bytes may promise a side of billions of pixels."""
 
 _PLACE = re.compile(r"/r(\d+)_c(\d+)_h(\d+)_w(\d+)$")
 
@@ -22,7 +26,17 @@ def cut(record: Record, area: Window, side_px: int, split: str | None) -> list[R
         area: The rectangle to cut.
         side_px: About the side of a window.
         split: The split of the windows.
+
+    Raises:
+        DataError: They are more than ``MAX_WINDOWS``.
     """
+    num_windows = area[2] * area[3] / side_px**2
+    if num_windows > MAX_WINDOWS:
+        raise DataError(
+            f"{record.image} must be a scene of at most {MAX_WINDOWS:,} windows. {area[2]} x "
+            f"{area[3]} pixels are about {num_windows:,.0f} of {side_px} x {side_px}. Set larger "
+            "`windows` in the card, or cut the scene into files"
+        )
     return [
         in_place(record, (area[0] + top, area[1] + left, height, width), split)
         for top, left, height, width in even_windows(area[2:], side_px)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from pixelwise.data.sample import Record
+from pixelwise.files import text_lines
 from pixelwise.io.images import IMAGE_SUFFIXES
 from pixelwise.pairing.listings import LIST_SUFFIXES, MAX_BYTES, MAX_LISTS, split_word
 from pixelwise.pairing.split_names import SPLIT_FOLDERS
@@ -105,8 +106,7 @@ class _Names:
 
     def in_list(self, path: Path) -> set[int]:
         """Return the records that a list names; empty if too many of its lines name none."""
-        text = path.read_text(encoding="utf-8-sig", errors="replace")
-        lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+        lines = [line for line in text_lines(path) if line.strip() and not line.startswith("#")]
         found = [self._find(line) for line in lines]
         known = {index for index in found if index is not None}
         num_known = sum(index is not None for index in found)

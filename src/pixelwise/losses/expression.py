@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 import inspect
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -23,6 +24,9 @@ from pixelwise.errors import (
 )
 from pixelwise.imports import find_imported
 from pixelwise.losses.base import Loss, losses
+
+MAX_LENGTH = 1000
+"""Longest expression, in characters; the parser of Python recurses into every summand."""
 
 Parameters = Mapping[str, inspect.Parameter]
 
@@ -49,11 +53,16 @@ def parse_loss(expression: str) -> tuple[Term, ...]:
         ConfigError: It is not of this form.
         UnknownNameError: A loss is not registered.
     """
+    if len(expression) > MAX_LENGTH:
+        raise ConfigError(
+            f"loss must have at most {MAX_LENGTH} characters. Got {len(expression):,}. Register a "
+            "loss of your own that adds them"
+        )
     if ":" in expression:
         return (Term(1.0, expression, {}),)
     try:
         terms = tuple(_terms(ast.parse(expression, mode="eval").body))
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ConfigError(
             "loss must be a sum of names, such as ce + 0.5 * dice(smooth=1). "
             f"Got {expression!r}{_reason(error)}. Losses: {', '.join(losses.names())}"
@@ -73,7 +82,8 @@ def _terms(node: ast.expr) -> list[Term]:
         case ast.BinOp(left, ast.Add(), right):
             return [*_terms(left), *_terms(right)]
         case ast.BinOp(ast.Constant(int() | float() as weight), ast.Mult(), right):
-            return [Term(weight * term.weight, term.name, term.arguments) for term in _terms(right)]
+            terms = _terms(right)
+            return [replace(term, weight=_product(weight, term.weight)) for term in terms]
         case ast.Name(name):
             return [Term(1.0, name, {})]
         case ast.Call(ast.Name(name), values, keywords):
@@ -86,6 +96,18 @@ def _terms(node: ast.expr) -> list[Term]:
         case ast.BinOp():
             raise ValueError(f"Losses are summed with +. Got {ast.unparse(node)!r}")
     raise ValueError(f"{ast.unparse(node)!r} is no name of a loss")
+
+
+def _product(weight: float, inner: float) -> float:
+    """Return the product of two factors.
+
+    Raises:
+        ValueError: It is infinite.
+    """
+    with suppress(OverflowError):  # a whole number of hundreds of digits
+        if math.isfinite(product := float(weight) * inner):
+            return product
+    raise ValueError("A factor must be finite")
 
 
 def _number(node: ast.expr, call: ast.expr) -> Any:
@@ -104,9 +126,9 @@ def _no_option(node: ast.expr, call: ast.expr) -> ValueError:
     return ValueError(f"Options are NAME=NUMBER. Got {ast.unparse(node)!r} in {ast.unparse(call)}")
 
 
-def _reason(error: ValueError | SyntaxError) -> str:
-    """Return what was found as a further sentence; a syntax error of Python says nothing useful."""
-    return "" if isinstance(error, SyntaxError) else f". {error}"
+def _reason(error: Exception) -> str:
+    """Return what was found as a further sentence; the parser's own errors say nothing useful."""
+    return f". {error}" if type(error) is ValueError else ""
 
 
 def takes_class_weights(expression: str) -> bool:

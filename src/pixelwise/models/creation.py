@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from pixelwise.devices import is_out_of_memory
 from pixelwise.errors import ConfigError, PixelwiseError, in_one_line
 from pixelwise.models.adapter import AdaptedModel, try_out
 from pixelwise.models.base import FRESH_ONLY, SegmentationModel, models
@@ -191,6 +192,10 @@ def without_pretrained(model: Architecture | Callable[..., nn.Module]) -> dict[s
     return {key: value for key, value in FRESH_ONLY.items() if key in taken}
 
 
+def _words(arguments: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+
+
 def _called(
     builder: Callable[..., nn.Module],
     name: str,
@@ -204,16 +209,23 @@ def _called(
     checked = checked_arguments(builder, {**random, **arguments}, f"model {name!r}")
     arguments = {**checked, **random}
     if models.is_own(builder):
-        return builder(**arguments)
+        try:
+            return builder(**arguments)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise ConfigError(
+                f"model {name!r} must fit into memory. Its weights do not, with "
+                f"{_words(arguments)}. Choose smaller `arguments`"
+            ) from error
     try:
         built = builder(**arguments)
     except PixelwiseError:
         raise
     except Exception as error:  # whatever the class of a user raises
         reason = in_one_line(error)
-        words = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
         raise ConfigError(
-            f"model {name!r} must be built with ({words}). It raised {reason}"
+            f"model {name!r} must be built with ({_words(arguments)}). It raised {reason}"
         ) from error
     if not isinstance(built, nn.Module):
         raise ConfigError(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from pixelwise.files import text_lines
 from pixelwise.io.members import split_ending
 from pixelwise.pairing.contents import Looker
 from pixelwise.pairing.roles import is_derived, role_of
@@ -185,7 +186,7 @@ Rows = list[tuple[int, list[str]]]
 
 def _rows(file: Path, path: str, resolve: _Resolver) -> Rows:
     """Return the lines of a list as cells, by the delimiter that finds most pictures."""
-    lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    lines = text_lines(file)
     numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
 
     def num_found(delimiter: str) -> int:

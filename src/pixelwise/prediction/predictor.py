@@ -25,6 +25,7 @@ from pixelwise.prediction.arranged import arranged
 from pixelwise.prediction.batch_pixels import BatchPixels
 from pixelwise.prediction.engine_switch import EngineSwitch
 from pixelwise.prediction.engines import TorchEngine
+from pixelwise.prediction.finite_logits import require_finite
 from pixelwise.prediction.own_model import card_of_own_model
 from pixelwise.prediction.parity import Note
 from pixelwise.prediction.scaled_rows import segment_scaled_parts
@@ -216,7 +217,7 @@ class Predictor:
             name: Name of the image in messages.
 
         Raises:
-            DataError: The dtype or the channels differ from those of the training images.
+            DataError: Dtype or channels are not those of the training, or logits are not finite.
         """
         return next(self.logits_of([(name, image)])).cpu()
 
@@ -231,18 +232,20 @@ class Predictor:
             images whose logits do not fit on the device.
         """
         waiting: list[Tensor] = []
+        names: list[str] = []
         sizes: list[tuple[int, int]] = []
         for name, image in images:
             tensor = self.prepare(image, name)
             pixels = math.prod(self.model.padded_size(*tensor.shape[-2:]))
             is_full = (len(waiting) + 1) * pixels > self.max_batch_pixels
             if waiting and (tensor.shape != waiting[0].shape or is_full):
-                yield from self._segment(waiting, sizes)
-                waiting, sizes = [], []
+                yield from map(require_finite, self._segment(waiting, sizes), names)
+                waiting, names, sizes = [], [], []
             waiting.append(tensor)
+            names.append(name)
             sizes.append((image.shape[0], image.shape[1]))
         if waiting:
-            yield from self._segment(waiting, sizes)
+            yield from map(require_finite, self._segment(waiting, sizes), names)
 
     @property
     def max_batch_pixels(self) -> int:
@@ -360,9 +363,12 @@ class Predictor:
 
         many: dict[str, Any] = {"batch_size": self._tiles_at_once, "first_row": first_row}
         if fitted == size:
-            yield from segment_parts(self._to_host, read, size, self.tile, **many)
+            parts = segment_parts(self._to_host, read, size, self.tile, **many)
         else:
-            yield from segment_scaled_parts(self._to_host, read, size, fitted, self.tile, **many)
+            parts = segment_scaled_parts(self._to_host, read, size, fitted, self.tile, **many)
+        for part in parts:
+            require_finite(part.logits, name)
+            yield part
 
     @torch.no_grad()
     def _segment(self, images: list[Tensor], sizes: list[tuple[int, int]]) -> Iterator[Tensor]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from pixelwise.config import Recipe
-from pixelwise.data.batches import TrainingBatches
+from pixelwise.data.batches import TrainingBatches, crops_per_image
 from pixelwise.data.cache.memory_cache import MemoryCache
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.sample import Sample
@@ -48,7 +48,7 @@ from pixelwise.training.inputs import (
 from pixelwise.training.optimizers import describe_encoder, describe_optimizer
 from pixelwise.training.own_parts import NO_OWN_PARTS, OwnParts
 from pixelwise.training.step import TrainingStep
-from pixelwise.training.trial import BatchTooLargeError, try_batch
+from pixelwise.training.trial import BatchTooLargeError, require_room, try_batch
 from pixelwise.training.warm_start import start_from
 
 
@@ -326,6 +326,10 @@ def _after_trial(recipe: Recipe, parts: _Parts, facts: Facts, started: float) ->
     machine, scale = parts.machine, recipe.data.scale or 1.0
     size = recipe.training.size or defaults.crop_size(parts.measured.statistics, scale)
     full = (defaults.Choice("data.scale", scale), defaults.Choice("training.size", size))
+    statistics = parts.measured.statistics
+    most = sum(crops_per_image(statistics.heights, statistics.widths, size, scale))
+    planes = statistics.in_channels + parts.dataset.class_map.num_classes
+    require_room(min(recipe.training.batch_size or 1, most), size, planes)
     tried = _assembled(defaults.apply(recipe, full), parts)
     if recipe.training.minutes is not None:
         left = started + recipe.training.minutes * 60 - machine.clock()

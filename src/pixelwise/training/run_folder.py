@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from pydantic_core import from_json
 
 from pixelwise.config import RECIPE_NAME as RECIPE_NAME
 from pixelwise.config import Recipe, load_recipe
@@ -20,6 +21,7 @@ from pixelwise.files import (
     file_names,
     free_folder,
     make_folder,
+    open_regular,
     readable,
     write_json,
     write_text,
@@ -60,7 +62,8 @@ class Notes:
 def load_notes(folder: Path) -> Notes:
     """Return the notes of a run; empty if they are missing or unreadable."""
     try:
-        content = json.loads((folder / NOTES_NAME).read_text("utf-8"))
+        with open_regular(folder / NOTES_NAME) as file:
+            content = from_json(file.read())
         problems = tuple(WarningRaised(**problem) for problem in content["problems"])
         return Notes(tuple(map(str, content["reasons"])), problems)
     except (OSError, ValueError, KeyError, TypeError):

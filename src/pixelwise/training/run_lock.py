@@ -12,9 +12,10 @@ from datetime import datetime
 from pathlib import Path
 
 import filelock
+from pydantic_core import from_json
 
 from pixelwise.errors import ConfigError, OutputError, PixelwiseWarning
-from pixelwise.files import write_text
+from pixelwise.files import open_regular, write_text
 from pixelwise.leftovers import remove_leftovers
 
 LOCK_NAME = ".lock"
@@ -83,7 +84,8 @@ def remove_lock(folder: Path) -> None:
 def _owner(folder: Path) -> str:
     """Return the owner of a locked folder in words."""
     try:
-        owner = json.loads((folder / OWNER_NAME).read_text("utf-8"))
+        with open_regular(folder / OWNER_NAME) as file:
+            owner = from_json(file.read())
         return f"Process {owner['pid']} on {owner['host']}, since {owner['since']},"
     except (OSError, ValueError, KeyError, TypeError):
         return "Another process"

@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 import torch
 
 from pixelwise.data.batches import Batch, Chance, random_for
+from pixelwise.data.cache.memory_cache import free_bytes
 from pixelwise.devices import Machine, MemoryFormat, is_out_of_memory
 from pixelwise.errors import TrainingError
 from pixelwise.models import count_gmacs
+from pixelwise.text import amount
 from pixelwise.training.defaults import MIN_FORMAT_SPEEDUP
 from pixelwise.training.step import TrainingStep
 
@@ -41,6 +43,28 @@ SETTLED = 1.25
 
 class BatchTooLargeError(TrainingError):
     """A batch does not fit into the memory of the device."""
+
+
+def require_room(num_crops: int, size: tuple[int, int], num_planes: int) -> None:
+    """Check, before anything is allocated, that a batch alone can fit into the main memory.
+
+    A system that promises more memory than it has ends the process when the crops are filled.
+
+    Args:
+        num_crops: Number of crops in the batch.
+        size: Their height and width.
+        num_planes: Channels of the images, and classes: each crop has a plane in float32 of each.
+
+    Raises:
+        BatchTooLargeError: It cannot.
+    """
+    needed, free = 4 * num_planes * num_crops * size[0] * size[1], free_bytes()
+    if needed > free:
+        raise BatchTooLargeError(
+            f"one batch must fit into memory. {amount(num_crops, 'crop')} of {size[0]} x {size[1]} "
+            f"need {needed / 2**30:,.1f} GiB or more. {free / 2**30:,.1f} GiB are free. Use a "
+            "smaller `batch_size` or `size`"
+        )
 
 
 @dataclass(frozen=True)

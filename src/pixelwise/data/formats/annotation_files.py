@@ -22,6 +22,7 @@ from pixelwise.data.pairing import (
     split_folders,
 )
 from pixelwise.errors import ConfigError, DataError, FormatError
+from pixelwise.files import open_regular
 from pixelwise.io.arrays import BoolArray, UInt8Array
 from pixelwise.io.images import IMAGE_SUFFIXES
 from pixelwise.label_modes import mode_of
@@ -124,7 +125,7 @@ def files_of_kind(folder: Path, suffixes: Sequence[str]) -> list[Path]:
 def head_of(path: Path, num_bytes: int = 4096) -> bytes:
     """Return the first bytes of a file; empty if it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return file.read(num_bytes)
     except OSError:
         return b""
@@ -186,7 +187,8 @@ def read_bytes(path: Path) -> bytes:
         DataError: The file cannot be read.
     """
     try:
-        return path.read_bytes()
+        with open_regular(path) as file:
+            return file.read()
     except OSError as error:
         raise DataError(f"{path} must be readable. Got: {error.strerror}. Check it") from error
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from pydantic_core import from_json
 
+from pixelwise.files import open_regular
+
 HEAD_BYTES = 16_384
 """Number of bytes that are examined first; enough for nearly all files."""
 
@@ -58,7 +60,7 @@ def has_entry(
     Raises:
         OSError: The file cannot be read.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         content = file.read(min(HEAD_BYTES, num_bytes))
         if any(is_wanted(*entry) for entry in top_level_entries(content)):
             return True

@@ -7,6 +7,7 @@ center is; holes are further rings, by the even-odd rule.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -308,7 +309,7 @@ def classes_of(labels: Sequence[str], label_mode: LabelMode, origin: Path) -> Cl
     Raises:
         FormatError: There are no names or too many, or a name appears twice.
     """
-    repeated = sorted({label for label in labels if labels.count(label) > 1})
+    repeated = sorted(label for label, times in Counter(labels).items() if times > 1)
     if repeated:
         raise FormatError(
             f"{origin} must name every class once. Got {repeated[0][:80]!r} twice. Rename one, or "

@@ -30,6 +30,7 @@ from pixelwise.data.problems import report_problem
 from pixelwise.data.sample import Record, Sample, check_same_size
 from pixelwise.data.writing import stem_of, write_image, write_mask
 from pixelwise.errors import FormatError
+from pixelwise.files import text_lines
 from pixelwise.io.arrays import UInt8Array
 from pixelwise.io.images import read_image, read_mask_colors, read_mask_values
 from pixelwise.schemas import validated
@@ -233,12 +234,12 @@ def _splits(folder: Path, labeled: Set[str]) -> dict[str, _Listing] | None:
 
 
 def _listed_stems(path: Path) -> list[str]:
-    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    lines = text_lines(path)
     return [stem for line in lines if (stem := line.strip().rsplit("/", 1)[-1])]
 
 
 def _named_class_map(path: Path) -> ClassMap:
-    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    lines = text_lines(path)
     names = [line.strip() for line in lines if line.strip() not in ("", "__ignore__")]
     content = {
         "names": names,

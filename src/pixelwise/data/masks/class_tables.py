@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from pixelwise.classes import Color, color_code
+from pixelwise.errors import DataError
+from pixelwise.files import text_lines
 from pixelwise.text import whole_number
 
 TABLE_SUFFIXES = (".txt", ".csv", ".json", ".names")
@@ -93,10 +95,10 @@ def _tables(folder: Path) -> Iterator[Path]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        text = path.read_text(encoding="utf-8-sig", errors="replace")
-    except OSError:
+        lines = text_lines(path)
+    except DataError:
         return []
-    return [line.strip() for line in text.splitlines() if line.strip()[:1] not in ("", "#")]
+    return [line.strip() for line in lines if line.strip()[:1] not in ("", "#")]
 
 
 def _colors_in_text(path: Path) -> dict[int, str]:
@@ -142,8 +144,8 @@ def _names_in_text(path: Path) -> list[str]:
 def _colors_in_json(path: Path) -> dict[int, str]:
     """Read ``{"road": [128, 64, 128]}``, or a list of objects with a name and a color."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig", errors="replace"))
-    except (OSError, ValueError, RecursionError):
+        content = json.loads("\n".join(text_lines(path)))
+    except (DataError, ValueError, RecursionError):
         return {}
     if isinstance(content, dict):
         entries = [(str(name), color) for name, color in content.items()]

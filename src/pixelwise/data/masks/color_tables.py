@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pixelwise.classes import MAX_CLASSES, ClassMap, Color
 from pixelwise.errors import FormatError
+from pixelwise.files import text_lines
 from pixelwise.schemas import validated
 
 IGNORE_NAMES = frozenset({"void", "unlabelled", "unlabeled", "ignore"})
@@ -115,7 +116,7 @@ def _read_lines(
     path: Path, parse: Callable[[str], _Entry | None], expected: str, first: int = 1
 ) -> list[_Entry]:
     entries = []
-    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    lines = text_lines(path)
     for number, line in enumerate(lines[first - 1 :], start=first):
         entry = parse(line)
         if entry is not None:

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from pixelwise.data.problems import report_problem
 from pixelwise.data.sample import Record
 from pixelwise.errors import DataError, FormatError
+from pixelwise.files import open_regular, text_lines
 from pixelwise.io.images import IMAGE_SUFFIXES, MASK_SUFFIXES, is_exact
 from pixelwise.io.members import ending_of, is_container
 from pixelwise.pairing.split_names import MAX_DEPTH, SPLIT_FOLDERS
@@ -22,6 +23,9 @@ MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "annot", "Seg
 
 ANNOTATION_SUFFIXES = ("annot", "_annot", "_labels", "_label", "_masks", "_mask")
 """Suffixes of mask folders beside an image folder, such as ``trainannot`` beside ``train``."""
+
+MAX_PAIR_BYTES = 16 * 1024
+"""Longest first line of a list of pairs: two paths of the longest kind, and more."""
 
 NUM_COMPARED = 20
 """Messages suggest the mask with the most similar name for at most this many images."""
@@ -302,18 +306,18 @@ def list_files(folder: Path) -> list[Path]:
     return [
         path
         for path in sorted(folder.glob("*.txt"))
-        if path.stem.lower() in SPLIT_FOLDERS and _first_pair(path)
+        if path.stem.lower() in SPLIT_FOLDERS and path.is_file() and _first_pair(path)
     ]
 
 
 def _first_pair(path: Path) -> bool:
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        return len(lines.readline().split()) == 2
+    with open_regular(path) as file:
+        return len(file.readline(MAX_PAIR_BYTES).decode("utf-8-sig", errors="replace").split()) == 2
 
 
 def listed_entries(list_file: Path) -> list[tuple[str, str]]:
     """Return the image and the mask of each line of a list file, as written there."""
-    lines = list_file.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = text_lines(list_file)
     entries = [line.split() for line in lines]
     return [(entry[0], entry[1]) for entry in entries if len(entry) == 2]
 
@@ -321,7 +325,7 @@ def listed_entries(list_file: Path) -> list[tuple[str, str]]:
 def listed_records(folder: Path, list_file: Path, *, takes_lossy: bool = False) -> list[Record]:
     """Return the records of a list file; path prefixes of other machines are dropped."""
     records = []
-    lines = list_file.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = text_lines(list_file)
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue

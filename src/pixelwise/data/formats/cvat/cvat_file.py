@@ -15,6 +15,7 @@ from pixelwise.classes import Color
 from pixelwise.data.formats.annotation_files import head_of
 from pixelwise.data.formats.cvat.cvat_shapes import WITH_AREA, WITHOUT_AREA, Drawn
 from pixelwise.errors import DataError, FormatError
+from pixelwise.files import open_regular
 from pixelwise.io.file_state import kept_while_unchanged
 
 HEX_COLOR = re.compile(r"#([0-9a-fA-F]{2})([0-9a-fA-F]{2})([0-9a-fA-F]{2})")
@@ -87,7 +88,7 @@ def read_cvat(path: Path) -> CvatFile:
     images: dict[str, CvatImage] = {}
     try:
         # Opened here, because the parser leaves its file open after an error.
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             for _, element in iterparse(file, events=("end",)):
                 if element.tag == "meta":
                     labels = _labels_of(element)

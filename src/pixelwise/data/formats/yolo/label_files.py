@@ -14,6 +14,7 @@ from pixelwise.data.formats.shapes import Ring
 from pixelwise.data.formats.yolo.data_yaml import said_by
 from pixelwise.data.sample import Record
 from pixelwise.errors import DataError
+from pixelwise.files import open_regular
 
 TOLERANCE = 0.01
 """Coordinates this far outside 0..1 count as rounding errors, as in Ultralytics."""
@@ -68,7 +69,7 @@ def text_of(path: Path) -> str:
         DataError: It is too large, not UTF-8, or cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = file.read(MAX_LABEL_BYTES + 1)
         if len(content) > MAX_LABEL_BYTES:
             raise ValueError(f"more than {MAX_LABEL_BYTES:,} bytes")
