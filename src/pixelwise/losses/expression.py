@@ -230,8 +230,8 @@ def _imported(name: str) -> Loss:
     found: Any = find_imported(module, path)
     if not callable(found):
         raise ConfigError(
-            f"loss {name!r} must be a function of an imported module. It is not. Import "
-            f"{module}, or pass the loss itself"
+            f"loss {name!r} must be a function of an imported module that is not Python's own. It "
+            f"is not. Import {module}, if it is yours, or pass the loss itself"
         )
     with _named_mistakes(name):
         return cast("Loss", found() if inspect.isclass(found) else found)
