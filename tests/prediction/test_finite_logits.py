@@ -27,8 +27,8 @@ class Amplifier(torch.nn.Module):
     """Logits of which those of huge values are infinite minus infinite."""
 
     def forward(self, image):
-        scaled = image[:, :1] * 1e10
-        return torch.cat([scaled - scaled.square().sqrt(), scaled], 1)
+        scaled = image[:, :1] * 1e35
+        return torch.cat([scaled - scaled.clone(), scaled], 1)
 
 
 def test_an_image_beyond_the_numbers_of_the_model_fails_alone_and_by_name(tmp_path):
@@ -36,7 +36,7 @@ def test_an_image_beyond_the_numbers_of_the_model_fails_alone_and_by_name(tmp_pa
     (tmp_path / "in").mkdir()
     for name in ("a", "b", "c"):
         pixels = np.full((40, 50, 3), 0.5, np.float32)
-        pixels[3:5, 3:5] = 3e38 if name == "b" else 0.25
+        pixels[3:5, 3:5] = 5e8 if name == "b" else 0.25
         tifffile.imwrite(tmp_path / f"in/{name}.tif", pixels, photometric="rgb")
     found = predict(predictor, [tmp_path / "in"], out=tmp_path / "out")
     assert [path.name for path in found.written] == ["a.png", "c.png"]
@@ -46,3 +46,22 @@ def test_an_image_beyond_the_numbers_of_the_model_fails_alone_and_by_name(tmp_pa
     pixels = tifffile.imread(tmp_path / "in/b.tif")
     with pytest.raises(DataError, match="must have values like"):
         list(predictor.segment_rows(lambda start, stop: pixels[start:stop], (40, 50)))
+
+
+@pytest.mark.parametrize("value", [3.4e38, -3.4e38, 1e20])
+def test_placeholders_for_missing_data_are_refused_and_no_numbers_in_files_are_not(tmp_path, value):
+    predictor = Predictor.from_model(torch.nn.Conv2d(3, 2, 1), ["a", "b"], dtype="float32")
+    pixels = np.random.default_rng(0).random((40, 50, 3), np.float32)
+    usual = predictor.predict(pixels)
+    pixels[3, 4] = value
+    with pytest.raises(DataError, match=r"must have values like.*placeholder for missing data"):
+        predictor.predict(pixels)
+    with pytest.raises(DataError, match="must have values like"):
+        list(predictor.segment_rows(lambda start, stop: pixels[start:stop], (40, 50)))
+    pixels[3, 4] = -9999
+    assert (predictor.predict(pixels) != usual).sum() <= 1
+    for missing in (np.nan, np.inf):
+        pixels[3, 4] = missing
+        tifffile.imwrite(tmp_path / "missing.tif", pixels, photometric="rgb")
+        (found,) = predict(predictor, [tmp_path / "missing.tif"])
+        assert (found.class_ids != usual).sum() <= 1

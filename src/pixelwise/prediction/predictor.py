@@ -25,7 +25,7 @@ from pixelwise.prediction.arranged import arranged
 from pixelwise.prediction.batch_pixels import BatchPixels
 from pixelwise.prediction.engine_switch import EngineSwitch
 from pixelwise.prediction.engines import TorchEngine
-from pixelwise.prediction.finite_logits import require_finite
+from pixelwise.prediction.finite_logits import require_finite, require_likely
 from pixelwise.prediction.own_model import card_of_own_model
 from pixelwise.prediction.parity import Note
 from pixelwise.prediction.scaled_rows import segment_scaled_parts
@@ -309,8 +309,7 @@ class Predictor:
                 f"{type(image).__name__}. For files and Pillow images, use "
                 "pixelwise.predict(predictor, image)"
             )
-        if image.ndim == 2:
-            image = image[..., None]
+        image = image[..., None] if image.ndim == 2 else image
         if image.ndim != 3 or 0 in image.shape:
             raise DataError(f"{name} must be (H, W) or (H, W, C). Got the shape {image.shape}")
         dtype = preprocessing.dtype
@@ -319,7 +318,8 @@ class Predictor:
                 f"{name} must be {dtype}, as the images that the model was trained on. "
                 f"Got {image.dtype}. Convert it, or train a model on such images"
             )
-        return prepare_image(image, preprocessing, self.card.in_channels, name)
+        prepared = prepare_image(image, preprocessing, self.card.in_channels, name)
+        return require_likely(prepared, preprocessing, name)
 
     @torch.no_grad()
     def segment_rows(
