@@ -3,6 +3,8 @@ import pytest
 from PIL import Image
 
 from pixelwise import check_data, open_dataset
+from pixelwise.data.splits.plans import plan_split
+from pixelwise.data.splits.split_cards import write_cards
 from pixelwise.doctor.suggested_card import write_card
 from pixelwise.errors import ConfigError, MaskError
 
@@ -65,6 +67,16 @@ def test_a_check_of_folder_classes_finds_nothing_wrong_and_writes_their_card(tum
     assert {number for sample in again.samples("all") for number in np.unique(sample.mask)} == {
         0, 1, 2,
     }  # fmt: skip
+
+
+def test_a_split_card_keeps_the_classes_of_folders(tumors, tmp_path):
+    dataset = open_dataset(tumors, class_from="folder")
+    plan = plan_split(dataset, redraw=True)
+    (card,) = write_cards(plan, dataset, tumors, tmp_path / "card.yaml")
+    again = open_dataset(card)
+    by_name = {sample.name: sample.mask for sample in dataset.samples("all")}
+    for sample in again.samples("all"):
+        np.testing.assert_array_equal(sample.mask, by_name[sample.name])
 
 
 def test_a_card_may_order_and_add_classes(tumors):

@@ -2,7 +2,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixelwise import open_dataset
+from pixelwise import check_data, open_dataset
+from pixelwise.data.splits.plans import plan_split
+from pixelwise.data.splits.split_cards import write_cards
+from pixelwise.doctor.suggested_card import write_card
 from pixelwise.errors import ConfigError, DataError, FormatError, LayoutError, MaskError
 from pixelwise.label_modes import mode_of
 
@@ -158,6 +161,23 @@ def multilabel_folder(tmp_path):
 
     write_digits(tmp_path / "digits")
     return tmp_path / "digits"
+
+
+def card_of_check(folder, options, card):
+    write_card(check_data(folder, **options), card)
+
+
+def card_of_split(folder, options, card):
+    dataset = open_dataset(folder, **options)
+    write_cards(plan_split(dataset, redraw=True), dataset, folder, card)
+
+
+@pytest.mark.parametrize("write", [card_of_check, card_of_split])
+def test_the_cards_that_pixelwise_writes_keep_the_ignore_mask(retina, tmp_path, write):
+    card = tmp_path / "card.yaml"
+    write(retina, {"ignore_mask": IGNORE_MASK}, card)
+    sample = open_dataset(card).samples("all")[0]
+    np.testing.assert_array_equal(sample.mask == 255, ~disk())
 
 
 def test_a_card_keeps_the_ignore_mask(retina):

@@ -76,6 +76,7 @@ class Dataset:
         bands: The bands that its card selects, counted from 1; :meth:`load` returns all bands.
         cache: The cache on disk for decoded samples; ``None`` decodes every time.
         max_bad_annotations: The share of annotations that may be left out, if it was given.
+        ignore_mask: The template of the ignore masks, if it was given.
         window_rule: How large images are read in windows, from its card.
     """
 
@@ -91,6 +92,7 @@ class Dataset:
     bands: tuple[int, ...] | None = None
     cache: DiskCache | None = field(default=None, repr=False, compare=False)
     max_bad_annotations: float | None = field(default=None, repr=False)
+    ignore_mask: str | None = field(default=None, repr=False)
     window_rule: WindowRule = field(default=WindowRule(), repr=False)
 
     @property
@@ -280,6 +282,7 @@ def open_dataset(
         card.bands,
         kept,
         options.max_bad_annotations,
+        options.ignore_mask,
         rule,
     )
 

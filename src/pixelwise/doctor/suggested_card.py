@@ -57,6 +57,7 @@ def write_card(examination: Examination, target: Path) -> None:
         format=dataset.format.name,
         label_mode=dataset.label_mode,
         max_bad_annotations=dataset.max_bad_annotations,
+        ignore_mask=dataset.ignore_mask,
         split=dataset.drawn_split,
         **{**dataset.format.card_entries(), **({"unexpected": unexpected} if unexpected else {})},
     )
@@ -65,8 +66,10 @@ def write_card(examination: Examination, target: Path) -> None:
         "path": "relative to this file",
         "format": next((note for note in dataset.notes if note.startswith("format ")), ""),
         "ignore": "values that are ignored in the loss and the metrics",
+        "ignore_mask": "pictures that are 0 where pixels are ignored",
         "images": "templates of the images and of their masks; {name} is what they share",
         "unlabeled": "what becomes of images without a mask",
+        "class_from": "folders give the classes of the masks",
         "resize_masks": "masks of another size than their images are resized",
         "buffer": "half width of points and lines, in units of the raster",
         "unexpected": reason,

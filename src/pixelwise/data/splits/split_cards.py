@@ -77,6 +77,7 @@ def _card(dataset: Dataset, source: DatasetCard, out: Path) -> DatasetCard:
         format=dataset.format.name,
         label_mode=dataset.label_mode,
         max_bad_annotations=dataset.max_bad_annotations,
+        ignore_mask=dataset.ignore_mask,
         split=None,
         **dataset.format.card_entries(),
     )
