@@ -54,7 +54,7 @@ def test_placeholders_for_missing_data_are_refused_and_no_numbers_in_files_are_n
     pixels = np.random.default_rng(0).random((40, 50, 3), np.float32)
     usual = predictor.predict(pixels)
     pixels[3, 4] = value
-    with pytest.raises(DataError, match=r"must have values like.*placeholder for missing data"):
+    with pytest.raises(DataError, match=r"must have values like.*placeholders for missing data"):
         predictor.predict(pixels)
     with pytest.raises(DataError, match="must have values like"):
         list(predictor.segment_rows(lambda start, stop: pixels[start:stop], (40, 50)))

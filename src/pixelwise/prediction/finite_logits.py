@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from pixelwise.errors import DataError
+from pixelwise.text import amount
 from pixelwise.transforms.preprocessing import Preprocessing
 
 MOST_TIMES = 1e9
@@ -43,7 +44,7 @@ def require_likely(image: Tensor, preprocessing: Preprocessing, name: str) -> Te
         if far.any():
             raise DataError(
                 f"{name} must have values like those of the training images. It has "
-                f"{image[far][0].item():.2g}, which is perhaps a placeholder for missing data. "
-                "Save such pixels as NaN"
+                f"{amount(int(far.sum()), 'value')} of {MOST_TIMES:,.0f} times their size or more, "
+                "perhaps placeholders for missing data. Save such pixels as NaN"
             )
     return image
