@@ -90,6 +90,27 @@ def test_a_card_may_order_and_add_classes(tumors):
         assert set(np.unique(dataset.load(record).mask)) == {0, class_id}
 
 
+@pytest.mark.parametrize("has_card", [False, True])
+def test_what_masks_store_is_ignored_whatever_the_folder(tmp_path, has_card):
+    for number in range(6):
+        place = tmp_path / CLASSES[number % 2]
+        write_pair(place / f"{number}.png", place / f"{number}_mask.png", number)
+        pixels = np.arange(40 * 48, dtype=np.uint8).reshape(40, 48) % 3
+        Image.fromarray(pixels).save(place / f"{number}_mask.png")
+    if has_card:
+        (tmp_path / "dataset.yaml").write_text("classes: [background, malignant, benign]\n")
+    dataset = open_dataset(tmp_path, class_from="folder", ignore=2)
+    cards = tmp_path.parent / f"{tmp_path.name}-cards"
+    cards.mkdir()
+    write_card(check_data(tmp_path, class_from="folder", ignore=2), cards / "card.yaml")
+    for opened in (dataset, open_dataset(cards / "card.yaml")):
+        assert set(opened.class_map.names) == {"background", *CLASSES}
+        for record in opened.records:
+            mask = opened.load(record).mask
+            ids = opened.class_map.names.index(record.image.parent.name)
+            np.testing.assert_array_equal(mask, np.array([0, ids, 255])[pixels])
+
+
 def test_a_card_that_lacks_a_folder_is_refused(tumors):
     (tumors / "dataset.yaml").write_text("class_from: folder\nclasses: [background, malignant]\n")
     with pytest.raises(ConfigError, match="benign is none of"):

@@ -163,3 +163,18 @@ def test_a_damaged_volume_fails_alone(tmp_path, make_model_file, run_cli):
     assert code == 1
     assert "b.nii.gz" in err
     assert len(list((tmp_path / "out").rglob("*.png"))) == 3
+
+
+def test_templates_and_ignore_masks_of_a_card_tell_which_pictures_are_masks(tmp_path):
+    rng = np.random.default_rng(0)
+    for number in range(4):
+        picture(tmp_path / "data" / f"{number}.png")
+        for ending in ("first", "second", "fov"):  # two sets of masks: only the card decides
+            mask = Image.fromarray(rng.integers(0, 2, (16, 16), np.uint8))
+            mask.save(tmp_path / "data" / f"{number}_{ending}.png")
+    (tmp_path / "data" / "dataset.yaml").write_text(
+        "images: '{name}.png'\nmasks: '{name}_first.png'\nignore_mask: '{name}_fov.png'\n"
+    )
+    found = images_to_predict(tmp_path / "data", tmp_path / "out", None)
+    expected = {f"{number}{ending}.png" for number in range(4) for ending in ("", "_second")}
+    assert {path.name for path in found} == expected

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Unpack
+from typing import Unpack
 
 from pixelwise.classes import ClassMap, LabelMode
 from pixelwise.config import DEFAULT_SPLIT, AugmentationRecipe, DataRecipe
@@ -20,7 +20,7 @@ from pixelwise.data.card import DatasetCard, find_card, split_as_named
 from pixelwise.data.detection import detect_format
 from pixelwise.data.digits import write_digits
 from pixelwise.data.formats import Format, mistakes_named
-from pixelwise.data.found_classes import classes_of, with_ignored
+from pixelwise.data.found_classes import classes_of
 from pixelwise.data.ignore_masks import with_ignore_masks
 from pixelwise.data.own_format import checked_sample
 from pixelwise.data.problems import is_collecting, raise_together
@@ -225,23 +225,18 @@ def open_dataset(
             raise DataError(f"`data` must be a folder or a dataset card. {path} does not exist")
         card, card_file, folder = find_card(path)
     options = given_options.completed_by(card)
-    with readable(folder, DataError):
-        found, reason = detect_format(folder, options.format, **_of_format(options))
-        with raise_together(), mistakes_named(found, "records", folder):
-            records = _records(found, folder, options.ignore_mask)
-            require_different_names(folder, records)
-            count = found.annotations(spread(records, MAX_COUNTED))
-            require_few(count, folder, options.max_bad_annotations)
+    with readable(folder, DataError), raise_together():
+        found, reason, records = records_in(folder, options)
+        require_different_names(folder, records)
+        count = found.annotations(spread(records, MAX_COUNTED))
+        require_few(count, folder, options.max_bad_annotations)
     if not records:
         raise FormatError(f"{folder} must contain labeled images. Got none. Check the path")
     if class_map is None and card_file:
         class_map = card.class_map(card_file)
-    ignored_values = options.ignore or ()
-    _require_ids(found, folder, "ignore", list(ignored_values))
+    _require_ids(found, folder, "ignore", list(options.ignore or ()))
     with mistakes_named(found, "class_map", folder):
         class_map, smoothed_notes = classes_of(found, folder, records, class_map, options)
-    if ignored_values:
-        class_map = with_ignored(class_map, ignored_values)
     shares = split or card.split or DEFAULT_SPLIT
     records, origin = split_as_named(records, card, card_file)
     if split is None and card.split is None:
@@ -287,15 +282,28 @@ def open_dataset(
     )
 
 
-def _of_format(options: LabelOptions) -> dict[str, Any]:
-    """Return the options of the detection; the others concern the data set as a whole."""
-    return options.model_dump(exclude={"format", "ignore", "max_bad_annotations"})
+def records_in(folder: Path, options: LabelOptions) -> tuple[Format, str, list[Record]]:
+    """Return the format of a folder, how it was found, and its records; nothing is decoded.
+
+    Args:
+        folder: The data set.
+        options: How its labels are read, completed by its card.
+
+    Raises:
+        PixelwiseError: As :func:`open_dataset`.
+    """
+    # The other options concern the data set as a whole.
+    of_format = options.model_dump(include=LabelOptions.model_fields.keys() - _OF_DATA_SET)
+    found, reason = detect_format(folder, options.format, **of_format)
+    _require_ids(found, folder, "ignore_mask", options.ignore_mask)
+    with mistakes_named(found, "records", folder):
+        records = found.records(folder)
+    if options.ignore_mask is not None:
+        records = with_ignore_masks(folder, records, options.ignore_mask)
+    return found, reason, records
 
 
-def _records(found: Format, folder: Path, ignore_mask: str | None) -> list[Record]:
-    _require_ids(found, folder, "ignore_mask", ignore_mask)
-    records = found.records(folder)
-    return records if ignore_mask is None else with_ignore_masks(folder, records, ignore_mask)
+_OF_DATA_SET = {"format", "ignore", "max_bad_annotations"}
 
 
 def _require_ids(found: Format, folder: Path, argument: str, value: object) -> None:

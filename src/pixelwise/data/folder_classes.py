@@ -27,7 +27,7 @@ def with_folder_classes(records: Sequence[Record], folder: Path) -> list[Record]
     Raises:
         ConfigError: No part differs, or several do.
     """
-    parts = [_folders(record, folder) for record in records]
+    parts = [_folders(record) for record in records]
     columns = list(itertools.zip_longest(*parts, fillvalue=""))
     differing = [names for names in columns if len({*names}) > 1]
     if len(differing) != 1 or "" in differing[0]:
@@ -40,8 +40,8 @@ def with_folder_classes(records: Sequence[Record], folder: Path) -> list[Record]
     return [replace(record, folder_class=name) for record, name in named]
 
 
-def _folders(record: Record, folder: Path) -> list[str]:
-    inside = record.image.relative_to(folder).parts[:-1]
+def _folders(record: Record) -> list[str]:
+    inside = record.name.split("/")[:-1]
     return [part for part in inside if part.lower() not in SPLIT_FOLDERS]
 
 
@@ -66,8 +66,7 @@ def folder_class_map(
             f"hold {listed(stored.names, 6)}. Leave `class_from` out"
         )
     names = [BACKGROUND, *sorted({record.folder_class or "" for record in records} - {BACKGROUND})]
-    if known is None:
-        return ClassMap.build(names)
+    known = known or ClassMap.build(names)
     missing = [name for name in names if name not in known.names]
     if missing:
         raise ConfigError(
@@ -75,7 +74,15 @@ def folder_class_map(
             f"{listed(missing, 6)} is none of {listed(known.names, 6)}. Add it to the card, or "
             "leave `class_from` out"
         )
-    return known
+    # What a mask stores is ignored or not, whatever its folder says; the values of these classes
+    # are stored nowhere, and so must not be ignored ones.
+    values = (value for value in itertools.count() if value not in stored.ignore)
+    return ClassMap.build(
+        known.names,
+        colors=known.colors,
+        values=list(itertools.islice(values, known.num_classes)),
+        ignore=stored.ignore,
+    )
 
 
 def in_folder_class(

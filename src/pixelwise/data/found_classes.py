@@ -1,4 +1,4 @@
-"""Finds the classes of a folder without a card, and leaves out ignored ones."""
+"""Decides which classes a folder has, and leaves out ignored ones."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def classes_of(
         MaskError: It is not clear what the classes are.
         ConfigError: The names of the classes are not valid.
     """
+    ignored = tuple(options.ignore or ())
     if known is not None and options.class_from is None:
-        return known, []
-    read, notes = _classes_found(
-        found, folder, records, tuple(options.ignore or ()), options.unexpected
-    )
+        return with_ignored(known, ignored), []
+    read, notes = _classes_found(found, folder, records, ignored, options.unexpected)
+    read = with_ignored(read, ignored)
     if options.class_from is None:
         return read, notes
     found.stored_classes = read
@@ -105,6 +105,8 @@ def with_ignored(class_map: ClassMap, ignored_values: tuple[int, ...]) -> ClassM
 
     ``--ignore 11`` on masks with the values 0 to 11 leaves the classes 0 to 10.
     """
+    if not ignored_values:
+        return class_map
     keep = [index for index, value in enumerate(class_map.values) if value not in ignored_values]
     if not keep:
         raise ConfigError(f"`ignore` must leave at least one class. Got {list(ignored_values)}")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pixelwise.data.card import find_card
-from pixelwise.data.detection import detect_format
+from pixelwise.data.dataset import records_in
 from pixelwise.data.pairing import image_files
 from pixelwise.data.problems import collect_problems
 from pixelwise.errors import DataError, PixelwiseError
@@ -84,10 +84,7 @@ def _of_data_set(folder: Path) -> tuple[list[Path], set[Path], str]:
     try:
         with collect_problems():
             card, _, root = find_card(folder)
-            data, _ = detect_format(
-                root, card.format, label_mode=card.label_mode, unexpected=card.unexpected
-            )
-            records = data.records(root)
+            data, _, records = records_in(root, card)
     except (PixelwiseError, OSError):
         return [], set(), ""
     masks = {file_of(path).resolve() for record in records for path in record.files[1:]}

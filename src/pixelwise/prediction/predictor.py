@@ -25,11 +25,11 @@ from pixelwise.prediction.arranged import arranged
 from pixelwise.prediction.batch_pixels import BatchPixels
 from pixelwise.prediction.engine_switch import EngineSwitch
 from pixelwise.prediction.engines import TorchEngine
-from pixelwise.prediction.finite_logits import require_finite, require_likely
 from pixelwise.prediction.own_model import card_of_own_model
 from pixelwise.prediction.parity import Note
 from pixelwise.prediction.scaled_rows import segment_scaled_parts
 from pixelwise.prediction.tiling import Part, segment_parts, segment_tiled
+from pixelwise.prediction.unlikely_values import require_finite, require_likely
 from pixelwise.transforms.preprocessing import Normalize, Preprocessing, prepare_image, restore_size
 
 MIN_TILE_PX = 512

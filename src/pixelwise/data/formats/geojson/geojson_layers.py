@@ -104,6 +104,18 @@ class Layer:
         right, high = self.boxes[:, 2:].max(0).tolist()
         return left, low, right, high
 
+    def near(self, window: Window) -> list[int]:
+        """Return which shapes of a placed layer touch a window, by their boxes.
+
+        Args:
+            window: Row, column, height and width.
+        """
+        row, column, height, width = window
+        left, top, right, bottom = self.boxes.T
+        near = (left < column + width) & (right > column) & (top < row + height) & (bottom > row)
+        indices: list[int] = np.flatnonzero(near).tolist()
+        return indices
+
     def shapes_in(
         self, window: Window, class_name: Callable[[FeatureOf], str | None]
     ) -> Iterator[Shape]:
@@ -113,10 +125,8 @@ class Layer:
             window: Row, column, height and width.
             class_name: Returns the class name for a feature; ``None`` means ignored.
         """
-        row, column, height, width = window
-        left, top, right, bottom = self.boxes.T
-        near = (left < column + width) & (right > column) & (top < row + height) & (bottom > row)
-        for index in np.flatnonzero(near).tolist():
+        row, column, _, _ = window
+        for index in self.near(window):
             rings = tuple(ring - (column, row) for ring in self.polygons[index])
             yield Shape(class_name(self.shapes[index]), rings)
 
@@ -131,9 +141,7 @@ class Layer:
         boxes = (self.boxes - 0.5) / step + 0.5
         is_small = ((boxes[:, 2:] - boxes[:, :2]).max(1, initial=0) < 2).tolist()
         centers = np.floor((boxes[:, :2] + boxes[:, 2:]) / 2).astype(int)[:, ::-1].tolist()
-        left, top, right, bottom = self.boxes.T
-        is_near = (left < grid.width) & (right > 0) & (top < grid.height) & (bottom > 0)
-        for index in np.flatnonzero(is_near).tolist():
+        for index in self.near((0, 0, grid.height, grid.width)):
             label = class_name(self.shapes[index])
             if is_small[index]:
                 row, column = centers[index]
@@ -260,9 +268,8 @@ def placement_remarks(places: Sequence[tuple[Path, Path, Grid]], buffer: float |
     for raster, path, grid in places:
         layer = read_layer(path, buffer is not None)
         placed = place_layer(path, raster, grid, buffer)
-        left, top, right, bottom = placed.boxes.T
-        is_near = (left < grid.width) & (right > 0) & (top < grid.height) & (bottom > 0)
-        touching = {placed.shapes[index].where for index in np.flatnonzero(is_near).tolist()}
+        inside = placed.near((0, 0, grid.height, grid.width))
+        touching = {placed.shapes[index].where for index in inside}
         beyond = {shape.where for shape in layer.shapes} - touching
         outside[path] = outside.get(path, beyond) & beyond
         if not touching:

@@ -6,9 +6,9 @@ import tifffile
 import torch
 
 from pixelwise.errors import DataError
-from pixelwise.prediction.finite_logits import require_finite
 from pixelwise.prediction.predict import predict
 from pixelwise.prediction.predictor import Predictor
+from pixelwise.prediction.unlikely_values import require_finite
 
 
 def test_logits_that_are_no_numbers_are_refused():
